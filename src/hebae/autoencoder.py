@@ -1,0 +1,248 @@
+"""The module: encoder, objective, decoder and likelihood, and what is known of the population."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hebae.config import ModelSettings
+from hebae.likelihoods import LIKELIHOODS, Gaussian, Likelihood
+from hebae.networks import NETWORKS, initialise_normal
+from hebae.objectives import OBJECTIVES, Moments, Objective
+
+__all__ = ["Autoencoder", "Step", "build", "build_objective"]
+
+
+class Step(NamedTuple):
+    """What one batch gives: the loss and what it is made of, in nats an example."""
+
+    loss: Float[Tensor, ""]
+    terms: dict[str, Float[Tensor, ""]]
+    """``reconstruction`` first, then the objective's unweighted terms by name."""
+    mean: Float[Tensor, "batch latent"]
+
+
+class Autoencoder(nn.Module):
+    """Encoder, objective, decoder and likelihood as one module.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        Maps (m, *input_shape) to (m, latent_dim + objective.log_scale_dim(latent_dim)): means, then
+        log-scales.
+    decoder : nn.Module
+        Maps codes (m, latent_dim) to (m, *input_shape), in the likelihood's parameters.
+    objective : Objective
+    likelihood : Likelihood
+    input_shape : sequence of int
+        Shape of one example.
+    latent_dim : int
+
+    Attributes
+    ----------
+    population_mean, population_covariance : Tensor, shapes (k,) and (k, k)
+        beta and Sigma over the training set, stored at the end of training. Encoding, scoring and
+        reconstructing use them, so that one example gives the same result in any company.
+    aggregate_covariance : Tensor, shape (k, k)
+        C, the covariance of the aggregated posterior over the training set.
+    """
+
+    population_mean: Tensor
+    population_covariance: Tensor
+    aggregate_covariance: Tensor
+    running_mean: Tensor
+    running_covariance: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        objective: Objective,
+        likelihood: Likelihood,
+        input_shape: Sequence[int],
+        latent_dim: int,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.objective = objective
+        self.likelihood = likelihood
+        self.input_shape = tuple(input_shape)
+        self.latent_dim = latent_dim
+        self.register_buffer("population_mean", torch.zeros(latent_dim))
+        self.register_buffer("population_covariance", torch.eye(latent_dim))
+        self.register_buffer("aggregate_covariance", torch.eye(latent_dim))
+        self.keeps_running_moments = getattr(objective, "moments", None) == "running"
+        if self.keeps_running_moments:
+            self.register_buffer("running_mean", torch.zeros(latent_dim))
+            self.register_buffer("running_covariance", torch.eye(latent_dim))
+
+    def forward(
+        self, x: Float[Tensor, "batch *shape"], epsilon: Float[Tensor, "batch latent"]
+    ) -> Step:
+        """Loss of a training batch, its moments being the batch's own."""
+        mean, log_scale = self.encode(x)
+        running = None
+        if self.keeps_running_moments:
+            running = Moments(self.running_mean, self.running_covariance)
+        # Moments, Cholesky factor and log-determinant lose their meaning in half precision.
+        with torch.autocast(x.device.type, enabled=False):
+            z, terms = self.objective(mean, log_scale, epsilon, running)
+        if running is not None:
+            self._update_running(mean.detach(), running)
+        return self._step(x, z, terms, mean)
+
+    def held_out_step(
+        self, x: Float[Tensor, "batch *shape"], epsilon: Float[Tensor, "batch latent"]
+    ) -> Step:
+        """Terms of a held-out batch: noise by the population's covariance, penalty of this batch."""
+        mean, log_scale = self.encode(x)
+        with torch.autocast(x.device.type, enabled=False):
+            _, terms = self.objective(mean, log_scale, epsilon)
+            z = self.draw(mean, log_scale, epsilon)
+        return self._step(x, z, terms, mean)
+
+    def _step(self, x: Tensor, z: Tensor, terms: dict[str, Tensor], mean: Tensor) -> Step:
+        output = self.decoder(z)
+        with torch.autocast(x.device.type, enabled=False):
+            nll = self.likelihood.negative_log_likelihood(at_least_float32(output), x)
+        reconstruction = nll.mean()
+        loss = reconstruction
+        for name, weight in self.objective.weights.items():
+            loss = loss + weight * terms[name]
+        return Step(loss, {"reconstruction": reconstruction, **terms}, mean)
+
+    def encode(
+        self, x: Float[Tensor, "batch *shape"]
+    ) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch _"] | None]:
+        """Means (m, k), and log-scales (m, k) or (m, 1); None for a deterministic method."""
+        output = at_least_float32(self.encoder(x))
+        mean, log_scale = output[:, : self.latent_dim], output[:, self.latent_dim :]
+        return mean, (log_scale if log_scale.shape[1] else None)
+
+    def draw(
+        self,
+        mean: Float[Tensor, "batch latent"],
+        log_scale: Float[Tensor, "batch _"] | None,
+        epsilon: Float[Tensor, "batch latent"],
+    ) -> Float[Tensor, "batch latent"]:
+        """z ~ q(z | x), each example for itself: the noise is shaped by the population's Sigma."""
+        return self.objective.draw(mean, log_scale, epsilon, covariance=self.population_covariance)
+
+    def decode(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch *shape"]:
+        """E[x | z], in the units of the data."""
+        return self.likelihood.mean(at_least_float32(self.decoder(z)))
+
+    def reconstruct(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+        """E[x | z = mu(x)]."""
+        return self.decode(self.encode(x)[0])
+
+    def log_likelihood(
+        self, x: Float[Tensor, "batch *shape"], z: Float[Tensor, "batch latent"]
+    ) -> Float[Tensor, " batch"]:
+        """``log p(x | z)`` of each example, in nats."""
+        return -self.likelihood.negative_log_likelihood(at_least_float32(self.decoder(z)), x)
+
+    @torch.no_grad()
+    def _update_running(self, mean: Tensor, running: Moments) -> None:
+        beta, Sigma = self.objective.estimate(mean, running)  # type: ignore[attr-defined]
+        self.running_mean.copy_(beta)
+        self.running_covariance.copy_(Sigma)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precision goes no further than the networks."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def build(
+    settings: ModelSettings,
+    input_shape: Sequence[int],
+    *,
+    seed: int = 0,
+    encoder: nn.Module | None = None,
+    decoder: nn.Module | None = None,
+) -> Autoencoder:
+    """Make an autoencoder as the settings say, from a seed; own networks may take the place of ours.
+
+    The same seed gives all methods the same decoder and the same encoder but for its last layer,
+    so that a comparison starts them alike. The caller's random state is left as it was.
+
+    Parameters
+    ----------
+    settings : ModelSettings
+        With the likelihood decided ("auto" is for ``training.preflight`` to resolve).
+    input_shape : sequence of int
+        Shape of one example.
+    seed : int
+    encoder, decoder : nn.Module, optional
+        See `Autoencoder` for their shapes.
+
+    Raises
+    ------
+    ValueError
+        If a network does not take the examples' shape, or gives another shape than asked for.
+    """
+    objective = build_objective(settings)
+    latent_dim = settings.latent_dim
+    output_dim = latent_dim + objective.log_scale_dim(latent_dim)
+    network = NETWORKS[settings.network]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        given_decoder = decoder is not None
+        if decoder is None:
+            widths = settings.decoder_widths or network.decoder_widths
+            decoder = network.decoder(latent_dim, input_shape, widths)
+            if settings.initial_weights == "normal":
+                initialise_normal(decoder)
+        given_encoder = encoder is not None
+        if encoder is None:
+            widths = settings.encoder_widths or network.encoder_widths
+            encoder = network.encoder(input_shape, output_dim, widths)
+            if settings.initial_weights == "normal":
+                initialise_normal(encoder)
+    if given_encoder:
+        _check_network("encoder", encoder, tuple(input_shape), (output_dim,))
+    if given_decoder:
+        _check_network("decoder", decoder, (latent_dim,), tuple(input_shape))
+    likelihood = (
+        Gaussian(settings.likelihood_scale)
+        if settings.likelihood == "gaussian"
+        else LIKELIHOODS[settings.likelihood]()
+    )
+    return Autoencoder(encoder, decoder, objective, likelihood, input_shape, latent_dim)
+
+
+def build_objective(settings: ModelSettings) -> Objective:
+    """Make the objective, its fields taking the values of the settings of the same names."""
+    method = OBJECTIVES[settings.method]
+    return method(**{field.name: getattr(settings, field.name) for field in fields(method)})
+
+
+def _check_network(
+    name: str, network: nn.Module, input_shape: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    was_training = network.training
+    network.eval()  # batch normalisation must not learn from the trial
+    parameter = next(network.parameters(), torch.empty(0))
+    trial = torch.zeros(2, *input_shape, dtype=parameter.dtype, device=parameter.device)
+    try:
+        with torch.no_grad():
+            shape = tuple(network(trial).shape)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"the {name} cannot take examples of shape {input_shape}: {error}"
+        ) from error
+    finally:
+        network.train(was_training)
+    if shape != (2, *expected):
+        raise ValueError(
+            f"the {name} maps (2, {', '.join(map(str, input_shape))}) to {shape}; it must give "
+            f"{(2, *expected)}, with {math.prod(expected)} numbers an example."
+        )

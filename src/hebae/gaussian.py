@@ -1,0 +1,244 @@
+"""Gaussian algebra: moments of a batch, Cholesky factors, divergences, the noise floor.
+
+Every function is pure and works on torch tensors, so gradients pass and ``torch.func.vmap`` may
+run many at once. Divergences are in nats. Section numbers refer to ``docs/mathematics.md``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = [
+    "aggregate_covariance",
+    "batch_moments",
+    "cholesky",
+    "global_moments",
+    "kl_from_factor",
+    "kl_to_standard_normal",
+    "log_determinant",
+    "mean_kl_to_standard_normal",
+    "noise_rate",
+    "penalty_floor",
+    "shrink",
+]
+
+
+def batch_moments(
+    mean: Float[Tensor, "batch latent"],
+) -> tuple[Float[Tensor, " latent"], Float[Tensor, "latent latent"]]:
+    """Mean and covariance of the encoder's outputs over a batch (section 4).
+
+    Parameters
+    ----------
+    mean : Tensor, shape (m, k)
+        Encoder means, one row an example.
+
+    Returns
+    -------
+    beta : Tensor, shape (k,)
+        Mean over the batch.
+    Sigma : Tensor, shape (k, k)
+        Covariance over the batch, divided by m (not m - 1).
+    """
+    beta = mean.mean(dim=0)
+    centred = mean - beta
+    return beta, centred.mT @ centred / mean.shape[0]
+
+
+def global_moments(
+    mean: Float[Tensor, "batch latent"],
+) -> tuple[Float[Tensor, " latent"], Float[Tensor, "latent latent"]]:
+    """Return `batch_moments` of the batch that all processes hold together (section 4).
+
+    The all-reduce passes gradients: under data-parallel training, which averages the processes'
+    gradients, N processes with m/N examples each get the gradient of one process with m.
+
+    Parameters
+    ----------
+    mean : Tensor, shape (m / N, k)
+        This process's share of the batch.
+
+    Returns
+    -------
+    beta, Sigma : Tensor, shapes (k,) and (k, k)
+        The same on every process.
+    """
+    from torch.distributed.nn.functional import all_reduce
+
+    # The mean goes first: covariances from raw second moments cancel badly in float32.
+    count = all_reduce(mean.new_tensor(float(mean.shape[0])))
+    beta = all_reduce(mean.sum(dim=0)) / count
+    centred = mean - beta
+    return beta, all_reduce(centred.mT @ centred) / count
+
+
+def shrink(
+    Sigma: Float[Tensor, "latent latent"], count: int
+) -> Float[Tensor, "latent latent"]:
+    """Shrink a covariance towards a multiple of I by the oracle-approximating weight (OAS).
+
+    The result is positive definite with any number of examples above one, so that a batch may be
+    smaller than the latent dimension.
+
+    Parameters
+    ----------
+    Sigma : Tensor, shape (k, k)
+        Sample covariance, divided by `count`.
+    count : int
+        Number of examples it was taken over.
+
+    Returns
+    -------
+    Tensor, shape (k, k)
+
+    References
+    ----------
+    Chen, Wiesel, Eldar, Hero (2010), "Shrinkage algorithms for MMSE covariance estimation", eq. 23.
+    """
+    k = Sigma.shape[-1]
+    trace_of_square = (Sigma * Sigma).sum()
+    square_of_trace = Sigma.diagonal().sum() ** 2
+    numerator = (1 - 2 / k) * trace_of_square + square_of_trace
+    denominator = (count + 1 - 2 / k) * (trace_of_square - square_of_trace / k)
+    weight = torch.clamp(numerator / denominator, max=1.0)
+    target = Sigma.diagonal().mean() * torch.eye(k, dtype=Sigma.dtype, device=Sigma.device)
+    return (1 - weight) * Sigma + weight * target
+
+
+def cholesky(covariance: Float[Tensor, "latent latent"]) -> Float[Tensor, "latent latent"]:
+    """Lower triangular R with ``R @ R.mT == covariance``; NaN throughout if there is none.
+
+    NaN in place of an exception needs no synchronisation with the device, and marks one member of
+    a stack of models without stopping the others. The training loop finds it and says where.
+    """
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    nan = torch.full_like(factor, math.nan)
+    return torch.where((failed != 0)[..., None, None], nan, factor)
+
+
+def log_determinant(factor: Float[Tensor, "latent latent"]) -> Float[Tensor, ""]:
+    """``log |R R^T|`` of a lower triangular factor R, in nats."""
+    return 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+def kl_from_factor(
+    beta: Float[Tensor, " latent"], factor: Float[Tensor, "latent latent"]
+) -> Float[Tensor, ""]:
+    """KL(N(beta, R R^T) || N(0, I)) in nats, for a Cholesky factor R that is already there."""
+    squares = factor.square().sum() + beta.square().sum()  # tr(R R^T) = ||R||_F^2
+    return 0.5 * (squares - beta.shape[-1] - log_determinant(factor))
+
+
+def kl_to_standard_normal(
+    beta: Float[Tensor, " latent"], Sigma: Float[Tensor, "latent latent"]
+) -> Float[Tensor, ""]:
+    """KL(N(beta, Sigma) || N(0, I)) = (tr Sigma - k - log|Sigma| + beta^T beta) / 2 (Eq. 17).
+
+    The factor 1/2, which the paper drops, is kept.
+
+    Parameters
+    ----------
+    beta : Tensor, shape (k,)
+    Sigma : Tensor, shape (k, k)
+        Symmetric positive definite; NaN comes back where it is not.
+
+    Returns
+    -------
+    Tensor, scalar
+        Nats.
+    """
+    return kl_from_factor(beta, cholesky(Sigma))
+
+
+def mean_kl_to_standard_normal(
+    mean: Float[Tensor, "batch latent"], log_scale: Float[Tensor, "batch _"]
+) -> Float[Tensor, ""]:
+    """``(1/m) sum_i KL(N(mu_i, diag sigma_i^2) || N(0, I))`` in nats: the VAE's penalty (section 2).
+
+    Parameters
+    ----------
+    mean : Tensor, shape (m, k)
+    log_scale : Tensor, shape (m, k), or (m, 1) for one scale an example
+    """
+    log_scale = log_scale.expand_as(mean)
+    per_example = mean.square() + torch.expm1(2 * log_scale) - 2 * log_scale
+    return 0.5 * per_example.sum(dim=1).mean()
+
+
+def aggregate_covariance(
+    noise_covariance: Float[Tensor, "latent latent"],
+    covariance: Float[Tensor, "latent latent"],
+    log_scale: Float[Tensor, "batch _"],
+) -> Float[Tensor, "latent latent"]:
+    """Covariance C of the aggregated posterior, by the law of total variance (Eq. 9).
+
+    ``C = Sigma + mean_i D_i N D_i`` where N is the covariance whose factor shapes the noise: Sigma
+    itself, or its diagonal.
+
+    Parameters
+    ----------
+    noise_covariance, covariance : Tensor, shape (k, k)
+        N and Sigma.
+    log_scale : Tensor, shape (m, k) or (m, 1)
+    """
+    scale = log_scale.exp()
+    scale = scale.expand(scale.shape[0], covariance.shape[-1])
+    return covariance + noise_covariance * (scale.mT @ scale / scale.shape[0])
+
+
+def noise_rate(
+    aggregate_factor: Float[Tensor, "latent latent"],
+    noise_log_determinant: Float[Tensor, ""],
+    log_scale: Float[Tensor, "batch _"],
+) -> Float[Tensor, ""]:
+    """``R = (1/m) sum_i KL(q(z|x_i) || N(beta, C))`` in nats, an upper bound on I(i; z).
+
+    Section 4, "The rate term": ``(log|C| - log|N|) / 2 - mean_i sum_j log sigma_ij``; exact, since
+    C is the mean of the posteriors' covariances about beta.
+
+    Parameters
+    ----------
+    aggregate_factor : Tensor, shape (k, k)
+        Cholesky factor of C.
+    noise_log_determinant : Tensor, scalar
+        ``log |N|`` of the covariance that shapes the noise.
+    log_scale : Tensor, shape (m, k) or (m, 1)
+    """
+    k = aggregate_factor.shape[-1]
+    mean_log_scale = log_scale.expand(log_scale.shape[0], k).sum(dim=1).mean()
+    difference = log_determinant(aggregate_factor) - noise_log_determinant
+    return 0.5 * difference - mean_log_scale
+
+
+def penalty_floor(batch_size: int, latent_dim: int) -> float:
+    """Mean of the HEBAE penalty over batches of perfectly standard-normal codes, in nats.
+
+    ``-1/2 sum_{j=1..k} [digamma((m - j) / 2) + log(2 / m)]`` (section 4): what sampling noise
+    alone costs. Only the excess over it says anything about the codes.
+
+    Parameters
+    ----------
+    batch_size : int
+        m, above `latent_dim`.
+    latent_dim : int
+        k, at least 1.
+
+    Raises
+    ------
+    ValueError
+        If ``batch_size <= latent_dim``: the covariance is singular and the floor infinite.
+    """
+    if latent_dim < 1:
+        raise ValueError(f"latent_dim is {latent_dim}; it must be at least 1.")
+    if batch_size <= latent_dim:
+        raise ValueError(
+            f"batch_size {batch_size} does not exceed latent_dim {latent_dim}: the covariance of "
+            "such a batch is singular and the floor infinite; take a larger batch."
+        )
+    j = torch.arange(1, latent_dim + 1, dtype=torch.float64)
+    terms = torch.digamma((batch_size - j) / 2) + math.log(2 / batch_size)
+    return -0.5 * float(terms.sum())

@@ -1,0 +1,176 @@
+"""The hierarchical empirical Bayes autoencoder (section 4 of docs/mathematics.md).
+
+Cheng, Darnell, Ramachandran, Crawford (2020), arXiv 2007.10389; equation numbers are the paper's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from hebae import gaussian
+from hebae.objectives.base import Moments, Objective, require_choice, require_non_negative
+
+__all__ = ["HEBAE"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HEBAE(Objective):
+    """z_i = mu_i + sigma_i * (R epsilon_i), R R^T = Sigma; N(beta, Sigma) is pulled to N(0, I).
+
+    beta and Sigma are the mean and full covariance of the encoder's outputs over the batch, which
+    must hold more examples than there are latent dimensions (but see `moments`).
+
+    Parameters
+    ----------
+    penalty_weight : float
+        lambda, at least 0.
+    rate_weight : float
+        gamma, at least 0. At 0, the paper's method. Above 0 the term ``moments`` gives way to
+        ``aggregate``, which pulls the whole aggregated posterior N(beta, C) to N(0, I), and ``rate``,
+        the mean KL(q(z | x_i) || N(beta, C)), holds the noise up. Both weights at 1: a true ELBO.
+    noise : "cholesky" or "diagonal"
+        The paper's noise, with gradients through R; or the released code's, which takes Sigma's
+        diagonal alone and detaches it.
+    scale : "vector" or "scalar"
+        One sigma for each latent dimension (Appendix B) or one for an example (Eq. 6).
+    moments : "batch", "running" or "shrunk"
+        How beta and Sigma are estimated: from the batch, as in the paper; mixed with earlier
+        batches, the gradient being the batch's; or with Sigma shrunk towards a multiple of I (OAS).
+        With the last two a batch may be smaller than the latent dimension.
+    moments_decay : float
+        Share of earlier batches in the running moments, in [0, 1).
+    """
+
+    penalty_weight: float = 1.0
+    rate_weight: float = 0.0
+    noise: Literal["cholesky", "diagonal"] = "cholesky"
+    scale: Literal["vector", "scalar"] = "vector"
+    moments: Literal["batch", "running", "shrunk"] = "batch"
+    moments_decay: float = 0.9
+
+    stochastic = True
+
+    def __post_init__(self) -> None:
+        require_non_negative("penalty_weight", self.penalty_weight)
+        require_non_negative("rate_weight", self.rate_weight)
+        require_choice("noise", self.noise, ("cholesky", "diagonal"))
+        require_choice("scale", self.scale, ("vector", "scalar"))
+        require_choice("moments", self.moments, ("batch", "running", "shrunk"))
+        if not 0 <= self.moments_decay < 1:
+            raise ValueError(f"moments_decay is {self.moments_decay}; it must be in [0, 1).")
+
+    def log_scale_dim(self, latent_dim: int) -> int:
+        """Latent_dim with vector scale, 1 with scalar scale."""
+        return latent_dim if self.scale == "vector" else 1
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """``{"moments": ...}``; with a rate weight ``{"aggregate": ..., "rate": ...}``."""
+        if self.rate_weight:
+            return {"aggregate": self.penalty_weight, "rate": self.rate_weight}
+        return {"moments": self.penalty_weight}
+
+    def draw(
+        self,
+        mean: Tensor,
+        log_scale: Tensor | None,
+        epsilon: Tensor,
+        covariance: Tensor | None = None,
+    ) -> Tensor:
+        """z_i = mu_i + sigma_i * (R epsilon_i) (Eq. 8)."""
+        Sigma = self.estimate(mean).Sigma if covariance is None else covariance
+        R = gaussian.cholesky(Sigma) if self.noise == "cholesky" else None
+        return self._add_noise(mean, log_scale, epsilon, Sigma, R)
+
+    def penalty(self, z: Tensor, mean: Tensor, log_scale: Tensor | None) -> dict[str, Tensor]:
+        """``moments`` (Eq. 17, with its factor 1/2), or ``aggregate`` and ``rate``."""
+        beta, Sigma = self.estimate(mean)
+        return self._terms(beta, Sigma, gaussian.cholesky(Sigma), mean, log_scale)
+
+    def __call__(
+        self,
+        mean: Tensor,
+        log_scale: Tensor | None,
+        epsilon: Tensor,
+        running: Moments | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return z and the terms, from one estimate of the moments and one Cholesky factor."""
+        beta, Sigma = self.estimate(mean, running)
+        R = gaussian.cholesky(Sigma)
+        z = self._add_noise(mean, log_scale, epsilon, Sigma, R)
+        return z, self._terms(beta, Sigma, R, mean, log_scale)
+
+    def estimate(self, mean: Tensor, running: Moments | None = None) -> Moments:
+        """Estimate beta (k,) and Sigma (k, k) from a batch of encoder means (m, k).
+
+        In float64 where the device has it: the gradient holds the inverse of Sigma, whose condition
+        number passes 10^5 when the batch is not much larger than k. The matrices are small, so this
+        costs nothing that can be measured.
+        """
+        processes = 1
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            processes = torch.distributed.get_world_size()
+        take_moments = gaussian.batch_moments if processes == 1 else gaussian.global_moments
+        beta, Sigma = take_moments(mean if mean.device.type == "mps" else mean.double())
+        if self.moments == "shrunk":
+            Sigma = gaussian.shrink(Sigma, mean.shape[0] * processes)
+        if self.moments == "running" and running is not None:
+            # The value mixes old and new; the gradient, (1 - rho) of the batch's, is scaled back by
+            # 1 / (1 - rho), which leaves exactly the batch's.
+            decay = self.moments_decay
+            beta = beta + (decay * (running.beta.to(beta) - beta)).detach()
+            Sigma = Sigma + (decay * (running.Sigma.to(Sigma) - Sigma)).detach()
+        return Moments(beta, Sigma)
+
+    def noise_covariance(self, covariance: Tensor) -> Tensor:
+        """Sigma, or its diagonal."""
+        if self.noise == "cholesky":
+            return covariance
+        return torch.diag_embed(covariance.diagonal(dim1=-2, dim2=-1))
+
+    def penalty_floor(self, batch_size: int, latent_dim: int) -> float | None:
+        """`gaussian.penalty_floor`, for the paper's penalty and moments."""
+        if self.rate_weight or self.moments != "batch" or batch_size <= latent_dim:
+            return None
+        return gaussian.penalty_floor(batch_size, latent_dim)
+
+    def _add_noise(
+        self,
+        mean: Tensor,
+        log_scale: Tensor | None,
+        epsilon: Tensor,
+        Sigma: Tensor,
+        R: Tensor | None,
+    ) -> Tensor:
+        assert log_scale is not None, "HEBAE's noise needs the encoder's log_scale"
+        if self.noise == "cholesky":
+            assert R is not None
+            shaped = epsilon @ R.to(mean).mT  # rows are examples: each is R epsilon_i
+        else:
+            shaped = epsilon * Sigma.detach().diagonal(dim1=-2, dim2=-1).sqrt().to(mean)
+        return mean + log_scale.exp() * shaped
+
+    def _terms(
+        self, beta: Tensor, Sigma: Tensor, R: Tensor, mean: Tensor, log_scale: Tensor | None
+    ) -> dict[str, Tensor]:
+        if not self.rate_weight:
+            return {"moments": gaussian.kl_from_factor(beta, R).to(mean)}
+        assert log_scale is not None, "the rate needs the encoder's log_scale"
+        log_scale = log_scale.to(Sigma)
+        N = self.noise_covariance(Sigma)
+        noise_log_determinant = (
+            gaussian.log_determinant(R)
+            if self.noise == "cholesky"
+            else Sigma.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        )
+        C = gaussian.aggregate_covariance(N, Sigma, log_scale)
+        aggregate_factor = gaussian.cholesky(C)
+        rate = gaussian.noise_rate(aggregate_factor, noise_log_determinant, log_scale)
+        return {
+            "aggregate": gaussian.kl_from_factor(beta, aggregate_factor).to(mean),
+            "rate": rate.to(mean),
+        }

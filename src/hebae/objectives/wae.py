@@ -1,0 +1,89 @@
+"""The Wasserstein autoencoder with an MMD penalty (section 3 of docs/mathematics.md).
+
+Tolstikhin, Bousquet, Gelly, Schoelkopf (2018), "Wasserstein Auto-Encoders".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from hebae import kernels
+from hebae.objectives.base import Objective, require_choice, require_non_negative
+
+__all__ = ["WAE"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WAE(Objective):
+    """z = mu, without noise; the batch of codes is pulled to a sample of N(0, I).
+
+    Parameters
+    ----------
+    penalty_weight : float
+        lambda, at least 0.
+    kernel : "imq" or "rbf"
+        Inverse multiquadratic, summed over seven widths, or Gaussian.
+    base_variance : float
+        s2 of the kernels' widths: the prior's variance; 2 in the released CelebA code.
+    """
+
+    penalty_weight: float = 1.0
+    kernel: Literal["imq", "rbf"] = "imq"
+    base_variance: float = 1.0
+
+    stochastic = False
+
+    def __post_init__(self) -> None:
+        require_non_negative("penalty_weight", self.penalty_weight)
+        require_choice("kernel", self.kernel, ("imq", "rbf"))
+        if not self.base_variance > 0:
+            raise ValueError(f"base_variance is {self.base_variance}; it must be above 0.")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """``{"mmd": penalty_weight}``."""
+        return {"mmd": self.penalty_weight}
+
+    def draw(
+        self,
+        mean: Tensor,
+        log_scale: Tensor | None,
+        epsilon: Tensor,
+        covariance: Tensor | None = None,
+    ) -> Tensor:
+        """z = mu."""
+        return mean
+
+    def penalty(
+        self,
+        z: Tensor,
+        mean: Tensor,
+        log_scale: Tensor | None,
+        prior: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """``mmd``: between the codes and a sample of the prior, unbiased, so it may be negative.
+
+        Parameters
+        ----------
+        z, mean, log_scale : Tensor
+            As in `Objective.penalty`; the last two are not used.
+        prior : Tensor, shape (n, k), optional
+            Draws from N(0, I). Left out, m are drawn here from torch's global generator.
+        """
+        mmd = kernels.mmd_imq if self.kernel == "imq" else kernels.mmd_rbf
+        prior = torch.randn_like(z) if prior is None else prior
+        return {"mmd": mmd(z, prior, self.base_variance)}
+
+    def __call__(
+        self,
+        mean: Tensor,
+        log_scale: Tensor | None,
+        epsilon: Tensor,
+        running: object = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return z and the terms. The codes take no noise, so `epsilon` serves as the prior sample."""
+        return mean, self.penalty(mean, mean, log_scale, prior=epsilon)

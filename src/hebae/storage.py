@@ -1,0 +1,277 @@
+"""A run is a folder: what lies in it, and how its files are written and read.
+
+Files are written under a temporary name and renamed, so that a reader finds the old file or the new
+one, never half of one. Weights are safetensors and checkpoints are read with ``weights_only``: no
+code can run from a file of a run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from hebae._version import __version__
+from hebae.autoencoder import Autoencoder, build
+from hebae.config import ModelSettings, Settings
+from hebae.errors import HebaeError
+
+__all__ = ["RunFolder", "load_model", "save_model", "write_atomically"]
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` with a temporary path beside `path`, then rename; leave nothing on failure.
+
+    Raises
+    ------
+    HebaeError
+        If the folder cannot be written or the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # torch and safetensors report a full disk as errors of their own.
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise HebaeError(
+            f"cannot write {path}: {reason}; free some space or choose another --output."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_model(
+    folder: Path, model: Autoencoder, settings: ModelSettings, extra: Mapping[str, Any]
+) -> None:
+    """Write ``model.safetensors`` and ``config.json`` (Hugging Face's names) into `folder`.
+
+    `extra` goes into ``config.json`` as it is.
+    """
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    config = {
+        "model_type": "hebae",
+        "hebae_version": __version__,
+        "input_shape": list(model.input_shape),
+        **ModelSettings(**{n: getattr(settings, n) for n in ModelSettings.model_fields}).model_dump(
+            mode="json"
+        ),
+        **extra,
+    }
+    text = json.dumps(config, indent=2) + "\n"
+    # The weights go last: a folder that has them is complete.
+    write_atomically(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
+    write_atomically(
+        folder / "model.safetensors",
+        lambda path: save_file(tensors, path, metadata={"format": "pt"}),
+    )
+
+
+def load_model(
+    folder: Path, *, encoder: nn.Module | None = None, decoder: nn.Module | None = None
+) -> tuple[Autoencoder, dict[str, Any]]:
+    """Read a model and its ``config.json`` from a folder that `save_model` wrote.
+
+    Parameters
+    ----------
+    folder : Path
+    encoder, decoder : nn.Module, optional
+        For a model that was made with networks of the user's own, the same again; their weights are
+        taken from the file.
+
+    Returns
+    -------
+    model : Autoencoder
+        On the CPU, in evaluation mode.
+    config : dict
+
+    Raises
+    ------
+    HebaeError
+        If the folder holds no model, or one that is truncated, altered or of another architecture.
+    """
+    config_path, weights_path = folder / "config.json", folder / "model.safetensors"
+    if not weights_path.is_file():
+        raise HebaeError(_no_model(folder))
+    try:
+        config = json.loads(config_path.read_text(encoding="utf-8"))
+        shape = tuple(int(n) for n in config["input_shape"])
+        fields = {name: config[name] for name in ModelSettings.model_fields}
+        settings = ModelSettings.model_validate(fields)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HebaeError(
+            f"{config_path} is missing, truncated or altered ({type(error).__name__}); "
+            "restore it or train the model again."
+        ) from None
+    for name, given in (("encoder", encoder), ("decoder", decoder)):
+        if config.get(f"own_{name}") and given is None:
+            raise HebaeError(
+                f"the model in {folder} was made with an {name} of your own; pass that module as "
+                f"hebae.load({str(folder)!r}, {name}=...)."
+            )
+    try:
+        model = build(settings, shape, encoder=encoder, decoder=decoder)
+        tensors = load_file(weights_path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise HebaeError(
+            f"cannot read the model in {folder}: {error}; restore it or train again."
+        ) from None
+    load_weights(model, tensors, weights_path)
+    return model.eval(), config
+
+
+def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put `tensors` into `model`, or say which of them belongs to another architecture."""
+    expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in tensors.items()}
+    if expected != found:
+        name = min(n for n in expected | found if expected.get(n) != found.get(n))
+        raise HebaeError(
+            f"{path} holds a model of another architecture: {name} is "
+            f"{found.get(name, 'missing')} in the file and {expected.get(name, 'absent')} by the "
+            "settings beside it; restore the files or train again."
+        )
+    model.load_state_dict(dict(tensors))
+
+
+class RunFolder:
+    """The files of a run, by name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.metrics = path / "metrics.jsonl"
+        self.checkpoint = path / "resume.pt"
+        self.figures = path / "figures"
+        self.tensorboard = path / "tensorboard"
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a run was ever started here."""
+        return self.config.is_file()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether a trained model lies here."""
+        return (self.path / "model.safetensors").is_file()
+
+    def settings(self) -> Settings:
+        """Settings of the run, as resolved when it started."""
+        if not self.is_run:
+            raise HebaeError(_no_model(self.path))
+        return Settings.read(self.config)
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the records of ``metrics.jsonl``, one an epoch."""
+        try:
+            lines = self.metrics.read_text(encoding="utf-8").splitlines()
+            return [json.loads(line) for line in lines]
+        except FileNotFoundError:
+            return []
+        except ValueError as error:
+            raise HebaeError(f"{self.metrics} is altered or truncated: {error}.") from None
+
+    def require_free(self, *, overwrite: bool) -> None:
+        """Raise unless a run may be put here.
+
+        An existing run is given up only when asked to, and a folder that holds anything but a run
+        never is.
+        """
+        if not self.path.exists() and not self.path.is_symlink():
+            return
+        if not self.path.is_dir():
+            raise HebaeError(f"--output {self.path} is a file; name a folder.")
+        if not any(self.path.iterdir()):
+            return
+        if not self.is_run:
+            raise HebaeError(
+                f"--output {self.path} holds files that are not a run's; name another folder."
+            )
+        if not overwrite:
+            raise HebaeError(
+                f"{self.path} holds a run already; --resume goes on with it, --overwrite replaces "
+                "it, or name another --output."
+            )
+
+    def create(self, settings: Settings, *, overwrite: bool, space_needed: int) -> None:
+        """Make the folder and write the settings into it.
+
+        Raises
+        ------
+        HebaeError
+            If the folder is taken, cannot be written, or its disk has less than `space_needed` bytes.
+        """
+        self.require_free(overwrite=overwrite)
+        with _explain_unwritable(self.path):
+            existing = self.path.absolute()
+            while not existing.exists():
+                existing = existing.parent
+            free = shutil.disk_usage(existing).free
+            if free < space_needed:
+                raise HebaeError(
+                    f"the disk of --output {self.path} has {free / 1e6:,.0f} MB left and the run "
+                    f"needs {space_needed / 1e6:,.0f} MB; free some space or choose another."
+                )
+            if self.path.exists() and overwrite:
+                shutil.rmtree(self.path)
+            self.path.mkdir(parents=True, exist_ok=True)
+        self.write_settings(settings)
+
+    def write_settings(self, settings: Settings) -> None:
+        """Write ``config.yaml``."""
+        text = settings.to_yaml()
+        write_atomically(self.config, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def write_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Write ``resume.pt``."""
+        write_atomically(self.checkpoint, lambda path: torch.save(dict(state), path))
+
+    def read_checkpoint(self) -> dict[str, Any]:
+        """Read ``resume.pt``, tensors and plain values alone."""
+        if not self.checkpoint.is_file():
+            raise HebaeError(
+                f"{self.path} has no resume.pt, so there is nothing to go on from; train it anew "
+                "with --overwrite."
+            )
+        try:
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+            raise HebaeError(
+                f"{self.checkpoint} is truncated or altered ({type(error).__name__}) and was not "
+                "loaded; restore it, or train anew with --overwrite."
+            ) from None
+        if not isinstance(state, dict) or "model" not in state:
+            raise HebaeError(f"{self.checkpoint} is no checkpoint of hebae; train anew.")
+        return state
+
+
+def _no_model(folder: Path) -> str:
+    if RunFolder(folder).is_run:
+        return (
+            f"{folder} is a run that has not finished; go on with: "
+            f"hebae train --resume --output {folder}"
+        )
+    if not folder.exists():
+        return f"there is no folder {folder}; name a run folder that hebae train made."
+    return f"{folder} holds no model; name a run folder that hebae train made."
+
+
+@contextmanager
+def _explain_unwritable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HebaeError(
+            f"cannot write to --output {path}: {error.strerror}; choose a folder you may write to."
+        ) from None

@@ -1,0 +1,139 @@
+"""Batches on the device, in an order that depends on the seed and the epoch alone."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["ArrayBatches", "Batches", "LoaderBatches", "to_unit_interval"]
+
+
+class Batches(Protocol):
+    """What the training loop takes examples from."""
+
+    steps_per_epoch: int | None
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Float[Tensor, "batch *shape"]]:
+        """Batches of an epoch, the first `start` left out."""
+
+    def in_order(
+        self, batch_size: int, limit: int | None = None
+    ) -> Iterator[Float[Tensor, "batch *shape"]]:
+        """Pass once over the examples (the first `limit`), unshuffled, the last batch smaller."""
+
+
+class ArrayBatches:
+    """Batches of an array.
+
+    The array goes to the device as it is (uint8 stays uint8) where it fits; otherwise, or if it is a
+    memory map, only the rows of a batch are read. Nothing is copied on the CPU.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, *shape)
+        uint8, standing for [0, 1], or float32.
+    batch_size : int
+        Over all processes together.
+    seed : int
+        Of the order: epoch e takes the permutation of ``numpy.random.default_rng([seed, e])``.
+    device : torch.device
+    dtype : torch.dtype
+        Of the batches.
+    drop_last : bool
+        Leave out the last batch of an epoch if it is smaller.
+    rank, processes : int
+        This process's place among those that share each batch.
+    """
+
+    def __init__(
+        self,
+        values: np.ndarray,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        drop_last: bool = False,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        with warnings.catch_warnings():
+            # A read-only array is fine: batches are copies.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            self.values = torch.from_numpy(values)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.rank = rank
+        self.processes = processes
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            if self.values.nbytes < free / 2:
+                self.values = self.values.to(self.device)
+        full, rest = divmod(len(self.values), batch_size)
+        self.steps_per_epoch = full if drop_last or not rest else full + 1
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
+        """See `Batches`."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.values))
+        indices = torch.from_numpy(order)
+        for step in range(start, self.steps_per_epoch):
+            batch = indices[step * self.batch_size : (step + 1) * self.batch_size]
+            yield self._take(batch[self.rank :: self.processes])
+
+    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
+        """See `Batches`."""
+        count = min(limit or len(self.values), len(self.values))
+        for begin in range(0, count, batch_size):
+            yield self._take(torch.arange(begin, min(begin + batch_size, count)))
+
+    def _take(self, indices: Tensor) -> Tensor:
+        rows = self.values.index_select(0, indices.to(self.values.device))
+        return to_unit_interval(rows.to(self.device), self.dtype)
+
+
+class LoaderBatches:
+    """Batches of a user's own ``torch.utils.data.DataLoader``.
+
+    It decides order and batch size; a batch is a tensor, or a tuple or list whose first entry is.
+    """
+
+    def __init__(
+        self, loader: Any, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.loader = loader
+        self.device = torch.device(device)
+        self.dtype = dtype
+        try:
+            self.steps_per_epoch: int | None = len(loader)
+        except TypeError:  # an iterable data set has no length
+            self.steps_per_epoch = None
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
+        """See `Batches`."""
+        for step, batch in enumerate(self.loader):
+            if step >= start:
+                x = batch[0] if isinstance(batch, tuple | list) else batch
+                yield to_unit_interval(x.to(self.device, non_blocking=True), self.dtype)
+
+    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
+        """See `Batches`; in the loader's own order and batch size."""
+        count = 0
+        for x in self.epoch(0):
+            yield x
+            count += len(x)
+            if count >= (limit or math.inf):
+                return
+
+
+def to_unit_interval(x: Tensor, dtype: torch.dtype = torch.float32) -> Float[Tensor, "*shape"]:
+    """Uint8 0..255 to [0, 1]; floats as they are, in the given precision."""
+    return x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)

@@ -1,0 +1,119 @@
+"""What is told of a training while it runs: progress bar, metrics file, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+__all__ = ["Callback", "MetricsFile", "ProgressBar", "TensorBoard"]
+
+
+class Callback:
+    """Something that is told how a training goes; every method may be left as it is."""
+
+    def on_start(self, step: int, total: int | None) -> None:
+        """Training begins, or goes on, at `step` of `total`."""
+
+    def on_log(self, step: int, epoch: int, means: Mapping[str, float]) -> None:
+        """Every ``log_every`` steps: means of the terms over the epoch so far."""
+
+    def on_epoch(self, record: Mapping[str, Any]) -> None:
+        """At the end of an epoch: the record that goes into ``metrics.jsonl``."""
+
+    def on_end(self) -> None:
+        """Training is over, for whatever reason."""
+
+
+class MetricsFile(Callback):
+    """One line of JSON an epoch; a line is on the disk before the epoch's checkpoint is."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def size(self) -> int:
+        """Bytes written."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def truncate(self, size: int) -> None:
+        """Forget what was written after a checkpoint."""
+        if self.path.exists():
+            os.truncate(self.path, size)
+
+    def on_epoch(self, record: Mapping[str, Any]) -> None:
+        """See `Callback`."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class ProgressBar(Callback):
+    """A line with a bar, the epoch and the terms of the loss."""
+
+    def __init__(self, label: str, epochs: int, console: Console) -> None:
+        self.label = label
+        self.epochs = epochs
+        self.console = console
+        self.task: TaskID | None = None
+        self.progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=18),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[terms]}"),
+            console=console,
+            transient=False,
+            refresh_per_second=4,
+        )
+
+    def on_start(self, step: int, total: int | None) -> None:
+        """See `Callback`."""
+        self.progress.start()
+        self.task = self.progress.add_task(self.label, total=total, completed=step, terms="")
+
+    def on_log(self, step: int, epoch: int, means: Mapping[str, float]) -> None:
+        """See `Callback`."""
+        assert self.task is not None
+        terms = "  ".join(f"{name} {value:.2f}" for name, value in means.items())
+        terms = f"epoch {epoch}/{self.epochs}  {terms}"
+        self.progress.update(self.task, completed=step, terms=terms)
+
+    def on_end(self) -> None:
+        """See `Callback`."""
+        self.progress.stop()
+
+
+class TensorBoard(Callback):
+    """Scalars for TensorBoard; needs the extra ``hebae[tensorboard]``."""
+
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+
+    def on_epoch(self, record: Mapping[str, Any]) -> None:
+        """See `Callback`."""
+        for part in ("train", "held_out"):
+            for name, value in (record.get(part) or {}).items():
+                if isinstance(value, int | float):
+                    self.writer.add_scalar(f"{part}/{name}", value, record["epoch"])  # type: ignore[no-untyped-call]
+
+    def on_end(self) -> None:
+        """See `Callback`."""
+        self.writer.close()  # type: ignore[no-untyped-call]

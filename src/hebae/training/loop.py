@@ -1,0 +1,268 @@
+"""The training loop, on Lightning Fabric: read it from top to bottom."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from hebae.autoencoder import Autoencoder
+from hebae.config import TrainingSettings
+from hebae.training.batches import Batches
+from hebae.training.callbacks import Callback
+from hebae.training.checkpoint import Checkpointer
+from hebae.training.monitor import DivergenceError, Monitor
+from hebae.training.population import held_out_terms, store_population
+from hebae.training.schedule import learning_rate_factor
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["HeldOut", "Outcome", "make_fabric", "train"]
+
+MONITORED = 5000
+"""Training examples that beta and Sigma are taken over for the held-out terms of an epoch."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Examples that are never trained on, and the split they come from."""
+
+    split: str
+    batches: Batches
+
+
+@dataclass
+class Outcome:
+    """What a training came to."""
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """One record an epoch, as in ``metrics.jsonl``; on a resumed run, since it was resumed."""
+    seconds: float = 0.0
+    """Spent in training steps, all stretches of a resumed run together."""
+    steps: int = 0
+    interrupted: bool = False
+    stopped_early: bool = False
+
+
+def make_fabric(settings: TrainingSettings) -> Fabric:
+    """Lightning Fabric for the settings' device, count of processes and precision."""
+    from lightning_fabric import Fabric
+
+    return Fabric(
+        accelerator="gpu" if settings.device == "cuda" else settings.device,
+        devices=settings.devices,
+        strategy="auto" if settings.devices == 1 else "ddp",
+        precision=settings.precision,
+    )
+
+
+def train(
+    model: Autoencoder,
+    settings: TrainingSettings,
+    batches: Batches,
+    held_out: HeldOut | None = None,
+    *,
+    fabric: Fabric,
+    callbacks: Sequence[Callback] = (),
+    checkpointer: Checkpointer | None = None,
+) -> Outcome:
+    """Train `model` in place; go on from the checkpointer's last checkpoint if it has one.
+
+    Two calls with the same arguments on one CPU end with the same weights, bit for bit, and so does
+    a training that was stopped at any moment and resumed. The caller's random state is not touched.
+
+    Raises
+    ------
+    DivergenceError
+        If the loss stops being finite. The last good checkpoint stays.
+    """
+    with _own_random_state(settings.seed), _deferred_interrupt() as interrupt:
+        optimizer = torch.optim.Adam(
+            model.parameters(),
+            lr=settings.learning_rate or 1e-3,
+            betas=(settings.adam_beta1, settings.adam_beta2),
+            fused=True,
+        )
+        module, optimizer = fabric.setup(model, optimizer)
+        noise = torch.Generator(fabric.device).manual_seed(_noise_seed(settings, fabric))
+        monitor = Monitor(["reconstruction", *model.objective.weights], fabric.device)
+        outcome = Outcome()
+        position = {"epoch": 0, "batch": 0}
+        best: dict[str, Any] = {"objective": None, "epoch": 0, "model": None}
+
+        def save() -> None:
+            if checkpointer is None or not fabric.is_global_zero:
+                return
+            _require_finite(model, outcome.steps)
+            checkpointer.save(
+                model=model.state_dict(),
+                optimizer=optimizer.state_dict(),
+                noise=noise.get_state(),
+                monitor=monitor.state(),
+                best=best,
+                steps=outcome.steps,
+                seconds=outcome.seconds,
+                **position,
+            )
+
+        state = checkpointer.load() if checkpointer else None
+        if state is not None:
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            noise.set_state(state["noise"])
+            monitor.restore(state["monitor"])
+            best = state["best"]
+            position = {"epoch": state["epoch"], "batch": state["batch"]}
+            outcome.steps, outcome.seconds = state["steps"], state["seconds"]
+        else:
+            save()  # so that even the first epoch has something to go back to
+
+        per_epoch = batches.steps_per_epoch
+        total = per_epoch * settings.epochs if per_epoch else None
+        for callback in callbacks:
+            callback.on_start(outcome.steps, total)
+        try:
+            for epoch in range(position["epoch"], settings.epochs):
+                if _patience_is_over(settings, best, epoch):
+                    outcome.stopped_early = True
+                    break
+                if settings.reset_optimizer and position["batch"] == 0:
+                    optimizer.state.clear()
+                for group in optimizer.param_groups:
+                    factor = learning_rate_factor(settings.schedule, epoch)
+                    group["lr"] = (settings.learning_rate or 1e-3) * factor
+                module.train()
+                started = time.perf_counter()
+
+                for x in batches.epoch(epoch, start=position["batch"]):
+                    epsilon = torch.randn(
+                        len(x), model.latent_dim, generator=noise, device=x.device, dtype=x.dtype
+                    )
+                    step = module(x, epsilon)
+                    fabric.backward(step.loss)
+                    if settings.gradient_clip is not None:
+                        fabric.clip_gradients(module, optimizer, max_norm=settings.gradient_clip)
+                    optimizer.step()
+                    optimizer.zero_grad()
+
+                    outcome.steps += 1
+                    position["batch"] += 1
+                    monitor.add(outcome.steps, step)
+                    if outcome.steps % settings.log_every == 0:
+                        means = monitor.means()
+                        for callback in callbacks:
+                            callback.on_log(outcome.steps, epoch + 1, means)
+                    if interrupt.is_set():
+                        break
+
+                means = monitor.means()  # waits for the device, so the clock is right
+                outcome.seconds += time.perf_counter() - started
+                if interrupt.is_set():
+                    save()
+                    outcome.interrupted = True
+                    break
+                monitor.reset()
+                position = {"epoch": epoch + 1, "batch": 0}
+                record = {
+                    "epoch": epoch + 1,
+                    "step": outcome.steps,
+                    "seconds": round(outcome.seconds, 3),
+                    "learning_rate": optimizer.param_groups[0]["lr"],
+                    "train": _named(means),
+                }
+                if held_out is not None:
+                    store_population(model, batches, MONITORED)
+                    terms = held_out_terms(model, held_out.batches, settings.batch_size)
+                    record |= {"held_out_split": held_out.split, "held_out": _named(terms)}
+                    _keep_best(settings, best, record, model)
+                outcome.history.append(record)
+                for callback in callbacks:
+                    callback.on_log(outcome.steps, epoch + 1, means)
+                    callback.on_epoch(record)
+                if (epoch + 1) % settings.checkpoint_every == 0 or epoch + 1 == settings.epochs:
+                    save()
+        finally:
+            for callback in callbacks:
+                callback.on_end()
+
+        if not outcome.interrupted:
+            if best["model"] is not None:
+                model.load_state_dict(best["model"])
+            store_population(model, batches)
+        return outcome
+
+
+def _named(terms: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Terms for a record: the loss, negated, is what the paper plots as the objective."""
+    loss = terms["loss"]
+    rest = {name: value for name, value in terms.items() if name != "loss"}
+    return {"objective": None if loss is None else -loss, **rest}
+
+
+def _keep_best(
+    settings: TrainingSettings, best: dict[str, Any], record: dict[str, Any], model: Autoencoder
+) -> None:
+    objective = record["held_out"]["objective"]
+    if settings.early_stopping is None or objective is None:
+        return
+    if best["objective"] is None or objective > best["objective"]:
+        weights = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
+        best.update(objective=objective, epoch=record["epoch"], model=weights)
+
+
+def _patience_is_over(settings: TrainingSettings, best: Mapping[str, Any], epoch: int) -> bool:
+    patience = settings.early_stopping
+    return patience is not None and epoch - best["epoch"] >= patience
+
+
+def _require_finite(model: Autoencoder, step: int) -> None:
+    for name, parameter in model.named_parameters():
+        if not bool(parameter.isfinite().all()):
+            raise DivergenceError(
+                f"training stopped at step {step}: the weights {name} are not finite though the loss "
+                "was; try a smaller learning_rate or gradient_clip 10."
+            )
+
+
+def _noise_seed(settings: TrainingSettings, fabric: Fabric) -> int:
+    # Another stream than that of weights and order; each process draws noise of its own.
+    sequence = np.random.SeedSequence([settings.seed, 1, fabric.global_rank])
+    return int(sequence.generate_state(1, np.uint32)[0])
+
+
+@contextmanager
+def _own_random_state(seed: int) -> Iterator[None]:
+    """Networks of the user's own may draw from the global generator (dropout)."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[threading.Event]:
+    """Let Ctrl-C (and SIGTERM) wait for the end of the step; a second one acts at once."""
+    requested = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield requested  # signals belong to the main thread
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if requested.is_set():
+            raise KeyboardInterrupt
+        requested.set()
+
+    previous = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield requested
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

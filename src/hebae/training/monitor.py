@@ -1,0 +1,97 @@
+"""Running means of the loss's terms, and the watch for a loss that is no longer a number."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hebae.autoencoder import Step
+from hebae.errors import HebaeError
+from hebae.gaussian import batch_moments
+
+__all__ = ["DivergenceError", "Monitor"]
+
+
+class DivergenceError(HebaeError):
+    """The loss stopped being a finite number; the last good checkpoint is kept."""
+
+
+class Monitor:
+    """Sums terms on the device, and is looked at now and then: no step waits for it.
+
+    Parameters
+    ----------
+    names : list of str
+        Names of the terms, "reconstruction" first.
+    device : torch.device
+    """
+
+    def __init__(self, names: list[str], device: torch.device) -> None:
+        self.names = ["loss", *names]
+        # MPS has no float64.
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        self.sums = torch.zeros(len(self.names), dtype=dtype, device=device)
+        self.count = 0
+        self.recent: list[tuple[int, Tensor, Tensor]] = []
+
+    def add(self, number: int, step: Step) -> None:
+        """Take note of step `number`."""
+        values = torch.stack([step.loss, *step.terms.values()]).detach()
+        self.sums.add_(values, alpha=len(step.mean))
+        self.count += len(step.mean)
+        # Kept until the next look, so that the step that broke can still be named.
+        self.recent.append((number, values, step.mean.detach()))
+
+    def means(self) -> dict[str, float]:
+        """Mean of each term over the examples since the last `reset`; waits for the device.
+
+        Raises
+        ------
+        DivergenceError
+            If any term since the last look is not finite: the first such step, its terms, the
+            smallest eigenvalue of its codes' covariance, and advice.
+        """
+        totals = self.sums.tolist()
+        if not all(map(math.isfinite, totals)):
+            raise self._diverged()
+        self.recent.clear()
+        return {name: total / self.count for name, total in zip(self.names, totals, strict=True)}
+
+    def reset(self) -> None:
+        """Begin a new epoch."""
+        self.sums.zero_()
+        self.count = 0
+        self.recent.clear()
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint in the middle of an epoch."""
+        return {"sums": self.sums.cpu(), "count": self.count}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a `state`."""
+        self.sums.copy_(state["sums"])
+        self.count = int(state["count"])
+
+    def _diverged(self) -> DivergenceError:
+        number, values, mean = next(
+            (entry for entry in self.recent if not bool(entry[1].isfinite().all())), self.recent[-1]
+        )
+        terms = ", ".join(
+            f"{name} {value:.4g}" for name, value in zip(self.names, values.tolist(), strict=True)
+        )
+        if bool(mean.isfinite().all()):
+            smallest = float(torch.linalg.eigvalsh(batch_moments(mean.double().cpu())[1])[0])
+            codes = f"the smallest eigenvalue of Sigma was {smallest:.3g}"
+        else:
+            codes = (
+                "the encoder's outputs were not finite, so Sigma has no eigenvalues: the step "
+                "before had broken the weights"
+            )
+        return DivergenceError(
+            f"training stopped at step {number}: the loss is not a finite number ({terms}); "
+            f"{codes}. Try a smaller learning_rate, gradient_clip 10, a larger batch_size, or for "
+            "HEBAE moments 'shrunk'."
+        )

@@ -1,0 +1,194 @@
+"""Everything that can be wrong with a training, found before it starts."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+
+from hebae.autoencoder import build_objective
+from hebae.config import Settings
+from hebae.errors import HebaeError
+from hebae.likelihoods import LIKELIHOODS
+from hebae.objectives import HEBAE, OBJECTIVES
+from hebae.objectives.wae import WAE
+
+__all__ = ["Facts", "complete", "require_relevant"]
+
+LEFT_OUT = 0.01
+"""Largest share of the examples that an epoch leaves out without being asked to."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a check needs to know of the data.
+
+    Parameters
+    ----------
+    name : str
+    shape : tuple of int
+        Of one example.
+    count : int or None
+        Training examples; None where a loader does not tell.
+    range : tuple of float
+        Smallest and largest value, uint8 standing for [0, 1].
+    held_out : str or None
+        Split that is held out: "validation", "test" or none.
+    held_out_range : tuple of float or None
+        Its smallest and largest value.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    count: int | None
+    range: tuple[float, float]
+    held_out: str | None
+    held_out_range: tuple[float, float] | None = None
+
+
+def complete(settings: Settings, facts: Facts) -> tuple[Settings, list[str]]:
+    """Decide what the settings leave to the data, and check all of them against it.
+
+    Returns
+    -------
+    settings : Settings
+        With ``likelihood``, ``learning_rate`` and network widths decided.
+    notes : list of str
+        What was decided, for the user.
+
+    Raises
+    ------
+    HebaeError
+        At the first thing that could not work.
+    """
+    notes: list[str] = []
+    if settings.likelihood == "auto":
+        unit = facts.range[0] >= 0 and facts.range[1] <= 1
+        settings = settings.replace(likelihood="bernoulli" if unit else "gaussian")
+        notes.append(
+            f"likelihood {settings.likelihood}: the values lie "
+            f"{'in' if unit else 'outside'} [0, 1]."
+        )
+    if settings.learning_rate is None:
+        settings = settings.replace(learning_rate=default_learning_rate(facts.shape))
+        if math.prod(facts.shape) != 784:
+            notes.append(
+                f"learning rate {settings.learning_rate:.2g}, by the {math.prod(facts.shape):,} "
+                "numbers of an example."
+            )
+    _check_likelihood(settings, facts)
+    settings, more = _decide_batches(settings, facts)
+    notes += more
+    _check_early_stopping(settings, facts)
+    _check_machine(settings)
+    return settings, notes
+
+
+def default_learning_rate(shape: Sequence[int]) -> float:
+    """``1e-3 sqrt(784 / d)`` for examples of d numbers, within [1e-4, 3e-3]; 1e-3 for MNIST.
+
+    A rule of thumb: larger inputs mean wider first layers, which take smaller steps.
+    """
+    rate = 1e-3 * math.sqrt(784 / math.prod(shape))
+    return min(max(float(f"{rate:.2g}"), 1e-4), 3e-3)
+
+
+def require_relevant(given: Collection[str], methods: Sequence[str]) -> None:
+    """Refuse a setting that none of the methods has, such as a WAE's kernel for a VAE."""
+    names = {method: {field.name for field in fields(cls)} for method, cls in OBJECTIVES.items()}
+    everything = set().union(*names.values())
+    relevant = set().union(*(names[method] for method in methods))
+    for name in sorted((set(given) & everything) - relevant):
+        owners = ", ".join(method for method, own in names.items() if name in own)
+        raise HebaeError(
+            f"--{name.replace('_', '-')} belongs to {owners} and has no effect on "
+            f"{', '.join(methods)}; leave it out."
+        )
+
+
+def _check_likelihood(settings: Settings, facts: Facts) -> None:
+    low, high = LIKELIHOODS[settings.likelihood].support
+    for split, limits in (("training", facts.range), (facts.held_out, facts.held_out_range)):
+        if limits is not None and (limits[0] < low or limits[1] > high):
+            raise HebaeError(
+                f"likelihood {settings.likelihood} takes values in [{low:g}, {high:g}], and the "
+                f"{split} examples of {facts.name} range from {limits[0]:g} to {limits[1]:g}; scale "
+                "the data or use --likelihood gaussian."
+            )
+
+
+def _decide_batches(settings: Settings, facts: Facts) -> tuple[Settings, list[str]]:
+    """Check the batches' sizes, and decide whether the last one of an epoch is left out."""
+    needed = _smallest_batch(settings)
+    size, k = settings.batch_size, settings.latent_dim
+    if size < needed and settings.method == "hebae":
+        raise HebaeError(
+            f"batch_size {size} is too small for HEBAE with latent_dim {k}: the covariance of a "
+            f"batch needs more examples than dimensions; use --batch-size {2 * k} or more (several "
+            "times latent_dim is better), a smaller --latent-dim, or --moments shrunk."
+        )
+    if size < needed:
+        raise HebaeError(f"batch_size {size} is too small for the MMD of wae; use at least 2.")
+    count = facts.count
+    if count is None:
+        return settings, []
+    if count < size and (settings.drop_last or count < needed):
+        raise HebaeError(
+            f"{facts.name} has {count:,} training examples, too few for a batch of {size} and "
+            f"{settings.method} with latent_dim {k}, which needs at least {needed} in a batch; use "
+            "more examples, a smaller --batch-size or a smaller --latent-dim."
+        )
+    last = count % size
+    too_small = 0 < last < needed
+    if settings.drop_last is None:
+        drop = too_small and last <= LEFT_OUT * count
+        settings = settings.replace(drop_last=drop)
+        if drop:
+            return settings, [
+                f"the last batch of each epoch, {last} of {count:,} examples in random order, is "
+                f"left out: {settings.method} with latent_dim {k} needs at least {needed}."
+            ]
+    if too_small and not settings.drop_last:
+        raise HebaeError(
+            f"the last batch of an epoch would hold {last} of the {count:,} training examples of "
+            f"{facts.name}, and {settings.method} with latent_dim {k} needs at least {needed}; leave "
+            "it out with --drop-last or choose another --batch-size."
+        )
+    return settings, []
+
+
+def _smallest_batch(settings: Settings) -> int:
+    """How many examples a batch must have for the method's penalty to be defined."""
+    objective = build_objective(settings)
+    if isinstance(objective, HEBAE):
+        return settings.latent_dim + 1 if objective.moments == "batch" else 2
+    return 2 if isinstance(objective, WAE) else 1
+
+
+def _check_early_stopping(settings: Settings, facts: Facts) -> None:
+    if settings.early_stopping is not None and facts.held_out != "validation":
+        raise HebaeError(
+            "early_stopping needs validation examples, since stopping by test examples would make "
+            f"their results too good; {facts.name} has none: give --validation-size."
+        )
+
+
+def _check_machine(settings: Settings) -> None:
+    available = {
+        "auto": True,
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not available[settings.device]:
+        raise HebaeError(
+            f"--device {settings.device} is not available on this machine; use --device cpu or auto."
+        )
+    if settings.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise HebaeError(
+            "--tensorboard needs the package tensorboard; install it with: "
+            "pip install 'hebae[tensorboard]'"
+        )

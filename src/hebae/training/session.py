@@ -1,0 +1,186 @@
+"""One training from settings to run folder: load, check, build, train, store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from hebae.autoencoder import Autoencoder, build
+from hebae.config import Settings
+from hebae.data import Dataset, load
+from hebae.errors import HebaeError
+from hebae.storage import RunFolder, save_model
+from hebae.training.batches import ArrayBatches
+from hebae.training.callbacks import Callback, MetricsFile, TensorBoard
+from hebae.training.checkpoint import Checkpointer
+from hebae.training.loop import HeldOut, Outcome, make_fabric, train
+from hebae.training.preflight import Facts, complete
+
+__all__ = ["Prepared", "changeable", "facts_of", "prepare", "resume", "run"]
+
+changeable = {
+    "epochs",
+    "data_dir",
+    "device",
+    "log_every",
+    "checkpoint_every",
+    "tensorboard",
+}
+"""Settings that may change when a run is resumed, since they leave its steps as they are."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A training that has passed every check and only needs to be run."""
+
+    settings: Settings
+    dataset: Dataset
+    model: Autoencoder
+    notes: tuple[str, ...]
+
+
+def facts_of(dataset: Dataset) -> Facts:
+    """What the checks need to know of a data set."""
+    held_out = dataset.held_out()
+    return Facts(
+        name=dataset.name,
+        shape=dataset.shape,
+        count=len(dataset.train),
+        range=dataset.train.range,
+        held_out=held_out[0] if held_out else None,
+        held_out_range=held_out[1].range if held_out else None,
+    )
+
+
+def prepare(settings: Settings, dataset: Dataset | None = None) -> Prepared:
+    """Load the data (unless given), complete and check the settings, build the model.
+
+    Raises
+    ------
+    HebaeError
+        For anything that would make the training fail later.
+    """
+    if dataset is None:
+        dataset = load(
+            settings.data, data_dir=settings.data_dir, validation_size=settings.validation_size
+        )
+    settings, notes = complete(settings, facts_of(dataset))
+    try:
+        model = build(settings, dataset.shape, seed=settings.seed)
+    except ValueError as error:
+        raise HebaeError(str(error)) from None
+    return Prepared(settings, dataset, model, (*dataset.notes, *notes))
+
+
+def run(
+    prepared: Prepared,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    resuming: bool = False,
+    callbacks: Callable[[Settings], Collection[Callback]] = lambda settings: (),
+) -> Outcome:
+    """Train into a run folder.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    output : Path
+    overwrite : bool
+        Replace a run that is there already.
+    resuming : bool
+        Go on from the checkpoint in `output`; see `resume`.
+    callbacks : callable
+        From the settings to what is to be told of the training.
+
+    Raises
+    ------
+    HebaeError
+        If the folder is taken or cannot be written, or (`DivergenceError`) the loss diverges.
+    """
+    settings, dataset, model = prepared.settings, prepared.dataset, prepared.model
+    fabric = make_fabric(settings)
+    fabric.launch()
+    folder = RunFolder(output)
+    if resuming:
+        folder.write_settings(settings)
+    elif fabric.is_global_zero:
+        folder.create(settings, overwrite=overwrite, space_needed=_space_needed(model))
+    metrics = MetricsFile(folder.metrics)
+    dtype = torch.float64 if settings.precision == "64-true" else torch.float32
+
+    def batches(values: object, processes: int, rank: int) -> ArrayBatches:
+        return ArrayBatches(
+            values,  # type: ignore[arg-type]
+            settings.batch_size,
+            seed=settings.seed,
+            device=fabric.device,
+            dtype=dtype,
+            drop_last=bool(settings.drop_last),
+            rank=rank,
+            processes=processes,
+        )
+
+    held_out = dataset.held_out()
+    told: list[Callback] = []
+    if fabric.is_global_zero:
+        told = [metrics, *callbacks(settings)]
+        if settings.tensorboard:
+            told.append(TensorBoard(folder.tensorboard))
+    outcome = train(
+        model,
+        settings,
+        batches(dataset.train.values, fabric.world_size, fabric.global_rank),
+        HeldOut(held_out[0], batches(held_out[1].values, 1, 0)) if held_out else None,
+        fabric=fabric,
+        callbacks=told,
+        checkpointer=Checkpointer(folder, metrics, resume=resuming),
+    )
+    if not outcome.interrupted and fabric.is_global_zero:
+        extra = {"data": dataset.name, "data_fingerprint": dataset.fingerprint}
+        save_model(output, model, settings, extra)
+    return outcome
+
+
+def resume(output: Path, changes: dict[str, object]) -> Prepared:
+    """Make ready to go on with the run in `output`.
+
+    Parameters
+    ----------
+    output : Path
+    changes : dict
+        Settings to change, of those in `changeable`; `epochs` may grow.
+
+    Raises
+    ------
+    HebaeError
+        If there is nothing to resume, the run is finished, or a setting may not change.
+    """
+    folder = RunFolder(output)
+    stored = folder.settings()
+    for name, value in changes.items():
+        if name not in changeable and getattr(stored, name) != value:
+            raise HebaeError(
+                f"{output} was started with {name} {getattr(stored, name)!r}, and --resume cannot "
+                f"change it to {value!r}; leave the flag out, or start another run."
+            )
+    settings = stored.replace(**changes)
+    done = len(folder.history())
+    if settings.epochs < done:
+        raise HebaeError(
+            f"{output} has {done} epochs already; --epochs {settings.epochs} would cut it short."
+        )
+    if folder.is_finished and settings.epochs == stored.epochs:
+        raise HebaeError(
+            f"{output} is finished after {done} epochs; give more --epochs to go on with it."
+        )
+    return prepare(settings)
+
+
+def _space_needed(model: Autoencoder) -> int:
+    """Bytes: the model, and a checkpoint with Adam's two moments, twice while one is replaced."""
+    size = sum(t.numel() * t.element_size() for t in model.state_dict().values())
+    return size + 2 * 3 * size + 10_000_000

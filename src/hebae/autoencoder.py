@@ -16,7 +16,7 @@ from hebae.likelihoods import LIKELIHOODS, Gaussian, Likelihood
 from hebae.networks import NETWORKS, initialise_normal
 from hebae.objectives import OBJECTIVES, Moments, Objective
 
-__all__ = ["Autoencoder", "Step", "build", "build_objective"]
+__all__ = ["Autoencoder", "Step", "build", "build_objective", "to_unit_interval"]
 
 
 class Step(NamedTuple):
@@ -161,6 +161,11 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+def to_unit_interval(x: Tensor, dtype: torch.dtype = torch.float32) -> Float[Tensor, "*shape"]:
+    """Uint8 0..255 to [0, 1]; floats as they are, in the given precision."""
+    return x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)
+
+
 def build(
     settings: ModelSettings,
     input_shape: Sequence[int],
@@ -194,19 +199,22 @@ def build(
     output_dim = latent_dim + objective.log_scale_dim(latent_dim)
     network = NETWORKS[settings.network]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # Not torch.manual_seed, which would seed the caller's other devices as well.
+        torch.default_generator.manual_seed(seed)
         given_decoder = decoder is not None
         if decoder is None:
             widths = settings.decoder_widths or network.decoder_widths
             decoder = network.decoder(latent_dim, input_shape, widths)
-            if settings.initial_weights == "normal":
-                initialise_normal(decoder)
         given_encoder = encoder is not None
         if encoder is None:
             widths = settings.encoder_widths or network.encoder_widths
             encoder = network.encoder(input_shape, output_dim, widths)
-            if settings.initial_weights == "normal":
-                initialise_normal(encoder)
+        if settings.initial_weights == "normal":
+            # Seeded again: the encoder's last layer, whose size is the method's, has drawn already.
+            torch.default_generator.manual_seed(seed)
+            for own, given in ((decoder, given_decoder), (encoder, given_encoder)):
+                if not given:
+                    initialise_normal(own)
     if given_encoder:
         _check_network("encoder", encoder, tuple(input_shape), (output_dim,))
     if given_decoder:

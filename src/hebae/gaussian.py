@@ -67,13 +67,19 @@ def global_moments(
     beta, Sigma : Tensor, shapes (k,) and (k, k)
         The same on every process.
     """
+    # The mean goes first: covariances from raw second moments cancel badly in float32.
+    count = _sum_over_processes(mean.new_tensor(float(mean.shape[0])))
+    beta = _sum_over_processes(mean.sum(dim=0)) / count
+    centred = mean - beta
+    return beta, _sum_over_processes(centred.mT @ centred) / count
+
+
+def _sum_over_processes(x: Tensor) -> Tensor:
+    """All-reduce that passes gradients."""
     from torch.distributed.nn.functional import all_reduce
 
-    # The mean goes first: covariances from raw second moments cancel badly in float32.
-    count = all_reduce(mean.new_tensor(float(mean.shape[0])))
-    beta = all_reduce(mean.sum(dim=0)) / count
-    centred = mean - beta
-    return beta, all_reduce(centred.mT @ centred) / count
+    total: Tensor = all_reduce(x)  # type: ignore[no-untyped-call]
+    return total
 
 
 def shrink(
@@ -100,12 +106,18 @@ def shrink(
     Chen, Wiesel, Eldar, Hero (2010), "Shrinkage algorithms for MMSE covariance estimation", eq. 23.
     """
     k = Sigma.shape[-1]
+    target = Sigma.diagonal().mean() * torch.eye(k, dtype=Sigma.dtype, device=Sigma.device)
     trace_of_square = (Sigma * Sigma).sum()
     square_of_trace = Sigma.diagonal().sum() ** 2
+    # tr(Sigma^2) - tr(Sigma)^2 / k without that difference's rounding. It is zero for a multiple of
+    # I, and always for k = 1: the weight is 1 there.
+    distance = (Sigma - target).square().sum()
     numerator = (1 - 2 / k) * trace_of_square + square_of_trace
-    denominator = (count + 1 - 2 / k) * (trace_of_square - square_of_trace / k)
-    weight = torch.clamp(numerator / denominator, max=1.0)
-    target = Sigma.diagonal().mean() * torch.eye(k, dtype=Sigma.dtype, device=Sigma.device)
+    denominator = (count + 1 - 2 / k) * distance
+    inside = numerator < denominator
+    # `where` passes gradients to both branches: the one not taken must be finite as well.
+    weight = numerator / torch.where(inside, denominator, torch.ones_like(denominator))
+    weight = torch.where(inside, weight, torch.ones_like(weight))
     return (1 - weight) * Sigma + weight * target
 
 
@@ -173,6 +185,7 @@ def aggregate_covariance(
     noise_covariance: Float[Tensor, "latent latent"],
     covariance: Float[Tensor, "latent latent"],
     log_scale: Float[Tensor, "batch _"],
+    across_processes: bool = False,
 ) -> Float[Tensor, "latent latent"]:
     """Covariance C of the aggregated posterior, by the law of total variance (Eq. 9).
 
@@ -184,10 +197,15 @@ def aggregate_covariance(
     noise_covariance, covariance : Tensor, shape (k, k)
         N and Sigma.
     log_scale : Tensor, shape (m, k) or (m, 1)
+    across_processes : bool
+        Take the mean over the batch that all processes hold together, as in `global_moments`.
     """
     scale = log_scale.exp()
     scale = scale.expand(scale.shape[0], covariance.shape[-1])
-    return covariance + noise_covariance * (scale.mT @ scale / scale.shape[0])
+    products, count = scale.mT @ scale, scale.new_tensor(float(scale.shape[0]))
+    if across_processes:
+        products, count = _sum_over_processes(products), _sum_over_processes(count)
+    return covariance + noise_covariance * (products / count)
 
 
 def noise_rate(

@@ -8,7 +8,6 @@ code can run from a file of a run.
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import shutil
 import zipfile
@@ -26,47 +25,36 @@ from hebae._version import __version__
 from hebae.autoencoder import Autoencoder, build
 from hebae.config import ModelSettings, Settings
 from hebae.errors import HebaeError
+from hebae.files import write_atomically
 
-__all__ = ["RunFolder", "load_model", "save_model", "write_atomically"]
+__all__ = ["RunFolder", "load_model", "load_weights", "save_model"]
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` with a temporary path beside `path`, then rename; leave nothing on failure.
+def _as_os_error(write: Callable[[Path], object]) -> Callable[[Path], None]:
+    """torch and safetensors report a full disk as errors of their own; make them one kind."""
 
-    Raises
-    ------
-    HebaeError
-        If the folder cannot be written or the disk is full.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        # torch and safetensors report a full disk as errors of their own.
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise HebaeError(
-            f"cannot write {path}: {reason}; free some space or choose another --output."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    def wrapped(path: Path) -> None:
+        try:
+            write(path)
+        except (RuntimeError, SafetensorError) as error:
+            raise OSError(str(error).splitlines()[0]) from error
+
+    return wrapped
 
 
 def save_model(
-    folder: Path, model: Autoencoder, settings: ModelSettings, extra: Mapping[str, Any]
+    folder: Path, model: Autoencoder, settings: Settings, extra: Mapping[str, Any]
 ) -> None:
     """Write ``model.safetensors`` and ``config.json`` (Hugging Face's names) into `folder`.
 
-    `extra` goes into ``config.json`` as it is.
+    ``config.json`` holds all settings, and `extra` as it is.
     """
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     config = {
         "model_type": "hebae",
         "hebae_version": __version__,
         "input_shape": list(model.input_shape),
-        **ModelSettings(**{n: getattr(settings, n) for n in ModelSettings.model_fields}).model_dump(
-            mode="json"
-        ),
+        **settings.model_dump(mode="json"),
         **extra,
     }
     text = json.dumps(config, indent=2) + "\n"
@@ -74,7 +62,7 @@ def save_model(
     write_atomically(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
     write_atomically(
         folder / "model.safetensors",
-        lambda path: save_file(tensors, path, metadata={"format": "pt"}),
+        _as_os_error(lambda path: save_file(tensors, path, metadata={"format": "pt"})),
     )
 
 
@@ -235,7 +223,7 @@ class RunFolder:
 
     def write_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write ``resume.pt``."""
-        write_atomically(self.checkpoint, lambda path: torch.save(dict(state), path))
+        write_atomically(self.checkpoint, _as_os_error(lambda path: torch.save(dict(state), path)))
 
     def read_checkpoint(self) -> dict[str, Any]:
         """Read ``resume.pt``, tensors and plain values alone."""

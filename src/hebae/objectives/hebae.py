@@ -5,6 +5,7 @@ Cheng, Darnell, Ramachandran, Crawford (2020), arXiv 2007.10389; equation number
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,13 +84,15 @@ class HEBAE(Objective):
     ) -> Tensor:
         """z_i = mu_i + sigma_i * (R epsilon_i) (Eq. 8)."""
         Sigma = self.estimate(mean).Sigma if covariance is None else covariance
-        R = gaussian.cholesky(Sigma) if self.noise == "cholesky" else None
+        R = None
+        if self.noise == "cholesky":
+            R = self._factor(Sigma, mean) if covariance is None else gaussian.cholesky(Sigma)
         return self._add_noise(mean, log_scale, epsilon, Sigma, R)
 
     def penalty(self, z: Tensor, mean: Tensor, log_scale: Tensor | None) -> dict[str, Tensor]:
         """``moments`` (Eq. 17, with its factor 1/2), or ``aggregate`` and ``rate``."""
         beta, Sigma = self.estimate(mean)
-        return self._terms(beta, Sigma, gaussian.cholesky(Sigma), mean, log_scale)
+        return self._terms(beta, Sigma, self._factor(Sigma, mean), mean, log_scale)
 
     def __call__(
         self,
@@ -100,7 +103,7 @@ class HEBAE(Objective):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return z and the terms, from one estimate of the moments and one Cholesky factor."""
         beta, Sigma = self.estimate(mean, running)
-        R = gaussian.cholesky(Sigma)
+        R = self._factor(Sigma, mean, running)
         z = self._add_noise(mean, log_scale, epsilon, Sigma, R)
         return z, self._terms(beta, Sigma, R, mean, log_scale)
 
@@ -111,9 +114,7 @@ class HEBAE(Objective):
         number passes 10^5 when the batch is not much larger than k. The matrices are small, so this
         costs nothing that can be measured.
         """
-        processes = 1
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            processes = torch.distributed.get_world_size()
+        processes = _process_count()
         take_moments = gaussian.batch_moments if processes == 1 else gaussian.global_moments
         beta, Sigma = take_moments(mean if mean.device.type == "mps" else mean.double())
         if self.moments == "shrunk":
@@ -137,6 +138,13 @@ class HEBAE(Objective):
         if self.rate_weight or self.moments != "batch" or batch_size <= latent_dim:
             return None
         return gaussian.penalty_floor(batch_size, latent_dim)
+
+    def _factor(self, Sigma: Tensor, mean: Tensor, running: Moments | None = None) -> Tensor:
+        """R, or NaN where too few examples leave Sigma singular, which rounding can hide."""
+        mixed = self.moments == "running" and running is not None and self.moments_decay > 0
+        if self.moments == "shrunk" or mixed or mean.shape[0] * _process_count() > mean.shape[1]:
+            return gaussian.cholesky(Sigma)
+        return Sigma * math.nan
 
     def _add_noise(
         self,
@@ -167,10 +175,16 @@ class HEBAE(Objective):
             if self.noise == "cholesky"
             else Sigma.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         )
-        C = gaussian.aggregate_covariance(N, Sigma, log_scale)
+        C = gaussian.aggregate_covariance(N, Sigma, log_scale, _process_count() > 1)
         aggregate_factor = gaussian.cholesky(C)
         rate = gaussian.noise_rate(aggregate_factor, noise_log_determinant, log_scale)
         return {
             "aggregate": gaussian.kl_from_factor(beta, aggregate_factor).to(mean),
             "rate": rate.to(mean),
         }
+
+
+def _process_count() -> int:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size()
+    return 1

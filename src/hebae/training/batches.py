@@ -12,7 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["ArrayBatches", "Batches", "LoaderBatches", "to_unit_interval"]
+from hebae.autoencoder import to_unit_interval
+
+__all__ = ["ArrayBatches", "Batches", "LoaderBatches"]
 
 
 class Batches(Protocol):
@@ -132,8 +134,3 @@ class LoaderBatches:
             count += len(x)
             if count >= (limit or math.inf):
                 return
-
-
-def to_unit_interval(x: Tensor, dtype: torch.dtype = torch.float32) -> Float[Tensor, "*shape"]:
-    """Uint8 0..255 to [0, 1]; floats as they are, in the given precision."""
-    return x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)

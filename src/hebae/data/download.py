@@ -1,0 +1,107 @@
+"""Downloads: once, checked, from the first mirror that gives the right bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from hebae.data.cache import cached_folder
+from hebae.data.progress import progress
+from hebae.errors import HebaeError
+
+_TIMEOUT_SECONDS = 20
+_CHUNK_BYTES = 2**16
+
+
+def download(
+    name: str, sha256: Mapping[str, str], mirrors: Sequence[str], folders: Sequence[str]
+) -> Path:
+    """Fetch the files of a data set into the cache, all or none.
+
+    HEBAE_MIRROR, if set, is the address of a copy laid out as a data directory is; it comes first.
+
+    Parameters
+    ----------
+    name : str
+        Name of the data set, and of its folder in the cache.
+    sha256 : mapping of str to str
+        Checksum of each file.
+    mirrors : sequence of str
+        Addresses to which a file's name is added.
+    folders : sequence of str
+        Where below HEBAE_MIRROR the files may lie.
+
+    Returns
+    -------
+    Path
+        The folder that holds the files.
+
+    Raises
+    ------
+    HebaeError
+        If a file cannot be had from any mirror, or only with another checksum.
+    """
+    own = os.environ.get("HEBAE_MIRROR")
+    places = [f"{own.rstrip('/')}/{folder}" for folder in folders] if own else []
+    addresses = [place.rstrip("/") + "/" for place in (*places, *mirrors)]
+
+    def build(folder: Path) -> None:
+        for file, checksum in sha256.items():
+            with progress(f"{name}: {file}", total=None) as advance:
+                _fetch(file, checksum, addresses, folder, advance)
+
+    return cached_folder(name, build)
+
+
+def _fetch(
+    file: str,
+    checksum: str,
+    addresses: Sequence[str],
+    folder: Path,
+    advance: Callable[[float], None],
+) -> None:
+    import pooch
+    from requests import RequestException
+
+    pooch.get_logger().setLevel("WARNING")
+    downloader = pooch.HTTPDownloader(
+        progressbar=_Bar(advance),
+        chunk_size=_CHUNK_BYTES,
+        timeout=_TIMEOUT_SECONDS,
+        # Some servers would send the file under a second gzip, which is undone on the way.
+        headers={"Accept-Encoding": "identity"},
+    )
+    failures = []
+    for address in addresses:
+        try:
+            pooch.retrieve(
+                address + file, f"sha256:{checksum}", file, path=folder, downloader=downloader
+            )
+        except RequestException as error:
+            answer = "no answer" if error.response is None else error.response.status_code
+            failures.append(f"{address}: {answer}")
+        except ValueError:
+            failures.append(f"{address}: a file with another SHA-256")
+        else:
+            return
+    raise HebaeError(
+        f"{file} (SHA-256 {checksum}) could not be downloaded ({', '.join(failures)}): put it into "
+        "a directory that --data-dir or HEBAE_DATA_DIR names, or set HEBAE_MIRROR to a server that "
+        "has it."
+    )
+
+
+class _Bar:
+    """Our progress bar behind the interface that pooch expects."""
+
+    total = 0
+
+    def __init__(self, advance: Callable[[float], None]) -> None:
+        self.update = advance
+
+    def reset(self) -> None:
+        """Do nothing: pooch calls this before it fills the bar, which is full already."""
+
+    def close(self) -> None:
+        """Do nothing: the bar closes itself."""

@@ -1,0 +1,397 @@
+"""HEBAE, VAE, WAE and AE for people: scikit-learn estimators over the training loop.
+
+The parameters are the settings of a run (``hebae.config``), with their names and defaults, and go
+through the same checks; ``random_state`` is the seed.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import KW_ONLY, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from hebae import inference
+from hebae.autoencoder import Autoencoder, build
+from hebae.config import Settings
+from hebae.data import Examples
+from hebae.data import load as load_data
+from hebae.errors import HebaeError
+from hebae.storage import RunFolder, load_model, save_model
+from hebae.training.batches import ArrayBatches, Batches, LoaderBatches
+from hebae.training.callbacks import Callback, ProgressBar
+from hebae.training.loop import HeldOut, make_fabric, train
+from hebae.training.preflight import Facts, complete
+from hebae.training.session import facts_of
+
+__all__ = ["AE", "HEBAE", "VAE", "WAE", "Estimator", "load"]
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(eq=False, repr=False)
+class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """What the four methods have in common; use `HEBAE`, `VAE`, `WAE` or `AE`.
+
+    Parameters
+    ----------
+    latent_dim : int
+        Dimensions k of the code.
+    network : "mlp" or "convolutional"
+        Appendix B.1 of the paper, or B.2 for images with sides divisible by 16.
+    encoder_widths, decoder_widths : tuple of int, optional
+        Widths of the layers, input first; code first.
+    initial_weights : "default" or "normal"
+        PyTorch's, or N(0, 0.02^2).
+    encoder, decoder : nn.Module, optional
+        Networks of your own in their place: the encoder maps (m, *shape) to
+        (m, latent_dim + number of log-scales), the decoder (m, latent_dim) to (m, *shape). Trained
+        copies are made; the modules given stay as they are.
+    likelihood : "auto", "bernoulli", "continuous_bernoulli" or "gaussian"
+        p(x | z); "auto" takes bernoulli for values in [0, 1] and gaussian for others.
+    likelihood_scale : float, "learned" or "optimal"
+        Of the Gaussian likelihood.
+    batch_size, drop_last, epochs, learning_rate, schedule, gradient_clip, early_stopping
+        See ``hebae train --help``. The learning rate is 1e-3 for 784 numbers an example, and chosen
+        from their number for others.
+    validation_size : int
+        Training examples to set aside for the held-out terms of ``history_`` and for early stopping.
+    device, precision : str
+    random_state : int, RandomState or None
+        Seed of weights, order and noise; an int makes two fits bit-identical on one CPU.
+    verbose : bool
+        Whether to show a progress bar.
+
+    Attributes
+    ----------
+    module_ : Autoencoder
+        The trained module, in evaluation mode.
+    history_ : list of dict
+        Terms of the loss by epoch, in nats an example.
+    settings_ : Settings
+        Every setting as it was resolved; `notes_` says what was decided from the data.
+    n_features_in_ : int
+        Numbers of an example.
+    """
+
+    latent_dim: int = 20
+    _: KW_ONLY
+    network: Literal["mlp", "convolutional"] = "mlp"
+    encoder_widths: tuple[int, ...] | None = None
+    decoder_widths: tuple[int, ...] | None = None
+    initial_weights: Literal["default", "normal"] = "default"
+    encoder: nn.Module | None = None
+    decoder: nn.Module | None = None
+    likelihood: Literal["auto", "bernoulli", "continuous_bernoulli", "gaussian"] = "auto"
+    likelihood_scale: float | Literal["learned", "optimal"] = "optimal"
+    batch_size: int = 128
+    drop_last: bool | None = None
+    epochs: int = 15
+    learning_rate: float | None = None
+    schedule: Literal["constant", "exponential", "steps"] = "constant"
+    gradient_clip: float | None = None
+    early_stopping: int | None = None
+    validation_size: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    random_state: int | np.random.RandomState | None = None
+    verbose: bool = False
+
+    method: ClassVar[str]
+
+    def fit(self, X: Any, y: Any = None, *, validation: Any = None) -> Self:
+        """Train on examples.
+
+        Parameters
+        ----------
+        X : array, tensor, shape (n, d) or (n, c, h, w); path; or DataLoader
+            uint8, or float (in [0, 1] unless the likelihood is Gaussian).
+        y : ignored
+        validation : like X, optional
+            Examples to hold out, in place of `validation_size`.
+
+        Raises
+        ------
+        HebaeError
+            For anything that could not work, before training starts; for a loss that diverges.
+        KeyboardInterrupt
+            On Ctrl-C, at the end of the step.
+        """
+        settings = self._settings()
+        facts, notes, examples, held = self._examples(X, validation)
+        self.settings_, decided = complete(settings, facts)
+        self.notes_ = [*notes, *decided]
+        try:
+            model = build(
+                self.settings_,
+                facts.shape,
+                seed=self.settings_.seed,
+                encoder=_copy(self.encoder),
+                decoder=_copy(self.decoder),
+            )
+        except ValueError as error:
+            raise HebaeError(str(error)) from None
+        fabric = make_fabric(self.settings_)
+        held_out = None
+        if held is not None and facts.held_out is not None:
+            held_batches = _batches(held.values, self.settings_, fabric.device)
+            held_out = HeldOut(facts.held_out, held_batches)
+        callbacks: list[Callback] = []
+        if self.verbose:
+            from rich.console import Console
+
+            callbacks.append(ProgressBar(type(self).__name__, self.epochs, Console(stderr=True)))
+        outcome = train(
+            model,
+            self.settings_,
+            _batches(examples, self.settings_, fabric.device),
+            held_out,
+            fabric=fabric,
+            callbacks=callbacks,
+        )
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+        self.history_ = outcome.history
+        return self._adopt(model)
+
+    def transform(self, X: Any) -> Array:
+        """Encode: posterior means (n, latent_dim), each example for itself."""
+        return inference.encode(self._model(), self._values(X)).mean
+
+    def inverse_transform(self, Z: npt.ArrayLike) -> Array:
+        """Decode codes (n, latent_dim) to E[x | z], shape (n, *shape)."""
+        z = np.asarray(Z, dtype=np.float32)
+        k = self._model().latent_dim
+        if z.ndim != 2 or z.shape[1] != k:
+            raise HebaeError(f"Z has shape {z.shape}; codes must have shape (n, {k}).")
+        return inference.decode(self._model(), z)
+
+    def reconstruct(self, X: Any) -> Array:
+        """Encode and decode: E[x | z = mu(x)], shape (n, *shape)."""
+        return inference.reconstruct(self._model(), self._values(X))
+
+    def sample(
+        self, count: int = 64, *, random_state: int | np.random.RandomState | None = None
+    ) -> Array:
+        """Decode draws from N(0, I): shape (count, *shape)."""
+        if count < 1:
+            raise HebaeError(f"count is {count}; it must be at least 1.")
+        return inference.sample(self._model(), count, _seed(random_state))
+
+    def interpolate(self, first: Any, second: Any, steps: int = 10) -> Array:
+        """Decode the straight line between the codes of two examples: shape (steps, *shape)."""
+        if steps < 2:
+            raise HebaeError(f"steps is {steps}; it must be at least 2, for the two ends.")
+        begin, end = (self._values(np.asarray(x)[None]) for x in (first, second))
+        return inference.interpolate(self._model(), begin, end, steps)[0]
+
+    def score_samples(self, X: Any) -> Array:
+        """``log p(x | z = mu(x))`` of each example, in nats: shape (n,)."""
+        return inference.log_likelihood(self._model(), self._values(X))
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of `score_samples`: how well examples are reconstructed, in nats; higher is better.
+
+        Defined for every method, but no bound on log p(x): it does not tell how good samples are.
+        """
+        return float(self.score_samples(X).mean(dtype=np.float64))
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``model.safetensors`` and ``config.json`` into a folder, for `hebae.load`."""
+        model, path = self._model(), Path(folder)
+        if RunFolder(path).is_run:
+            raise HebaeError(f"{path} holds a run of the command line; save to another folder.")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HebaeError(f"cannot make the folder {path}: {error.strerror}.") from None
+        own = {f"own_{n}": getattr(self, n) is not None for n in ("encoder", "decoder")}
+        save_model(path, model, self.settings_, own)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "module_")
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._model().latent_dim
+
+    def _model(self) -> Autoencoder:
+        check_is_fitted(self)
+        return self.module_
+
+    def _adopt(self, model: Autoencoder) -> Self:
+        self.module_ = model.eval()
+        self.n_features_in_ = int(np.prod(model.input_shape))
+        return self
+
+    def _settings(self) -> Settings:
+        names = {f.name for f in fields(self)} & set(Settings.model_fields)
+        values = {name: getattr(self, name) for name in names}
+        seed = _seed(self.random_state)
+        return Settings.checked(
+            values | {"method": self.method, "seed": seed}, type(self).__name__
+        )
+
+    def _examples(
+        self, X: Any, validation: Any
+    ) -> tuple[Facts, tuple[str, ...], Any, Examples | None]:
+        """Facts for the checks, notes for the user, training examples, held-out examples."""
+        held = None if validation is None else load_data(validation, validation_size=0).train
+        if isinstance(X, torch.utils.data.DataLoader):
+            # The first batch stands for the others: a loader may be too long to be looked through.
+            dataset = load_data(next(LoaderBatches(X).epoch(0)), validation_size=0)
+            facts = facts_of(replace(dataset, name="the DataLoader", validation=held))
+            return replace(facts, count=None), (), X, held
+        dataset = load_data(X, validation_size=self.validation_size if held is None else 0)
+        if held is not None:
+            dataset = replace(dataset, validation=held)
+        held = (dataset.held_out() or (None, None))[1]
+        return facts_of(dataset), dataset.notes, dataset.train.values, held
+
+    def _values(self, X: Any) -> npt.NDArray[np.generic]:
+        examples = load_data(X, validation_size=0).train
+        expected = self._model().input_shape
+        if examples.shape != expected:
+            raise HebaeError(
+                f"X holds examples of shape {examples.shape}; the model was trained on {expected}."
+            )
+        return examples.values
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class HEBAE(Estimator):
+    """The hierarchical empirical Bayes autoencoder (Cheng et al. 2020).
+
+    The batch's codes are whitened as a whole: N(beta, Sigma) of the encoder's outputs is pulled to
+    N(0, I), and noise shaped by the Cholesky factor of Sigma is added.
+
+    Parameters
+    ----------
+    penalty_weight : float
+        lambda.
+    rate_weight : float
+        gamma; 0 is the paper, above 0 the noise is held up (docs/mathematics.md, section 4).
+    noise, scale, moments, moments_decay
+        See ``hebae.objectives.HEBAE``.
+    **others
+        See `Estimator`.
+    """
+
+    penalty_weight: float = 1.0
+    rate_weight: float = 0.0
+    noise: Literal["cholesky", "diagonal"] = "cholesky"
+    scale: Literal["vector", "scalar"] = "vector"
+    moments: Literal["batch", "running", "shrunk"] = "batch"
+    moments_decay: float = 0.9
+
+    method = "hebae"
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class VAE(Estimator):
+    """The variational autoencoder; another `penalty_weight` than 1 makes it a beta-VAE.
+
+    The other parameters are those of `Estimator`.
+    """
+
+    penalty_weight: float = 1.0
+
+    method = "vae"
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class WAE(Estimator):
+    """The Wasserstein autoencoder with an MMD penalty (Tolstikhin et al. 2018).
+
+    Parameters
+    ----------
+    penalty_weight : float
+        lambda; 10 for MNIST in the paper.
+    kernel, base_variance
+        See ``hebae.objectives.WAE``.
+    **others
+        See `Estimator`.
+    """
+
+    penalty_weight: float = 1.0
+    kernel: Literal["imq", "rbf"] = "imq"
+    base_variance: float = 1.0
+
+    method = "wae"
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class AE(Estimator):
+    """The plain autoencoder: no noise, no penalty. The parameters are those of `Estimator`."""
+
+    method = "ae"
+
+
+ESTIMATORS: dict[str, type[Estimator]] = {e.method: e for e in (HEBAE, VAE, WAE, AE)}
+
+
+def load(
+    folder: str | Path, *, encoder: nn.Module | None = None, decoder: nn.Module | None = None
+) -> Estimator:
+    """Read a model that `Estimator.save` or ``hebae train`` wrote.
+
+    Parameters
+    ----------
+    folder : str or Path
+    encoder, decoder : nn.Module, optional
+        For a model with networks of your own: modules of the same architecture.
+
+    Raises
+    ------
+    HebaeError
+        If the folder holds no model, or one that is truncated, altered or of another architecture.
+    """
+    model, config = load_model(
+        Path(folder), encoder=_copy(encoder), decoder=_copy(decoder)
+    )
+    settings = Settings.checked(
+        {name: config[name] for name in Settings.model_fields}, f"{folder}/config.json"
+    )
+    estimator_class = ESTIMATORS[settings.method]
+    names = {field.name for field in fields(estimator_class)} & set(Settings.model_fields)
+    estimator = estimator_class(
+        **{name: getattr(settings, name) for name in names},
+        encoder=encoder,
+        decoder=decoder,
+        random_state=settings.seed,
+    )
+    estimator.settings_, estimator.notes_ = settings, []
+    estimator.history_ = RunFolder(Path(folder)).history()
+    return estimator._adopt(model)
+
+
+def _batches(examples: Any, settings: Settings, device: torch.device) -> Batches:
+    dtype = torch.float64 if settings.precision == "64-true" else torch.float32
+    if isinstance(examples, torch.utils.data.DataLoader):
+        return LoaderBatches(examples, device=device, dtype=dtype)
+    return ArrayBatches(
+        examples,
+        settings.batch_size,
+        seed=settings.seed,
+        device=device,
+        dtype=dtype,
+        drop_last=bool(settings.drop_last),
+    )
+
+
+def _copy(module: nn.Module | None) -> nn.Module | None:
+    return copy.deepcopy(module)
+
+
+def _seed(random_state: int | np.random.RandomState | None) -> int:
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31))

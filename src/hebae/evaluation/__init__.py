@@ -1,0 +1,1 @@
+"""Judging a trained model: pure functions over arrays, one file a family."""

@@ -1,0 +1,1 @@
+"""What is run, and the pictures and tables made of it."""

@@ -1,0 +1,124 @@
+"""A trained model over whole arrays, in blocks: encode, decode, reconstruct, sample, interpolate.
+
+NumPy in, NumPy out; the model stays on its device. Each example is treated for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hebae.autoencoder import Autoencoder, to_unit_interval
+
+__all__ = [
+    "Codes",
+    "decode",
+    "encode",
+    "interpolate",
+    "log_likelihood",
+    "reconstruct",
+    "sample",
+]
+
+BLOCK = 1000
+Floats = npt.NDArray[np.float32]
+
+
+class Codes(NamedTuple):
+    """What the encoder says of n examples."""
+
+    mean: Floats
+    """Shape (n, k)."""
+    log_scale: Floats | None
+    """Shape (n, k) or (n, 1); None for a deterministic method."""
+
+
+def encode(model: Autoencoder, values: npt.NDArray[np.generic]) -> Codes:
+    """Means and log-scales of examples (n, *shape), uint8 or float."""
+    with _evaluating(model):
+        pairs = [model.encode(x) for x in _blocks(model, values)]
+    mean = _joined([mean for mean, _ in pairs])
+    log_scales = [log_scale for _, log_scale in pairs if log_scale is not None]
+    return Codes(mean, _joined(log_scales) if log_scales else None)
+
+
+def decode(model: Autoencoder, z: npt.NDArray[np.floating]) -> Floats:
+    """E[x | z] of codes (n, k): shape (n, *shape), in the units of the data."""
+    return _over_blocks(model, z, model.decode)
+
+
+def reconstruct(model: Autoencoder, values: npt.NDArray[np.generic]) -> Floats:
+    """E[x | z = mu(x)] of examples (n, *shape)."""
+    return _over_blocks(model, values, model.reconstruct)
+
+
+def log_likelihood(model: Autoencoder, values: npt.NDArray[np.generic]) -> Floats:
+    """``log p(x | z = mu(x))`` of each example, in nats: shape (n,)."""
+    return _over_blocks(model, values, lambda x: model.log_likelihood(x, model.encode(x)[0]))
+
+
+def sample(model: Autoencoder, count: int, seed: int) -> Floats:
+    """E[x | z] of `count` draws z ~ N(0, I), the paper's way to sample: shape (count, *shape)."""
+    z = np.random.default_rng(seed).standard_normal((count, model.latent_dim), dtype=np.float32)
+    return decode(model, z)
+
+
+def interpolate(
+    model: Autoencoder,
+    first: npt.NDArray[np.generic],
+    second: npt.NDArray[np.generic],
+    steps: int,
+) -> Floats:
+    """Decode the straight lines between the codes of pairs of examples, ends included.
+
+    Parameters
+    ----------
+    first, second : ndarray, shape (n, *shape)
+    steps : int
+        Points on a line, at least 2.
+
+    Returns
+    -------
+    ndarray, shape (n, steps, *shape)
+    """
+    begin, end = encode(model, first).mean, encode(model, second).mean
+    t = np.linspace(0, 1, steps, dtype=np.float32)[None, :, None]
+    z = (1 - t) * begin[:, None] + t * end[:, None]
+    return decode(model, z.reshape(-1, model.latent_dim)).reshape(
+        len(begin), steps, *model.input_shape
+    )
+
+
+def _over_blocks(
+    model: Autoencoder, values: npt.NDArray[np.generic], function: Callable[[Tensor], Tensor]
+) -> Floats:
+    with _evaluating(model):
+        return _joined([function(x) for x in _blocks(model, values)])
+
+
+def _blocks(model: Autoencoder, values: npt.NDArray[np.generic]) -> Iterator[Tensor]:
+    like = model.population_mean
+    for start in range(0, len(values), BLOCK):
+        block = torch.as_tensor(np.array(values[start : start + BLOCK]), device=like.device)
+        yield to_unit_interval(block, like.dtype)
+
+
+def _joined(blocks: list[Tensor]) -> Floats:
+    return torch.cat([block.float().cpu() for block in blocks]).numpy()
+
+
+@contextmanager
+def _evaluating(model: Autoencoder) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(was_training)

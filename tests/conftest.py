@@ -1,0 +1,99 @@
+"""What all tests share: shapes checked at run time, hypothesis profiles, oracles, random batches."""
+
+import json
+import os
+from pathlib import Path
+
+import hypothesis
+import jaxtyping
+import pytest
+import torch
+
+CHECKED = (
+    "hebae.autoencoder",
+    "hebae.gaussian",
+    "hebae.kernels",
+    "hebae.likelihoods",
+    "hebae.networks",
+    "hebae.objectives",
+)
+# Before hebae is imported. An int passes for a float, as PEP 484 has it.
+jaxtyping.install_import_hook(
+    CHECKED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+)
+
+# The same examples on every run in CI; new ones at every run elsewhere.
+hypothesis.settings.register_profile(
+    "hebae", deadline=None, max_examples=25, derandomize=bool(os.environ.get("CI"))
+)
+hypothesis.settings.load_profile("hebae")
+
+DATA_DIR = os.environ.get("HEBAE_DATA_DIR")
+ORACLES = Path(__file__).parent / "oracles"
+ORACLE_SIZES = [(8, 2), (32, 5), (128, 20), (100, 64)]
+
+
+@pytest.fixture
+def data_dir():
+    """The folder of the original data files, which only some machines have."""
+    if DATA_DIR is None:
+        pytest.skip("HEBAE_DATA_DIR is not set, so there are no original data files")
+    return Path(DATA_DIR)
+
+
+class Oracle:
+    """Inputs in one precision, and what independent code makes of them in float64."""
+
+    def __init__(self, values, dtype):
+        self.values = values
+        self.dtype = dtype
+
+    def __getitem__(self, name):
+        return torch.tensor(self.values[name], dtype=self.dtype)
+
+    def check(self, name, actual):
+        """Hold a result to its value: 1e-10 an element in float64, 1e-4 by the norm in float32."""
+        assert actual.dtype == self.dtype
+        expected = torch.tensor(self.values[name], dtype=torch.float64)
+        assert actual.shape == expected.shape
+        error = (actual.detach().double() - expected).abs()
+        size = expected.square().mean().sqrt()
+        if self.dtype == torch.float64:
+            assert (error <= 1e-10 * torch.maximum(expected.abs(), size)).all(), error.max()
+        else:
+            assert error.square().mean().sqrt() <= 1e-4 * size
+
+
+@pytest.fixture(scope="session")
+def oracle_cases():
+    cases = json.loads((ORACLES / "objectives.json").read_text())["objectives"]
+    return {(case["m"], case["k"]): case for case in cases}
+
+
+@pytest.fixture(params=[torch.float64, torch.float32], ids=["float64", "float32"])
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture(params=ORACLE_SIZES, ids=lambda size: f"m{size[0]}-k{size[1]}")
+def oracle(request, oracle_cases, dtype):
+    """Each case of ``oracles/objectives.json`` in both precisions."""
+    return Oracle(oracle_cases[request.param], dtype)
+
+
+@pytest.fixture(scope="session")
+def batch():
+    """Make (mean, log_scale, epsilon) as an encoder might: correlated codes, away from zero."""
+
+    def make(m, k, seed=0, scale="vector", dtype=torch.float64):
+        generator = torch.Generator().manual_seed(seed)
+
+        def normal(*shape):
+            return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+        mixing = torch.eye(k, dtype=torch.float64) + 0.3 * normal(k, k)
+        mean = normal(m, k) @ mixing + normal(k)
+        log_scale = 0.5 * normal(m, k if scale == "vector" else 1) - 0.5
+        return tuple(x.to(dtype) for x in (mean, log_scale, normal(m, k)))
+
+    return make

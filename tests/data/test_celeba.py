@@ -1,0 +1,138 @@
+import io
+import shutil
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hebae import data
+from hebae.data.celeba import PARTITION
+from hebae.errors import HebaeError
+
+SPLITS = {"000001.jpg": 0, "000002.jpg": 0, "000003.jpg": 1, "000004.jpg": 2, "000005.jpg": 0}
+
+
+@pytest.fixture
+def official(tmp_path, write_images):
+    """A small CelebA in the official layout."""
+    folder = tmp_path / "faces"
+    write_images(folder / "img_align_celeba", SPLITS, size=(178, 218), file_format="JPEG")
+    lines = [f"{name} {split}\n" for name, split in SPLITS.items()]
+    (folder / PARTITION).write_text("".join(lines))
+    return folder
+
+
+def zip_images(folder):
+    """Put the images of a folder into a zip file in their place."""
+    with zipfile.ZipFile(folder / "img_align_celeba.zip", "w") as archive:
+        for path in sorted((folder / "img_align_celeba").iterdir()):
+            archive.write(path, f"img_align_celeba/{path.name}")
+    shutil.rmtree(folder / "img_align_celeba")
+
+
+def test_official_images_are_cropped_resized_and_split(official):
+    dataset = data.load("celeba", data_dir=official)
+    assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [3, 1, 1]
+    assert (dataset.name, dataset.shape, dataset.notes) == ("celeba", (3, 64, 64), ())
+    face = Image.open(official / "img_align_celeba" / "000005.jpg")
+    face = face.crop((19, 39, 159, 179)).resize((64, 64), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(dataset.train.values[2], np.asarray(face).transpose(2, 0, 1))
+
+
+def test_zip_and_folder_are_the_same_data(official, forbid_decoding):
+    folder = data.load(official)
+    zip_images(official)
+    archive = data.load(official)
+    np.testing.assert_array_equal(archive.train.values, folder.train.values)
+    assert archive.fingerprint == folder.fingerprint
+    forbid_decoding()
+    assert data.load(official).fingerprint == folder.fingerprint
+
+
+def test_the_data_directory_may_hold_a_folder_celeba(official, tmp_path, monkeypatch):
+    official.rename(tmp_path / "celeba")
+    monkeypatch.setenv("HEBAE_DATA_DIR", str(tmp_path))
+    assert len(data.load("celeba").train) == 3
+    line = data.catalogue()[-1]
+    assert (line.availability, line.location) == ("data directory", tmp_path / "celeba")
+
+
+def test_another_partition_is_another_data_set(official):
+    first = data.load(official)
+    text = (official / PARTITION).read_text()
+    (official / PARTITION).write_text(text.replace("000002.jpg 0", "000002.jpg 2"))
+    second = data.load(official)
+    assert (len(second.train), len(second.test)) == (2, 2)
+    assert second.fingerprint != first.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("000006.jpg 0", "1 images are missing and 0 are not listed, such as 000006.jpg"),
+        ("000006.jpg 3", "'000006.jpg 3' in line 6"),
+        ("000006.jpg", "'000006.jpg' in line 6"),
+    ],
+)
+def test_a_wrong_partition_is_refused(line, words, official):
+    with (official / PARTITION).open("a") as file:
+        file.write(line)
+    with pytest.raises(HebaeError, match=f"{PARTITION}.*{words}"):
+        data.load(official)
+
+
+def test_unlisted_images_and_partitions_without_training_are_refused(official):
+    (official / PARTITION).write_text("000001.jpg 0\n")
+    with pytest.raises(HebaeError, match=r"4 are not listed, such as 000002\.jpg"):
+        data.load(official)
+    (official / PARTITION).write_text("".join(f"{name} 2\n" for name in SPLITS))
+    with pytest.raises(HebaeError, match="no training image"):
+        data.load(official)
+
+
+def test_images_of_another_size_are_refused(official, image_bytes):
+    content = image_bytes(size=(64, 64), file_format="JPEG")
+    (official / "img_align_celeba" / "000004.jpg").write_bytes(content)
+    words = r"000004\.jpg is 64 x 64 RGB, but an aligned image of CelebA is 178 x 218 RGB"
+    with pytest.raises(HebaeError, match=words):
+        data.load("celeba", data_dir=official)
+
+
+def test_a_subset_ready_at_64_pixels(tmp_path, image_bytes):
+    names = ["train/1.jpg", "train/4.jpg", "valid/2.jpg", "test/3.jpg"]
+    with tarfile.open(tmp_path / "celeba64-subset.tar", "w") as archive:
+        for seed, name in enumerate(names):
+            content = image_bytes(seed, size=(64, 64), file_format="JPEG")
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    dataset = data.load("celeba", data_dir=tmp_path)
+    assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [2, 1, 1]
+    assert dataset.shape == (3, 64, 64)
+    assert "subset of CelebA" in dataset.notes[0]
+    by_path = data.load(tmp_path / "celeba64-subset.tar")
+    assert (by_path.fingerprint, by_path.notes) == (dataset.fingerprint, ())
+
+
+def test_the_first_faces_of_the_real_subset(real_data, tmp_path):
+    source = real_data / "celeba64-subset.tar"
+    if not source.is_file():
+        pytest.skip("the directory in HEBAE_DATA_DIR holds no celeba64-subset.tar")
+    with tarfile.open(source) as whole, tarfile.open(tmp_path / source.name, "w") as part:
+        for member in (whole.next() for _ in range(50)):
+            part.addfile(member, whole.extractfile(member))
+    dataset = data.load("celeba", data_dir=tmp_path)
+    assert dataset.shape == (3, 64, 64)
+    values = dataset.train.values / 255
+    # Faces are warm, neither black nor white, and smooth; mixed-up axes would not be.
+    assert values[:, 0].mean() > values[:, 2].mean() + 0.05
+    assert 0.2 < values.mean() < 0.7
+    assert np.abs(np.diff(values, axis=3)).mean() < 0.1
+
+
+def test_without_files_the_message_says_what_to_fetch(tmp_path):
+    with pytest.raises(HebaeError, match=f"{PARTITION}.*celeba64-subset.tar.*HEBAE_DATA_DIR"):
+        data.load("celeba", data_dir=tmp_path)
+    assert data.catalogue(tmp_path)[-1].availability == "by hand"

@@ -1,0 +1,89 @@
+import re
+import socket
+
+import pytest
+
+from hebae import data
+from hebae.data.idx_source import FILES
+from hebae.errors import HebaeError
+
+IMAGES = FILES["train"][0]
+
+
+def test_files_are_downloaded_once(toy_mnist, serve, cache):
+    install, originals = toy_mnist
+    address, asked = serve(originals)
+    install(mirrors=(address,))
+    assert data.catalogue()[0].availability == "download"
+    first = data.load("mnist")
+    assert len(asked) == 4
+    assert data.load("mnist").fingerprint == first.fingerprint
+    assert len(asked) == 4
+    [line, *_] = data.catalogue()
+    assert (line.availability, line.location) == ("cache", cache / "mnist")
+
+
+def test_the_next_mirror_is_tried_when_one_has_no_file(toy_mnist, serve, tmp_path):
+    install, originals = toy_mnist
+    (tmp_path / "empty").mkdir()
+    (empty, asked_empty), (full, asked_full) = serve(tmp_path / "empty"), serve(originals)
+    install(mirrors=(empty, full))
+    assert len(data.prepare("mnist").train) == 30
+    assert (len(asked_empty), len(asked_full)) == (4, 4)
+
+
+def test_own_mirror_comes_first_and_is_laid_out_as_a_data_directory(
+    toy_mnist, serve, tmp_path, monkeypatch
+):
+    install, originals = toy_mnist
+    official, asked_official = serve(originals)
+    (tmp_path / "copy").mkdir()
+    originals.rename(tmp_path / "copy" / "mnist")
+    own, _ = serve(tmp_path / "copy")
+    install(mirrors=(official,))
+    monkeypatch.setenv("HEBAE_MIRROR", own.rstrip("/"))
+    assert len(data.load("mnist").train) == 30
+    assert asked_official == []
+
+
+def test_other_bytes_are_refused_and_not_kept(toy_mnist, serve, cache):
+    install, originals = toy_mnist
+    address, _ = serve(originals)
+    checksum = "0" * 64
+    install(mirrors=(address,), sha256={IMAGES: checksum})
+    with pytest.raises(HebaeError, match=f"{IMAGES}.*{checksum}.*another SHA-256.*HEBAE_DATA_DIR"):
+        data.load("mnist")
+    assert [path.name for path in cache.iterdir()] == ["mnist.lock"]
+
+
+def test_an_interrupted_download_leaves_nothing(toy_mnist, serve, cache, monkeypatch):
+    install, originals = toy_mnist
+    address, asked = serve(originals)
+    install(mirrors=(address,))
+
+    def interrupt_third(response, chunk_size):
+        yield response.raw.read(chunk_size)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        yield response.raw.read()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("requests.Response.iter_content", interrupt_third)
+        with pytest.raises(KeyboardInterrupt):
+            data.load("mnist")
+    assert len(asked) == 3
+    assert [path.name for path in cache.iterdir()] == ["mnist.lock"]
+    assert len(data.load("mnist").train) == 30
+
+
+def test_without_a_network_the_message_says_what_to_do(toy_mnist):
+    install, _ = toy_mnist
+    with socket.socket() as closed:  # bound, but nobody listens
+        closed.bind(("127.0.0.1", 0))
+        source = install(mirrors=(f"http://127.0.0.1:{closed.getsockname()[1]}/",))
+        with pytest.raises(HebaeError) as refusal:
+            data.load("mnist")
+    first = next(iter(source.sha256))
+    for word in (first, source.sha256[first], "no answer", "--data-dir", "HEBAE_DATA_DIR"):
+        assert word in str(refusal.value)
+    assert not re.search(r"[.] [A-Z]", str(refusal.value)), "more than one sentence"

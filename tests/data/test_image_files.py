@@ -1,0 +1,176 @@
+import io
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hebae import data
+from hebae.errors import HebaeError
+
+CLASSES = ["dogs/1.png", "cats/2.png", "cats/1.png"]
+
+
+def pack(folder, archive, prefix=""):
+    """Pack a folder; the members get a prefix."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
+            for path in files:
+                target.write(path, prefix + path.relative_to(folder).as_posix())
+    else:
+        with tarfile.open(archive, "w:gz" if archive.suffix == ".gz" else "w") as target:
+            for path in files:
+                target.add(path, prefix + path.relative_to(folder).as_posix())
+    return archive
+
+
+def pixels(path, mode="RGB"):
+    array = np.asarray(Image.open(path).convert(mode))
+    return array[None] if mode == "L" else array.transpose(2, 0, 1)
+
+
+def test_class_folders_give_labels_by_name(tmp_path, write_images):
+    folder = write_images(tmp_path / "pets", CLASSES)
+    dataset = data.load(folder)
+    assert (dataset.name, dataset.shape) == ("pets", (3, 6, 8))
+    assert dataset.train.labels.tolist() == [0, 0, 1]
+    for values, name in zip(dataset.train.values, sorted(CLASSES), strict=True):
+        np.testing.assert_array_equal(values, pixels(folder / name))
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_grey_images_have_one_channel(mode, tmp_path, write_images):
+    folder = write_images(tmp_path / "grey", ["a.png", "b.png"], mode=mode)
+    dataset = data.load(folder)
+    assert dataset.shape == (1, 6, 8) and dataset.train.labels is None
+    np.testing.assert_array_equal(dataset.train.values[1], pixels(folder / "b.png", "L"))
+
+
+def test_split_folders_with_classes_within(tmp_path, write_images):
+    folder = write_images(
+        tmp_path / "pets",
+        ["train/b/1.png", "train/c/1.png", "valid/b/1.png", "test/a/1.png", "test/b/1.png"],
+    )
+    dataset = data.load(folder)
+    assert dataset.train.labels.tolist() == [1, 2]
+    assert dataset.validation.labels.tolist() == [1]
+    assert dataset.test.labels.tolist() == [0, 1]
+    assert dataset.notes == ()
+    without = data.load(folder, validation_size=0)
+    assert without.validation is None and without.fingerprint == dataset.fingerprint
+
+
+def test_a_tenth_is_drawn_from_a_folder_without_splits(tmp_path, write_images):
+    folder = write_images(tmp_path / "flat", [f"{number:02}.png" for number in range(20)])
+    dataset, whole = data.load(folder), data.load(folder, validation_size=0)
+    assert (len(dataset.train), len(dataset.validation), len(whole.train)) == (18, 2, 20)
+    assert isinstance(dataset.train.values, np.memmap)
+    seen = [part.tobytes() for part in (*dataset.train.values, *dataset.validation.values)]
+    assert sorted(seen) == sorted(part.tobytes() for part in whole.train.values)
+    assert "2 drawn" in dataset.notes[0]
+    assert dataset.fingerprint == whole.fingerprint
+
+
+@pytest.mark.parametrize("name", ["pets.tar", "pets.tar.gz", "pets.zip"])
+@pytest.mark.parametrize("prefix", ["", "./", "all/"])
+def test_an_archive_gives_what_its_folder_gives(name, prefix, tmp_path, write_images):
+    folder = write_images(tmp_path / "pets", CLASSES)
+    (folder / "readme.txt").write_text("not an image")
+    (folder / "cats" / "._1.png").write_text("macOS puts these into archives")
+    expected, found = data.load(folder), data.load(pack(folder, tmp_path / name, prefix))
+    np.testing.assert_array_equal(found.train.values, expected.train.values)
+    np.testing.assert_array_equal(found.train.labels, expected.train.labels)
+    assert found.fingerprint == expected.fingerprint
+
+
+def test_a_malicious_tar_writes_nothing_and_links_nowhere(tmp_path, image_bytes, cache):
+    archive = tmp_path / "inner" / "bad.tar"
+    archive.parent.mkdir()
+    content = image_bytes()
+    with tarfile.open(archive, "w") as target:
+        for name in ("../escaped.png", f"{tmp_path}/escaped.png", "good/a.png"):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            target.addfile(member, io.BytesIO(content))
+        link = tarfile.TarInfo("good/link.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        target.addfile(link)
+    dataset = data.load(archive)
+    assert len(dataset.train) == 2  # neither what lies above nor the link
+    outside = {path for path in tmp_path.rglob("*") if cache not in (path, *path.parents)}
+    assert outside == {archive.parent, archive}
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ([], "holds no image"),
+        (["train/a.png", "b.png"], "b.png lies outside train/"),
+        (["train/a.png", "more/b.png"], "more/b.png lies outside train/"),
+        (["test/a.png", "valid/b.png"], "test, valid but no train/"),
+        (["cats/a.png", "b.png"], "b.png lies in none"),
+        (["train/cats/a.png", "test/b.png"], "test/b.png lies in none"),
+    ],
+)
+def test_folders_that_make_no_layout_are_refused(names, words, tmp_path, write_images):
+    folder = write_images(tmp_path / "pets", names)
+    folder.mkdir(exist_ok=True)
+    with pytest.raises(HebaeError, match=f"pets .*{words}"):
+        data.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        ({"size": (9, 6)}, "9 x 6 RGB, but a.png, the first, is 8 x 6 RGB"),
+        ({"mode": "L"}, "8 x 6 grey, but a.png, the first, is 8 x 6 RGB"),
+    ],
+)
+def test_images_must_be_alike(odd, words, tmp_path, write_images, image_bytes):
+    folder = write_images(tmp_path / "pets", ["a.png", "b.png", "d.png"])
+    (folder / "c.png").write_bytes(image_bytes(**odd))
+    with pytest.raises(HebaeError, match=f"pets/c.png is {words}"):
+        data.load(folder)
+
+
+def test_images_that_cannot_be_decoded_are_named(tmp_path, write_images):
+    folder = write_images(tmp_path / "pets", ["a.png", "b.png"])
+    whole = (folder / "b.png").read_bytes()
+    for content in (b"", b"words", whole[: len(whole) // 2]):
+        (folder / "b.png").write_bytes(content)
+        with pytest.raises(HebaeError, match=r"pets/b\.png cannot be decoded"):
+            data.load(folder)
+
+
+def test_images_of_16_bits_are_refused_and_not_clipped(tmp_path):
+    Image.fromarray(np.full((4, 4), 60_000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(HebaeError, match=r"deep\.png has more than 8 bits"):
+        data.load(tmp_path)
+
+
+def test_a_link_to_nowhere_is_named(tmp_path, write_images):
+    folder = write_images(tmp_path / "pets", ["a.png"])
+    (folder / "b.png").symlink_to("nowhere.png")
+    with pytest.raises(HebaeError, match=r"pets/b\.png cannot be read"):
+        data.load(folder)
+
+
+@pytest.mark.parametrize("name", ["pets.tar", "pets.tar.gz", "pets.zip"])
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9])
+def test_archives_cut_short_are_refused(name, share, tmp_path, write_images):
+    folder = write_images(tmp_path / "pets", CLASSES, size=(60, 60))
+    archive = pack(folder, tmp_path / name)
+    archive.write_bytes(archive.read_bytes()[: int(share * archive.stat().st_size)])
+    with pytest.raises(HebaeError, match=rf"{name} is no whole archive"):
+        data.load(archive)
+
+
+def test_a_tar_cut_between_two_members_is_refused(tmp_path, write_images):
+    archive = pack(write_images(tmp_path / "pets", CLASSES), tmp_path / "pets.tar")
+    with tarfile.open(archive) as whole:
+        last = whole.getmembers()[-1].offset
+    archive.write_bytes(archive.read_bytes()[:last])
+    with pytest.raises(HebaeError, match=r"pets\.tar is no whole archive.*its end is missing"):
+        data.load(archive)

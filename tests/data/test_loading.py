@@ -1,0 +1,70 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hebae import data
+from hebae.errors import HebaeError
+
+
+def test_the_room_opens_without_the_heavy_libraries():
+    script = """
+import sys
+from hebae import data
+data.load("mnist-mini")
+print({"torch", "PIL", "pooch", "requests", "rich"} & set(sys.modules))
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("minst", "minst is neither.*mnist-mini, mnist, fashion-mnist, celeba.*mean mnist[?]"),
+        ("fashionmnist", "mean fashion-mnist[?]"),
+        ("zzz", r"celeba\)\."),
+        ("no/such/folder", "no/such/folder is neither a file or folder"),
+    ],
+)
+def test_unknown_names_are_refused_with_a_suggestion(name, words):
+    with pytest.raises(HebaeError, match=words):
+        data.load(name)
+
+
+def test_files_of_another_kind_are_refused(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("1,2")
+    with pytest.raises(HebaeError, match=r"table\.csv is of no kind.*\.npy or \.npz"):
+        data.load(path)
+
+
+def test_a_missing_data_directory_is_refused_with_its_origin(tmp_path, monkeypatch):
+    with pytest.raises(HebaeError, match=r"nowhere \(--data-dir\)"):
+        data.load("mnist", data_dir=tmp_path / "nowhere")
+    monkeypatch.setenv("HEBAE_DATA_DIR", str(tmp_path / "gone"))
+    with pytest.raises(HebaeError, match=r"gone \(HEBAE_DATA_DIR\)"):
+        data.catalogue()
+
+
+def test_the_catalogue_tells_the_truth_about_mnist_mini():
+    [line] = [line for line in data.catalogue() if line.name == "mnist-mini"]
+    dataset = data.prepare("mnist-mini")
+    assert line.availability == "embedded"
+    assert line.shape == dataset.shape
+    assert line.counts == {"train": len(dataset.train), "test": len(dataset.test)}
+
+
+def test_every_name_in_the_catalogue_is_described():
+    lines = data.catalogue()
+    assert [line.name for line in lines] == ["mnist-mini", "mnist", "fashion-mnist", "celeba"]
+    assert all(line.description and line.licence and line.counts for line in lines)
+
+
+def test_a_folder_that_shares_a_name_is_reached_by_its_path(tmp_path, monkeypatch):
+    (tmp_path / "mnist").mkdir()
+    np.save(tmp_path / "mnist" / "not-an-image.npy", np.zeros((2, 2)))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HebaeError, match="mnist holds no image"):
+        data.load("./mnist")

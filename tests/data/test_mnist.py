@@ -1,0 +1,120 @@
+import gzip
+
+import numpy as np
+import pytest
+
+from hebae import data
+from hebae.data.idx_source import FILES
+from hebae.data.mnist_mini import remake
+from hebae.errors import HebaeError
+
+# Known from the day of its making: mnist-mini must be the same on every machine.
+FINGERPRINT = "f12ba07f6ee409069aa832c2d7bcc7ff7e683c24c977da76e1dc69cb79173165"
+
+
+def test_mnist_mini_is_the_first_part_of_mnist(real_data):
+    mini, whole = data.load("mnist-mini"), data.load("mnist", data_dir=real_data)
+    for split in ("train", "test"):
+        part, all_of_it = getattr(mini, split), getattr(whole, split)
+        np.testing.assert_array_equal(part.values, all_of_it.values[: len(part)])
+        np.testing.assert_array_equal(part.labels, all_of_it.labels[: len(part)])
+
+
+def test_mnist_mini_needs_nothing_but_the_package():
+    dataset = data.load("mnist-mini")
+    assert (len(dataset.train), len(dataset.test), dataset.shape) == (10_000, 2_000, (1, 28, 28))
+    assert dataset.train.values.dtype == np.uint8
+    assert dataset.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert dataset.validation is None
+    assert dataset.fingerprint == FINGERPRINT
+
+
+def test_mnist_mini_can_be_remade(real_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(remake, "COUNTS", {"train": 500, "test": 100})  # all of it takes seconds
+    remake.remake(real_data, tmp_path)
+    mini, again = data.load("mnist-mini"), data.load(tmp_path)
+    np.testing.assert_array_equal(again.train.values, mini.train.values[:500])
+    np.testing.assert_array_equal(again.test.labels, mini.test.labels[:100])
+    time = (tmp_path / FILES["train"][0]).read_bytes()[4:8]
+    assert time == bytes(4), "the files would differ from one making to the next"
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+def test_original_files(name, real_data, monkeypatch):
+    monkeypatch.setenv("HEBAE_DATA_DIR", str(real_data))
+    dataset = data.load(name, validation_size=5000)
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (
+        55_000,
+        5_000,
+        10_000,
+    )
+    assert np.bincount(dataset.test.labels).sum() == 10_000
+    [note] = dataset.notes
+    assert "60,000" in note and "the last 5,000" in note
+
+
+def test_validation_is_the_end_of_the_training_images(toy_mnist):
+    _, originals = toy_mnist
+    whole = data.load("mnist", data_dir=originals)
+    split = data.load("mnist", data_dir=originals, validation_size=4)
+    assert whole.validation is None and whole.held_out()[0] == "test"
+    np.testing.assert_array_equal(split.train.values, whole.train.values[:26])
+    np.testing.assert_array_equal(split.validation.values, whole.train.values[26:])
+    np.testing.assert_array_equal(split.validation.labels, whole.train.labels[26:])
+    assert split.fingerprint == whole.fingerprint
+
+
+def test_the_data_directory_may_come_from_the_environment(toy_mnist, tmp_path, monkeypatch):
+    _, originals = toy_mnist
+    (tmp_path / "room").mkdir()
+    originals.rename(tmp_path / "room" / "mnist")
+    monkeypatch.setenv("HEBAE_DATA_DIR", str(tmp_path / "room"))
+    assert len(data.load("mnist").train) == 30
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_folder_of_idx_files_is_read_unchecked(compressed, tmp_path, write_idx, toy_mnist):
+    _, originals = toy_mnist
+    folder = write_idx(tmp_path / "own", train=12, test=3, compressed=compressed)
+    dataset = data.load(folder, validation_size=2)
+    assert (dataset.name, len(dataset.train), len(dataset.test)) == ("own", 10, 3)
+    assert data.load(originals).fingerprint == data.load("mnist", data_dir=originals).fingerprint
+
+
+def test_another_file_of_that_name_is_refused_with_both_checksums(toy_mnist, write_idx):
+    install, originals = toy_mnist
+    known = install().sha256[FILES["test"][0]]
+    write_idx(originals, train=30, test=11)
+    words = rf"t10k-images-idx3-ubyte\.gz has SHA-256 [0-9a-f]{{64}}.*{known}"
+    with pytest.raises(HebaeError, match=words):
+        data.load("mnist", data_dir=originals)
+
+
+def test_a_truncated_original_is_called_truncated(toy_mnist):
+    _, originals = toy_mnist
+    path = originals / FILES["train"][0]
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(HebaeError, match=rf"{path.name} is a truncated gzip"):
+        data.load("mnist", data_dir=originals)
+
+
+def test_labels_must_match_images(tmp_path, write_idx):
+    folder = write_idx(tmp_path / "own")
+    other = write_idx(tmp_path / "other", train=29)
+    (other / FILES["train"][1]).rename(folder / FILES["train"][1])
+    with pytest.raises(HebaeError, match=r"own/train-labels-idx1-ubyte\.gz holds 29.*30 images"):
+        data.load(folder)
+
+
+def test_a_missing_idx_file_is_named(tmp_path, write_idx):
+    folder = write_idx(tmp_path / "own")
+    (folder / FILES["test"][1]).unlink()
+    with pytest.raises(HebaeError, match=r"t10k-labels-idx1-ubyte cannot be read.*all of"):
+        data.load(folder)
+
+
+def test_images_of_other_content_are_refused(tmp_path, write_idx):
+    folder = write_idx(tmp_path / "own")
+    (folder / FILES["train"][0]).write_bytes(gzip.compress(b"not images"))
+    with pytest.raises(HebaeError, match=r"train-images-idx3-ubyte\.gz has the wrong magic"):
+        data.load(folder)

@@ -1,0 +1,152 @@
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from hebae import data
+from hebae.data.workers import map_in_order
+from hebae.errors import HebaeError
+
+NAMES = [f"{number:03}.png" for number in range(150)]
+
+
+@pytest.fixture
+def folder(tmp_path, write_images):
+    return write_images(tmp_path / "many", NAMES, mode="L", size=(4, 4))
+
+
+def contents(cache):
+    """What is in the cache but for the locks."""
+    return [path for path in (cache / "images").iterdir() if path.suffix != ".lock"]
+
+
+def test_the_second_load_decodes_nothing(folder, forbid_decoding):
+    first = data.load(folder)
+    forbid_decoding()
+    start = time.perf_counter()
+    second = data.load(folder)
+    assert time.perf_counter() - start < 0.5
+    assert isinstance(second.train.values, np.memmap) and not second.train.values.flags.writeable
+    np.testing.assert_array_equal(second.train.values, first.train.values)
+    assert (second.fingerprint, second.notes) == (first.fingerprint, first.notes)
+
+
+def test_preparation_is_shared_by_a_folder_that_moves(folder, forbid_decoding):
+    first = data.load(folder)
+    moved = folder.rename(folder.with_name("moved"))
+    forbid_decoding()
+    assert data.load(moved).fingerprint == first.fingerprint
+
+
+def test_a_changed_file_is_prepared_anew(folder, image_bytes):
+    first = data.load(folder)
+    (folder / NAMES[7]).write_bytes(image_bytes(999, mode="L", size=(4, 4)))
+    second = data.load(folder)
+    assert second.fingerprint != first.fingerprint
+
+
+def test_a_failure_leaves_nothing_behind(folder, cache):
+    broken = folder / NAMES[140]
+    whole = broken.read_bytes()
+    broken.write_bytes(b"damaged")
+    with pytest.raises(HebaeError, match=broken.name):
+        data.load(folder)
+    assert contents(cache) == []
+    broken.write_bytes(whole)
+    assert len(data.load(folder).train) == 135
+
+
+KILLED = """
+import os, signal, sys
+from hebae import data
+from hebae.data import decode
+original, calls = decode._open, []
+def die_halfway(*arguments):
+    calls.append(1)
+    if len(calls) == 100:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*arguments)
+decode._open = die_halfway
+data.load(sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_what_a_killed_process_left_is_not_used_and_is_removed(folder, cache):
+    killed = subprocess.run([sys.executable, "-c", KILLED, folder], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    [left] = contents(cache)
+    assert left.suffix == ".partial"
+    assert len(data.load(folder).train) == 135
+    [made] = contents(cache)
+    assert made.suffix == ""
+
+
+def test_two_processes_at_once_prepare_it_once(folder, cache):
+    script = "import sys; from hebae import data; print(data.load(sys.argv[1]).train.values.sum())"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, folder], stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    sums = {process.communicate()[0] for process in processes}
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sums == {b"%d\n" % data.load(folder).train.values.sum()}
+    assert len(contents(cache)) == 1
+
+
+def test_damage_in_the_cache_is_named(folder, cache):
+    data.load(folder)
+    [made] = contents(cache)
+    (made / "train.npy").write_bytes((made / "train.npy").read_bytes()[:-1])
+    with pytest.raises(HebaeError, match=f"{made} are damaged.*delete"):
+        data.load(folder)
+
+
+def test_a_cache_that_cannot_be_written_is_named(folder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("HEBAE_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.raises(HebaeError, match=r"could not be written.*HEBAE_CACHE_DIR"):
+        data.load(folder)
+
+
+UNGUARDED = """
+import sys
+print("started")
+from hebae import data
+from hebae.data import prepared, workers
+prepared._FEWEST_FOR_WORKERS = 1
+prepared.available_cores = lambda: 2
+print(data.load(sys.argv[1]).fingerprint)
+"""
+
+
+def test_worker_processes_do_not_run_an_unguarded_script_again(folder, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    ran = subprocess.run([sys.executable, script, folder], capture_output=True, text=True)
+    assert ran.stderr == ""
+    assert ran.stdout.split() == ["started", data.load(folder, validation_size=0).fingerprint]
+
+
+def test_worker_processes_report_the_first_odd_image(folder, monkeypatch, image_bytes):
+    monkeypatch.setattr("hebae.data.prepared._FEWEST_FOR_WORKERS", 1)
+    monkeypatch.setattr("hebae.data.prepared.available_cores", lambda: 2)
+    for name in (NAMES[70], NAMES[149]):
+        (folder / name).write_bytes(image_bytes(size=(5, 4), mode="L"))
+    with pytest.raises(HebaeError, match=f"{NAMES[70]} is 5 x 4 grey"):
+        data.load(folder)
+
+
+def _exit(code):
+    os._exit(code)
+
+
+def test_a_worker_that_dies_is_reported():
+    with pytest.raises(HebaeError, match="died"):
+        list(map_in_order(_exit, [1], workers=2))
+    assert multiprocessing.active_children() == []

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hebae import data
+from hebae.data.splits import draw
+from hebae.errors import HebaeError
+
+
+def table(n):
+    return np.arange(2 * n, dtype=np.float32).reshape(n, 2)
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n - 1))))
+def test_a_draw_is_disjoint_complete_and_repeatable(sizes):
+    available, count = sizes
+    kept, drawn = draw(available, count)
+    assert len(drawn) == count
+    assert sorted([*kept, *drawn]) == list(range(available))
+    np.testing.assert_array_equal(drawn, draw(available, count)[1])
+
+
+def test_a_tenth_is_set_aside_over_the_whole_of_a_sorted_source():
+    dataset = data.load(table(1000))
+    drawn = dataset.validation.values[:, 0] / 2
+    assert (len(dataset.train), len(dataset.validation)) == (900, 100)
+    assert np.histogram(drawn, 4, (0, 1000))[0].min() >= 15
+    [note] = dataset.notes
+    assert "1,000" in note and "100 drawn with a fixed permutation" in note
+
+
+@pytest.mark.parametrize(("n", "expected"), [(1, 0), (9, 0), (10, 1), (19, 1), (20, 2)])
+def test_few_examples(n, expected):
+    dataset = data.load(table(n))
+    assert (len(dataset.validation) if dataset.validation else 0) == expected
+    assert len(dataset.train) == n - expected
+    assert bool(dataset.notes) == bool(expected)
+
+
+def test_zero_sets_nothing_aside():
+    dataset = data.load(table(50), validation_size=0)
+    assert dataset.held_out() is None
+    np.testing.assert_array_equal(dataset.train.values, table(50))
+
+
+def test_fingerprint_does_not_depend_on_the_split():
+    splits = [data.load(table(50), validation_size=size) for size in (None, 0, 7)]
+    assert len({dataset.fingerprint for dataset in splits}) == 1
+
+
+def test_labels_follow_their_examples():
+    values = table(40)
+    examples = data.Examples(values, np.arange(40))
+    dataset = data.load(examples, validation_size=13)
+    for part in (dataset.train, dataset.validation):
+        np.testing.assert_array_equal(part.values[:, 0], 2 * part.labels)
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(50, "0 to 49"), (51, "is 51"), (-1, "is -1"), (0.1, "whole number.*0.1")],
+)
+def test_impossible_sizes_are_refused(size, words):
+    with pytest.raises(HebaeError, match=words):
+        data.load(table(50), validation_size=size)
+
+
+def test_a_source_with_a_validation_split_keeps_it_or_drops_it(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, train=table(20), validation=table(5))
+    assert len(data.load(path).validation) == 5
+    assert data.load(path, validation_size=0).held_out() is None
+    with pytest.raises(HebaeError, match=r"a\.npz has a validation split of its own"):
+        data.load(path, validation_size=3)

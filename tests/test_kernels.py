@@ -1,0 +1,134 @@
+"""The maximum mean discrepancy, against a double loop and its own definition."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hebae import kernels
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def samples(m, n, k, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    q = torch.randn(m, k, generator=generator, dtype=torch.float64)
+    p = torch.randn(n, k, generator=generator, dtype=torch.float64)
+    return q.to(dtype), p.to(dtype)
+
+
+@pytest.fixture(params=[kernels.mmd_imq, kernels.mmd_rbf], ids=["imq", "rbf"])
+def mmd(request):
+    return request.param
+
+
+def imq(a, b, s2):
+    distance, k = math.dist(a, b) ** 2, len(a)
+    widths = [2 * k * s2 * c for c in (0.1, 0.2, 0.5, 1, 2, 5, 10)]
+    return sum(C / (C + distance) for C in widths)
+
+
+def rbf(a, b, s2):
+    return math.exp(-(math.dist(a, b) ** 2) / (2 * len(a) * s2))
+
+
+@pytest.mark.parametrize(
+    ("name", "mmd", "base_variance"),
+    [
+        ("mmd_imq_sigma2_1", kernels.mmd_imq, 1.0),
+        ("mmd_imq_sigma2_2", kernels.mmd_imq, 2.0),
+        ("mmd_rbf_sigma2_1", kernels.mmd_rbf, 1.0),
+    ],
+)
+def test_mmd_matches_the_oracle(oracle, name, mmd, base_variance):
+    oracle.check(name, mmd(oracle["mu"], oracle["prior"], base_variance))
+
+
+@pytest.mark.parametrize(("mmd", "kernel"), [(kernels.mmd_imq, imq), (kernels.mmd_rbf, rbf)])
+@given(
+    seed=seeds,
+    m=st.integers(2, 6),
+    n=st.integers(2, 6),
+    k=st.integers(1, 4),
+    s2=st.floats(0.25, 4),
+)
+def test_mmd_is_the_double_loop_of_its_definition(mmd, kernel, seed, m, n, k, s2):
+    """mean_{i != j} K(q_i, q_j) + mean_{i != j} K(p_i, p_j) - 2 mean_{ij} K(q_i, p_j)."""
+    q, p = samples(m, n, k, seed)
+    Q, P = q.tolist(), p.tolist()
+    within_q = sum(kernel(Q[i], Q[j], s2) for i in range(m) for j in range(m) if i != j)
+    within_p = sum(kernel(P[i], P[j], s2) for i in range(n) for j in range(n) if i != j)
+    across = sum(kernel(a, b, s2) for a in Q for b in P)
+    expected = within_q / (m * (m - 1)) + within_p / (n * (n - 1)) - 2 * across / (m * n)
+    assert float(mmd(q, p, s2)) == pytest.approx(expected, rel=1e-10, abs=1e-12)
+
+
+def test_mmd_of_one_distribution_is_zero_on_average_and_often_negative(mmd):
+    """Unbiased: over 2,000 pairs the mean lies within four standard errors of 0."""
+    generator = torch.Generator().manual_seed(2)
+    pairs = torch.randn(2, 2000, 10, 3, generator=generator, dtype=torch.float64)
+    values = torch.func.vmap(mmd)(pairs[0], pairs[1])
+    error = values.std() / math.sqrt(len(values))
+    assert abs(values.mean()) < 4 * error
+    assert (values < 0).double().mean() > 0.3
+    # The biased estimator, which keeps i = j, would be found out by the same test.
+    diagonal = mmd(torch.zeros(2, 3).double(), torch.full((2, 3), 1e6).double()) / 2  # K(a, a)
+    biased = values + 2 * diagonal / 10 * 0.5
+    assert abs(biased.mean()) > 4 * error
+
+
+@given(seed=seeds, m=st.integers(2, 10), n=st.integers(2, 10))
+def test_mmd_is_symmetric_and_knows_no_order_origin_or_axes(mmd_of, seed, m, n):
+    for mmd in mmd_of:
+        q, p = samples(m, n, 3, seed)
+        value = mmd(q, p)
+        rotation, _ = torch.linalg.qr(samples(3, 3, 3, seed)[0])
+        for other in (
+            mmd(p, q),
+            mmd(q.flip(0), p.roll(1, 0)),
+            mmd(q + 5, p + 5),
+            mmd(q @ rotation, p @ rotation),
+        ):
+            torch.testing.assert_close(other, value, rtol=1e-9, atol=1e-10)
+
+
+@pytest.fixture(scope="session")
+def mmd_of():
+    return (kernels.mmd_imq, kernels.mmd_rbf)
+
+
+def test_mmd_grows_with_the_distance_between_the_samples(mmd):
+    q, p = samples(200, 200, 4)
+    values = [float(mmd(q, p + distance)) for distance in (0, 0.5, 1, 2, 4, 8)]
+    assert values == sorted(values)
+    assert values[1] - values[0] > 0.01
+
+
+def test_mmd_grows_with_the_difference_in_spread(mmd):
+    q, p = samples(500, 500, 4)
+    values = [float(mmd(q * spread, p)) for spread in (1, 0.7, 0.4, 0.1)]
+    assert values == sorted(values)
+
+
+def test_base_variance_is_the_unit_of_squared_distance(mmd):
+    """K depends on ||a - b||^2 / s2 alone."""
+    q, p = samples(8, 9, 3)
+    scaled = mmd(q * math.sqrt(2), p * math.sqrt(2), 2.0)
+    torch.testing.assert_close(scaled, mmd(q, p, 1.0))
+
+
+def test_mmd_has_the_right_gradient(mmd):
+    q, p = samples(5, 6, 3)
+    assert torch.autograd.gradcheck(mmd, (q.requires_grad_(), p.requires_grad_()))
+
+
+def test_gradient_is_finite_where_codes_coincide(mmd, dtype):
+    """The derivative of a distance at zero is not defined; that of its square is."""
+    q, p = samples(6, 6, 3, dtype=dtype)
+    q[1] = q[0]
+    q[2] = p[0]
+    (gradient,) = torch.autograd.grad(mmd(q.requires_grad_(), p), q)
+    assert gradient.isfinite().all()
+    torch.testing.assert_close(gradient[0], gradient[1])

@@ -73,10 +73,8 @@ def test_mmd_of_one_distribution_is_zero_on_average_and_often_negative(mmd):
     error = values.std() / math.sqrt(len(values))
     assert abs(values.mean()) < 4 * error
     assert (values < 0).double().mean() > 0.3
-    # The biased estimator, which keeps i = j, would be found out by the same test.
-    diagonal = mmd(torch.zeros(2, 3).double(), torch.full((2, 3), 1e6).double()) / 2  # K(a, a)
-    biased = values + 2 * diagonal / 10 * 0.5
-    assert abs(biased.mean()) > 4 * error
+    # Keeping i = j would add 2 (K(0) - K(a, b)) / 10 on average: 0.1 with rbf, 0.6 with imq.
+    assert 4 * error < 0.03
 
 
 @given(seed=seeds, m=st.integers(2, 10), n=st.integers(2, 10))
@@ -107,7 +105,7 @@ def test_mmd_grows_with_the_distance_between_the_samples(mmd):
 
 
 def test_mmd_grows_with_the_difference_in_spread(mmd):
-    q, p = samples(500, 500, 4)
+    q, p = samples(200, 200, 4)
     values = [float(mmd(q * spread, p)) for spread in (1, 0.7, 0.4, 0.1)]
     assert values == sorted(values)
 

@@ -5,6 +5,7 @@ torch and whatever needs it are imported by the commands, not here: ``hebae --he
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,10 +43,12 @@ app = App(
 data_app = App(name="data", help="List data sets and make them ready.")
 app.command(data_app)
 
-out = Console()
-told = Console(stderr=True)
+# Of several processes, one speaks.
+speechless = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0"
+out = Console(quiet=speechless)
+told = Console(stderr=True, quiet=speechless)
 
-Switch = Parameter(negative=())
+Switch = Parameter(negative=(), show_default=False)
 Data = Annotated[
     DataSettings, Parameter(name="*", group=Group("Data", sort_key=2))
 ]
@@ -89,6 +92,7 @@ def train(
     dry_run
         Load the data, check everything, print the resolved settings and stop.
     """
+    from hebae.storage import RunFolder
     from hebae.training import session
     from hebae.training.preflight import require_relevant
 
@@ -105,6 +109,8 @@ def train(
     else:
         settings = resolve(preset, config, given)
         require_relevant(given, [settings.method])
+        if output is not None and not dry_run:
+            RunFolder(output).require_free(overwrite=overwrite)
         prepared = session.prepare(settings)
         output = output or _default_output(prepared.settings)
     _tell(prepared.notes)
@@ -178,7 +184,7 @@ def compare(
             out.print(f"# {run.label}", highlight=False)
             out.print(run.prepared.settings.to_yaml(), markup=False, highlight=False)
         return 0
-    result = comparison.run(
+    table = comparison.run(
         prepared,
         output,
         resume=resume,
@@ -186,12 +192,10 @@ def compare(
         command=" ".join(["hebae", *sys.argv[1:]]),
         callbacks=lambda settings: [_progress(settings)],
     )
-    if result is None:
+    if table is None:
         told.print(f"Stopped and saved. Go on with the same command and --resume ({output}).")
         return 130
-    out.print(result.table.to_rich())
-    for note in result.footnotes:
-        out.print(note, style="dim", highlight=False)
+    out.print(table.to_rich())
     out.print(f"\nFigures, table and runs: {output}")
     out.print(f"Open {output / 'report.html'} in a browser.")
     return 0
@@ -325,10 +329,23 @@ def list_data(*, data_dir: Path | None = None) -> int:
     data_dir
         Folder that holds data files [env: HEBAE_DATA_DIR].
     """
-    from hebae.data import catalogue
-    from hebae.report.tables import Table, text_column
+    from rich.table import Table
 
-    raise NotImplementedError
+    from hebae.data import catalogue
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("name", "examples", "shape", "licence", "where"):
+        table.add_column(heading)
+    for source in catalogue(data_dir):
+        counts = "\n".join(f"{count:,} {split}" for split, count in source.counts.items())
+        shape = " x ".join(map(str, source.shape))
+        where = source.availability
+        if source.location is not None:
+            where += f": {source.location}"
+        table.add_row(f"[bold]{source.name}[/]", counts, shape, source.licence, where)
+    out.print(table)
+    out.print("A path will do as well: .npy, .npz, a folder, .tar or .zip of images, idx files.")
+    return 0
 
 
 @data_app.command(name="prepare")
@@ -377,7 +394,8 @@ def _explain_parsing(error: CycloptsError) -> str:
     cause = error.__cause__
     if isinstance(cause, ValidationError):
         return str(explain(cause, "the flags"))
-    return " ".join(str(error).split())
+    advice = " hebae --help and hebae COMMAND --help list what there is."
+    return " ".join(str(error).split()) + advice
 
 
 def _given(*groups: BaseModel) -> dict[str, Any]:

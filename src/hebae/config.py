@@ -113,7 +113,7 @@ class TrainingSettings(_Group):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
     devices: int = Field(default=1, ge=1)
-    """Processes, one a device; start them with torchrun."""
+    """Processes that share each batch, one a device."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
     """Of the arithmetic, as Lightning Fabric names it."""
     checkpoint_every: int = Field(default=1, ge=1)

@@ -7,6 +7,7 @@ run many at once. Divergences are in nats. Section numbers refer to ``docs/mathe
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -74,11 +75,24 @@ def global_moments(
     return beta, _sum_over_processes(centred.mT @ centred) / count
 
 
-def _sum_over_processes(x: Tensor) -> Tensor:
-    """All-reduce that passes gradients."""
-    from torch.distributed.nn.functional import all_reduce
+class _SumOverProcesses(torch.autograd.Function):
+    """All-reduce whose gradient is the sum of the processes' gradients."""
 
-    total: Tensor = all_reduce(x)  # type: ignore[no-untyped-call]
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+
+def _sum_over_processes(x: Tensor) -> Tensor:
+    total: Tensor = _SumOverProcesses.apply(x)  # type: ignore[no-untyped-call]
     return total
 
 

@@ -26,10 +26,11 @@ __all__ = ["GAP", "Panel", "arrange"]
 
 # In pixels of the figure.
 GAP = 2  # between images
-_WIDTH = 1200  # aimed at: 8 inches
+_WIDTH = 1400  # not exceeded by the images of a row, unless they are wider at their own size
 _LARGEST = 112  # no image is blown up beyond this
 _SPACE = 14  # between panels, and around the figure
-_LETTERS = 14  # where a label at the left goes on in a new line
+_LABEL_LETTERS = 14  # after which a label at the left goes on in a new line
+_LETTER = 13  # a letter of a heading, on average
 
 
 @dataclass(frozen=True)
@@ -66,56 +67,64 @@ def arrange(grid: Sequence[Sequence[Panel]], title: str = "") -> Figure:
     if not panels:
         raise HebaeError("there is nothing to draw: no method was given.")
     scale = _scale(grid)
-    drawn = [[mosaic(p.images, p.columns, gap=GAP, scale=scale) for p in row] for row in grid]
-    labels = [_folded(panel.label) for panel in panels]
-    label_width = max(_size(label)[0] for label in labels)
+    rows = [[_Drawn(panel, scale) for panel in row] for row in grid]
+    label_width = max(_size(drawn.label)[0] for row in rows for drawn in row)
     left = _SPACE + (label_width + _SPACE // 2 if label_width else 0)
-    title_size = mpl.rcParams["figure.titlesize"]
-    title_width, title_height = _size(title, fontsize=title_size)
-    heads = [max(_head_height(panel) for panel in row) for row in grid]
-    widths = [
-        [max(pixels.shape[1], _heading_width(p)) for p, pixels in zip(row, line, strict=True)]
-        for row, line in zip(grid, drawn, strict=True)
-    ]
-    tallest = [max(pixels.shape[0] for pixels in line) for line in drawn]
-
+    title_width, title_height = _size(title, "figure.titlesize")
     top = _SPACE + (title_height + _SPACE if title else 0)
-    across = max(sum(row) + _SPACE * (len(row) - 1) for row in widths)
-    width = max(left + across, _SPACE + title_width) + _SPACE
-    height = top + sum(heads) + sum(tallest) + _SPACE * len(grid)
+
+    across = max(sum(drawn.width + _SPACE for drawn in row) for row in rows)
+    width = max(left + across, title_width + 2 * _SPACE)
+    height = top + sum(
+        max(d.head for d in row) + max(d.pixels.shape[0] for d in row) + _SPACE for row in rows
+    )
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     if title:
-        figure.suptitle(
-            literal(title), x=_SPACE / width, y=1 - _SPACE / height, ha="left", va="top"
-        )
-    for r, row in enumerate(grid):
-        top += heads[r]
+        figure.suptitle(literal(title), x=_SPACE / width, y=1 - _SPACE / height, ha="left")
+    for row in rows:
+        top += max(drawn.head for drawn in row)
         x = left
-        for panel, pixels, taken in zip(row, drawn[r], widths[r], strict=True):
-            h, w = pixels.shape[:2]
+        for drawn in row:
+            h, w = drawn.pixels.shape[:2]
             box = (x / width, 1 - (top + h) / height, w / width, h / height)
-            _draw(figure.add_axes(box), panel, pixels)
-            x += taken + _SPACE
-        top += tallest[r] + _SPACE
+            drawn.onto(figure.add_axes(box))
+            x += drawn.width + _SPACE
+        top += max(drawn.pixels.shape[0] for drawn in row) + _SPACE
     return figure
 
 
-def _draw(axes: Axes, panel: Panel, pixels: NDArray[np.uint8]) -> None:
-    h, w, c = pixels.shape
-    colours = pixels.repeat(3, axis=2) if c == 1 else pixels
-    # Coordinates count pixels from the upper left corner.
-    axes.imshow(colours, extent=(0, w, h, 0), aspect="auto", interpolation="nearest")
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, top=False, labeltop=True, labelbottom=False, pad=2)
-    pitch = (w + GAP) / panel.images_across
-    centres = [column * pitch + (pitch - GAP) / 2 for column in panel.over_columns]
-    axes.set_xticks(centres, [literal(text) for text in panel.over_columns.values()])
-    axes.set_yticks([])
-    axes.set_title(literal(panel.heading), loc="left", pad=4)
-    axes.set_ylabel(
-        literal(_folded(panel.label)), rotation="horizontal", ha="right", va="center", labelpad=3
-    )
+class _Drawn:
+    """A panel's pixels, and the room that its words take."""
+
+    def __init__(self, panel: Panel, scale: int) -> None:
+        self.panel = panel
+        self.pixels = mosaic(panel.images, panel.columns, gap=GAP, scale=scale)
+        self.label = textwrap.fill(panel.label, _LABEL_LETTERS)
+        letters = max(_LABEL_LETTERS, self.pixels.shape[1] // _LETTER)
+        self.heading = textwrap.fill(panel.heading, letters)
+        heading_width, heading_height = _size(self.heading, "axes.titlesize", "axes.titleweight")
+        self.width = max(self.pixels.shape[1], heading_width)
+        over = [_size(text, "xtick.labelsize")[1] for text in panel.over_columns.values()]
+        self.head = max([heading_height, *over])
+        self.head += _SPACE // 2 if self.head else 0
+
+    def onto(self, axes: Axes) -> None:
+        """Draw on `axes`, which are as large as the pixels."""
+        h, w, c = self.pixels.shape
+        colours = self.pixels.repeat(3, axis=2) if c == 1 else self.pixels
+        # Coordinates count pixels from the upper left corner.
+        axes.imshow(colours, extent=(0, w, h, 0), aspect="auto", interpolation="nearest")
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        pitch = (w + GAP) / self.panel.images_across
+        centres = [column * pitch + (pitch - GAP) / 2 for column in self.panel.over_columns]
+        axes.set_xticks(centres, [literal(text) for text in self.panel.over_columns.values()])
+        axes.set_yticks([])
+        axes.tick_params(length=0, labeltop=True, labelbottom=False, pad=2)
+        axes.set_title(literal(self.heading), pad=3)
+        axes.set_ylabel(
+            literal(self.label), rotation="horizontal", ha="right", va="center", labelpad=3
+        )
 
 
 def _scale(grid: Sequence[Sequence[Panel]]) -> int:
@@ -124,30 +133,13 @@ def _scale(grid: Sequence[Sequence[Panel]]) -> int:
     return max(1, min(_WIDTH // across, _LARGEST // side))
 
 
-def _head_height(panel: Panel) -> int:
-    if panel.heading:
-        return _heading_size(panel)[1] + _SPACE // 2
-    return max((_size(text)[1] + GAP for text in panel.over_columns.values()), default=0)
-
-
-def _heading_width(panel: Panel) -> int:
-    return _heading_size(panel)[0]
-
-
-def _heading_size(panel: Panel) -> tuple[int, int]:
-    rc = mpl.rcParams
-    return _size(panel.heading, fontsize=rc["axes.titlesize"], fontweight=rc["axes.titleweight"])
-
-
-def _folded(label: str) -> str:
-    return textwrap.fill(label, _LETTERS)
-
-
-def _size(text: str, **font: Any) -> tuple[int, int]:
-    """Width and height of `text` in pixels."""
+def _size(text: str, size: str = "axes.labelsize", weight: str = "font.weight") -> tuple[int, int]:
+    """Width and height of `text` in pixels, its font named by two of matplotlib's settings."""
     if not text:
         return 0, 0
     scratch = Figure(dpi=DPI)
     FigureCanvasAgg(scratch)
-    box = scratch.text(0, 0, literal(text), **font).get_window_extent()
+    rc: Any = mpl.rcParams
+    drawn = scratch.text(0, 0, literal(text), fontsize=rc[size], fontweight=rc[weight])
+    box = drawn.get_window_extent()
     return math.ceil(box.width), math.ceil(box.height)

@@ -9,16 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hebae.errors import HebaeError
 from hebae.report.files import write_whole
 
-__all__ = ["DPI", "INK", "QUIET", "SEQUENTIAL", "SIGNED", "literal", "save", "styled", "to_png"]
+__all__ = [
+    "DPI",
+    "QUIET",
+    "SEQUENTIAL",
+    "SIGNED",
+    "describe",
+    "literal",
+    "save",
+    "styled",
+    "to_png",
+]
 
 DPI = 150
-INK = "#222222"
+_INK = "#222222"
 QUIET = "#666666"
 SEQUENTIAL = "viridis"  # for sizes: from 0 up
 SIGNED = "RdBu_r"  # for signs: white at 0, which must be the middle of the scale
@@ -29,12 +40,12 @@ _RC: dict[Any, Any] = {
     "pdf.fonttype": 42,  # letters stay letters: journals refuse Type 3 fonts
     "font.family": "DejaVu Sans",  # comes with matplotlib, so figures are alike everywhere
     "font.size": 8.5,
-    "text.color": INK,
+    "text.color": _INK,
     "figure.titlesize": 10.5,
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.labelcolor": INK,
+    "axes.labelcolor": _INK,
     "axes.edgecolor": QUIET,
     "axes.linewidth": 0.7,
     "axes.spines.top": False,
@@ -46,8 +57,8 @@ _RC: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "xtick.color": QUIET,
     "ytick.color": QUIET,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
+    "xtick.labelcolor": _INK,
+    "ytick.labelcolor": _INK,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
     "lines.linewidth": 1.5,
@@ -74,6 +85,14 @@ def styled() -> Iterator[None]:
 def literal(text: str) -> str:
     """Return `text` so that matplotlib draws a dollar sign and does not read it as mathematics."""
     return text.replace("$", r"\$")
+
+
+def describe(axes: Axes, title: str, note: str = "") -> None:
+    """Put `title` above `axes`, and a line of plain words between the two."""
+    axes.set_title(literal(title), pad=16 if note else 5)
+    axes.annotate(
+        literal(note), (0, 1), (0, 4), "axes fraction", "offset points", color=QUIET, fontsize=7.5
+    )
 
 
 def save(figure: Figure, path: Path | str) -> None:

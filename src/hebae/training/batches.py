@@ -89,7 +89,9 @@ class ArrayBatches:
         indices = torch.from_numpy(order)
         for step in range(start, self.steps_per_epoch):
             batch = indices[step * self.batch_size : (step + 1) * self.batch_size]
-            yield self._take(batch[self.rank :: self.processes])
+            # Equal shares, since data-parallel training weighs the processes alike.
+            share = len(batch) // self.processes
+            yield self._take(batch[self.rank * share : (self.rank + 1) * share])
 
     def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
         """See `Batches`."""

@@ -11,11 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -67,32 +65,30 @@ class ProgressBar(Callback):
 
     def __init__(self, label: str, epochs: int, console: Console) -> None:
         self.label = label
-        self.epochs = epochs
         self.console = console
         self.task: TaskID | None = None
         self.progress = Progress(
             TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=18),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            BarColumn(bar_width=10),
+            TextColumn("{task.fields[epoch]}/" + str(epochs)),
             TextColumn("{task.fields[terms]}"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=console,
-            transient=False,
             refresh_per_second=4,
         )
 
     def on_start(self, step: int, total: int | None) -> None:
         """See `Callback`."""
         self.progress.start()
-        self.task = self.progress.add_task(self.label, total=total, completed=step, terms="")
+        self.task = self.progress.add_task(
+            self.label, total=total, completed=step, epoch=0, terms=""
+        )
 
     def on_log(self, step: int, epoch: int, means: Mapping[str, float]) -> None:
         """See `Callback`."""
         assert self.task is not None
         terms = "  ".join(f"{name} {value:.2f}" for name, value in means.items())
-        terms = f"epoch {epoch}/{self.epochs}  {terms}"
-        self.progress.update(self.task, completed=step, terms=terms)
+        self.progress.update(self.task, completed=step, epoch=epoch, terms=terms)
 
     def on_end(self) -> None:
         """See `Callback`."""

@@ -25,13 +25,18 @@ class Checkpointer:
     ----------
     folder : RunFolder
     metrics : MetricsFile
+    fingerprint : str
+        Of the data: to go on with other data would be another training.
     resume : bool
         Whether to take up the folder's checkpoint.
     """
 
-    def __init__(self, folder: RunFolder, metrics: MetricsFile, *, resume: bool) -> None:
+    def __init__(
+        self, folder: RunFolder, metrics: MetricsFile, fingerprint: str, *, resume: bool
+    ) -> None:
         self.folder = folder
         self.metrics = metrics
+        self.fingerprint = fingerprint
         self.resume = resume
 
     def save(self, **state: Any) -> None:
@@ -40,6 +45,7 @@ class Checkpointer:
         self.folder.write_checkpoint(
             {
                 "format": FORMAT,
+                "data_fingerprint": self.fingerprint,
                 "metrics_size": self.metrics.size,
                 "random_state": torch.get_rng_state(),
                 "cuda_random_states": cuda,
@@ -59,6 +65,11 @@ class Checkpointer:
             raise HebaeError(
                 f"{self.folder.checkpoint} has format {state.get('format')}, and this version of "
                 f"hebae reads {FORMAT}; resume it with the version that wrote it."
+            )
+        if state["data_fingerprint"] != self.fingerprint:
+            raise HebaeError(
+                f"{self.folder.path} was trained on data that have changed since; resume it with the "
+                "same data, or train anew with --overwrite."
             )
         torch.set_rng_state(state["random_state"])
         if state["cuda_random_states"] and torch.cuda.is_available():

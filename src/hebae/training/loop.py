@@ -85,7 +85,7 @@ def train(
     DivergenceError
         If the loss stops being finite. The last good checkpoint stays.
     """
-    with _own_random_state(settings.seed), _deferred_interrupt() as interrupt:
+    with _own_random_state(settings.seed), _deferred_interrupt(fabric) as interrupt:
         optimizer = torch.optim.Adam(
             model.parameters(),
             lr=settings.learning_rate or 1e-3,
@@ -93,8 +93,12 @@ def train(
             fused=True,
         )
         module, optimizer = fabric.setup(model, optimizer)
-        noise = torch.Generator(fabric.device).manual_seed(_noise_seed(settings, fabric))
-        monitor = Monitor(["reconstruction", *model.objective.weights], fabric.device)
+        noise = torch.Generator(fabric.device)
+        monitor = Monitor(
+            ["reconstruction", *model.objective.weights],
+            fabric.device,
+            reduce=lambda total: fabric.all_reduce(total, reduce_op="sum"),
+        )
         outcome = Outcome()
         position = {"epoch": 0, "batch": 0}
         best: dict[str, Any] = {"objective": None, "epoch": 0, "model": None}
@@ -135,8 +139,10 @@ def train(
                 if _patience_is_over(settings, best, epoch):
                     outcome.stopped_early = True
                     break
-                if settings.reset_optimizer and position["batch"] == 0:
-                    optimizer.state.clear()
+                if position["batch"] == 0:
+                    noise.manual_seed(_noise_seed(settings.seed, epoch, fabric.global_rank))
+                    if settings.reset_optimizer:
+                        optimizer.state.clear()
                 for group in optimizer.param_groups:
                     factor = learning_rate_factor(settings.schedule, epoch)
                     group["lr"] = (settings.learning_rate or 1e-3) * factor
@@ -233,10 +239,9 @@ def _require_finite(model: Autoencoder, step: int) -> None:
             )
 
 
-def _noise_seed(settings: TrainingSettings, fabric: Fabric) -> int:
-    # Another stream than that of weights and order; each process draws noise of its own.
-    sequence = np.random.SeedSequence([settings.seed, 1, fabric.global_rank])
-    return int(sequence.generate_state(1, np.uint32)[0])
+def _noise_seed(seed: int, epoch: int, rank: int) -> int:
+    """Seed of a stream unlike that of weights and order; each process draws noise of its own."""
+    return int(np.random.SeedSequence([seed, epoch, rank, 1]).generate_state(1)[0])
 
 
 @contextmanager
@@ -248,11 +253,15 @@ def _own_random_state(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _deferred_interrupt() -> Iterator[threading.Event]:
-    """Let Ctrl-C (and SIGTERM) wait for the end of the step; a second one acts at once."""
+def _deferred_interrupt(fabric: Fabric) -> Iterator[threading.Event]:
+    """Let Ctrl-C (and SIGTERM) wait for the end of the step; a second one acts at once.
+
+    Signals belong to the main thread; and of several processes, each would stop at a step of its
+    own, so they stop at once and go on from their last checkpoint.
+    """
     requested = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield requested  # signals belong to the main thread
+    if threading.current_thread() is not threading.main_thread() or fabric.world_size > 1:
+        yield requested
         return
 
     def handle(number: int, frame: FrameType | None) -> None:

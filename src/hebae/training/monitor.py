@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,14 +28,22 @@ class Monitor:
     names : list of str
         Names of the terms, "reconstruction" first.
     device : torch.device
+    reduce : callable, optional
+        Sums a tensor over all processes.
     """
 
-    def __init__(self, names: list[str], device: torch.device) -> None:
+    def __init__(
+        self,
+        names: list[str],
+        device: torch.device,
+        reduce: Callable[[Tensor], Tensor] = lambda total: total,
+    ) -> None:
         self.names = ["loss", *names]
         # MPS has no float64.
         dtype = torch.float32 if device.type == "mps" else torch.float64
         self.sums = torch.zeros(len(self.names), dtype=dtype, device=device)
         self.count = 0
+        self.reduce = reduce
         self.recent: list[tuple[int, Tensor, Tensor]] = []
 
     def add(self, number: int, step: Step) -> None:
@@ -54,11 +63,12 @@ class Monitor:
             If any term since the last look is not finite: the first such step, its terms, the
             smallest eigenvalue of its codes' covariance, and advice.
         """
-        totals = self.sums.tolist()
+        sums = torch.cat([self.sums, self.sums.new_tensor([self.count])])
+        *totals, count = self.reduce(sums).tolist()
         if not all(map(math.isfinite, totals)):
             raise self._diverged()
         self.recent.clear()
-        return {name: total / self.count for name, total in zip(self.names, totals, strict=True)}
+        return {name: total / count for name, total in zip(self.names, totals, strict=True)}
 
     def reset(self) -> None:
         """Begin a new epoch."""

@@ -106,6 +106,8 @@ def run(
     fabric.launch()
     folder = RunFolder(output)
     if resuming:
+        # A finished run that is given more epochs is unfinished until they are done.
+        (folder.path / "model.safetensors").unlink(missing_ok=True)
         folder.write_settings(settings)
     elif fabric.is_global_zero:
         folder.create(settings, overwrite=overwrite, space_needed=_space_needed(model))
@@ -137,7 +139,7 @@ def run(
         HeldOut(held_out[0], batches(held_out[1].values, 1, 0)) if held_out else None,
         fabric=fabric,
         callbacks=told,
-        checkpointer=Checkpointer(folder, metrics, resume=resuming),
+        checkpointer=Checkpointer(folder, metrics, dataset.fingerprint, resume=resuming),
     )
     if not outcome.interrupted and fabric.is_global_zero:
         extra = {"data": dataset.name, "data_fingerprint": dataset.fingerprint}

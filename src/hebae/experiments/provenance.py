@@ -1,0 +1,87 @@
+"""Where a result comes from: command, commit, data, seeds, machine, versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from hebae._version import __version__
+from hebae.config import Settings
+from hebae.data import Dataset
+
+__all__ = ["provenance"]
+
+
+def provenance(
+    command: str, dataset: Dataset, settings: Settings, seeds: Sequence[int]
+) -> dict[str, str]:
+    """Everything that somebody needs to make a result again, as text by name."""
+    import torch
+
+    held_out = dataset.held_out()
+    counts = f"{len(dataset.train):,} training"
+    if held_out:
+        counts += f", {len(held_out[1]):,} {held_out[0]} examples"
+    return {
+        "command": command,
+        "commit": _commit(),
+        "data": f"{dataset.name} ({counts}), SHA-256 {dataset.fingerprint[:16]}",
+        "seeds": ", ".join(map(str, dict.fromkeys(seeds))),
+        "epochs": str(settings.epochs),
+        "machine": f"{_processor()}, {torch.get_num_threads()} threads, {_device(settings)}",
+        "versions": ", ".join(
+            [
+                f"hebae {__version__}",
+                f"Python {platform.python_version()}",
+                *(f"{name} {metadata.version(name)}" for name in ("torch", "numpy")),
+            ]
+        ),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def _commit() -> str:
+    """Commit of the working copy this package lies in, or that it is an installed release."""
+    here = Path(__file__).parent
+    try:
+        run = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        tracked = subprocess.run(
+            ["git", "ls-files", "--error-unmatch", Path(__file__).name],
+            cwd=here,
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return f"release {__version__}"
+    return run.stdout.strip() if tracked.returncode == 0 else f"release {__version__}"
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return f"{line.split(':', 1)[1].strip()}, {os.cpu_count()} cores"
+    except OSError:
+        pass
+    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def _device(settings: Settings) -> str:
+    import torch
+
+    if settings.device in ("auto", "cuda") and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return "no GPU" if settings.device in ("auto", "cpu") else settings.device

@@ -1,0 +1,92 @@
+"""The table that ends a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from hebae.config import Settings
+from hebae.experiments.measures import Measures
+from hebae.report.methods import display_name
+from hebae.report.tables import Row, Table, Undefined, Value
+
+__all__ = ["summarise"]
+
+NO_FLOOR = Undefined("the noise floor is known for HEBAE's penalty on a batch's own moments")
+NO_NOISE = Undefined("the encoder is deterministic")
+ONE_DIMENSION = Undefined("it takes two dimensions that vary")
+NOT_DEFINED = Undefined("too few held-out examples for a batch")
+
+
+def summarise(
+    measured: Mapping[str, Sequence[Measures]], settings: Mapping[str, Settings]
+) -> Table:
+    """Tabulate the measures of each method, over its seeds.
+
+    Parameters
+    ----------
+    measured : mapping of str to list of Measures
+        By method, one a seed.
+    settings : mapping of str to Settings
+        By method.
+    """
+    first = next(iter(measured.values()))[0]
+
+    def row(
+        name: str,
+        unit: str,
+        format: str,
+        pick: Callable[[Measures], float | None],
+        reason: Callable[[str], Undefined] = lambda method: NOT_DEFINED,
+    ) -> Row:
+        values = [_over_seeds([pick(m) for m in seeds], reason(method)) for method, seeds in
+                  measured.items()]
+        return Row(name, values, unit, format)
+
+    penalties = list(dict.fromkeys(n for seeds in measured.values() for n in seeds[0].penalty))
+    rows = [
+        row("objective", "nats", ".1f", lambda m: m.objective),
+        row("reconstruction", "nats", ".1f", lambda m: m.reconstruction),
+        *(
+            Row(
+                f"penalty: {name}",
+                [
+                    _over_seeds([m.penalty[name] for m in seeds], NOT_DEFINED)
+                    if name in seeds[0].penalty
+                    else None
+                    for seeds in measured.values()
+                ],
+                "" if name == "mmd" else "nats",
+                ".3f",
+            )
+            for name in penalties
+        ),
+        row("penalty over noise floor", "nats", ".3f", lambda m: m.excess, lambda _: NO_FLOOR),
+        row("median sigma", "", ".3g", lambda m: m.median_sigma, lambda _: NO_NOISE),
+        row("mean |correlation|", "", ".3f", lambda m: m.correlation, lambda _: ONE_DIMENSION),
+        row("training", "s", ".1f", lambda m: m.seconds),
+        row("a step", "ms", ".1f", lambda m: m.milliseconds_a_step),
+    ]
+    weights = ", ".join(
+        f"{display_name(method)} {s.penalty_weight:g}"
+        for method, s in settings.items()
+        if method != "ae"
+    )
+    any_settings = next(iter(settings.values()))
+    return Table(
+        f"{any_settings.data}, k = {any_settings.latent_dim}, {any_settings.epochs} epochs: "
+        f"{first.split} examples",
+        [display_name(method) for method in measured],
+        rows,
+        (
+            f"Penalty weights: {weights}.",
+            "Each method's objective is its own and, but for a VAE of weight 1, no ELBO: do not "
+            "compare them. Correlation: off the diagonal, of the posterior means.",
+        ),
+    )
+
+
+def _over_seeds(values: Sequence[float | None], reason: Undefined) -> Value:
+    known = [value for value in values if value is not None]
+    if not known:
+        return reason
+    return known[0] if len(values) == 1 else list(values)

@@ -1,0 +1,174 @@
+"""One HTML page that carries everything in itself: no script, no font, no file from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, TypeAlias
+
+from hebae.report.files import write_whole
+from hebae.report.tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Block", "Picture", "Section", "write_page"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with words.
+
+    Parameters
+    ----------
+    image : Figure or bytes
+        A figure, or a PNG file's content.
+    alt : str
+        What is to be seen, for those who cannot see it.
+    caption : str
+    """
+
+    image: Figure | bytes
+    alt: str
+    caption: str = ""
+
+
+# A paragraph, a table, a picture, or facts such as a run's provenance, each under its name.
+Block: TypeAlias = str | Table | Picture | Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What stands under a heading, in order."""
+
+    heading: str
+    blocks: Sequence[Block]
+
+
+def write_page(path: Path | str, title: str, sections: Sequence[Section]) -> None:
+    """Write the page, whole or not at all; the same content gives the same bytes.
+
+    Parameters
+    ----------
+    path : Path
+    title : str
+    sections : sequence of Section
+
+    Raises
+    ------
+    HebaeError
+        If the file cannot be written.
+    """
+    body = "\n".join(_section(section) for section in sections)
+    html = _PAGE.substitute(title=escape(title), style=_STYLE, body=body)
+    # A name of a folder may hold what UTF-8 cannot.
+    write_whole(Path(path), html.encode("utf-8", "replace"))
+
+
+def _section(section: Section) -> str:
+    blocks = "\n".join(_block(block) for block in section.blocks)
+    return f"<section>\n<h2>{escape(section.heading)}</h2>\n{blocks}\n</section>"
+
+
+def _block(block: Block) -> str:
+    if isinstance(block, str):
+        return f"<p>{escape(block)}</p>"
+    if isinstance(block, Table):
+        return _table(block)
+    if isinstance(block, Picture):
+        return _picture(block)
+    return _facts(block)
+
+
+def _facts(facts: Mapping[str, object]) -> str:
+    items = (f"<dt>{escape(name)}</dt><dd>{escape(str(v))}</dd>" for name, v in facts.items())
+    return "\n".join(["<dl>", *items, "</dl>"])
+
+
+def _picture(picture: Picture) -> str:
+    png = picture.image
+    if not isinstance(png, bytes):
+        from hebae.report.style import to_png
+
+        png = to_png(png)
+    data = base64.b64encode(png).decode("ascii")
+    caption = f"\n<figcaption>{escape(picture.caption)}</figcaption>" if picture.caption else ""
+    return (
+        f'<figure>\n<img src="data:image/png;base64,{data}" alt="{escape(picture.alt)}">'
+        f"{caption}\n</figure>"
+    )
+
+
+def _table(table: Table) -> str:
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
+    rows = "\n".join(
+        f'<tr><th scope="row">{escape(row.heading)}</th>'
+        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        + "</tr>"
+        for row, cells in zip(table.rows, table.cells(), strict=True)
+    )
+    notes = "<br>\n".join(map(escape, table.footnotes()))
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(table.title)}">\n'
+        f"<table>\n<caption>{escape(table.title)}</caption>\n"
+        f"<thead><tr><td></td>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>"
+        + (f'\n<p class="notes">{notes}</p>' if notes else "")
+    )
+
+
+_PAGE = Template("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>$title</title>
+<style>
+$style</style>
+</head>
+<body>
+<main>
+<h1>$title</h1>
+$body
+</main>
+</body>
+</html>
+""")
+
+_STYLE = """\
+:root { color-scheme: light dark; --ink: #222; --quiet: #5c5c5c; --rule: #ddd; --paper: #fff; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e6e6; --quiet: #a3a3a3; --rule: #3a3a3a; --paper: #161616; }
+}
+body { margin: 0; background: var(--paper); color: var(--ink);
+  font: 1rem/1.55 system-ui, sans-serif; }
+main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 1.5rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.2rem; margin: 2.5rem 0 0.75rem; padding-top: 0.75rem;
+  border-top: 1px solid var(--rule); }
+p { max-width: 44rem; margin: 0.75rem 0; overflow-wrap: anywhere; }
+figure { margin: 1.25rem 0; }
+/* Figures are drawn on white, so they keep a white card in the dark. */
+img { display: block; max-width: 100%; height: auto; box-sizing: border-box; padding: 0.5rem;
+  background: #fff; border-radius: 6px; }
+figcaption, caption, .notes { color: var(--quiet); font-size: 0.9rem; }
+figcaption { max-width: 44rem; margin-top: 0.5rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+caption { text-align: left; padding-bottom: 0.4rem; }
+th, td { padding: 0.35rem 0.9rem; border-bottom: 1px solid var(--rule); white-space: nowrap; }
+tbody th { text-align: left; font-weight: normal; padding-left: 0; }
+thead th, td { text-align: right; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.25rem 1.25rem; margin: 0; }
+dt { color: var(--quiet); }
+dd { margin: 0; overflow-wrap: anywhere; font-family: ui-monospace, monospace; font-size: 0.9rem; }
+@media (max-width: 36rem) {
+  dl { grid-template-columns: 1fr; gap: 0; }
+  dd { margin-bottom: 0.5rem; }
+}
+"""

@@ -1,0 +1,88 @@
+"""What may stand in a cell of a table, and how it is said."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+__all__ = ["Summary", "Undefined", "Value", "summarise"]
+
+
+@dataclass(frozen=True)
+class Undefined:
+    """In place of a number that does not exist; the reason goes into a footnote."""
+
+    reason: str
+
+
+# A number, words, the numbers of several seeds, none for it is undefined, none for nobody measured.
+Value: TypeAlias = float | str | Undefined | Sequence[float | None] | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A value as a table keeps it; of several seeds the median and the range.
+
+    Parameters
+    ----------
+    value : float, str or None
+    minimum, maximum : float or None
+        Over seeds, if there are several.
+    seeds : int or None
+        How many have a value, if there are several.
+    note : str
+        Why there is no value, or not one of every seed.
+    """
+
+    value: float | str | None
+    minimum: float | None = None
+    maximum: float | None = None
+    seeds: int | None = None
+    note: str = ""
+
+    def text(self, format_spec: str) -> str:
+        """Return the value, or the median with its range: ``-102.7 [-103.1, -102.0]``."""
+        if self.value is None:
+            return "–" if self.note == _NOT_MEASURED else "undefined"
+        if isinstance(self.value, str):
+            return self.value
+        middle = format(float(self.value), format_spec)
+        if self.minimum is None or self.maximum is None:
+            return middle
+        return f"{middle} [{self.minimum:{format_spec}}, {self.maximum:{format_spec}}]"
+
+
+_NOT_MEASURED = "not measured"
+_NOT_FINITE = "not a finite number"
+
+
+def summarise(value: Value) -> Summary:
+    """Reduce a cell's value to what is shown and kept."""
+    if value is None:
+        return Summary(None, note=_NOT_MEASURED)
+    if isinstance(value, Undefined):
+        return Summary(None, note=value.reason)
+    if isinstance(value, str):
+        return Summary(value)
+    if isinstance(value, Iterable):
+        return _over_seeds(value)
+    return Summary(_plain(value)) if math.isfinite(value) else Summary(None, note=_NOT_FINITE)
+
+
+def _over_seeds(values: Sequence[float | None]) -> Summary:
+    known = [_plain(value) for value in values if value is not None and math.isfinite(value)]
+    if not known:
+        some = any(value is not None for value in values)
+        return Summary(None, note=_NOT_FINITE if some else _NOT_MEASURED)
+    if len(values) == 1:
+        return Summary(known[0])
+    missing = f"{len(known)} of {len(values)} seeds" if len(known) < len(values) else ""
+    return Summary(statistics.median(known), min(known), max(known), len(known), missing)
+
+
+def _plain(value: float) -> float:
+    """Return a number of Python, for JSON, where NumPy's may have been given."""
+    return value if isinstance(value, int) else float(value)

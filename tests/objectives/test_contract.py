@@ -1,0 +1,256 @@
+"""What holds of every method in every configuration: two pure functions, and weights by name."""
+
+import dataclasses
+import inspect
+import itertools
+import math
+
+import pytest
+import torch
+from torch.func import grad, vmap
+
+from hebae.objectives import AE, HEBAE, OBJECTIVES, VAE, WAE, Moments
+
+HEBAES = [
+    HEBAE(penalty_weight=0.7, rate_weight=rate, noise=noise, scale=scale, moments=moments)
+    for rate, noise, scale, moments in itertools.product(
+        (0.0, 0.3), ("cholesky", "diagonal"), ("vector", "scalar"), ("batch", "running", "shrunk")
+    )
+]
+OTHERS = [VAE(), VAE(penalty_weight=4.0), WAE(), WAE(kernel="rbf", base_variance=2.0), AE()]
+
+
+def title(objective):
+    values = (f"{getattr(objective, field.name)}" for field in dataclasses.fields(objective))
+    return "-".join((type(objective).__name__, *values))
+
+
+every = pytest.mark.parametrize("objective", HEBAES + OTHERS, ids=title)
+
+
+@pytest.fixture
+def inputs(batch):
+    """(mean, log_scale, epsilon) as the objective wants them."""
+
+    def make(objective, m=12, k=3, seed=0, dtype=torch.float64):
+        scale = getattr(objective, "scale", "vector")
+        mean, log_scale, epsilon = batch(m, k, seed, scale, dtype)
+        assert objective.log_scale_dim(k) in (0, log_scale.shape[1])
+        return mean, (log_scale if objective.log_scale_dim(k) else None), epsilon
+
+    return make
+
+
+def total(objective, terms):
+    return sum(weight * terms[name] for name, weight in objective.weights.items())
+
+
+def same(actual, expected, tolerance=1e-10):
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_the_list_of_names_holds_every_method():
+    assert OBJECTIVES == {"hebae": HEBAE, "vae": VAE, "wae": WAE, "ae": AE}
+
+
+@every
+def test_weights_are_named_as_the_terms(objective, inputs):
+    mean, log_scale, epsilon = inputs(objective)
+    z, terms = objective(mean, log_scale, epsilon)
+    assert set(objective.weights) == set(terms)
+    assert set(objective.weights) == set(objective.penalty(z, mean, log_scale))
+    assert all(term.shape == () and term.isfinite() for term in terms.values())
+    assert z.shape == mean.shape
+
+
+@every
+@pytest.mark.parametrize("weight", [0.0, 2.5])
+def test_terms_do_not_depend_on_the_weights(objective, weight, inputs):
+    """The terms are unweighted; the weights are the settings' own numbers."""
+    if not objective.weights:
+        pytest.skip("the plain autoencoder has no weight")
+    arguments = inputs(objective)
+    other = dataclasses.replace(objective, penalty_weight=weight)
+    first = next(iter(other.weights))
+    assert other.weights[first] == weight
+    same(other(*arguments)[1], objective(*arguments)[1])
+
+
+@every
+def test_call_is_draw_and_penalty(objective, inputs):
+    mean, log_scale, epsilon = inputs(objective)
+    z, terms = objective(mean, log_scale, epsilon)
+    same(z, objective.draw(mean, log_scale, epsilon))
+    given = {"prior": epsilon} if isinstance(objective, WAE) else {}
+    same(terms, objective.penalty(z, mean, log_scale, **given))
+
+
+@every
+def test_inputs_and_random_state_are_left_as_they_were(objective, inputs):
+    """Both functions are pure."""
+    arguments = inputs(objective)
+    copies = [None if x is None else x.clone() for x in arguments]
+    state = torch.get_rng_state()
+    first = objective(*arguments)
+    same(objective(*arguments), first, 0)
+    same(list(arguments), copies, 0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@every
+def test_results_have_the_precision_of_the_input(objective, dtype, inputs):
+    z, terms = objective(*inputs(objective, dtype=dtype))
+    assert z.dtype == dtype
+    assert all(term.dtype == dtype for term in terms.values())
+
+
+@every
+def test_float32_gives_the_loss_and_gradient_of_float64(objective, inputs):
+    """At m = 24, k = 20: the covariance is all but singular, and the gradient holds its inverse."""
+    found = []
+    for dtype in (torch.float64, torch.float32):
+        mean, log_scale, epsilon = inputs(objective, m=24, k=20, dtype=dtype)
+        mean.requires_grad_()
+        z, terms = objective(mean, log_scale, epsilon)
+        loss = z.square().mean() + total(objective, terms)
+        found.append((loss.detach().double(), torch.autograd.grad(loss, mean)[0].double()))
+    (loss, gradient), (loss32, gradient32) = found
+    assert abs(loss32 - loss) <= 1e-4 * abs(loss)
+    assert (gradient32 - gradient).norm() <= 1e-4 * gradient.norm()
+
+
+@every
+def test_with_a_covariance_each_example_is_drawn_for_itself(objective, inputs):
+    """The same z in any company, alone, and in any order."""
+    mean, log_scale, epsilon = inputs(objective)
+    root = torch.tensor([[1.0, 0, 0], [0.5, 1, 0], [-0.3, 0.2, 0.7]]).double()
+    covariance = root @ root.mT
+    z = objective.draw(mean, log_scale, epsilon, covariance=covariance)
+    for rows in ([0], [5, 2], list(range(11, -1, -1))):
+        part = None if log_scale is None else log_scale[rows]
+        same(objective.draw(mean[rows], part, epsilon[rows], covariance=covariance), z[rows])
+
+
+@every
+def test_noise_has_the_covariance_that_the_method_states(objective, inputs):
+    """q(z | x_i) = N(mu_i, D_i N D_i), N = noise_covariance(Sigma): by 20,000 draws."""
+    mean, log_scale, _ = (None if x is None else x[:1] for x in inputs(objective))
+    root = torch.tensor([[1.0, 0, 0], [0.5, 1, 0], [-0.3, 0.2, 0.7]]).double()
+    covariance, n = root @ root.mT, 20_000
+    epsilon = torch.randn(n, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    many = None if log_scale is None else log_scale.expand(n, -1)
+    z = objective.draw(mean.expand(n, -1), many, epsilon, covariance=covariance)
+    scale = torch.zeros(1, 3).double() if log_scale is None else log_scale.exp().expand(1, 3)
+    expected = objective.noise_covariance(covariance) * (scale.mT @ scale)
+    noise = z - mean
+    products = noise[:, :, None] * noise[:, None, :]
+    assert ((products.mean(0) - expected).abs() <= 4.5 * products.std(0) / math.sqrt(n)).all()
+    assert (noise.mean(0).abs() <= 4.5 * noise.std(0) / math.sqrt(n)).all()
+
+
+@every
+def test_deterministic_methods_take_the_mean_and_stochastic_ones_do_not(objective, inputs):
+    mean, log_scale, epsilon = inputs(objective)
+    assert torch.equal(objective(mean, log_scale, epsilon)[0], mean) is not objective.stochastic
+    assert (objective.log_scale_dim(3) > 0) is objective.stochastic
+
+
+# --- Derivatives -------------------------------------------------------------------------------
+
+
+def differentiable(objective):
+    """Whether z is a smooth function of the means: the diagonal noise detaches Sigma."""
+    return getattr(objective, "noise", "cholesky") == "cholesky"
+
+
+@every
+def test_draw_and_penalty_have_the_right_gradient(objective, inputs):
+    """By finite differences, with respect to everything that the encoder gives, and the noise."""
+    arguments = tuple(
+        None if x is None else x.requires_grad_() for x in inputs(objective, m=6, k=2)
+    )
+
+    def whole(mean, log_scale, epsilon):
+        z, terms = objective(mean, log_scale, epsilon)
+        return (*((z,) if differentiable(objective) else ()), *terms.values())
+
+    if objective.weights or differentiable(objective):
+        assert torch.autograd.gradcheck(whole, arguments, fast_mode=True)
+
+    def draw_at(*rest):
+        return objective.draw(arguments[0].detach(), *rest)
+
+    if objective.stochastic:  # the noise's own share, which nothing detaches
+        assert torch.autograd.gradcheck(draw_at, arguments[1:], fast_mode=True)
+
+
+# --- Many models in one program ----------------------------------------------------------------
+
+
+@every
+def test_vmap_over_models_is_a_loop_over_models(objective, inputs):
+    """Values and gradients of three models at once equal those of one after the other."""
+    models = [inputs(objective, seed=seed) for seed in range(3)]
+    mean, log_scale, epsilon = (
+        None if column[0] is None else torch.stack(column) for column in zip(*models, strict=True)
+    )
+    over = (0, None if log_scale is None else 0, 0)
+    z, terms = vmap(objective, in_dims=over)(mean, log_scale, epsilon)
+    for i, arguments in enumerate(models):
+        same((z[i], {name: term[i] for name, term in terms.items()}), objective(*arguments))
+
+    def loss(mean, log_scale, epsilon):
+        z, terms = objective(mean, log_scale, epsilon)
+        return z.square().sum() + total(objective, terms)
+
+    at = (0,) if log_scale is None else (0, 1)
+    gradients = vmap(grad(loss, argnums=at), in_dims=over)(mean, log_scale, epsilon)
+    for i, arguments in enumerate(models):
+        leaves = [x.clone().requires_grad_() for x in arguments[: len(at)] if x is not None]
+        rest = (*leaves, *arguments[len(leaves) :])
+        same([g[i] for g in gradients], list(torch.autograd.grad(loss(*rest), leaves)), 1e-9)
+
+
+@pytest.mark.parametrize("objective", [o for o in HEBAES if o.moments == "running"], ids=title)
+def test_vmap_takes_running_moments_along(objective, inputs):
+    models = [inputs(objective, seed=seed) for seed in range(3)]
+    running = [Moments(x[0].mean(0), torch.eye(3).double() * (1 + i)) for i, x in enumerate(models)]
+    columns = [torch.stack(column) for column in zip(*models, strict=True)]
+    beta, Sigma = (torch.stack(column) for column in zip(*running, strict=True))
+    z, terms = vmap(objective)(*columns, Moments(beta, Sigma))
+    for i, arguments in enumerate(models):
+        expected = objective(*arguments, running[i])
+        same((z[i], {name: term[i] for name, term in terms.items()}), expected)
+
+
+# --- Refusals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "setting", "value"),
+    [
+        (HEBAE, "penalty_weight", -0.1),
+        (HEBAE, "penalty_weight", math.nan),
+        (HEBAE, "rate_weight", -1.0),
+        (HEBAE, "moments_decay", 1.0),
+        (HEBAE, "moments_decay", -0.1),
+        (HEBAE, "noise", "full"),
+        (HEBAE, "scale", "matrix"),
+        (HEBAE, "moments", "robust"),
+        (VAE, "penalty_weight", -0.1),
+        (WAE, "penalty_weight", -0.1),
+        (WAE, "kernel", "linear"),
+        (WAE, "base_variance", 0.0),
+        (WAE, "base_variance", math.nan),
+    ],
+)
+def test_bad_settings_are_refused_by_name(method, setting, value):
+    """By the objective itself: unwrapped, past the run-time check of annotations."""
+    with pytest.raises(ValueError, match=f"{setting} is {value!r}"):
+        inspect.unwrap(method.__init__)(method.__new__(method), **{setting: value})
+
+
+@every
+def test_an_objective_cannot_be_changed(objective):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        objective.penalty_weight = 3.0

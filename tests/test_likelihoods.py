@@ -1,0 +1,272 @@
+"""-log p(x | z) in nats, summed over an example, against torch.distributions and integration."""
+
+import inspect
+import math
+from decimal import Decimal, localcontext
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.distributions import Bernoulli, ContinuousBernoulli, Normal
+
+from hebae import likelihoods
+
+seeds = st.integers(0, 2**32 - 1)
+LOGITS = [-40.0, -8.0, -1.0, -0.31, -0.1, -1e-2, -1e-4, 0.0, 1e-6, 0.05, 0.11, 0.29, 2.0, 15.0]
+
+
+def output_and_x(shape, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    output = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return output.to(dtype), torch.rand(shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def quadrature(count=200):
+    """Nodes and weights on [0, 1]."""
+    nodes, weights = np.polynomial.legendre.leggauss(count)
+    return torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2)
+
+
+def same(actual, expected, tolerance=1e-9):
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+shapes = st.sampled_from([(3, 5), (2, 1, 4, 4), (1, 3, 2, 2), (4, 1)])
+
+
+# --- Against torch.distributions: sums over the numbers of an example, never means ----------------
+
+
+@given(seed=seeds, shape=shapes)
+def test_bernoulli_is_the_cross_entropy_summed_over_an_example(seed, shape):
+    output, x = output_and_x(shape, seed)
+    likelihood = likelihoods.Bernoulli()
+    losses = likelihood.negative_log_likelihood(output, x)
+    probability = torch.sigmoid(output)
+    entropy = -(x * probability.log() + (1 - x) * (1 - probability).log())
+    same(losses, entropy.reshape(len(x), -1).sum(1))
+    binary = x.round()
+    expected = -Bernoulli(logits=output).log_prob(binary).reshape(len(x), -1).sum(1)
+    same(likelihood.negative_log_likelihood(output, binary), expected)
+    same(likelihood.mean(output), Bernoulli(logits=output).mean)
+
+
+@given(seed=seeds, shape=shapes)
+def test_continuous_bernoulli_is_that_of_torch_distributions(seed, shape):
+    output, x = output_and_x(shape, seed)
+    output = 3 * output
+    likelihood = likelihoods.ContinuousBernoulli()
+    other = ContinuousBernoulli(logits=output)
+    expected = -other.log_prob(x).reshape(len(x), -1).sum(1)
+    # Theirs takes logits by way of probabilities, which costs it some digits.
+    same(likelihood.negative_log_likelihood(output, x), expected, 1e-8)
+    same(likelihood.mean(output), other.mean, 1e-8)
+
+
+@given(seed=seeds, shape=shapes, scale=st.floats(0.01, 100))
+def test_gaussian_of_fixed_scale_is_that_of_torch_distributions(seed, shape, scale):
+    output, x = output_and_x(shape, seed)
+    likelihood = likelihoods.Gaussian(scale).double()
+    expected = -Normal(output, scale).log_prob(x).reshape(len(x), -1).sum(1)
+    # The scale was stored in float32, as all parameters are made.
+    same(likelihood.negative_log_likelihood(output, x), expected, 1e-5)
+    same(likelihood.mean(output), output)
+
+
+def test_an_image_twice_as_large_has_twice_the_nats():
+    """No average over pixels: that would change the meaning of lambda."""
+    output, x = output_and_x((2, 1, 4, 4))
+    for likelihood in (
+        likelihoods.Bernoulli(),
+        likelihoods.ContinuousBernoulli(),
+        likelihoods.Gaussian(0.3),
+    ):
+        once = likelihood.negative_log_likelihood(output, x)
+        twice = likelihood.negative_log_likelihood(
+            torch.cat([output, output], 2), torch.cat([x, x], 2)
+        )
+        assert once.shape == (2,)
+        same(twice, 2 * once)
+
+
+@pytest.mark.parametrize("name", likelihoods.LIKELIHOODS)
+def test_density_says_whether_the_likelihood_integrates_to_one(name):
+    """Over its support, one number, by quadrature."""
+    likelihood = likelihoods.LIKELIHOODS[name]()
+    x, weights = quadrature()
+    low, high = likelihood.support
+    if math.isinf(low):
+        low, high = -12.0, 14.0
+    x = (low + (high - low) * x)[:, None]
+    output = torch.full_like(x, 0.8)
+    likelihood.eval()
+    density = (-likelihood.negative_log_likelihood(output, x)).exp()
+    integral = float((high - low) * (weights * density).sum())
+    assert (abs(integral - 1) < 1e-6) is likelihood.density
+
+
+# --- The continuous Bernoulli's normaliser and mean ---------------------------------------------
+
+
+@pytest.mark.parametrize("logit", LOGITS)
+def test_normaliser_makes_the_density_integrate_to_one(logit):
+    x, weights = quadrature()
+    output = torch.full((len(x), 1), logit, dtype=torch.float64)
+    losses = likelihoods.ContinuousBernoulli().negative_log_likelihood(output, x[:, None])
+    assert float((weights * (-losses).exp()).sum()) == pytest.approx(1, rel=1e-10)
+
+
+@pytest.mark.parametrize("logit", LOGITS)
+def test_mean_is_the_integral_of_x_times_the_density(dtype, logit):
+    x, weights = quadrature()
+    output = torch.full((len(x), 1), logit, dtype=torch.float64)
+    likelihood = likelihoods.ContinuousBernoulli()
+    density = (-likelihood.negative_log_likelihood(output, x[:, None])).exp()
+    mean = likelihood.mean(torch.tensor([[logit]], dtype=dtype))
+    assert mean.dtype == dtype
+    tolerance = {torch.float64: 1e-9, torch.float32: 2e-6}[dtype]
+    assert float(mean) == pytest.approx(float((weights * x * density).sum()), rel=tolerance)
+
+
+def exact_log_normaliser(logit):
+    """``log(2 atanh(1 - 2 lambda) / (1 - 2 lambda))`` by 60 digits, as ``l / tanh(l / 2)``."""
+    with localcontext(prec=60):
+        half = Decimal(logit) / 2
+        tanh = (half.exp() - (-half).exp()) / (half.exp() + (-half).exp())
+        return float((2 * half / tanh).ln()) if half else math.log(2)
+
+
+def exact_slope(logit):
+    """Its derivative, ``1/l - 1/sinh(l)``, by 60 digits."""
+    with localcontext(prec=60):
+        exact = Decimal(logit)
+        return float(1 / exact - 2 / (exact.exp() - (-exact).exp())) if exact else 0.0
+
+
+AROUND_HALF = [0.0] + [s * 10.0**e for e in (-12, -8, -6, -4, -3, -2, -1) for s in (1, -3, 9.99)]
+
+
+@pytest.mark.parametrize("logit", [*AROUND_HALF, 0.0999, 0.1001, *LOGITS])
+def test_normaliser_and_its_gradient_are_stable_at_and_near_one_half(dtype, logit):
+    """lambda = 1/2 is 0/0 in the formula; both sides of the switch to the series agree with 60 digits."""
+    logits = torch.tensor([logit], dtype=dtype, requires_grad=True)
+    value = likelihoods.log_normaliser(logits)
+    (slope,) = torch.autograd.grad(value.sum(), logits)
+    precise = dtype == torch.float64
+    exact = float(logits.detach().double())  # float32 rounds the logit itself
+    assert value.item() == pytest.approx(
+        exact_log_normaliser(exact), rel=1e-11 if precise else 1e-6
+    )
+    assert slope.item() == pytest.approx(
+        exact_slope(exact), rel=1e-8 if precise else 2e-4, abs=1e-300
+    )
+
+
+def test_normaliser_passes_gradcheck_on_both_sides_of_the_switch():
+    logits = torch.tensor([-3.0, -0.2, -0.05, 0.0, 1e-3, 0.08, 0.2, 5.0]).double().requires_grad_()
+    assert torch.autograd.gradcheck(likelihoods.log_normaliser, (logits,))
+    assert torch.autograd.gradcheck(likelihoods.ContinuousBernoulli().mean, (logits,))
+
+
+def test_large_logits_give_finite_losses_and_gradients(dtype):
+    output = torch.tensor([[-1e4, -100.0, 100.0, 1e4]], dtype=dtype, requires_grad=True)
+    x = torch.tensor([[0.0, 0.5, 1.0, 1.0]], dtype=dtype)
+    for likelihood in (likelihoods.Bernoulli(), likelihoods.ContinuousBernoulli()):
+        loss = likelihood.negative_log_likelihood(output, x)
+        (gradient,) = torch.autograd.grad(loss.sum(), output)
+        assert loss.isfinite().all()
+        assert gradient.isfinite().all()
+        assert likelihood.mean(output).isfinite().all()
+
+
+# --- The Gaussian's scale --------------------------------------------------------------------------
+
+
+@given(seed=seeds, shape=shapes, factor=st.floats(0.2, 5).filter(lambda f: abs(f - 1) > 1e-2))
+def test_optimal_scale_minimises_the_loss(seed, shape, factor):
+    """s^2 = mean((x - output)^2): any other scale costs more."""
+    output, x = output_and_x(shape, seed)
+    best = likelihoods.Gaussian("optimal").negative_log_likelihood(output, x).mean()
+    root = float((x - output).square().mean().sqrt())
+    at_root = likelihoods.Gaussian(root).double().negative_log_likelihood(output, x).mean()
+    other = likelihoods.Gaussian(factor * root).double().negative_log_likelihood(output, x).mean()
+    same(best, at_root, 1e-5)
+    assert other > best
+
+
+@given(seed=seeds, shape=shapes)
+def test_optimal_loss_is_half_d_times_log_2_pi_e_s_squared(seed, shape):
+    output, x = output_and_x(shape, seed)
+    variance = (x - output).square().mean()
+    expected = math.prod(shape[1:]) / 2 * torch.log(2 * math.pi * math.e * variance)
+    same(likelihoods.Gaussian().negative_log_likelihood(output, x).mean(), expected)
+
+
+def test_optimal_scale_loses_no_gradient():
+    """Holding s constant gives the same gradient as s^2 being a function of the output."""
+    output, x = output_and_x((4, 3, 2, 2))
+    output.requires_grad_()
+    ours = likelihoods.Gaussian().negative_log_likelihood(output, x).mean()
+    variance = (x - output).square().mean()
+    whole = -Normal(output, variance.sqrt()).log_prob(x).flatten(1).sum(1).mean()
+    (gradient,) = torch.autograd.grad(ours, output)
+    (expected,) = torch.autograd.grad(whole, output)
+    same(ours, whole)
+    same(gradient, expected)
+
+
+def test_learned_scale_is_a_parameter_that_the_loss_draws_to_the_optimum():
+    output, x = output_and_x((50, 4))
+    likelihood = likelihoods.Gaussian("learned").double()
+    assert [name for name, _ in likelihood.named_parameters()] == ["log_scale"]
+    expected = -Normal(output, 1.0).log_prob(x).sum(1)
+    same(likelihood.negative_log_likelihood(output, x), expected)  # it starts at 1
+    with torch.no_grad():
+        likelihood.log_scale.copy_((x - output).square().mean().log() / 2)
+    (at_optimum,) = torch.autograd.grad(
+        likelihood.negative_log_likelihood(output, x).mean(), likelihood.log_scale
+    )
+    same(at_optimum, torch.zeros((), dtype=torch.float64))
+    with torch.no_grad():
+        likelihood.log_scale += 0.1
+    (above,) = torch.autograd.grad(
+        likelihood.negative_log_likelihood(output, x).mean(), likelihood.log_scale
+    )
+    assert above > 0
+
+
+@pytest.mark.parametrize("scale", [0.5, 2, "optimal"])
+def test_scales_that_are_not_learned_are_buffers(scale):
+    likelihood = likelihoods.Gaussian(scale)
+    assert list(likelihood.parameters()) == []
+    assert "log_scale" in likelihood.state_dict()
+
+
+def test_evaluation_mode_uses_the_stored_scale():
+    """A held-out example is scored by the training set's scale, in whatever company it comes."""
+    output, x = output_and_x((6, 3))
+    likelihood = likelihoods.Gaussian("optimal").double()
+    likelihood.store_optimal_scale(0.04)
+    training = likelihood.negative_log_likelihood(output, x)
+    likelihood.eval()
+    evaluation = likelihood.negative_log_likelihood(output, x)
+    same(evaluation, -Normal(output, 0.2).log_prob(x).sum(1), 1e-6)
+    same(likelihood.negative_log_likelihood(output[:1], x[:1]), evaluation[:1])
+    assert not torch.allclose(training, evaluation)
+
+
+def test_a_stored_scale_of_zero_stays_finite():
+    likelihood = likelihoods.Gaussian("optimal").eval()
+    likelihood.store_optimal_scale(0.0)
+    assert likelihood.log_scale.isfinite()
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, math.nan, math.inf, "best", "0.5"])
+def test_bad_scales_are_refused(scale):
+    """By the likelihood itself: unwrapped, past the run-time check of annotations."""
+    with pytest.raises(ValueError, match="the Gaussian likelihood's scale is"):
+        inspect.unwrap(likelihoods.Gaussian.__init__)(
+            likelihoods.Gaussian.__new__(likelihoods.Gaussian), scale
+        )

@@ -1,4 +1,4 @@
-"""What all tests share: shapes checked at run time, hypothesis profiles, oracles, random batches."""
+"""What all tests share: shapes checked at run time, hypothesis profiles, oracles, batches."""
 
 import json
 import os

@@ -150,7 +150,7 @@ AROUND_HALF = [0.0] + [s * 10.0**e for e in (-12, -8, -6, -4, -3, -2, -1) for s 
 
 @pytest.mark.parametrize("logit", [*AROUND_HALF, 0.0999, 0.1001, *LOGITS])
 def test_normaliser_and_its_gradient_are_stable_at_and_near_one_half(dtype, logit):
-    """lambda = 1/2 is 0/0 in the formula; both sides of the switch to the series agree with 60 digits."""
+    """lambda = 1/2 is 0/0 in the formula; both sides of the switch agree with 60 digits."""
     logits = torch.tensor([logit], dtype=dtype, requires_grad=True)
     value = likelihoods.log_normaliser(logits)
     (slope,) = torch.autograd.grad(value.sum(), logits)
@@ -181,7 +181,7 @@ def test_large_logits_give_finite_losses_and_gradients(dtype):
         assert likelihood.mean(output).isfinite().all()
 
 
-# --- The Gaussian's scale --------------------------------------------------------------------------
+# --- The Gaussian's scale ------------------------------------------------------------------------
 
 
 @given(seed=seeds, shape=shapes, factor=st.floats(0.2, 5).filter(lambda f: abs(f - 1) > 1e-2))

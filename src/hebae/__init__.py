@@ -31,7 +31,7 @@ __all__ = [
     "objectives",
 ]
 
-_HOMES = {name: "hebae.estimator" for name in ("AE", "HEBAE", "VAE", "WAE", "load")}
+_HOMES = dict.fromkeys(("AE", "HEBAE", "VAE", "WAE", "load"), "hebae.estimator")
 _ROOMS = ("data", "gaussian", "kernels", "likelihoods", "networks", "objectives")
 
 

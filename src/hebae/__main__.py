@@ -1,3 +1,5 @@
+"""``python -m hebae``: the command line."""
+
 import sys
 
 from hebae.cli import main

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import NamedTuple
 
@@ -101,7 +101,7 @@ class Autoencoder(nn.Module):
     def held_out_step(
         self, x: Float[Tensor, "batch *shape"], epsilon: Float[Tensor, "batch latent"]
     ) -> Step:
-        """Terms of a held-out batch: noise by the population's covariance, penalty of this batch."""
+        """Terms of a held-out batch: noise by the population's Sigma, penalty of this batch."""
         mean, log_scale = self.encode(x)
         with torch.autocast(x.device.type, enabled=False):
             _, terms = self.objective(mean, log_scale, epsilon)
@@ -132,7 +132,7 @@ class Autoencoder(nn.Module):
         log_scale: Float[Tensor, "batch _"] | None,
         epsilon: Float[Tensor, "batch latent"],
     ) -> Float[Tensor, "batch latent"]:
-        """z ~ q(z | x), each example for itself: the noise is shaped by the population's Sigma."""
+        """Z ~ q(z | x), each example for itself: the noise is shaped by the population's Sigma."""
         return self.objective.draw(mean, log_scale, epsilon, covariance=self.population_covariance)
 
     def decode(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch *shape"]:
@@ -174,7 +174,7 @@ def build(
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
 ) -> Autoencoder:
-    """Make an autoencoder as the settings say, from a seed; own networks may take the place of ours.
+    """Make an autoencoder as the settings say, from a seed; own networks may replace ours.
 
     The same seed gives all methods the same decoder and the same encoder but for its last layer,
     so that a comparison starts them alike. The caller's random state is left as it was.
@@ -198,27 +198,20 @@ def build(
     latent_dim = settings.latent_dim
     output_dim = latent_dim + objective.log_scale_dim(latent_dim)
     network = NETWORKS[settings.network]
-    with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which would seed the caller's other devices as well.
-        torch.default_generator.manual_seed(seed)
-        given_decoder = decoder is not None
-        if decoder is None:
-            widths = settings.decoder_widths or network.decoder_widths
-            decoder = network.decoder(latent_dim, input_shape, widths)
-        given_encoder = encoder is not None
-        if encoder is None:
-            widths = settings.encoder_widths or network.encoder_widths
-            encoder = network.encoder(input_shape, output_dim, widths)
-        if settings.initial_weights == "normal":
-            # Seeded again: the encoder's last layer, whose size is the method's, has drawn already.
-            torch.default_generator.manual_seed(seed)
-            for own, given in ((decoder, given_decoder), (encoder, given_encoder)):
-                if not given:
-                    initialise_normal(own)
-    if given_encoder:
-        _check_network("encoder", encoder, tuple(input_shape), (output_dim,))
-    if given_decoder:
+    if decoder is None:
+        widths = settings.decoder_widths or network.decoder_widths
+        decoder = _initialised(
+            lambda: network.decoder(latent_dim, input_shape, widths), settings, seed
+        )
+    else:
         _check_network("decoder", decoder, (latent_dim,), tuple(input_shape))
+    if encoder is None:
+        widths = settings.encoder_widths or network.encoder_widths
+        encoder = _initialised(
+            lambda: network.encoder(input_shape, output_dim, widths), settings, seed + 2**32
+        )
+    else:
+        _check_network("encoder", encoder, tuple(input_shape), (output_dim,))
     likelihood = (
         Gaussian(settings.likelihood_scale)
         if settings.likelihood == "gaussian"
@@ -233,6 +226,19 @@ def build_objective(settings: ModelSettings) -> Objective:
     return method(**{field.name: getattr(settings, field.name) for field in fields(method)})
 
 
+def _initialised(make: Callable[[], nn.Module], settings: ModelSettings, seed: int) -> nn.Module:
+    """Make a network from random numbers of its own."""
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would seed the caller's other devices as well.
+        torch.default_generator.manual_seed(seed)
+        network = make()
+        if settings.initial_weights == "normal":
+            # Anew: the last layer, whose size is the method's, has drawn already.
+            torch.default_generator.manual_seed(seed)
+            initialise_normal(network)
+    return network
+
+
 def _check_network(
     name: str, network: nn.Module, input_shape: tuple[int, ...], expected: tuple[int, ...]
 ) -> None:
@@ -242,15 +248,16 @@ def _check_network(
     trial = torch.zeros(2, *input_shape, dtype=parameter.dtype, device=parameter.device)
     try:
         with torch.no_grad():
-            shape = tuple(network(trial).shape)
+            output = network(trial)
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"the {name} cannot take examples of shape {input_shape}: {error}"
         ) from error
     finally:
         network.train(was_training)
-    if shape != (2, *expected):
+    given = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if given != (2, *expected):
         raise ValueError(
-            f"the {name} maps (2, {', '.join(map(str, input_shape))}) to {shape}; it must give "
-            f"{(2, *expected)}, with {math.prod(expected)} numbers an example."
+            f"the {name} maps {(2, *input_shape)} to {given}; it must give one tensor of shape "
+            f"{(2, *expected)}, {math.prod(expected)} numbers an example."
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from cyclopts import App, CycloptsError, Group, Parameter
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
+from rich.markup import escape
 
 from hebae._version import __version__
 from hebae.config import (
@@ -49,15 +50,9 @@ out = Console(quiet=speechless)
 told = Console(stderr=True, quiet=speechless)
 
 Switch = Parameter(negative=(), show_default=False)
-Data = Annotated[
-    DataSettings, Parameter(name="*", group=Group("Data", sort_key=2))
-]
-Model = Annotated[
-    ModelSettings, Parameter(name="*", group=Group("Model", sort_key=3))
-]
-Training = Annotated[
-    TrainingSettings, Parameter(name="*", group=Group("Training", sort_key=4))
-]
+Data = Annotated[DataSettings, Parameter(name="*", group=Group("Data", sort_key=2))]
+Model = Annotated[ModelSettings, Parameter(name="*", group=Group("Model", sort_key=3))]
+Training = Annotated[TrainingSettings, Parameter(name="*", group=Group("Training", sort_key=4))]
 
 
 @app.command
@@ -339,9 +334,8 @@ def list_data(*, data_dir: Path | None = None) -> int:
     for source in catalogue(data_dir):
         counts = "\n".join(f"{count:,} {split}" for split, count in source.counts.items())
         shape = " x ".join(map(str, source.shape))
-        where = source.availability
-        if source.location is not None:
-            where += f": {source.location}"
+        place = "" if source.location is None else f": {source.location}"
+        where = f"{source.availability}{place}"
         table.add_row(f"[bold]{source.name}[/]", counts, shape, source.licence, where)
     out.print(table)
     out.print("A path will do as well: .npy, .npz, a folder, .tar or .zip of images, idx files.")
@@ -365,8 +359,10 @@ def prepare_data(data: str, /, *, data_dir: Path | None = None) -> int:
     _tell(dataset.notes)
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in splits.items() if part)
-    out.print(f"{dataset.name}: {sizes}; examples of shape {dataset.shape}, range "
-              f"{dataset.train.range}", highlight=False)
+    out.print(
+        f"{dataset.name}: {sizes}; examples of shape {dataset.shape}, range {dataset.train.range}",
+        highlight=False,
+    )
     return 0
 
 
@@ -385,8 +381,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _fail(message: str) -> NoReturn:
-    told.print(f"[bold red]Error:[/] {message}" if "[" not in message else f"Error: {message}",
-               markup="[" not in message, highlight=False)
+    told.print(f"[bold red]Error:[/] {escape(message)}", highlight=False)
     sys.exit(2)
 
 
@@ -399,7 +394,7 @@ def _explain_parsing(error: CycloptsError) -> str:
 
 
 def _given(*groups: BaseModel) -> dict[str, Any]:
-    """The settings that stand on the command line."""
+    """Pick the settings that stand on the command line."""
     return {name: getattr(group, name) for group in groups for name in group.model_fields_set}
 
 
@@ -427,8 +422,8 @@ def _require_at_least(flag: str, value: int, least: int) -> None:
 def _writer(output: Path) -> Callable[[npt.NDArray[np.float32], int | None], None]:
     """Check the output's name before any work is done; return what writes arrays to it.
 
-    The writer takes an array of images (..., c, h, w), or of vectors for .npy, and the columns of the
-    picture.
+    The writer takes an array of images (..., c, h, w), or of vectors for .npy, and the columns of
+    the picture.
     """
     if output.suffix not in (".png", ".npy"):
         raise HebaeError(f"--output {output} must end in .png (a picture) or .npy (an array).")
@@ -457,7 +452,7 @@ def _writer(output: Path) -> Callable[[npt.NDArray[np.float32], int | None], Non
 
 
 def _model_and_examples(run: Path, data: DataSettings, count: int) -> tuple[Any, Any]:
-    """The trained model, and the first held-out examples of its data or of those named."""
+    """Load the trained model, and the first held-out examples of its data or of those named."""
     from hebae.data import load
     from hebae.storage import load_model
 
@@ -468,8 +463,8 @@ def _model_and_examples(run: Path, data: DataSettings, count: int) -> tuple[Any,
     split, examples = dataset.held_out() or ("train", dataset.train)
     if examples.shape != trained.input_shape:
         raise HebaeError(
-            f"{dataset.name} has examples of shape {examples.shape}; the model in {run} was trained "
-            f"on {trained.input_shape}."
+            f"{dataset.name} has examples of shape {examples.shape}; the model in {run} was "
+            f"trained on {trained.input_shape}."
         )
     if len(examples) < count:
         raise HebaeError(

@@ -209,7 +209,9 @@ def _read_mapping(path: Path, read: Any) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" (line {where.line + 1})" if where else ""
-        raise HebaeError(f"{path} is not valid YAML{line}; write one 'key: value' a line.") from None
+        raise HebaeError(
+            f"{path} is not valid YAML{line}; write one 'key: value' a line."
+        ) from None
     if values is None:
         return {}
     if not isinstance(values, dict):

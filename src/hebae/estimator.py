@@ -63,7 +63,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         See ``hebae train --help``. The learning rate is 1e-3 for 784 numbers an example, and chosen
         from their number for others.
     validation_size : int
-        Training examples to set aside for the held-out terms of ``history_`` and for early stopping.
+        Training examples to set aside for the held-out terms of ``history_`` and early stopping.
     device, precision : str
     random_state : int, RandomState or None
         Seed of weights, order and noise; an int makes two fits bit-identical on one CPU.
@@ -164,7 +164,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def transform(self, X: Any) -> Array:
         """Encode: posterior means (n, latent_dim), each example for itself."""
-        return inference.encode(self._model(), self._values(X)).mean
+        codes: Array = inference.encode(self._model(), self._values(X)).mean
+        return codes
 
     def inverse_transform(self, Z: npt.ArrayLike) -> Array:
         """Decode codes (n, latent_dim) to E[x | z], shape (n, *shape)."""
@@ -191,7 +192,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if steps < 2:
             raise HebaeError(f"steps is {steps}; it must be at least 2, for the two ends.")
         begin, end = (self._values(np.asarray(x)[None]) for x in (first, second))
-        return inference.interpolate(self._model(), begin, end, steps)[0]
+        line: Array = inference.interpolate(self._model(), begin, end, steps)[0]
+        return line
 
     def score_samples(self, X: Any) -> Array:
         """``log p(x | z = mu(x))`` of each example, in nats: shape (n,)."""
@@ -236,9 +238,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         names = {f.name for f in fields(self)} & set(Settings.model_fields)
         values = {name: getattr(self, name) for name in names}
         seed = _seed(self.random_state)
-        return Settings.checked(
-            values | {"method": self.method, "seed": seed}, type(self).__name__
-        )
+        return Settings.checked(values | {"method": self.method, "seed": seed}, type(self).__name__)
 
     def _examples(
         self, X: Any, validation: Any
@@ -354,9 +354,7 @@ def load(
     HebaeError
         If the folder holds no model, or one that is truncated, altered or of another architecture.
     """
-    model, config = load_model(
-        Path(folder), encoder=_copy(encoder), decoder=_copy(decoder)
-    )
+    model, config = load_model(Path(folder), encoder=_copy(encoder), decoder=_copy(decoder))
     settings = Settings.checked(
         {name: config[name] for name in Settings.model_fields}, f"{folder}/config.json"
     )

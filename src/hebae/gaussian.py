@@ -96,9 +96,7 @@ def _sum_over_processes(x: Tensor) -> Tensor:
     return total
 
 
-def shrink(
-    Sigma: Float[Tensor, "latent latent"], count: int
-) -> Float[Tensor, "latent latent"]:
+def shrink(Sigma: Float[Tensor, "latent latent"], count: int) -> Float[Tensor, "latent latent"]:
     """Shrink a covariance towards a multiple of I by the oracle-approximating weight (OAS).
 
     The result is positive definite with any number of examples above one, so that a batch may be
@@ -183,7 +181,7 @@ def kl_to_standard_normal(
 def mean_kl_to_standard_normal(
     mean: Float[Tensor, "batch latent"], log_scale: Float[Tensor, "batch _"]
 ) -> Float[Tensor, ""]:
-    """``(1/m) sum_i KL(N(mu_i, diag sigma_i^2) || N(0, I))`` in nats: the VAE's penalty (section 2).
+    """``(1/m) sum_i KL(N(mu_i, diag sigma_i^2) || N(0, I))``, nats: the VAE's penalty (section 2).
 
     Parameters
     ----------

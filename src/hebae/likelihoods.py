@@ -82,7 +82,7 @@ class ContinuousBernoulli(Likelihood):
 def log_normaliser(logits: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """``log C`` of the continuous Bernoulli: ``C = l / tanh(l/2)`` for logits l, which is 2 at 0.
 
-    With ``lambda = sigmoid(l)`` this is the paper's ``2 atanh(1 - 2 lambda) / (1 - 2 lambda)``. Near
+    With ``lambda = sigmoid(l)`` it is the paper's ``2 atanh(1 - 2 lambda) / (1 - 2 lambda)``. Near
     zero, where that is 0/0, the Taylor series to the sixth order serves.
     """
     near_zero = logits.abs() < 1e-1
@@ -131,7 +131,9 @@ class Gaussian(Likelihood):
         log_scale = self.log_scale
         if self.scale == "optimal" and self.training:
             # At the optimum the loss does not change with s, so no gradient is lost.
-            log_scale = 0.5 * squares.detach().mean().log()
+            # A perfect fit has no best scale: the smallest number stands for zero.
+            smallest = torch.finfo(squares.dtype).tiny
+            log_scale = 0.5 * squares.detach().mean().clamp(min=smallest).log()
         constant = squares.shape[1] * (log_scale + 0.5 * math.log(2 * math.pi))
         return 0.5 * squares.sum(1) * torch.exp(-2 * log_scale) + constant
 

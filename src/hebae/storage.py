@@ -31,7 +31,7 @@ __all__ = ["RunFolder", "load_model", "load_weights", "save_model"]
 
 
 def _as_os_error(write: Callable[[Path], object]) -> Callable[[Path], None]:
-    """torch and safetensors report a full disk as errors of their own; make them one kind."""
+    """Torch and safetensors report a full disk as errors of their own; make them one kind."""
 
     def wrapped(path: Path) -> None:
         try:
@@ -155,7 +155,7 @@ class RunFolder:
         return (self.path / "model.safetensors").is_file()
 
     def settings(self) -> Settings:
-        """Settings of the run, as resolved when it started."""
+        """Read the settings of the run, as resolved when it started."""
         if not self.is_run:
             raise HebaeError(_no_model(self.path))
         return Settings.read(self.config)
@@ -198,7 +198,7 @@ class RunFolder:
         Raises
         ------
         HebaeError
-            If the folder is taken, cannot be written, or its disk has less than `space_needed` bytes.
+            If the folder is taken or cannot be written, or the disk has under `space_needed` bytes.
         """
         self.require_free(overwrite=overwrite)
         with _explain_unwritable(self.path):
@@ -234,7 +234,13 @@ class RunFolder:
             )
         try:
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+        except (
+            pickle.UnpicklingError,
+            RuntimeError,
+            EOFError,
+            OSError,
+            zipfile.BadZipFile,
+        ) as error:
             raise HebaeError(
                 f"{self.checkpoint} is truncated or altered ({type(error).__name__}) and was not "
                 "loaded; restore it, or train anew with --overwrite."

@@ -13,7 +13,8 @@ Array = npt.NDArray[np.float64]
 def covariance(codes: npt.NDArray[np.floating]) -> Array:
     """Covariance (k, k) of codes (n, k), divided by n, in float64 (Fig. 2a of the paper)."""
     centred = codes.astype(np.float64) - codes.mean(axis=0, dtype=np.float64)
-    return centred.T @ centred / len(codes)
+    result: Array = centred.T @ centred / len(codes)
+    return result
 
 
 def correlation(covariance: Array) -> Array:
@@ -23,7 +24,8 @@ def correlation(covariance: Array) -> Array:
     """
     deviation = np.sqrt(np.diag(covariance))
     deviation = np.where(deviation > 0, deviation, np.nan)
-    return covariance / np.outer(deviation, deviation)
+    result: Array = covariance / np.outer(deviation, deviation)
+    return result
 
 
 def mean_absolute_off_diagonal(matrix: Array) -> float | None:

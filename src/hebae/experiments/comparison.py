@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from hebae.experiments.measures import Measures, measure
 from hebae.experiments.provenance import provenance
 from hebae.experiments.summary import summarise
 from hebae.files import write_atomically
-from hebae.report.page import write_page
+from hebae.report.methods import display_name
+from hebae.report.page import Picture as PagePicture
+from hebae.report.page import Section, write_page
 from hebae.report.tables import Table
 from hebae.storage import RunFolder, load_model
 from hebae.training import session
@@ -192,19 +195,28 @@ def _report(
     dataset: Dataset = runs[0].prepared.dataset
     settings = runs[0].prepared.settings
     figures = draw_gallery(subjects, histories, dataset, output / "figures")
-    by_method = {run.prepared.settings.method: run.prepared.settings for run in runs}
+    by_method: dict[str, Settings] = {
+        run.prepared.settings.method: run.prepared.settings for run in runs
+    }
     table = summarise(measured, by_method)
     origin = provenance(command, dataset, settings, [run.prepared.settings.seed for run in runs])
     numbers = {method: [m.numbers() for m in seeds] for method, seeds in measured.items()}
-    _write_json(
-        output / MARK, {"runs": identity, "provenance": origin, "measures": numbers}
-    )
+    _write_json(output / MARK, {"runs": identity, "provenance": origin, "measures": numbers})
     for suffix, text in (("md", table.to_markdown()), ("csv", table.to_csv())):
         write_atomically(
             output / f"comparison.{suffix}",
-            lambda path, text=text: path.write_text(text, encoding="utf-8"),  # type: ignore[misc]
+            partial(Path.write_text, data=text, encoding="utf-8"),
         )
-    write_page(output / "report.html", summary, figures, origin)  # type: ignore[call-arg]
+    names = ", ".join(display_name(method) for method in measured)
+    pictures = [
+        Section(figure.title, [PagePicture(figure.path.read_bytes(), figure.title, figure.caption)])
+        for figure in figures
+    ]
+    write_page(
+        output / "report.html",
+        f"{names} on {dataset.name}",
+        [Section("Results", [table]), *pictures, Section("Provenance", [origin])],
+    )
     return table
 
 

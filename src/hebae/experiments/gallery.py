@@ -76,17 +76,22 @@ def draw_gallery(
         models = {label: subject.model for label, subject in subjects.items()}
         keep(
             "samples",
-            images.samples({m: inference.sample(models[m], SAMPLES, SEED) for m in models}),
+            images.samples(
+                {m: inference.sample(models[m], SAMPLES, SEED) for m in models},
+                title="Samples: z ~ N(0, I), decoded",
+            ),
             "Samples",
-            f"{SAMPLES} draws z from the prior N(0, I), decoded; the same z for every method. Only "
-            "the first two moments of HEBAE's codes, and the MMD of WAE's, are matched to the prior.",
+            f"{SAMPLES} draws z from the prior N(0, I), decoded; the same z for every method. "
+            "HEBAE's codes are matched to the prior in their first two moments alone.",
         )
         shown = examples.values[:RECONSTRUCTIONS]
         originals = shown / 255 if shown.dtype == np.uint8 else shown
         keep(
             "reconstructions",
             images.reconstructions(
-                originals, {m: inference.reconstruct(models[m], shown) for m in models}
+                originals,
+                {m: inference.reconstruct(models[m], shown) for m in models},
+                title=f"Reconstructions of {split} examples",
             ),
             "Reconstructions",
             f"The first {len(shown)} {split} examples, encoded to the posterior mean and decoded.",
@@ -97,7 +102,8 @@ def draw_gallery(
             keep(
                 "interpolations",
                 images.interpolations(
-                    {m: inference.interpolate(models[m], first, second, STEPS) for m in models}
+                    {m: inference.interpolate(models[m], first, second, STEPS) for m in models},
+                    title=f"Interpolations between {split} examples",
                 ),
                 "Interpolations",
                 f"Straight lines between the codes of {pairs} pairs of {split} examples, decoded.",
@@ -105,16 +111,22 @@ def draw_gallery(
     held_out = dataset.held_out()
     keep(
         "loss-curves",
-        curves.loss_curves(histories, held_out[0] if held_out else None),
+        curves.loss_curves(
+            histories,
+            held_out[0] if held_out else None,
+            title=f"Terms of the loss, {dataset.name}",
+        ),
         "Terms of the loss",
         "In nats per example, over the epochs. Each method optimises an objective of its own, and "
-        "only the VAE's with weight 1 is an ELBO: curves of the objective and the penalty are not to "
-        "be compared between methods.",
+        "only the VAE's with weight 1 is an ELBO: do not compare objectives or penalties between "
+        "methods.",
     )
     matrices = {m: (s.covariance, latent.correlation(s.covariance)) for m, s in subjects.items()}
     keep(
         "codes",
-        heatmaps.code_heatmaps(matrices),
+        heatmaps.code_heatmaps(
+            matrices, title=f"Covariance and correlation of the codes, {split} examples"
+        ),
         "Covariance and correlation of the codes",
         f"Of the posterior means of the {split} examples (Fig. 2a of the paper in form).",
     )

@@ -14,6 +14,8 @@ __all__ = ["summarise"]
 NO_FLOOR = Undefined("the noise floor is known for HEBAE's penalty on a batch's own moments")
 NO_NOISE = Undefined("the encoder is deterministic")
 ONE_DIMENSION = Undefined("it takes two dimensions that vary")
+NO_PENALTY = Undefined("the method has no penalty")
+NO_RATE = Undefined("a term of HEBAE with a rate weight")
 NOT_DEFINED = Undefined("too few held-out examples for a batch")
 
 
@@ -38,38 +40,36 @@ def summarise(
         pick: Callable[[Measures], float | None],
         reason: Callable[[str], Undefined] = lambda method: NOT_DEFINED,
     ) -> Row:
-        values = [_over_seeds([pick(m) for m in seeds], reason(method)) for method, seeds in
-                  measured.items()]
+        values = [
+            _over_seeds([pick(m) for m in seeds], reason(method))
+            for method, seeds in measured.items()
+        ]
         return Row(name, values, unit, format)
 
-    penalties = list(dict.fromkeys(n for seeds in measured.values() for n in seeds[0].penalty))
+    # A method's own penalty is its first term; HEBAE with a rate weight has a second.
+    rates = [row("rate", "nats", ".2f", lambda m: m.penalty.get("rate"), lambda _: NO_RATE)]
     rows = [
         row("objective", "nats", ".1f", lambda m: m.objective),
         row("reconstruction", "nats", ".1f", lambda m: m.reconstruction),
-        *(
-            Row(
-                f"penalty: {name}",
-                [
-                    _over_seeds([m.penalty[name] for m in seeds], NOT_DEFINED)
-                    if name in seeds[0].penalty
-                    else None
-                    for seeds in measured.values()
-                ],
-                "" if name == "mmd" else "nats",
-                ".3f",
-            )
-            for name in penalties
+        row(
+            "penalty",
+            "its own",
+            ".3f",
+            lambda m: next(iter(m.penalty.values()), None),
+            lambda method: NO_PENALTY if method == "ae" else NOT_DEFINED,
         ),
+        *(rates if any("rate" in seeds[0].penalty for seeds in measured.values()) else []),
         row("penalty over noise floor", "nats", ".3f", lambda m: m.excess, lambda _: NO_FLOOR),
         row("median sigma", "", ".3g", lambda m: m.median_sigma, lambda _: NO_NOISE),
         row("mean |correlation|", "", ".3f", lambda m: m.correlation, lambda _: ONE_DIMENSION),
         row("training", "s", ".1f", lambda m: m.seconds),
         row("a step", "ms", ".1f", lambda m: m.milliseconds_a_step),
     ]
-    weights = ", ".join(
-        f"{display_name(method)} {s.penalty_weight:g}"
-        for method, s in settings.items()
-        if method != "ae"
+    own = "; ".join(
+        f"{display_name(method)} {next(iter(seeds[0].penalty))}, "
+        f"weight {settings[method].penalty_weight:g}"
+        for method, seeds in measured.items()
+        if seeds[0].penalty
     )
     any_settings = next(iter(settings.values()))
     return Table(
@@ -78,7 +78,7 @@ def summarise(
         [display_name(method) for method in measured],
         rows,
         (
-            f"Penalty weights: {weights}.",
+            f"Penalties: {own}. In nats, but for the MMD, which has no unit.",
             "Each method's objective is its own and, but for a VAE of weight 1, no ELBO: do not "
             "compare them. Correlation: off the diagonal, of the posterior means.",
         ),

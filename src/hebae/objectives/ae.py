@@ -29,7 +29,7 @@ class AE(Objective):
         epsilon: Tensor,
         covariance: Tensor | None = None,
     ) -> Tensor:
-        """z = mu."""
+        """Z = mu."""
         return mean
 
     def penalty(self, z: Tensor, mean: Tensor, log_scale: Tensor | None) -> dict[str, Tensor]:

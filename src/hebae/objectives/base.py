@@ -25,17 +25,17 @@ class Moments(NamedTuple):
 class Objective(ABC):
     """Two pure functions, `draw` and `penalty`, and the weights of the penalty's terms.
 
-    The loss of a batch is ``reconstruction + sum_name weights[name] * penalty[name]``. Both functions
-    are free of state and of data-dependent branching, so ``torch.func.vmap`` can run many models at
-    once. A new method is a subclass in a file of its own and a line in ``objectives/__init__.py``;
-    its fields take their values from the settings of the same names.
+    The loss of a batch is ``reconstruction + sum_name weights[name] * penalty[name]``. Both
+    functions are free of state and of data-dependent branching, so ``torch.func.vmap`` can run many
+    models at once. A new method is a subclass in a file of its own and a line in
+    ``objectives/__init__.py``; its fields take their values from the settings of the same names.
     """
 
     stochastic: ClassVar[bool]
     """Whether z is random given x: only then has a model an ELBO."""
 
     def log_scale_dim(self, latent_dim: int) -> int:
-        """Number of log-scales that the encoder gives for an example."""
+        """Count the log-scales that the encoder gives for an example."""
         return latent_dim if self.stochastic else 0
 
     @property

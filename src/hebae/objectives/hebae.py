@@ -31,8 +31,8 @@ class HEBAE(Objective):
         lambda, at least 0.
     rate_weight : float
         gamma, at least 0. At 0, the paper's method. Above 0 the term ``moments`` gives way to
-        ``aggregate``, which pulls the whole aggregated posterior N(beta, C) to N(0, I), and ``rate``,
-        the mean KL(q(z | x_i) || N(beta, C)), holds the noise up. Both weights at 1: a true ELBO.
+        ``aggregate``, which pulls the aggregated posterior N(beta, C) to N(0, I), and ``rate``, the
+        mean KL(q(z | x_i) || N(beta, C)), holds the noise up. Both weights at 1: a true ELBO.
     noise : "cholesky" or "diagonal"
         The paper's noise, with gradients through R; or the released code's, which takes Sigma's
         diagonal alone and detaches it.

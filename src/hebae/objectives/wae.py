@@ -55,7 +55,7 @@ class WAE(Objective):
         epsilon: Tensor,
         covariance: Tensor | None = None,
     ) -> Tensor:
-        """z = mu."""
+        """Z = mu."""
         return mean
 
     def penalty(
@@ -85,5 +85,5 @@ class WAE(Objective):
         epsilon: Tensor,
         running: object = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return z and the terms. The codes take no noise, so `epsilon` serves as the prior sample."""
+        """Return z and the terms. The codes take no noise, so `epsilon` is the prior sample."""
         return mean, self.penalty(mean, mean, log_scale, prior=epsilon)

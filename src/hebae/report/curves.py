@@ -92,7 +92,7 @@ def loss_curves(
 
     _add_legend(figure, histories, held_out_split)
     if title:
-        figure.suptitle(literal(title), x=0.01, ha="left")
+        figure.suptitle(literal(title), x=0.01, ha="left", wrap=True)
     return figure
 
 
@@ -109,17 +109,22 @@ def _caution(histories: Histories, names: Sequence[str]) -> str:
 def _draw(axes: Axes, histories: Histories, term: str) -> None:
     drawn = []
     for label, look in looks(histories).items():
-        for part in ("train", "held_out"):
-            line = curve(histories[label], part, term)
+        training, held_out = (curve(histories[label], part, term) for part in ("train", "held_out"))
+        # The marker goes where the eye should: to what was held out, if anything was.
+        for line, style, marked in (
+            (training, _TRAINING, not held_out.epochs),
+            (held_out, {}, True),
+        ):
             if not line.epochs:
                 continue
             drawn.append(line)
-            marks = {"marker": look.marker, "markevery": max(1, len(line.epochs) // 6)}
             axes.plot(
                 line.epochs,
                 line.middle,
                 color=look.colour,
-                **(_TRAINING if part == "train" else marks),
+                marker=look.marker if marked else "",
+                markevery=max(1, len(line.epochs) // 6),
+                **style,
             )
             if len(histories[label]) > 1:
                 axes.fill_between(
@@ -156,11 +161,10 @@ def _add_legend(figure: Figure, histories: Histories, held_out_split: str | None
         Line2D([], [], color=look.colour, marker=look.marker, label=literal(look.name))
         for look in looks(histories).values()
     ]
-    split = f"held-out ({held_out_split})" if held_out_split else "held-out"
-    handles += [
-        Line2D([], [], color=QUIET, label=literal(split)),
-        Line2D([], [], color=QUIET, label="training", **_TRAINING),
-    ]
+    if any(r.get("held_out") for seeds in histories.values() for seed in seeds for r in seed):
+        split = f"held-out ({held_out_split})" if held_out_split else "held-out"
+        handles.append(Line2D([], [], color=QUIET, label=literal(split)))
+    handles.append(Line2D([], [], color=QUIET, label="training", **_TRAINING))
     if any(len(seeds) > 1 for seeds in histories.values()):
         handles.append(Patch(color=QUIET, alpha=_BAND, linewidth=0, label="range over seeds"))
     # Seven letters' room for the line before each name.

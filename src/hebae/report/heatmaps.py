@@ -50,7 +50,8 @@ def code_heatmaps(
     )
     grid = figure.subplots(2, len(arrays), squeeze=False)
 
-    largest = max(np.abs(covariance).max() for covariance, _ in arrays.values())
+    # Codes that never vary would leave no scale of colours.
+    largest = max(np.abs(covariance).max() for covariance, _ in arrays.values()) or 1.0
     strengths = [_strengths(correlation) for _, correlation in arrays.values()]
     strongest = max(values.max(initial=0.05) for values in strengths)
     signed = colormaps[SIGNED].with_extremes(bad=_NEITHER)
@@ -68,7 +69,7 @@ def code_heatmaps(
     figure.colorbar(upper, ax=grid[0], label="|covariance|")
     figure.colorbar(lower, ax=grid[1], label="correlation\n(grey: diagonal, or undefined)")
     if title:
-        figure.suptitle(literal(title), x=0.01, ha="left")
+        figure.suptitle(literal(title), x=0.01, ha="left", wrap=True)
     return figure
 
 
@@ -99,6 +100,8 @@ def _name_axes(axes: Axes) -> None:
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10], integer=True))
+        axis.set_major_locator(
+            MaxNLocator(nbins=5, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
+        )
         axis.set_label_text("latent dimension")
     axes.label_outer()

@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, TypeAlias
 
-from hebae.report.files import write_whole
+from hebae.files import write_atomically
 from hebae.report.tables import Table
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def write_page(path: Path | str, title: str, sections: Sequence[Section]) -> Non
     body = "\n".join(_section(section) for section in sections)
     html = _PAGE.substitute(title=escape(title), style=_STYLE, body=body)
     # A name of a folder may hold what UTF-8 cannot.
-    write_whole(Path(path), html.encode("utf-8", "replace"))
+    content = html.encode("utf-8", "replace")
+    write_atomically(Path(path), lambda temporary: temporary.write_bytes(content))
 
 
 def _section(section: Section) -> str:
@@ -98,7 +99,8 @@ def _picture(picture: Picture) -> str:
     data = base64.b64encode(png).decode("ascii")
     caption = f"\n<figcaption>{escape(picture.caption)}</figcaption>" if picture.caption else ""
     return (
-        f'<figure>\n<img src="data:image/png;base64,{data}" alt="{escape(picture.alt)}">'
+        '<figure>\n<div class="wide" tabindex="0">'
+        f'<img src="data:image/png;base64,{data}" alt="{escape(picture.alt)}"></div>'
         f"{caption}\n</figure>"
     )
 
@@ -107,9 +109,9 @@ def _table(table: Table) -> str:
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
     rows = "\n".join(
         f'<tr><th scope="row">{escape(row.heading)}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        + "".join(f"<td>{_unbroken(cell)}</td>" for cell in cells)
         + "</tr>"
-        for row, cells in zip(table.rows, table.cells(), strict=True)
+        for row, cells in zip(table.rows, table.cells(before_range="\n"), strict=True)
     )
     notes = "<br>\n".join(map(escape, table.footnotes()))
     return (
@@ -118,6 +120,11 @@ def _table(table: Table) -> str:
         f"<thead><tr><td></td>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>"
         + (f'\n<p class="notes">{notes}</p>' if notes else "")
     )
+
+
+def _unbroken(cell: str) -> str:
+    """Let a cell be broken between a median and its range alone."""
+    return " ".join(f"<span>{escape(part)}</span>" for part in cell.splitlines())
 
 
 _PAGE = Template("""<!DOCTYPE html>
@@ -153,16 +160,18 @@ h2 { font-size: 1.2rem; margin: 2.5rem 0 0.75rem; padding-top: 0.75rem;
   border-top: 1px solid var(--rule); }
 p { max-width: 44rem; margin: 0.75rem 0; overflow-wrap: anywhere; }
 figure { margin: 1.25rem 0; }
-/* Figures are drawn on white, so they keep a white card in the dark. */
-img { display: block; max-width: 100%; height: auto; box-sizing: border-box; padding: 0.5rem;
-  background: #fff; border-radius: 6px; }
+/* Drawn on white, so a white card in the dark; on a phone it scrolls and stays legible. */
+img { display: block; max-width: max(100%, 42rem); height: auto; box-sizing: border-box;
+  padding: 0.5rem; background: #fff; border-radius: 6px; }
 figcaption, caption, .notes { color: var(--quiet); font-size: 0.9rem; }
 figcaption { max-width: 44rem; margin-top: 0.5rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: 0.4rem; }
-th, td { padding: 0.35rem 0.9rem; border-bottom: 1px solid var(--rule); white-space: nowrap; }
-tbody th { text-align: left; font-weight: normal; padding-left: 0; }
+th, td { padding: 0.35rem 0.9rem; border-bottom: 1px solid var(--rule); }
+td span { white-space: nowrap; }
+tbody th { text-align: left; font-weight: normal; padding-left: 0; position: sticky; left: 0;
+  background: var(--paper); }
 thead th, td { text-align: right; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.25rem 1.25rem; margin: 0; }
 dt { color: var(--quiet); }

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hebae.errors import HebaeError
-from hebae.report.pixels import mosaic
+from hebae.report.pixels import images_across, mosaic
 from hebae.report.style import DPI, literal
 
 __all__ = ["GAP", "Panel", "arrange"]
@@ -57,8 +57,7 @@ class Panel:
     @property
     def images_across(self) -> int:
         """Images in a row."""
-        n = len(self.images)
-        return min(self.columns or math.ceil(math.sqrt(n)), n)
+        return images_across(len(self.images), self.columns)
 
 
 def arrange(grid: Sequence[Sequence[Panel]], title: str = "") -> Figure:
@@ -121,7 +120,7 @@ class _Drawn:
         axes.set_xticks(centres, [literal(text) for text in self.panel.over_columns.values()])
         axes.set_yticks([])
         axes.tick_params(length=0, labeltop=True, labelbottom=False, pad=2)
-        axes.set_title(literal(self.heading), pad=3)
+        axes.set_title(literal(self.heading), pad=4)
         axes.set_ylabel(
             literal(self.label), rotation="horizontal", ha="right", va="center", labelpad=3
         )

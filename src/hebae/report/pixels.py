@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hebae.errors import HebaeError
-from hebae.report.files import write_whole
+from hebae.files import write_atomically
 
-__all__ = ["mosaic", "to_uint8", "write_png"]
+__all__ = ["images_across", "mosaic", "to_uint8", "write_png"]
 
 _WHITE = 255
 
@@ -66,12 +65,8 @@ def mosaic(
     -------
     array of uint8, (height, width, c)
     """
-    if columns is None:
-        columns = math.ceil(math.sqrt(len(images)))
-    if columns < 1:
-        raise HebaeError(f"columns is {columns}; it must be at least 1.")
     n, c, h, w = images.shape
-    columns = min(columns, n)
+    columns = images_across(n, columns)
     rows = math.ceil(n / columns)
     tall, wide = h * scale + gap, w * scale + gap
     canvas = np.full((rows * tall, columns * wide, c), _WHITE, np.uint8)
@@ -82,12 +77,34 @@ def mosaic(
     return canvas[: rows * tall - gap, : columns * wide - gap]
 
 
+def images_across(n: int, columns: int | None = None) -> int:
+    """Return how many of `n` images stand in a row of their mosaic."""
+    if columns is not None and columns < 1:
+        raise HebaeError(f"columns is {columns}; it must be at least 1.")
+    return min(n, columns or math.ceil(math.sqrt(n)))
+
+
 def write_png(images: ArrayLike, path: Path | str, columns: int | None = None) -> None:
-    """Write a mosaic of `images`, float (n, c, h, w) in [0, 1], pixel for pixel; see `mosaic`."""
+    """Write a `mosaic` to a ``.png`` file, pixel for pixel, whole or not at all.
+
+    Parameters
+    ----------
+    images : array of float, (n, c, h, w)
+        See `to_uint8`.
+    path : Path
+    columns : int, optional
+
+    Raises
+    ------
+    HebaeError
+        If these are not images, or the file is not to be a PNG or cannot be written.
+    """
     from PIL import Image
 
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise HebaeError(f"images are written as .png, and {path.name} is not.")
     pixels = mosaic(to_uint8(images), columns)
-    content = BytesIO()
     grey = pixels.shape[2] == 1
-    Image.fromarray(pixels[:, :, 0] if grey else pixels).save(content, format="PNG")
-    write_whole(Path(path), content.getvalue())
+    picture = Image.fromarray(pixels[:, :, 0] if grey else pixels)
+    write_atomically(path, lambda temporary: picture.save(temporary, format="PNG"))

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hebae.errors import HebaeError
-from hebae.report.files import write_whole
+from hebae.files import write_atomically
 
 __all__ = [
     "DPI",
@@ -109,7 +109,8 @@ def save(figure: Figure, path: Path | str) -> None:
     kind = path.suffix.lower().removeprefix(".")
     if kind not in _METADATA:
         raise HebaeError(f"a figure is written as .png or .pdf, and {path.name} is neither.")
-    write_whole(path, _render(figure, kind))
+    content = _render(figure, kind)
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def to_png(figure: Figure) -> bytes:
@@ -122,5 +123,8 @@ def _render(figure: Figure, kind: str) -> bytes:
     # Parts of a figure, ticks among them, are made only when it is drawn.
     with styled():
         FigureCanvasAgg(figure)
+        # A layout that is worked out again at each drawing comes out a little different.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         figure.savefig(content, format=kind, metadata=_METADATA[kind])
     return content.getvalue()

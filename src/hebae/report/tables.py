@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Row", "Table", "Undefined", "Value"]
 
-_ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
+_ARROWS = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓", "": ""}
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -83,11 +83,11 @@ class Table:
                     f"{row.name} has {len(row.values)} values for {len(self.columns)} columns."
                 )
 
-    def cells(self) -> list[list[str]]:
+    def cells(self, before_range: str = " ") -> list[list[str]]:
         """Return the words of each row's cells; a raised number leads to a footnote."""
         marks = {reason: _raised(number) for number, reason in enumerate(self._reasons(), 1)}
         return [
-            [summary.text(row.format) + marks.get(summary.note, "") for summary in row.summaries]
+            [s.text(row.format, before_range) + marks.get(s.note, "") for s in row.summaries]
             for row in self.rows
         ]
 
@@ -143,11 +143,9 @@ class Table:
         table.add_column("")
         for column in self.columns:
             table.add_column(Text(column), justify="right", overflow="fold")
-        for row, cells in zip(self.rows, self.cells(), strict=True):
-            # The range over seeds goes below the median: there is no room beside it.
-            table.add_row(
-                Text(row.heading), *(Text(cell.replace(" [", "\n[", 1)) for cell in cells)
-            )
+        # A range over seeds goes below its median: there is no room beside it.
+        for row, cells in zip(self.rows, self.cells(before_range="\n"), strict=True):
+            table.add_row(Text(row.heading), *map(Text, cells))
         return table
 
     def _reasons(self) -> list[str]:

@@ -43,7 +43,7 @@ class Summary:
     seeds: int | None = None
     note: str = ""
 
-    def text(self, format_spec: str) -> str:
+    def text(self, format_spec: str, before_range: str = " ") -> str:
         """Return the value, or the median with its range: ``-102.7 [-103.1, -102.0]``."""
         if self.value is None:
             return "–" if self.note == _NOT_MEASURED else "undefined"
@@ -52,7 +52,8 @@ class Summary:
         middle = format(float(self.value), format_spec)
         if self.minimum is None or self.maximum is None:
             return middle
-        return f"{middle} [{self.minimum:{format_spec}}, {self.maximum:{format_spec}}]"
+        low, high = (format(float(end), format_spec) for end in (self.minimum, self.maximum))
+        return f"{middle}{before_range}[{low}, {high}]"
 
 
 _NOT_MEASURED = "not measured"

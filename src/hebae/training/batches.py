@@ -34,8 +34,8 @@ class Batches(Protocol):
 class ArrayBatches:
     """Batches of an array.
 
-    The array goes to the device as it is (uint8 stays uint8) where it fits; otherwise, or if it is a
-    memory map, only the rows of a batch are read. Nothing is copied on the CPU.
+    The array goes to the device as it is (uint8 stays uint8) where it fits; otherwise, or if it is
+    a memory map, only the rows of a batch are read. Nothing is copied on the CPU.
 
     Parameters
     ----------
@@ -81,14 +81,13 @@ class ArrayBatches:
             if self.values.nbytes < free / 2:
                 self.values = self.values.to(self.device)
         full, rest = divmod(len(self.values), batch_size)
-        self.steps_per_epoch = full if drop_last or not rest else full + 1
+        self.steps_per_epoch: int | None = full if drop_last or not rest else full + 1
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
         """See `Batches`."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.values))
         indices = torch.from_numpy(order)
-        for step in range(start, self.steps_per_epoch):
-            batch = indices[step * self.batch_size : (step + 1) * self.batch_size]
+        for batch in indices.split(self.batch_size)[start : self.steps_per_epoch]:
             # Equal shares, since data-parallel training weighs the processes alike.
             share = len(batch) // self.processes
             yield self._take(batch[self.rank * share : (self.rank + 1) * share])

@@ -101,15 +101,15 @@ class TensorBoard(Callback):
     def __init__(self, folder: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+        self.writer = SummaryWriter(str(folder))
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         """See `Callback`."""
         for part in ("train", "held_out"):
             for name, value in (record.get(part) or {}).items():
                 if isinstance(value, int | float):
-                    self.writer.add_scalar(f"{part}/{name}", value, record["epoch"])  # type: ignore[no-untyped-call]
+                    self.writer.add_scalar(f"{part}/{name}", value, record["epoch"])
 
     def on_end(self) -> None:
         """See `Callback`."""
-        self.writer.close()  # type: ignore[no-untyped-call]
+        self.writer.close()

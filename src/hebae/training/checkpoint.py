@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from hebae.errors import HebaeError
-from hebae.storage import RunFolder
+from hebae.storage import RunFolder, load_weights
 from hebae.training.callbacks import MetricsFile
 
 __all__ = ["Checkpointer"]
@@ -53,10 +54,15 @@ class Checkpointer:
             }
         )
 
-    def load(self) -> dict[str, Any] | None:
-        """Read the checkpoint, set the random states and cut the metrics file back to it.
+    def load(self, model: nn.Module) -> dict[str, Any] | None:
+        """Read the checkpoint into `model` and the random states; cut the metrics file back to it.
 
-        Returns None where a training is to start from the beginning.
+        Returns the rest of the state, or None where a training is to start from the beginning.
+
+        Raises
+        ------
+        HebaeError
+            If the checkpoint is damaged, or of another format, architecture or data.
         """
         if not self.resume:
             return None
@@ -68,9 +74,10 @@ class Checkpointer:
             )
         if state["data_fingerprint"] != self.fingerprint:
             raise HebaeError(
-                f"{self.folder.path} was trained on data that have changed since; resume it with the "
-                "same data, or train anew with --overwrite."
+                f"{self.folder.path} was trained on data that have changed since; resume it with "
+                "the same data, or train anew with --overwrite."
             )
+        load_weights(model, state["model"], self.folder.checkpoint)
         torch.set_rng_state(state["random_state"])
         if state["cuda_random_states"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["cuda_random_states"])

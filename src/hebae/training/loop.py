@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hebae.autoencoder import Autoencoder
 from hebae.config import TrainingSettings
@@ -56,12 +57,22 @@ class Outcome:
 def make_fabric(settings: TrainingSettings) -> Fabric:
     """Lightning Fabric for the settings' device, count of processes and precision."""
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins import MixedPrecision
 
+    class Mixed(MixedPrecision):
+        """Autocast for the networks; examples and noise stay as exact as they are."""
+
+        def convert_input(self, data: Any) -> Any:
+            return data
+
+    gpu = settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
+    mixed = settings.precision in ("16-mixed", "bf16-mixed")
     return Fabric(
         accelerator="gpu" if settings.device == "cuda" else settings.device,
         devices=settings.devices,
         strategy="auto" if settings.devices == 1 else "ddp",
-        precision=settings.precision,
+        precision=None if mixed else settings.precision,
+        plugins=Mixed(settings.precision, "cuda" if gpu else "cpu") if mixed else None,  # type: ignore[arg-type]
     )
 
 
@@ -97,7 +108,7 @@ def train(
         monitor = Monitor(
             ["reconstruction", *model.objective.weights],
             fabric.device,
-            reduce=lambda total: fabric.all_reduce(total, reduce_op="sum"),
+            reduce=lambda total: cast("Tensor", fabric.all_reduce(total, reduce_op="sum")),
         )
         outcome = Outcome()
         position = {"epoch": 0, "batch": 0}
@@ -118,9 +129,8 @@ def train(
                 **position,
             )
 
-        state = checkpointer.load() if checkpointer else None
+        state = checkpointer.load(model) if checkpointer else None
         if state is not None:
-            model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
             noise.set_state(state["noise"])
             monitor.restore(state["monitor"])
@@ -234,8 +244,8 @@ def _require_finite(model: Autoencoder, step: int) -> None:
     for name, parameter in model.named_parameters():
         if not bool(parameter.isfinite().all()):
             raise DivergenceError(
-                f"training stopped at step {step}: the weights {name} are not finite though the loss "
-                "was; try a smaller learning_rate or gradient_clip 10."
+                f"training stopped at step {step}: the weights {name} are not finite though the "
+                "loss was; try a smaller learning_rate or gradient_clip 10."
             )
 
 

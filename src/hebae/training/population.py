@@ -1,4 +1,4 @@
-"""What one pass over examples tells: the population's moments, and the terms on held-out examples."""
+"""What one pass over examples tells: the population's moments, and held-out terms."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def held_out_terms(
 ) -> dict[str, float | None]:
     """Mean terms over held-out examples, with one draw of z each; nothing of the model changes.
 
-    Noise is shaped by the population's covariance; the penalty is taken over batches of the training
-    batch size, so that it has the same noise floor. A smaller last batch is left out, unless it is
-    the only one. A term that a batch so small does not define is None.
+    Noise is shaped by the population's covariance; the penalty is taken over batches of the
+    training batch size, so that it has the same noise floor. A smaller last batch is left out,
+    unless it is the only one. A term that a batch so small does not define is None.
     """
     was_training = model.training
     model.eval()

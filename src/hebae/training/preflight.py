@@ -115,8 +115,8 @@ def _check_likelihood(settings: Settings, facts: Facts) -> None:
         if limits is not None and (limits[0] < low or limits[1] > high):
             raise HebaeError(
                 f"likelihood {settings.likelihood} takes values in [{low:g}, {high:g}], and the "
-                f"{split} examples of {facts.name} range from {limits[0]:g} to {limits[1]:g}; scale "
-                "the data or use --likelihood gaussian."
+                f"{split} examples of {facts.name} range from {limits[0]:g} to {limits[1]:g}; "
+                "scale the data or use --likelihood gaussian."
             )
 
 
@@ -154,8 +154,8 @@ def _decide_batches(settings: Settings, facts: Facts) -> tuple[Settings, list[st
     if too_small and not settings.drop_last:
         raise HebaeError(
             f"the last batch of an epoch would hold {last} of the {count:,} training examples of "
-            f"{facts.name}, and {settings.method} with latent_dim {k} needs at least {needed}; leave "
-            "it out with --drop-last or choose another --batch-size."
+            f"{facts.name}, and {settings.method} with latent_dim {k} needs at least {needed}; "
+            "leave it out with --drop-last or choose another --batch-size."
         )
     return settings, []
 
@@ -185,7 +185,7 @@ def _check_machine(settings: Settings) -> None:
     }
     if not available[settings.device]:
         raise HebaeError(
-            f"--device {settings.device} is not available on this machine; use --device cpu or auto."
+            f"--device {settings.device} is not available on this machine; use cpu or auto."
         )
     if settings.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise HebaeError(

@@ -43,7 +43,7 @@ class Prepared:
 
 
 def facts_of(dataset: Dataset) -> Facts:
-    """What the checks need to know of a data set."""
+    """Gather what the checks need to know of a data set."""
     held_out = dataset.held_out()
     return Facts(
         name=dataset.name,
@@ -184,5 +184,5 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
 
 def _space_needed(model: Autoencoder) -> int:
     """Bytes: the model, and a checkpoint with Adam's two moments, twice while one is replaced."""
-    size = sum(t.numel() * t.element_size() for t in model.state_dict().values())
+    size = sum(int(t.nbytes) for t in model.state_dict().values())
     return size + 2 * 3 * size + 10_000_000

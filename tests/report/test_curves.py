@@ -1,0 +1,151 @@
+"""What the curves show, and say of it."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from hebae.errors import HebaeError
+from hebae.report.curves import loss_curves
+from hebae.report.methods import METHODS
+from hebae.report.style import to_png
+
+
+def history(epochs: int, *penalties: str, first: float = 5000.0, held_out: bool = True) -> list:
+    """Reconstruction falls from `first` to about 80; held-out values lie 5 above."""
+    records = []
+    for epoch in range(1, epochs + 1):
+        terms = dict.fromkeys(penalties, 2.0 + 1 / epoch)
+        value = 80 + 1 / epoch + (first if epoch == 1 else 0)
+        terms = {"objective": -value - sum(terms.values()), "reconstruction": value, **terms}
+        record = {"epoch": epoch, "train": terms}
+        if held_out:
+            record["held_out"] = {name: term + 5 for name, term in terms.items()}
+        records.append(record)
+    return records
+
+
+def words(figure: Figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def titles(figure: Figure) -> list[str]:
+    return [axes.get_title("left") for axes in figure.axes]
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+@pytest.fixture
+def runs() -> dict:
+    return {
+        "hebae": history(12, "moments"),
+        "vae": history(12, "kl"),
+        "wae": history(12, "mmd"),
+        "ae": history(12),
+    }
+
+
+def test_panels_units_and_names(runs):
+    figure = loss_curves(runs, "test", title="Terms")
+    assert titles(figure) == [
+        "Objective",
+        "Reconstruction",
+        "Penalty: moments",
+        "Penalty: kl",
+        "Penalty: mmd",
+    ]
+    units = [axes.get_ylabel() for axes in figure.axes]
+    assert units == ["nats per example"] * 2 + ["nats", "nats", "no unit"]
+    assert [figure.axes[i].get_xlabel() for i in (0, 1, -1)] == ["epoch"] * 3
+    assert legend(figure) == ["HEBAE", "VAE", "WAE-MMD", "AE", "held-out (test)", "training"]
+    assert figure.get_suptitle() == "Terms"
+
+
+def test_the_objective_is_not_passed_off_as_an_elbo(runs):
+    assert words(loss_curves(runs))[0] == "differs by method; HEBAE's is not an ELBO"
+    with_rate = {"hebae": history(3, "aggregate", "rate"), "vae": history(3, "kl")}
+    assert words(loss_curves(with_rate))[0] == "differs by method"
+    assert words(loss_curves({"hebae": history(3, "moments")}))[0] == "HEBAE's is not an ELBO"
+
+
+def test_lines_show_the_values_each_method_in_its_colour(runs):
+    figure = loss_curves(runs)
+    lines = figure.axes[1].get_lines()
+    assert len(lines) == 8
+    for i, (label, records) in enumerate(runs.items()):
+        for line, part in zip(lines[2 * i : 2 * i + 2], ("train", "held_out"), strict=True):
+            np.testing.assert_array_equal(line.get_xdata(), range(1, 13))
+            expected = [record[part]["reconstruction"] for record in records]
+            np.testing.assert_array_equal(line.get_ydata(), expected)
+            assert to_hex(line.get_color()).upper() == METHODS[label].colour
+        training, held_out = lines[2 * i : 2 * i + 2]
+        assert training.is_dashed()
+        assert not held_out.is_dashed()
+        assert (training.get_marker(), held_out.get_marker()) == ("", METHODS[label].marker)
+
+
+def test_the_first_epochs_do_not_flatten_the_rest(runs):
+    low, high = loss_curves(runs).axes[1].get_ylim()
+    assert low < 80.1
+    assert 85.3 < high < 90
+
+
+def test_the_first_epochs_are_shown_where_they_fit():
+    low, high = loss_curves({"vae": history(12, "kl", first=4.0)}).axes[1].get_ylim()
+    assert low < 80.1
+    assert high > 90
+
+
+def test_several_seeds_have_a_band():
+    seeds = [history(6, "kl", first=f) for f in (10.0, 30.0, 20.0)]
+    figure = loss_curves({"vae": seeds, "ae": history(6)})
+    axes = figure.axes[1]
+    assert len(axes.collections) == 2  # training and held-out, of the VAE alone
+    band = axes.collections[0].get_paths()[0].vertices
+    at_first = band[band[:, 0] == 1, 1]
+    assert (at_first.min(), at_first.max()) == (91.0, 111.0)
+    assert axes.get_lines()[0].get_ydata()[0] == 101.0
+    assert "range over seeds" in legend(figure)
+    assert "range over seeds" not in legend(loss_curves({"ae": history(6)}))
+
+
+def test_without_held_out_data_the_training_curve_bears_the_marker():
+    figure = loss_curves({"vae": history(5, "kl", held_out=False)})
+    (line,) = figure.axes[0].get_lines()
+    assert line.get_marker() == METHODS["vae"].marker
+    assert legend(figure) == ["VAE", "training"]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 40])
+def test_epochs_are_whole_numbers(epochs):
+    figure = loss_curves({"vae": history(epochs, "kl")})
+    to_png(figure)
+    for axes in figure.axes:
+        ticks = axes.get_xticks()
+        assert len(ticks) > 0
+        assert all(tick == round(tick) for tick in ticks)
+
+
+def test_an_autoencoder_alone_has_no_penalty():
+    assert titles(loss_curves({"ae": history(3)})) == ["Objective", "Reconstruction"]
+
+
+def test_an_unknown_penalty_is_named():
+    assert titles(loss_curves({"mine": history(3, "novel")}))[-1] == "Penalty: novel"
+
+
+def test_a_run_without_an_epoch_is_passed_over_and_nothing_else_is_refused():
+    figure = loss_curves({"vae": history(3, "kl"), "ae": []})
+    assert len(figure.axes[0].get_lines()) == 2
+    with pytest.raises(HebaeError, match="nothing to draw"):
+        loss_curves({"ae": []})
+
+
+def test_the_legend_of_many_runs_stays_inside():
+    figure = loss_curves({f"runs/hebae-seed-{i}-lr-3e-4": history(3, "moments") for i in range(9)})
+    to_png(figure)
+    box = figure.legends[0].get_window_extent()
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert box.y1 < min(axes.xaxis.label.get_window_extent().y0 for axes in figure.axes[:2])

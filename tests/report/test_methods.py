@@ -1,0 +1,40 @@
+"""Names, colours and markers."""
+
+from itertools import combinations
+
+import pytest
+
+from hebae.report.methods import METHODS, display_name, looks
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("hebae", "HEBAE"),
+        ("WAE-MMD", "WAE-MMD"),
+        ("wae", "WAE-MMD"),
+        ("ae", "AE"),
+        ("run 3", "run 3"),
+    ],
+)
+def test_names(label, name):
+    assert display_name(label) == name
+    assert looks([label])[label].name == name
+
+
+def test_a_method_looks_the_same_in_any_company():
+    assert looks(["x", "vae", "y"])["vae"] == looks(["VAE"])["VAE"] == METHODS["vae"]
+
+
+def test_no_two_look_alike():
+    given = looks([*METHODS, *(f"run {i}" for i in range(15))]).values()
+    assert len({(look.colour, look.marker) for look in given}) == 19
+
+
+def test_methods_differ_by_marker_and_in_brightness_from_the_page():
+    assert len({look.marker for look in METHODS.values()}) == len(METHODS)
+    for one, other in combinations(METHODS.values(), 2):
+        assert one.colour != other.colour
+    for look in METHODS.values():
+        red, green, blue = (int(look.colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        assert 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.6

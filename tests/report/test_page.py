@@ -1,0 +1,130 @@
+"""The HTML page: well formed, complete in itself, nothing let through unescaped."""
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from hebae.errors import HebaeError
+from hebae.report.images import image_grid
+from hebae.report.page import Picture, Section, write_page
+from hebae.report.style import to_png
+from hebae.report.tables import Row, Table, Undefined
+
+VOID = {"meta", "img", "br"}
+NASTY = "<script>alert(1)</script> & \"quoted\" 'too'"
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, text by innermost tag; fails where tags do not match."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[tuple[str, str]] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and data.strip():
+            self.text.append((self.open[-1], data.strip()))
+
+    def all(self, tag: str) -> list[str]:
+        return [text for inside, text in self.text if inside == tag]
+
+    def attributes(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def figure():
+    return image_grid(np.random.default_rng(0).random((4, 1, 5, 5)))
+
+
+@pytest.fixture
+def page(tmp_path) -> Page:
+    rows = [Row("ELBO", [[-1.0, -2.0, -3.0], Undefined(NASTY)], "nats", ".1f", "higher")]
+    table = Table(NASTY, ["VAE", NASTY], rows, ["A note."])
+    sections = [
+        Section("Scores", ["Some words.", NASTY, table]),
+        Section(NASTY, [Picture(figure(), alt=NASTY, caption=NASTY), {"seed": 0, NASTY: NASTY}]),
+    ]
+    write_page(tmp_path / "report.html", NASTY, sections)
+    return Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+
+
+def test_structure_and_words(page):
+    assert page.all("title") == page.all("h1") == [NASTY]
+    assert page.all("h2") == ["Scores", NASTY]
+    assert page.all("p")[:2] == ["Some words.", NASTY]
+    assert page.all("figcaption") == [NASTY]
+    assert page.all("caption") == [NASTY]
+    assert list(zip(page.all("dt"), page.all("dd"), strict=True)) == [("seed", "0"), (NASTY, NASTY)]
+    assert page.attributes("html") == [{"lang": "en"}]
+
+
+def test_the_table_has_headings_and_footnotes(page):
+    assert page.all("th") == ["VAE", NASTY, "ELBO (nats)\N{NO-BREAK SPACE}↑"]
+    assert [a["scope"] for a in page.attributes("th")] == ["col", "col", "row"]
+    assert page.all("span") == ["-2.0", "[-3.0, -1.0]", "undefined¹"]
+    assert page.all("p")[2:] == [f"¹ {NASTY}", "A note."]
+
+
+def test_the_picture_is_inside_and_described(page):
+    (image,) = page.attributes("img")
+    assert image["alt"] == NASTY
+    kind, data = image["src"].split(",")
+    assert kind == "data:image/png;base64"
+    assert base64.b64decode(data) == to_png(figure())
+
+
+def test_nothing_comes_from_elsewhere_and_nothing_runs(page):
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    for _, attributes in page.tags:
+        assert not {"href", "srcset", "background", "action", "style"} & set(attributes)
+        assert not any(name.startswith("on") for name in attributes)
+        assert attributes.get("src", "data:").startswith("data:")
+    (style,) = page.all("style")
+    assert not re.search(r"url\(|@import|https?:", style)
+    policies = [a for a in page.attributes("meta") if a.get("http-equiv")]
+    assert policies[0]["content"].startswith("default-src 'none'")
+
+
+def test_light_dark_and_narrow_are_provided_for(page):
+    (style,) = page.all("style")
+    assert "prefers-color-scheme: dark" in style
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in (
+        page.attributes("meta")
+    )
+
+
+def test_bytes_of_a_png_do_as_well_and_pages_are_alike(tmp_path):
+    for name, image in (("a", figure()), ("b", to_png(figure()))):
+        write_page(tmp_path / name, "Title", [Section("S", [Picture(image, "alt")])])
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_name_that_utf_8_cannot_hold_does_not_stop_it(tmp_path):
+    write_page(tmp_path / "a.html", "runs/\udcff", [])
+    assert "runs/?" in (tmp_path / "a.html").read_text(encoding="utf-8")
+
+
+def test_nothing_is_left_by_a_failure(tmp_path):
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(HebaeError, match="cannot write"):
+        write_page(tmp_path / "report.html", "Title", [])
+    with pytest.raises(AttributeError):
+        write_page(tmp_path / "b.html", "Title", [Section("S", [Picture(None, "alt")])])
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]

@@ -1,0 +1,92 @@
+"""Files of figures: the same bytes each time, whole or not at all, whatever the user's settings."""
+
+from io import BytesIO
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from hebae.errors import HebaeError
+from hebae.report.heatmaps import code_heatmaps
+from hebae.report.style import literal, save, styled, to_png
+
+
+def draw() -> Figure:
+    with styled():
+        figure = Figure(figsize=(2, 1.5), layout="constrained")
+        figure.subplots().plot([1, 2], [3, 5], label="A line")
+        figure.axes[0].set(xlabel="epoch", ylabel="nats", title="A title")
+        figure.axes[0].legend()
+    return figure
+
+
+def draw_heatmaps() -> Figure:
+    return code_heatmaps({"vae": (np.eye(3), np.eye(3))}, title="Codes")
+
+
+@pytest.mark.parametrize(("make", "suffix"), [(draw_heatmaps, ".png"), (draw, ".pdf")])
+def test_the_same_figure_gives_the_same_bytes(make, suffix, tmp_path):
+    figure = make()
+    for name, drawn in (("a", figure), ("b", figure), ("c", make())):
+        save(drawn, tmp_path / f"{name}{suffix}")
+    first, *others = [(tmp_path / f"{name}{suffix}").read_bytes() for name in "abc"]
+    assert others == [first, first]
+
+
+def test_a_png_has_150_dots_an_inch_and_says_nothing_of_when_and_by_what():
+    figure = draw()
+    png = to_png(figure)
+    assert b"Software" not in png
+    assert b"tIME" not in png
+    width, height = figure.get_size_inches()
+    with Image.open(BytesIO(png)) as picture:
+        assert picture.size == (int(width * 150), int(height * 150))
+        assert picture.info["dpi"] == pytest.approx((150, 150), abs=0.1)
+
+
+def test_the_users_settings_change_nothing_and_are_kept():
+    plain = to_png(draw())
+    with mpl.rc_context({"axes.facecolor": "red", "font.size": 30, "savefig.dpi": 20}):
+        assert to_png(draw()) == plain
+        assert mpl.rcParams["font.size"] == 30
+
+
+def test_the_style_is_left_when_drawing_fails():
+    before = mpl.rcParams["font.size"]
+    with pytest.raises(RuntimeError), styled():
+        assert mpl.rcParams["font.size"] != before
+        raise RuntimeError
+    assert mpl.rcParams["font.size"] == before
+
+
+def test_nothing_is_left_by_a_failure(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"the old one")
+    figure = draw()
+    monkeypatch.setattr(figure, "savefig", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        save(figure, path)
+    assert path.read_bytes() == b"the old one"
+    with pytest.raises(HebaeError, match="cannot write"):
+        save(draw(), tmp_path / "missing" / "a.png")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(HebaeError, match="cannot write"):
+        save(draw(), tmp_path / "folder.png")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "folder.png"]
+
+
+def test_other_suffixes_are_refused(tmp_path):
+    with pytest.raises(HebaeError, match=r"\.png or \.pdf"):
+        save(draw(), tmp_path / "a.svg")
+
+
+def test_a_dollar_sign_is_a_dollar_sign():
+    figure = Figure()
+    broken = r"$\nonsense{$"
+    figure.suptitle(broken)
+    with pytest.raises(ValueError, match="nonsense"):
+        to_png(figure)
+    figure.suptitle(literal(broken))
+    assert to_png(figure)

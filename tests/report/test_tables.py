@@ -1,0 +1,155 @@
+"""Tables in each of their notations."""
+
+import csv
+import io
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from hebae.errors import HebaeError
+from hebae.report.tables import Row, Table, Undefined
+
+NO_DENSITY = "q(z|x) has no density"
+
+
+def table() -> Table:
+    return Table(
+        "Held-out digits",
+        ["HEBAE", "VAE", "WAE-MMD"],
+        [
+            Row("ELBO", [-206.04, [-114.0, -116.0, -115.0], Undefined(NO_DENSITY)], "nats", ".1f"),
+            Row("Fréchet distance", [math.nan, None, 30.25], format=".2f", better="lower"),
+            Row("rate |z|", [[1.0, None, 3.0], [2.0], "words [sic]"], format=".1f"),
+        ],
+        ["One seed but for VAE."],
+    )
+
+
+def test_cells_show_value_median_and_range_or_why_there_is_none():
+    assert table().cells() == [
+        ["-206.0", "-115.0 [-116.0, -114.0]", "undefined¹"],
+        ["undefined²", "–³", "30.25"],
+        ["2.0 [1.0, 3.0]⁴", "2.0", "words [sic]"],
+    ]
+    assert table().footnotes() == [
+        f"¹ {NO_DENSITY}",
+        "² not a finite number",
+        "³ not measured",
+        "⁴ 2 of 3 seeds",
+        "One seed but for VAE.",
+    ]
+
+
+def test_one_reason_has_one_footnote():
+    rows = [Row(f"row {i}", [Undefined("why"), None]) for i in range(12)]
+    made = Table("", ["a", "b"], rows)
+    assert made.cells() == [["undefined¹", "–²"]] * 12
+    assert made.footnotes() == ["¹ why", "² not measured"]
+
+
+def test_footnotes_beyond_nine_have_two_figures():
+    made = Table("", ["a"], [Row("x", [Undefined(f"reason {i}")]) for i in range(12)])
+    assert made.cells()[-1] == ["undefined¹²"]
+
+
+@pytest.mark.parametrize(
+    ("values", "cell"),
+    [
+        (np.array([1.0, 4.0, 2.0]), "2.0 [1.0, 4.0]"),
+        ([None, None], "–¹"),
+        ([math.inf, None], "undefined¹"),
+        (np.float32(2.5), "2.5"),
+        (7, "7.0"),
+    ],
+)
+def test_kinds_of_values(values, cell):
+    assert Table("", ["a"], [Row("x", [values], format=".1f")]).cells() == [[cell]]
+
+
+def test_csv_and_json_keep_every_figure():
+    rows = list(csv.DictReader(io.StringIO(table().to_csv())))
+    records = json.loads(json.dumps(table().records(), allow_nan=False))
+    assert len(rows) == len(records) == 9
+    for row, record in zip(rows, records, strict=True):
+        assert row == {key: "" if v is None else str(v) for key, v in record.items()}
+    assert records[0] == {
+        "quantity": "ELBO",
+        "unit": "nats",
+        "column": "HEBAE",
+        "value": -206.04,
+        "minimum": None,
+        "maximum": None,
+        "seeds": None,
+        "note": "",
+    }
+    assert float(rows[0]["value"]) == -206.04
+    over_seeds = {"value": -115.0, "minimum": -116.0, "maximum": -114.0, "seeds": 3, "note": ""}
+    assert records[1].items() >= over_seeds.items()
+    assert records[2].items() >= {"value": None, "note": NO_DENSITY}.items()
+    assert records[6].items() >= {"value": 2.0, "seeds": 2, "note": "2 of 3 seeds"}.items()
+
+
+def test_records_hold_plain_numbers():
+    made = Table("", ["a", "b"], [Row("x", [np.float32(0.5), np.array([1, 2, 4])])])
+    json.dumps(made.records())
+    assert made.records()[1]["value"] == 2
+
+
+def test_markdown_is_a_table_of_as_many_columns():
+    text = table().to_markdown()
+    title, body, notes = text.strip().split("\n\n")
+    assert title == "**Held-out digits**"
+    lines = [re.split(r"(?<!\\)\|", line)[1:-1] for line in body.splitlines()]
+    assert {len(line) for line in lines} == {4}
+    assert [cell.strip() for cell in lines[0]] == ["", "HEBAE", "VAE", "WAE-MMD"]
+    assert [cell.strip() for cell in lines[1]] == [":--", "--:", "--:", "--:"]
+    read = [[cell.strip().replace("\\", "") for cell in line] for line in lines[2:]]
+    assert [line[1:] for line in read] == table().cells()
+    assert [line[0] for line in read] == ["ELBO (nats)", "Fréchet distance ↓", "rate |z|"]
+    assert notes.count("  \n") == 4
+
+
+def test_markdown_does_not_let_a_name_out_of_its_cell():
+    made = Table("", ["a|b\nc", "<b>*x*</b>"], [Row("`n`", [1.0, 2.0])])
+    assert made.to_markdown().splitlines() == [
+        r"|  | a\|b c | \<b>\*x\*\</b> |",
+        "| :-- | --: | --: |",
+        r"| \`n\` | 1 | 2 |",
+    ]
+
+
+def printed(made: Table, width: int) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(made.to_rich())
+    return console.file.getvalue().splitlines()
+
+
+def test_nine_quantities_of_three_methods_over_seeds_fit_into_80_letters():
+    names = ["ELBO", "IWAE-64, widened q", "AIS", "reconstruction −log p(x|z)", "excess penalty"]
+    names += ["mean |off-diagonal|", "active units", "Fréchet distance", "training time"]
+    rows = [
+        Row(name, [[-206.0 + i, -205.0, -204.5] for i in range(3)], "nats", ".1f", "higher")
+        for name in names
+    ]
+    lines = printed(Table("A title", ["HEBAE", "VAE", "WAE-MMD"], rows, ["A note."]), 80)
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    assert "…" not in text
+    assert text.count("[-206.0, -204.5]") == 9
+    for words in ("A title", "WAE-MMD", "Fréchet distance", "A note."):
+        assert words in text
+
+
+def test_rich_shows_what_looks_like_its_markup():
+    lines = printed(Table("[bold]", ["[red]x"], [Row("[link]", ["[/]"])]), 60)
+    for words in ("[bold]", "[red]x", "[link]", "[/]"):
+        assert words in "\n".join(lines)
+
+
+def test_a_row_that_does_not_fit_is_refused():
+    with pytest.raises(HebaeError, match="ELBO has 2 values for 3 columns"):
+        Table("", ["a", "b", "c"], [Row("ELBO", [1.0, 2.0])])

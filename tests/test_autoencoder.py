@@ -1,0 +1,417 @@
+"""The whole module: alike starts, losses as stated, examples treated for themselves."""
+
+import itertools
+from dataclasses import dataclass
+
+import jaxtyping
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, grad, stack_module_state, vmap
+
+from hebae.autoencoder import Autoencoder, build, build_objective, to_unit_interval
+from hebae.config import Method, ModelSettings
+from hebae.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian
+from hebae.objectives import HEBAE, OBJECTIVES, Objective
+
+K = 3
+METHODS = [
+    {"method": "hebae"},
+    {"method": "hebae", "scale": "scalar", "noise": "diagonal"},
+    {"method": "hebae", "rate_weight": 0.3, "penalty_weight": 2.0},
+    {"method": "hebae", "moments": "running"},
+    {"method": "hebae", "moments": "shrunk"},
+    {"method": "vae", "penalty_weight": 4.0},
+    {"method": "wae", "penalty_weight": 10.0},
+    {"method": "wae", "kernel": "rbf"},
+    {"method": "ae"},
+]
+methods = pytest.mark.parametrize(
+    "method", METHODS, ids=lambda settings: "-".join(map(str, settings.values()))
+)
+networks = pytest.mark.parametrize("network", ["mlp", "convolutional"])
+
+SHAPE = (1, 16, 16)
+
+
+def settings_of(**changes):
+    small = {"latent_dim": K, "likelihood": "bernoulli"}
+    widths = {"encoder_widths": (9, 8), "decoder_widths": (8, 9)}
+    return ModelSettings(**(small | widths | changes))
+
+
+def batch_of(m, shape=SHAPE, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(m, *shape, generator=generator), torch.randn(m, K, generator=generator)
+
+
+def same(actual, expected, tolerance=1e-5):
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+# --- From a seed --------------------------------------------------------------------------------
+
+
+@networks
+@pytest.mark.parametrize("initial_weights", ["default", "normal"])
+def test_the_same_seed_starts_all_methods_alike(network, initial_weights):
+    """The same decoder, and the same encoder but for its last layer, whose size is the method's."""
+    models = [
+        build(settings_of(network=network, initial_weights=initial_weights, **m), SHAPE, seed=7)
+        for m in METHODS
+    ]
+    sizes = {model.encoder[-1].out_features for model in models}
+    assert sizes == {K, K + 1, 2 * K}
+    for model, other in itertools.pairwise(models):
+        same(dict(model.decoder.state_dict()), dict(other.decoder.state_dict()), 0)
+        assert len(model.encoder) == len(other.encoder)
+        for layer, counterpart in zip(model.encoder[:-1], other.encoder[:-1], strict=True):
+            same(dict(layer.state_dict()), dict(counterpart.state_dict()), 0)
+
+
+@networks
+@pytest.mark.parametrize("initial_weights", ["default", "normal"])
+def test_the_seed_decides_all_weights(network, initial_weights):
+    settings = settings_of(network=network, initial_weights=initial_weights)
+    first, again, other = (build(settings, SHAPE, seed=seed).state_dict() for seed in (1, 1, 2))
+    same(dict(first), dict(again), 0)
+    matrices = [name for name, value in first.items() if value.dim() > 1 and "popul" not in name]
+    drawn = [name for name in matrices if name.startswith(("encoder", "decoder"))]
+    assert len(drawn) >= 6
+    assert not any(torch.equal(first[name], other[name]) for name in drawn)
+
+
+@pytest.mark.parametrize("initial_weights", ["default", "normal"])
+def test_the_callers_random_state_is_left_as_it_was(initial_weights, monkeypatch):
+    """On the CPU, and on other devices, which torch.manual_seed would seed as well."""
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    torch.default_generator.manual_seed(5)
+    state = torch.get_rng_state()
+    build(settings_of(initial_weights=initial_weights), SHAPE, seed=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert seeded == []
+
+
+def test_weights_do_not_depend_on_the_callers_random_state():
+    torch.manual_seed(1)
+    first = build(settings_of(), SHAPE, seed=3).state_dict()
+    torch.manual_seed(2)
+    same(dict(first), dict(build(settings_of(), SHAPE, seed=3).state_dict()), 0)
+
+
+def test_normal_initial_weights_are_normal():
+    model = build(settings_of(initial_weights="normal", encoder_widths=(300,)), SHAPE)
+    weights = model.encoder[1].weight.detach()  # 300 x 256
+    assert float(weights.std()) == pytest.approx(0.02, rel=0.02)
+    assert (model.encoder[1].bias == 0).all()
+
+
+# --- Settings -----------------------------------------------------------------------------------
+
+
+@methods
+def test_the_objective_takes_its_fields_from_the_settings(method):
+    objective = build_objective(settings_of(**method))
+    assert type(objective) is OBJECTIVES[method["method"]]
+    for name, value in method.items():
+        if name != "method":
+            assert getattr(objective, name) == value
+
+
+def test_every_method_of_the_settings_exists():
+    assert set(Method.__args__) == set(OBJECTIVES)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({"likelihood": "bernoulli"}, Bernoulli),
+        ({"likelihood": "continuous_bernoulli"}, ContinuousBernoulli),
+        ({"likelihood": "gaussian", "likelihood_scale": 0.25}, Gaussian),
+        ({"likelihood": "gaussian", "likelihood_scale": "learned"}, Gaussian),
+    ],
+)
+def test_the_likelihood_is_that_of_the_settings(settings, kind):
+    likelihood = build(settings_of(**settings), SHAPE).likelihood
+    assert type(likelihood) is kind
+    if kind is Gaussian:
+        assert likelihood.scale == settings["likelihood_scale"]
+
+
+# --- Own networks -------------------------------------------------------------------------------
+
+
+@methods
+def test_own_networks_take_the_place_of_ours(method):
+    settings = settings_of(**method)
+    output_dim = K + build_objective(settings).log_scale_dim(K)
+    encoder = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(256), nn.Linear(256, output_dim))
+    decoder = nn.Sequential(nn.Linear(K, 256), nn.Sigmoid(), nn.Unflatten(1, SHAPE))
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    encoder.eval()
+    model = build(settings, SHAPE, encoder=encoder, decoder=decoder)
+    assert model.encoder is encoder
+    assert model.decoder is decoder
+    assert not encoder.training  # as it was given
+    same(dict(encoder.state_dict()), before, 0)  # the trial taught batch normalisation nothing
+    model.train()(*batch_of(8)).loss.backward()
+    assert decoder[0].weight.grad.norm() > 0
+
+
+def test_one_own_network_leaves_the_other_to_us():
+    decoder = nn.Sequential(nn.Linear(K, 256), nn.Unflatten(1, SHAPE))
+    model = build(settings_of(), SHAPE, decoder=decoder)
+    assert model.decoder is decoder
+    assert model(*batch_of(8)).loss.isfinite()
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "words"),
+    [
+        ("encoder", nn.Sequential(nn.Flatten(), nn.Linear(256, 5)), ["(2, 5)", "(2, 6)", "6 num"]),
+        ("encoder", nn.Linear(256, 6), ["cannot take examples of shape (1, 16, 16)"]),
+        ("encoder", nn.Conv2d(1, 6, 16), ["(2, 6, 1, 1)", "(2, 6)"]),
+        ("decoder", nn.Linear(K, 256), ["(2, 256)", "(2, 1, 16, 16)", "256 num"]),
+        ("decoder", nn.Linear(K + 1, 256), ["cannot take examples of shape (3,)"]),
+    ],
+)
+def test_own_networks_of_the_wrong_shape_are_refused_with_both_shapes(name, network, words):
+    with pytest.raises(ValueError, match=f"the {name} ") as caught:
+        build(settings_of(), SHAPE, **{name: network})
+    assert all(word in str(caught.value) for word in words)
+
+
+# --- The loss -----------------------------------------------------------------------------------
+
+
+@methods
+def test_loss_is_reconstruction_and_weighted_terms(method):
+    """Put together again from encoder, objective, decoder and likelihood."""
+    model = build(settings_of(**method), SHAPE)
+    x, epsilon = batch_of(10)
+    step = model(x, epsilon)
+    output = model.encoder(x)
+    mean, log_scale = output[:, :K], output[:, K:] if output.shape[1] > K else None
+    running = None
+    if method.get("moments") == "running":  # as they were before the step: N(0, I)
+        running = type(model.objective.estimate(mean))(torch.zeros(K), torch.eye(K))
+    z, terms = model.objective(mean, log_scale, epsilon, running)
+    nll = nn.functional.binary_cross_entropy_with_logits(model.decoder(z), x, reduction="none")
+    reconstruction = nll.sum((1, 2, 3)).mean()
+    weights = model.objective.weights
+    assert list(step.terms) == ["reconstruction", *weights]
+    same(step.terms, {"reconstruction": reconstruction, **terms})
+    same(step.loss, reconstruction + sum(weights[name] * terms[name] for name in weights))
+    same(step.mean, mean)
+
+
+@methods
+def test_every_parameter_gets_a_gradient(method):
+    model = build(settings_of(**method), SHAPE)
+    model(*batch_of(10)).loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.norm() > 0, name
+
+
+def test_shapes_are_checked_at_run_time():
+    model = build(settings_of(), SHAPE)
+    x, epsilon = batch_of(10)
+    with pytest.raises(jaxtyping.TypeCheckError):
+        model(x, epsilon[:5])
+    with pytest.raises(jaxtyping.TypeCheckError):
+        model((x * 255).byte(), epsilon)
+
+
+@methods
+def test_half_precision_goes_no_further_than_the_networks(method):
+    """Moments, Cholesky factor and losses are taken in float32, with autocast on around them."""
+    model = build(settings_of(**method), SHAPE).eval()
+    x, epsilon = batch_of(10)
+    expected = build(settings_of(**method), SHAPE).eval()(x, epsilon)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        step = model(x, epsilon)
+        assert model.encoder(x).dtype == torch.bfloat16
+        assert model.decode(epsilon).dtype == torch.float32
+    assert step.loss.dtype == step.mean.dtype == torch.float32
+    assert {term.dtype for term in step.terms.values()} == {torch.float32}
+    same(step.terms, expected.terms, 0.05)
+
+
+@pytest.mark.parametrize("method", ["hebae", "vae", "wae", "ae"])
+def test_many_models_in_one_program_have_the_losses_and_gradients_of_each(method):
+    models = [build(settings_of(method=method), SHAPE, seed=seed) for seed in range(3)]
+    parameters, buffers = stack_module_state(models)
+    x, epsilon = batch_of(10)
+
+    def loss(parameters, buffers):
+        return functional_call(models[0], (parameters, buffers), (x, epsilon)).loss
+
+    losses = vmap(loss)(parameters, buffers)
+    gradients = vmap(grad(loss))(parameters, buffers)
+    for i, model in enumerate(models):
+        alone = model(x, epsilon).loss
+        alone.backward()
+        same(losses[i], alone)
+        for name, parameter in model.named_parameters():
+            same(gradients[name][i], parameter.grad, 1e-4)
+
+
+# --- A method of one's own ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sparse(Objective):
+    """Laplace noise of fixed width, and an absolute value as penalty: in nobody's list."""
+
+    penalty_weight: float = 0.5
+    width: float = 0.1
+
+    stochastic = True
+
+    def log_scale_dim(self, latent_dim):
+        return 0
+
+    @property
+    def weights(self):
+        return {"absolute": self.penalty_weight}
+
+    def draw(self, mean, log_scale, epsilon, covariance=None):
+        return mean + self.width * epsilon.sign() * epsilon.square()
+
+    def penalty(self, z, mean, log_scale):
+        return {"absolute": z.abs().sum(1).mean()}
+
+
+def test_a_new_method_needs_no_change_to_the_package():
+    torch.manual_seed(0)
+    encoder, decoder = nn.Linear(6, K), nn.Linear(K, 6)
+    model = Autoencoder(encoder, decoder, Sparse(), Bernoulli(), (6,), K)
+    x, epsilon = batch_of(9, (6,))
+    for step in (model(x, epsilon), model.held_out_step(x, epsilon)):
+        z = encoder(x) + 0.1 * epsilon.sign() * epsilon.square()
+        reconstruction = model.likelihood.negative_log_likelihood(decoder(z), x).mean()
+        same(step.loss, reconstruction + 0.5 * z.abs().sum(1).mean())
+        assert list(step.terms) == ["reconstruction", "absolute"]
+    step.loss.backward()
+    assert encoder.weight.grad.norm() > 0
+    assert model.objective.penalty_floor(9, K) is None
+    assert (model.objective.noise_covariance(torch.eye(K)) == 0).all()
+
+
+# --- Examples for themselves --------------------------------------------------------------------
+
+
+def trained_to_be_peculiar(method):
+    """A model with a population that is not N(0, I), and batch normalisation that has learned."""
+    model = build(settings_of(**method), SHAPE)
+    for seed in range(3):
+        model(*batch_of(10, seed=seed))
+    root = torch.tensor([[1.0, 0, 0], [0.5, 1, 0], [-0.3, 0.2, 0.7]])
+    model.population_mean.copy_(torch.tensor([1.0, -2.0, 0.5]))
+    model.population_covariance.copy_(root @ root.mT)
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [*METHODS, {"method": "hebae", "network": "convolutional"}],
+    ids=lambda settings: "-".join(map(str, settings.values())),
+)
+def test_an_example_gives_the_same_result_in_any_company(method):
+    """Encoding, drawing, reconstructing and scoring, in evaluation mode: alone or among others."""
+    model = trained_to_be_peculiar(method)
+    x, epsilon = batch_of(12)
+
+    def results(rows):
+        mean, log_scale = model.encode(x[rows])
+        z = model.draw(mean, log_scale, epsilon[rows])
+        scale = [] if log_scale is None else [log_scale]
+        scores = model.log_likelihood(x[rows], z)
+        return [mean, *scale, z, model.decode(z), model.reconstruct(x[rows]), scores]
+
+    together = results(list(range(12)))
+    for rows in ([0], [7], [3, 11], list(range(11, -1, -1))):
+        same(results(rows), [part[rows] for part in together], 1e-4)
+
+
+def test_drawing_uses_the_populations_covariance():
+    model = trained_to_be_peculiar({"method": "hebae"})
+    x, epsilon = batch_of(12)
+    mean, log_scale = model.encode(x)
+    R = torch.linalg.cholesky(model.population_covariance)
+    same(model.draw(mean, log_scale, epsilon), mean + log_scale.exp() * (epsilon @ R.mT))
+
+
+@methods
+def test_deterministic_methods_have_no_scale(method):
+    model = build(settings_of(**method), SHAPE)
+    mean, log_scale = model.encode(batch_of(4)[0])
+    assert mean.shape == (4, K)
+    assert (log_scale is None) is (not model.objective.stochastic)
+
+
+@methods
+def test_held_out_terms_take_noise_from_the_population_and_penalty_from_the_batch(method):
+    model = trained_to_be_peculiar(method)
+    x, epsilon = batch_of(12)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    step = model.held_out_step(x, epsilon)
+    same(dict(model.state_dict()), before, 0)  # running moments have not moved
+    mean, log_scale = model.encode(x)
+    z = model.draw(mean, log_scale, epsilon)
+    same(step.terms["reconstruction"], -model.log_likelihood(x, z).mean())
+    _, terms = model.objective(mean, log_scale, epsilon)
+    same({name: step.terms[name] for name in terms}, terms)
+    assert list(step.terms) == ["reconstruction", *model.objective.weights]
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "continuous_bernoulli", "gaussian"])
+def test_decoding_gives_the_mean_in_the_units_of_the_data(likelihood):
+    model = build(settings_of(likelihood=likelihood), SHAPE).eval()
+    x, z = batch_of(5)
+    same(model.decode(z), model.likelihood.mean(model.decoder(z)))
+    same(model.reconstruct(x), model.decode(model.encode(x)[0]))
+    same(model.log_likelihood(x, z), -model.likelihood.negative_log_likelihood(model.decoder(z), x))
+    assert model.decode(z).shape == (5, *SHAPE)
+
+
+# --- Running moments ----------------------------------------------------------------------------
+
+
+def test_each_training_step_moves_the_running_moments_once():
+    """rho of what was, 1 - rho of the batch; from N(0, I), and saved with the weights."""
+    model = build(settings_of(moments="running", moments_decay=0.75), SHAPE)
+    beta, Sigma = torch.zeros(K), torch.eye(K)
+    for seed in range(3):
+        x, epsilon = batch_of(10, seed=seed)
+        step = model(x, epsilon)
+        mean = step.mean.detach()
+        beta = 0.75 * beta + 0.25 * mean.mean(0)
+        Sigma = 0.75 * Sigma + 0.25 * torch.cov(mean.mT, correction=0)
+        same(model.running_mean, beta)
+        same(model.running_covariance, Sigma)
+    assert {"running_mean", "running_covariance"} <= set(model.state_dict())
+    assert not model.running_covariance.requires_grad
+
+
+def test_only_running_moments_are_kept():
+    assert not any("running" in name for name in build(settings_of(), SHAPE).state_dict())
+    assert isinstance(build(settings_of(), SHAPE).objective, HEBAE)
+
+
+# --- Bytes and numbers --------------------------------------------------------------------------
+
+
+def test_bytes_become_numbers_between_0_and_1():
+    x = torch.tensor([0, 51, 255], dtype=torch.uint8)
+    same(to_unit_interval(x), torch.tensor([0.0, 0.2, 1.0]), 1e-7)
+    assert to_unit_interval(x, torch.float64).dtype == torch.float64
+
+
+def test_floats_stay_as_they_are():
+    x = torch.tensor([-3.0, 0.5, 200.0])
+    assert torch.equal(to_unit_interval(x), x)
+    assert to_unit_interval(x.double()).dtype == torch.float32

@@ -1,0 +1,49 @@
+"""A small training that takes well under a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hebae.config import Settings
+from hebae.data import Dataset, load
+from hebae.training import session
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    """300 vectors of 12 numbers in [0, 1] with two hidden directions; 30 set aside."""
+    generator = np.random.default_rng(7)
+    hidden = generator.normal(size=(300, 2)) @ generator.normal(size=(2, 12))
+    values = 1 / (1 + np.exp(-hidden + 0.3 * generator.normal(size=hidden.shape)))
+    return load(values.astype(np.float32))
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(
+        latent_dim=3,
+        encoder_widths=(16,),
+        decoder_widths=(16,),
+        batch_size=32,
+        epochs=4,
+        learning_rate=3e-3,
+        log_every=5,
+        device="cpu",
+    )
+
+
+@pytest.fixture
+def train_run(
+    dataset: Dataset, settings: Settings, tmp_path: Path
+) -> Callable[..., session.Outcome]:
+    """Train into a folder with some settings changed."""
+
+    def train(name: str, **changes: object) -> session.Outcome:
+        prepared = session.prepare(settings.replace(**changes), dataset)
+        return session.run(prepared, tmp_path / name)
+
+    return train

@@ -127,6 +127,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """
         settings = self._settings()
         facts, notes, examples, held = self._examples(X, validation)
+        if isinstance(X, torch.utils.data.DataLoader):
+            settings = settings.replace(batch_size=len(_first_batch(X)))
         self.settings_, decided = complete(settings, facts)
         self.notes_ = [*notes, *decided]
         try:
@@ -246,15 +248,12 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """Facts for the checks, notes for the user, training examples, held-out examples."""
         held = None if validation is None else load_data(validation, validation_size=0).train
         if isinstance(X, torch.utils.data.DataLoader):
-            # The first batch stands for the others: a loader may be too long to be looked through.
-            dataset = load_data(next(LoaderBatches(X).epoch(0)), validation_size=0)
-            facts = facts_of(replace(dataset, name="the DataLoader", validation=held))
-            return replace(facts, count=None), (), X, held
+            facts = facts_of(load_data(_first_batch(X), validation_size=0), held)
+            return replace(facts, name="the DataLoader", count=None), (), X, held
         dataset = load_data(X, validation_size=self.validation_size if held is None else 0)
-        if held is not None:
-            dataset = replace(dataset, validation=held)
-        held = (dataset.held_out() or (None, None))[1]
-        return facts_of(dataset), dataset.notes, dataset.train.values, held
+        facts = facts_of(dataset, held)
+        held = held or (dataset.held_out() or (None, None))[1]
+        return facts, dataset.notes, dataset.train.values, held
 
     def _values(self, X: Any) -> npt.NDArray[np.generic]:
         examples = load_data(X, validation_size=0).train
@@ -383,6 +382,14 @@ def _batches(examples: Any, settings: Settings, device: torch.device) -> Batches
         dtype=dtype,
         drop_last=bool(settings.drop_last),
     )
+
+
+def _first_batch(loader: torch.utils.data.DataLoader[Any]) -> torch.Tensor:
+    """Stands for the others: a loader may be too long to be looked through."""
+    with torch.random.fork_rng():
+        batch = next(iter(loader))
+    first: torch.Tensor = batch[0] if isinstance(batch, tuple | list) else batch
+    return first
 
 
 def _copy(module: nn.Module | None) -> nn.Module | None:

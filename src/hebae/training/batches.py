@@ -87,7 +87,7 @@ class ArrayBatches:
         """See `Batches`."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.values))
         indices = torch.from_numpy(order)
-        for batch in indices.split(self.batch_size)[start : self.steps_per_epoch]:
+        for batch in torch.split(indices, self.batch_size)[start : self.steps_per_epoch]:
             # Equal shares, since data-parallel training weighs the processes alike.
             share = len(batch) // self.processes
             yield self._take(batch[self.rank * share : (self.rank + 1) * share])

@@ -10,7 +10,7 @@ import torch
 
 from hebae.autoencoder import Autoencoder, build
 from hebae.config import Settings
-from hebae.data import Dataset, load
+from hebae.data import Dataset, Examples, load
 from hebae.errors import HebaeError
 from hebae.storage import RunFolder, save_model
 from hebae.training.batches import ArrayBatches
@@ -42,16 +42,26 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def facts_of(dataset: Dataset) -> Facts:
-    """Gather what the checks need to know of a data set."""
-    held_out = dataset.held_out()
+def facts_of(dataset: Dataset, validation: Examples | None = None) -> Facts:
+    """Gather what the checks need to know of a data set.
+
+    `validation` goes in place of the data set's own validation or test split.
+    """
+    split, examples = dataset.held_out() or (None, None)
+    if validation is not None:
+        split, examples = "validation", validation
+    if examples is not None and examples.shape != dataset.shape:
+        raise HebaeError(
+            f"the held-out examples have shape {examples.shape} and those of {dataset.name} "
+            f"{dataset.shape}; make them alike."
+        )
     return Facts(
         name=dataset.name,
         shape=dataset.shape,
         count=len(dataset.train),
         range=dataset.train.range,
-        held_out=held_out[0] if held_out else None,
-        held_out_range=held_out[1].range if held_out else None,
+        held_out=split,
+        held_out_range=examples.range if examples else None,
     )
 
 

@@ -115,6 +115,7 @@ def test_train_show_sample_reconstruct_interpolate(
         "metrics.jsonl",
         "model.safetensors",
         "resume.pt",
+        "provenance.json",
     }
     shown = hebae("show", "run")
     assert shown.status == 0
@@ -447,7 +448,8 @@ def test_a_disk_that_fills_up_leaves_no_half_written_file(vectors: Path, tmp_pat
         env=os.environ | {"COLUMNS": "80", "PYTHONDONTWRITEBYTECODE": "1"},
     )
     refused(Result(result.returncode, result.stdout, result.stderr), "resume.pt", "free some space")
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.yaml"}
+    found = {path.name for path in (tmp_path / "run").iterdir()}
+    assert found == {"config.yaml", "provenance.json"}
 
 
 def tamper(path: Path, kind: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ __all__ = ["Autoencoder", "Step", "build", "build_objective", "to_unit_interval"
 
 
 class Step(NamedTuple):
-    """What one batch gives: the loss and what it is made of, in nats an example."""
+    """What one batch gives: the loss and, detached, what it is made of; nats an example."""
 
     loss: Float[Tensor, ""]
     terms: dict[str, Float[Tensor, ""]]
@@ -92,7 +93,7 @@ class Autoencoder(nn.Module):
         if self.keeps_running_moments:
             running = Moments(self.running_mean, self.running_covariance)
         # Moments, Cholesky factor and log-determinant lose their meaning in half precision.
-        with torch.autocast(x.device.type, enabled=False):
+        with _without_autocast(x):
             z, terms = self.objective(mean, log_scale, epsilon, running)
         if running is not None:
             self._update_running(mean.detach(), running)
@@ -103,20 +104,21 @@ class Autoencoder(nn.Module):
     ) -> Step:
         """Terms of a held-out batch: noise by the population's Sigma, penalty of this batch."""
         mean, log_scale = self.encode(x)
-        with torch.autocast(x.device.type, enabled=False):
+        with _without_autocast(x):
             _, terms = self.objective(mean, log_scale, epsilon)
             z = self.draw(mean, log_scale, epsilon)
         return self._step(x, z, terms, mean)
 
     def _step(self, x: Tensor, z: Tensor, terms: dict[str, Tensor], mean: Tensor) -> Step:
         output = self.decoder(z)
-        with torch.autocast(x.device.type, enabled=False):
+        with _without_autocast(x):
             nll = self.likelihood.negative_log_likelihood(at_least_float32(output), x)
         reconstruction = nll.mean()
         loss = reconstruction
         for name, weight in self.objective.weights.items():
             loss = loss + weight * terms[name]
-        return Step(loss, {"reconstruction": reconstruction, **terms}, mean)
+        terms = {"reconstruction": reconstruction, **terms}
+        return Step(loss, {name: t.detach() for name, t in terms.items()}, mean.detach())
 
     def encode(
         self, x: Float[Tensor, "batch *shape"]
@@ -154,6 +156,14 @@ class Autoencoder(nn.Module):
         beta, Sigma = self.objective.estimate(mean, running)  # type: ignore[attr-defined]
         self.running_mean.copy_(beta)
         self.running_covariance.copy_(Sigma)
+
+
+def _without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    # To enter autocast takes longer than to ask for it, and mostly it is off already.
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 def at_least_float32(x: Tensor) -> Tensor:

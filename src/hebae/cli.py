@@ -6,6 +6,7 @@ torch and whatever needs it are imported by the commands, not here: ``hebae --he
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -115,6 +116,7 @@ def train(
     outcome = session.run(
         prepared,
         output,
+        command=_command(),
         overwrite=overwrite,
         resuming=resume,
         callbacks=lambda settings: [_progress(settings)],
@@ -184,7 +186,7 @@ def compare(
         output,
         resume=resume,
         overwrite=overwrite,
-        command=" ".join(["hebae", *sys.argv[1:]]),
+        command=_command(),
         callbacks=lambda settings: [_progress(settings)],
     )
     if table is None:
@@ -310,8 +312,8 @@ def show(run: Path, /) -> int:
 
     for part in overview.describe(run):
         out.print(part)
-    for path in overview.draw(run):
-        out.print(f"Figure: {path}")
+    for picture in overview.draw(run):
+        out.print(f"{picture.title}: {picture.path}", highlight=False)
     return 0
 
 
@@ -396,6 +398,10 @@ def _explain_parsing(error: CycloptsError) -> str:
 def _given(*groups: BaseModel) -> dict[str, Any]:
     """Pick the settings that stand on the command line."""
     return {name: getattr(group, name) for group in groups for name in group.model_fields_set}
+
+
+def _command() -> str:
+    return shlex.join(["hebae", *sys.argv[1:]])
 
 
 def _tell(notes: Sequence[str]) -> None:

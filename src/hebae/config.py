@@ -124,7 +124,7 @@ class TrainingSettings(_Group):
     """Write TensorBoard files beneath the run."""
 
 
-class Settings(DataSettings, ModelSettings, TrainingSettings):
+class Settings(TrainingSettings, ModelSettings, DataSettings):
     """Everything that decides what a run does."""
 
     @classmethod

@@ -141,6 +141,7 @@ class RunFolder:
         self.config = path / "config.yaml"
         self.metrics = path / "metrics.jsonl"
         self.checkpoint = path / "resume.pt"
+        self.provenance = path / "provenance.json"
         self.figures = path / "figures"
         self.tensorboard = path / "tensorboard"
 
@@ -220,6 +221,14 @@ class RunFolder:
         """Write ``config.yaml``."""
         text = settings.to_yaml()
         write_atomically(self.config, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def add_provenance(self, origin: Mapping[str, str]) -> None:
+        """Add an entry to ``provenance.json``: one for each time the run was started or resumed."""
+        entries = []
+        if self.provenance.is_file():
+            entries = json.loads(self.provenance.read_text(encoding="utf-8"))
+        text = json.dumps([*entries, dict(origin)], indent=2) + "\n"
+        write_atomically(self.provenance, lambda path: path.write_text(text, encoding="utf-8"))
 
     def write_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write ``resume.pt``."""

@@ -15,9 +15,9 @@ from hebae.data import Dataset, load
 from hebae.errors import HebaeError
 from hebae.experiments.gallery import Subject, draw_gallery
 from hebae.experiments.measures import Measures, measure
-from hebae.experiments.provenance import provenance
 from hebae.experiments.summary import summarise
 from hebae.files import write_atomically
+from hebae.provenance import provenance
 from hebae.report.methods import display_name
 from hebae.report.page import Picture as PagePicture
 from hebae.report.page import Section, write_page
@@ -120,7 +120,7 @@ def run(
     subjects: dict[str, Subject] = {}
     histories: dict[str, list[list[dict[str, Any]]]] = {}
     for run in runs:
-        if not _train(run, output / "runs" / run.label, callbacks):
+        if not _train(run, output / "runs" / run.label, command, callbacks):
             return None
         folder = RunFolder(output / "runs" / run.label)
         method = run.prepared.settings.method
@@ -134,7 +134,10 @@ def run(
 
 
 def _train(
-    run: PreparedRun, path: Path, callbacks: Callable[[Settings], Collection[Callback]]
+    run: PreparedRun,
+    path: Path,
+    command: str,
+    callbacks: Callable[[Settings], Collection[Callback]],
 ) -> bool:
     """Train a run unless it is finished; whether it was not interrupted."""
     folder = RunFolder(path)
@@ -144,6 +147,7 @@ def _train(
     outcome = session.run(
         run.prepared,
         path,
+        command=command,
         # A run that was stopped before its first checkpoint has nothing worth keeping.
         overwrite=folder.is_run and not resuming,
         resuming=resuming,

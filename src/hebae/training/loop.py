@@ -164,11 +164,12 @@ def train(
                         len(x), model.latent_dim, generator=noise, device=x.device, dtype=x.dtype
                     )
                     step = module(x, epsilon)
+                    # Here, not after the step: gradients are freed when their memory is wanted.
+                    optimizer.zero_grad()
                     fabric.backward(step.loss)
                     if settings.gradient_clip is not None:
                         fabric.clip_gradients(module, optimizer, max_norm=settings.gradient_clip)
                     optimizer.step()
-                    optimizer.zero_grad()
 
                     outcome.steps += 1
                     position["batch"] += 1

@@ -48,11 +48,11 @@ class Monitor:
 
     def add(self, number: int, step: Step) -> None:
         """Take note of step `number`."""
-        values = torch.stack([step.loss, *step.terms.values()]).detach()
+        values = torch.stack([step.loss.detach(), *step.terms.values()])
         self.sums.add_(values, alpha=len(step.mean))
         self.count += len(step.mean)
         # Kept until the next look, so that the step that broke can still be named.
-        self.recent.append((number, values, step.mean.detach()))
+        self.recent.append((number, values, step.mean))
 
     def means(self) -> dict[str, float]:
         """Mean of each term over the examples since the last `reset`; waits for the device.

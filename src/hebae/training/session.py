@@ -12,6 +12,7 @@ from hebae.autoencoder import Autoencoder, build
 from hebae.config import Settings
 from hebae.data import Dataset, Examples, load
 from hebae.errors import HebaeError
+from hebae.provenance import provenance
 from hebae.storage import RunFolder, save_model
 from hebae.training.batches import ArrayBatches
 from hebae.training.callbacks import Callback, MetricsFile, TensorBoard
@@ -89,6 +90,7 @@ def run(
     prepared: Prepared,
     output: Path,
     *,
+    command: str = "hebae.training.session.run",
     overwrite: bool = False,
     resuming: bool = False,
     callbacks: Callable[[Settings], Collection[Callback]] = lambda settings: (),
@@ -99,6 +101,8 @@ def run(
     ----------
     prepared : Prepared
     output : Path
+    command : str
+        For the provenance.
     overwrite : bool
         Replace a run that is there already.
     resuming : bool
@@ -121,6 +125,8 @@ def run(
         folder.write_settings(settings)
     elif fabric.is_global_zero:
         folder.create(settings, overwrite=overwrite, space_needed=_space_needed(model))
+    if fabric.is_global_zero:
+        folder.add_provenance(provenance(command, dataset, settings, [settings.seed]))
     metrics = MetricsFile(folder.metrics)
     dtype = torch.float64 if settings.precision == "64-true" else torch.float32
 

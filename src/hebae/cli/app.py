@@ -1,0 +1,45 @@
+"""What the commands share: the app, its consoles, the groups of flags."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from cyclopts import App, Group, Parameter
+from pydantic import BaseModel
+from rich.console import Console
+
+from hebae._version import __version__
+from hebae.config import DataSettings, ModelSettings, TrainingSettings
+
+app = App(
+    name="hebae",
+    version=__version__,
+    help="Train, compare and sample generative autoencoders: HEBAE, VAE, WAE-MMD.",
+    default_parameter=Parameter(consume_multiple=True, negative_iterable=()),
+    result_action="return_value",
+)
+data_app = App(name="data", help="List data sets and make them ready.")
+app.command(data_app)
+
+# Of several processes, one speaks.
+speechless = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0"
+out = Console(quiet=speechless)
+told = Console(stderr=True, quiet=speechless)
+
+Switch = Parameter(negative=(), show_default=False)
+Data = Annotated[DataSettings, Parameter(name="*", group=Group("Data", sort_key=2))]
+Model = Annotated[ModelSettings, Parameter(name="*", group=Group("Model", sort_key=3))]
+Training = Annotated[TrainingSettings, Parameter(name="*", group=Group("Training", sort_key=4))]
+
+
+def given(*groups: BaseModel) -> dict[str, Any]:
+    """Pick the settings that stand on the command line."""
+    return {name: getattr(group, name) for group in groups for name in group.model_fields_set}
+
+
+def tell(notes: Sequence[str]) -> None:
+    """Print notes, quietly, beside what the command prints."""
+    for note in notes:
+        told.print(f"Note: {note}", style="dim", highlight=False)

@@ -1,0 +1,176 @@
+"""``hebae sample``, ``reconstruct`` and ``interpolate``: what a trained model makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hebae.cli.app import Data, app, given, out
+from hebae.config import DataSettings
+from hebae.errors import HebaeError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+@app.command
+def sample(
+    run: Path,
+    /,
+    *,
+    count: int = 64,
+    seed: int = 0,
+    output: Path = Path("samples.png"),
+) -> int:
+    """Decode draws from N(0, I), the paper's way to sample.
+
+    Parameters
+    ----------
+    run
+        Folder of a finished run.
+    count
+        How many.
+    seed
+        Of the draws.
+    output
+        A .png picture, or a .npy array of shape (count, *shape).
+    """
+    _require_at_least("--count", count, 1)
+    write = _writer(output)
+    from hebae import inference
+    from hebae.storage import load_model
+
+    trained, _ = load_model(run)
+    write(inference.sample(trained, count, seed), None)
+    out.print(f"Wrote {output}")
+    return 0
+
+
+@app.command
+def reconstruct(
+    run: Path,
+    /,
+    *,
+    count: int = 16,
+    output: Path = Path("reconstructions.png"),
+    data: Data = DataSettings(),  # noqa: B008
+) -> int:
+    """Reconstruct held-out examples, originals above.
+
+    Parameters
+    ----------
+    run
+        Folder of a finished run.
+    count
+        How many, from the first on.
+    output
+        A .png picture, or a .npy array of shape (2, count, *shape): originals, reconstructions.
+    """
+    _require_at_least("--count", count, 1)
+    write = _writer(output)
+    import numpy as np
+
+    from hebae import inference
+
+    trained, examples = _model_and_examples(run, data, count)
+    originals = examples / 255 if examples.dtype == np.uint8 else examples
+    pair = np.stack([originals, inference.reconstruct(trained, examples)]).astype(np.float32)
+    write(pair, count)
+    out.print(f"Wrote {output}")
+    return 0
+
+
+@app.command
+def interpolate(
+    run: Path,
+    /,
+    *,
+    pairs: int = 8,
+    steps: int = 10,
+    output: Path = Path("interpolations.png"),
+    data: Data = DataSettings(),  # noqa: B008
+) -> int:
+    """Decode the lines between the codes of pairs of held-out examples.
+
+    Parameters
+    ----------
+    run
+        Folder of a finished run.
+    pairs
+        How many pairs: examples 1 and 2, 3 and 4, ...
+    steps
+        Points on a line, its ends included.
+    output
+        A .png picture, or a .npy array of shape (pairs, steps, *shape).
+    """
+    _require_at_least("--pairs", pairs, 1)
+    _require_at_least("--steps", steps, 2)
+    write = _writer(output)
+    from hebae import inference
+
+    trained, examples = _model_and_examples(run, data, 2 * pairs)
+    write(inference.interpolate(trained, examples[0::2], examples[1::2], steps), steps)
+    out.print(f"Wrote {output}")
+    return 0
+
+
+def _require_at_least(flag: str, value: int, least: int) -> None:
+    if value < least:
+        raise HebaeError(f"{flag} is {value}; it must be at least {least}.")
+
+
+def _writer(output: Path) -> Callable[[npt.NDArray[np.float32], int | None], None]:
+    """Check the output's name before any work is done; return what writes arrays to it.
+
+    The writer takes an array of images (..., c, h, w), or of vectors for .npy, and the columns of
+    the picture.
+    """
+    if output.suffix not in (".png", ".npy"):
+        raise HebaeError(f"--output {output} must end in .png (a picture) or .npy (an array).")
+    if not output.absolute().parent.is_dir():
+        raise HebaeError(f"--output {output}: there is no folder {output.absolute().parent}.")
+
+    def write(values: npt.NDArray[np.float32], columns: int | None) -> None:
+        if output.suffix == ".png":
+            from hebae.report.pixels import write_png
+
+            if values.ndim < 4:
+                raise HebaeError("the model's examples are not images; name a .npy --output.")
+            write_png(values.reshape(-1, *values.shape[-3:]), output, columns)
+        else:
+            import numpy as np
+
+            from hebae.files import write_atomically
+
+            def save(path: Path) -> None:
+                with path.open("wb") as file:
+                    np.save(file, values)
+
+            write_atomically(output, save)
+
+    return write
+
+
+def _model_and_examples(run: Path, data: DataSettings, count: int) -> tuple[Any, Any]:
+    """Load the trained model, and the first held-out examples of its data or of those named."""
+    from hebae.data import load
+    from hebae.storage import load_model
+
+    trained, config = load_model(run)
+    stored = {name: config[name] for name in DataSettings.model_fields}
+    chosen = DataSettings(**(stored | given(data)))
+    dataset = load(chosen.data, data_dir=chosen.data_dir, validation_size=chosen.validation_size)
+    split, examples = dataset.held_out() or ("train", dataset.train)
+    if examples.shape != trained.input_shape:
+        raise HebaeError(
+            f"{dataset.name} has examples of shape {examples.shape}; the model in {run} was "
+            f"trained on {trained.input_shape}."
+        )
+    if len(examples) < count:
+        raise HebaeError(
+            f"{dataset.name} has {len(examples)} {split} examples and {count} are needed; ask for "
+            "fewer."
+        )
+    return trained, examples.values[:count]

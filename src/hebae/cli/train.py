@@ -1,0 +1,179 @@
+"""``hebae train`` and ``hebae compare``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from hebae.cli.app import Data, Model, Switch, Training, app, given, out, tell, told
+from hebae.config import (
+    DataSettings,
+    Method,
+    ModelSettings,
+    Settings,
+    TrainingSettings,
+    resolve,
+)
+from hebae.errors import HebaeError
+
+if TYPE_CHECKING:
+    from hebae.training.callbacks import Callback
+
+
+@app.command
+def train(
+    *,
+    preset: str | None = None,
+    config: Path | None = None,
+    output: Path | None = None,
+    resume: Annotated[bool, Switch] = False,
+    overwrite: Annotated[bool, Switch] = False,
+    dry_run: Annotated[bool, Switch] = False,
+    data: Data = DataSettings(),  # noqa: B008
+    model: Model = ModelSettings(),  # noqa: B008
+    training: Training = TrainingSettings(),  # noqa: B008
+) -> int:
+    """Train one model into a run folder.
+
+    Flags go over the configuration file, the file over the preset, the preset over the defaults.
+
+    Parameters
+    ----------
+    preset
+        Settings that come with hebae: mnist-mini, mnist, celeba, mnist-released, celeba-released.
+    config
+        YAML file of settings; keys as the flags below, with underscores.
+    output
+        Run folder to make [default: runs/DATA-METHOD-kK-seedS].
+    resume
+        Go on with the run in --output, exactly as if it had never stopped.
+    overwrite
+        Replace the run in --output.
+    dry_run
+        Load the data, check everything, print the resolved settings and stop.
+    """
+    from hebae.storage import RunFolder
+    from hebae.training import session
+    from hebae.training.preflight import require_relevant
+
+    flags = given(data, model, training)
+    if resume:
+        if output is None:
+            raise HebaeError("--resume needs --output, the run folder to go on with.")
+        if preset or config or overwrite:
+            raise HebaeError(
+                "--resume goes on with the settings of the run; leave out --preset, --config and "
+                "--overwrite."
+            )
+        prepared = session.resume(output, flags)
+    else:
+        settings = resolve(preset, config, flags)
+        require_relevant(flags, [settings.method])
+        if output is not None and not dry_run:
+            RunFolder(output).require_free(overwrite=overwrite)
+        prepared = session.prepare(settings)
+        output = output or _default_output(prepared.settings)
+    tell(prepared.notes)
+    if dry_run:
+        out.print(prepared.settings.to_yaml(), end="", markup=False, highlight=False)
+        return 0
+    outcome = session.run(
+        prepared,
+        output,
+        command=_command(),
+        overwrite=overwrite,
+        resuming=resume,
+        callbacks=lambda settings: [_progress(settings)],
+    )
+    if outcome.interrupted:
+        told.print(f"Stopped and saved. Go on with: hebae train --resume --output {output}")
+        return 130
+    out.print(f"Trained {outcome.steps:,} steps in {outcome.seconds:.1f} s: {output}")
+    out.print(f"Look at it with: hebae show {output}")
+    return 0
+
+
+@app.command
+def compare(
+    *,
+    methods: tuple[Method, ...] = ("hebae", "vae", "wae"),
+    seeds: tuple[int, ...] | None = None,
+    preset: str | None = None,
+    config: Path | None = None,
+    output: Path = Path("comparison"),
+    resume: Annotated[bool, Switch] = False,
+    overwrite: Annotated[bool, Switch] = False,
+    dry_run: Annotated[bool, Switch] = False,
+    data: Data = DataSettings(),  # noqa: B008
+    model: Model = ModelSettings(),  # noqa: B008
+    training: Training = TrainingSettings(),  # noqa: B008
+) -> int:
+    """Train several methods on the same data, budget and seeds; draw and tabulate them.
+
+    Parameters
+    ----------
+    methods
+        What to compare, in the order of the table.
+    seeds
+        One training a method and seed [default: --seed].
+    preset
+        Settings that come with hebae: mnist-mini, mnist, celeba, mnist-released, celeba-released.
+    config
+        YAML file of settings; values for one method stand under methods.
+    output
+        Folder for the runs, figures, table and report.html.
+    resume
+        Go on with the comparison in --output; finished runs are kept.
+    overwrite
+        Replace the comparison in --output.
+    dry_run
+        Check everything, print the settings of each method and stop.
+    """
+    from hebae.experiments import comparison
+    from hebae.training.preflight import require_relevant
+
+    flags = given(data, model, training)
+    if "method" in flags:
+        raise HebaeError("compare takes --methods, several names, in place of --method.")
+    require_relevant(flags, methods)
+    runs = comparison.plan(
+        {m: resolve(preset, config, flags | {"method": m}) for m in methods}, seeds
+    )
+    prepared = comparison.prepare(runs, told=tell)
+    if dry_run:
+        for run in prepared:
+            out.print(f"# {run.label}", highlight=False)
+            out.print(run.prepared.settings.to_yaml(), markup=False, highlight=False)
+        return 0
+    table = comparison.run(
+        prepared,
+        output,
+        resume=resume,
+        overwrite=overwrite,
+        command=_command(),
+        callbacks=lambda settings: [_progress(settings)],
+    )
+    if table is None:
+        told.print(f"Stopped and saved. Go on with the same command and --resume ({output}).")
+        return 130
+    out.print(table.to_rich())
+    out.print(f"\nFigures, table and runs: {output}")
+    out.print(f"Open {output / 'report.html'} in a browser.")
+    return 0
+
+
+def _command() -> str:
+    return shlex.join(["hebae", *sys.argv[1:]])
+
+
+def _progress(settings: Settings) -> Callback:
+    from hebae.training.callbacks import ProgressBar
+
+    return ProgressBar(settings.method, settings.epochs, told)
+
+
+def _default_output(settings: Settings) -> Path:
+    name = Path(settings.data).stem
+    return Path("runs") / f"{name}-{settings.method}-k{settings.latent_dim}-seed{settings.seed}"

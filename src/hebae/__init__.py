@@ -12,7 +12,7 @@ from hebae._version import __version__
 from hebae.errors import HebaeError
 
 if TYPE_CHECKING:
-    from hebae import data, gaussian, kernels, likelihoods, networks, objectives
+    from hebae import data, evaluation, gaussian, kernels, likelihoods, networks, objectives
     from hebae.estimator import AE, HEBAE, VAE, WAE, load
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "HebaeError",
     "__version__",
     "data",
+    "evaluation",
     "gaussian",
     "kernels",
     "likelihoods",
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 _HOMES = dict.fromkeys(("AE", "HEBAE", "VAE", "WAE", "load"), "hebae.estimator")
-_ROOMS = ("data", "gaussian", "kernels", "likelihoods", "networks", "objectives")
+_ROOMS = ("data", "evaluation", "gaussian", "kernels", "likelihoods", "networks", "objectives")
 
 
 def __getattr__(name: str) -> Any:

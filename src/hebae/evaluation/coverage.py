@@ -1,0 +1,116 @@
+"""Fidelity and variety of generated examples apart, by balls round each example's neighbours.
+
+Each ball reaches to its centre's k-th nearest neighbour within the same set. Distances come in
+blocks, so that memory grows with the number of examples and not with its square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hebae.errors import HebaeError
+from hebae.evaluation.samples import Features, check_pair
+
+__all__ = ["DensityCoverage", "PrecisionRecall", "density_coverage", "precision_recall"]
+
+BLOCK_ENTRIES = 2**22
+"""Distances held at once: 32 MiB in float64, and a few times that while they are compared."""
+
+
+class PrecisionRecall(NamedTuple):
+    """Improved precision and recall, each from 0 to 1."""
+
+    precision: float
+    recall: float
+
+
+class DensityCoverage(NamedTuple):
+    """Density, at least 0 and 1 on average for a perfect model; coverage, from 0 to 1."""
+
+    density: float
+    coverage: float
+
+
+def precision_recall(real: Features, fake: Features, k: int = 3) -> PrecisionRecall:
+    """Share of fake examples within the real ones' balls, and of real within the fake ones'.
+
+    A ball includes its boundary, as in the authors' eq. 1.
+
+    Parameters
+    ----------
+    real, fake : array, shapes (n, d) and (m, d)
+        Features, one row an example. Calculated in float64.
+    k : int
+        The neighbour that a ball reaches to, from 1 to one less than the examples of either set.
+
+    Raises
+    ------
+    HebaeError
+        If k is out of range, or either set is not an array (n, d) of finite numbers.
+
+    References
+    ----------
+    Kynkaanniemi et al. (2019), "Improved precision and recall metric for assessing generative
+    models".
+    """
+    x, y = _tensors(real, fake)
+    real_radius, fake_radius = _radii(x, k, "real"), _radii(y, k, "fake")
+    is_precise = torch.zeros(len(y), dtype=torch.bool)
+    recalled = 0
+    for rows, distance in _distances(x, y):
+        is_precise |= (distance <= real_radius[rows, None]).any(dim=0)
+        recalled += int((distance <= fake_radius).any(dim=1).sum())
+    return PrecisionRecall(int(is_precise.sum()) / len(y), recalled / len(x))
+
+
+def density_coverage(real: Features, fake: Features, k: int = 5) -> DensityCoverage:
+    """Mean number of real balls round a fake example, over k, and share of them that hold any.
+
+    Parameters and errors as in `precision_recall`, but only the real examples have balls. These
+    exclude their boundary, as in the authors' code. Of one distribution, n real and m fake examples
+    have density 1 and coverage ``1 - prod_{i=1..k} (n - i) / (n + m - i)`` on average.
+
+    References
+    ----------
+    Naeem et al. (2020), "Reliable fidelity and diversity metrics for generative models".
+    """
+    x, y = _tensors(real, fake)
+    radius = _radii(x, k, "real")
+    inside = covered = 0
+    for rows, distance in _distances(x, y):
+        is_inside = distance < radius[rows, None]
+        inside += int(is_inside.sum())
+        covered += int(is_inside.any(dim=1).sum())
+    return DensityCoverage(inside / (k * len(y)), covered / len(x))
+
+
+def _tensors(real: Features, fake: Features) -> tuple[Tensor, Tensor]:
+    """Both about a real example: no precision lost far from zero, and whole numbers stay whole."""
+    x, y = check_pair(real, fake, ("real", "fake"))
+    return torch.from_numpy(x - x[0]), torch.from_numpy(y - x[0])
+
+
+def _radii(x: Tensor, k: int, name: str) -> Tensor:
+    """Distance (n,) of each example of (n, d) to its k-th nearest other."""
+    if not 1 <= k < len(x):
+        raise HebaeError(
+            f"k is {k}, but {name} has {len(x)} examples; k must be from 1 to {len(x) - 1}, since "
+            "a ball reaches to the k-th nearest of the others."
+        )
+    radii = []
+    for rows, distance in _distances(x, x):
+        distance[:, rows].fill_diagonal_(torch.inf)
+        radii.append(distance.kthvalue(k, dim=1).values)
+    return torch.cat(radii)
+
+
+def _distances(a: Tensor, b: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Blocks of the Euclidean distances (n, m) between (n, d) and (m, d), with their rows."""
+    height = max(1, BLOCK_ENTRIES // len(b))
+    for start in range(0, len(a), height):
+        rows = slice(start, min(start + height, len(a)))
+        yield rows, torch.cdist(a[rows], b, compute_mode="use_mm_for_euclid_dist")

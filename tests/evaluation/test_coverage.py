@@ -1,0 +1,164 @@
+"""Precision, recall, density, coverage: naive versions, exact averages, toy limits, memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hebae.errors import HebaeError
+from hebae.evaluation import coverage, density_coverage, precision_recall
+
+SHAPES = [(30, 20), (20, 30), (25, 25)]
+seeds = st.integers(0, 2**32 - 1)
+
+
+def pair(n, m, d=3, seed=0, shift=0.7):
+    generator = np.random.default_rng(seed)
+    return generator.standard_normal((n, d)), generator.standard_normal((m, d)) + shift
+
+
+def distance(a, b):
+    return np.sqrt(((a - b) ** 2).sum())
+
+
+def radius(points, i, k):
+    """Distance of the i-th point to its k-th nearest other."""
+    return sorted(distance(points[i], points[j]) for j in range(len(points)) if j != i)[k - 1]
+
+
+def share_within(centres, points, k):
+    """Share of the points that lie in the ball of any centre: the definition, pair by pair."""
+    radii = [radius(centres, i, k) for i in range(len(centres))]
+    inside = [
+        any(distance(point, centre) <= r for centre, r in zip(centres, radii, strict=True))
+        for point in points
+    ]
+    return np.mean(inside)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of a few rows, the last of them smaller."""
+    monkeypatch.setattr(coverage, "BLOCK_ENTRIES", 200)
+
+
+@pytest.mark.parametrize("k", [1, 3, 7])
+@pytest.mark.parametrize(("n", "m"), SHAPES)
+def test_precision_and_recall_by_definition(small_blocks, n, m, k):
+    real, fake = pair(n, m)
+    found = precision_recall(real, fake, k=k)
+    assert found == (share_within(real, fake, k), share_within(fake, real, k))
+    assert 0 < min(found) < 1 or k == 7
+
+
+@pytest.mark.parametrize("k", [1, 5])
+@pytest.mark.parametrize(("n", "m"), SHAPES)
+def test_density_and_coverage_by_definition(small_blocks, n, m, k):
+    real, fake = pair(n, m)
+    radii = [radius(real, i, k) for i in range(n)]
+    inside = np.array([[distance(real[i], fake[j]) < radii[i] for j in range(m)] for i in range(n)])
+    density = sum(inside.sum(axis=0)) / (k * m)
+    coverage = np.mean([row.any() for row in inside])
+    assert density_coverage(real, fake, k=k) == pytest.approx((density, coverage), rel=1e-12)
+
+
+@pytest.mark.parametrize(("n", "m", "k"), [(60, 40, 5), (30, 90, 2)])
+def test_averages_for_a_perfect_model(n, m, k):
+    """Density 1 and coverage 1 - prod (n - i) / (n + m - i): Naeem et al., in any dimension."""
+    found = np.array([density_coverage(*pair(n, m, seed=s, shift=0), k=k) for s in range(150)])
+    i = np.arange(1, k + 1)
+    expected = (1, 1 - np.prod((n - i) / (n + m - i)))
+    error = found.std(axis=0) / np.sqrt(len(found))
+    assert (abs(found.mean(axis=0) - expected) < 4 * error).all()
+
+
+@given(seeds, st.integers(1, 6))
+def test_identical_sets(seed, k):
+    """A copy of the real examples is precise, complete, and covers each with itself."""
+    real, _ = pair(12, 12, seed=seed)
+    assert precision_recall(real, real, k=k) == (1, 1)
+    assert density_coverage(real, real, k=k) == (1, 1)
+
+
+def test_disjoint_sets():
+    real, fake = pair(30, 20, shift=100)
+    assert precision_recall(real, fake) == (0, 0)
+    assert density_coverage(real, fake) == (0, 0)
+
+
+def test_a_model_that_repeats_one_example():
+    """Precise and dense, but it recalls that example only and covers few."""
+    real, _ = pair(200, 0)
+    middle = np.argmin((real**2).sum(axis=1))
+    fake = np.repeat(real[[middle]], 50, axis=0)
+    assert precision_recall(real, fake) == (1, 1 / 200)
+    found = density_coverage(real, fake)
+    assert found.density > 0.5
+    assert 0 < found.coverage < 0.2
+
+
+def test_a_model_of_one_mode_of_two():
+    """Half of the real examples, and no others."""
+    near, fake = pair(100, 100, shift=0)
+    real = np.concatenate([near, near + 100])
+    found = precision_recall(real, fake) + density_coverage(real, fake)
+    precision, recall, density, covered = found
+    assert precision > 0.6
+    assert density > 0.6
+    assert 0.3 < recall <= 0.5
+    assert 0.3 < covered <= 0.5
+
+
+def test_an_outlier_lifts_precision_but_not_density():
+    """Naeem et al., Fig. 3: one far real example draws a ball round all that is fake."""
+    real, fake = pair(100, 100, d=2, shift=0)
+    fake = 5 + 0.1 * fake
+    real[0] = 10
+    assert precision_recall(real, fake).precision == 1
+    assert density_coverage(real, fake).density <= 1 / 5
+
+
+@given(seeds, st.floats(-1e4, 1e4), st.floats(1e-3, 1e3))
+def test_moving_and_scaling_both_changes_nothing(seed, shift, scale):
+    real, fake = pair(25, 20, seed=seed)
+    Q = np.linalg.qr(np.random.default_rng(seed).standard_normal((3, 3)))[0]
+    moved = (scale * real @ Q + shift, scale * fake @ Q + shift)
+    assert precision_recall(*moved) == precision_recall(real, fake)
+    assert density_coverage(*moved) == density_coverage(real, fake)
+
+
+def test_whole_numbers_far_from_zero_keep_their_ties():
+    """On the line 0, 1, ..., 9 a ball of k = 1 ends just at the next whole number."""
+    real = np.arange(10.0)[:, None] + 1e6
+    assert precision_recall(real, real[-3:] + 1, k=1) == (1, 0.3)
+    assert precision_recall(real[:5], real[5:], k=1) == (1 / 5, 1 / 5)
+    assert density_coverage(real, real + 0.5, k=1) == (1.9, 1)
+    assert density_coverage(real[:5], real[5:], k=1) == (0, 0)
+
+
+X = np.random.default_rng(0).standard_normal((10, 3))
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "sentence"),
+    [
+        (X, X[:, :2], "real has 3 features and fake has 2"),
+        (X, X[:1], r"fake has 1 example\(s\)"),
+        (X[0], X, r"real has shape \(3,\)"),
+        (np.where(X.max() == X, np.inf, X), X, "real has NaN or infinite values in 1 of its 10"),
+        (X[:3], X, r"k is \d, but real has 3 examples; k must be from 1 to 2"),
+    ],
+)
+@pytest.mark.parametrize("measure", [precision_recall, density_coverage])
+def test_bad_input_is_refused(measure, real, fake, sentence):
+    with pytest.raises(HebaeError, match=sentence):
+        measure(real, fake)
+
+
+def test_a_bad_k_is_refused():
+    with pytest.raises(HebaeError, match="k is 0, but real has 10"):
+        density_coverage(X, X, k=0)
+    with pytest.raises(HebaeError, match="k is 3, but fake has 3"):
+        precision_recall(X, X[:3])

@@ -61,10 +61,11 @@ def test_processes_share_each_batch_without_overlap() -> None:
     assert [a + b for a, b in zip(*shares, strict=True)] == whole
 
 
-def test_in_order_gives_the_first_examples_as_they_come() -> None:
+def test_in_order_gives_examples_as_they_come_and_a_limited_number_evenly_spread() -> None:
     values = np.arange(10, dtype=np.float32)[:, None]
-    found = [batch[:, 0].tolist() for batch in ArrayBatches(values, 3).in_order(4, limit=6)]
-    assert found == [[0, 1, 2, 3], [4, 5]]
+    batches = ArrayBatches(values, 3)
+    assert [b[:, 0].tolist() for b in batches.in_order(6)] == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9]]
+    assert [b[:, 0].tolist() for b in batches.in_order(4, limit=5)] == [[0, 2, 4, 6], [8]]
 
 
 def test_a_loader_gives_tensors_or_the_first_of_a_tuple() -> None:

@@ -273,6 +273,31 @@ def test_population_moments_are_those_of_the_training_set(
     np.testing.assert_allclose(model.aggregate_covariance, Sigma + noise, rtol=1e-4, atol=1e-6)
 
 
+def test_held_out_terms_do_not_depend_on_the_order_of_the_file(
+    train_run: Callable[..., session.Outcome], dataset: Dataset, tmp_path: Path
+) -> None:
+    """Sorted examples, as of one class after another, must not look like unmatched codes."""
+    from hebae.gaussian import penalty_floor
+    from hebae.storage import load_model
+    from hebae.training.population import held_out_terms
+
+    train_run("run", epochs=30)
+    model, _ = load_model(tmp_path / "run")
+    values = dataset.train.values
+    in_order = values[np.argsort(values[:, 0])]
+    shuffled, by_size = (
+        held_out_terms(model, ArrayBatches(v, 32))["moments"] for v in (values, in_order)
+    )
+    assert by_size == pytest.approx(shuffled, abs=0.1)
+    assert by_size - penalty_floor(32, 3) < 0.3
+    naive = []
+    for x in torch.split(torch.from_numpy(in_order), 32)[:-1]:
+        with torch.no_grad():
+            mean, log_scale = model.encode(x)
+            naive.append(model.objective.penalty(mean, mean, log_scale)["moments"])
+    assert float(torch.stack(naive).mean()) > by_size + 0.2
+
+
 def test_the_optimal_scale_of_the_training_set_is_stored(
     train_run: Callable[..., session.Outcome], dataset: Dataset, tmp_path: Path
 ) -> None:

@@ -68,7 +68,7 @@ def measure(
         device=model.population_mean.device,
         dtype=model.population_mean.dtype,
     )
-    terms = held_out_terms(model, batches, settings.batch_size)
+    terms = held_out_terms(model, batches)
     loss, reconstruction = terms.pop("loss"), terms.pop("reconstruction")
     size = min(settings.batch_size, len(examples))
     floor = model.objective.penalty_floor(size, settings.latent_dim)

@@ -28,7 +28,7 @@ class Batches(Protocol):
     def in_order(
         self, batch_size: int, limit: int | None = None
     ) -> Iterator[Float[Tensor, "batch *shape"]]:
-        """Pass once over the examples (the first `limit`), unshuffled, the last batch smaller."""
+        """Pass once over the examples (`limit` of them), unshuffled, the last batch smaller."""
 
 
 class ArrayBatches:
@@ -93,10 +93,11 @@ class ArrayBatches:
             yield self._take(batch[self.rank * share : (self.rank + 1) * share])
 
     def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
-        """See `Batches`."""
+        """See `Batches`; a limited number is spread evenly, for data may be sorted by class."""
         count = min(limit or len(self.values), len(self.values))
-        for begin in range(0, count, batch_size):
-            yield self._take(torch.arange(begin, min(begin + batch_size, count)))
+        spread = torch.arange(count) * len(self.values) // count
+        for batch in torch.split(spread, batch_size):
+            yield self._take(batch)
 
     def _take(self, indices: Tensor) -> Tensor:
         rows = self.values.index_select(0, indices.to(self.values.device))
@@ -128,7 +129,7 @@ class LoaderBatches:
                 yield to_unit_interval(x.to(self.device, non_blocking=True), self.dtype)
 
     def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
-        """See `Batches`; in the loader's own order and batch size."""
+        """See `Batches`; in the loader's own order and batch size, the first `limit` or a few more."""
         count = 0
         for x in self.epoch(0):
             yield x

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 __all__ = ["HeldOut", "Outcome", "make_fabric", "train"]
 
 MONITORED = 5000
-"""Training examples that beta and Sigma are taken over for the held-out terms of an epoch."""
+"""Training examples, spread evenly, that give beta and Sigma for the held-out terms of an epoch."""
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Examples that are never trained on, and the split they come from."""
+    """Examples that are never trained on, in batches as for training, and their split."""
 
     split: str
     batches: Batches
@@ -198,7 +198,7 @@ def train(
                 }
                 if held_out is not None:
                     store_population(model, batches, MONITORED)
-                    terms = held_out_terms(model, held_out.batches, settings.batch_size)
+                    terms = held_out_terms(model, held_out.batches)
                     record |= {"held_out_split": held_out.split, "held_out": _named(terms)}
                     _keep_best(settings, best, record, model)
                 outcome.history.append(record)

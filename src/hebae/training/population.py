@@ -20,7 +20,7 @@ PASS_SIZE = 1000
 
 @torch.no_grad()
 def store_population(model: Autoencoder, batches: Batches, limit: int | None = None) -> None:
-    """Store beta, Sigma, C and the optimal scale of the (first `limit`) examples in `model`.
+    """Store beta, Sigma, C and the optimal scale of the examples (`limit` of them) in `model`.
 
     One pass in evaluation mode, sums in float64 (section 4, last point).
     """
@@ -69,23 +69,25 @@ def _draw(model: Autoencoder, x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def held_out_terms(
-    model: Autoencoder, batches: Batches, batch_size: int, seed: int = 0
-) -> dict[str, float | None]:
+def held_out_terms(model: Autoencoder, batches: Batches) -> dict[str, float | None]:
     """Mean terms over held-out examples, with one draw of z each; nothing of the model changes.
 
-    Noise is shaped by the population's covariance; the penalty is taken over batches of the
-    training batch size, so that it has the same noise floor. A smaller last batch is left out,
-    unless it is the only one. A term that a batch so small does not define is None.
+    Noise is shaped by the population's covariance. The penalty is taken over batches of the
+    training batch size, so that it has the same noise floor, and in a random order, the same each
+    time: in the order of the file neighbours may be alike, which looks like codes that are not
+    matched. A smaller last batch is left out, unless it is the only one. A term that a batch so
+    small does not define is None.
     """
     was_training = model.training
     model.eval()
     device = model.population_mean.device
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(0)
     monitor = Monitor(["reconstruction", *model.objective.weights], device)
-    for number, x in enumerate(batches.in_order(batch_size)):
-        if number and len(x) < batch_size:
+    size = 0
+    for number, x in enumerate(batches.epoch(0)):
+        if len(x) < size:
             break
+        size = len(x)
         epsilon = torch.randn(
             len(x), model.latent_dim, generator=generator, device=device, dtype=x.dtype
         )

@@ -129,7 +129,7 @@ class LoaderBatches:
                 yield to_unit_interval(x.to(self.device, non_blocking=True), self.dtype)
 
     def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
-        """See `Batches`; in the loader's own order and batch size, the first `limit` or a few more."""
+        """See `Batches`; in the loader's own order and batches, the first `limit` or a few more."""
         count = 0
         for x in self.epoch(0):
             yield x

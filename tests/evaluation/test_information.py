@@ -1,0 +1,233 @@
+"""I(i; z) against quadrature, torch.distributions, bounds and limits."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.distributions import MultivariateNormal
+
+from hebae import HebaeError, gaussian
+from hebae.evaluation.information import _Posteriors, mutual_information
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def posteriors(seed=0, n=60, k=3, one_scale=False):
+    """Means, log-scales and a noise factor, in float64."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    mean = normal(n, k) @ normal(k, k)
+    log_scale = 0.5 * normal(n, 1 if one_scale else k) - 1
+    factor = torch.linalg.cholesky(torch.cov(normal(k, 4 * k)))
+    return mean, log_scale, factor
+
+
+def same(actual, expected, tolerance=1e-10):
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+# --- Known values ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("distance", "scales"), [(1.0, (1.0, 1.0)), (2.0, (0.5, 2.0))])
+def test_two_posteriors_match_quadrature(distance, scales):
+    """(1/2) sum_i int q_i log(q_i / q), also where many examples share the two posteriors."""
+    z = np.linspace(-30, 30, 200_001)
+    density = np.array(
+        [
+            np.exp(-((z - mu) ** 2) / (2 * s**2)) / (s * math.sqrt(2 * math.pi))
+            for mu, s in zip((0.0, distance), scales, strict=True)
+        ]
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        integrand = np.nan_to_num(density * np.log(density / density.mean(0)))
+    expected = integrand.sum() * (z[1] - z[0]) / 2
+
+    mean = torch.tensor([[0.0], [distance]], dtype=torch.float64).repeat(500, 1)
+    log_scale = torch.tensor(scales, dtype=torch.float64).log()[:, None].repeat(500, 1)
+    found = mutual_information(mean, log_scale, draws=20)
+    assert found.standard_error < 0.01
+    assert found.value == pytest.approx(expected, abs=4 * found.standard_error)
+
+
+@pytest.mark.parametrize("one_scale", [False, True], ids=["scales", "one-scale"])
+@pytest.mark.parametrize("shape", ["identity", "diagonal", "full"])
+def test_log_ratio_matches_torch_distributions(one_scale, shape):
+    """log q(z | x_i) - log sum_j q(z | x_j), from covariances D_j L L^T D_j."""
+    mean, log_scale, L = posteriors(one_scale=one_scale)
+    L = {"identity": torch.eye(3).double(), "diagonal": L.diagonal().diag(), "full": L}[shape]
+    epsilon = torch.randn(60, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    factors = log_scale.exp().expand(60, 3)[:, :, None] * L
+    each = MultivariateNormal(mean, scale_tril=factors)
+    z = mean + (factors @ epsilon[:, :, None])[:, :, 0]
+    log_density = each.log_prob(z[:, None])
+    expected = log_density.diagonal() - log_density.logsumexp(dim=1)
+    found = _Posteriors(mean, log_scale, None if shape == "identity" else L)
+    same(found.log_ratio(epsilon, block=7), expected)
+
+
+def test_simulation_agrees():
+    """mean_i of log q(z | x_i) - log q(z), with draws and densities of torch.distributions."""
+    mean, log_scale, L = posteriors(k=2)
+    each = MultivariateNormal(mean, scale_tril=log_scale.exp()[:, :, None] * L)
+    torch.manual_seed(0)
+    z = each.sample((500,))  # draws, examples, latent
+    own = each.log_prob(z)
+    mixture = each.log_prob(z[:, :, None]).logsumexp(dim=2) - math.log(60)
+    simulated = (own - mixture).mean(dim=0)
+    found = mutual_information(mean, log_scale, L, draws=100)
+    noise = (own - mixture).std(dim=0).square().mean().sqrt() / math.sqrt(60 * 100)
+    assert found.value == pytest.approx(float(simulated.mean()), abs=4 * float(noise))
+    # Most of the standard error is the difference between examples, which both have alike.
+    assert found.standard_error == pytest.approx(float(simulated.std()) / math.sqrt(60), rel=0.1)
+
+
+# --- Bounds and limits -----------------------------------------------------------------------
+
+
+@given(seed=seeds, one_scale=st.booleans())
+def test_information_stays_below_log_n_and_the_noise_rate(seed, one_scale):
+    """I <= log N and I <= mean_i KL(q(z | x_i) || N(beta, C)), within the estimate's error."""
+    mean, log_scale, L = posteriors(seed, one_scale=one_scale)
+    found = mutual_information(mean, log_scale, L, draws=10)
+    assert found.ceiling == math.log(60)
+    assert found.value <= found.ceiling
+    _, Sigma = gaussian.batch_moments(mean)
+    C = gaussian.aggregate_covariance(L @ L.mT, Sigma, log_scale)
+    rate = gaussian.noise_rate(gaussian.cholesky(C), gaussian.log_determinant(L), log_scale)
+    assert found.value <= float(rate) + 4 * found.standard_error
+
+
+def test_normal_codes_reach_the_noise_rate():
+    """Where q(z) is nearly N(beta, C), the bound is nearly met: HEBAE's R = L, one scale."""
+    mean = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0)).double()
+    log_scale = torch.full((2000, 1), math.log(0.5), dtype=torch.float64)
+    _, Sigma = gaussian.batch_moments(mean)
+    L = gaussian.cholesky(Sigma)
+    rate = gaussian.noise_rate(
+        gaussian.cholesky(gaussian.aggregate_covariance(Sigma, Sigma, log_scale)),
+        gaussian.log_determinant(L),
+        log_scale,
+    )
+    assert float(rate) == pytest.approx(math.log(1 + 1 / 0.25))  # k/2 log(1 + 1/sigma^2)
+    found = mutual_information(mean, log_scale, L, draws=2)
+    assert found.value == pytest.approx(float(rate), abs=4 * found.standard_error)
+    assert found.standard_error < 0.05
+
+
+def test_examples_with_one_posterior_cannot_be_told_apart():
+    mean, log_scale, L = posteriors()
+    found = mutual_information(mean[:1].repeat(60, 1), log_scale[:1].repeat(60, 1), L)
+    assert found.value == pytest.approx(0, abs=1e-12)
+    assert found.standard_error == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("log_scale", [-10.0, -60.0, -700.0])
+def test_examples_far_apart_are_told_apart(log_scale):
+    """Also where the noise drowns in the rounding of the mean."""
+    mean, _, L = posteriors()
+    found = mutual_information(mean + 1000, torch.full((60, 3), log_scale), L)
+    assert found.value == pytest.approx(math.log(60), abs=1e-12)
+    assert found.value <= found.ceiling
+
+
+def test_a_deterministic_code_is_its_example():
+    mean, _, _ = posteriors(n=7)
+    found = mutual_information(mean, None)
+    assert (found.value, found.standard_error) == (math.log(7), 0.0)
+    shared = mutual_information(mean[[0, 1, 1, 2, 2, 2]], None)
+    p = np.array([1, 2, 3]) / 6
+    assert shared.value == pytest.approx(-(p * np.log(p)).sum())
+    assert shared.ceiling == math.log(6)
+
+
+# --- What must not matter --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", [1, 7, 60, 1000])
+def test_the_size_of_blocks_does_not_matter(block):
+    arguments = posteriors()
+    expected = mutual_information(*arguments)
+    found = mutual_information(*arguments, block=block)
+    assert found.value == pytest.approx(expected.value, rel=1e-12)
+    assert found.standard_error == pytest.approx(expected.standard_error, rel=1e-10)
+
+
+def test_the_order_of_examples_does_not_matter():
+    mean, log_scale, L = posteriors()
+    epsilon = torch.randn(60, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(2))
+    expected = _Posteriors(mean, log_scale, L).log_ratio(epsilon, 16)[order]
+    found = _Posteriors(mean[order], log_scale[order], L).log_ratio(epsilon[order], 16)
+    same(found, expected)
+
+
+def test_the_units_of_the_code_do_not_matter():
+    """I(i; a z + b) = I(i; z)."""
+    mean, log_scale, L = posteriors()
+    unit = torch.tensor([0.01, 1.0, 100.0], dtype=torch.float64)
+    expected = mutual_information(mean, log_scale, L)
+    found = mutual_information(mean * unit + 5, log_scale + unit.log(), L)
+    assert found.value == pytest.approx(expected.value, rel=1e-9)
+
+
+def test_arrays_of_float32_do_as_well_and_stay_as_they_were():
+    arguments = [x.numpy().astype(np.float32) for x in posteriors()]
+    before = [x.copy() for x in arguments]
+    found = mutual_information(*arguments)
+    expected = mutual_information(*(torch.from_numpy(x).double() for x in arguments))
+    assert found == expected
+    np.testing.assert_equal(arguments, before)
+
+
+def test_the_seed_decides_and_the_standard_error_tells_how_much():
+    """Where all examples are alike, the error is that of the draws alone."""
+    mean = torch.tensor([[0.0], [1.5]], dtype=torch.float64).repeat(100, 1)
+    scale = torch.zeros(200, 1)
+    estimates = [mutual_information(mean, scale, seed=seed) for seed in range(60)]
+    assert estimates[3] == mutual_information(mean, scale, seed=3)
+    spread = np.std([estimate.value for estimate in estimates], ddof=1)
+    assert spread == pytest.approx(estimates[0].standard_error, rel=0.35)
+    many = mutual_information(mean, scale, draws=16)
+    assert many.standard_error == pytest.approx(estimates[0].standard_error / 4, rel=0.35)
+
+
+# --- Refusals --------------------------------------------------------------------------------
+
+MEAN, SCALE, FACTOR = posteriors(n=5, k=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"mean": MEAN[0]}, r"mean has shape \(2,\)"),
+        ({"mean": MEAN[:1]}, "N at least 2"),
+        ({"mean": MEAN[:, :0]}, r"mean has shape \(5, 0\)"),
+        ({"mean": MEAN * math.nan}, "mean holds NaN"),
+        (
+            {"log_scale": SCALE[:4]},
+            r"log_scale has shape \(4, 2\); it must be \(5, 2\) or \(5, 1\)",
+        ),
+        ({"log_scale": SCALE * math.inf}, "log_scale holds NaN or infinite"),
+        ({"log_scale": SCALE - 800}, "exponential is 0 or infinite"),
+        ({"log_scale": SCALE + 800}, "exponential is 0 or infinite"),
+        ({"noise_factor": torch.eye(3)}, r"noise_factor has shape \(3, 3\); it must be \(2, 2\)"),
+        ({"noise_factor": FACTOR.mT}, "lower triangular"),
+        ({"noise_factor": torch.zeros(2, 2)}, "without a zero"),
+        ({"noise_factor": FACTOR * math.nan}, "noise_factor holds NaN"),
+        ({"log_scale": None}, "a deterministic code has no noise"),
+        ({"draws": 0}, "draws is 0"),
+        ({"block": 0}, "block is 0"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_in_a_sentence(arguments, sentence):
+    arguments = {"mean": MEAN, "log_scale": SCALE, "noise_factor": FACTOR} | arguments
+    with pytest.raises(HebaeError, match=sentence):
+        mutual_information(**arguments)

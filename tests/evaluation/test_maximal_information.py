@@ -1,0 +1,278 @@
+"""MIC and TIC against another program's values, exhaustive search and what they must obey."""
+
+import itertools
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hebae import HebaeError
+from hebae.evaluation.index_dependence import index_dependence
+from hebae.evaluation.maximal_information import (
+    characteristic_matrix,
+    mic_and_tic,
+    mic_approx,
+    mic_e,
+    tic_approx,
+    tic_e,
+)
+
+ORACLE = json.loads((Path(__file__).parents[1] / "oracles" / "mic_tic.json").read_text())
+RELATIONS = sorted({row[0] for row in ORACLE["rows"]})
+COEFFICIENTS = {"mic_e": (mic_e, tic_e), "mic_approx": (mic_approx, tic_approx)}
+
+seeds = st.integers(0, 2**32 - 1)
+estimators = pytest.mark.parametrize("estimator", ["e", "approx"])
+
+
+def relation(name, n):
+    """The inputs of the oracle; a copy of the code that it holds as text."""
+    u = np.random.default_rng(1).random(n)
+    v = np.random.default_rng(2).random(n)
+    return {
+        "linear": (u, u.copy()),
+        "sin": (u, np.sin(4 * np.pi * u)),
+        "parabola": (u, (2 * u - 1) ** 2),
+        "sin_noisy": (u, np.sin(4 * np.pi * u) + (v - 0.5)),
+        "linear_noisy": (u, u + (v - 0.5)),
+        "circle": (np.cos(2 * np.pi * u), np.sin(2 * np.pi * u) + 0.2 * (v - 0.5)),
+        "independent": (u, v),
+        "ties": (np.floor(10 * u), np.floor(10 * u) + np.floor(4 * v)),
+        "constant": (u, np.zeros(n)),
+    }[name]
+
+
+def points(seed, n=40, ties=False):
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(2, n))
+    y = y + x * rng.normal()
+    return (np.round(2 * x), np.round(2 * y)) if ties else (x, y)
+
+
+# --- Values made by another program ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RELATIONS)
+def test_mic_and_tic_match_the_oracle(name):
+    """Ties and a constant among them: to rounding, so nothing remains to be explained."""
+    rows = [row[1:] for row in ORACLE["rows"] if row[0] == name]
+    assert len(rows) == 16
+    for n, estimator, alpha, c, *expected in rows:
+        x, y = relation(name, n)
+        mic, tic = COEFFICIENTS[estimator]
+        found = [mic(x, y, alpha, c), tic(x, y, alpha, c), tic(x, y, alpha, c, normalised=True)]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10, err_msg=f"{estimator} {n}")
+
+
+@pytest.mark.parametrize("case", ORACLE["matrices"], ids=lambda case: f"{case[0]}-{case[2]}")
+def test_characteristic_matrix_matches_the_oracle(case):
+    """Entry by entry, and NaN where a grid would have more than B = n^alpha cells."""
+    name, n, estimator, alpha, c, expected = case
+    matrix = characteristic_matrix(*relation(name, n), estimator.removeprefix("mic_"), alpha, c)
+    assert matrix.shape == (len(expected), len(expected))
+    for found, row in zip(matrix, expected, strict=True):
+        np.testing.assert_allclose(found[: len(row)], row, rtol=0, atol=1e-12)
+        assert np.isnan(found[len(row) :]).all()
+
+
+# --- Exhaustive search -----------------------------------------------------------------------
+
+
+def equal_parts(n, parts):
+    """Sizes of parts as equal as may be, each the nearest to its share of what is left."""
+    sizes = []
+    for left in range(parts, 0, -1):
+        share = (n - sum(sizes)) / left
+        sizes.append(min(range(1, n + 1), key=lambda size: (abs(size - share), size)))
+    return sizes
+
+
+def best_information(free, fixed, cuts, parts):
+    """Largest mutual information with `fixed` in equal parts, over every way to cut `free`."""
+    n = len(free)
+    part = np.empty(n, dtype=int)
+    part[np.argsort(fixed)] = np.repeat(np.arange(parts), equal_parts(n, parts))
+    part = part[np.argsort(free)]
+    best = 0.0
+    for places in itertools.combinations(range(1, n), cuts - 1):
+        piece = np.searchsorted(places, np.arange(n), side="right")
+        joint = np.zeros((cuts, parts))
+        np.add.at(joint, (piece, part), 1 / n)
+        product = joint.sum(1, keepdims=True) * joint.sum(0)
+        inside = joint > 0
+        best = max(best, float((joint[inside] * np.log(joint[inside] / product[inside])).sum()))
+    return best
+
+
+@estimators
+@pytest.mark.parametrize("seed", range(3))
+def test_the_search_finds_the_best_grid_there_is(estimator, seed):
+    """With clumps for superclumps (large c), over all grids of at most 12 cells on 12 points."""
+    x, y = points(seed, n=12)
+    matrix = characteristic_matrix(x, y, estimator, alpha=12, c=100)
+    for rows, columns in itertools.product(range(2, 7), repeat=2):
+        entry = matrix[rows - 2, columns - 2]
+        if rows * columns > 12:
+            assert math.isnan(entry)
+            continue
+        rows_fixed = best_information(x, y, columns, rows)
+        columns_fixed = best_information(y, x, rows, columns)
+        if estimator == "approx":
+            expected = max(rows_fixed, columns_fixed)
+        else:
+            expected = rows_fixed if rows > columns else columns_fixed
+        assert entry == pytest.approx(expected / math.log(min(rows, columns)), abs=1e-12)
+
+
+# --- What the coefficients must obey ---------------------------------------------------------
+
+
+@estimators
+@given(seed=seeds, ties=st.booleans())
+def test_only_the_order_of_values_and_not_of_points_matters(estimator, seed, ties):
+    x, y = points(seed, ties=ties)
+    matrix = characteristic_matrix(x, y, estimator)
+    order = np.random.default_rng(seed).permutation(len(x))
+    moved = characteristic_matrix(np.exp(x)[order], (y**3 + y)[order], estimator)
+    np.testing.assert_array_equal(moved, matrix)
+
+
+@given(seed=seeds, ties=st.booleans())
+def test_exchanging_the_axes_transposes_the_matrix(seed, ties):
+    x, y = points(seed, n=100, ties=ties)
+    one, other = characteristic_matrix(x, y, "approx"), characteristic_matrix(y, x, "approx")
+    np.testing.assert_array_equal(one, other.T)
+    one, other = characteristic_matrix(x, y, "e"), characteristic_matrix(y, x, "e")
+    off_diagonal = ~np.eye(len(one), dtype=bool)
+    np.testing.assert_array_equal(one[off_diagonal], other.T[off_diagonal])
+
+
+@given(seed=seeds, ties=st.booleans())
+def test_entries_are_shares_and_the_freer_search_finds_no_less(seed, ties):
+    x, y = points(seed, n=100, ties=ties)
+    free, fixed = characteristic_matrix(x, y, "approx"), characteristic_matrix(x, y, "e")
+    valid = ~np.isnan(free)
+    assert ((fixed[valid] >= 0) & (free[valid] <= 1)).all()
+    assert (free[valid] >= fixed[valid]).all()
+
+
+@estimators
+def test_a_bijection_has_mic_1_and_noise_takes_from_it(estimator):
+    mic = mic_e if estimator == "e" else mic_approx
+    rng = np.random.default_rng(0)
+    x, noise = rng.normal(size=(2, 400))
+    values = [mic(x, x + level * noise) for level in (0, 0.3, 1, 10)]
+    assert values[0] == pytest.approx(1, abs=1e-12)
+    assert all(np.diff(values) < -0.1)
+
+
+def test_a_constant_has_no_information():
+    x = np.arange(30.0)
+    for pair in ((x, np.ones(30)), (np.ones(30), x), (np.ones(30), np.ones(30))):
+        for coefficient in (mic_e, tic_e, mic_approx, tic_approx):
+            assert coefficient(*pair) == 0
+
+
+@pytest.mark.parametrize(
+    ("alpha", "cells"), [(0.1, 4), (0.5, 10), (1, 100), (37.5, 37), (500, 100)]
+)
+def test_alpha_is_a_power_of_n_or_a_number_of_cells(alpha, cells):
+    matrix = characteristic_matrix(*points(0, n=100), alpha=alpha, c=1)
+    assert matrix.shape == (cells // 2 - 1,) * 2
+    shape = np.add.outer(range(2, cells // 2 + 1), np.zeros(cells // 2 - 1, dtype=int))
+    np.testing.assert_array_equal(np.isnan(matrix), shape * shape.T > cells)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"x": np.arange(9.0)}, r"shapes \(9,\) and \(10,\)"),
+        ({"x": np.zeros((10, 1))}, r"shapes \(10, 1\) and"),
+        ({"x": np.arange(3.0), "y": np.arange(3.0)}, "3 points; at least 4"),
+        ({"x": np.full(10, np.nan)}, "x holds NaN"),
+        ({"y": np.full(10, np.inf)}, "y holds NaN or infinite"),
+        ({"alpha": 0}, "alpha is 0"),
+        ({"alpha": 1.5}, "alpha is 1.5"),
+        ({"alpha": math.nan}, "alpha is nan"),
+        ({"alpha": math.inf}, "alpha is inf"),
+        ({"c": 0.5}, "c is 0.5"),
+        ({"c": math.inf}, "c is inf"),
+        ({"estimator": "mic"}, "estimator is 'mic'"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_in_a_sentence(arguments, sentence):
+    arguments = {"x": np.arange(10.0), "y": np.arange(10.0)} | arguments
+    with pytest.raises(HebaeError, match=sentence):
+        characteristic_matrix(**arguments)
+
+
+# --- Many pairs ------------------------------------------------------------------------------
+
+
+def test_many_pairs_are_those_pairs_in_order_whatever_the_processes():
+    pairs = [points(seed) for seed in range(3)]
+    expected = [[mic_e(*pair), tic_e(*pair)] for pair in pairs]
+    np.testing.assert_array_equal(mic_and_tic(pairs), expected)
+    np.testing.assert_array_equal(mic_and_tic(pairs, workers=2), expected)
+    approx = [[mic_approx(*pair), tic_approx(*pair)] for pair in pairs]
+    np.testing.assert_array_equal(mic_and_tic(pairs, "approx"), approx)
+    assert mic_and_tic([]).shape == (0, 2)
+
+
+# --- The index of an example against its code ------------------------------------------------
+
+
+def codes(n, draws, latents=3, noise=1.0, seed=0):
+    """Draws about a place of each example's own; only noise where there is much of it."""
+    rng = np.random.default_rng(seed)
+    place = rng.normal(size=(n, 1, latents)) if noise < 1 else 0.0
+    return place + noise * rng.normal(size=(n, draws, latents))
+
+
+def test_codes_that_follow_their_example_stand_out_from_the_null():
+    found = index_dependence(codes(20, 40, noise=0.1))
+    assert (found.examples, found.draws) == (20, 40)
+    assert found.mic > 0.6 > 0.2 > found.null_mic
+    assert found.tic > 3 * found.null_tic
+
+
+def test_codes_that_forget_their_example_are_the_null():
+    """Exchangeable with it: equal means, here of 30 values of deviation 0.005 and 0.25."""
+    found = index_dependence(codes(20, 40, latents=30))
+    assert found.mic == pytest.approx(found.null_mic, abs=4 * 0.005 * math.sqrt(2 / 30))
+    assert found.tic == pytest.approx(found.null_tic, abs=4 * 0.25 * math.sqrt(2 / 30))
+
+
+def test_one_draw_an_example_tells_nothing_however_exact_the_code():
+    """Why several draws are asked for: the order of examples is arbitrary."""
+    found = index_dependence(codes(800, 1, noise=0.1), permutations=5)
+    assert found.mic == pytest.approx(found.null_mic, abs=0.02)
+
+
+def test_index_dependence_is_the_mean_over_dimensions():
+    z = codes(10, 8, noise=0.3)
+    index = np.repeat(np.random.default_rng(7).permutation(10), 8)
+    expected = [mic_e(index, z[:, :, j].ravel()) for j in range(3)]
+    found = index_dependence(z, seed=7)
+    assert found.mic == pytest.approx(np.mean(expected), rel=1e-12)
+    assert found == index_dependence(z, seed=7) != index_dependence(z, seed=8)
+    coarse = index_dependence(z, seed=7, alpha=4)
+    assert coarse.tic == pytest.approx(coarse.mic)  # one grid alone, of 2 x 2 cells
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"z": np.zeros((10, 2))}, r"z has shape \(10, 2\)"),
+        ({"z": np.zeros((10, 0, 2))}, "z has shape"),
+        ({"z": np.full((10, 2, 2), np.nan)}, "NaN"),
+        ({"z": np.zeros((10, 2, 2)), "permutations": 0}, "permutations is 0"),
+    ],
+)
+def test_index_dependence_refuses_in_a_sentence(arguments, sentence):
+    with pytest.raises(HebaeError, match=sentence):
+        index_dependence(**arguments)

@@ -89,9 +89,7 @@ class Autoencoder(nn.Module):
     ) -> Step:
         """Loss of a training batch, its moments being the batch's own."""
         mean, log_scale = self.encode(x)
-        running = None
-        if self.keeps_running_moments:
-            running = Moments(self.running_mean, self.running_covariance)
+        running = self._running_moments()
         # Moments, Cholesky factor and log-determinant lose their meaning in half precision.
         with _without_autocast(x):
             z, terms = self.objective(mean, log_scale, epsilon, running)
@@ -105,7 +103,7 @@ class Autoencoder(nn.Module):
         """Terms of a held-out batch: noise by the population's Sigma, penalty of this batch."""
         mean, log_scale = self.encode(x)
         with _without_autocast(x):
-            _, terms = self.objective(mean, log_scale, epsilon)
+            _, terms = self.objective(mean, log_scale, epsilon, self._running_moments())
             z = self.draw(mean, log_scale, epsilon)
         return self._step(x, z, terms, mean)
 
@@ -150,6 +148,11 @@ class Autoencoder(nn.Module):
     ) -> Float[Tensor, " batch"]:
         """``log p(x | z)`` of each example, in nats."""
         return -self.likelihood.negative_log_likelihood(at_least_float32(self.decoder(z)), x)
+
+    def _running_moments(self) -> Moments | None:
+        if not self.keeps_running_moments:
+            return None
+        return Moments(self.running_mean, self.running_covariance)
 
     @torch.no_grad()
     def _update_running(self, mean: Tensor, running: Moments) -> None:

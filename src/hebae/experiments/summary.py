@@ -72,8 +72,9 @@ def summarise(
         if seeds[0].penalty
     )
     any_settings = next(iter(settings.values()))
+    epochs = " or ".join(map(str, dict.fromkeys(s.epochs for s in settings.values())))
     return Table(
-        f"{any_settings.data}, k = {any_settings.latent_dim}, {any_settings.epochs} epochs: "
+        f"{any_settings.data}, k = {any_settings.latent_dim}, {epochs} epochs: "
         f"{first.split} examples",
         [display_name(method) for method in measured],
         rows,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from hebae.objectives.base import Objective
+from hebae.objectives.base import Covariance, Latents, LogScales, Objective, Terms
 
 __all__ = ["AE"]
 
@@ -24,14 +22,14 @@ class AE(Objective):
 
     def draw(
         self,
-        mean: Tensor,
-        log_scale: Tensor | None,
-        epsilon: Tensor,
-        covariance: Tensor | None = None,
-    ) -> Tensor:
+        mean: Latents,
+        log_scale: LogScales,
+        epsilon: Latents,
+        covariance: Covariance | None = None,
+    ) -> Latents:
         """Z = mu."""
         return mean
 
-    def penalty(self, z: Tensor, mean: Tensor, log_scale: Tensor | None) -> dict[str, Tensor]:
+    def penalty(self, z: Latents, mean: Latents, log_scale: LogScales) -> Terms:
         """No terms."""
         return {}

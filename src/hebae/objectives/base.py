@@ -5,20 +5,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Moments", "Objective"]
+__all__ = ["Covariance", "Latents", "LogScales", "Moments", "Objective", "Terms"]
+
+Latents: TypeAlias = Float[Tensor, "batch latent"]
+LogScales: TypeAlias = Float[Tensor, "batch _"] | None  # latent or 1 of them; None without noise
+Covariance: TypeAlias = Float[Tensor, "latent latent"]
+Terms: TypeAlias = dict[str, Float[Tensor, ""]]
 
 
 class Moments(NamedTuple):
     """Mean and covariance of encoder means, over a batch or a population."""
 
     beta: Float[Tensor, " latent"]
-    Sigma: Float[Tensor, "latent latent"]
+    Sigma: Covariance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +51,11 @@ class Objective(ABC):
     @abstractmethod
     def draw(
         self,
-        mean: Float[Tensor, "batch latent"],
-        log_scale: Float[Tensor, "batch _"] | None,
-        epsilon: Float[Tensor, "batch latent"],
-        covariance: Float[Tensor, "latent latent"] | None = None,
-    ) -> Float[Tensor, "batch latent"]:
+        mean: Latents,
+        log_scale: LogScales,
+        epsilon: Latents,
+        covariance: Covariance | None = None,
+    ) -> Latents:
         """Draw z ~ q(z | x).
 
         Parameters
@@ -67,19 +72,19 @@ class Objective(ABC):
     @abstractmethod
     def penalty(
         self,
-        z: Float[Tensor, "batch latent"],
-        mean: Float[Tensor, "batch latent"],
-        log_scale: Float[Tensor, "batch _"] | None,
-    ) -> dict[str, Float[Tensor, ""]]:
+        z: Latents,
+        mean: Latents,
+        log_scale: LogScales,
+    ) -> Terms:
         """Unweighted terms by name, in nats an example (the MMD has no unit)."""
 
     def __call__(
         self,
-        mean: Float[Tensor, "batch latent"],
-        log_scale: Float[Tensor, "batch _"] | None,
-        epsilon: Float[Tensor, "batch latent"],
+        mean: Latents,
+        log_scale: LogScales,
+        epsilon: Latents,
         running: Moments | None = None,
-    ) -> tuple[Float[Tensor, "batch latent"], dict[str, Float[Tensor, ""]]]:
+    ) -> tuple[Latents, Terms]:
         """Return z and the terms of one training step; `draw` and `penalty`, sharing their work.
 
         `running` holds the running moments of earlier batches, for methods that keep them.
@@ -87,9 +92,7 @@ class Objective(ABC):
         z = self.draw(mean, log_scale, epsilon)
         return z, self.penalty(z, mean, log_scale)
 
-    def noise_covariance(
-        self, covariance: Float[Tensor, "latent latent"]
-    ) -> Float[Tensor, "latent latent"]:
+    def noise_covariance(self, covariance: Covariance) -> Covariance:
         """Covariance N of the noise before scaling: q(z | x_i) = N(mu_i, D_i N D_i)."""
         return torch.zeros_like(covariance)
 

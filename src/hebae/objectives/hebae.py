@@ -13,7 +13,16 @@ import torch
 from torch import Tensor
 
 from hebae import gaussian
-from hebae.objectives.base import Moments, Objective, require_choice, require_non_negative
+from hebae.objectives.base import (
+    Covariance,
+    Latents,
+    LogScales,
+    Moments,
+    Objective,
+    Terms,
+    require_choice,
+    require_non_negative,
+)
 
 __all__ = ["HEBAE"]
 
@@ -77,11 +86,11 @@ class HEBAE(Objective):
 
     def draw(
         self,
-        mean: Tensor,
-        log_scale: Tensor | None,
-        epsilon: Tensor,
-        covariance: Tensor | None = None,
-    ) -> Tensor:
+        mean: Latents,
+        log_scale: LogScales,
+        epsilon: Latents,
+        covariance: Covariance | None = None,
+    ) -> Latents:
         """z_i = mu_i + sigma_i * (R epsilon_i) (Eq. 8)."""
         Sigma = self.estimate(mean).Sigma if covariance is None else covariance
         R = None
@@ -89,25 +98,25 @@ class HEBAE(Objective):
             R = self._factor(Sigma, mean) if covariance is None else gaussian.cholesky(Sigma)
         return self._add_noise(mean, log_scale, epsilon, Sigma, R)
 
-    def penalty(self, z: Tensor, mean: Tensor, log_scale: Tensor | None) -> dict[str, Tensor]:
+    def penalty(self, z: Latents, mean: Latents, log_scale: LogScales) -> Terms:
         """``moments`` (Eq. 17, with its factor 1/2), or ``aggregate`` and ``rate``."""
         beta, Sigma = self.estimate(mean)
         return self._terms(beta, Sigma, self._factor(Sigma, mean), mean, log_scale)
 
     def __call__(
         self,
-        mean: Tensor,
-        log_scale: Tensor | None,
-        epsilon: Tensor,
+        mean: Latents,
+        log_scale: LogScales,
+        epsilon: Latents,
         running: Moments | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    ) -> tuple[Latents, Terms]:
         """Return z and the terms, from one estimate of the moments and one Cholesky factor."""
         beta, Sigma = self.estimate(mean, running)
         R = self._factor(Sigma, mean, running)
         z = self._add_noise(mean, log_scale, epsilon, Sigma, R)
         return z, self._terms(beta, Sigma, R, mean, log_scale)
 
-    def estimate(self, mean: Tensor, running: Moments | None = None) -> Moments:
+    def estimate(self, mean: Latents, running: Moments | None = None) -> Moments:
         """Estimate beta (k,) and Sigma (k, k) from a batch of encoder means (m, k).
 
         In float64 where the device has it: the gradient holds the inverse of Sigma, whose condition
@@ -127,7 +136,7 @@ class HEBAE(Objective):
             Sigma = Sigma + (decay * (running.Sigma.to(Sigma) - Sigma)).detach()
         return Moments(beta, Sigma)
 
-    def noise_covariance(self, covariance: Tensor) -> Tensor:
+    def noise_covariance(self, covariance: Covariance) -> Covariance:
         """Sigma, or its diagonal."""
         if self.noise == "cholesky":
             return covariance

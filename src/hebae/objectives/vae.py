@@ -8,10 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from hebae import gaussian
-from hebae.objectives.base import Objective, require_non_negative
+from hebae.objectives.base import (
+    Covariance,
+    Latents,
+    LogScales,
+    Objective,
+    Terms,
+    require_non_negative,
+)
 
 __all__ = ["VAE"]
 
@@ -40,20 +46,20 @@ class VAE(Objective):
 
     def draw(
         self,
-        mean: Tensor,
-        log_scale: Tensor | None,
-        epsilon: Tensor,
-        covariance: Tensor | None = None,
-    ) -> Tensor:
+        mean: Latents,
+        log_scale: LogScales,
+        epsilon: Latents,
+        covariance: Covariance | None = None,
+    ) -> Latents:
         """z_i = mu_i + sigma_i * epsilon_i."""
         assert log_scale is not None, "the VAE's noise needs the encoder's log_scale"
         return mean + log_scale.exp() * epsilon
 
-    def penalty(self, z: Tensor, mean: Tensor, log_scale: Tensor | None) -> dict[str, Tensor]:
+    def penalty(self, z: Latents, mean: Latents, log_scale: LogScales) -> Terms:
         """``kl``: the mean of KL(q(z | x_i) || N(0, I)) over the batch (Eq. 4, its sign mended)."""
         assert log_scale is not None, "the VAE's penalty needs the encoder's log_scale"
         return {"kl": gaussian.mean_kl_to_standard_normal(mean, log_scale)}
 
-    def noise_covariance(self, covariance: Tensor) -> Tensor:
+    def noise_covariance(self, covariance: Covariance) -> Covariance:
         """I: the noise of one dimension knows nothing of another's."""
         return torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)

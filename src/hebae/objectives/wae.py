@@ -9,10 +9,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from hebae import kernels
-from hebae.objectives.base import Objective, require_choice, require_non_negative
+from hebae.objectives.base import (
+    Covariance,
+    Latents,
+    LogScales,
+    Moments,
+    Objective,
+    Terms,
+    require_choice,
+    require_non_negative,
+)
 
 __all__ = ["WAE"]
 
@@ -50,21 +60,21 @@ class WAE(Objective):
 
     def draw(
         self,
-        mean: Tensor,
-        log_scale: Tensor | None,
-        epsilon: Tensor,
-        covariance: Tensor | None = None,
-    ) -> Tensor:
+        mean: Latents,
+        log_scale: LogScales,
+        epsilon: Latents,
+        covariance: Covariance | None = None,
+    ) -> Latents:
         """Z = mu."""
         return mean
 
     def penalty(
         self,
-        z: Tensor,
-        mean: Tensor,
-        log_scale: Tensor | None,
-        prior: Tensor | None = None,
-    ) -> dict[str, Tensor]:
+        z: Latents,
+        mean: Latents,
+        log_scale: LogScales,
+        prior: Float[Tensor, "prior latent"] | None = None,
+    ) -> Terms:
         """``mmd``: between the codes and a sample of the prior, unbiased, so it may be negative.
 
         Parameters
@@ -80,10 +90,10 @@ class WAE(Objective):
 
     def __call__(
         self,
-        mean: Tensor,
-        log_scale: Tensor | None,
-        epsilon: Tensor,
-        running: object = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+        mean: Latents,
+        log_scale: LogScales,
+        epsilon: Latents,
+        running: Moments | None = None,
+    ) -> tuple[Latents, Terms]:
         """Return z and the terms. The codes take no noise, so `epsilon` is the prior sample."""
         return mean, self.penalty(mean, mean, log_scale, prior=epsilon)

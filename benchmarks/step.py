@@ -25,7 +25,7 @@ from rich.progress import track
 from rich.table import Table
 
 from hebae.data import load
-from hebae.experiments.provenance import provenance
+from hebae.provenance import provenance
 
 AtLeastOne = Annotated[int, cyclopts.Parameter(validator=Number(gte=1))]
 

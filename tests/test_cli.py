@@ -325,6 +325,18 @@ def test_resume_refuses_what_would_change_the_run(
         (("--validation-size", "300"), ("validation_size", "300")),
         (("--device", "mps"), ("--device mps", "not available")),
         (("--config", "nothere.yaml"), ("nothere.yaml",)),
+        (("--encoder-widths", "0"), ("--encoder-widths", "at least 1")),
+        (("--decoder-widths", "-5"), ("--decoder-widths", "at least 1")),
+        (("--encoder-widths",), ("--encoder-widths",)),
+        (("--latent-dim", "1000000000000", "--method", "vae"), ("--latent-dim", "at most")),
+        (("--batch-size", "100000000000000000000"), ("--batch-size", "at most")),
+        (("--seed", "-1"), ("--seed", "at least 0")),
+        (("--seed", "18446744073709551616"), ("--seed", "below")),
+        (("--likelihood-scale", "-3"), ("--likelihood-scale", "above 0")),
+        (("--moments", "running", "--moments-decay", "0", "--batch-size", "3"), ("batch_size 3",)),
+        (("--moments", "shrunk", "--latent-dim", "280"), ("270 training", "latent_dim 280")),
+        (("--early-stopping", "2", "--validation-size", "3"), ("at least 4 validation",)),
+        (("--devices", "3"), ("batch_size 32", "3 devices")),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_written(
@@ -348,6 +360,10 @@ def test_bad_settings_are_refused_before_anything_is_written(
         ("- 3", ("own.yaml", "key: value")),
         ("a: [", ("own.yaml", "YAML")),
         ("methods: 3", ("methods", "own.yaml")),
+        ("methods: {hebae: 3}", ("methods", "own.yaml")),
+        ("methods: {heabe: {epochs: 3}}", ("methods", "own.yaml", "hebae, vae, wae, ae")),
+        ("method: [a]", ("method", "own.yaml")),
+        ("data: 3", ("data", "own.yaml")),
         ("methods: {hebae: {epoch: 3}}", ("'epoch'", "own.yaml", "epochs")),
     ],
 )
@@ -410,6 +426,103 @@ def test_a_folder_that_is_no_run_is_never_overwritten(
         arguments = (name, "--data", vectors, *SMALL, "--output", "mine", "--overwrite")
         refused(hebae(*arguments), "mine", "another")
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_config_of_ones_own_is_no_run_and_foreign_files_stay(
+    hebae: Callable[..., Result], vectors: Path, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.yaml").write_text("my: project")
+    (trained / "thesis.tex").write_text("years of work")
+    arguments = ("train", "--data", vectors, *SMALL, "--overwrite", "--output")
+    refused(hebae(*arguments, "mine"), "config.yaml")
+    refused(hebae(*arguments, "run"), "thesis.tex", "did not put there")
+    assert (tmp_path / "mine" / "config.yaml").read_text() == "my: project"
+    assert (trained / "model.safetensors").exists()
+
+
+def test_a_failed_resume_leaves_the_finished_model(
+    hebae: Callable[..., Result], trained: Path
+) -> None:
+    before = {path.name: path.read_bytes() for path in trained.iterdir()}
+    tamper(trained / "resume.pt", "truncated")
+    refused(hebae("train", "--resume", "--output", "run", "--epochs", 3), "resume.pt")
+    for name in ("model.safetensors", "config.yaml", "metrics.jsonl"):
+        assert (trained / name).read_bytes() == before[name]
+
+
+def test_a_run_can_be_used_from_any_folder(
+    hebae: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deep").mkdir()
+    np.save(tmp_path / "deep" / "x.npy", np.random.default_rng(0).random((300, 12)))
+    hebae("train", "--data", "deep/x.npy", *SMALL, "--output", "run")
+    monkeypatch.chdir(tmp_path / "deep")
+    assert hebae("reconstruct", "../run", "--output", "r.npy").status == 0
+    assert hebae("show", "../run").status == 0
+    assert hebae("train", "--resume", "--output", "../run", "--epochs", 3).status == 0
+
+
+def test_paths_that_look_like_markup_are_printed_as_they_are(
+    hebae: Callable[..., Result], vectors: Path
+) -> None:
+    result = hebae("train", "--data", vectors, *SMALL, "--output", "[red]k")
+    assert result.status == 0
+    assert "hebae show [red]k" in result.out
+
+
+def test_compare_refuses_unlike_data_and_keeps_foreign_files(
+    hebae: Callable[..., Result], vectors: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "c.yaml").write_text("methods: {vae: {data: fashion-mnist}}")
+    unlike = ("compare", "--config", "c.yaml", "--output", "all")
+    refused(hebae(*unlike), "data", "same data")
+    arguments = ("compare", "--data", vectors, *SMALL, "--methods", "ae", "--output", "all")
+    assert hebae(*arguments).status == 0
+    (tmp_path / "all" / "notes.txt").write_text("mine")
+    refused(hebae(*arguments, "--overwrite"), "notes.txt")
+    (tmp_path / "all" / "notes.txt").unlink()
+    assert hebae(*arguments, "--overwrite").status == 0
+    (tmp_path / "all" / "comparison.json").write_text("{")
+    refused(hebae(*arguments, "--resume"), "comparison.json")
+
+
+def test_a_convolutional_network_trains_and_refuses_a_last_batch_of_one(
+    hebae: Callable[..., Result], tmp_path: Path
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (33, 3, 16, 16), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", images)
+    arguments = ["train", "--data", "x.npy", "--network", "convolutional", "--validation-size", "0"]
+    arguments += ["--encoder-widths", "4", "8", "--decoder-widths", "8", "4", "--method", "vae"]
+    arguments += ["--latent-dim", "3", "--epochs", "2", "--output", "run", "--batch-size"]
+    refused(hebae(*arguments, 32), "last batch", "hold 1", "--drop-last")
+    assert hebae(*arguments, 11).status == 0
+    assert hebae("sample", "run").status == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop("optimizer"),
+        lambda state: state.pop("data_fingerprint"),
+        lambda state: state.update(epoch="two"),
+        lambda state: state.update(model=[1]),
+        lambda state: state.update(metrics_size=10**9),
+        lambda state: state.update(best={}),
+        lambda state: state["optimizer"]["state"][0].update(exp_avg=state["noise"].float()),
+        lambda state: next(iter(state["model"].values())).fill_(float("nan")),
+    ],
+)
+def test_a_checkpoint_that_training_could_not_go_on_from_is_refused(
+    hebae: Callable[..., Result], trained: Path, change: Callable[[dict[str, object]], object]
+) -> None:
+    import torch
+
+    state = torch.load(trained / "resume.pt", weights_only=True)
+    change(state)
+    torch.save(state, trained / "resume.pt")
+    refused(hebae("train", "--resume", "--output", "run", "--epochs", 3), "resume.pt")
+    assert (trained / "model.safetensors").exists()
 
 
 def test_unwritable_output_is_refused(
@@ -513,7 +626,12 @@ def test_no_code_can_run_from_a_checkpoint(
         (("interpolate", "run", "--steps", "1"), ("--steps", "at least 2")),
         (("reconstruct", "run", "--count", "31", "--output", "r.npy"), ("30 validation",)),
         (("reconstruct", "run", "--data", "mnist-mini"), ("(1, 28, 28)", "(12,)")),
+        (("sample", "run", "--seed", "-1"), ("--seed", "at least 0")),
+        (("sample", "run", "--count", "1000000000000", "--output", "s.npy"), ("memory",)),
         (("compare", "--methods", "vae", "gan"), ("gan",)),
+        (("compare", "--methods", "vae", "vae"), ("--methods", "once")),
+        (("compare", "--devices", "2"), ("--devices",)),
+        (("compare", "--resume", "--overwrite"), ("--resume", "--overwrite")),
         (("compare", "--method", "vae"), ("--methods",)),
         (("compare", "--seeds", "1", "1"), ("--seeds", "twice")),
         (("trian",), ("trian",)),

@@ -178,6 +178,27 @@ def test_a_dataloader_of_ones_own(images: np.ndarray) -> None:
     assert held_out["held_out_split"] == "validation"
 
 
+def test_a_dataloader_is_checked_as_an_array_is(images: np.ndarray) -> None:
+    def loader(count: int, size: int) -> torch.utils.data.DataLoader:
+        return torch.utils.data.DataLoader(torch.from_numpy(images[:count]), batch_size=size)
+
+    with pytest.raises(HebaeError, match="last batch"):
+        small(latent_dim=3, batch_size=50).fit(loader(52, 50))
+    assert small(drop_last=True).fit(loader(52, 50)).history_[-1]["step"] == 2
+    with pytest.raises(HebaeError, match="batch_size 3"):
+        small().fit(loader(9, 3))
+    with pytest.raises(HebaeError, match="validation"):
+        small(validation_size=5).fit(loader(52, 26))
+
+
+def test_double_precision_survives_saving(images: np.ndarray, tmp_path) -> None:
+    model = small(precision="64-true").fit(images)
+    model.save(tmp_path / "model")
+    loaded = hebae.load(tmp_path / "model")
+    assert loaded.module_.population_mean.dtype == torch.float64
+    assert np.array_equal(loaded.transform(images), model.transform(images))
+
+
 def test_it_is_a_scikit_learn_estimator(images: np.ndarray) -> None:
     X = images.reshape(150, 64) / 255.0
     model = small(penalty_weight=0.5)
@@ -231,6 +252,10 @@ def test_misuse_of_a_model_is_refused(fitted, images: np.ndarray, tmp_path) -> N
         fitted.transform(images.reshape(150, 64))
     with pytest.raises(HebaeError, match=r"\(n, 3\)"):
         fitted.inverse_transform(np.zeros((2, 4)))
+    with pytest.raises(HebaeError, match=r"\[0, 1\]"):
+        fitted.transform(images.astype(np.float32))
+    with pytest.raises(HebaeError, match="finite"):
+        fitted.inverse_transform(np.full((2, 3), np.nan))
     with pytest.raises(HebaeError, match="at least 2"):
         fitted.interpolate(images[0], images[1], steps=1)
     with pytest.raises(HebaeError, match="at least 1"):

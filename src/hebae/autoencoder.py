@@ -48,8 +48,8 @@ class Autoencoder(nn.Module):
     Attributes
     ----------
     population_mean, population_covariance : Tensor, shapes (k,) and (k, k)
-        beta and Sigma over the training set, stored at the end of training. Encoding, scoring and
-        reconstructing use them, so that one example gives the same result in any company.
+        beta and Sigma over the training set, stored at the end of training. What is drawn for an
+        example uses them, so that it does not depend on the company the example is in.
     aggregate_covariance : Tensor, shape (k, k)
         C, the covariance of the aggregated posterior over the training set.
     """
@@ -212,16 +212,16 @@ def build(
     output_dim = latent_dim + objective.log_scale_dim(latent_dim)
     network = NETWORKS[settings.network]
     if decoder is None:
-        widths = settings.decoder_widths or network.decoder_widths
+        decoder_widths = settings.decoder_widths or network.decoder_widths
         decoder = _initialised(
-            lambda: network.decoder(latent_dim, input_shape, widths), settings, seed
+            lambda: network.decoder(latent_dim, input_shape, decoder_widths), settings, seed
         )
     else:
         _check_network("decoder", decoder, (latent_dim,), tuple(input_shape))
     if encoder is None:
-        widths = settings.encoder_widths or network.encoder_widths
+        encoder_widths = settings.encoder_widths or network.encoder_widths
         encoder = _initialised(
-            lambda: network.encoder(input_shape, output_dim, widths), settings, seed + 2**32
+            lambda: network.encoder(input_shape, output_dim, encoder_widths), settings, seed + 2**32
         )
     else:
         _check_network("encoder", encoder, tuple(input_shape), (output_dim,))
@@ -244,7 +244,13 @@ def _initialised(make: Callable[[], nn.Module], settings: ModelSettings, seed: i
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which would seed the caller's other devices as well.
         torch.default_generator.manual_seed(seed)
-        network = make()
+        try:
+            network = make()
+        except (RuntimeError, MemoryError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(
+                f"the network could not be made ({reason}); use smaller widths or latent_dim."
+            ) from None
         if settings.initial_weights == "normal":
             # Anew: the last layer, whose size is the method's, has drawn already.
             torch.default_generator.manual_seed(seed)

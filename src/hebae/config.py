@@ -11,12 +11,14 @@ import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 
 from hebae.errors import HebaeError
+
+MOST_UNITS = 2**20  # of a layer or a code: more is a slip, and would not fit into memory
 
 __all__ = [
     "DataSettings",
@@ -29,6 +31,8 @@ __all__ = [
 ]
 
 Method = Literal["hebae", "vae", "wae", "ae"]
+METHODS: tuple[str, ...] = get_args(Method)
+Width = Annotated[int, Field(ge=1, le=MOST_UNITS)]
 
 
 class _Group(BaseModel):
@@ -52,7 +56,7 @@ class ModelSettings(_Group):
 
     method: Method = "hebae"
     """How z is drawn and what is penalised."""
-    latent_dim: int = Field(default=20, ge=1)
+    latent_dim: int = Field(default=20, ge=1, le=MOST_UNITS)
     """Dimensions k of the code z."""
     penalty_weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """Weight lambda of the method's penalty."""
@@ -72,13 +76,13 @@ class ModelSettings(_Group):
     """WAE: s2 in the kernel's widths."""
     likelihood: Literal["auto", "bernoulli", "continuous_bernoulli", "gaussian"] = "auto"
     """p(x|z); auto: bernoulli for values in [0, 1], else gaussian."""
-    likelihood_scale: Literal["learned", "optimal"] | float = Field(default="optimal")
+    likelihood_scale: Literal["learned", "optimal"] | PositiveFloat = "optimal"
     """Gaussian likelihood: its scale, or how it is found."""
     network: Literal["mlp", "convolutional"] = "mlp"
     """Appendix B.1 or B.2 of the paper."""
-    encoder_widths: tuple[int, ...] | None = None
+    encoder_widths: tuple[Width, ...] | None = Field(default=None, min_length=1)
     """Widths of the encoder's layers, input first [default: the paper's]."""
-    decoder_widths: tuple[int, ...] | None = None
+    decoder_widths: tuple[Width, ...] | None = Field(default=None, min_length=1)
     """Widths of the decoder's layers, code first [default: the paper's]."""
     initial_weights: Literal["default", "normal"] = "default"
     """PyTorch's initial weights, or N(0, 0.02^2)."""
@@ -87,12 +91,12 @@ class ModelSettings(_Group):
 class TrainingSettings(_Group):
     """How it is trained."""
 
-    batch_size: int = Field(default=128, ge=1)
+    batch_size: int = Field(default=128, ge=1, le=2**31)
     """Examples a step; HEBAE needs more than latent_dim."""
     drop_last: bool | None = None
     """Leave out the last, smaller batch of an epoch [default: if the method cannot use it and it is
     under 1 % of the examples]."""
-    epochs: int = Field(default=15, ge=1)
+    epochs: int = Field(default=15, ge=1, le=2**31)
     """Passes over the training examples."""
     learning_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Adam's step size [default: 1e-3 at 784 numbers an example, by size for others]."""
@@ -108,7 +112,7 @@ class TrainingSettings(_Group):
     """Largest norm of the gradient [default: no limit]."""
     early_stopping: int | None = Field(default=None, ge=1)
     """Stop after so many epochs without a better objective on validation examples."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of weights, order and noise."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
@@ -171,15 +175,22 @@ def resolve(
     if config is not None:
         layers.append((str(config), _read_mapping(config, config.read_text)))
     method = "hebae"
-    for _, values in [*layers, ("", flags)]:
+    for origin, values in [*layers, ("the flags", flags)]:
         method = values.get("method", method)
+        if method not in METHODS:
+            Settings.checked({"method": method}, origin)
     merged: dict[str, Any] = {}
     for origin, values in layers:
         values = dict(values)
         by_method = values.pop("methods", None) or {}
-        if not isinstance(by_method, dict):
-            raise HebaeError(f"'methods' in {origin} must map names of methods to settings.")
-        layer = values | (by_method.get(method) or {})
+        if not isinstance(by_method, dict) or not all(
+            name in METHODS and isinstance(part, dict) for name, part in by_method.items()
+        ):
+            raise HebaeError(
+                f"'methods' in {origin} must map names of methods ({', '.join(METHODS)}) to "
+                "settings."
+            )
+        layer = values | by_method.get(method, {})
         Settings.checked(layer, origin)  # so that an error names the file it is in
         merged |= layer
     return Settings.checked(merged | flags, "the flags")
@@ -240,6 +251,10 @@ def explain(error: ValidationError, origin: str) -> HebaeError:
         "greater_than_equal": f"at least {context.get('ge')}",
         "greater_than": f"above {context.get('gt')}",
         "less_than": f"below {context.get('lt')}",
+        "less_than_equal": f"at most {context.get('le')}",
+        "too_short": "one number or more",
+        "string_type": "a word",
+        "tuple_type": "one whole number or more",
         "literal_error": f"one of {str(context.get('expected')).replace(' or ', ', ')}",
     }
     if key == "likelihood_scale":

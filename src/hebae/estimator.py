@@ -173,8 +173,10 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """Decode codes (n, latent_dim) to E[x | z], shape (n, *shape)."""
         z = np.asarray(Z, dtype=np.float32)
         k = self._model().latent_dim
-        if z.ndim != 2 or z.shape[1] != k:
-            raise HebaeError(f"Z has shape {z.shape}; codes must have shape (n, {k}).")
+        if z.ndim != 2 or z.shape[1] != k or not len(z):
+            raise HebaeError(f"Z has shape {z.shape}; codes must have shape (n, {k}), n above 0.")
+        if not np.isfinite(z).all():
+            raise HebaeError("Z holds values that are not finite; codes must be finite.")
         return inference.decode(self._model(), z)
 
     def reconstruct(self, X: Any) -> Array:
@@ -248,8 +250,13 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """Facts for the checks, notes for the user, training examples, held-out examples."""
         held = None if validation is None else load_data(validation, validation_size=0).train
         if isinstance(X, torch.utils.data.DataLoader):
+            if self.validation_size:
+                raise HebaeError(
+                    "validation_size cannot be taken from a DataLoader; give fit validation=..."
+                )
             facts = facts_of(load_data(_first_batch(X), validation_size=0), held)
-            return replace(facts, name="the DataLoader", count=None), (), X, held
+            count = len(X.dataset) if hasattr(X.dataset, "__len__") and not X.drop_last else None
+            return replace(facts, name="the DataLoader", count=count), (), X, held
         dataset = load_data(X, validation_size=self.validation_size if held is None else 0)
         facts = facts_of(dataset, held)
         held = held or (dataset.held_out() or (None, None))[1]
@@ -261,6 +268,12 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if examples.shape != expected:
             raise HebaeError(
                 f"X holds examples of shape {examples.shape}; the model was trained on {expected}."
+            )
+        low, high = self._model().likelihood.support
+        if examples.range[0] < low or examples.range[1] > high:
+            raise HebaeError(
+                f"X ranges from {examples.range[0]:g} to {examples.range[1]:g}; the model's "
+                f"likelihood, {self.settings_.likelihood}, takes values in [{low:g}, {high:g}]."
             )
         return examples.values
 
@@ -355,7 +368,8 @@ def load(
     """
     model, config = load_model(Path(folder), encoder=_copy(encoder), decoder=_copy(decoder))
     settings = Settings.checked(
-        {name: config[name] for name in Settings.model_fields}, f"{folder}/config.json"
+        {name: config[name] for name in Settings.model_fields if name in config},
+        f"{folder}/config.json",
     )
     estimator_class = ESTIMATORS[settings.method]
     names = {field.name for field in fields(estimator_class)} & set(Settings.model_fields)
@@ -373,7 +387,8 @@ def load(
 def _batches(examples: Any, settings: Settings, device: torch.device) -> Batches:
     dtype = torch.float64 if settings.precision == "64-true" else torch.float32
     if isinstance(examples, torch.utils.data.DataLoader):
-        return LoaderBatches(examples, device=device, dtype=dtype)
+        smallest = settings.batch_size if settings.drop_last else 1
+        return LoaderBatches(examples, smallest=smallest, device=device, dtype=dtype)
     return ArrayBatches(
         examples,
         settings.batch_size,
@@ -387,7 +402,9 @@ def _batches(examples: Any, settings: Settings, device: torch.device) -> Batches
 def _first_batch(loader: torch.utils.data.DataLoader[Any]) -> torch.Tensor:
     """Stands for the others: a loader may be too long to be looked through."""
     with torch.random.fork_rng():
-        batch = next(iter(loader))
+        batch = next(iter(loader), None)
+    if batch is None:
+        raise HebaeError("the DataLoader gives no batch; give it some examples.")
     first: torch.Tensor = batch[0] if isinstance(batch, tuple | list) else batch
     return first
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from hebae.errors import HebaeError
 
-__all__ = ["write_atomically"]
+__all__ = ["clear", "require_only", "write_atomically"]
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -22,6 +23,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())  # or a power cut could leave the new name on an empty file
         temporary.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -30,3 +33,27 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_only(folder: Path, names: Collection[str]) -> None:
+    """Raise a HebaeError unless `folder` holds nothing but files and folders of these names."""
+    foreign = sorted(f.name for f in folder.iterdir() if f.name not in names and not _ours(f))
+    if foreign:
+        raise HebaeError(
+            f"{folder} holds {foreign[0]}, which hebae did not put there, and is not overwritten; "
+            "move it away or name another --output."
+        )
+
+
+def clear(folder: Path, names: Collection[str]) -> None:
+    """Remove files and folders of these names, and of interrupted writes, from `folder`."""
+    for path in [f for f in folder.iterdir() if f.name in names or _ours(f)]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _ours(path: Path) -> bool:
+    """Whether a write was interrupted here (see `write_atomically`)."""
+    return path.name.startswith(".") and path.suffix == ".tmp"

@@ -1,7 +1,7 @@
 """Maximum mean discrepancy between two samples (section 3 of docs/mathematics.md).
 
-Unbiased estimators, so that a value may be negative. Each kernel is a sum over seven widths
-``C = 2 k s2 c``, after Tolstikhin et al. (2018), "Wasserstein Auto-Encoders".
+Unbiased estimators, so that a value may be negative, after Tolstikhin et al. (2018), "Wasserstein
+Auto-Encoders".
 """
 
 from __future__ import annotations

@@ -25,9 +25,9 @@ from hebae._version import __version__
 from hebae.autoencoder import Autoencoder, build
 from hebae.config import ModelSettings, Settings
 from hebae.errors import HebaeError
-from hebae.files import write_atomically
+from hebae.files import clear, require_only, write_atomically
 
-__all__ = ["RunFolder", "load_model", "load_weights", "save_model"]
+__all__ = ["RunFolder", "load_model", "require_same_architecture", "save_model"]
 
 
 def _as_os_error(write: Callable[[Path], object]) -> Callable[[Path], None]:
@@ -109,18 +109,21 @@ def load_model(
                 f"hebae.load({str(folder)!r}, {name}=...)."
             )
     try:
-        model = build(settings, shape, encoder=encoder, decoder=decoder)
         tensors = load_file(weights_path)
-    except (SafetensorError, OSError, ValueError) as error:
+        model = build(settings, shape, encoder=encoder, decoder=decoder)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise HebaeError(
             f"cannot read the model in {folder}: {error}; restore it or train again."
         ) from None
-    load_weights(model, tensors, weights_path)
+    if any(tensor.dtype == torch.float64 for tensor in tensors.values()):
+        model.double()
+    require_same_architecture(model, tensors, weights_path)
+    model.load_state_dict(tensors)
     return model.eval(), config
 
 
-def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Put `tensors` into `model`, or say which of them belongs to another architecture."""
+def require_same_architecture(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise, naming the first tensor that differs, if `tensors` are of another architecture."""
     expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
     found = {name: tuple(t.shape) for name, t in tensors.items()}
     if expected != found:
@@ -130,14 +133,25 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) ->
             f"{found.get(name, 'missing')} in the file and {expected.get(name, 'absent')} by the "
             "settings beside it; restore the files or train again."
         )
-    model.load_state_dict(dict(tensors))
 
 
 class RunFolder:
     """The files of a run, by name."""
 
+    NAMES = (
+        "config.yaml",
+        "config.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "resume.pt",
+        "provenance.json",
+        "figures",
+        "tensorboard",
+    )
+
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.weights = path / "model.safetensors"
         self.config = path / "config.yaml"
         self.metrics = path / "metrics.jsonl"
         self.checkpoint = path / "resume.pt"
@@ -153,7 +167,7 @@ class RunFolder:
     @property
     def is_finished(self) -> bool:
         """Whether a trained model lies here."""
-        return (self.path / "model.safetensors").is_file()
+        return self.weights.is_file()
 
     def settings(self) -> Settings:
         """Read the settings of the run, as resolved when it started."""
@@ -192,6 +206,8 @@ class RunFolder:
                 f"{self.path} holds a run already; --resume goes on with it, --overwrite replaces "
                 "it, or name another --output."
             )
+        self.settings()  # a config.yaml that is not ours raises
+        require_only(self.path, self.NAMES)
 
     def create(self, settings: Settings, *, overwrite: bool, space_needed: int) -> None:
         """Make the folder and write the settings into it.
@@ -213,7 +229,7 @@ class RunFolder:
                     f"needs {space_needed / 1e6:,.0f} MB; free some space or choose another."
                 )
             if self.path.exists() and overwrite:
-                shutil.rmtree(self.path)
+                clear(self.path, self.NAMES)
             self.path.mkdir(parents=True, exist_ok=True)
         self.write_settings(settings)
 
@@ -226,7 +242,10 @@ class RunFolder:
         """Add an entry to ``provenance.json``: one for each time the run was started or resumed."""
         entries = []
         if self.provenance.is_file():
-            entries = json.loads(self.provenance.read_text(encoding="utf-8"))
+            try:
+                entries = list(json.loads(self.provenance.read_text(encoding="utf-8")))
+            except (ValueError, TypeError) as error:
+                raise HebaeError(f"{self.provenance} is altered: {error}; remove it.") from None
         text = json.dumps([*entries, dict(origin)], indent=2) + "\n"
         write_atomically(self.provenance, lambda path: path.write_text(text, encoding="utf-8"))
 
@@ -276,5 +295,6 @@ def _explain_unwritable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise HebaeError(
-            f"cannot write to --output {path}: {error.strerror}; choose a folder you may write to."
+            f"cannot write to --output {path}: {error.strerror or error}; choose a folder you may "
+            "write to."
         ) from None

@@ -59,8 +59,15 @@ def test_examples_and_data_sets_pass_through():
         (np.zeros((1, 1, 1, 1, 1)), r"allowed are \(n, d\), \(n, h, w\) and \(n, c, h, w\)"),
         (np.zeros((4, 28, 28, 3)), "channels last: transpose"),
         (np.zeros((4, 28, 28, 1), np.uint8), "channels last: transpose"),
-        ([[1.0, 2.0]], "type list"),
+        ([[1, 2]], "int64: convert it to uint8 if they are 0..255"),
+        ([[1.0, 2.0], [3.0]], "type list make no array: give rows of one length"),
+        (np.array([[1.0, 2.0], [3.0]], object), "object: only real numbers"),
+        ([["a", 1.0]], "<U32: only real numbers"),
+        ([[None, 1.0]], "object: only real numbers"),
+        ([torch.ones(2, requires_grad=True)], "type list make no array"),
+        ([], r"\(0,\)"),
         (None, "type NoneType"),
+        (3.0, "type float"),
     ],
 )
 def test_other_arrays_are_refused(given, words):
@@ -68,7 +75,47 @@ def test_other_arrays_are_refused(given, words):
         data.load(given)
 
 
-@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e300])
+class Frame:
+    """What NumPy asks of a data frame."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+
+def test_lists_and_data_frames_are_read_as_arrays_are():
+    table = np.random.default_rng(1).normal(size=(12, 3))
+    expected = data.load(table)
+    for given in (table.tolist(), list(table), Frame(table)):
+        assert data.load(given).fingerprint == expected.fingerprint
+    assert data.load(Frame(IMAGES)).train.values is IMAGES
+    with pytest.raises(HebaeError, match="object: only real numbers"):
+        data.load(Frame(np.array([["a", 1.0]], object)))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32, np.float64])
+def test_what_torch_cannot_stride_over_is_copied(kind):
+    packed = np.zeros(4, [("flag", "u1"), ("row", kind, (3,))])["row"]
+    images = IMAGES.astype(kind)
+    for given in (images[::-1], images[:, ::-1], images[..., ::-1], images[:, :, ::-2], packed):
+        values = data.load(given).train.values
+        np.testing.assert_array_equal(torch.from_numpy(values).numpy(), given)
+
+
+def test_what_torch_can_stride_over_is_not_copied():
+    for given in (IMAGES[::2], IMAGES[..., ::2], IMAGES.transpose(0, 1, 3, 2)):
+        assert np.shares_memory(data.load(given).train.values, IMAGES)
+
+
+def test_large_values_are_taken_up_to_a_limit():
+    assert data.load(np.array([[1e18, -1e18]])).train.range == pytest.approx((-1e18, 1e18))
+    with pytest.raises(HebaeError, match=r"holds 2 value.*beyond 1e\+18.*scale the data"):
+        data.load(np.array([[3e38, -2e18]], np.float32))
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e300, -3e38])
 def test_values_that_are_not_finite_are_counted_and_placed(wrong, monkeypatch):
     monkeypatch.setattr("hebae.data.examples._BLOCK_BYTES", 64)
     given = np.zeros((20, 4))

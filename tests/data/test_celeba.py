@@ -83,6 +83,12 @@ def test_a_wrong_partition_is_refused(line, words, official):
         data.load(official)
 
 
+def test_a_partition_that_is_no_text_is_refused_by_name(official):
+    (official / PARTITION).write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(HebaeError, match=f"{PARTITION} cannot be read as text.*fetch it again"):
+        data.load(official)
+
+
 def test_unlisted_images_and_partitions_without_training_are_refused(official):
     (official / PARTITION).write_text("000001.jpg 0\n")
     with pytest.raises(HebaeError, match=r"4 are not listed, such as 000002\.jpg"):

@@ -26,6 +26,8 @@ print({"torch", "PIL", "pooch", "requests", "rich"} & set(sys.modules))
         ("fashionmnist", "mean fashion-mnist[?]"),
         ("zzz", r"celeba\)\."),
         ("no/such/folder", "no/such/folder is neither a file or folder"),
+        ("~nosuchuser/x", "~nosuchuser/x begins with a home directory that is not known"),
+        ("a" * 300, "a{300} "),  # the system's words, or those for any unknown name
     ],
 )
 def test_unknown_names_are_refused_with_a_suggestion(name, words):
@@ -46,6 +48,12 @@ def test_a_missing_data_directory_is_refused_with_its_origin(tmp_path, monkeypat
     monkeypatch.setenv("HEBAE_DATA_DIR", str(tmp_path / "gone"))
     with pytest.raises(HebaeError, match=r"gone \(HEBAE_DATA_DIR\)"):
         data.catalogue()
+
+
+@pytest.mark.parametrize("directory", ["~nosuchuser/x", "a" * 300])
+def test_a_data_directory_that_cannot_be_looked_up_is_refused(directory):
+    with pytest.raises(HebaeError, match=rf"The data directory {directory} \(--data-dir\)"):
+        data.load("mnist", data_dir=directory)
 
 
 def test_the_catalogue_tells_the_truth_about_mnist_mini():

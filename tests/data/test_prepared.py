@@ -147,6 +147,6 @@ def _exit(code):
 
 
 def test_a_worker_that_dies_is_reported():
-    with pytest.raises(HebaeError, match="died"):
+    with pytest.raises(HebaeError, match="A worker process died"):
         list(map_in_order(_exit, [1], workers=2))
     assert multiprocessing.active_children() == []

@@ -39,7 +39,8 @@ def test_penalty_is_zero_at_the_prior_and_has_its_least_there():
 def test_the_company_does_not_matter(batch):
     """The penalty of a batch is the mean of its examples' penalties, unlike HEBAE's."""
     mean, log_scale, _ = batch(6, 3)
-    alone = [VAE().penalty(mean, mean[i : i + 1], log_scale[i : i + 1])["kl"] for i in range(6)]
+    rows = [(mean[i : i + 1], log_scale[i : i + 1]) for i in range(6)]
+    alone = [VAE().penalty(mu, mu, scale)["kl"] for mu, scale in rows]
     torch.testing.assert_close(
         VAE().penalty(mean, mean, log_scale)["kl"], torch.stack(alone).mean()
     )

@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _fail(_explain_parsing(error))
     except HebaeError as error:
         _fail(str(error))
+    except MemoryError:
+        _fail("there is not enough memory for that; ask for fewer or smaller examples.")
     except KeyboardInterrupt:
         told.print("Interrupted.")
         sys.exit(130)

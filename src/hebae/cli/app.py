@@ -39,7 +39,12 @@ def given(*groups: BaseModel) -> dict[str, Any]:
     return {name: getattr(group, name) for group in groups for name in group.model_fields_set}
 
 
+def say(text: str, console: Console = out) -> None:
+    """Print a line as it is: a path may hold what rich would take for markup."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def tell(notes: Sequence[str]) -> None:
     """Print notes, quietly, beside what the command prints."""
     for note in notes:
-        told.print(f"Note: {note}", style="dim", highlight=False)
+        told.print(f"Note: {note}", style="dim", markup=False, highlight=False)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hebae.cli.app import Data, app, given, out
-from hebae.config import DataSettings
+from hebae.cli.app import Data, app, given, say
+from hebae.config import DataSettings, Settings
 from hebae.errors import HebaeError
 
 if TYPE_CHECKING:
@@ -38,13 +38,14 @@ def sample(
         A .png picture, or a .npy array of shape (count, *shape).
     """
     _require_at_least("--count", count, 1)
+    _require_at_least("--seed", seed, 0)
     write = _writer(output)
     from hebae import inference
     from hebae.storage import load_model
 
     trained, _ = load_model(run)
     write(inference.sample(trained, count, seed), None)
-    out.print(f"Wrote {output}")
+    say(f"Wrote {output}")
     return 0
 
 
@@ -78,7 +79,7 @@ def reconstruct(
     originals = examples / 255 if examples.dtype == np.uint8 else examples
     pair = np.stack([originals, inference.reconstruct(trained, examples)]).astype(np.float32)
     write(pair, count)
-    out.print(f"Wrote {output}")
+    say(f"Wrote {output}")
     return 0
 
 
@@ -112,7 +113,7 @@ def interpolate(
 
     trained, examples = _model_and_examples(run, data, 2 * pairs)
     write(inference.interpolate(trained, examples[0::2], examples[1::2], steps), steps)
-    out.print(f"Wrote {output}")
+    say(f"Wrote {output}")
     return 0
 
 
@@ -159,8 +160,8 @@ def _model_and_examples(run: Path, data: DataSettings, count: int) -> tuple[Any,
     from hebae.storage import load_model
 
     trained, config = load_model(run)
-    stored = {name: config[name] for name in DataSettings.model_fields}
-    chosen = DataSettings(**(stored | given(data)))
+    stored = {name: config[name] for name in DataSettings.model_fields if name in config}
+    chosen = Settings.checked(stored | given(data), f"{run}/config.json")
     dataset = load(chosen.data, data_dir=chosen.data_dir, validation_size=chosen.validation_size)
     split, examples = dataset.held_out() or ("train", dataset.train)
     if examples.shape != trained.input_shape:

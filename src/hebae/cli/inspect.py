@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hebae.cli.app import app, data_app, out, tell
+from hebae.cli.app import app, data_app, out, say, tell
 
 
 @app.command
@@ -21,7 +21,7 @@ def show(run: Path, /) -> int:
     for part in overview.describe(run):
         out.print(part)
     for picture in overview.draw(run):
-        out.print(f"{picture.title}: {picture.path}", highlight=False)
+        say(f"{picture.title}: {picture.path}")
     return 0
 
 

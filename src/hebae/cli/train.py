@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from hebae.cli.app import Data, Model, Switch, Training, app, given, out, tell, told
+from hebae.cli.app import Data, Model, Switch, Training, app, given, out, say, tell, told
 from hebae.config import (
     DataSettings,
     Method,
@@ -88,10 +88,11 @@ def train(
         callbacks=lambda settings: [_progress(settings)],
     )
     if outcome.interrupted:
-        told.print(f"Stopped and saved. Go on with: hebae train --resume --output {output}")
+        go_on = shlex.join(["hebae", "train", "--resume", "--output", str(output)])
+        say(f"Stopped and saved. Go on with: {go_on}", told)
         return 130
-    out.print(f"Trained {outcome.steps:,} steps in {outcome.seconds:.1f} s: {output}")
-    out.print(f"Look at it with: hebae show {output}")
+    say(f"Trained {outcome.steps:,} steps in {outcome.seconds:.1f} s: {output}")
+    say(f"Look at it with: hebae show {output}")
     return 0
 
 
@@ -135,6 +136,12 @@ def compare(
     from hebae.training.preflight import require_relevant
 
     flags = given(data, model, training)
+    if resume and overwrite:
+        raise HebaeError("--resume keeps the comparison and --overwrite replaces it; give one.")
+    if not methods or len(set(methods)) < len(methods):
+        raise HebaeError("--methods takes one or more names, each once: hebae vae wae ae.")
+    if seeds is not None and not seeds:
+        raise HebaeError("--seeds takes one or more whole numbers.")
     if "method" in flags:
         raise HebaeError("compare takes --methods, several names, in place of --method.")
     require_relevant(flags, methods)
@@ -144,7 +151,7 @@ def compare(
     prepared = comparison.prepare(runs, told=tell)
     if dry_run:
         for run in prepared:
-            out.print(f"# {run.label}", highlight=False)
+            say(f"# {run.label}")
             out.print(run.prepared.settings.to_yaml(), markup=False, highlight=False)
         return 0
     table = comparison.run(
@@ -156,11 +163,13 @@ def compare(
         callbacks=lambda settings: [_progress(settings)],
     )
     if table is None:
-        told.print(f"Stopped and saved. Go on with the same command and --resume ({output}).")
+        words = [word for word in sys.argv[1:] if word not in ("--overwrite", "--resume")]
+        go_on = shlex.join(["hebae", *words, "--resume"])
+        say(f"Stopped and saved. Go on with: {go_on}", told)
         return 130
     out.print(table.to_rich())
-    out.print(f"\nFigures, table and runs: {output}")
-    out.print(f"Open {output / 'report.html'} in a browser.")
+    say(f"\nFigures, table and runs: {output}")
+    say(f"Open {output / 'report.html'} in a browser.")
     return 0
 
 

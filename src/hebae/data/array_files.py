@@ -48,10 +48,18 @@ def load_npz(path: Path) -> Dataset:
         missing or given twice in other words.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise HebaeError(f"{path} is a .npy file by its content: rename it to .npy.")
+            with archive:
+                arrays = {key: archive[key] for key in archive.files}
+    # The last is what zipfile raises for encryption and for compression that it does not know.
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise _unreadable(path, error) from error
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # bytes, of a member that is no .npy file
+            raise _unreadable(path, ValueError(f"{key} is not an array"))
 
     if len(arrays) == 1:
         arrays = {"train": next(iter(arrays.values()))}

@@ -10,6 +10,7 @@ from hebae.data.examples import Dataset, Examples, blocks, fingerprint
 from hebae.errors import HebaeError
 
 _CHANNELS = (1, 3)
+_LARGEST = 1e18  # its square is still finite in float32
 
 
 def from_array(data: Any) -> Dataset:
@@ -24,9 +25,10 @@ def as_values(data: Any, source: str) -> np.ndarray:
 
     Parameters
     ----------
-    data : ndarray or torch.Tensor, shape (n, d), (n, h, w) or (n, c, h, w)
-        uint8 (0..255, standing for [0, 1]), a floating type (becomes float32) or bool (becomes
-        float32, 0 or 1).
+    data : array-like or torch.Tensor, shape (n, d), (n, h, w) or (n, c, h, w)
+        An ndarray, a list, or what has ``__array__``, such as a pandas data frame; of type uint8
+        (0..255, standing for [0, 1]), a floating type (becomes float32) or bool (becomes float32, 0
+        or 1).
     source : str
         What messages call it.
 
@@ -39,9 +41,14 @@ def as_values(data: Any, source: str) -> np.ndarray:
     ------
     HebaeError
         If the type or shape is another, if it is empty, if channels come last, or if a value is
-        not finite in float32.
+        NaN, infinite or beyond 1e18 in size.
     """
     array = _as_array(data, source)
+    if array.dtype.kind not in "biuf":
+        raise HebaeError(
+            f"{source} has type {array.dtype}: only real numbers can be read, in rows of one "
+            "length, as uint8 if they are 0..255 or else as float32."
+        )
     if array.ndim not in (2, 3, 4) or array.size == 0:
         raise HebaeError(
             f"{source} has shape {array.shape}: allowed are (n, d), (n, h, w) and (n, c, h, w), "
@@ -56,14 +63,14 @@ def as_values(data: Any, source: str) -> np.ndarray:
         )
     if array.dtype == np.uint8:
         return array
-    if array.dtype != np.bool_ and not np.issubdtype(array.dtype, np.floating):
+    if array.dtype.kind in "iu":
         raise HebaeError(
-            f"{source} has type {array.dtype}: convert it to uint8 if it holds 0..255, "
-            "or to a floating type."
+            f"{source} holds whole numbers of type {array.dtype}: convert it to uint8 if they are "
+            "0..255, or else to float32."
         )
     with np.errstate(over="ignore"):  # what overflows is refused as infinite
         array = array.astype(np.float32, copy=False)
-    _refuse_non_finite(array, source)
+    _refuse_extreme(array, source)
     return array
 
 
@@ -86,20 +93,32 @@ def _as_array(data: Any, source: str) -> np.ndarray:
     if isinstance(data, np.ndarray):
         return data
     if not _is_tensor(data):
-        raise HebaeError(
-            f"Data of type {type(data).__name__} cannot be read: give a name, a path, a NumPy "
-            "array, a torch tensor, Examples or a Dataset."
-        )
+        return _converted(data)
     tensor = data.detach().cpu()
     array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
     assert isinstance(array, np.ndarray), source
     return array
 
 
-def _refuse_non_finite(array: np.ndarray, source: str) -> None:
+def _converted(data: Any) -> np.ndarray:
+    kind = type(data).__name__
+    if not isinstance(data, list) and not hasattr(data, "__array__"):
+        raise HebaeError(
+            f"Data of type {kind} cannot be read: give a name, a path, a NumPy array, a torch "
+            "tensor, a data frame, a list of lists, Examples or a Dataset."
+        )
+    try:
+        return np.asarray(data)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise HebaeError(
+            f"The data of type {kind} make no array: give rows of one length that hold numbers."
+        ) from error
+
+
+def _refuse_extreme(array: np.ndarray, source: str) -> None:
     count, first, start = 0, None, 0
     for block in blocks(array):
-        wrong = ~np.isfinite(block)
+        wrong = ~(np.abs(block) <= _LARGEST)  # true of NaN, too
         if found := int(wrong.sum()):
             count += found
             if first is None:
@@ -108,6 +127,6 @@ def _refuse_non_finite(array: np.ndarray, source: str) -> None:
         start += len(block)
     if count:
         raise HebaeError(
-            f"{source} holds {count:,} value(s) that are NaN or infinite as float32, the first at "
-            f"index {first}: remove or replace them."
+            f"{source} holds {count:,} value(s) that are NaN, infinite or beyond {_LARGEST:.0e} in "
+            f"size, the first at index {first}: remove or replace them, or scale the data."
         )

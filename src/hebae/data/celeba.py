@@ -79,7 +79,7 @@ def load_celeba_folder(
 ) -> Dataset:
     """Prepare or reopen the official images of a folder, split by their partition."""
     images = next(folder / name for name in IMAGES if (folder / name).exists())
-    text = (folder / PARTITION).read_text()
+    text = _partition_text(folder / PARTITION)
     return load_images(
         name or folder.name,
         open_images(images),
@@ -100,6 +100,13 @@ def _find(directories: tuple[Path, ...]) -> Path | None:
             if (folder / SUBSET).is_file():
                 return folder / SUBSET
     return None
+
+
+def _partition_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise HebaeError(f"{path} cannot be read as text ({error}): fetch it again.") from error
 
 
 def _read_partition(path: Path, text: str) -> dict[str, str]:

@@ -21,7 +21,8 @@ class Examples:
     Parameters
     ----------
     values : ndarray, shape (n, channels, height, width) or (n, features)
-        uint8 (0..255, standing for [0, 1]) or float32; may be a read-only memory map.
+        uint8 (0..255, standing for [0, 1]) or float32; may be a read-only memory map. Copied only
+        if its strides are such as torch cannot read, as those of ``X[::-1]``.
     labels : ndarray of int64, shape (n,), optional
 
     Raises
@@ -34,7 +35,7 @@ class Examples:
     labels: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no model could read."""
+        """Refuse what no model could read, and bring strides into order."""
         if self.values.dtype not in (np.uint8, np.float32):
             raise HebaeError(
                 f"Examples are uint8 (0..255) or float32, not {self.values.dtype}: "
@@ -45,6 +46,9 @@ class Examples:
                 "Examples have shape (n, features) or (n, channels, height, width) with nothing "
                 f"empty, not {self.values.shape}."
             )
+        size = self.values.itemsize
+        if any(stride < 0 or stride % size for stride in self.values.strides):
+            object.__setattr__(self, "values", np.ascontiguousarray(self.values))
         if self.labels is not None and (
             self.labels.dtype != np.int64 or self.labels.shape != (len(self),)
         ):
@@ -58,7 +62,7 @@ class Examples:
         return len(self.values)
 
     def __getitem__(self, index: slice | np.ndarray) -> Examples:
-        """Select examples: a slice shares memory, an index array copies."""
+        """Select examples: a slice forwards shares memory, an index array copies."""
         return Examples(self.values[index], None if self.labels is None else self.labels[index])
 
     @property

@@ -27,10 +27,11 @@ def load(
 
     Parameters
     ----------
-    data : str, Path, ndarray, torch.Tensor, Examples or Dataset
+    data : str, Path, array-like, torch.Tensor, Examples or Dataset
         A name listed by `catalogue`; a folder, .tar or .zip of images; a folder of four idx files;
-        a folder of the official CelebA; a .npy or .npz file; or an array of shape (n, d),
-        (n, h, w) or (n, c, h, w). Examples and a Dataset are taken as they are.
+        a folder of the official CelebA; a .npy or .npz file; or an array, data frame or list of
+        lists of shape (n, d), (n, h, w) or (n, c, h, w). Examples and a Dataset are taken as they
+        are.
     data_dir : str or Path, optional
         Where to look for named data first; next comes the directory in HEBAE_DATA_DIR.
     validation_size : int, optional
@@ -56,7 +57,7 @@ def load(
     for source in SOURCES:
         if data == source.name:
             return source.load(_directories(data_dir), validation_size)
-    path = Path(data).expanduser()
+    path = _expand(data, os.fspath(data))
     if not path.exists():
         raise HebaeError(_unknown(os.fspath(data)))
     return _load_path(path, validation_size)
@@ -98,11 +99,27 @@ def _directories(data_dir: str | Path | None) -> tuple[Path, ...]:
     directories = []
     for origin, directory in named.items():
         if directory:
-            path = Path(directory).expanduser()
+            path = _expand(directory, f"The data directory {directory} ({origin})")
             if not path.is_dir():
                 raise HebaeError(f"The data directory {path} ({origin}) is not there: create it.")
             directories.append(path)
     return tuple(directories)
+
+
+def _expand(given: str | os.PathLike[str], source: str) -> Path:
+    """Expand ~, and refuse a path that the system cannot even look up."""
+    try:
+        path = Path(given).expanduser()
+        path.exists()
+    except RuntimeError as error:
+        raise HebaeError(
+            f"{source} begins with a home directory that is not known here: give the full path."
+        ) from error
+    except OSError as error:
+        raise HebaeError(
+            f"{source} cannot be looked up ({error.strerror}): check the name or path."
+        ) from error
+    return path
 
 
 def _unknown(data: str) -> str:

@@ -60,8 +60,7 @@ def map_in_order(
                 yield pending.popleft().result()
         except BrokenProcessPool as error:
             raise HebaeError(
-                "A process that prepares images died, perhaps for want of memory: free some, then "
-                "try again."
+                "A worker process died, perhaps for want of memory: free some, then try again."
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hebae.config import Settings
+from hebae.config import DataSettings, Settings
 from hebae.data import Dataset, load
 from hebae.errors import HebaeError
 from hebae.experiments.gallery import Subject, draw_gallery
 from hebae.experiments.measures import Measures, measure
 from hebae.experiments.summary import summarise
-from hebae.files import write_atomically
+from hebae.files import clear, require_only, write_atomically
 from hebae.provenance import provenance
 from hebae.report.methods import display_name
 from hebae.report.page import Picture as PagePicture
@@ -30,6 +29,9 @@ __all__ = ["PlannedRun", "PreparedRun", "plan", "prepare", "run"]
 
 MARK = "comparison.json"
 """The file by which a folder is known to hold a comparison."""
+
+NAMES = (MARK, "comparison.md", "comparison.csv", "report.html", "figures", "runs")
+"""What a comparison puts into its folder."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,17 @@ def plan(by_method: Mapping[str, Settings], seeds: Sequence[int] | None) -> list
     Raises
     ------
     HebaeError
-        If the methods' settings differ in data, or a method or seed is named twice.
+        If the methods' settings differ in data, a seed is named twice, or devices are several.
     """
     first = next(iter(by_method.values()))
+    for name in DataSettings.model_fields:
+        if len({getattr(settings, name) for settings in by_method.values()}) > 1:
+            raise HebaeError(
+                f"the methods to compare have unlike settings of {name}; a comparison is on the "
+                "same data for all."
+            )
+    if any(settings.devices > 1 for settings in by_method.values()):
+        raise HebaeError("compare trains on one device; leave out --devices.")
     seeds = [first.seed] if seeds is None else seeds
     if len(set(seeds)) < len(seeds):
         raise HebaeError(f"--seeds names one seed twice: {' '.join(map(str, seeds))}.")
@@ -126,6 +136,8 @@ def run(
         method = run.prepared.settings.method
         model, _ = load_model(folder.path)
         history = folder.history()
+        if not history:
+            raise HebaeError(f"{folder.metrics} is missing or empty; remove {folder.path}.")
         numbers = measure(model, run.prepared.settings, run.prepared.dataset, history[-1])
         measured.setdefault(method, []).append(numbers)
         histories.setdefault(method, []).append(history)
@@ -160,14 +172,18 @@ def _open(output: Path, identity: dict[str, Any], *, resume: bool, overwrite: bo
     mark = output / MARK
     if mark.is_file():
         if overwrite:
-            shutil.rmtree(output)
+            require_only(output, NAMES)
+            clear(output, NAMES)
         elif not resume:
             raise HebaeError(
                 f"{output} holds a comparison already; --resume goes on with it, --overwrite "
                 "replaces it, or name another --output."
             )
         else:
-            stored = json.loads(mark.read_text(encoding="utf-8"))["runs"]
+            try:
+                stored = json.loads(mark.read_text(encoding="utf-8"))["runs"]
+            except (ValueError, KeyError, TypeError):
+                raise HebaeError(f"{mark} is altered; start anew with --overwrite.") from None
             if stored != identity:
                 raise HebaeError(
                     f"{output} holds a comparison with other settings, methods or seeds; give the "
@@ -202,7 +218,7 @@ def _report(
     by_method: dict[str, Settings] = {
         run.prepared.settings.method: run.prepared.settings for run in runs
     }
-    table = summarise(measured, by_method)
+    table = summarise(measured, by_method, dataset.shape)
     origin = provenance(command, dataset, settings, [run.prepared.settings.seed for run in runs])
     numbers = {method: [m.numbers() for m in seeds] for method, seeds in measured.items()}
     _write_json(output / MARK, {"runs": identity, "provenance": origin, "measures": numbers})

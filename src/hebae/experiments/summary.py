@@ -8,6 +8,7 @@ from hebae.config import Settings
 from hebae.experiments.measures import Measures
 from hebae.report.methods import display_name
 from hebae.report.tables import Row, Table, Undefined, Value
+from hebae.training.preflight import weight_of_mean_squared_error
 
 __all__ = ["summarise"]
 
@@ -20,7 +21,9 @@ NOT_DEFINED = Undefined("too few held-out examples for a batch")
 
 
 def summarise(
-    measured: Mapping[str, Sequence[Measures]], settings: Mapping[str, Settings]
+    measured: Mapping[str, Sequence[Measures]],
+    settings: Mapping[str, Settings],
+    shape: Sequence[int],
 ) -> Table:
     """Tabulate the measures of each method, over its seeds.
 
@@ -30,6 +33,8 @@ def summarise(
         By method, one a seed.
     settings : mapping of str to Settings
         By method.
+    shape : sequence of int
+        Of one example.
     """
     first = next(iter(measured.values()))[0]
 
@@ -67,7 +72,7 @@ def summarise(
     ]
     own = "; ".join(
         f"{display_name(method)} {next(iter(seeds[0].penalty))}, "
-        f"weight {settings[method].penalty_weight:g}"
+        f"weight {settings[method].penalty_weight:g}{_in_other_units(settings[method], shape)}"
         for method, seeds in measured.items()
         if seeds[0].penalty
     )
@@ -80,10 +85,20 @@ def summarise(
         rows,
         (
             f"Penalties: {own}. In nats, but for the MMD, which has no unit.",
+            *(
+                ["Bernoulli cross-entropy of grey levels is no normalised density."]
+                if any_settings.likelihood == "bernoulli"
+                else []
+            ),
             "Each method's objective is its own and, but for a VAE of weight 1, no ELBO: do not "
             "compare them. Correlation: off the diagonal, of the posterior means.",
         ),
     )
+
+
+def _in_other_units(settings: Settings, shape: Sequence[int]) -> str:
+    weight = weight_of_mean_squared_error(settings, shape)
+    return "" if weight is None else f" ({weight:g} of the mean squared error of [-1, 1])"
 
 
 def _over_seeds(values: Sequence[float | None], reason: Undefined) -> Value:

@@ -108,12 +108,19 @@ class LoaderBatches:
     """Batches of a user's own ``torch.utils.data.DataLoader``.
 
     It decides order and batch size; a batch is a tensor, or a tuple or list whose first entry is.
+    Batches of fewer than `smallest` examples are left out.
     """
 
     def __init__(
-        self, loader: Any, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+        self,
+        loader: Any,
+        *,
+        smallest: int = 1,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.loader = loader
+        self.smallest = smallest
         self.device = torch.device(device)
         self.dtype = dtype
         try:
@@ -124,8 +131,8 @@ class LoaderBatches:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
         """See `Batches`."""
         for step, batch in enumerate(self.loader):
-            if step >= start:
-                x = batch[0] if isinstance(batch, tuple | list) else batch
+            x = batch[0] if isinstance(batch, tuple | list) else batch
+            if step >= start and len(x) >= self.smallest:
                 yield to_unit_interval(x.to(self.device, non_blocking=True), self.dtype)
 
     def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:

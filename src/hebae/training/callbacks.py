@@ -17,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from hebae.errors import HebaeError
+
 __all__ = ["Callback", "MetricsFile", "ProgressBar", "TensorBoard"]
 
 
@@ -54,10 +56,16 @@ class MetricsFile(Callback):
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         """See `Callback`."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record, allow_nan=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise HebaeError(
+                f"cannot write {self.path}: {error.strerror}; free some space, then go on with "
+                "--resume."
+            ) from error
 
 
 class ProgressBar(Callback):

@@ -16,7 +16,7 @@ from hebae.likelihoods import LIKELIHOODS
 from hebae.objectives import HEBAE, OBJECTIVES
 from hebae.objectives.wae import WAE
 
-__all__ = ["Facts", "complete", "require_relevant"]
+__all__ = ["Facts", "complete", "require_relevant", "weight_of_mean_squared_error"]
 
 LEFT_OUT = 0.01
 """Largest share of the examples that an epoch leaves out without being asked to."""
@@ -39,6 +39,8 @@ class Facts:
         Split that is held out: "validation", "test" or none.
     held_out_range : tuple of float or None
         Its smallest and largest value.
+    held_out_count : int
+        Its examples.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Facts:
     range: tuple[float, float]
     held_out: str | None
     held_out_range: tuple[float, float] | None = None
+    held_out_count: int = 0
 
 
 def complete(settings: Settings, facts: Facts) -> tuple[Settings, list[str]]:
@@ -55,7 +58,7 @@ def complete(settings: Settings, facts: Facts) -> tuple[Settings, list[str]]:
     Returns
     -------
     settings : Settings
-        With ``likelihood``, ``learning_rate`` and network widths decided.
+        With ``likelihood``, ``learning_rate`` and ``drop_last`` decided.
     notes : list of str
         What was decided, for the user.
 
@@ -66,7 +69,8 @@ def complete(settings: Settings, facts: Facts) -> tuple[Settings, list[str]]:
     """
     notes: list[str] = []
     if settings.likelihood == "auto":
-        unit = facts.range[0] >= 0 and facts.range[1] <= 1
+        ranges = [r for r in (facts.range, facts.held_out_range) if r is not None]
+        unit = all(low >= 0 and high <= 1 for low, high in ranges)
         settings = settings.replace(likelihood="bernoulli" if unit else "gaussian")
         notes.append(
             f"likelihood {settings.likelihood}: the values lie "
@@ -79,6 +83,12 @@ def complete(settings: Settings, facts: Facts) -> tuple[Settings, list[str]]:
                 f"learning rate {settings.learning_rate:.2g}, by the {math.prod(facts.shape):,} "
                 "numbers of an example."
             )
+    weight = weight_of_mean_squared_error(settings, facts.shape)
+    if weight is not None:
+        notes.append(
+            f"{settings.method}: penalty weight {settings.penalty_weight:g} is {weight:.4g} "
+            "against the mean squared error of images in [-1, 1]."
+        )
     _check_likelihood(settings, facts)
     settings, more = _decide_batches(settings, facts)
     notes += more
@@ -94,6 +104,19 @@ def default_learning_rate(shape: Sequence[int]) -> float:
     """
     rate = 1e-3 * math.sqrt(784 / math.prod(shape))
     return min(max(float(f"{rate:.2g}"), 1e-4), 3e-3)
+
+
+def weight_of_mean_squared_error(settings: Settings, shape: Sequence[int]) -> float | None:
+    """Lambda against the *mean* squared error of images in [-1, 1], as the released code counts it.
+
+    With a Gaussian of fixed scale s on [0, 1] the loss is ``||x - g||^2 / (8 s^2)`` of images in
+    [-1, 1], and a constant, plus lambda times the penalty (docs/mathematics.md, section 1). None
+    for other likelihoods, and for examples that are no images.
+    """
+    scale = settings.likelihood_scale
+    if settings.likelihood != "gaussian" or isinstance(scale, str) or len(shape) != 3:
+        return None
+    return settings.penalty_weight * 8 * scale**2 / math.prod(shape)
 
 
 def require_relevant(given: Collection[str], methods: Sequence[str]) -> None:
@@ -131,7 +154,13 @@ def _decide_batches(settings: Settings, facts: Facts) -> tuple[Settings, list[st
             "times latent_dim is better), a smaller --latent-dim, or --moments shrunk."
         )
     if size < needed:
-        raise HebaeError(f"batch_size {size} is too small for the MMD of wae; use at least 2.")
+        reason = "the MMD of wae" if settings.method == "wae" else "batch normalisation"
+        raise HebaeError(f"batch_size {size} is too small for {reason}; use at least {needed}.")
+    if size % settings.devices:
+        raise HebaeError(
+            f"batch_size {size} cannot be shared evenly by {settings.devices} devices; use a "
+            "multiple of their number."
+        )
     count = facts.count
     if count is None:
         return settings, []
@@ -141,8 +170,13 @@ def _decide_batches(settings: Settings, facts: Facts) -> tuple[Settings, list[st
             f"{settings.method} with latent_dim {k}, which needs at least {needed} in a batch; use "
             "more examples, a smaller --batch-size or a smaller --latent-dim."
         )
+    if isinstance(build_objective(settings), HEBAE) and count <= k:
+        raise HebaeError(
+            f"{facts.name} has {count:,} training examples, not more than latent_dim {k}: their "
+            "covariance is singular; use more examples or a smaller --latent-dim."
+        )
     last = count % size
-    too_small = 0 < last < needed
+    too_small = 0 < last < max(needed, settings.devices)
     if settings.drop_last is None:
         drop = too_small and last <= LEFT_OUT * count
         settings = settings.replace(drop_last=drop)
@@ -164,15 +198,28 @@ def _smallest_batch(settings: Settings) -> int:
     """How many examples a batch must have for the method's penalty to be defined."""
     objective = build_objective(settings)
     if isinstance(objective, HEBAE):
-        return settings.latent_dim + 1 if objective.moments == "batch" else 2
-    return 2 if isinstance(objective, WAE) else 1
+        of_the_batch_alone = objective.moments == "batch" or (
+            objective.moments == "running" and objective.moments_decay == 0
+        )
+        return settings.latent_dim + 1 if of_the_batch_alone else 2
+    # Batch normalisation has no variance to divide by in a batch of one.
+    return 2 if isinstance(objective, WAE) or settings.network == "convolutional" else 1
 
 
 def _check_early_stopping(settings: Settings, facts: Facts) -> None:
-    if settings.early_stopping is not None and facts.held_out != "validation":
+    if settings.early_stopping is None:
+        return
+    if facts.held_out != "validation":
         raise HebaeError(
             "early_stopping needs validation examples, since stopping by test examples would make "
             f"their results too good; {facts.name} has none: give --validation-size."
+        )
+    needed = _smallest_batch(settings)
+    if facts.held_out_count < needed:
+        raise HebaeError(
+            f"early_stopping needs at least {needed} validation examples, for {settings.method} "
+            f"with latent_dim {settings.latent_dim} to have a held-out objective, and there are "
+            f"{facts.held_out_count}; give a larger --validation-size."
         )
 
 

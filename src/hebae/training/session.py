@@ -11,6 +11,7 @@ import torch
 from hebae.autoencoder import Autoencoder, build
 from hebae.config import Settings
 from hebae.data import Dataset, Examples, load
+from hebae.data.registry import SOURCES
 from hebae.errors import HebaeError
 from hebae.provenance import provenance
 from hebae.storage import RunFolder, save_model
@@ -20,9 +21,9 @@ from hebae.training.checkpoint import Checkpointer
 from hebae.training.loop import HeldOut, Outcome, make_fabric, train
 from hebae.training.preflight import Facts, complete
 
-__all__ = ["Prepared", "changeable", "facts_of", "prepare", "resume", "run"]
+__all__ = ["CHANGEABLE", "Prepared", "facts_of", "prepare", "resume", "run"]
 
-changeable = {
+CHANGEABLE = {
     "epochs",
     "data_dir",
     "device",
@@ -63,6 +64,7 @@ def facts_of(dataset: Dataset, validation: Examples | None = None) -> Facts:
         range=dataset.train.range,
         held_out=split,
         held_out_range=examples.range if examples else None,
+        held_out_count=len(examples) if examples else 0,
     )
 
 
@@ -78,7 +80,7 @@ def prepare(settings: Settings, dataset: Dataset | None = None) -> Prepared:
         dataset = load(
             settings.data, data_dir=settings.data_dir, validation_size=settings.validation_size
         )
-    settings, notes = complete(settings, facts_of(dataset))
+    settings, notes = complete(_with_absolute_paths(settings), facts_of(dataset))
     try:
         model = build(settings, dataset.shape, seed=settings.seed)
     except ValueError as error:
@@ -119,15 +121,18 @@ def run(
     fabric = make_fabric(settings)
     fabric.launch()
     folder = RunFolder(output)
-    if resuming:
-        # A finished run that is given more epochs is unfinished until they are done.
-        (folder.path / "model.safetensors").unlink(missing_ok=True)
-        folder.write_settings(settings)
-    elif fabric.is_global_zero:
-        folder.create(settings, overwrite=overwrite, space_needed=_space_needed(model))
-    if fabric.is_global_zero:
-        folder.add_provenance(provenance(command, dataset, settings, [settings.seed]))
     metrics = MetricsFile(folder.metrics)
+    checkpointer = Checkpointer(folder, metrics, dataset.fingerprint, resume=resuming)
+    if resuming:
+        checkpointer.check(model)  # before anything is given up
+    if fabric.is_global_zero:
+        if not resuming:
+            folder.create(settings, overwrite=overwrite, space_needed=_space_needed(model))
+        folder.add_provenance(provenance(command, dataset, settings, [settings.seed]))
+        if resuming:
+            # A finished run that is given more epochs is unfinished until they are done.
+            folder.weights.unlink(missing_ok=True)
+            folder.write_settings(settings)
     dtype = torch.float64 if settings.precision == "64-true" else torch.float32
 
     def batches(values: object, processes: int, rank: int) -> ArrayBatches:
@@ -155,10 +160,10 @@ def run(
         HeldOut(held_out[0], batches(held_out[1].values, 1, 0)) if held_out else None,
         fabric=fabric,
         callbacks=told,
-        checkpointer=Checkpointer(folder, metrics, dataset.fingerprint, resume=resuming),
+        checkpointer=checkpointer,
     )
     if not outcome.interrupted and fabric.is_global_zero:
-        extra = {"data": dataset.name, "data_fingerprint": dataset.fingerprint}
+        extra = {"data_name": dataset.name, "data_fingerprint": dataset.fingerprint}
         save_model(output, model, settings, extra)
     return outcome
 
@@ -170,7 +175,7 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
     ----------
     output : Path
     changes : dict
-        Settings to change, of those in `changeable`; `epochs` may grow.
+        Settings to change, of those in `CHANGEABLE`; `epochs` may grow.
 
     Raises
     ------
@@ -179,14 +184,17 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
     """
     folder = RunFolder(output)
     stored = folder.settings()
+    changes = {n: getattr(_with_absolute_paths(stored.replace(**changes)), n) for n in changes}
     for name, value in changes.items():
-        if name not in changeable and getattr(stored, name) != value:
+        if name not in CHANGEABLE and getattr(stored, name) != value:
             raise HebaeError(
                 f"{output} was started with {name} {getattr(stored, name)!r}, and --resume cannot "
                 f"change it to {value!r}; leave the flag out, or start another run."
             )
     settings = stored.replace(**changes)
-    done = len(folder.history())
+    done = folder.read_checkpoint().get("epoch")
+    if not isinstance(done, int):
+        raise HebaeError(f"{folder.checkpoint} is altered (epoch {done!r}); restore it.")
     if settings.epochs < done:
         raise HebaeError(
             f"{output} has {done} epochs already; --epochs {settings.epochs} would cut it short."
@@ -196,6 +204,16 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
             f"{output} is finished after {done} epochs; give more --epochs to go on with it."
         )
     return prepare(settings)
+
+
+def _with_absolute_paths(settings: Settings) -> Settings:
+    """So that a run can be gone on with from any folder."""
+    changes: dict[str, object] = {}
+    if settings.data not in {source.name for source in SOURCES}:
+        changes["data"] = str(Path(settings.data).expanduser().absolute())
+    if settings.data_dir is not None:
+        changes["data_dir"] = settings.data_dir.expanduser().absolute()
+    return settings.replace(**changes)
 
 
 def _space_needed(model: Autoencoder) -> int:

@@ -104,6 +104,8 @@ def train(
             fused=True,
         )
         module, optimizer = fabric.setup(model, optimizer)
+        # With one process the wrapper does no more than autocast, and takes 3 % of an MLP's step.
+        forward = module if fabric.world_size > 1 else model
         noise = torch.Generator(fabric.device)
         monitor = Monitor(
             ["reconstruction", *model.objective.weights],
@@ -156,14 +158,15 @@ def train(
                 for group in optimizer.param_groups:
                     factor = learning_rate_factor(settings.schedule, epoch)
                     group["lr"] = (settings.learning_rate or 1e-3) * factor
-                module.train()
+                model.train()
                 started = time.perf_counter()
 
                 for x in batches.epoch(epoch, start=position["batch"]):
                     epsilon = torch.randn(
                         len(x), model.latent_dim, generator=noise, device=x.device, dtype=x.dtype
                     )
-                    step = module(x, epsilon)
+                    with fabric.autocast():
+                        step = forward(x, epsilon)
                     # Here, not after the step: gradients are freed when their memory is wanted.
                     optimizer.zero_grad()
                     fabric.backward(step.loss)

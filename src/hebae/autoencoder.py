@@ -103,7 +103,7 @@ class Autoencoder(nn.Module):
         """Terms of a held-out batch: noise by the population's Sigma, penalty of this batch."""
         mean, log_scale = self.encode(x)
         with _without_autocast(x):
-            _, terms = self.objective(mean, log_scale, epsilon, self._running_moments())
+            _, terms = self.objective(mean, log_scale, epsilon)
             z = self.draw(mean, log_scale, epsilon)
         return self._step(x, z, terms, mean)
 

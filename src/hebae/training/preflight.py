@@ -214,12 +214,14 @@ def _check_early_stopping(settings: Settings, facts: Facts) -> None:
             "early_stopping needs validation examples, since stopping by test examples would make "
             f"their results too good; {facts.name} has none: give --validation-size."
         )
-    needed = _smallest_batch(settings)
-    if facts.held_out_count < needed:
+    # Held-out batches have no running moments to lean on.
+    needed = _smallest_batch(settings.replace(moments_decay=0.0))
+    found = min(facts.held_out_count, settings.batch_size)
+    if found < needed:
         raise HebaeError(
-            f"early_stopping needs at least {needed} validation examples, for {settings.method} "
-            f"with latent_dim {settings.latent_dim} to have a held-out objective, and there are "
-            f"{facts.held_out_count}; give a larger --validation-size."
+            f"early_stopping needs at least {needed} validation examples in a batch, for "
+            f"{settings.method} with latent_dim {settings.latent_dim} to have a held-out objective, "
+            f"and there are {found}; give a larger --validation-size or --batch-size."
         )
 
 

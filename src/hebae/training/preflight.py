@@ -220,8 +220,8 @@ def _check_early_stopping(settings: Settings, facts: Facts) -> None:
     if found < needed:
         raise HebaeError(
             f"early_stopping needs at least {needed} validation examples in a batch, for "
-            f"{settings.method} with latent_dim {settings.latent_dim} to have a held-out objective, "
-            f"and there are {found}; give a larger --validation-size or --batch-size."
+            f"{settings.method} with latent_dim {settings.latent_dim} to have a held-out "
+            f"objective, and there are {found}; give a larger --validation-size or --batch-size."
         )
 
 

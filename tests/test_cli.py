@@ -451,6 +451,16 @@ def test_a_failed_resume_leaves_the_finished_model(
         assert (trained / name).read_bytes() == before[name]
 
 
+def test_a_run_lost_before_its_first_checkpoint_begins_again(
+    hebae: Callable[..., Result], vectors: Path, trained: Path
+) -> None:
+    weights = (trained / "model.safetensors").read_bytes()
+    for name in ("resume.pt", "model.safetensors", "metrics.jsonl"):
+        (trained / name).unlink()
+    assert hebae("train", "--resume", "--output", "run").status == 0
+    assert (trained / "model.safetensors").read_bytes() == weights
+
+
 def test_a_run_can_be_used_from_any_folder(
     hebae: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -169,6 +169,11 @@ class RunFolder:
         """Whether a trained model lies here."""
         return self.weights.is_file()
 
+    @property
+    def stopped_before_checkpoint(self) -> bool:
+        """Whether a run was started here and lost before there was anything to go on from."""
+        return self.is_run and not self.is_finished and not self.checkpoint.exists()
+
     def settings(self) -> Settings:
         """Read the settings of the run, as resolved when it started."""
         if not self.is_run:

@@ -155,15 +155,8 @@ def _train(
     folder = RunFolder(path)
     if folder.is_finished:
         return True
-    resuming = folder.checkpoint.is_file()
     outcome = session.run(
-        run.prepared,
-        path,
-        command=command,
-        # A run that was stopped before its first checkpoint has nothing worth keeping.
-        overwrite=folder.is_run and not resuming,
-        resuming=resuming,
-        callbacks=callbacks,
+        run.prepared, path, command=command, resuming=folder.is_run, callbacks=callbacks
     )
     return not outcome.interrupted
 

@@ -121,6 +121,8 @@ def run(
     fabric = make_fabric(settings)
     fabric.launch()
     folder = RunFolder(output)
+    if resuming and folder.stopped_before_checkpoint:
+        resuming, overwrite = False, True
     metrics = MetricsFile(folder.metrics)
     checkpointer = Checkpointer(folder, metrics, dataset.fingerprint, resume=resuming)
     if resuming:
@@ -192,6 +194,8 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
                 f"change it to {value!r}; leave the flag out, or start another run."
             )
     settings = stored.replace(**changes)
+    if folder.stopped_before_checkpoint:
+        return prepare(settings)
     done = folder.read_checkpoint().get("epoch")
     if not isinstance(done, int):
         raise HebaeError(f"{folder.checkpoint} is altered (epoch {done!r}); restore it.")

@@ -174,6 +174,10 @@ def test_dry_run_resolves_what_depends_on_the_data(
     assert settings["likelihood"] == "bernoulli"
     assert settings["learning_rate"] == 0.003
     assert settings["drop_last"] is False
+    assert settings["encoder_widths"] == [16]
+    settings = yaml.safe_load(hebae("train", "--dry-run").out)
+    assert (settings["encoder_widths"], settings["decoder_widths"]) == ([784, 800], [800, 800])
+    assert (settings["batch_size"], settings["learning_rate"]) == (128, 1e-3)
 
 
 def test_compare_leaves_runs_figures_and_a_table_in_four_notations(

@@ -48,7 +48,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     network : "mlp" or "convolutional"
         Appendix B.1 of the paper, or B.2 for images with sides divisible by 16.
     encoder_widths, decoder_widths : tuple of int, optional
-        Widths of the layers, input first; code first.
+        Widths of the layers, input first; code first. By default (784, 800) and (800, 800) for
+        "mlp", (128, 256, 512, 1024) and (1024, 512, 256, 128) for "convolutional".
     initial_weights : "default" or "normal"
         PyTorch's, or N(0, 0.02^2).
     encoder, decoder : nn.Module, optional

@@ -13,6 +13,7 @@ from hebae.autoencoder import build_objective
 from hebae.config import Settings
 from hebae.errors import HebaeError
 from hebae.likelihoods import LIKELIHOODS
+from hebae.networks import NETWORKS
 from hebae.objectives import HEBAE, OBJECTIVES
 from hebae.objectives.wae import WAE
 
@@ -58,7 +59,7 @@ def complete(settings: Settings, facts: Facts) -> tuple[Settings, list[str]]:
     Returns
     -------
     settings : Settings
-        With ``likelihood``, ``learning_rate`` and ``drop_last`` decided.
+        With ``likelihood``, ``learning_rate``, widths and ``drop_last`` decided.
     notes : list of str
         What was decided, for the user.
 
@@ -68,6 +69,11 @@ def complete(settings: Settings, facts: Facts) -> tuple[Settings, list[str]]:
         At the first thing that could not work.
     """
     notes: list[str] = []
+    network = NETWORKS[settings.network]
+    settings = settings.replace(
+        encoder_widths=settings.encoder_widths or network.encoder_widths,
+        decoder_widths=settings.decoder_widths or network.decoder_widths,
+    )
     if settings.likelihood == "auto":
         ranges = [r for r in (facts.range, facts.held_out_range) if r is not None]
         unit = all(low >= 0 and high <= 1 for low, high in ranges)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,16 @@ import torch
 from torch import Tensor
 
 from hebae.autoencoder import Autoencoder, to_unit_interval
+from hebae.errors import HebaeError
 
 __all__ = [
     "Codes",
     "decode",
+    "draw",
     "encode",
     "interpolate",
     "log_likelihood",
+    "module_of",
     "reconstruct",
     "sample",
 ]
@@ -39,6 +42,23 @@ class Codes(NamedTuple):
     """Shape (n, k) or (n, 1); None for a deterministic method."""
 
 
+def module_of(model: Any) -> Autoencoder:
+    """Return the module itself, or the one in a fitted estimator.
+
+    Raises
+    ------
+    HebaeError
+        If it is neither.
+    """
+    module = getattr(model, "module_", model)
+    if not isinstance(module, Autoencoder):
+        raise HebaeError(
+            f"the model is of type {type(model).__name__}; give a fitted HEBAE, VAE, WAE or AE, or "
+            "what hebae.load returns."
+        )
+    return module
+
+
 def encode(model: Autoencoder, values: npt.NDArray[np.generic]) -> Codes:
     """Means and log-scales of examples (n, *shape), uint8 or float."""
     with _evaluating(model):
@@ -46,6 +66,26 @@ def encode(model: Autoencoder, values: npt.NDArray[np.generic]) -> Codes:
     mean = _joined([mean for mean, _ in pairs])
     log_scales = [log_scale for _, log_scale in pairs if log_scale is not None]
     return Codes(mean, _joined(log_scales) if log_scales else None)
+
+
+def draw(model: Autoencoder, codes: Codes, seed: int) -> Floats:
+    """One z ~ q(z | x) of each example, shape (n, k); mu itself for a deterministic method."""
+    if codes.log_scale is None:
+        return codes.mean
+    like = model.population_mean
+    generator = torch.Generator().manual_seed(seed)  # on the CPU: the same draws on every device
+    epsilon = torch.randn(codes.mean.shape, generator=generator)
+    with _evaluating(model):
+        blocks = [
+            model.draw(*(part.to(like) for part in parts))
+            for parts in zip(
+                torch.from_numpy(codes.mean).split(BLOCK),
+                torch.from_numpy(codes.log_scale).split(BLOCK),
+                epsilon.split(BLOCK),
+                strict=True,
+            )
+        ]
+    return _joined(blocks)
 
 
 def decode(model: Autoencoder, z: npt.NDArray[np.floating]) -> Floats:

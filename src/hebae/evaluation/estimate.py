@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Estimate"]
+from hebae.errors import HebaeError
+
+__all__ = ["Estimate", "UndefinedMetric"]
+
+
+class UndefinedMetric(HebaeError):  # noqa: N818  a state of affairs, not a mistake
+    """The quantity does not exist for this model or these data; the sentence says why."""
 
 
 @dataclass(frozen=True)

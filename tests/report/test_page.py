@@ -128,3 +128,20 @@ def test_nothing_is_left_by_a_failure(tmp_path):
     with pytest.raises(AttributeError):
         write_page(tmp_path / "b.html", "Title", [Section("S", [Picture(None, "alt")])])
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_table_has_sections_and_sets_off_the_best(tmp_path):
+    rows = [
+        Row("ELBO", [1.0, 2.0], section="Bounds", best=(1,)),
+        Row("KID", [5.0, 6.0], section="Samples"),
+    ]
+    write_page(tmp_path / "p.html", "t", [Section("s", [Table("", ["a", "b"], rows)])])
+    made = Page((tmp_path / "p.html").read_text(encoding="utf-8"))
+    assert made.all("th") == ["a", "b", "Bounds", "ELBO", "Samples", "KID"]
+    assert [cell.get("class") for cell in made.attributes("td") if "colspan" not in cell] == [
+        None,
+        None,
+        "best",
+        None,
+        None,
+    ]

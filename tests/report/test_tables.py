@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from hebae.errors import HebaeError
-from hebae.report.tables import Row, Table, Undefined
+from hebae.report.tables import Measured, Row, Table, Undefined
 
 NO_DENSITY = "q(z|x) has no density"
 
@@ -77,6 +77,7 @@ def test_csv_and_json_keep_every_figure():
     for row, record in zip(rows, records, strict=True):
         assert row == {key: "" if v is None else str(v) for key, v in record.items()}
     assert records[0] == {
+        "section": "",
         "quantity": "ELBO",
         "unit": "nats",
         "column": "HEBAE",
@@ -85,6 +86,7 @@ def test_csv_and_json_keep_every_figure():
         "maximum": None,
         "seeds": None,
         "note": "",
+        "standard_error": None,
     }
     assert float(rows[0]["value"]) == -206.04
     over_seeds = {"value": -115.0, "minimum": -116.0, "maximum": -114.0, "seeds": 3, "note": ""}
@@ -153,3 +155,41 @@ def test_rich_shows_what_looks_like_its_markup():
 def test_a_row_that_does_not_fit_is_refused():
     with pytest.raises(HebaeError, match="ELBO has 2 values for 3 columns"):
         Table("", ["a", "b", "c"], [Row("ELBO", [1.0, 2.0])])
+
+
+def test_an_error_stands_beside_its_value():
+    made = Table("", ["a", "b"], [Row("x", [Measured(-102.71, 0.414), Measured(math.nan, 1.0)])])
+    assert made.cells() == [["-102.7 ± 0.41", "undefined¹"]]
+    assert made.records()[0].items() >= {"value": -102.71, "standard_error": 0.414}.items()
+
+
+def sectioned() -> Table:
+    rows = [
+        Row("ELBO", [1.0, 2.0], section="Bounds", best=(1,)),
+        Row("IWAE", [3.0, 4.0], section="Bounds"),
+        Row("KID", [5.0, 6.0], section="Samples", best=(0, 1)),
+    ]
+    return Table("", ["a", "b"], rows)
+
+
+def test_a_section_is_named_once_and_the_best_is_bold():
+    assert sectioned().to_markdown().splitlines()[2:] == [
+        "| **Bounds** | | |",
+        "| ELBO | 1 | **2** |",
+        "| IWAE | 3 | 4 |",
+        "| **Samples** | | |",
+        "| KID | **5** | **6** |",
+    ]
+    assert [record["section"] for record in sectioned().records()] == [
+        *["Bounds"] * 4,
+        *["Samples"] * 2,
+    ]
+
+
+def test_the_terminal_shows_sections_and_bold():
+    console = Console(width=60, file=io.StringIO(), force_terminal=True, color_system="standard")
+    console.print(sectioned().to_rich())
+    text = console.file.getvalue()
+    assert text.count("Bounds") == text.count("Samples") == 1
+    bold = next(line for line in text.splitlines() if "ELBO" in line)
+    assert "\x1b[1m" in bold.split("1", 1)[1]

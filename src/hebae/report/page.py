@@ -108,10 +108,11 @@ def _picture(picture: Picture) -> str:
 def _table(table: Table) -> str:
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
     rows = "\n".join(
-        f'<tr><th scope="row">{escape(row.heading)}</th>'
-        + "".join(f"<td>{_unbroken(cell)}</td>" for cell in cells)
+        _section_line(section, len(table.columns))
+        + f'<tr><th scope="row">{escape(row.heading)}</th>'
+        + "".join(_cell(cell, i in row.best) for i, cell in enumerate(cells))
         + "</tr>"
-        for row, cells in zip(table.rows, table.cells(before_range="\n"), strict=True)
+        for section, row, cells in table.lines(before_range="\n")
     )
     notes = "<br>\n".join(map(escape, table.footnotes()))
     return (
@@ -120,6 +121,18 @@ def _table(table: Table) -> str:
         f"<thead><tr><td></td>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>"
         + (f'\n<p class="notes">{notes}</p>' if notes else "")
     )
+
+
+def _section_line(section: str, columns: int) -> str:
+    """Return the heading of a section of the table, if one begins."""
+    if not section:
+        return ""
+    heading = f'<th scope="rowgroup" class="section">{escape(section)}</th>'
+    return f'<tr>{heading}<td colspan="{columns}"></td></tr>\n'
+
+
+def _cell(cell: str, best: bool) -> str:
+    return f'<td class="best">{_unbroken(cell)}</td>' if best else f"<td>{_unbroken(cell)}</td>"
 
 
 def _unbroken(cell: str) -> str:
@@ -173,6 +186,8 @@ td span { white-space: nowrap; }
 tbody th { text-align: left; font-weight: normal; padding-left: 0; position: sticky; left: 0;
   background: var(--paper); }
 thead th, td { text-align: right; }
+tbody th.section { font-weight: 600; padding-top: 1.1rem; }
+td.best { font-weight: 700; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.25rem 1.25rem; margin: 0; }
 dt { color: var(--quiet); }
 dd { margin: 0; overflow-wrap: anywhere; font-family: ui-monospace, monospace; font-size: 0.9rem; }

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Literal
 
 from hebae.errors import HebaeError
-from hebae.report.values import Summary, Undefined, Value, summarise
+from hebae.report.values import Measured, Summary, Undefined, Value, summarise
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-__all__ = ["Row", "Table", "Undefined", "Value"]
+__all__ = ["Measured", "Row", "Table", "Undefined", "Value"]
 
 _ARROWS = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓", "": ""}
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -29,13 +29,18 @@ class Row:
     ----------
     name : str
     values : sequence of Value
-        Numbers; words; `Undefined`, with the reason; None if not measured; or a list of the numbers
-        of several seeds, shown as the median with the least and the greatest.
+        Numbers; numbers `Measured` with an error; words; `Undefined`, with the reason; None if not
+        measured; or a list of the numbers of several seeds, shown as the median with the least and
+        the greatest.
     unit : str
     format : str
         How a float is written: ".1f", ",.0f", ...
     better : "higher", "lower" or ""
         Shown as an arrow.
+    section : str
+        Heading under which the row stands; said once, above the first of its rows.
+    best : collection of int
+        Columns whose values are set off, in bold.
     """
 
     name: str
@@ -43,6 +48,8 @@ class Row:
     unit: str = ""
     format: str = ".4g"
     better: Literal["higher", "lower", ""] = ""
+    section: str = ""
+    best: Collection[int] = ()
 
     @property
     def heading(self) -> str:
@@ -91,6 +98,13 @@ class Table:
             for row in self.rows
         ]
 
+    def lines(self, before_range: str = " ") -> Iterator[tuple[str, Row, list[str]]]:
+        """Yield each row with its cells, and the section's heading if it is the section's first."""
+        section = ""
+        for row, cells in zip(self.rows, self.cells(before_range), strict=True):
+            yield row.section if row.section != section else "", row, cells
+            section = row.section
+
     def footnotes(self) -> list[str]:
         """Return the lines to put below: the reasons, numbered, and the table's own notes."""
         reasons = [f"{_raised(number)} {why}" for number, why in enumerate(self._reasons(), 1)]
@@ -99,17 +113,23 @@ class Table:
     def records(self) -> list[dict[str, Any]]:
         """Return a flat record of each cell, in full precision, ready for JSON.
 
-        Its keys are quantity, unit, column, and those of `Summary`.
+        Its keys are section, quantity, unit, column, and those of `Summary`.
         """
         return [
-            {"quantity": row.name, "unit": row.unit, "column": column, **asdict(summary)}
+            {
+                "section": row.section,
+                "quantity": row.name,
+                "unit": row.unit,
+                "column": column,
+                **asdict(summary),
+            }
             for row in self.rows
             for column, summary in zip(self.columns, row.summaries, strict=True)
         ]
 
     def to_csv(self) -> str:
         """Return the `records` as CSV under a header; what is None is empty."""
-        names = ["quantity", "unit", "column", *Summary.__dataclass_fields__]
+        names = ["section", "quantity", "unit", "column", *Summary.__dataclass_fields__]
         text = StringIO()
         writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
@@ -119,9 +139,11 @@ class Table:
     def to_markdown(self) -> str:
         """Return GitHub's kind of Markdown: the title, the table, the footnotes."""
         head = ["", *self.columns]
-        body = [[row.heading, *cells] for row, cells in zip(self.rows, self.cells(), strict=True)]
         lines = [_markdown_line(head), _markdown_line([":--", *["--:"] * len(self.columns)])]
-        lines += [_markdown_line(line) for line in body]
+        for section, row, cells in self.lines():
+            if section:
+                lines.append(f"| **{_escaped(section)}** |{' |' * len(self.columns)}")
+            lines.append(_markdown_line([row.heading, *cells], {1 + i for i in row.best}))
         title = f"**{_escaped(self.title)}**" if self.title else ""
         notes = "  \n".join(map(_escaped, self.footnotes()))
         return "\n\n".join(part for part in (title, "\n".join(lines), notes) if part) + "\n"
@@ -144,8 +166,12 @@ class Table:
         for column in self.columns:
             table.add_column(Text(column), justify="right", overflow="fold")
         # A range over seeds goes below its median: there is no room beside it.
-        for row, cells in zip(self.rows, self.cells(before_range="\n"), strict=True):
-            table.add_row(Text(row.heading), *map(Text, cells))
+        for section, row, cells in self.lines(before_range="\n"):
+            if section:
+                table.add_section()
+                table.add_row(Text(section, style="bold italic"))
+            styles = ["bold" if i in row.best else "" for i in range(len(cells))]
+            table.add_row(Text(row.heading), *map(Text, cells, styles))
         return table
 
     def _reasons(self) -> list[str]:
@@ -157,8 +183,10 @@ def _raised(number: int) -> str:
     return str(number).translate(_SUPERSCRIPTS)
 
 
-def _markdown_line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(_escaped, cells))} |"
+def _markdown_line(cells: Sequence[str], bold: Collection[int] = ()) -> str:
+    escaped = [_escaped(cell) for cell in cells]
+    shown = [f"**{cell}**" if i in bold else cell for i, cell in enumerate(escaped)]
+    return f"| {' | '.join(shown)} |"
 
 
 def _escaped(text: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-__all__ = ["Summary", "Undefined", "Value", "summarise"]
+__all__ = ["Measured", "Summary", "Undefined", "Value", "summarise"]
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,17 @@ class Undefined:
     reason: str
 
 
-# A number, words, the numbers of several seeds, none for it is undefined, none for nobody measured.
-Value: TypeAlias = float | str | Undefined | Sequence[float | None] | None
+@dataclass(frozen=True)
+class Measured:
+    """A number with its standard error, in the same unit."""
+
+    value: float
+    standard_error: float
+
+
+# A number, one with its error, words, why there is none, the numbers of several seeds, or None if
+# nobody measured.
+Value: TypeAlias = float | Measured | str | Undefined | Sequence[float | None] | None
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,8 @@ class Summary:
         How many have a value, if there are several.
     note : str
         Why there is no value, or not one of every seed.
+    standard_error : float or None
+        If it is known, and there is one seed.
     """
 
     value: float | str | None
@@ -42,14 +53,17 @@ class Summary:
     maximum: float | None = None
     seeds: int | None = None
     note: str = ""
+    standard_error: float | None = None
 
     def text(self, format_spec: str, before_range: str = " ") -> str:
-        """Return the value, or the median with its range: ``-102.7 [-103.1, -102.0]``."""
+        """Return ``-102.7 ± 0.4``, or the median with its range: ``-102.7 [-103.1, -102.0]``."""
         if self.value is None:
             return "–" if self.note == _NOT_MEASURED else "undefined"
         if isinstance(self.value, str):
             return self.value
         middle = format(float(self.value), format_spec)
+        if self.standard_error is not None:
+            return f"{middle}{before_range}± {self.standard_error:.2g}"
         if self.minimum is None or self.maximum is None:
             return middle
         low, high = (format(float(end), format_spec) for end in (self.minimum, self.maximum))
@@ -68,6 +82,9 @@ def summarise(value: Value) -> Summary:
         return Summary(None, note=value.reason)
     if isinstance(value, str):
         return Summary(value)
+    if isinstance(value, Measured):
+        known = summarise(value.value)
+        return replace(known, standard_error=_plain(value.standard_error))
     if isinstance(value, Iterable):
         return _over_seeds(value)
     return Summary(_plain(value)) if math.isfinite(value) else Summary(None, note=_NOT_FINITE)

@@ -22,6 +22,8 @@ bench: $(READY)
 $(READY): pyproject.toml constraints.txt
 	python3 -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,tensorboard]'
+	# Without torchvision, which Inception's network does not need.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps torch-fidelity
 	touch $@
 
 clean:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from torch.distributions import Bernoulli, ContinuousBernoulli, Normal
 
 from hebae import likelihoods
@@ -270,3 +271,51 @@ def test_bad_scales_are_refused(scale):
         inspect.unwrap(likelihoods.Gaussian.__init__)(
             likelihoods.Gaussian.__new__(likelihoods.Gaussian), scale
         )
+
+
+# --- Draws from p(x | z) --------------------------------------------------------------------------
+
+
+def draws(likelihood, logit, count=20_000, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    return likelihood.sample(torch.full((count, 1), logit, dtype=dtype), generator)[:, 0]
+
+
+@pytest.mark.parametrize("name", likelihoods.LIKELIHOODS)
+def test_draws_repeat_with_the_generator_and_stay_in_the_support(name, dtype):
+    likelihood = likelihoods.LIKELIHOODS[name]()
+    output = 30 * output_and_x((50, 2, 3), dtype=dtype)[0]
+    once, again, other = (
+        likelihood.sample(output, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+    )
+    assert once.shape == output.shape
+    assert once.dtype == dtype
+    assert torch.equal(once, again)
+    assert not torch.equal(once, other)
+    low, high = likelihood.support
+    assert ((once >= low) & (once <= high)).all()
+
+
+@pytest.mark.parametrize("logit", LOGITS)
+def test_bernoulli_draws_ones_as_often_as_its_mean_says(logit):
+    x = draws(likelihoods.Bernoulli(), logit)
+    assert set(x.tolist()) <= {0.0, 1.0}
+    p = 1 / (1 + math.exp(-logit))
+    assert float(x.mean()) == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / len(x)) + 1e-12)
+
+
+@pytest.mark.parametrize("logit", [*LOGITS, -1e3, 1e3])
+def test_continuous_bernoulli_draws_follow_its_density(logit, dtype):
+    """Kolmogorov-Smirnov against scipy's truncated exponential, from the end of more mass."""
+    x = draws(likelihoods.ContinuousBernoulli(), logit, dtype=dtype).double().numpy()
+    law = stats.truncexpon(abs(logit), scale=1 / abs(logit)) if logit else stats.uniform()
+    assert stats.kstest(1 - x if logit > 0 else x, law.cdf).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("scale", [0.3, "learned", "optimal"])
+def test_gaussian_draws_have_its_mean_and_scale(scale):
+    likelihood = likelihoods.Gaussian(scale)
+    with torch.no_grad():
+        likelihood.log_scale.fill_(math.log(0.3))
+        x = draws(likelihood, 2.0)
+    assert stats.kstest(x.numpy(), stats.norm(2, 0.3).cdf).pvalue > 1e-4

@@ -37,6 +37,12 @@ class Likelihood(nn.Module):
     def mean(self, output: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
         """``E[x | z]``, in the units of x."""
 
+    @abstractmethod
+    def sample(
+        self, output: Float[Tensor, "batch *shape"], generator: torch.Generator
+    ) -> Float[Tensor, "batch *shape"]:
+        """X ~ p(x | z), one draw of each number, made where the generator is."""
+
 
 class Bernoulli(Likelihood):
     """Cross-entropy on logits: what the paper uses for MNIST.
@@ -55,6 +61,10 @@ class Bernoulli(Likelihood):
     def mean(self, output: Tensor) -> Tensor:
         """See `Likelihood`."""
         return output.sigmoid()
+
+    def sample(self, output: Tensor, generator: torch.Generator) -> Tensor:
+        """See `Likelihood`: zeros and ones, never grey levels."""
+        return (_uniform(output, generator) < output.sigmoid()).to(output)
 
 
 class ContinuousBernoulli(Likelihood):
@@ -77,6 +87,14 @@ class ContinuousBernoulli(Likelihood):
         square = small.square()
         series = 1 / 12 - square / 720 + square**2 / 30240 - square**3 / 1209600
         return torch.where(near_zero, 0.5 + small * series, exact)
+
+    def sample(self, output: Tensor, generator: torch.Generator) -> Tensor:
+        """See `Likelihood`, by the inverse of the cdf ``expm1(l x) / expm1(l)``."""
+        # For -|l|, which cannot overflow, then mirrored; the smallest |l| gives u itself.
+        rate = output.abs().clamp(min=1e-30)
+        u = _uniform(output, generator)
+        x = (-torch.log1p(u * torch.expm1(-rate)) / rate).clamp(0, 1)
+        return torch.where(output > 0, 1 - x, x)
 
 
 def log_normaliser(logits: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -141,9 +159,21 @@ class Gaussian(Likelihood):
         """See `Likelihood`."""
         return output
 
+    def sample(self, output: Tensor, generator: torch.Generator) -> Tensor:
+        """See `Likelihood`; an optimal scale is the one that was stored."""
+        noise = torch.randn(
+            output.shape, generator=generator, device=generator.device, dtype=output.dtype
+        )
+        return output + torch.exp(self.log_scale) * noise.to(output.device)
+
     def store_optimal_scale(self, mean_squared_error: float) -> None:
         """Keep the optimal scale of the training set, for evaluation mode."""
         self.log_scale.fill_(0.5 * math.log(max(mean_squared_error, torch.finfo().tiny)))
+
+
+def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
+    u = torch.rand(like.shape, generator=generator, device=generator.device, dtype=like.dtype)
+    return u.to(like.device)
 
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {

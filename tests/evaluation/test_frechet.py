@@ -110,6 +110,16 @@ def test_rank_deficient_covariances(sizes):
     assert found == pytest.approx(by_singular_values(x, y), rel=1e-12)
 
 
+def test_singular_covariances_with_a_decaying_spectrum():
+    """Of which eigenvalues would lose half of the digits: rank 49 of 100, and of 49 in 50."""
+    generator = np.random.default_rng(0)
+    for d in (50, 100):
+        mixing = generator.standard_normal((d, d)) * np.exp(-np.arange(d) / 10)
+        x, y = generator.standard_normal((2, 50, d)) @ mixing
+        found = frechet_distance(x, y, allow_rank_deficient=True)
+        assert found == pytest.approx(by_singular_values(x, y), rel=1e-11)
+
+
 def test_variation_along_different_axes():
     """S_x S_y = 0: the traces add."""
     x, y = np.zeros((2, 20, 3))

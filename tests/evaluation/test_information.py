@@ -9,8 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import MultivariateNormal
 
-from hebae import HebaeError, gaussian
-from hebae.evaluation.information import _Posteriors, mutual_information
+from hebae import VAE, WAE, HebaeError, gaussian, inference
+from hebae.autoencoder import build
+from hebae.config import ModelSettings
+from hebae.data import load
+from hebae.evaluation.information import _Mixture, mutual_information, posterior_information
+from hebae.evaluation.posterior import Posteriors
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -32,6 +36,11 @@ def same(actual, expected, tolerance=1e-10):
     torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
 
 
+def log_ratio(mean, log_scale, L, epsilon, block):
+    posteriors = Posteriors.checked(mean, log_scale, L)
+    return _Mixture(posteriors).log_ratio(posteriors.draw(epsilon)[0], block)
+
+
 # --- Known values ----------------------------------------------------------------------------
 
 
@@ -51,7 +60,7 @@ def test_two_posteriors_match_quadrature(distance, scales):
 
     mean = torch.tensor([[0.0], [distance]], dtype=torch.float64).repeat(500, 1)
     log_scale = torch.tensor(scales, dtype=torch.float64).log()[:, None].repeat(500, 1)
-    found = mutual_information(mean, log_scale, draws=20)
+    found = posterior_information(mean, log_scale, draws=20)
     assert found.standard_error < 0.01
     assert found.value == pytest.approx(expected, abs=4 * found.standard_error)
 
@@ -69,8 +78,7 @@ def test_log_ratio_matches_torch_distributions(one_scale, shape):
     z = mean + (factors @ epsilon[:, :, None])[:, :, 0]
     log_density = each.log_prob(z[:, None])
     expected = log_density.diagonal() - log_density.logsumexp(dim=1)
-    found = _Posteriors(mean, log_scale, None if shape == "identity" else L)
-    same(found.log_ratio(epsilon, block=7), expected)
+    same(log_ratio(mean, log_scale, None if shape == "identity" else L, epsilon, 7), expected)
 
 
 def test_simulation_agrees():
@@ -82,7 +90,7 @@ def test_simulation_agrees():
     own = each.log_prob(z)
     mixture = each.log_prob(z[:, :, None]).logsumexp(dim=2) - math.log(60)
     simulated = (own - mixture).mean(dim=0)
-    found = mutual_information(mean, log_scale, L, draws=100)
+    found = posterior_information(mean, log_scale, L, draws=100)
     noise = (own - mixture).std(dim=0).square().mean().sqrt() / math.sqrt(60 * 100)
     assert found.value == pytest.approx(float(simulated.mean()), abs=4 * float(noise))
     # Most of the standard error is the difference between examples, which both have alike.
@@ -96,7 +104,7 @@ def test_simulation_agrees():
 def test_information_stays_below_log_n_and_the_noise_rate(seed, one_scale):
     """I <= log N and I <= mean_i KL(q(z | x_i) || N(beta, C)), within the estimate's error."""
     mean, log_scale, L = posteriors(seed, one_scale=one_scale)
-    found = mutual_information(mean, log_scale, L, draws=10)
+    found = posterior_information(mean, log_scale, L, draws=10)
     assert found.ceiling == math.log(60)
     assert found.value <= found.ceiling
     _, Sigma = gaussian.batch_moments(mean)
@@ -117,14 +125,14 @@ def test_normal_codes_reach_the_noise_rate():
         log_scale,
     )
     assert float(rate) == pytest.approx(math.log(1 + 1 / 0.25))  # k/2 log(1 + 1/sigma^2)
-    found = mutual_information(mean, log_scale, L, draws=2)
+    found = posterior_information(mean, log_scale, L, draws=2)
     assert found.value == pytest.approx(float(rate), abs=4 * found.standard_error)
     assert found.standard_error < 0.05
 
 
 def test_examples_with_one_posterior_cannot_be_told_apart():
     mean, log_scale, L = posteriors()
-    found = mutual_information(mean[:1].repeat(60, 1), log_scale[:1].repeat(60, 1), L)
+    found = posterior_information(mean[:1].repeat(60, 1), log_scale[:1].repeat(60, 1), L)
     assert found.value == pytest.approx(0, abs=1e-12)
     assert found.standard_error == pytest.approx(0, abs=1e-12)
 
@@ -133,19 +141,97 @@ def test_examples_with_one_posterior_cannot_be_told_apart():
 def test_examples_far_apart_are_told_apart(log_scale):
     """Also where the noise drowns in the rounding of the mean."""
     mean, _, L = posteriors()
-    found = mutual_information(mean + 1000, torch.full((60, 3), log_scale), L)
+    found = posterior_information(mean + 1000, torch.full((60, 3), log_scale), L)
     assert found.value == pytest.approx(math.log(60), abs=1e-12)
     assert found.value <= found.ceiling
 
 
 def test_a_deterministic_code_is_its_example():
     mean, _, _ = posteriors(n=7)
-    found = mutual_information(mean, None)
+    found = posterior_information(mean, None)
     assert (found.value, found.standard_error) == (math.log(7), 0.0)
-    shared = mutual_information(mean[[0, 1, 1, 2, 2, 2]], None)
+    shared = posterior_information(mean[[0, 1, 1, 2, 2, 2]], None)
     p = np.array([1, 2, 3]) / 6
     assert shared.value == pytest.approx(-(p * np.log(p)).sum())
     assert shared.ceiling == math.log(6)
+
+
+# --- Matrix products against differences ---------------------------------------------------------
+
+
+@given(
+    seed=seeds,
+    sigma=st.sampled_from([1e-12, 1e-7, 1e-4, 1e-2, 1.0]),
+    condition=st.sampled_from([1.0, 1e3, 1e6]),
+    distance=st.sampled_from([0.0, 1.0, 1e4]),
+)
+def test_products_lose_no_digits_that_count(seed, sigma, condition, distance):
+    """The same as from z - mu_j of every pair, for codes that overlap and codes that do not."""
+    generator = torch.Generator().manual_seed(seed)
+    n, k = 50, 4
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    spread = torch.logspace(0, -math.log10(condition), k, dtype=torch.float64)
+    basis, _ = torch.linalg.qr(normal(k, k))
+    L = torch.linalg.cholesky(basis * spread @ basis.mT)
+    # Pairs of near neighbours, a few posterior widths apart; some scales far from the others'.
+    mean = normal(n // 2, k).repeat(2, 1) * L.diagonal() + sigma * normal(n, k) @ L.mT
+    mean = mean + distance * normal(k)
+    log_scale = math.log(sigma) + 0.3 * normal(n, k)
+    log_scale[:5] -= 8
+    posteriors = Posteriors.checked(mean, log_scale, L)
+    z, _ = posteriors.draw(normal(n, k))
+    pairs = torch.cartesian_prod(torch.arange(n), torch.arange(n))
+    each = posteriors[pairs[:, 1]].log_density(z[pairs[:, 0]]).reshape(n, n)
+    expected = each.diagonal() - each.logsumexp(dim=1)
+    torch.testing.assert_close(
+        _Mixture(posteriors).log_ratio(z, 16), expected.clamp(max=0), rtol=1e-9, atol=2e-8
+    )
+
+
+def test_a_few_narrow_posteriors_do_not_spoil_the_others():
+    mean, log_scale, L = posteriors()
+    log_scale = log_scale.clone()
+    log_scale[:2] = -600  # their precision is infinite in float64
+    found = posterior_information(mean, log_scale, L)
+    rest = posterior_information(mean[2:], log_scale[2:], L)
+    assert rest.value < found.value <= found.ceiling
+
+
+# --- A model -------------------------------------------------------------------------------------
+
+
+def test_a_model_has_the_information_of_its_posteriors():
+    x = load("mnist-mini").test.values[:100]
+    model = VAE(3, epochs=1, encoder_widths=(8,), decoder_widths=(8,), random_state=0).fit(x)
+    codes = inference.encode(model.module_, x)
+    found = mutual_information(model, x, draws=2, seed=5)
+    assert found == posterior_information(*codes, torch.eye(3), draws=2, seed=5)
+    assert 0 < found.value < found.ceiling == math.log(100)
+
+
+def test_hebae_has_the_noise_of_its_population():
+    settings = ModelSettings(
+        latent_dim=3, encoder_widths=(8,), decoder_widths=(8,), likelihood="gaussian"
+    )
+    model = build(settings, (5,))
+    factor = torch.tensor([[1.0, 0, 0], [2, 1, 0], [0, -3, 2]])
+    model.population_covariance.copy_(factor @ factor.mT)
+    x = np.random.default_rng(0).standard_normal((100, 5), dtype=np.float32)
+    codes = inference.encode(model, x)
+    R = gaussian.cholesky(model.population_covariance.double())
+    assert mutual_information(model, x) == posterior_information(*codes, R)
+    other = posterior_information(*codes)
+    assert abs(other.value - mutual_information(model, x).value) > 0.01
+
+
+def test_a_deterministic_model_tells_every_example():
+    x = load("mnist-mini").test.values[:100]
+    model = WAE(3, epochs=1, encoder_widths=(64,), decoder_widths=(8,), random_state=0).fit(x)
+    found = mutual_information(model, x)
+    assert (found.value, found.standard_error) == (math.log(100), 0.0)
 
 
 # --- What must not matter --------------------------------------------------------------------
@@ -154,8 +240,8 @@ def test_a_deterministic_code_is_its_example():
 @pytest.mark.parametrize("block", [1, 7, 60, 1000])
 def test_the_size_of_blocks_does_not_matter(block):
     arguments = posteriors()
-    expected = mutual_information(*arguments)
-    found = mutual_information(*arguments, block=block)
+    expected = posterior_information(*arguments)
+    found = posterior_information(*arguments, block=block)
     assert found.value == pytest.approx(expected.value, rel=1e-12)
     assert found.standard_error == pytest.approx(expected.standard_error, rel=1e-10)
 
@@ -164,8 +250,8 @@ def test_the_order_of_examples_does_not_matter():
     mean, log_scale, L = posteriors()
     epsilon = torch.randn(60, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     order = torch.randperm(60, generator=torch.Generator().manual_seed(2))
-    expected = _Posteriors(mean, log_scale, L).log_ratio(epsilon, 16)[order]
-    found = _Posteriors(mean[order], log_scale[order], L).log_ratio(epsilon[order], 16)
+    expected = log_ratio(mean, log_scale, L, epsilon, 16)[order]
+    found = log_ratio(mean[order], log_scale[order], L, epsilon[order], 16)
     same(found, expected)
 
 
@@ -173,16 +259,16 @@ def test_the_units_of_the_code_do_not_matter():
     """I(i; a z + b) = I(i; z)."""
     mean, log_scale, L = posteriors()
     unit = torch.tensor([0.01, 1.0, 100.0], dtype=torch.float64)
-    expected = mutual_information(mean, log_scale, L)
-    found = mutual_information(mean * unit + 5, log_scale + unit.log(), L)
+    expected = posterior_information(mean, log_scale, L)
+    found = posterior_information(mean * unit + 5, log_scale + unit.log(), L)
     assert found.value == pytest.approx(expected.value, rel=1e-9)
 
 
 def test_arrays_of_float32_do_as_well_and_stay_as_they_were():
     arguments = [x.numpy().astype(np.float32) for x in posteriors()]
     before = [x.copy() for x in arguments]
-    found = mutual_information(*arguments)
-    expected = mutual_information(*(torch.from_numpy(x).double() for x in arguments))
+    found = posterior_information(*arguments)
+    expected = posterior_information(*(torch.from_numpy(x).double() for x in arguments))
     assert found == expected
     np.testing.assert_equal(arguments, before)
 
@@ -191,11 +277,11 @@ def test_the_seed_decides_and_the_standard_error_tells_how_much():
     """Where all examples are alike, the error is that of the draws alone."""
     mean = torch.tensor([[0.0], [1.5]], dtype=torch.float64).repeat(100, 1)
     scale = torch.zeros(200, 1)
-    estimates = [mutual_information(mean, scale, seed=seed) for seed in range(60)]
-    assert estimates[3] == mutual_information(mean, scale, seed=3)
+    estimates = [posterior_information(mean, scale, seed=seed) for seed in range(60)]
+    assert estimates[3] == posterior_information(mean, scale, seed=3)
     spread = np.std([estimate.value for estimate in estimates], ddof=1)
     assert spread == pytest.approx(estimates[0].standard_error, rel=0.35)
-    many = mutual_information(mean, scale, draws=16)
+    many = posterior_information(mean, scale, draws=16)
     assert many.standard_error == pytest.approx(estimates[0].standard_error / 4, rel=0.35)
 
 
@@ -230,4 +316,10 @@ MEAN, SCALE, FACTOR = posteriors(n=5, k=2)
 def test_what_cannot_be_answered_is_refused_in_a_sentence(arguments, sentence):
     arguments = {"mean": MEAN, "log_scale": SCALE, "noise_factor": FACTOR} | arguments
     with pytest.raises(HebaeError, match=sentence):
-        mutual_information(**arguments)
+        posterior_information(**arguments)
+
+
+def test_data_that_do_not_fit_the_model_are_refused():
+    model = build(ModelSettings(likelihood="gaussian"), (5,))
+    with pytest.raises(HebaeError, match=r"data has shape \(9, 4\); this model takes \(n, 5\)"):
+        mutual_information(model, np.zeros((9, 4)))

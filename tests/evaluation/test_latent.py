@@ -1,17 +1,48 @@
-"""Covariance, correlation and scale of codes."""
+"""Moments of codes, the aggregated posterior, divergences, and which dimensions are in use."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from hebae.evaluation import latent
+from hebae import gaussian, inference
+from hebae.autoencoder import build
+from hebae.config import ModelSettings
+from hebae.errors import HebaeError
+from hebae.evaluation import FeatureMoments, latent
+from hebae.evaluation.collapse import active_units, collapsed_share, kl_by_dimension
+from hebae.evaluation.estimate import UndefinedMetric
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def posteriors(seed=0, n=50, k=4, one_scale=False):
+    """Means, log-scales and a noise covariance."""
+    rng = np.random.default_rng(seed)
+    mixing = np.eye(k) + 0.3 * rng.standard_normal((k, k))
+    mean = rng.standard_normal((n, k)) @ mixing + rng.standard_normal(k)
+    log_scale = 0.5 * rng.standard_normal((n, 1 if one_scale else k)) - 0.5
+    return mean, log_scale, np.cov(rng.standard_normal((k, 3 * k)))
+
+
+# --- Moments ---------------------------------------------------------------------------------
 
 
 def test_covariance_is_numpys_divided_by_n() -> None:
     codes = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32) + 100
     expected = np.cov(codes.astype(np.float64).T, bias=True)
     np.testing.assert_allclose(latent.covariance(codes), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_codes_in_batches_have_the_covariance_of_all() -> None:
+    codes, _, _ = posteriors()
+    merged = FeatureMoments().update(codes[:10]).merge(FeatureMoments().update(codes[10:]))
+    found = latent.covariance_of_moments(merged)
+    np.testing.assert_allclose(found, latent.covariance(codes), rtol=1e-12)
 
 
 def test_correlation_is_numpys_and_nan_where_a_dimension_never_varies() -> None:
@@ -30,6 +61,173 @@ def test_mean_absolute_off_diagonal_leaves_out_the_diagonal_and_what_is_undefine
     assert latent.mean_absolute_off_diagonal(np.ones((1, 1))) is None
 
 
+def test_variance_range_is_of_the_diagonal() -> None:
+    assert latent.variance_range(np.array([[2.0, -9], [-9, 0.5]])) == (0.5, 2.0)
+
+
 def test_median_scale_is_of_sigma_and_none_without_noise() -> None:
     assert latent.median_scale(np.log(np.array([[1.0, 2.0, 4.0]]))) == pytest.approx(2.0)
     assert latent.median_scale(None) is None
+
+
+# --- The aggregated posterior ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one_scale", [False, True], ids=["vector", "scalar"])
+def test_law_of_total_variance(one_scale) -> None:
+    """Cov(mu) + mean_i D_i N D_i, example by example."""
+    mean, log_scale, N = posteriors(one_scale=one_scale)
+    D = [np.diag(np.broadcast_to(np.exp(row), 4)) for row in log_scale]
+    expected = np.cov(mean.T, bias=True) + np.mean([d @ N @ d for d in D], axis=0)
+    found = latent.aggregate_covariance(mean, log_scale, N)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_without_noise_it_is_the_covariance_of_the_means() -> None:
+    mean, _, N = posteriors()
+    found = latent.aggregate_covariance(mean, None, N)
+    np.testing.assert_array_equal(found, latent.covariance(mean))
+
+
+@pytest.mark.parametrize("method", ["hebae", "vae", "wae"])
+@pytest.mark.parametrize("noise", ["cholesky", "diagonal"])
+def test_a_models_draws_have_that_covariance(method, noise) -> None:
+    widths = {"encoder_widths": (8,), "decoder_widths": (8,), "likelihood": "gaussian"}
+    model = build(ModelSettings(method=method, noise=noise, latent_dim=2, **widths), (5,))
+    model.population_covariance.copy_(torch.tensor([[1.0, -0.8], [-0.8, 2.0]]))
+    values = np.random.default_rng(0).standard_normal((40_000, 5), dtype=np.float32)
+    codes = inference.encode(model, values)
+    z = inference.draw(model, codes, seed=0)
+    expected = latent.aggregate_covariance(*codes, latent.noise_covariance(model))
+    found = latent.covariance(z)
+    error = 5 * np.sqrt(2 / len(z)) * expected.diagonal().max()
+    np.testing.assert_allclose(found, expected, atol=error if method != "wae" else 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"mean": np.zeros(4)}, r"mean has shape \(4,\)"),
+        ({"log_scale": np.zeros((50, 3))}, r"log_scale has shape \(50, 3\)"),
+        ({"log_scale": np.zeros((49, 1))}, r"must be \(50, 4\) or \(50, 1\)"),
+        ({"log_scale": np.full((50, 1), np.nan)}, "log_scale has NaN"),
+        ({"noise_covariance": np.eye(3)}, r"noise_covariance has shape \(3, 3\)"),
+    ],
+)
+@pytest.mark.parametrize("measure", [latent.aggregate_covariance, kl_by_dimension, collapsed_share])
+def test_what_does_not_belong_together_is_refused(measure, changes, sentence) -> None:
+    mean, log_scale, N = posteriors()
+    given = {"mean": mean, "log_scale": log_scale, "noise_covariance": N}
+    with pytest.raises(HebaeError, match=sentence):
+        measure(**(given | changes))
+
+
+# --- Divergence from N(0, I) -----------------------------------------------------------------
+
+
+@given(seeds, st.integers(1, 6))
+def test_divergence_is_torchs(seed, k) -> None:
+    mean, _, _ = posteriors(seed, k=k)
+    beta, Sigma = mean.mean(axis=0), latent.covariance(mean)
+    p = MultivariateNormal(torch.from_numpy(beta), torch.from_numpy(Sigma))
+    q = MultivariateNormal(torch.zeros(k).double(), torch.eye(k).double())
+    expected = float(kl_divergence(p, q))
+    assert latent.kl_to_standard_normal(beta, Sigma) == pytest.approx(expected, rel=1e-9)
+
+
+def test_divergence_of_standard_normal_moments_is_zero() -> None:
+    assert latent.kl_to_standard_normal(np.zeros(3), np.eye(3)) == 0
+
+
+def test_a_small_variance_is_not_none() -> None:
+    found = latent.kl_to_standard_normal(np.array([0.0, 3.0]), np.diag([1, 1e-14]))
+    assert found == pytest.approx(0.5 * (9 + 1e-14 - 1 - np.log(1e-14)))
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, -1e6])
+def test_a_constant_dimension_has_no_finite_divergence(constant) -> None:
+    codes, _, _ = posteriors(n=20_000)
+    codes[:, [1, 3]] = constant
+    with pytest.raises(UndefinedMetric, match=r"Dimension\(s\) 1, 3 of the code never vary"):
+        latent.kl_to_standard_normal(codes.mean(axis=0), latent.covariance(codes))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-4])
+def test_a_singular_covariance_has_no_finite_divergence(scale) -> None:
+    codes, _, _ = posteriors()
+    codes[:, 2] = scale * (codes[:, 0] - codes[:, 1])
+    with pytest.raises(UndefinedMetric, match="rank 3 in 4 dimensions"):
+        latent.kl_to_standard_normal(codes.mean(axis=0), latent.covariance(codes))
+    few = codes[:3, :]
+    with pytest.raises(UndefinedMetric, match="rank 2 in 4"):
+        latent.kl_to_standard_normal(few.mean(axis=0), latent.covariance(few))
+
+
+@pytest.mark.parametrize(
+    ("mean", "covariance", "sentence"),
+    [
+        (np.zeros(3), np.eye(2), r"shapes \(3,\) and \(2, 2\)"),
+        (np.zeros((1, 2)), np.eye(2), r"shapes \(1, 2\) and \(2, 2\)"),
+        (np.zeros(2), np.diag([1, np.nan]), "NaN"),
+    ],
+)
+def test_moments_of_no_distribution_are_refused(mean, covariance, sentence) -> None:
+    with pytest.raises(HebaeError, match=sentence):
+        latent.kl_to_standard_normal(mean, covariance)
+
+
+# --- Dimensions in use -----------------------------------------------------------------------
+
+
+def test_active_units_vary_by_more_than_the_threshold() -> None:
+    step = np.array([-1.0, 1.0])[:, None]
+    found = active_units(step * np.sqrt([0.009, 0.011, 0.0, 1.0]) + 5)
+    np.testing.assert_array_equal(found, [False, True, False, True])
+    np.testing.assert_array_equal(active_units(step * np.ones(3), 1.0), [False] * 3)
+
+
+def test_divergence_by_dimension_is_that_of_the_marginals() -> None:
+    mean, log_scale, N = (torch.from_numpy(array) for array in posteriors())
+    marginal = Normal(mean, log_scale.exp() * N.diagonal().sqrt())
+    expected = kl_divergence(marginal, Normal(0, 1)).mean(dim=0)
+    found = kl_by_dimension(mean.numpy(), log_scale.numpy(), N.numpy())
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("one_scale", [False, True])
+def test_it_adds_up_to_the_vaes_penalty(one_scale) -> None:
+    mean, log_scale, _ = posteriors(one_scale=one_scale)
+    penalty = gaussian.mean_kl_to_standard_normal(*map(torch.from_numpy, (mean, log_scale)))
+    found = kl_by_dimension(mean, log_scale, np.eye(4)).sum()
+    assert found == pytest.approx(float(penalty), rel=1e-12)
+
+
+@given(seeds)
+def test_correlated_noise_diverges_by_more_than_its_marginals_tell(seed) -> None:
+    mean, log_scale, N = posteriors(seed, n=5)
+    factor = np.exp(log_scale)[:, :, None] * np.linalg.cholesky(N)
+    whole = MultivariateNormal(torch.from_numpy(mean), scale_tril=torch.from_numpy(factor))
+    standard = MultivariateNormal(torch.zeros(4).double(), torch.eye(4).double())
+    found = kl_by_dimension(mean, log_scale, N).sum()
+    assert found <= float(kl_divergence(whole, standard).mean()) + 1e-9
+
+
+def test_collapsed_dimensions_are_the_priors_for_almost_all_examples() -> None:
+    mean, log_scale = np.zeros((100, 4)), np.zeros((100, 4))
+    log_scale[:, 1] = -1  # noise smaller than the prior's
+    mean[:1, 2] = 3  # one example in a hundred is told
+    mean[:2, 3] = 3  # two are
+    assert collapsed_share(mean, log_scale, np.eye(4)) == 0.5
+    assert collapsed_share(mean, log_scale, np.eye(4), delta=0.02) == 0.75
+    assert collapsed_share(mean, log_scale, np.eye(4), delta=0) == 0.25
+    assert collapsed_share(mean, log_scale, np.eye(4), epsilon=5) == 1
+
+
+@pytest.mark.parametrize("measure", [kl_by_dimension, collapsed_share])
+def test_no_density_no_divergence(measure) -> None:
+    mean, log_scale, N = posteriors()
+    with pytest.raises(UndefinedMetric, match="deterministic encoder"):
+        measure(mean, None, N)
+    N[2] = N[:, 2] = 0
+    with pytest.raises(UndefinedMetric, match=r"no variance in dimension\(s\) 2"):
+        measure(mean, log_scale, N)

@@ -6,19 +6,16 @@ blocks, so that memory grows with the number of examples and not with its square
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from hebae.errors import HebaeError
+from hebae.evaluation.distances import distance_blocks
 from hebae.evaluation.samples import Features, check_pair
 
 __all__ = ["DensityCoverage", "PrecisionRecall", "density_coverage", "precision_recall"]
-
-BLOCK_ENTRIES = 2**22
-"""Distances held at once: 32 MiB in float64, and a few times that while they are compared."""
 
 
 class PrecisionRecall(NamedTuple):
@@ -61,7 +58,7 @@ def precision_recall(real: Features, fake: Features, k: int = 3) -> PrecisionRec
     real_radius, fake_radius = _radii(x, k, "real"), _radii(y, k, "fake")
     is_precise = torch.zeros(len(y), dtype=torch.bool)
     recalled = 0
-    for rows, distance in _distances(x, y):
+    for rows, distance in distance_blocks(x, y):
         is_precise |= (distance <= real_radius[rows, None]).any(dim=0)
         recalled += int((distance <= fake_radius).any(dim=1).sum())
     return PrecisionRecall(int(is_precise.sum()) / len(y), recalled / len(x))
@@ -81,7 +78,7 @@ def density_coverage(real: Features, fake: Features, k: int = 5) -> DensityCover
     x, y = _tensors(real, fake)
     radius = _radii(x, k, "real")
     inside = covered = 0
-    for rows, distance in _distances(x, y):
+    for rows, distance in distance_blocks(x, y):
         is_inside = distance < radius[rows, None]
         inside += int(is_inside.sum())
         covered += int(is_inside.any(dim=1).sum())
@@ -102,15 +99,7 @@ def _radii(x: Tensor, k: int, name: str) -> Tensor:
             "a ball reaches to the k-th nearest of the others."
         )
     radii = []
-    for rows, distance in _distances(x, x):
+    for rows, distance in distance_blocks(x, x):
         distance[:, rows].fill_diagonal_(torch.inf)
         radii.append(distance.kthvalue(k, dim=1).values)
     return torch.cat(radii)
-
-
-def _distances(a: Tensor, b: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Blocks of the Euclidean distances (n, m) between (n, d) and (m, d), with their rows."""
-    height = max(1, BLOCK_ENTRIES // len(b))
-    for start in range(0, len(a), height):
-        rows = slice(start, min(start + height, len(a)))
-        yield rows, torch.cdist(a[rows], b, compute_mode="use_mm_for_euclid_dist")

@@ -238,10 +238,16 @@ def _trace_of_root(A: Array, B: Array) -> float:
 
 
 def _root(A: Array) -> npt.NDArray[np.floating]:
-    """R (d, r) with ``R R^T = A``: by Cholesky, or of the rank r that A has beyond rounding."""
+    """R (d, r) with ``R R^T = A``: by Cholesky, of the rank r that A has beyond rounding.
+
+    A singular A, as of few examples or of dead units, takes pivots. Eigenvalues would do, but cost
+    more, and half of the digits: the roots of those near zero are mostly rounding.
+    """
     try:
         return np.linalg.cholesky(A)
     except np.linalg.LinAlgError:
-        values, vectors = np.linalg.eigh(A)
-        kept = values > len(A) * np.finfo(A.dtype).eps * values[-1]
-        return np.asarray(vectors[:, kept] * np.sqrt(values[kept]))
+        from scipy.linalg.lapack import dpstrf
+
+        L, pivots, rank, _ = dpstrf(A, lower=1)
+        R: Array = np.tril(L)[np.argsort(pivots), :rank]
+        return R

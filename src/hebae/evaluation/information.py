@@ -12,14 +12,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from hebae import inference
 from hebae.errors import HebaeError
 from hebae.evaluation.estimate import Estimate
+from hebae.evaluation.examples import check_examples
+from hebae.evaluation.posterior import Posteriors, Values, checked_means, noise_factor
 
-__all__ = ["Information", "mutual_information"]
+__all__ = ["Information", "mutual_information", "posterior_information"]
 
-Values = Tensor | npt.NDArray[np.floating[Any]]
+ROUNDING = 1e-8  # nats that a log-density may be off
+NEGLIGIBLE = 60.0  # nats below: 1e9 such densities do not change the sum in float64
+PAIRS = 2**20  # numbers in the differences between pairs of codes that are held at once
 
 
 @dataclass(frozen=True)
@@ -31,20 +37,51 @@ class Information(Estimate):
 
 
 def mutual_information(
+    model: Any,
+    data: npt.NDArray[np.generic],
+    *,
+    seed: int = 0,
+    draws: int = 1,
+    block: int = 1000,
+) -> Information:
+    """I(i; z) of a model's codes over examples: `posterior_information` of its posteriors.
+
+    Parameters
+    ----------
+    model : Autoencoder or fitted estimator
+    data : array, shape (N, *shape)
+        At least 2 examples, uint8 or float. The value depends on N, and is at most log N.
+    seed, draws, block
+        See `posterior_information`.
+
+    Raises
+    ------
+    UndefinedMetric
+        If the covariance of HEBAE's noise is singular.
+    HebaeError
+        If the data do not fit the model, or for the reasons of `posterior_information`.
+    """
+    module = check_examples(model, data)
+    mean, log_scale = inference.encode(module, data)
+    factor = None if log_scale is None else noise_factor(module)
+    return posterior_information(mean, log_scale, factor, seed=seed, draws=draws, block=block)
+
+
+def posterior_information(
     mean: Values,
     log_scale: Values | None,
     noise_factor: Values | None = None,
     *,
     seed: int = 0,
     draws: int = 1,
-    block: int = 64,
+    block: int = 1000,
 ) -> Information:
     """I(i; z) = mean_i KL(q(z | x_i) || q(z)) for q(z) the exact mixture of all N posteriors.
 
     The posteriors are ``q(z | x_i) = N(mu_i, D_i L L^T D_i)`` with D_i = diag(sigma_i). Each KL is
     estimated by the mean of ``log q(z | x_i) - log q(z)`` over draws z ~ q(z | x_i); its bias is
     none, so that where I is nearly 0 the estimate may fall below. N^2 k operations a draw, N^2 k^2
-    where L and the D_i do not commute.
+    where L is not diagonal; N = 10,000 and k = 20 take a few seconds.
 
     Parameters
     ----------
@@ -62,7 +99,7 @@ def mutual_information(
         For each example.
     block : int
         Examples a side of the blocks that all pairs are worked through in; memory, not the value,
-        depends on it: about 24 k block^2 bytes.
+        depends on it: about 8 (4 block + k^2) block bytes.
 
     Returns
     -------
@@ -80,9 +117,7 @@ def mutual_information(
     Hoffman, Johnson (2016), "ELBO surgery: yet another way to carve up the variational evidence
     lower bound".
     """
-    mean = _finite("mean", mean)
-    if mean.ndim != 2 or len(mean) < 2 or mean.shape[1] < 1:
-        raise HebaeError(f"mean has shape {tuple(mean.shape)}; it must be (N, k), N at least 2.")
+    mean = checked_means(mean)
     for name, number in (("draws", draws), ("block", block)):
         if number < 1:
             raise HebaeError(f"{name} is {number}; it must be at least 1.")
@@ -91,12 +126,14 @@ def mutual_information(
             raise HebaeError("A noise_factor without log_scale: a deterministic code has no noise.")
         return _entropy_of_codes(mean)
 
-    posteriors = _Posteriors(mean, log_scale, noise_factor)
+    posteriors = Posteriors.checked(mean, log_scale, noise_factor)
+    mixture = _Mixture(posteriors)
     generator = torch.Generator().manual_seed(seed)  # on the CPU: the same draws on every device
     ratio = torch.zeros_like(mean[:, 0])
     for _ in range(draws):
         epsilon = torch.randn(mean.shape, generator=generator, dtype=torch.float64)
-        ratio += posteriors.log_ratio(epsilon.to(mean.device), block) / draws
+        z, _ = posteriors.draw(epsilon.to(mean.device))
+        ratio += mixture.log_ratio(z, block) / draws
     ceiling = math.log(len(mean))
     return Information(
         value=min(ceiling + float(ratio.mean()), ceiling),
@@ -112,71 +149,71 @@ def _entropy_of_codes(codes: Tensor) -> Information:
     return Information(value=ceiling - shared, standard_error=0.0, ceiling=ceiling)
 
 
-class _Posteriors:
-    """N posteriors N(mu_i, D_i L L^T D_i) and their densities, all without the same constant."""
+class _Mixture:
+    """The log-densities of N posteriors at many codes, by matrix products where those are exact.
 
-    def __init__(self, mean: Tensor, log_scale: Values, noise_factor: Values | None) -> None:
-        n, k = mean.shape
-        log_scale = _finite("log_scale", log_scale).to(mean.device)
-        if log_scale.shape not in ((n, k), (n, 1)):
-            shape = tuple(log_scale.shape)
-            raise HebaeError(f"log_scale has shape {shape}; it must be {(n, k)} or {(n, 1)}.")
-        scale = log_scale.exp()
-        if not ((scale > 0) & scale.isfinite()).all():
-            raise HebaeError("log_scale has values whose exponential is 0 or infinite in float64.")
-        self.factor = self.whitener = None
-        if noise_factor is not None:
-            L = _invertible("noise_factor", noise_factor, k).to(mean.device)
-            if log_scale.shape[1] == 1 or torch.equal(L, L.diagonal().diag()):
-                # L commutes with every D_i: codes L^-1 z have noise of covariance D_i^2, and the
-                # same mutual information.
-                mean = torch.linalg.solve_triangular(L, mean.mT, upper=False).mT.contiguous()
-            else:
-                self.factor = L
-                identity = torch.eye(k, dtype=L.dtype, device=L.device)
-                self.whitener = torch.linalg.solve_triangular(L, identity, upper=False)
-        self.mean = mean
-        self.scale = scale.expand_as(mean)
-        self.log_volume = log_scale.expand_as(mean).sum(dim=1)
+    With A_j = (D_j L L^T D_j)^-1, ``(z - mu_j)^T A_j (z - mu_j)`` is linear in the numbers
+    ``(z z^T, z, 1)``, so that all pairs of codes and posteriors are one product of matrices. It
+    loses digits to cancellation where sigma is small beside mu. There the product still tells which
+    few posteriors count at a code, and these are calculated anew from the difference z - mu_j.
+    """
 
-    def log_ratio(self, epsilon: Tensor, block: int) -> Tensor:
-        """``log q(z_i | x_i) - log sum_j q(z_i | x_j)`` at z_i = mu_i + D_i L epsilon_i: (N,)."""
-        shaped = epsilon if self.factor is None else epsilon @ self.factor.mT
-        z = self.mean + self.scale * shaped
-        # Not from epsilon, which z has forgotten where it is small beside the mean: both densities
-        # must see the same rounding for the ratio to stay below 0.
-        own = self._log_density(z, self.mean, self.scale, self.log_volume)
-        mixture = [self._log_mixture(part, block) for part in torch.split(z, block)]
-        return (own - torch.cat(mixture)).clamp(max=0)
+    def __init__(self, posteriors: Posteriors) -> None:
+        self.posteriors = posteriors
+        self.centre = posteriors.mean.mean(dim=0)  # fewer digits are lost near it
+        whitener = posteriors.whitener
+        self.precision = whitener.mT @ whitener  # of the noise
+        self.rows, self.columns = self.precision.triu().nonzero(as_tuple=True)
+        weight = self.precision[self.rows, self.columns]
+        self.weight = torch.where(self.rows == self.columns, -0.5 * weight, -weight)
+        # Near z = mu_j, products of size |mu_j|^T |A_j| |mu_j| cancel to almost nothing.
+        scaled = ((posteriors.mean - self.centre) / posteriors.scale).abs()
+        size = (scaled @ self.precision.abs() * scaled).sum(dim=1) + posteriors.log_volume.abs()
+        terms = len(weight) + len(self.centre) + 1
+        self.rounding = terms * torch.finfo(size.dtype).eps * (1 + size)
 
-    def _log_mixture(self, z: Tensor, block: int) -> Tensor:
-        total = z.new_full((len(z),), -math.inf)
-        parts = zip(
-            *(torch.split(x, block) for x in (self.mean, self.scale, self.log_volume)), strict=True
-        )
-        for part in parts:
-            total = torch.logaddexp(total, self._log_density(z[:, None], *part).logsumexp(dim=1))
-        return total
+    def log_ratio(self, z: Float[Tensor, "n latent"], block: int) -> Float[Tensor, " n"]:
+        """``log q(z_i | x_i) - log sum_j q(z_i | x_j)`` of a code of each example; at most 0."""
+        # From z and not from its noise, which z has forgotten where that is small beside the mean:
+        # both densities must see the same rounding for the ratio to stay below 0.
+        own = self.posteriors.log_density(z)
+        blocks = [slice(start, start + block) for start in range(0, len(z), block)]
+        ratios = []
+        for codes in blocks:
+            total = torch.full_like(own[codes], -math.inf)
+            for part in blocks:
+                densities = self._log_densities(z[codes], own[codes] - NEGLIGIBLE, part)
+                if part == codes:
+                    densities.diagonal().copy_(own[codes])
+                total = torch.logaddexp(total, densities.logsumexp(dim=1))
+            ratios.append(own[codes] - total)
+        return torch.cat(ratios).clamp(max=0)
 
-    def _log_density(self, z: Tensor, mean: Tensor, scale: Tensor, log_volume: Tensor) -> Tensor:
-        """``-|L^-1 D^-1 (z - mu)|^2 / 2 - log |D|``, over the last axis."""
-        residual = (z - mean).div_(scale)
-        if self.whitener is not None:
-            residual = residual @ self.whitener.mT
-        return -0.5 * residual.square_().sum(dim=-1) - log_volume
+    def _log_densities(self, z: Tensor, floor: Tensor, part: slice) -> Tensor:
+        """``log q(z_i | x_j)``, or its floor (m,) where it is lower, of codes z (m, k)."""
+        centred = z - self.centre
+        terms = (self.weight * self._products(centred), centred, torch.ones_like(z[:, :1]))
+        densities = torch.cat(terms, dim=1) @ self._coefficients(self.posteriors[part]).mT
+        rounding = self.rounding[part].max()
+        if not rounding <= ROUNDING:
+            negligible = densities < (floor - rounding)[:, None]
+            pairs = (~negligible).nonzero()  # also what is not a number
+            for some in torch.split(pairs, max(1, PAIRS // z.shape[1])):
+                code, example = some.unbind(dim=1)
+                densities[code, example] = self.posteriors[part][example].log_density(z[code])
+        # Not for the sum's value: exp is slow where it underflows.
+        return densities.clamp_(min=floor[:, None])
 
+    def _coefficients(self, posteriors: Posteriors) -> Float[Tensor, "n terms"]:
+        """``log q(z | x_j)`` as a linear form in the terms of z."""
+        k = len(self.centre)
+        inverse = 1 / posteriors.scale
+        scaled = (posteriors.mean - self.centre) * inverse
+        linear = scaled @ self.precision
+        at_centre = -0.5 * ((linear * scaled).sum(dim=1) + k * math.log(2 * math.pi))
+        constant = (at_centre - posteriors.log_volume)[:, None]
+        return torch.cat((self._products(inverse), linear * inverse, constant), dim=1)
 
-def _finite(name: str, values: Values) -> Tensor:
-    tensor = torch.as_tensor(values).detach().to(torch.float64)
-    if not tensor.isfinite().all():
-        raise HebaeError(f"{name} holds NaN or infinite values.")
-    return tensor
-
-
-def _invertible(name: str, values: Values, size: int) -> Tensor:
-    factor = _finite(name, values)
-    if factor.shape != (size, size):
-        raise HebaeError(f"{name} has shape {tuple(factor.shape)}; it must be {(size, size)}.")
-    if factor.triu(1).any() or not factor.diagonal().all():
-        raise HebaeError(f"{name} must be lower triangular, without a zero on its diagonal.")
-    return factor
+    def _products(self, x: Float[Tensor, "n latent"]) -> Float[Tensor, "n products"]:
+        """x_a x_b for the entries (a, b) of A_j that are not 0, each pair once."""
+        return x[:, self.rows] * x[:, self.columns]

@@ -1,0 +1,171 @@
+"""Whether samples are copies: nearest distances to training examples against held-out ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hebae.evaluation.distances import Neighbours, two_nearest
+from hebae.evaluation.estimate import Estimate, UndefinedMetric
+from hebae.evaluation.samples import Features, check_pair
+
+__all__ = ["Copying", "copying_ratio"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copying:
+    """How much nearer samples lie to training examples than to held-out ones."""
+
+    ratio: Estimate
+    """Mean nearest distance to training examples over that to held-out ones; below 1: copying."""
+    closer_to_train: Estimate
+    """Share of samples nearer to training examples, ties counting half; above 1/2: copying."""
+    near_copies: Estimate
+    """Share of samples less than half as far from training examples as from held-out ones, less the
+    share of the opposite; 0 without copying, and the first to show where few samples are copies."""
+    count: int
+    """Samples."""
+    reference_count: int
+    """Examples of either set that a nearest one is sought among."""
+    subsets: int
+    """Disjoint subsets of that size, of the larger set, that results are averaged over."""
+
+
+def copying_ratio(
+    samples: Features, train: Features, held_out: Features, *, seed: int = 0
+) -> Copying:
+    """Compare the nearest distances of samples to training examples and to as many held-out ones.
+
+    Nearest distances shrink as a set grows. So the larger set is cut at random into as many
+    disjoint subsets of the smaller one's size as it holds, and results are averaged over these. A
+    copy of one example shows in one subset of S alone: samples that all are copies have a ratio of
+    ``1 - 1/S``, not 0. To look for copies of some examples, give these as `train`.
+
+    Where the two sets are of one distribution, samples that copy neither have a ratio of 1, a share
+    of 1/2 and no near copies on balance. MNIST's, by different writers, are not quite: further
+    held-out examples, put in the place of samples, tell what to expect.
+
+    Parameters
+    ----------
+    samples, train, held_out : array, shapes (n, d), (m, d) and (l, d)
+        Pixels or features, one row an example, each at least 2. Calculated in float64.
+    seed : int
+        Of the subsets.
+
+    Returns
+    -------
+    Copying
+        Standard errors count the samples and both sets as random: the variance over samples, by the
+        delta method, and the jackknife's over the examples of each set, which leaves out a nearest
+        one and takes the second. In many dimensions a few examples are the nearest to many samples,
+        and the sets' part is the larger.
+
+    Raises
+    ------
+    UndefinedMetric
+        If every sample coincides with a held-out example, so that the ratio has no denominator.
+    HebaeError
+        If a set is not an array (n, d) of finite numbers, or widths differ.
+
+    References
+    ----------
+    After Meehan, Chaudhuri, Dasgupta (2020), "A non-parametric test to detect data-copying in
+    generative models", who hold samples' distances to training examples against those of held-out
+    examples, and so take samples that lack variety for copies.
+    """
+    x, y = check_pair(samples, train, ("samples", "train"))
+    z = check_pair(samples, held_out, ("samples", "held_out"))[1]
+    # About a held-out example: no precision is lost far from zero.
+    points, members, others = (torch.from_numpy(values - z[0]) for values in (x, y, z))
+    size = min(len(members), len(others))
+    rng = np.random.default_rng(seed)
+    near = [two_nearest(points, subset) for subset in _subsets(members, size, rng)]
+    far = [two_nearest(points, subset) for subset in _subsets(others, size, rng)]
+    return Copying(
+        ratio=_ratio(near, far, size),
+        closer_to_train=_mean_score(_closer, near, far, size),
+        near_copies=_mean_score(_much_closer, near, far, size),
+        count=len(points),
+        reference_count=size,
+        subsets=max(len(near), len(far)),
+    )
+
+
+def _subsets(members: Tensor, size: int, rng: np.random.Generator) -> list[Tensor]:
+    if len(members) < 2 * size:
+        chosen = members if len(members) == size else members[rng.permutation(len(members))[:size]]
+        return [chosen]
+    order = rng.permutation(len(members))
+    return [members[order[i * size : (i + 1) * size]] for i in range(len(members) // size)]
+
+
+def _ratio(near: list[Neighbours], far: list[Neighbours], size: int) -> Estimate:
+    to_train, to_held_out = (
+        torch.stack([n.distance for n in side]).mean(dim=0) for side in (near, far)
+    )
+    scale = float(to_held_out.mean())
+    if scale == 0:
+        raise UndefinedMetric(
+            "Every sample coincides with a held-out example, so distances to training examples "
+            "have nothing to be divided by."
+        )
+    ratio = float(to_train.mean()) / scale
+    variance = _variance_of_mean((to_train - ratio * to_held_out) / scale)
+    for side, weight in ((near, 1 / scale), (far, ratio / scale)):
+        for n in side:
+            change = weight * (n.next_distance - n.distance) / len(side)
+            variance += _jackknife(n.place, change, size)
+    return Estimate(ratio, variance**0.5)
+
+
+def _closer(to_train: Tensor, to_held_out: Tensor) -> Tensor:
+    """1 where training is nearer, 0 where held-out is, 1/2 in ties."""
+    return ((to_held_out - to_train).sign() + 1) / 2
+
+
+def _much_closer(to_train: Tensor, to_held_out: Tensor) -> Tensor:
+    """1 where training is less than half as far, -1 where held-out is, else 0."""
+    return (2 * to_train < to_held_out).double() - (2 * to_held_out < to_train).double()
+
+
+def _mean_score(
+    score: Callable[[Tensor, Tensor], Tensor],
+    near: list[Neighbours],
+    far: list[Neighbours],
+    size: int,
+) -> Estimate:
+    """Mean over samples, and over parts, of a score of the distances to both sets."""
+    pairs = [(a, b) for a in near for b in far]  # one side is a single set
+    each = [score(a.distance, b.distance) for a, b in pairs]
+    mean = torch.stack(each).mean(dim=0)
+    variance = _variance_of_mean(mean)
+    for side, own in ((near, 0), (far, 1)):
+        for member in side:
+            change = torch.zeros_like(mean)
+            for pair, before in zip(pairs, each, strict=True):
+                if pair[own] is member:
+                    distances = [n.distance for n in pair]
+                    distances[own] = member.next_distance
+                    change += (score(*distances) - before) / len(pairs)
+            variance += _jackknife(member.place, change, size)
+    return Estimate(float(mean.mean()), variance**0.5)
+
+
+def _variance_of_mean(values: Tensor) -> float:
+    return float(values.var()) / len(values)
+
+
+def _jackknife(place: Tensor, change: Tensor, size: int) -> float:
+    """Variance of a mean over samples due to the set whose members `place` they lie nearest to.
+
+    `change` (n,) is what each sample's term changes by when its nearest member is left out; leaving
+    out any other changes nothing. Products of two samples alone count: a sample's own square is in
+    the variance over samples already.
+    """
+    of_member = torch.zeros(size, dtype=change.dtype).index_add_(0, place, change)
+    spread = (of_member - of_member.mean()).square().sum() - change.square().sum()
+    return max(0.0, float(spread)) / len(change) ** 2

@@ -1,0 +1,139 @@
+"""Features of the Inception network of the FID, by torch-fidelity: weights and preprocessing."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import pickle
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hebae.data.cache import cache_dir
+from hebae.data.download import download
+from hebae.errors import HebaeError
+from hebae.evaluation.features.base import NetworkFeatures, file_hash
+
+__all__ = ["bare_torch_fidelity", "inception_features"]
+
+NAME = "inception-v3-compat"
+DIMENSION = 2048
+FILE = "weights-inception-2015-12-05-6726825d.pth"
+SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+MIRRORS = ("https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/",)
+FOLDERS = ("", "inception")
+VARIABLE = "HEBAE_INCEPTION_WEIGHTS"
+
+
+def inception_features(
+    weights: Path | None = None, *, device: str | torch.device = "cpu"
+) -> NetworkFeatures:
+    """Return torch-fidelity's "inception-v3-compat": 2,048 features, preprocessing its own.
+
+    Grey images are repeated in three colours. By convention 2,048 examples are enough for the FID.
+
+    Parameters
+    ----------
+    weights : Path, optional
+        The file ``weights-inception-2015-12-05-6726825d.pth``; else the one that
+        HEBAE_INCEPTION_WEIGHTS names, else it is downloaded once. Another file of the same form
+        will do, but its hash becomes part of the name, since its distances are no FID.
+    device : str or torch.device
+
+    Raises
+    ------
+    HebaeError
+        If torch-fidelity is not installed, or the weights cannot be had or are of another form.
+
+    References
+    ----------
+    Heusel et al. (2017), "GANs trained by a two time-scale update rule", for the FID.
+    Obukhov et al. (2020), "High-fidelity performance metrics for generative models in PyTorch".
+    """
+    network_class = _network_class()
+    if weights is None and os.environ.get(VARIABLE):
+        weights = Path(os.environ[VARIABLE])
+    path = Path(weights).expanduser() if weights is not None else _downloaded()
+    found = file_hash(path)
+    network = _Inception(_load(network_class, path))
+    name = NAME if found == SHA256 else f"{NAME}-{found[:8]}"
+    return NetworkFeatures(
+        network, name, DIMENSION, found, minimum=DIMENSION, batch_size=32, device=device
+    )
+
+
+class _Inception(nn.Module):
+    """Its features of grey images, too."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (n, 2048) of uint8 images (n, c, h, w), c = 1 or 3."""
+        features: Tensor = self.network(images.expand(-1, 3, -1, -1))[0]
+        return features
+
+
+def _downloaded() -> Path:
+    try:
+        return download(NAME, {FILE: SHA256}, MIRRORS, FOLDERS) / FILE
+    except HebaeError as error:
+        raise HebaeError(
+            f"the Inception weights {FILE} (SHA-256 {SHA256}) are not here and could not be "
+            f"downloaded from {MIRRORS[0]}: put a copy at {cache_dir() / NAME / FILE}, name it by "
+            f"{VARIABLE} or weights=..., or set HEBAE_MIRROR to a server that has it."
+        ) from error
+
+
+def _load(network_class: Any, path: Path) -> nn.Module:
+    try:
+        # The class reads the file without this guard; a file that passes it can run no code.
+        torch.load(path, map_location="cpu", weights_only=True)
+        network: nn.Module = network_class(NAME, ["2048"], feature_extractor_weights_path=str(path))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError) as error:
+        raise HebaeError(
+            f"{path} does not hold the weights of {NAME} ({type(error).__name__}); give the file "
+            f"{FILE} with SHA-256 {SHA256}."
+        ) from None
+    return network
+
+
+def _network_class() -> Any:
+    with bare_torch_fidelity():
+        module = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
+    return module.FeatureExtractorInceptionV3
+
+
+@contextmanager
+def bare_torch_fidelity() -> Iterator[None]:
+    """Let modules of torch-fidelity be imported without its ``__init__``.
+
+    That imports torchvision, for other extractors, which does not go with every build of torch.
+
+    Raises
+    ------
+    HebaeError
+        If torch-fidelity is not installed.
+    """
+    name = "torch_fidelity"
+    if name in sys.modules:
+        yield
+        return
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        raise HebaeError(
+            "Inception features need the package torch-fidelity: pip install 'hebae[fid]'."
+        )
+    sys.modules[name] = importlib.util.module_from_spec(spec)  # its path, but not its content
+    try:
+        yield
+    finally:
+        for module in [m for m in sys.modules if m.split(".")[0] == name]:
+            del sys.modules[module]

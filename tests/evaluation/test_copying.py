@@ -1,0 +1,173 @@
+"""Copies of training examples: exact cases, calibrated errors, sensitivity; the distances."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hebae.errors import HebaeError
+from hebae.evaluation import distances
+from hebae.evaluation.copying import copying_ratio
+from hebae.evaluation.distances import two_nearest
+from hebae.evaluation.estimate import UndefinedMetric
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def sets(*counts, d=5, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal((count, d)) for count in counts]
+
+
+def nearest(point, members):
+    return np.sqrt(((members - point) ** 2).sum(axis=1)).min()
+
+
+# --- Definitions and exact cases -------------------------------------------------------------
+
+
+def test_by_definition(monkeypatch):
+    monkeypatch.setattr(distances, "BLOCK_ENTRIES", 100)
+    samples, train, held_out = sets(40, 30, 30)
+    found = copying_ratio(samples, train, held_out)
+    to_train, to_held_out = (
+        np.array([nearest(x, members) for x in samples]) for members in (train, held_out)
+    )
+    assert found.ratio.value == pytest.approx(to_train.mean() / to_held_out.mean(), rel=1e-12)
+    assert found.closer_to_train.value == (to_train < to_held_out).mean()
+    much_closer = (to_train < to_held_out / 2).mean() - (to_held_out < to_train / 2).mean()
+    assert found.near_copies.value == pytest.approx(much_closer, abs=1e-12)
+    assert (found.count, found.reference_count, found.subsets) == (40, 30, 1)
+
+
+@pytest.mark.parametrize("larger", ["train", "held_out"])
+def test_the_larger_set_is_cut_into_parts(larger):
+    """Into as many of the smaller one's size as it holds, and the seed decides which."""
+    samples, small, large = sets(40, 20, 70)
+    references = (large, small) if larger == "train" else (small, large)
+    found = copying_ratio(samples, *references)
+    assert (found.reference_count, found.subsets) == (20, 3)
+    assert found == copying_ratio(samples, *references)
+    assert found != copying_ratio(samples, *references, seed=1)
+    assert found.ratio.value == pytest.approx(1, abs=4 * found.ratio.standard_error)
+    wins = found.closer_to_train.value * 40 * 3  # over all samples and parts
+    assert wins == pytest.approx(round(wins))
+    assert found.closer_to_train.value == pytest.approx(
+        0.5, abs=4 * found.closer_to_train.standard_error
+    )
+
+
+def test_exact_copies_are_at_distance_zero():
+    """Also far from zero, where a matrix product would round their distance."""
+    _, train, held_out = sets(0, 50, 50)
+    found = copying_ratio(train[::-1] + 1e6, train + 1e6, held_out + 1e6)
+    assert (found.ratio.value, found.closer_to_train.value, found.near_copies.value) == (0, 1, 1)
+    assert found.closer_to_train.standard_error == found.near_copies.standard_error == 0
+
+
+def test_copies_of_held_out_examples_have_no_ratio():
+    _, train, held_out = sets(0, 50, 50)
+    with pytest.raises(UndefinedMetric, match="Every sample coincides with a held-out"):
+        copying_ratio(held_out, train, held_out)
+
+
+@given(seeds)
+def test_identical_sets_tie(seed):
+    samples, train = sets(20, 30, seed=seed)
+    found = copying_ratio(samples, train, train)
+    assert (found.ratio.value, found.closer_to_train.value, found.near_copies.value) == (1, 0.5, 0)
+    both = copying_ratio(np.concatenate([samples, train[:5]]), train, train)
+    assert (both.closer_to_train.value, both.near_copies.value) == (0.5, 0)
+
+
+def test_copies_hide_from_all_but_one_part():
+    """1 - 1/S, and the share 1/S + (1 - 1/S) / 2 of copies, as the docstring says."""
+    _, train, held_out = sets(0, 1200, 300)
+    found = copying_ratio(train[:400], train, held_out)
+    assert found.subsets == 4
+    assert found.ratio.value == pytest.approx(3 / 4, abs=4 * found.ratio.standard_error)
+    assert found.closer_to_train.value == pytest.approx(
+        5 / 8, abs=4 * found.closer_to_train.standard_error
+    )
+
+
+@given(seeds, st.floats(1e-3, 1e3))
+def test_units_and_rotations_do_not_matter(seed, scale):
+    found = sets(20, 30, 25, seed=seed)
+    Q = np.linalg.qr(np.random.default_rng(seed).standard_normal((5, 5)))[0]
+    expected, moved = copying_ratio(*found), copying_ratio(*(scale * x @ Q + 3 for x in found))
+    assert moved.ratio.value == pytest.approx(expected.ratio.value, rel=1e-9)
+    assert moved.closer_to_train == expected.closer_to_train
+
+
+# --- Noise -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("counts", "d"), [((200, 200, 200), 2), ((200, 200, 200), 60), ((600, 300, 100), 10)]
+)
+def test_standard_errors_are_the_spread_over_samples_and_sets(counts, d):
+    """In many dimensions a few examples are near to many samples: the sets make most of it."""
+    found = [copying_ratio(*sets(*counts, d=d, seed=seed)) for seed in range(150)]
+    for estimates, expected in (
+        ([copying.ratio for copying in found], 1),
+        ([copying.closer_to_train for copying in found], 0.5),
+        *([([copying.near_copies for copying in found], 0)] if d == 2 else []),
+    ):
+        values = np.array([estimate.value for estimate in estimates])
+        errors = np.array([estimate.standard_error for estimate in estimates])
+        assert values.std() == pytest.approx(np.sqrt((errors**2).mean()), rel=0.25)
+        assert values.mean() == pytest.approx(expected, abs=4 * values.std() / np.sqrt(len(values)))
+
+
+def test_a_few_copies_show_first_among_the_near_ones():
+    samples, train, held_out = sets(1000, 300, 300, d=20)
+    samples[:20] = train[:20] + 0.01
+    found = copying_ratio(samples, train, held_out)
+    assert found.near_copies.value == pytest.approx(0.02)
+    assert found.near_copies.value > 4 * found.near_copies.standard_error
+    assert abs(found.closer_to_train.value - 0.5) < 4 * found.closer_to_train.standard_error
+
+
+def test_samples_near_training_examples_stand_out():
+    samples, train, held_out = sets(300, 300, 300)
+    near = train + 0.3 * samples
+    found = copying_ratio(near, train, held_out)
+    assert found.ratio.value < 1 - 5 * found.ratio.standard_error
+    swapped = copying_ratio(near, held_out, train)
+    assert swapped.ratio.value == pytest.approx(1 / found.ratio.value)
+    assert swapped.closer_to_train.value == pytest.approx(1 - found.closer_to_train.value)
+
+
+# --- The two nearest -------------------------------------------------------------------------
+
+
+def test_two_nearest_by_sorting():
+    points, members = map(torch.from_numpy, sets(30, 20))
+    found = two_nearest(points, members)
+    every = (points[:, None] - members).square().sum(dim=2).sqrt()
+    values, order = every.sort(dim=1)
+    assert torch.equal(found.place, order[:, 0])
+    torch.testing.assert_close(found.distance, values[:, 0])
+    torch.testing.assert_close(found.next_distance, values[:, 1])
+
+
+X = np.random.default_rng(0).standard_normal((10, 3))
+
+
+@pytest.mark.parametrize(
+    ("samples", "train", "held_out", "sentence"),
+    [
+        (X, X[:, :2], X, "samples has 3 features and train has 2"),
+        (X, X, X[:, :2], "samples has 3 features and held_out has 2"),
+        (X, X, X[:1], r"held_out has 1 example\(s\)"),
+        (X[0], X, X, r"samples has shape \(3,\)"),
+        (X, np.nan * X, X, "train has NaN"),
+    ],
+)
+def test_bad_input_is_refused(samples, train, held_out, sentence):
+    with pytest.raises(HebaeError, match=sentence):
+        copying_ratio(samples, train, held_out)

@@ -1,0 +1,320 @@
+"""Feature extractors: pixels and values, exported files, timm, names, what is refused."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from torch import nn
+
+from hebae.data import Dataset, Examples, load
+from hebae.data.examples import fingerprint
+from hebae.errors import HebaeError
+from hebae.evaluation import frechet_distance
+from hebae.evaluation.estimate import UndefinedMetric
+from hebae.evaluation.features import NetworkFeatures, extractor, metric_name
+from hebae.evaluation.features.base import as_uint8
+from hebae.report.pixels import to_uint8
+
+
+def dataset_of(values, labels=None, name="toy"):
+    train = Examples(values, labels)
+    return Dataset(name, train, None, None, fingerprint({"train": train}))
+
+
+def images(n=40, shape=(1, 8, 9), seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, *shape), np.uint8)
+
+
+def is_refused(sentence, kind=HebaeError):
+    return pytest.raises(kind, match=sentence)
+
+
+# --- Pixels and values -----------------------------------------------------------------------
+
+
+def test_pixels_are_the_image_from_0_to_1():
+    x = images(shape=(3, 8, 9))
+    pixels = extractor("pixels", dataset=dataset_of(x))
+    assert (pixels.name, pixels.dimension, pixels.minimum) == ("pixels", 216, 217)
+    features = pixels(x)
+    assert features.dtype == np.float32
+    np.testing.assert_array_equal(np.rint(255 * features), x.reshape(40, -1))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.random.default_rng(0).standard_normal((40, 5), np.float32),
+        np.random.default_rng(0).standard_normal((40, 1, 4, 4), np.float32),
+        np.random.default_rng(0).random((40, 2, 4, 4), np.float32),  # two channels: no image
+    ],
+    ids=["vectors", "images-beyond-1", "two-channels"],
+)
+def test_data_that_are_no_images_are_taken_as_they_are(values):
+    taken = extractor("pixels", dataset=dataset_of(values))
+    assert (taken.name, taken.dimension, taken.takes_uint8) == ("values", values[0].size, False)
+    np.testing.assert_array_equal(taken(values), values.reshape(40, -1))
+    np.testing.assert_array_equal(taken(values.astype(np.float64)), values.reshape(40, -1))
+
+
+def test_bytes_that_are_no_images_stand_for_0_to_1():
+    x = images().reshape(40, -1)
+    taken = extractor("pixels", dataset=dataset_of(x))
+    assert taken.name == "values"
+    np.testing.assert_array_equal(np.rint(255 * taken(x)), x)
+
+
+def test_values_of_another_shape_or_type_are_refused():
+    taken = extractor("pixels", dataset=dataset_of(np.ones((9, 5), np.float32)))
+    with is_refused(r"values takes examples of shape \(5,\); got an array \(9, 4\)"):
+        taken(np.ones((9, 4)))
+    with is_refused("values takes floats or uint8, not int64"):
+        taken(np.ones((9, 5), np.int64))
+
+
+def test_what_is_calculated_has_a_fingerprint():
+    pixels = extractor("pixels", dataset=dataset_of(images()))
+    values = extractor("pixels", dataset=dataset_of(np.ones((9, 5), np.float32)))
+    assert len(pixels.fingerprint) == 64
+    assert pixels.fingerprint != values.fingerprint
+
+
+# --- Through 8 bits exactly once -------------------------------------------------------------
+
+
+@given(
+    arrays.arrays(np.uint8, st.tuples(*[st.integers(1, 4)] * 3).map(lambda s: (s[0], 1, *s[1:])))
+)
+def test_bytes_come_back_from_floats(x):
+    for dtype in (np.float32, np.float64):
+        floats = x.astype(dtype) / dtype(255)
+        np.testing.assert_array_equal(to_uint8(floats), x)
+        np.testing.assert_array_equal(as_uint8(floats), x)
+
+
+def test_quantised_images_are_not_quantised_again():
+    with is_refused("pictures need floats from 0 to 1; got uint8"):
+        to_uint8(to_uint8(images() / 255))
+
+
+@given(arrays.arrays(np.float32, (2, 1, 3, 3), elements=st.floats(-1, 2, width=32)))
+def test_data_are_rounded_as_samples_are(x):
+    np.testing.assert_array_equal(as_uint8(x), to_uint8(x))
+
+
+BAD_IMAGES = [
+    (images() / 255, "takes images as uint8, 0 to 255, not float64; round them once"),
+    (images().astype(np.int32), "not int32"),
+    (images()[0], r"takes images \(n, c, h, w\) .* \(1, 8, 9\)"),
+    (images(shape=(2, 8, 9)), r"c = 1 or 3"),
+    (images()[:0], r"\(0, 1, 8, 9\)"),
+    (images(shape=(1, 8, 8)), r"of shape \(1, 8, 9\); these have \(1, 8, 8\)"),
+]
+
+
+@pytest.mark.parametrize(("given", "sentence"), BAD_IMAGES)
+def test_bad_images_are_refused(given, sentence):
+    pixels = extractor("pixels", dataset=dataset_of(images()))
+    network = NetworkFeatures(Sums(), "sums", 3, "0" * 64, shape=(1, 8, 9))
+    for taken in (pixels, network):
+        with is_refused(sentence):
+            taken(given)
+
+
+# --- Networks --------------------------------------------------------------------------------
+
+
+class Sums(nn.Module):
+    """Mean, mean square, and mean of the first row: what a batch must not change."""
+
+    def forward(self, x):
+        x = x.float()
+        return torch.stack([x.mean((1, 2, 3)), x.square().mean((1, 2, 3)), x[:, 0, 0].mean(1)], 1)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 40, 1000])
+def test_batches_change_nothing(batch_size):
+    x = images()
+    features = NetworkFeatures(Sums(), "sums", 3, "0" * 64, batch_size=batch_size)(x)
+    assert features.dtype == np.float32
+    np.testing.assert_array_equal(features, Sums()(torch.from_numpy(x)).numpy())
+
+
+def test_networks_are_neither_trained_nor_left_in_training():
+    network = NetworkFeatures(nn.Sequential(nn.Flatten(), nn.Linear(72, 2)), "linear", 2, "0" * 64)
+    assert not network.network.training
+    assert not any(p.requires_grad for p in network.network.parameters())
+    assert network.minimum == 3
+
+
+def test_a_network_of_another_width_is_refused():
+    with is_refused(r"gave features of shape \(40, 3\) for 40 images, not \(40, 4\)"):
+        NetworkFeatures(Sums(), "sums", 4, "0" * 64)(images())
+
+
+def test_constant_features_have_a_distance():
+    """A dead unit has no variance; both covariances are singular, and equal sets at zero."""
+    x = images(n=60)
+    features = NetworkFeatures(Sums(), "sums", 3, "0" * 64)(x)
+    features /= np.float32([255, 255**2, 255])
+    features = np.concatenate([features, np.zeros((60, 2), np.float32)], axis=1)
+    a, b = features[:30], features[30:]
+    found = frechet_distance(a, b)
+    assert found == pytest.approx(frechet_distance(a[:, :3], b[:, :3]), rel=1e-10)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-7 * float(a.var(axis=0).sum()))
+    shifted = b + np.array([0, 0, 0, 0, 3], np.float32)  # constant in each, but not the same
+    assert frechet_distance(a, shifted) == pytest.approx(found + 9, rel=1e-12)
+    zeros = np.zeros((9, 4), np.float32)
+    assert frechet_distance(zeros, zeros) == 0
+
+
+# --- Exported files --------------------------------------------------------------------------
+
+
+class FromUnit(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 4, 3)
+
+    def forward(self, x):
+        return self.convolution(x).relu().mean((2, 3))
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return FromUnit().eval()
+
+
+def save(network, path):
+    example = torch.zeros(2, 1, 8, 9)
+    if path.suffix == ".pt2":
+        dynamic = ({0: torch.export.Dim("n", min=1, max=4096)},)
+        torch.export.save(torch.export.export(network, (example,), dynamic_shapes=dynamic), path)
+    else:
+        torch.jit.save(torch.jit.trace(network, example), path)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("file", ["net.pt", "net.ts", "net.pt2"])
+def test_exported_networks(network, tmp_path, file):
+    path = tmp_path / file
+    save(network, path)
+    x = images(n=300)
+    taken = extractor(str(path), dataset=dataset_of(x))
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(x).float() / 255).numpy()
+    np.testing.assert_allclose(taken(x), expected, rtol=1e-5, atol=1e-6)
+    assert taken.name == f"file-net-{taken.fingerprint[:8]}"
+    assert (taken.dimension, taken.minimum) == (4, 5)
+    with is_refused("not float64"):
+        taken(x / 255)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_bad_files_are_refused(network, tmp_path):
+    data = dataset_of(images())
+    with is_refused("none.pt cannot be read"):
+        extractor(tmp_path / "none.pt", dataset=data)
+    torch.save(network.state_dict(), tmp_path / "pickle.pt")
+    for file in ("text.pt", "text.pt2"):
+        (tmp_path / file).write_text("no network")
+    for file in ("pickle.pt", "text.pt", "text.pt2"):
+        with is_refused(f"{file} cannot be read .* torch.jit.save"):
+            extractor(tmp_path / file, dataset=data)
+    save(network, tmp_path / "net.pt")
+    with is_refused(r"does not take images \(3, 3, 8, 9\)"):
+        extractor(tmp_path / "net.pt", dataset=dataset_of(images(shape=(3, 8, 9))))
+    save(nn.Identity(), tmp_path / "images.pt")
+    with is_refused(r"gave \(3, 1, 8, 9\) for images \(3, 1, 8, 9\); it must give one tensor"):
+        extractor(tmp_path / "images.pt", dataset=data)
+
+
+# --- timm ------------------------------------------------------------------------------------
+
+
+class FakeModel(nn.Module):
+    """Mean of each colour: with it, normalisation is seen in the features."""
+
+    num_features = 3
+
+    def forward(self, x):
+        assert x.shape[1:] == (3, 16, 12)
+        return x.mean((2, 3))
+
+
+@pytest.fixture
+def timm(monkeypatch):
+    """A stand-in: timm itself needs a torchvision that goes with this build of torch."""
+
+    def create_model(name, *, pretrained, num_classes):
+        assert (pretrained, num_classes) == (True, 0)
+        if name != "small":
+            raise RuntimeError(f"Unknown model ({name})")
+        return FakeModel()
+
+    def configuration_of(arguments, *, model):
+        mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5)
+        return {
+            "input_size": (3, 16, 12), "interpolation": "bicubic", "mean": mean, "std": std
+        }  # fmt: skip
+
+    package, data = types.ModuleType("timm"), types.ModuleType("timm.data")
+    package.create_model, data.resolve_data_config = create_model, configuration_of
+    monkeypatch.setitem(sys.modules, "timm", package)
+    monkeypatch.setitem(sys.modules, "timm.data", data)
+
+
+def test_timm_models_see_images_as_they_were_trained(timm):
+    level = np.arange(0, 250, 25, dtype=np.uint8)
+    x = np.ones((10, 1, 8, 8), np.uint8) * level[:, None, None, None]
+    taken = extractor("timm:small", dataset=dataset_of(x))
+    assert (taken.name, taken.dimension, taken.minimum) == ("timm-small", 3, 4)
+    expected = (level[:, None] / 255 - [0.5, 0.4, 0.3]) / [0.2, 0.25, 0.5]
+    np.testing.assert_allclose(taken(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_timm_that_fails_is_explained(timm, monkeypatch):
+    data = dataset_of(images())
+    with is_refused(r"timm could not make large .* \(Unknown model \(large\)\)"):
+        extractor("timm:large", dataset=data)
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with is_refused(r"pip install 'hebae\[timm\]'"):
+        extractor("timm:small", dataset=data)
+
+
+# --- Names -----------------------------------------------------------------------------------
+
+
+def test_a_number_is_named_by_all_that_it_depends_on():
+    pixels = extractor("pixels", dataset=dataset_of(images()))
+    assert metric_name("frechet", pixels, 10000, 5000) == "frechet[pixels@10000/5000]"
+
+
+@pytest.mark.parametrize("spec", ["resnet", "timm:", "", "network.onnx"])
+def test_unknown_features_are_refused_with_what_there_is(spec):
+    with is_refused("choose pixels, classifier, inception, timm:NAME .* TorchScript"):
+        extractor(spec, dataset=dataset_of(images()))
+
+
+def test_weights_are_for_inception_alone():
+    with is_refused("weights are given for inception alone, and the features are pixels"):
+        extractor("pixels", dataset=dataset_of(images()), weights="file.pth")
+
+
+@pytest.mark.parametrize("spec", ["classifier", "inception", "timm:small", "net.pt"])
+def test_networks_are_undefined_for_what_is_no_image(spec):
+    data = dataset_of(np.random.default_rng(0).standard_normal((9, 5), np.float32))
+    with is_refused(r"toy has shape \(5,\) .*choose pixels", UndefinedMetric):
+        extractor(spec, dataset=data)
+
+
+def test_shipped_digits_are_images():
+    assert extractor("pixels", dataset=load("mnist-mini")).dimension == 784

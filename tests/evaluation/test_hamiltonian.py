@@ -1,0 +1,222 @@
+"""Leapfrog and transitions: what keeps p(z) p(x | z)^t as it is."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from hebae.evaluation.hamiltonian import State, leapfrog, transition, with_gradient
+
+seeds = st.integers(0, 2**32 - 1)
+temperatures = st.floats(0, 1)
+
+
+def quartic(z):
+    """A log-likelihood that is far from normal: ``-sum_j (z_j - 1)^4 + sin(3 z_1)``."""
+    return -(z - 1).pow(4).sum(-1) + torch.sin(3 * z[..., 0])
+
+
+def quartic_with_gradient(z):
+    gradient = -4 * (z - 1).pow(3)
+    first = torch.zeros_like(z)
+    first[..., 0] = 1
+    return quartic(z), gradient + first * 3 * torch.cos(3 * z)
+
+
+def chains(seed=0, shape=(3, 2, 4)):
+    generator = torch.Generator().manual_seed(seed)
+    z, momentum = torch.randn(2, *shape, generator=generator, dtype=torch.float64)
+    step_size = 0.05 + 0.1 * torch.rand(shape[:2], generator=generator, dtype=torch.float64)
+    return State(z, *quartic_with_gradient(z)), momentum, step_size
+
+
+def energy(state, momentum, t):
+    quadratic = (state.z.square() + momentum.square()).sum(-1) / 2
+    return quadratic - t * state.log_likelihood
+
+
+def same(actual, expected, tolerance=1e-10):
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+# --- The gradient ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_gradient_is_with_respect_to_z_in_whatever_mode(mode):
+    state, _, _ = chains()
+    with mode():
+        value, gradient = with_gradient(quartic)(state.z)
+    same(value, state.log_likelihood)
+    same(gradient, state.gradient)
+    assert not value.requires_grad
+    assert not gradient.requires_grad
+
+
+def test_gradient_leaves_nothing_in_parameters_or_z():
+    layer = nn.Linear(4, 1, dtype=torch.float64)
+    z = chains()[0].z.requires_grad_()
+    _, gradient = with_gradient(lambda z: layer(z)[..., 0])(z)
+    same(gradient, layer.weight.detach().expand(3, 2, 4))
+    assert z.grad is None
+    assert all(p.grad is None and p.requires_grad for p in layer.parameters())
+
+
+# --- Leapfrog --------------------------------------------------------------------------------
+
+
+@given(seed=seeds, t=temperatures, steps=st.integers(1, 20))
+def test_leapfrog_is_reversible(seed, t, steps):
+    state, momentum, step = chains(seed)
+    there, last = leapfrog(state, momentum, t, step, steps, quartic_with_gradient)
+    back, first = leapfrog(there, -last, t, step, steps, quartic_with_gradient)
+    same(back.z, state.z, 1e-6)
+    same(first, -momentum, 1e-6)
+
+
+@given(seed=seeds, t=temperatures, steps=st.integers(1, 5))
+def test_leapfrog_keeps_volumes(seed, t, steps):
+    """The Jacobian of (z, momentum) -> (z', momentum') has determinant 1."""
+    state, momentum, step = chains(seed, shape=(1, 1, 3))
+
+    def move(flat):
+        z, p = flat.reshape(2, 1, 1, 3)
+        end, last = leapfrog(
+            State(z, *quartic_with_gradient(z)), p, t, step, steps, quartic_with_gradient
+        )
+        return torch.stack([end.z, last]).flatten()
+
+    jacobian = torch.autograd.functional.jacobian(move, torch.stack([state.z, momentum]).flatten())
+    assert float(torch.linalg.det(jacobian)) == pytest.approx(1, abs=1e-6)
+
+
+def test_leapfrog_errs_in_the_energy_by_the_square_of_the_step():
+    state, momentum, _ = chains()
+    before = energy(state, momentum, 0.7)
+    errors = []
+    for halvings in (0, 1, 2):
+        step = torch.full((3, 2), 0.01 / 2**halvings, dtype=torch.float64)
+        end = leapfrog(state, momentum, 0.7, step, 10 * 2**halvings, quartic_with_gradient)
+        errors.append((energy(*end, 0.7) - before).abs().mean())
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
+    assert errors[1] / errors[2] == pytest.approx(4, rel=0.1)
+
+
+def test_each_example_goes_by_its_own_step_size():
+    state, momentum, _ = chains()
+    step = torch.tensor([0.1, 0.0], dtype=torch.float64).expand(3, 2)
+    end, _ = leapfrog(state, momentum, 0.5, step, 3, quartic_with_gradient)
+    same(end.z[:, 1], state.z[:, 1])
+    assert (end.z[:, 0] != state.z[:, 0]).all()
+
+
+# --- Transitions -----------------------------------------------------------------------------
+
+
+def exact_draws(count, t, generator):
+    """Draws from the one-dimensional target by its cdf on a grid, and its density there."""
+    grid = torch.linspace(-4, 4, 40_001, dtype=torch.float64)
+    density = torch.exp(-(grid**2) / 2 + t * quartic(grid[:, None]))
+    density /= density.sum()
+    u = torch.rand(count, generator=generator, dtype=torch.float64)
+    place = torch.searchsorted(density.cumsum(0), u).clamp(max=len(grid) - 1)
+    return grid[place], grid, density
+
+
+@pytest.mark.parametrize(("t", "step"), [(0.0, 1.2), (0.3, 0.7), (1.0, 0.45)])
+def test_transitions_leave_their_target_as_it_is(t, step):
+    """Moments of 40,000 chains that begin there, with steps so large that many are rejected."""
+    generator = torch.Generator().manual_seed(1)
+    draws, grid, density = exact_draws(40_000, t, generator)
+    z = draws[:, None, None]
+    state = State(z, *quartic_with_gradient(z))
+    size = torch.tensor([step], dtype=torch.float64)
+    for _ in range(5):
+        state, acceptance = transition(state, t, size, 3, quartic_with_gradient, generator)
+    assert 0.3 < float(acceptance.mean()) < 0.97
+    assert (state.z != z).double().mean() > 0.9
+    for power in (1, 2, 3, 4):
+        values = state.z.flatten() ** power
+        error = float(values.std()) / math.sqrt(len(values))
+        assert float(values.mean()) == pytest.approx(
+            float((density * grid**power).sum()), abs=4 * error
+        )
+
+
+def test_transitions_find_their_target_from_elsewhere():
+    generator = torch.Generator().manual_seed(2)
+    z = torch.full((4000, 1, 1), -3.0, dtype=torch.float64)
+    state = State(z, *quartic_with_gradient(z))
+    for _ in range(60):
+        state, _ = transition(
+            state, 1.0, torch.tensor([0.2]).double(), 3, quartic_with_gradient, generator
+        )
+    _, grid, density = exact_draws(1, 1.0, generator)
+    values = state.z.flatten()
+    error = float(values.std()) / math.sqrt(len(values))
+    assert float(values.mean()) == pytest.approx(float((density * grid).sum()), abs=4 * error)
+
+
+def test_a_transition_costs_as_many_gradients_as_it_has_steps():
+    calls = []
+
+    def counted(z):
+        calls.append(z.shape)
+        return quartic_with_gradient(z)
+
+    state, _, _ = chains()
+    size = torch.full((2,), 0.1, dtype=torch.float64)
+    moved, _ = transition(state, 0.5, size, 7, counted, torch.Generator().manual_seed(0))
+    assert len(calls) == 7
+    same(moved.log_likelihood, quartic(moved.z))
+    same(moved.gradient, quartic_with_gradient(moved.z)[1])
+
+
+def test_accepted_chains_move_and_rejected_ones_stay():
+    state, _, _ = chains(shape=(200, 2, 4))
+    size = torch.tensor([1e-3, 3.0], dtype=torch.float64)
+    moved, acceptance = transition(
+        state, 1.0, size, 3, quartic_with_gradient, torch.Generator().manual_seed(0)
+    )
+    stayed = (moved.z == state.z).all(-1)
+    assert float(acceptance[:, 0].mean()) > 0.99
+    assert not stayed[:, 0].any()
+    assert float(acceptance[:, 1].mean()) < 0.01
+    assert stayed[:, 1].double().mean() > 0.95
+
+
+@pytest.mark.parametrize("outside", [math.nan, math.inf, -math.inf])
+def test_what_runs_off_is_rejected(outside):
+    def walled(z):
+        value, gradient = quartic_with_gradient(z)
+        beyond = z.abs().amax(-1) > 6
+        return (
+            torch.where(beyond, outside, value),
+            torch.where(beyond[..., None], outside, gradient),
+        )
+
+    state, _, _ = chains()
+    size = torch.full((2,), 50.0, dtype=torch.float64)
+    moved, acceptance = transition(state, 1.0, size, 3, walled, torch.Generator().manual_seed(0))
+    assert (acceptance == 0).all()
+    assert all(torch.equal(*pair) for pair in zip(moved, state, strict=True))
+
+
+def test_transitions_mix_a_normal_target_whose_steps_fit_its_period():
+    """With steps all alike, a half turn would take z to -z, and z^2 would never change."""
+    generator = torch.Generator().manual_seed(0)
+    z = torch.ones(2000, 1, 1, dtype=torch.float64)
+    half_turn = 2 * math.sin(math.pi / 6)  # leapfrog of N(0, 1) turns by 2 asin(step / 2) a step
+    size = torch.tensor([half_turn], dtype=torch.float64)
+    state = State(z, torch.zeros(2000, 1).double(), torch.zeros_like(z))
+    for _ in range(10):
+        state, _ = transition(
+            state, 1.0, size, 3, lambda z: (torch.zeros_like(z[..., 0]), 0 * z), generator
+        )
+    squares = state.z.flatten().square().numpy()
+    assert np.mean(squares) == pytest.approx(1, abs=4 * math.sqrt(2 / 2000))
+    assert np.var(squares) == pytest.approx(2, rel=0.3)

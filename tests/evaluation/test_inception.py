@@ -1,0 +1,191 @@
+"""Inception features by torch-fidelity: its own numbers, weights that are checked, clear errors."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import torch
+
+from hebae.data import Dataset, Examples
+from hebae.errors import HebaeError
+from hebae.evaluation.features import extractor, inception, inception_features
+
+installed = pytest.mark.skipif(
+    importlib.util.find_spec("torch_fidelity") is None,
+    reason="torch-fidelity is not installed: pip install 'hebae[fid]'",
+)
+
+
+def images(n=3, shape=(3, 12, 10), seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, *shape), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEBAE_CACHE_DIR", str(tmp_path / "cache"))
+    for name in ("HEBAE_INCEPTION_WEIGHTS", "HEBAE_MIRROR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def network_class():
+    return inception._network_class()
+
+
+@pytest.fixture(scope="module")
+def weights(network_class, tmp_path_factory):
+    """A file of the official form, with weights at random."""
+    folder = tmp_path_factory.mktemp("weights")
+    with pytest.MonkeyPatch.context() as patched:
+        names = network_class.__init__.__globals__
+        patched.setitem(names, "load_state_dict_from_url", lambda *a, **k: {})
+        patched.setattr(network_class, "load_state_dict", lambda self, state: None)
+        torch.manual_seed(0)
+        network = network_class("random", ["2048"])
+    path = folder / inception.FILE
+    torch.save(network.state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def serve():
+    """Serve a folder over HTTP on this machine; gives its address and the paths asked for."""
+    servers = []
+
+    def start(folder):
+        asked = []
+
+        class Handler(SimpleHTTPRequestHandler):
+            def __init__(self, *arguments):
+                super().__init__(*arguments, directory=str(folder))
+
+            def do_GET(self):
+                asked.append(self.path)
+                super().do_GET()
+
+            def log_message(self, *arguments):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}/", asked
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@installed
+def test_features_are_those_of_torch_fidelity(network_class, weights):
+    x = images()
+    found = inception_features(weights)
+    network = network_class("same", ["2048"], feature_extractor_weights_path=str(weights))
+    with torch.inference_mode():
+        [expected] = network(torch.from_numpy(x))
+    features = found(x)
+    assert features.shape == (3, 2048)
+    np.testing.assert_allclose(features, expected.numpy(), rtol=1e-5, atol=1e-6)
+    assert (found.dimension, found.minimum) == (2048, 2048)
+    with pytest.raises(HebaeError, match="takes images as uint8"):
+        found(x / 255)
+
+
+@installed
+def test_grey_images_are_grey_in_colours(weights):
+    found, grey = inception_features(weights), images(n=2, shape=(1, 8, 8))
+    np.testing.assert_array_equal(found(grey), found(np.repeat(grey, 3, axis=1)))
+
+
+@installed
+def test_only_the_official_weights_have_the_name(weights, monkeypatch):
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    found = inception_features(weights)
+    assert (found.name, found.fingerprint) == (f"inception-v3-compat-{digest[:8]}", digest)
+    monkeypatch.setattr(inception, "SHA256", digest)
+    assert inception_features(weights).name == "inception-v3-compat"
+
+
+@installed
+def test_weights_by_argument_or_variable(weights, monkeypatch):
+    train = Examples(images(n=4))
+    data = Dataset("toy", train, None, None, "f" * 64)
+    by_argument = extractor("inception", dataset=data, weights=weights)
+    monkeypatch.setenv("HEBAE_INCEPTION_WEIGHTS", str(weights))
+    assert extractor("inception", dataset=data).fingerprint == by_argument.fingerprint
+
+
+@installed
+def test_weights_are_downloaded_once_and_checked(weights, serve, monkeypatch, tmp_path):
+    address, asked = serve(weights.parent)
+    monkeypatch.setattr(inception, "MIRRORS", (address,))
+    with pytest.raises(HebaeError, match="could not be downloaded"):
+        inception_features()  # the bytes are not those of the official file
+    assert not list((tmp_path / "cache").glob(f"*/{inception.FILE}"))
+    monkeypatch.setattr(inception, "SHA256", hashlib.sha256(weights.read_bytes()).hexdigest())
+    assert inception_features().name == "inception-v3-compat"
+    assert inception_features().name == "inception-v3-compat"
+    assert len(asked) == 2
+
+
+@installed
+def test_own_mirror_comes_first(weights, serve, monkeypatch):
+    address, asked = serve(weights.parent)
+    monkeypatch.setattr(inception, "SHA256", hashlib.sha256(weights.read_bytes()).hexdigest())
+    monkeypatch.setattr(inception, "MIRRORS", ())
+    monkeypatch.setenv("HEBAE_MIRROR", address)
+    inception_features()
+    assert asked == [f"/{inception.FILE}"]
+
+
+@installed
+def test_without_weights_the_message_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(inception, "MIRRORS", ("http://127.0.0.1:9/",))  # nobody listens
+    with pytest.raises(HebaeError) as refusal:
+        inception_features()
+    words = (inception.FILE, inception.SHA256, "HEBAE_INCEPTION_WEIGHTS", "weights=", "put a copy")
+    for word in words:
+        assert word in str(refusal.value)
+
+
+class Payload:
+    def __reduce__(self):
+        return print, ("code ran",)
+
+
+@installed
+def test_bad_weights_are_refused_and_run_no_code(tmp_path, capsys):
+    path = tmp_path / "weights.pth"
+    for content in ({"fc.weight": torch.zeros(2)}, Payload(), [1]):
+        torch.save(content, path)
+        with pytest.raises(HebaeError, match=r"weights\.pth does not hold the weights"):
+            inception_features(path)
+    path.write_bytes(b"no weights")
+    with pytest.raises(HebaeError, match=r"weights\.pth does not hold the weights"):
+        inception_features(path)
+    with pytest.raises(HebaeError, match=r"none.pth cannot be read"):
+        inception_features(tmp_path / "none.pth")
+    assert "code ran" not in capsys.readouterr().out
+
+
+@installed
+def test_no_half_package_is_left_behind():
+    """Else a later ``import torch_fidelity`` would find nothing in it."""
+    with inception.bare_torch_fidelity():
+        importlib.import_module("torch_fidelity.helpers")
+        assert "torch_fidelity.helpers" in sys.modules
+    assert not [name for name in sys.modules if name.split(".")[0] == "torch_fidelity"]
+
+
+def test_without_the_package_the_message_says_which(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, "torch_fidelity", raising=False)
+    with pytest.raises(HebaeError, match=r"pip install 'hebae\[fid\]'"):
+        inception_features()

@@ -1,0 +1,288 @@
+"""Statistics of codes against N(0, I): definitions, invariances, and what normal codes give."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import integrate, special, stats
+
+from hebae.errors import HebaeError
+from hebae.evaluation import distances, sliced
+from hebae.evaluation.energy import energy_distance_to_normal, mean_distance_to_normal
+from hebae.evaluation.estimate import UndefinedMetric
+from hebae.evaluation.normality import kolmogorov_smirnov, mardia
+from hebae.evaluation.sliced import sliced_wasserstein_to_normal
+
+seeds = st.integers(0, 2**32 - 1)
+ALL = [kolmogorov_smirnov, mardia, energy_distance_to_normal, sliced_wasserstein_to_normal]
+AGAINST_STANDARD = [kolmogorov_smirnov, energy_distance_to_normal, sliced_wasserstein_to_normal]
+
+
+def normal(n=100, k=3, seed=0):
+    return np.random.default_rng(seed).standard_normal((n, k))
+
+
+def rotation(seed, k=3):
+    return np.linalg.qr(np.random.default_rng(seed).standard_normal((k, k)))[0]
+
+
+def agrees_with_simulation(statistic, n, k, samples=400):
+    """Hold the stated normal mean and spread to those over many normal samples."""
+    stated = statistic(normal(n, k))
+    values = np.array([statistic(normal(n, k, seed=1 + s)).value for s in range(samples)])
+    error = values.std() / math.sqrt(samples)
+    assert values.mean() == pytest.approx(stated.normal_mean, abs=4 * error)
+    assert values.std() == pytest.approx(stated.normal_spread, rel=0.2)
+
+
+# --- What normal codes give, and others ------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "k"), [(20, 1), (150, 4)])
+def test_kolmogorov_smirnov_of_normal_codes(n, k):
+    agrees_with_simulation(kolmogorov_smirnov, n, k, samples=200)
+
+
+@pytest.mark.parametrize(("n", "k"), [(50, 1), (150, 4), (200, 12)])
+def test_kurtosis_of_normal_codes(n, k):
+    agrees_with_simulation(lambda codes: mardia(codes).kurtosis, n, k)
+
+
+@pytest.mark.parametrize(("n", "k"), [(400, 1), (150, 4), (200, 12)])
+def test_skewness_of_normal_codes(n, k):
+    agrees_with_simulation(lambda codes: mardia(codes).skewness, n, k)
+
+
+@pytest.mark.parametrize(("n", "k"), [(30, 1), (100, 4), (50, 120)])
+def test_energy_distance_of_normal_codes(n, k):
+    agrees_with_simulation(energy_distance_to_normal, n, k, samples=200)
+
+
+def test_sliced_wasserstein_of_normal_codes():
+    """By replicates: many of them, to be near to what other samples give."""
+
+    def statistic(codes):
+        return sliced_wasserstein_to_normal(codes, directions=20, replicates=100)
+
+    agrees_with_simulation(statistic, 60, 3, samples=50)
+
+
+def test_p_values_of_normal_codes_are_uniform():
+    found = [mardia(normal(300, 3, seed)) for seed in range(300)]
+    for p_values in zip(*((m.skewness.p_value, m.kurtosis.p_value) for m in found), strict=True):
+        assert stats.kstest(p_values, "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("statistic", AGAINST_STANDARD)
+@pytest.mark.parametrize(
+    "change", [lambda x: x + 0.3, lambda x: 1.3 * x, lambda x: np.sign(x) * 0.9 + 0.1 * x]
+)
+def test_codes_of_another_distribution_stand_out(statistic, change):
+    found = statistic(change(normal(1000)))
+    assert found.standard_score > 6
+    assert found.count == 1000
+
+
+def test_mardia_tells_skewness_from_tails():
+    rng = np.random.default_rng(0)
+    skewed, heavy = rng.exponential(size=(1000, 3)), rng.standard_t(5, size=(1000, 3))
+    assert mardia(skewed).skewness.p_value < 1e-10
+    assert mardia(heavy).kurtosis.standard_score > 6
+    assert mardia(rng.uniform(size=(1000, 3))).kurtosis.standard_score < -6
+
+
+# --- Definitions -----------------------------------------------------------------------------
+
+
+def test_kolmogorov_smirnov_with_holms_correction():
+    codes = normal(60, 4) + np.array([0, 0.35, 0.4, 0.5])
+    tests = [stats.kstest(column, "norm") for column in codes.T]
+    found = kolmogorov_smirnov(codes)
+    assert found.value == max(test.statistic for test in tests)
+    p = sorted(test.pvalue for test in tests)
+    assert found.smallest_p_value == pytest.approx(min(1, 4 * p[0]))
+    step_down = 0
+    while step_down < 4 and p[step_down] < 0.05 / (4 - step_down):
+        step_down += 1
+    assert found.rejected == step_down
+    assert 0 < found.rejected < 4 == found.dimensions
+    assert kolmogorov_smirnov(codes, level=1e-9).rejected == 0
+
+
+def test_mardia_by_definition():
+    """The double sum over Mahalanobis products, and the fourth power of the norm."""
+    codes = np.random.default_rng(0).exponential(size=(40, 3))
+    centred = codes - codes.mean(axis=0)
+    products = centred @ np.linalg.inv(np.cov(codes.T, bias=True)) @ centred.T
+    found = mardia(codes)
+    assert found.skewness.value == pytest.approx((products**3).mean(), rel=1e-10)
+    assert found.kurtosis.value == pytest.approx((np.diag(products) ** 2).mean(), rel=1e-10)
+
+
+@given(seeds)
+def test_no_affine_map_changes_mardias_statistics(seed):
+    codes = np.random.default_rng(seed).exponential(size=(40, 3))
+    expected = mardia(codes)
+    scales = np.array([1e-3, 1.0, 1e3])
+    found = mardia(codes @ rotation(seed) @ (scales * rotation(seed + 1)) + 7)
+    assert found.skewness.value == pytest.approx(expected.skewness.value, rel=1e-6)
+    assert found.kurtosis.value == pytest.approx(expected.kurtosis.value, rel=1e-6)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 20, 64])
+def test_mean_distance_to_normal_is_the_hypergeometric_function(k):
+    radius = np.concatenate([[0], np.geomspace(1e-3, 1e3, 30)])
+    at_zero = math.sqrt(2) * math.exp(math.lgamma((k + 1) / 2) - math.lgamma(k / 2))
+    expected = at_zero * special.hyp1f1(-0.5, k / 2, -(radius**2) / 2)
+    np.testing.assert_allclose(mean_distance_to_normal(radius, k), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("k", [100, 512])
+def test_mean_distance_to_normal_where_scipys_function_is_infinite(k):
+    """By the noncentral chi-squared density, whose root is the distance."""
+    for radius in (9.5, 25.0):
+        square = stats.ncx2(k, radius**2)
+        low, high = square.ppf(1e-14), square.isf(1e-14)
+        expected = integrate.quad(lambda w, s=square: math.sqrt(w) * s.pdf(w), low, high)[0]
+        found = mean_distance_to_normal(np.array([radius]), k)
+        assert found[0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_energy_distance_by_definition(monkeypatch):
+    """In one dimension 2 int (F - Phi)^2, with F's own variance taken off; in blocks."""
+    monkeypatch.setattr(distances, "BLOCK_ENTRIES", 100)
+    codes = 0.5 + 2 * normal(30, 1)
+    t = np.linspace(-20, 20, 400_001)
+    F = np.searchsorted(np.sort(codes[:, 0]), t, side="right") / 30
+    biased = 2 * integrate.trapezoid((F - stats.norm.cdf(t)) ** 2, t)
+    pairs = np.abs(codes - codes.T).sum()
+    expected = biased + pairs / 30**2 - pairs / (30 * 29)
+    assert energy_distance_to_normal(codes).value == pytest.approx(expected, abs=1e-4)
+
+
+@given(seeds)
+def test_a_rotation_leaves_the_energy_distance(seed):
+    codes = normal(seed=seed) + 1
+    turned = energy_distance_to_normal(codes @ rotation(seed))
+    assert turned.value == pytest.approx(energy_distance_to_normal(codes).value, rel=1e-9)
+
+
+def test_a_limit_takes_a_random_subset_and_says_so():
+    codes = normal(500) + 0.5
+    found = energy_distance_to_normal(codes, limit=100)
+    assert found.count == 100
+    assert found == energy_distance_to_normal(codes, limit=100)
+    assert found != energy_distance_to_normal(codes, limit=100, seed=1)
+    spread = np.std([energy_distance_to_normal(codes, limit=100, seed=s).value for s in range(20)])
+    whole = energy_distance_to_normal(codes).value
+    assert found.value == pytest.approx(whole, abs=4 * spread)
+
+
+def test_sliced_wasserstein_by_quantiles(monkeypatch):
+    """In one dimension, the integral of (F^-1 - Phi^-1)^2, in blocks of directions."""
+    monkeypatch.setattr(sliced, "BLOCK_ENTRIES", 70)
+    codes = 0.5 + 2 * normal(20, 1)
+    u = (np.arange(2_000_000) + 0.5) / 2_000_000
+    quantile = np.sort(codes[:, 0])[(u * 20).astype(int)]
+    expected = math.sqrt(((quantile - stats.norm.ppf(u)) ** 2).mean())
+    # A direction is +1 or -1: both ways are taken, and have a mean between them.
+    mirrored = math.sqrt(((quantile + stats.norm.ppf(u)[::-1]) ** 2).mean())
+    found = sliced_wasserstein_to_normal(codes, directions=7).value
+    assert min(expected, mirrored) - 1e-6 <= found <= max(expected, mirrored) + 1e-6
+
+
+@given(st.floats(0, 3))
+def test_sliced_wasserstein_of_scaled_quantiles(scale):
+    """Codes at the cells' own means differ from these by the scale, and never by less than 0."""
+    u = (np.arange(1000) + 0.5) / 1000
+    codes = scale * stats.norm.ppf(u)[:, None]
+    found = sliced_wasserstein_to_normal(codes, directions=3, replicates=2).value
+    assert found == pytest.approx(abs(scale - 1), abs=0.03)
+
+
+@given(seeds, st.floats(-3, 3))
+def test_a_shift_adds_its_square_along_each_direction(seed, shift):
+    """To codes of mean 0; over all directions of k dimensions, the mean square is 1 / k."""
+    codes = normal(50, 4, seed)
+    codes -= codes.mean(axis=0)
+    few, many = (
+        {"directions": directions, "replicates": 2, "seed": seed} for directions in (1, 2000)
+    )
+    squares = {
+        name: [
+            sliced_wasserstein_to_normal(codes + move, **lines).value ** 2
+            for move in (0, [shift, 0, 0, 0], [2 * shift, 0, 0, 0])
+        ]
+        for name, lines in (("few", few), ("many", many))
+    }
+    still, once, twice = squares["few"]
+    assert twice - still == pytest.approx(4 * (once - still), rel=1e-6, abs=1e-9)
+    still, once, _ = squares["many"]
+    assert once - still == pytest.approx(shift**2 / 4, rel=0.1, abs=1e-9)
+
+
+@pytest.mark.parametrize("statistic", ALL)
+def test_the_order_of_codes_and_the_precision_do_not_matter(statistic):
+    codes = normal().astype(np.float32)
+    one, other = (statistic(codes), statistic(codes.astype(np.float64)[::-1]))
+    if statistic is mardia:
+        one, other = one.skewness, other.skewness
+    assert one.value == pytest.approx(other.value, rel=1e-9)
+    assert statistic(codes) == statistic(codes)
+
+
+# --- Edges -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("statistic", AGAINST_STANDARD)
+def test_a_constant_dimension_is_far_from_normal_but_has_a_distance(statistic):
+    codes = normal()
+    codes[:, 1] = 0
+    found = statistic(codes)
+    assert math.isfinite(found.value)
+    assert found.standard_score > 3
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, -1e6])
+def test_mardia_has_no_constant_dimensions(constant):
+    codes = normal()
+    codes[:, [0, 2]] = constant
+    with pytest.raises(UndefinedMetric, match=r"Dimension\(s\) 0, 2 of the code never vary"):
+        mardia(codes)
+
+
+def test_mardia_needs_a_covariance_of_full_rank():
+    codes = normal()
+    codes[:, 2] = 1e-5 * codes[:, 0]
+    with pytest.raises(UndefinedMetric, match="rank 2 in 3 dimensions"):
+        mardia(codes)
+    with pytest.raises(UndefinedMetric, match="3 dimensions take at least 5 codes"):
+        mardia(normal(4))
+    assert mardia(normal(5)).skewness.value > 0
+
+
+@pytest.mark.parametrize(
+    ("codes", "sentence"),
+    [
+        (normal(1), r"codes has 1 example\(s\)"),
+        (normal()[:, 0], r"codes has shape \(100,\)"),
+        (normal() * np.nan, "codes has NaN"),
+    ],
+)
+@pytest.mark.parametrize("statistic", ALL)
+def test_what_is_no_set_of_codes_is_refused(statistic, codes, sentence):
+    with pytest.raises(HebaeError, match=sentence):
+        statistic(codes)
+
+
+def test_numbers_out_of_range_are_refused():
+    with pytest.raises(HebaeError, match="limit is 1"):
+        energy_distance_to_normal(normal(), limit=1)
+    with pytest.raises(HebaeError, match="directions is 0"):
+        sliced_wasserstein_to_normal(normal(), directions=0)
+    with pytest.raises(HebaeError, match="replicates is 1"):
+        sliced_wasserstein_to_normal(normal(), replicates=1)

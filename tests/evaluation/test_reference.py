@@ -1,0 +1,143 @@
+"""Reference features: which examples, kept where, refused when."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from hebae.data import Dataset, Examples
+from hebae.data.examples import fingerprint
+from hebae.errors import HebaeError
+from hebae.evaluation.features import NetworkFeatures, extractor
+from hebae.evaluation.reference import reference_features, reference_rows
+
+
+def toy(dtype=np.uint8):
+    x = np.random.default_rng(0).integers(0, 256, (70, 1, 4, 3), np.uint8)
+    x = x if dtype == np.uint8 else x / np.float32(255)
+    train, test = Examples(x[:50]), Examples(x[50:])
+    return Dataset("toy", train, None, test, fingerprint({"train": train, "test": test}))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEBAE_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+class Counting(nn.Module):
+    """Two features of an image, and how many images were seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
+
+    def forward(self, x):
+        self.seen += len(x)
+        return torch.stack([x.float().mean((1, 2, 3)), x.float().amax((1, 2, 3))], 1)
+
+
+def counting(mark="a"):
+    return NetworkFeatures(Counting(), "counting", 2, hashlib.sha256(mark.encode()).hexdigest())
+
+
+@given(st.integers(1, 300), st.integers(0, 99), st.data())
+def test_rows_are_a_sample_without_replacement_that_grows(available, seed, data):
+    count = data.draw(st.integers(1, available))
+    rows = reference_rows(available, count, seed)
+    assert len(set(rows)) == count
+    assert set(rows) <= set(range(available))
+    np.testing.assert_array_equal(rows, reference_rows(available, available, seed)[:count])
+
+
+def test_every_row_is_as_likely():
+    chosen = np.concatenate([reference_rows(5, 2, seed) for seed in range(2000)])
+    np.testing.assert_allclose(np.bincount(chosen) / 2000, 0.4, atol=0.05)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_features_of_the_chosen_examples_in_their_order(split):
+    data = toy()
+    found = reference_features(data, split, 15, extractor("pixels", dataset=data), seed=3)
+    assert found.dtype == np.float32
+    values = getattr(data, split).values
+    expected = values[reference_rows(len(values), 15, 3)].reshape(15, -1)
+    np.testing.assert_array_equal(np.rint(255 * found), expected)
+
+
+def test_float_images_are_rounded_as_samples_are():
+    bytes_, floats = toy(), toy(np.float32)
+    pixels = extractor("pixels", dataset=floats)
+    np.testing.assert_array_equal(
+        reference_features(floats, "test", 9, pixels),
+        reference_features(bytes_, "test", 9, pixels),
+    )
+
+
+def test_values_that_are_no_images_stay_as_they_are():
+    train = Examples(np.random.default_rng(0).standard_normal((30, 4), np.float32))
+    data = Dataset("table", train, None, None, fingerprint({"train": train}))
+    found = reference_features(data, "train", 30, extractor("pixels", dataset=data))
+    np.testing.assert_array_equal(found, train.values[reference_rows(30, 30)])
+
+
+def test_they_are_calculated_once():
+    data, taken = toy(), counting()
+    first = reference_features(data, "train", 20, taken)
+    assert taken.network.seen == 20
+    np.testing.assert_array_equal(reference_features(data, "train", 20, taken), first)
+    assert taken.network.seen == 20
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"split": "test"},
+        {"count": 19},
+        {"seed": 1},
+        {"extractor": counting("b")},
+        {"dataset": replace(toy(), fingerprint="other")},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_all_that_they_depend_on_tells_them_apart(change):
+    asked = {"dataset": toy(), "split": "train", "count": 20, "extractor": counting(), "seed": 0}
+    reference_features(**asked)
+    changed = {**asked, **change}
+    changed["extractor"].network.seen = 0
+    reference_features(**changed)
+    assert changed["extractor"].network.seen == changed["count"]
+
+
+@pytest.mark.parametrize(
+    ("split", "count", "sentence"),
+    [
+        (
+            "train",
+            51,
+            "51 reference examples .* the train split of toy has 50; choose from 1 to 50",
+        ),
+        ("test", 0, "from 1 to 20"),
+        ("validation", 5, "toy has no split validation; it has train, test"),
+        ("holdout", 5, "no split holdout"),
+    ],
+)
+def test_what_the_data_do_not_have_is_refused(split, count, sentence):
+    with pytest.raises(HebaeError, match=sentence):
+        reference_features(toy(), split, count, counting())
+
+
+def test_a_damaged_cache_is_named(cache):
+    reference_features(toy(), "train", 20, counting())
+    [path] = cache.glob("features/*/features.npy")
+    for content in (path.read_bytes()[:-9], b""):
+        path.write_bytes(content)
+        with pytest.raises(HebaeError, match=r"are damaged .*: delete that folder"):
+            reference_features(toy(), "train", 20, counting())

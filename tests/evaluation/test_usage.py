@@ -1,0 +1,328 @@
+"""Classification of codes; the decoder's error, robustness and smoothness, in closed form."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hebae import AE, inference
+from hebae.autoencoder import build
+from hebae.config import ModelSettings
+from hebae.data import load
+from hebae.errors import HebaeError
+from hebae.evaluation.averages import mean_estimate, ratio_of_means
+from hebae.evaluation.decoding import reconstruction_error, robustness, smoothness
+from hebae.evaluation.estimate import UndefinedMetric
+from hebae.evaluation.usage import knn_accuracy, logistic_accuracy
+
+CLASSIFIERS = [knn_accuracy, logistic_accuracy]
+
+
+def classes(n, seed=0, apart=3.0, k=2):
+    """Codes about one of three corners, and the corner's name."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(3, size=n)
+    return rng.standard_normal((n, k)) + apart * np.eye(3, k)[labels], np.array([*"abc"])[labels]
+
+
+# --- Classes in the code ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_classes_far_apart_are_told_without_error(classifier):
+    found = classifier(*classes(200, apart=30), *classes(100, seed=1, apart=30))
+    assert (found.value, found.standard_error) == (1, 0)
+    assert (found.train_count, found.test_count) == (200, 100)
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_codes_without_classes_are_told_by_chance(classifier):
+    found = classifier(*classes(300, apart=0), *classes(2000, seed=1, apart=0))
+    assert found.value == pytest.approx(1 / 3, abs=4 * found.standard_error)
+    assert found.standard_error == pytest.approx(math.sqrt(2 / 9 / 2000), rel=0.1)
+    _, labels = classes(2000, seed=1)
+    assert found.chance == max((labels == name).mean() for name in "abc")
+
+
+def test_the_best_accuracy_of_two_normal_classes():
+    """Phi(a / 2) for classes a apart: no classifier has more, and this one has it."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(2, size=8000)
+    codes = rng.standard_normal((8000, 3))
+    codes[:, 0] += 2 * labels
+    found = logistic_accuracy(codes[:4000], labels[:4000], codes[4000:], labels[4000:])
+    best = 0.5 * (1 + math.erf(1 / math.sqrt(2)))
+    assert found.value == pytest.approx(best, abs=4 * found.standard_error)
+
+
+def test_nearest_neighbours_by_definition():
+    x, labels = classes(60, apart=1)
+    y, truth = classes(50, seed=1, apart=1)
+    distance = ((y[:, None] - x) ** 2).sum(axis=2)
+    votes = [np.unique(labels[row], return_counts=True) for row in distance.argsort(axis=1)[:, :5]]
+    guesses = np.array([names[counts.argmax()] for names, counts in votes])
+    found = knn_accuracy(x, labels, y, truth, neighbours=5)
+    assert found.value == (guesses == truth).mean()
+
+
+def test_logistic_regression_does_not_mind_units_or_constants():
+    (x, labels), (y, truth) = classes(300, apart=1), classes(300, seed=1, apart=1)
+    expected = logistic_accuracy(x, labels, y, truth)
+    unit = np.array([1e-4, 1e4])
+    x, y = (np.c_[codes * unit + 5, np.ones(300)] for codes in (x, y))
+    assert logistic_accuracy(x, labels, y, truth).value == expected.value
+
+
+def test_a_limit_takes_a_random_subset_and_says_so():
+    arguments = *classes(500), *classes(200, seed=1)
+    found = logistic_accuracy(*arguments, limit=50)
+    assert found.train_count == 50
+    assert found == logistic_accuracy(*arguments, limit=50)
+    assert found.value > found.chance + 4 * found.standard_error
+
+
+def test_what_cannot_be_classified():
+    x, labels = classes(20)
+    with pytest.raises(HebaeError, match="not converged in 1 iterations"):
+        logistic_accuracy(x, labels, x, labels, max_iterations=1)
+    with pytest.raises(UndefinedMetric, match="of one class"):
+        logistic_accuracy(x, np.zeros(20), x, labels)
+    with pytest.raises(HebaeError, match="limit 1 and"):
+        logistic_accuracy(x, labels, x, labels, limit=1)
+    for neighbours in (0, 21):
+        with pytest.raises(HebaeError, match=f"neighbours is {neighbours}; it must be from 1 to 2"):
+            knn_accuracy(x, labels, x, labels, neighbours=neighbours)
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_codes_and_labels_must_belong_together(classifier):
+    x, labels = classes(20)
+    with pytest.raises(HebaeError, match=r"train_labels has shape \(19,\)"):
+        classifier(x, labels[1:], x, labels)
+    with pytest.raises(HebaeError, match=r"test_labels has shape \(20, 1\)"):
+        classifier(x, labels, x, labels[:, None])
+    with pytest.raises(HebaeError, match="test_codes has 1"):
+        classifier(x, labels, x[:, :1], labels)
+    with pytest.raises(HebaeError, match="train_codes has NaN"):
+        classifier(x * np.nan, labels, x, labels)
+
+
+# --- A decoder that is known -----------------------------------------------------------------
+
+
+class Function(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def decoder_of(function, k=2, d=3, encoder=None, **settings):
+    """An autoencoder in float64 whose decoder is this function, with a Gaussian of scale 1."""
+    settings = {"likelihood": "gaussian", "likelihood_scale": 1.0} | settings
+    return build(
+        ModelSettings(method="ae", latent_dim=k, **settings),
+        (d,),
+        encoder=Function(encoder or (lambda x: x[:, :k])),
+        decoder=Function(function),
+    ).double()
+
+
+A = torch.tensor([[1.0, 0.0, 2.0], [0.0, 3.0, 0.0]])
+codes = np.random.default_rng(0).standard_normal((3000, 2)) * [1.0, 0.1] + 4
+
+
+def linear(z):
+    return z @ A.to(z) + 1
+
+
+def test_reconstruction_error_is_summed_over_an_example():
+    model = decoder_of(lambda z: torch.stack([z[:, 0], z[:, 1], 0 * z[:, 0]], dim=1))
+    values = np.random.default_rng(0).standard_normal((2500, 3))
+    found = reconstruction_error(model, values)
+    squares = values[:, 2] ** 2
+    assert found.count == 2500
+    assert found.squared_error.value == pytest.approx(squares.mean(), rel=1e-6)
+    error = squares.std(ddof=1) / math.sqrt(2500)
+    assert found.squared_error.standard_error == pytest.approx(error, rel=1e-5)
+    nll = 0.5 * squares.mean() + 1.5 * math.log(2 * math.pi)
+    assert found.negative_log_likelihood.value == pytest.approx(nll, rel=1e-6)
+    assert found.negative_log_likelihood.standard_error == pytest.approx(error / 2, rel=1e-5)
+
+
+def test_bytes_are_taken_to_the_unit_interval():
+    model = decoder_of(lambda z: torch.zeros(len(z), 3).to(z), likelihood="bernoulli")
+    values = np.array([[0, 255, 51], [255, 255, 255]], dtype=np.uint8)
+    found = reconstruction_error(model, values)
+    assert found.squared_error.value == pytest.approx((0.5 + 0.3**2 + 0.75) / 2)
+    assert found.negative_log_likelihood.value == pytest.approx(3 * math.log(2))
+    with pytest.raises(HebaeError, match=r"There are 1 example\(s\)"):
+        reconstruction_error(model, values[:1])
+
+
+@pytest.mark.parametrize("scale", [0.05, 1.0])
+def test_robustness_of_an_isometry(scale):
+    """Noise moves a decoded normal code by scale * E|eps|, a pair is sqrt 2 E|eps| apart."""
+    model = decoder_of(lambda z: torch.cat([z, z[:, :1] * 0], dim=1))
+    z = np.random.default_rng(0).standard_normal((3000, 2))
+    found = robustness(model, z, scale=scale)
+    mean_norm = math.sqrt(math.pi / 2)
+    expected = (scale * mean_norm, math.sqrt(2) * mean_norm, scale / math.sqrt(2))
+    for estimate, value in zip(
+        (found.distance, found.pair_distance, found.relative), expected, strict=True
+    ):
+        assert estimate.value == pytest.approx(value, abs=5 * estimate.standard_error)
+        assert 0 < estimate.standard_error < 0.02 * value
+    assert (found.scale, found.count) == (scale, 3000)
+
+
+def test_noise_is_in_units_of_each_dimension():
+    """So a model whose codes are larger, and decoder slower, is as robust."""
+    expected = robustness(decoder_of(linear), codes)
+    unit = torch.tensor([0.01, 100.0], dtype=torch.float64)
+    found = robustness(decoder_of(lambda z: linear(z / unit)), codes * unit.numpy())
+    assert found.distance.value == pytest.approx(expected.distance.value, rel=1e-6)
+    assert found.relative.value == pytest.approx(expected.relative.value, rel=1e-6)
+    assert found == robustness(decoder_of(lambda z: linear(z / unit)), codes * unit.numpy(), seed=0)
+    assert found != robustness(decoder_of(linear), codes, seed=1)
+
+
+def test_a_decoder_that_ignores_its_code_has_no_relative_robustness():
+    with pytest.raises(UndefinedMetric, match="All codes decode to the same"):
+        robustness(decoder_of(lambda z: linear(0 * z)), codes)
+    with pytest.raises(UndefinedMetric, match="All codes decode to the same"):
+        robustness(decoder_of(linear), codes[:1].repeat(5, axis=0))
+
+
+@pytest.mark.parametrize("steps", [3, 11, 50])
+def test_straight_lines_are_smooth(steps):
+    found = smoothness(decoder_of(linear), codes[:100], codes[100:200], steps=steps)
+    assert found.value == pytest.approx(0, abs=1e-3)  # float32, twice differentiated
+    assert (found.pairs, found.steps) == (100, steps)
+
+
+@pytest.mark.parametrize("steps", [3, 11])
+def test_curvature_of_a_parabola_does_not_depend_on_the_steps(steps):
+    """f = b t + c t^2 has 2 |c| / |b + c|, here with c = 3 and b + c = 4 in one dimension."""
+    model = decoder_of(lambda z: torch.cat([z + 3 * z**2, 0 * z, 0 * z], dim=1), k=1)
+    found = smoothness(model, np.zeros((5, 1)), np.ones((5, 1)), steps=steps)
+    assert found.value == pytest.approx(6 / 4, rel=1e-4)
+    assert found.standard_error == pytest.approx(0, abs=1e-5)
+
+
+def test_a_jump_is_less_smooth_than_a_bend_and_more_so_in_finer_steps():
+    lines = (np.full((4, 1), -1.0), np.full((4, 1), 1.1))
+
+    def curvature(function, steps):
+        model = decoder_of(lambda z: torch.cat([function(z), 0 * z, 0 * z], dim=1), k=1)
+        return smoothness(model, *lines, steps=steps).value
+
+    bend, jump = torch.relu, torch.sign
+    assert curvature(jump, 11) > 3 * curvature(bend, 11) > 0
+    assert curvature(jump, 41) > 3 * curvature(jump, 11)
+    assert curvature(bend, 41) == pytest.approx(curvature(bend, 11), rel=0.3)
+
+
+def test_units_and_the_way_along_a_line_do_not_matter():
+    model = decoder_of(lambda z: torch.sin(linear(z)))
+    first, second = codes[:150], codes[150:300]
+    expected = smoothness(model, first, second)
+    assert smoothness(model, second, first).value == pytest.approx(expected.value, rel=1e-4)
+    larger = decoder_of(lambda z: 100 * torch.sin(linear(z)))
+    assert smoothness(larger, first, second).value == pytest.approx(expected.value, rel=1e-4)
+
+
+def test_curvature_in_features():
+    model = decoder_of(linear, k=2)
+    seen = []
+
+    def features(images):
+        seen.append(images.shape)
+        return images[:, :1].astype(float) ** 2
+
+    begin, end = np.zeros((300, 2)), np.tile([1.0, 0], (300, 1))
+    found = smoothness(model, begin, end, steps=11, features=features)
+    assert found.value == pytest.approx(2 / 3, rel=1e-4)  # (1 + t)^2 = 1 + 2 t + t^2
+    assert sum(shape[0] for shape in seen) == 3300
+    assert max(shape[0] for shape in seen) <= 1000
+    assert {shape[1:] for shape in seen} == {(3,)}
+
+
+def test_lines_that_cannot_be_judged():
+    model = decoder_of(linear)
+    with pytest.raises(UndefinedMetric, match="ends of every line decode to the same"):
+        smoothness(model, codes[:5], codes[:5])
+    with pytest.raises(HebaeError, match="first has 5 codes and second 6"):
+        smoothness(model, codes[:5], codes[:6])
+    with pytest.raises(HebaeError, match="steps is 2"):
+        smoothness(model, codes[:5], codes[5:10], steps=2)
+    with pytest.raises(HebaeError, match="features gave 1 rows for 55 images"):
+        smoothness(model, codes[:5], codes[5:10], features=lambda images: images[:1])
+    with pytest.raises(HebaeError, match="features has shape"):
+        smoothness(model, codes[:5], codes[5:10], features=lambda images: images[:, 0])
+
+
+@pytest.mark.parametrize("measure", [robustness, lambda m, z: smoothness(m, z, z)])
+def test_codes_must_be_the_models(measure):
+    with pytest.raises(HebaeError, match="codes have 3 dimensions; this model's have 2"):
+        measure(decoder_of(linear), np.zeros((5, 3)))
+    with pytest.raises(HebaeError, match=r"has 1 example"):
+        measure(decoder_of(linear), codes[:1])
+    with pytest.raises(HebaeError, match="the model is of type str"):
+        measure("model", codes)
+
+
+@pytest.mark.parametrize("scale", [0, -1, math.nan])
+def test_a_scale_of_noise_is_above_zero(scale):
+    with pytest.raises(HebaeError, match="scale is"):
+        robustness(decoder_of(linear), codes, scale=scale)
+
+
+# --- Trained codes, and averages -------------------------------------------------------------
+
+
+def test_a_trained_estimator():
+    data = load("mnist-mini")
+    train, test = data.train, data.test
+    model = AE(5, encoder_widths=(64,), decoder_widths=(64,), epochs=4, random_state=0)
+    model.fit(train.values)
+    codes, held_out = model.transform(train.values), model.transform(test.values)
+    for classifier in CLASSIFIERS:
+        found = classifier(codes, train.labels, held_out, test.labels)
+        assert found.value > found.chance + 6 * found.standard_error
+    error = reconstruction_error(model, test.values)
+    difference = inference.reconstruct(model.module_, test.values) - test.values / 255
+    expected = (difference**2).sum() / len(test)
+    assert error.squared_error.value == pytest.approx(expected, rel=1e-5)
+    assert 0 < robustness(model, held_out).relative.value < 1
+    assert smoothness(model, held_out[:50], held_out[50:100]).value > 0
+
+
+def test_averages():
+    found = mean_estimate(np.array([1.0, 2.0, 3.0]))
+    assert (found.value, found.standard_error) == (2, 1 / math.sqrt(3))
+    with pytest.raises(HebaeError, match="there are 1"):
+        mean_estimate(np.ones(1))
+    proportional = np.array([1.0, 2.0, 3.0])
+    found = ratio_of_means(3 * proportional, proportional, "")
+    assert (found.value, found.standard_error) == (3, 0)
+    with pytest.raises(UndefinedMetric, match="the sentence"):
+        ratio_of_means(proportional, np.zeros(3), "the sentence")
+
+
+def test_a_ratios_error_is_its_spread():
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(400):
+        y = rng.exponential(size=200)
+        found.append(ratio_of_means(2 * y + rng.standard_normal(200), y, ""))
+    values = [estimate.value for estimate in found]
+    assert np.std(values) == pytest.approx(
+        np.mean([estimate.standard_error for estimate in found]), rel=0.15
+    )

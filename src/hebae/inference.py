@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,11 @@ from hebae.errors import HebaeError
 
 __all__ = [
     "Codes",
+    "Prior",
     "decode",
     "draw",
     "encode",
+    "evaluating",
     "interpolate",
     "log_likelihood",
     "module_of",
@@ -40,6 +42,13 @@ class Codes(NamedTuple):
     """Shape (n, k)."""
     log_scale: Floats | None
     """Shape (n, k) or (n, 1); None for a deterministic method."""
+
+
+class Prior(Protocol):
+    """What codes can be drawn from: see ``hebae.samplers``."""
+
+    def draw(self, count: int, seed: int) -> Floats:
+        """Draw codes (count, k)."""
 
 
 def module_of(model: Any) -> Autoencoder:
@@ -61,7 +70,7 @@ def module_of(model: Any) -> Autoencoder:
 
 def encode(model: Autoencoder, values: npt.NDArray[np.generic]) -> Codes:
     """Means and log-scales of examples (n, *shape), uint8 or float."""
-    with _evaluating(model):
+    with evaluating(model):
         pairs = [model.encode(x) for x in _blocks(model, values)]
     mean = _joined([mean for mean, _ in pairs])
     log_scales = [log_scale for _, log_scale in pairs if log_scale is not None]
@@ -75,17 +84,10 @@ def draw(model: Autoencoder, codes: Codes, seed: int) -> Floats:
     like = model.population_mean
     generator = torch.Generator().manual_seed(seed)  # on the CPU: the same draws on every device
     epsilon = torch.randn(codes.mean.shape, generator=generator)
-    with _evaluating(model):
-        blocks = [
-            model.draw(*(part.to(like) for part in parts))
-            for parts in zip(
-                torch.from_numpy(codes.mean).split(BLOCK),
-                torch.from_numpy(codes.log_scale).split(BLOCK),
-                epsilon.split(BLOCK),
-                strict=True,
-            )
-        ]
-    return _joined(blocks)
+    with evaluating(model):
+        parts = (torch.from_numpy(codes.mean), torch.from_numpy(codes.log_scale), epsilon)
+        blocks = zip(*(torch.split(part, BLOCK) for part in parts), strict=True)
+        return _joined([model.draw(*(part.to(like) for part in block)) for block in blocks])
 
 
 def decode(model: Autoencoder, z: npt.NDArray[np.floating]) -> Floats:
@@ -103,9 +105,21 @@ def log_likelihood(model: Autoencoder, values: npt.NDArray[np.generic]) -> Float
     return _over_blocks(model, values, lambda x: model.log_likelihood(x, model.encode(x)[0]))
 
 
-def sample(model: Autoencoder, count: int, seed: int) -> Floats:
-    """E[x | z] of `count` draws z ~ N(0, I), the paper's way to sample: shape (count, *shape)."""
-    z = np.random.default_rng(seed).standard_normal((count, model.latent_dim), dtype=np.float32)
+def sample(model: Autoencoder, count: int, seed: int, sampler: Prior | None = None) -> Floats:
+    """E[x | z] of `count` draws z: shape (count, *shape).
+
+    Parameters
+    ----------
+    model : Autoencoder
+    count, seed : int
+    sampler : hebae.samplers.Sampler, optional
+        What z is drawn from; by default N(0, I), the paper's way to sample.
+    """
+    if sampler is None:
+        shape = (count, model.latent_dim)
+        z = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+    else:
+        z = sampler.draw(count, seed)
     return decode(model, z)
 
 
@@ -138,7 +152,7 @@ def interpolate(
 def _over_blocks(
     model: Autoencoder, values: npt.NDArray[np.generic], function: Callable[[Tensor], Tensor]
 ) -> Floats:
-    with _evaluating(model):
+    with evaluating(model):
         return _joined([function(x) for x in _blocks(model, values)])
 
 
@@ -154,7 +168,8 @@ def _joined(blocks: list[Tensor]) -> Floats:
 
 
 @contextmanager
-def _evaluating(model: Autoencoder) -> Iterator[None]:
+def evaluating(model: Autoencoder) -> Iterator[None]:
+    """Hold a model in evaluation mode, without gradients, and put its mode back after."""
     was_training = model.training
     model.eval()
     try:

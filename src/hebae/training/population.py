@@ -12,7 +12,7 @@ from hebae.likelihoods import Gaussian
 from hebae.training.batches import Batches
 from hebae.training.monitor import Monitor
 
-__all__ = ["held_out_terms", "store_population"]
+__all__ = ["held_out_estimates", "held_out_terms", "store_population"]
 
 PASS_SIZE = 1000
 """Examples at a time where the result does not depend on it."""
@@ -68,7 +68,6 @@ def _draw(model: Autoencoder, x: Tensor, generator: torch.Generator) -> Tensor:
     return model.draw(mean, log_scale, epsilon)
 
 
-@torch.no_grad()
 def held_out_terms(model: Autoencoder, batches: Batches) -> dict[str, float | None]:
     """Mean terms over held-out examples, with one draw of z each; nothing of the model changes.
 
@@ -78,6 +77,32 @@ def held_out_terms(model: Autoencoder, batches: Batches) -> dict[str, float | No
     matched. A smaller last batch is left out, unless it is the only one. A term that a batch so
     small does not define is None.
     """
+    return {name: value for name, (value, _) in held_out_estimates(model, batches).items()}
+
+
+def held_out_estimates(
+    model: Autoencoder, batches: Batches
+) -> dict[str, tuple[float | None, float | None]]:
+    """`held_out_terms` with standard errors, from their scatter over batches; None of one batch."""
+    monitor = _watched(model, batches)
+    values = (monitor.sums / monitor.count).tolist()
+    by_batch = torch.stack([values for _, values, _ in monitor.recent]).double()
+    errors = [math.nan] * len(values)
+    if len(by_batch) > 1:
+        errors = (by_batch.std(dim=0) / math.sqrt(len(by_batch))).tolist()
+    return {
+        name: (_finite(value), _finite(error))
+        for name, value, error in zip(monitor.names, values, errors, strict=True)
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+@torch.no_grad()
+def _watched(model: Autoencoder, batches: Batches) -> Monitor:
+    """Terms of each held-out batch."""
     was_training = model.training
     model.eval()
     device = model.population_mean.device
@@ -93,8 +118,4 @@ def held_out_terms(model: Autoencoder, batches: Batches) -> dict[str, float | No
         )
         monitor.add(number, model.held_out_step(x, epsilon))
     model.train(was_training)
-    values = (monitor.sums / monitor.count).tolist()
-    return {
-        name: value if math.isfinite(value) else None
-        for name, value in zip(monitor.names, values, strict=True)
-    }
+    return monitor

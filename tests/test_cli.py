@@ -151,6 +151,99 @@ def test_the_same_seed_samples_the_same(
     assert not np.array_equal(a, c)
 
 
+def test_samples_come_from_the_sampler_that_is_asked_for(
+    hebae: Callable[..., Result], images: Path, tmp_path: Path
+) -> None:
+    hebae("train", "--data", images, *SMALL, "--output", "run")
+    stored = tmp_path / "run" / "samplers.safetensors"
+    assert hebae("sample", "run", "--sampler", "normal", "--output", "normal.npy").status == 0
+    assert not stored.exists()
+    first = hebae("sample", "run", "--output", "auto.npy")
+    said = " ".join(first.err.split())
+    assert "codes of 200 training examples" in said  # and none of the 40 held out
+    assert "sampler auto chose" in said
+    for name in ("normal", "fitted-normal", "mixture"):
+        assert name in said
+    chosen = said.split("sampler auto chose ")[1].split(":")[0].split(" (")[0]
+    before = stored.read_bytes()
+    images.rename(tmp_path / "moved.npz")  # from now on they come from what was stored
+    for name in ("fitted-normal", "mixture"):
+        result = hebae("sample", "run", "--sampler", name, "--output", f"{name}.npy")
+        assert result.status == 0
+        assert "training examples" not in result.err
+    assert stored.read_bytes() == before
+    drawn = {n: np.load(tmp_path / f"{n}.npy") for n in ("auto", "normal", "fitted-normal")}
+    drawn["mixture"] = np.load(tmp_path / "mixture.npy")
+    assert np.array_equal(drawn["auto"], drawn[chosen])
+    assert not np.array_equal(drawn["normal"], drawn["fitted-normal"])
+    assert drawn["mixture"].shape == (64, 1, 16, 16)
+
+
+def test_normal_samples_are_the_decoded_draws_of_the_paper(
+    hebae: Callable[..., Result], vectors: Path, tmp_path: Path
+) -> None:
+    from hebae import inference
+    from hebae.storage import load_model
+
+    hebae("train", "--data", vectors, *SMALL, "--output", "run")
+    hebae("sample", "run", "--sampler", "normal", "--seed", 3, "--output", "s.npy")
+    z = np.random.default_rng(3).standard_normal((64, 3), dtype=np.float32)
+    model, _ = load_model(tmp_path / "run")
+    assert np.array_equal(np.load(tmp_path / "s.npy"), inference.decode(model, z))
+
+
+def test_a_sampler_finds_moved_data_and_refuses_other_data(
+    hebae: Callable[..., Result], vectors: Path, tmp_path: Path
+) -> None:
+    hebae("train", "--data", vectors, *SMALL, "--output", "run")
+    vectors.rename(tmp_path / "moved.npy")
+    sample = ("sample", "run", "--output", "s.npy")
+    refused(hebae(*sample), "vectors.npy", "--data", "--data-dir", "--sampler normal")
+    assert hebae(*sample, "--sampler", "normal").status == 0
+    np.save(tmp_path / "other.npy", np.random.default_rng(9).random((300, 12), dtype=np.float32))
+    refused(hebae(*sample, "--data", "other.npy"), "content", "SHA-256", "--sampler normal")
+    assert not (tmp_path / "run" / "samplers.safetensors").exists()
+    assert hebae(*sample, "--data", "moved.npy").status == 0
+
+
+def test_more_epochs_refit_the_samplers_and_overwriting_clears_them(
+    hebae: Callable[..., Result], vectors: Path, tmp_path: Path
+) -> None:
+    hebae("train", "--data", vectors, *SMALL, "--output", "run")
+    sample = ("sample", "run", "--output", "s.npy")
+    assert "training examples" in hebae(*sample).err
+    assert "training examples" not in hebae(*sample).err
+    assert hebae("train", "--resume", "--output", "run", "--epochs", 3).status == 0
+    assert "training examples" in hebae(*sample).err
+    again = ("train", "--data", vectors, *SMALL, "--output", "run", "--overwrite")
+    assert hebae(*again).status == 0
+    assert not (tmp_path / "run" / "samplers.safetensors").exists()
+
+
+def test_a_damaged_sampler_is_refused(
+    hebae: Callable[..., Result], vectors: Path, tmp_path: Path
+) -> None:
+    hebae("train", "--data", vectors, *SMALL, "--output", "run")
+    hebae("sample", "run", "--output", "s.npy")
+    tamper(tmp_path / "run" / "samplers.safetensors", "truncated")
+    refused(hebae("sample", "run", "--output", "s.npy"), "samplers.safetensors", "remove it")
+
+
+def test_a_model_saved_from_python_samples_by_its_codes(
+    hebae: Callable[..., Result], tmp_path: Path
+) -> None:
+    from hebae import VAE
+
+    X = np.random.default_rng(0).random((200, 12), dtype=np.float32)
+    model = VAE(3, encoder_widths=(16,), decoder_widths=(16,), epochs=2, random_state=0).fit(X)
+    model.save(tmp_path / "saved")
+    arguments = ("sample", "saved", "--count", 5, "--seed", 1, "--output", "s.npy")
+    assert hebae(*arguments).status == 0
+    assert np.array_equal(np.load(tmp_path / "s.npy"), model.sample(5, random_state=1))
+    (tmp_path / "saved" / "samplers.safetensors").unlink()
+    refused(hebae(*arguments), "saved from Python", "'normal'")
+
+
 def test_flags_go_over_the_file_and_the_file_over_the_preset(
     hebae: Callable[..., Result], tmp_path: Path
 ) -> None:
@@ -634,6 +727,7 @@ def test_no_code_can_run_from_a_checkpoint(
     [
         (("sample", "nowhere"), ("no folder nowhere",)),
         (("sample", "run", "--count", "0"), ("--count", "at least 1")),
+        (("sample", "run", "--sampler", "flow"), ("--sampler", "flow", "mixture")),
         (("sample", "run", "--output", "s.jpg"), ("s.jpg", ".png", ".npy")),
         (("sample", "run", "--output", "no/s.png"), ("no/s.png",)),
         (("sample", "run"), ("not images", ".npy")),

@@ -17,6 +17,7 @@ from hebae import AE, HEBAE, VAE, WAE, HebaeError
 from hebae.objectives import OBJECTIVES
 
 CLASSES = (HEBAE, VAE, WAE, AE)
+SAMPLERS = ("auto", "normal", "fitted-normal", "mixture")
 SMALL = {"latent_dim": 3, "encoder_widths": (16,), "decoder_widths": (16,), "batch_size": 32}
 
 
@@ -131,7 +132,54 @@ def test_saved_and_loaded_models_are_equal(cls: type, images: np.ndarray, tmp_pa
     assert np.array_equal(loaded.transform(images), model.transform(images))
     assert np.array_equal(loaded.sample(4, random_state=1), model.sample(4, random_state=1))
     names = {path.name for path in (tmp_path / "model").iterdir()}
-    assert names == {"model.safetensors", "config.json"}
+    assert names == {"model.safetensors", "config.json", "samplers.safetensors"}
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_a_model_samples_the_same_once_saved_pickled_or_both(
+    cls: type, images: np.ndarray, tmp_path
+) -> None:
+    import pickle
+
+    model = small(cls).fit(images)
+    model.save(tmp_path / "before")  # with the codes alone
+    expected = {name: model.sample(4, sampler=name, random_state=1) for name in SAMPLERS}
+    model.save(tmp_path / "after")
+    for other in (
+        hebae.load(tmp_path / "before"),
+        hebae.load(tmp_path / "after"),
+        pickle.loads(pickle.dumps(model)),
+    ):
+        for name in SAMPLERS:
+            assert np.array_equal(other.sample(4, sampler=name, random_state=1), expected[name])
+    assert any("sampler auto chose" in note for note in model.notes_)
+    z = np.random.default_rng(1).standard_normal((4, 3), dtype=np.float32)
+    assert np.array_equal(expected["normal"], model.inverse_transform(z))
+    assert not np.array_equal(expected["normal"], expected["fitted-normal"])
+    assert not hasattr(clone(model), "codes_")
+
+
+def test_fitted_samplers_follow_the_last_fit(images: np.ndarray) -> None:
+    model = small().fit(images)
+    model.sample()
+    first = model.samplers_
+    model.fit(images[:100])
+    assert model.samplers_ is None
+    model.sample()
+    assert not np.array_equal(model.samplers_["fitted-normal"].mean, first["fitted-normal"].mean)
+
+
+def test_a_model_without_its_codes_samples_from_the_normal_alone(
+    images: np.ndarray, tmp_path
+) -> None:
+    small().fit(images).save(tmp_path / "model")
+    (tmp_path / "model" / "samplers.safetensors").unlink()
+    loaded = hebae.load(tmp_path / "model")
+    assert loaded.sample(3, sampler="normal").shape == (3, 1, 8, 8)
+    with pytest.raises(HebaeError, match=r"without its training codes.*'normal'"):
+        loaded.sample(3)
+    loaded.save(tmp_path / "copy")
+    assert hebae.load(tmp_path / "copy").sample(3, sampler="normal").shape == (3, 1, 8, 8)
 
 
 def test_a_run_of_the_command_line_loads_as_an_estimator(images: np.ndarray, tmp_path) -> None:
@@ -152,6 +200,13 @@ def test_a_run_of_the_command_line_loads_as_an_estimator(images: np.ndarray, tmp
     assert np.array_equal(loaded.transform(images), small(VAE).fit(images).transform(images))
     with pytest.raises(HebaeError, match="another folder"):
         loaded.save(tmp_path / "run")
+    assert loaded.sample(4).shape == (4, 1, 8, 8)  # fitted to the data of the run
+    (tmp_path / "images.npy").unlink()
+    assert loaded.sample(4).shape == (4, 1, 8, 8)
+    elsewhere = hebae.load(tmp_path / "run")
+    assert elsewhere.sample(4, sampler="normal").shape == (4, 1, 8, 8)
+    with pytest.raises(HebaeError, match=r"images\.npy.*normal"):
+        elsewhere.sample(4)
 
 
 def test_networks_of_ones_own(images: np.ndarray, tmp_path) -> None:
@@ -174,6 +229,11 @@ def test_a_dataloader_of_ones_own(images: np.ndarray) -> None:
     loader = torch.utils.data.DataLoader(dataset, batch_size=50, shuffle=True)
     first, second = (small(random_state=1).fit(loader).transform(images) for _ in range(2))
     assert np.array_equal(first, second)
+    model = small(random_state=1).fit(loader)
+    codes = hebae.inference.encode(model.module_, images).mean
+    assert model.codes_.shape == (150, 3)  # gone through once more, in an order of its own
+    np.testing.assert_allclose(model.codes_.mean(0), codes.mean(0), atol=0.5)
+    assert model.sample(4).shape == (4, 1, 8, 8)
     held_out = small().fit(loader, validation=images).history_[-1]
     assert held_out["held_out_split"] == "validation"
 
@@ -260,6 +320,10 @@ def test_misuse_of_a_model_is_refused(fitted, images: np.ndarray, tmp_path) -> N
         fitted.interpolate(images[0], images[1], steps=1)
     with pytest.raises(HebaeError, match="at least 1"):
         fitted.sample(0)
+    with pytest.raises(HebaeError, match=r"no sampler 'flow'.*mixture, auto"):
+        fitted.sample(4, sampler="flow")
+    with pytest.raises(HebaeError, match=r"15 codes.*at least 20.*'normal'"):
+        small().fit(images[:15]).sample(4)
     with pytest.raises(HebaeError, match="no folder"):
         hebae.load(tmp_path / "nothing")
 

@@ -143,6 +143,8 @@ class RunFolder:
         "config.json",
         "metrics.jsonl",
         "model.safetensors",
+        "samplers.safetensors",
+        "evaluation.json",
         "resume.pt",
         "provenance.json",
         "figures",
@@ -152,8 +154,10 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.weights = path / "model.safetensors"
+        self.samplers = path / "samplers.safetensors"
         self.config = path / "config.yaml"
         self.metrics = path / "metrics.jsonl"
+        self.evaluation = path / "evaluation.json"
         self.checkpoint = path / "resume.pt"
         self.provenance = path / "provenance.json"
         self.figures = path / "figures"

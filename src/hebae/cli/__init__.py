@@ -14,7 +14,7 @@ from cyclopts import CycloptsError
 from pydantic import ValidationError
 from rich.markup import escape
 
-from hebae.cli import generate, inspect, train  # noqa: F401  they register their commands
+from hebae.cli import evaluate, generate, inspect, train  # noqa: F401  they register their commands
 from hebae.cli.app import app, told
 from hebae.config import explain
 from hebae.errors import HebaeError

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -37,6 +39,11 @@ Training = Annotated[TrainingSettings, Parameter(name="*", group=Group("Training
 def given(*groups: BaseModel) -> dict[str, Any]:
     """Pick the settings that stand on the command line."""
     return {name: getattr(group, name) for group in groups for name in group.model_fields_set}
+
+
+def command() -> str:
+    """Return the command line as a shell takes it, for the provenance."""
+    return shlex.join(["hebae", *sys.argv[1:]])
 
 
 def say(text: str, console: Console = out) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from hebae.cli.app import Data, app, given, say
+from hebae.cli.app import Data, app, given, say, tell
 from hebae.config import DataSettings, Settings
 from hebae.errors import HebaeError
 
@@ -20,22 +20,36 @@ def sample(
     run: Path,
     /,
     *,
+    sampler: Literal["auto", "normal", "fitted-normal", "mixture"] = "auto",
     count: int = 64,
     seed: int = 0,
     output: Path = Path("samples.png"),
+    data: str | None = None,
+    data_dir: Path | None = None,
 ) -> int:
-    """Decode draws from N(0, I), the paper's way to sample.
+    """Decode draws from a prior: N(0, I), the paper's, or one fitted to the training codes.
+
+    The first sampler but "normal" takes the training data and up to a minute or two; what is fitted
+    is stored with the run.
 
     Parameters
     ----------
     run
         Folder of a finished run.
+    sampler
+        "normal": N(0, I). "fitted-normal": the normal of the codes' mean and covariance. "mixture":
+        of normals, their number chosen by held-out codes. "auto": the one of these under which
+        held-out codes are the most probable.
     count
         How many.
     seed
         Of the draws.
     output
         A .png picture, or a .npy array of shape (count, *shape).
+    data
+        Where the run's data are now, if they have moved: name, file or folder.
+    data_dir
+        Folder that holds them [env: HEBAE_DATA_DIR].
     """
     _require_at_least("--count", count, 1)
     _require_at_least("--seed", seed, 0)
@@ -43,8 +57,22 @@ def sample(
     from hebae import inference
     from hebae.storage import load_model
 
-    trained, _ = load_model(run)
-    write(inference.sample(trained, count, seed), None)
+    trained, config = load_model(run)
+    prior = None
+    if sampler != "normal":
+        from hebae.samplers import NAMES, fitted_samplers, training_values
+
+        def load() -> npt.NDArray[np.generic]:
+            values = training_values(run, config, data, data_dir)
+            tell([f"fitting the sampler to the codes of {len(values):,} training examples, once."])
+            return values
+
+        names = NAMES if sampler == "auto" else (sampler,)
+        samplers = fitted_samplers(run, trained, load, names=names)
+        if sampler == "auto":
+            tell([f"{samplers}."])
+        prior = samplers[sampler]
+    write(inference.sample(trained, count, seed, prior), None)
     say(f"Wrote {output}")
     return 0
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from hebae.cli.app import Data, Model, Switch, Training, app, given, out, say, tell, told
+from hebae.cli.app import Data, Model, Switch, Training, app, command, given, out, say, tell, told
 from hebae.config import (
     DataSettings,
     Method,
@@ -82,7 +82,7 @@ def train(
     outcome = session.run(
         prepared,
         output,
-        command=_command(),
+        command=command(),
         overwrite=overwrite,
         resuming=resume,
         callbacks=lambda settings: [_progress(settings)],
@@ -159,7 +159,7 @@ def compare(
         output,
         resume=resume,
         overwrite=overwrite,
-        command=_command(),
+        command=command(),
         callbacks=lambda settings: [_progress(settings)],
     )
     if table is None:
@@ -171,10 +171,6 @@ def compare(
     say(f"\nFigures, table and runs: {output}")
     say(f"Open {output / 'report.html'} in a browser.")
     return 0
-
-
-def _command() -> str:
-    return shlex.join(["hebae", *sys.argv[1:]])
 
 
 def _progress(settings: Settings) -> Callback:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -54,9 +55,9 @@ def annealing_convergence(models: Mapping[str, Convergence], *, title: str = "")
     left, right = figure.subplots(1, 2)
     for label, look in looks(models).items():
         curve = models[label]
-        line = {"color": look.colour, "marker": look.marker, "label": look.name}
-        left.plot(curve.temperatures, curve.lower, **line)  # type: ignore[arg-type]
-        right.plot(curve.temperatures, curve.gap, **line)  # type: ignore[arg-type]
+        line: dict[str, Any] = {"color": look.colour, "marker": look.marker, "label": look.name}
+        left.plot(curve.temperatures, curve.lower, **line)
+        right.plot(curve.temperatures, curve.gap, **line)
     describe(left, "Test examples", "lower bound on log p(x), nats an example")
     describe(right, "Simulated examples", "upper less lower bound, nats; 0: converged")
     for axes in (left, right):

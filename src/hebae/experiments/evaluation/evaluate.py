@@ -1,0 +1,158 @@
+"""Evaluate runs: check everything, measure what is missing, draw and tabulate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hebae.data import Dataset
+from hebae.errors import HebaeError
+from hebae.experiments.evaluation import output as folder
+from hebae.experiments.evaluation.figures import draw_figures
+from hebae.experiments.evaluation.judges import extractors_for
+from hebae.experiments.evaluation.loop import Kept, measure
+from hebae.experiments.evaluation.metrics import Metric
+from hebae.experiments.evaluation.metrics.samples import SAMPLERS
+from hebae.experiments.evaluation.runs import Run, group, open_runs
+from hebae.experiments.evaluation.settings import EvaluationSettings
+from hebae.experiments.evaluation.subject import Subject, examples_of
+from hebae.experiments.evaluation.table import Column, tabulate
+from hebae.experiments.gallery import Picture
+from hebae.report.tables import Table
+
+__all__ = ["Evaluation", "evaluate"]
+
+FEWEST = 10
+"""Examples without which an evaluation would be noise."""
+SHOWN = 25
+"""Samples of each sampler in a picture."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation leaves."""
+
+    table: Table
+    figures: list[Picture]
+    measured: int
+    """Metrics that were measured now; the others had been kept."""
+
+
+def evaluate(
+    paths: Sequence[Path],
+    metrics: Sequence[Metric],
+    settings: EvaluationSettings,
+    *,
+    command: str,
+    output: Path | None = None,
+    pool_seeds: bool = False,
+    told: Callable[[str], None] = lambda note: None,
+    progress: Callable[[str], None] = lambda words: None,
+) -> Evaluation:
+    """Measure what is not kept yet, into ``evaluation.json`` of each run; tabulate all.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Folders of finished runs, all trained on the same data.
+    metrics : sequence of Metric
+    settings : EvaluationSettings
+    command : str
+        For the provenance.
+    output : Path, optional
+        Folder for the table, figures of all runs together, and ``report.html``.
+    pool_seeds : bool
+        Let runs that differ in their seed alone share a column.
+    told, progress : callable
+        Take notes for the user, and what is being done.
+
+    Raises
+    ------
+    HebaeError
+        Before anything is measured, if a run is not finished, or the data or the settings do not
+        allow a metric.
+    """
+    runs, dataset = open_runs(paths)
+    _require_examples(dataset, settings.split)
+    if output is not None:
+        folder.require_free(output)
+    judges = extractors_for(dataset, metrics, settings, told=told, progress=progress)
+    columns = group(runs, pool_seeds)
+    kept: dict[Path, Kept] = {}
+    images: dict[str, npt.NDArray[Any]] = {}
+    figures: list[Picture] = []
+    of_samples = any("samples" in metric.depends for metric in metrics)
+    data = f"{dataset.name} {settings.split} examples"
+    for label, members in columns.items():
+        for run in members:
+            subject = Subject(run.path, run.settings, dataset, settings)
+            kept[run.path] = measure(
+                subject,
+                metrics,
+                judges,
+                command=command,
+                progress=lambda words, run=run: progress(f"{run.name}: {words}"),
+            )
+            progress(f"{run.name}: figures")
+            own = _samples(subject) if of_samples else {}
+            if run is members[0]:
+                images |= {f"{label}: {words}": made for words, made in own.items()}
+            figures += draw_figures(
+                {run.settings.method: kept[run.path].by_metric}, own, data, subject.folder.figures
+            )
+    table = _tabulate(columns, kept, dataset, settings)
+    if output is not None:
+        first = {label: kept[members[0].path].by_metric for label, members in columns.items()}
+        figures = draw_figures(first, images, data, output / "figures")
+        folder.write(
+            output, table, figures, [kept[run.path] for run in runs], dataset, runs, command
+        )
+    return Evaluation(table, figures, sum(one.measured for one in kept.values()))
+
+
+def _require_examples(dataset: Dataset, split: str) -> None:
+    count = len(examples_of(dataset, split))
+    if count < FEWEST:
+        raise HebaeError(
+            f"the {split} split of {dataset.name} has {count} example(s); an evaluation takes at "
+            f"least {FEWEST}."
+        )
+
+
+def _samples(subject: Subject) -> dict[str, npt.NDArray[Any]]:
+    """Decode a few draws of each sampler, if they can be seen."""
+    if not subject.has_images:
+        return {}
+    return {
+        SAMPLERS[name]: np.clip(subject.shown(name, SHOWN), 0, 1) for name in subject.sampler_names
+    }
+
+
+def _tabulate(
+    columns: dict[str, list[Run]],
+    kept: dict[Path, Kept],
+    dataset: Dataset,
+    settings: EvaluationSettings,
+) -> Table:
+    count = len(examples_of(dataset, settings.split))
+    notes = [
+        "Samples from N(0, I) are the paper's; a distance of samples is biased by their number, so "
+        "it bears it: [features@samples/references]. Objectives are each method's own.",
+    ]
+    return tabulate(
+        [
+            Column(
+                label,
+                members[0].settings.likelihood,
+                [kept[run.path].by_section for run in members],
+            )
+            for label, members in columns.items()
+        ],
+        f"{dataset.name}: {count:,} {settings.split} examples",
+        notes,
+    )

@@ -1,0 +1,66 @@
+"""The feature spaces that samples are compared in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from hebae.data import Dataset
+from hebae.errors import HebaeError
+from hebae.evaluation.features import FeatureExtractor, extractor
+from hebae.experiments.evaluation.metrics import Metric
+from hebae.experiments.evaluation.settings import EvaluationSettings
+from hebae.experiments.evaluation.subject import examples_of
+
+__all__ = ["extractors_for"]
+
+
+def extractors_for(
+    dataset: Dataset,
+    metrics: Sequence[Metric],
+    settings: EvaluationSettings,
+    *,
+    told: Callable[[str], None],
+    progress: Callable[[str], None],
+) -> dict[str, FeatureExtractor]:
+    """Make the feature extractors that the metrics need, by the names they were asked for by.
+
+    Raises
+    ------
+    HebaeError
+        If one cannot be had, or the Frechet distance needs more samples than there are.
+    """
+    if not any(metric.of_features for metric in metrics):
+        return {}
+    names = settings.features
+    if names is None:
+        labelled = dataset.train.labels is not None and len(dataset.shape) == 3
+        names = ("classifier",) if labelled else ("pixels",)
+        told(
+            f"Samples are compared in the features of {names[0]}; --features names others: "
+            "classifier, pixels, inception, timm:NAME or an exported network's file."
+        )
+    found = {}
+    for name in names:
+        progress(f"features: {name}")
+        found[name] = extractor(name, dataset=dataset, weights=settings.weights)
+        if any(metric.name == "frechet" for metric in metrics):
+            _require_enough(found[name], dataset, settings)
+    return found
+
+
+def _require_enough(
+    chosen: FeatureExtractor, dataset: Dataset, settings: EvaluationSettings
+) -> None:
+    if settings.allow_rank_deficient:
+        return
+    there = len(examples_of(dataset, settings.split))
+    for count, what, advice in (
+        (settings.samples, "--samples is", "ask for more"),
+        (there, f"the {settings.split} split of {dataset.name} has", "take another --split"),
+    ):
+        if count < chosen.minimum:
+            raise HebaeError(
+                f"the Frechet distance in {chosen.name} needs at least {chosen.minimum} samples "
+                f"and references, and {what} {count}; {advice}, choose other --features, or pass "
+                "--allow-rank-deficient."
+            )

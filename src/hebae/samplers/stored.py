@@ -1,0 +1,186 @@
+"""Samplers stored with the model whose codes they were fitted to: ``samplers.safetensors``.
+
+The file names the weights by their SHA-256, so that samplers of other weights, as those of a run
+that was since given more epochs, count as absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from hebae.autoencoder import Autoencoder
+from hebae.errors import HebaeError
+from hebae.files import write_atomically
+from hebae.inference import module_of
+from hebae.samplers.base import Floats, Sampler
+from hebae.samplers.choice import NAMES, Samplers, check_name, codes_of, fit_samplers
+from hebae.samplers.mixture import Mixture
+from hebae.samplers.normal import FittedNormal, StandardNormal
+from hebae.storage import RunFolder
+
+__all__ = ["Stored", "fitted_samplers", "read_samplers", "samplers_of", "write_samplers"]
+
+_TENSORS = {
+    "fitted-normal": (FittedNormal, ("mean", "covariance")),
+    "mixture": (Mixture, ("weights", "means", "covariances")),
+}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a folder holds for a model."""
+
+    samplers: Samplers | None = None
+    codes: Floats | None = None
+    """Training codes (n, k), which a model saved from Python brings along in place of its data."""
+
+
+def samplers_of(
+    run_folder: Path,
+    model: Any,
+    load_training_values: Callable[[], npt.NDArray[np.generic]],
+    seed: int = 0,
+    names: Sequence[str] = NAMES,
+) -> dict[str, Sampler]:
+    """Return the samplers of a run by name; see `fitted_samplers`."""
+    found = fitted_samplers(run_folder, model, load_training_values, seed, names)
+    return {name: found[name] for name in names}
+
+
+def fitted_samplers(
+    run_folder: Path,
+    model: Any,
+    load_training_values: Callable[[], npt.NDArray[np.generic]],
+    seed: int = 0,
+    names: Sequence[str] = NAMES,
+) -> Samplers:
+    """Return the samplers of a run: those that its folder holds, and what is missing, fitted once.
+
+    Parameters
+    ----------
+    run_folder : Path
+        What is fitted is stored here.
+    model : Autoencoder or fitted estimator
+        The model of this folder.
+    load_training_values : callable
+        Returns the training examples (n, *shape). Called only if something is missing.
+    seed : int
+        Of the codes' noise and of the fit; what is stored keeps the seed that it was fitted with.
+    names : sequence of str
+
+    Raises
+    ------
+    HebaeError
+        If a name is unknown, the stored file is truncated or altered, the folder cannot be written,
+        or nothing can be fitted to the codes.
+    """
+    module = module_of(model)
+    for name in names:
+        check_name(name)
+    if set(names) == {"normal"}:
+        return Samplers({"normal": StandardNormal(module.latent_dim)}, {})
+    stored = read_samplers(run_folder, module)
+    known = stored.samplers
+    if known and set(names) <= set(known.by_name):
+        return known
+    if stored.codes is not None:
+        codes = stored.codes
+    else:
+        codes = codes_of(module, load_training_values(), known.seed if known else seed)
+    fitted = fit_samplers(codes, seed, names, known)
+    write_samplers(run_folder, module, Stored(fitted, stored.codes))
+    return fitted
+
+
+def write_samplers(folder: Path, model: Autoencoder, stored: Stored) -> None:
+    """Write ``samplers.safetensors`` whole or not at all."""
+    tensors: dict[str, npt.NDArray[Any]] = {}
+    facts: dict[str, Any] = {}
+    if stored.codes is not None:
+        tensors["codes"] = np.ascontiguousarray(stored.codes)
+    if stored.samplers is not None:
+        samplers = stored.samplers
+        for name, (_, parts) in _TENSORS.items():
+            if name in samplers.by_name:
+                for part in parts:
+                    value = getattr(samplers.by_name[name], part)
+                    tensors[f"{name}.{part}"] = np.ascontiguousarray(value)
+        facts = {
+            "names": list(samplers.by_name),
+            "held_out": samplers.held_out,
+            "seed": samplers.seed,
+            "curve": samplers.curve,
+        }
+    metadata = {"weights": _fingerprint(model), "samplers": json.dumps(facts)}
+
+    def write(path: Path) -> None:
+        try:
+            save_file(tensors, path, metadata=metadata)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+    write_atomically(RunFolder(folder).samplers, write)
+
+
+def read_samplers(folder: Path, model: Autoencoder) -> Stored:
+    """Read ``samplers.safetensors``; nothing of it if it belongs to other weights.
+
+    Raises
+    ------
+    HebaeError
+        If the file is truncated or altered.
+    """
+    path = RunFolder(folder).samplers
+    if not path.is_file():
+        return Stored()
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if metadata["weights"] != _fingerprint(model):
+                return Stored()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return _from_file(tensors, json.loads(metadata["samplers"]), model.latent_dim)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, HebaeError) as error:
+        raise HebaeError(
+            f"{path} is truncated or altered ({type(error).__name__}); remove it, and the samplers "
+            "are fitted anew."
+        ) from None
+
+
+def _from_file(
+    tensors: dict[str, npt.NDArray[Any]], facts: dict[str, Any], latent_dim: int
+) -> Stored:
+    codes = tensors.get("codes")
+    if not facts:
+        return Stored(None, codes)
+    by_name: dict[str, Sampler] = {}
+    for name in facts["names"]:
+        if name == "normal":
+            by_name[name] = StandardNormal(latent_dim)
+        else:
+            sampler, parts = _TENSORS[name]
+            by_name[name] = sampler(*(tensors[f"{name}.{part}"] for part in parts))
+    if any(sampler.latent_dim != latent_dim for sampler in by_name.values()):
+        raise ValueError("samplers of another latent dimension")
+    curve = {int(count): float(value) for count, value in facts["curve"].items()}
+    return Stored(Samplers(by_name, dict(facts["held_out"]), int(facts["seed"]), curve), codes)
+
+
+def _fingerprint(model: Autoencoder) -> str:
+    """SHA-256 of the names, types, shapes and bytes of the model's weights and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        array = tensor.detach().cpu().contiguous().numpy()
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

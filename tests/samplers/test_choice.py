@@ -1,0 +1,86 @@
+"""Which sampler the codes ask for, and what is said of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from hebae import HebaeError, inference
+from hebae.autoencoder import build
+from hebae.config import ModelSettings
+from hebae.samplers import NAMES, codes_of, fit_samplers
+
+
+def standard(n: int = 2000, k: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(n, k)).astype(np.float32)
+
+
+def two_clusters() -> np.ndarray:
+    z = 0.2 * standard()
+    z[::2] += 3
+    return z
+
+
+@pytest.mark.parametrize(
+    ("codes", "best"),
+    [
+        (two_clusters(), "mixture"),
+        (3 * standard() - 2, "fitted-normal"),
+    ],
+)
+def test_auto_is_what_the_codes_were_drawn_from(codes: np.ndarray, best: str) -> None:
+    samplers = fit_samplers(codes)
+    assert samplers.best == best
+    assert samplers["auto"] is samplers[best]
+    assert set(samplers.by_name) == set(samplers.held_out) == set(NAMES)
+    text = str(samplers)
+    assert text.startswith(f"sampler auto chose {best}")
+    for name, value in samplers.held_out.items():
+        assert f"{value:.1f}" in text
+        assert name in text or name == "mixture"
+
+
+def test_few_standard_normal_codes_need_no_fit() -> None:
+    """With moments of eighteen codes in ten dimensions, N(0, I) is the better guess."""
+    assert fit_samplers(standard(20, 10)).best == "normal"
+
+
+def test_held_out_density_is_the_entropy_of_the_source() -> None:
+    samplers = fit_samplers(standard(20_000))
+    error = np.sqrt(3 / 2) / np.sqrt(2000)  # a log density of k dimensions has variance k / 2
+    for value in samplers.held_out.values():
+        assert abs(value + 3 * norm.entropy()) < 4 * error
+
+
+def test_what_is_known_is_kept_and_the_rest_fitted_alike() -> None:
+    z = two_clusters()
+    whole = fit_samplers(z, seed=1)
+    first = fit_samplers(z, seed=1, names=("fitted-normal",))
+    both = fit_samplers(z, seed=7, known=first)
+    assert both["fitted-normal"] is first["fitted-normal"]
+    assert both.held_out == whole.held_out
+    assert np.array_equal(both["mixture"].draw(5, 0), whole["mixture"].draw(5, 0))
+
+
+@pytest.mark.parametrize("method", ["hebae", "vae", "wae", "ae"])
+def test_codes_are_draws_and_those_of_deterministic_encoders_their_means(method: str) -> None:
+    settings = ModelSettings(
+        method=method, latent_dim=2, encoder_widths=(4,), decoder_widths=(4,), likelihood="gaussian"
+    )
+    model = build(settings, (5,))
+    x = np.random.default_rng(0).random((30, 5), dtype=np.float32)
+    codes = codes_of(model, x, seed=3)
+    assert codes.dtype == np.float32
+    assert np.array_equal(codes, codes_of(model, x, seed=3))
+    mean = inference.encode(model, x).mean
+    assert np.array_equal(codes, mean) == (method in ("wae", "ae"))
+
+
+def test_unknown_names_and_bad_codes_are_refused() -> None:
+    with pytest.raises(HebaeError, match=r"'flow'.*normal, fitted-normal, mixture"):
+        fit_samplers(standard(), names=("flow",))
+    with pytest.raises(HebaeError, match="at least 20"):
+        fit_samplers(standard(10))
+    with pytest.raises(HebaeError, match="not finite"):
+        fit_samplers(standard() * np.inf)

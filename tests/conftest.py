@@ -1,13 +1,17 @@
 """What all tests share: shapes checked at run time, hypothesis profiles, oracles, batches."""
 
+from __future__ import annotations
+
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
 import jaxtyping
 import pytest
 import torch
+from command_line import Result
 
 CHECKED = (
     "hebae.autoencoder",
@@ -97,3 +101,22 @@ def batch():
         return tuple(x.to(dtype) for x in (mean, log_scale, normal(m, k)))
 
     return make
+
+
+@pytest.fixture
+def hebae(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., Result]:
+    """Run the command line in this process, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    from hebae.cli import main
+
+    def run(*arguments: object) -> Result:
+        with pytest.raises(SystemExit) as stopped:
+            main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        return Result(int(stopped.value.code or 0), captured.out, captured.err)
+
+    return run

@@ -12,47 +12,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import yaml
+from command_line import SMALL, Result, refused, small
 from PIL import Image
-
-from hebae.cli import main
-
-
-def small(**changes: object) -> list[str]:
-    """Flags of a training that takes well under a second."""
-    values: dict[str, object] = {"encoder_widths": 16, "decoder_widths": 16, "latent_dim": 3}
-    values |= {"batch_size": 32, "epochs": 2, "device": "cpu"} | changes
-    return [word for n, v in values.items() for word in (f"--{n.replace('_', '-')}", str(v))]
-
-
-SMALL = small()
-
-
-class Result(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def hebae(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Callable[..., Result]:
-    """Run the command line in this process, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def run(*arguments: object) -> Result:
-        with pytest.raises(SystemExit) as stopped:
-            main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return Result(int(stopped.value.code or 0), captured.out, captured.err)
-
-    return run
 
 
 @pytest.fixture
@@ -71,15 +36,6 @@ def images(tmp_path: Path) -> Path:
     make = lambda n: generator.integers(0, 256, (n, 1, 16, 16), dtype=np.uint8)  # noqa: E731
     np.savez(path, x_train=make(200), x_test=make(40))
     return path
-
-
-def refused(result: Result, *parts: str) -> None:
-    """Status 2, one sentence, no traceback, and it says what it should."""
-    assert result.status == 2, result
-    assert "Traceback" not in result.err + result.out
-    message = " ".join(result.err[result.err.index("Error:") :].split())
-    for part in parts:
-        assert part in message, message
 
 
 # ---- what works ---------------------------------------------------------------------------------

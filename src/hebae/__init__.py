@@ -12,7 +12,16 @@ from hebae._version import __version__
 from hebae.errors import HebaeError
 
 if TYPE_CHECKING:
-    from hebae import data, evaluation, gaussian, kernels, likelihoods, networks, objectives
+    from hebae import (
+        data,
+        evaluation,
+        gaussian,
+        kernels,
+        likelihoods,
+        networks,
+        objectives,
+        samplers,
+    )
     from hebae.estimator import AE, HEBAE, VAE, WAE, load
 
 __all__ = [
@@ -30,10 +39,20 @@ __all__ = [
     "load",
     "networks",
     "objectives",
+    "samplers",
 ]
 
 _HOMES = dict.fromkeys(("AE", "HEBAE", "VAE", "WAE", "load"), "hebae.estimator")
-_ROOMS = ("data", "evaluation", "gaussian", "kernels", "likelihoods", "networks", "objectives")
+_ROOMS = (
+    "data",
+    "evaluation",
+    "gaussian",
+    "kernels",
+    "likelihoods",
+    "networks",
+    "objectives",
+    "samplers",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from hebae.evaluation.features import FeatureExtractor
+from hebae.evaluation.features import ClassifierFeatures, FeatureExtractor
 from hebae.experiments.evaluation.measurement import Measurement
 from hebae.experiments.evaluation.metrics import Metric
 from hebae.experiments.evaluation.record import Entry, Record
@@ -45,8 +46,7 @@ def measure(
     for number, (metric, judge) in enumerate(tasks, 1):
         key, settings = metric.key(judge), subject.settings.kept(metric.depends)
         if judge is not None:
-            settings["features"] = judges[judge].name
-            settings["fingerprint"] = judges[judge].fingerprint
+            settings |= _identity(judges[judge])
         entry = record.find(key, settings)
         if entry is None:
             progress(f"{key} ({number} of {len(tasks)})")
@@ -61,6 +61,14 @@ def measure(
         kept.by_metric.setdefault(metric.name, []).extend(entry.measurements)
         kept.by_section.setdefault(metric.section, []).extend(entry.measurements)
     return kept
+
+
+def _identity(judge: FeatureExtractor) -> dict[str, Any]:
+    """Say what a number in these features is of; a classifier's accuracy, what it is worth."""
+    identity: dict[str, Any] = {"features": judge.name, "fingerprint": judge.fingerprint}
+    if isinstance(judge, ClassifierFeatures):
+        identity |= {"accuracy": judge.accuracy, "weights_sha256": judge.weights_sha256}
+    return identity
 
 
 def _provenance(subject: Subject, command: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from hebae.config import Settings
 from hebae.data import Dataset, Examples
 from hebae.errors import HebaeError
 from hebae.evaluation.features import FeatureExtractor
-from hebae.evaluation.reference import Split, reference_features
+from hebae.evaluation.reference import Split, reference_features, reference_rows
 from hebae.experiments.evaluation.settings import EvaluationSettings
 from hebae.report.pixels import to_uint8
 from hebae.storage import RunFolder, load_model
@@ -132,17 +132,24 @@ class Subject:
         """Decode the first draws of a sampler for a picture: floats (count, *shape)."""
         return inference.decode(self.model, self.fitted[sampler].draw(count, self.seed))
 
-    @cached_property
-    def reconstructions(self) -> Array:
-        """Reconstruct as many examples as there are samples, at most: floats."""
-        return inference.reconstruct(self.model, self.some(self.settings.samples))
+    def _made(self, what: str) -> Array:
+        if what == "reconstructions":
+            return inference.reconstruct(self.model, self.some(self.settings.samples))
+        if what == "training codes":
+            train = self.dataset.train.values
+            rows = reference_rows(len(train), min(self.settings.samples, len(train)), self.seed)
+            z = samplers.codes_of(self.model, train[rows], self.seed)
+            return inference.decode(self.model, z)
+        return self.samples(what)
 
     def features(self, what: str, extractor: FeatureExtractor) -> Array:
-        """Return features of "reconstructions" or of a sampler's samples."""
+        """Return features of a sampler's samples, of "reconstructions", or of "training codes".
+
+        The last are the decoded codes of the training examples that `reference` takes.
+        """
         key = (what, extractor.name)
         if key not in self._features:
-            made = self.reconstructions if what == "reconstructions" else self.samples(what)
-            self._features[key] = self.extract(made, extractor)
+            self._features[key] = self.extract(self._made(what), extractor)
         return self._features[key]
 
     def extract(self, decoded: Array, extractor: FeatureExtractor) -> Array:

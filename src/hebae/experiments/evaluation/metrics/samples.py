@@ -48,17 +48,19 @@ def frechet_distances(subject: Subject, extractor: FeatureExtractor) -> Iterator
             note = "to infinitely many samples and references (Chong & Forsyth 2020)"
             yield _of("frechet-extrapolated", words, limit, features, real, extractor, note=note)
         yield from _copying(subject, words, features, extractor)
-    training = subject.reference(extractor, "train")
-    yield _of(
-        "frechet",
-        "training examples",
-        distance,
-        training,
-        real,
-        extractor,
-        better="",
-        note="real against real: what perfect samples would have",
-    )
+    for words, features, note in (
+        (
+            "training codes, decoded",
+            subject.features("training codes", extractor),
+            "z drawn from q(z|x) of real training examples: what a perfect sampler would reach",
+        ),
+        (
+            "training examples",
+            subject.reference(extractor, "train"),
+            "real against real: what perfect samples would have",
+        ),
+    ):
+        yield _of("frechet", words, distance, features, real, extractor, better="", note=note)
 
 
 def kernel(subject: Subject, extractor: FeatureExtractor) -> Iterator[Measurement]:

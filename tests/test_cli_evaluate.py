@@ -1,0 +1,250 @@
+"""``hebae evaluate`` as its users meet it: on small runs, through the real command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import Result, refused, small
+
+from hebae.cli import main
+
+SMALL = {"encoder_widths": 24, "decoder_widths": 24, "latent_dim": 3}
+FLAGS = small(**SMALL, epochs=3)
+QUICK = {"samples": 100, "iwae_samples": 20, "iwae_examples": 10}
+QUICK |= {"ais_temperatures": 8, "ais_chains": 2, "ais_examples": 10}
+QUICK_FLAGS = [word for n, v in QUICK.items() for word in (f"--{n.replace('_', '-')}", v)]
+RUNS = {"hebae": 0, "vae": 0, "vae-again": 1, "ae": 0}
+
+
+def blobs(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """8 x 8 images of a bright spot in one of three places, which is the label."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, count)
+    rows, columns = np.mgrid[0:8, 0:8]
+    centre = 1.5 + 2 * labels + rng.normal(0, 0.3, count)
+    distance = (rows - centre[:, None, None]) ** 2 + (columns - 3.5) ** 2
+    values = 255 * np.exp(-distance / 4) * rng.uniform(0.7, 1, (count, 1, 1))
+    return values.astype(np.uint8)[:, None], labels.astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data and four finished runs of them."""
+    folder = tmp_path_factory.mktemp("trained")
+    (x, y), (x_test, y_test) = blobs(400, 0), blobs(160, 1)
+    np.savez(folder / "blobs.npz", x_train=x, y_train=y, x_test=x_test, y_test=y_test)
+    for name, seed in RUNS.items():
+        words = ["train", "--data", folder / "blobs.npz", *FLAGS, "--method", name.split("-")[0]]
+        words += ["--seed", seed, "--output", folder / name]
+        with pytest.raises(SystemExit) as stopped:
+            main([str(word) for word in words])
+        assert stopped.value.code == 0
+    return folder
+
+
+@pytest.fixture
+def runs(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of these runs, and a cache, of the test's own."""
+    for name in RUNS:
+        shutil.copytree(trained / name, tmp_path / name)
+    monkeypatch.setenv("HEBAE_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def stored(run: Path) -> dict[str, Any]:
+    return json.loads((run / "evaluation.json").read_text())
+
+
+def measurements(run: Path) -> dict[str, dict[str, Any]]:
+    entries = stored(run)["metrics"].values()
+    return {m["name"]: m for entry in entries for m in entry["measurements"]}
+
+
+def test_all_metrics_of_three_methods(hebae: Callable[..., Result], runs: Path) -> None:
+    """Numbers, errors, counts and provenance in each run; table, figures and page beside them."""
+    arguments = ("evaluate", "hebae", "vae", "ae", "--metrics", "all", *QUICK_FLAGS)
+    result = hebae(*arguments, "--features", "pixels", "--output", "out")
+    assert result.status == 0, result.err
+    for heading in ("Bounds on log p(x)", "Samples and reconstructions", "Latent code"):
+        assert heading in result.out
+    for method in ("hebae", "vae", "ae"):
+        file = stored(runs / method)
+        assert set(file) == {"of", "metrics", "provenance"}
+        assert file["provenance"][0]["command"].startswith("hebae ")
+        for entry in file["metrics"].values():
+            assert entry["seconds"] >= 0
+            assert entry["version"]
+            assert entry["settings"]["evaluation_seed"] == 0
+        found = measurements(runs / method)
+        bound = found["AIS-8, log p(x)"]
+        assert bound["standard_error"] > 0
+        assert bound["counts"] == {"examples": 10, "temperatures": 8, "chains": 2}
+        for sampler in ("N(0, I), the paper's", "fitted normal", "mixture"):
+            assert found[f"frechet[pixels@100/100], {sampler}"]["value"] >= 0
+            assert found[f"copying[pixels@100/100], {sampler}"]["value"] > 0
+        assert found["accuracy of logistic regression on the code"]["value"] > 0.5
+        assert all(np.isfinite(m["value"]) for m in found.values() if m["value"] is not None)
+        figures = {path.name for path in (runs / method / "figures").iterdir()}
+        assert figures >= {"annealing.png", "code-histograms.png", "dimensions.png"}
+    assert measurements(runs / "ae")["ELBO"]["value"] is None
+    assert "deterministic" in measurements(runs / "ae")["ELBO"]["undefined"]
+    assert measurements(runs / "vae")["ELBO"]["value"] < 0
+    assert "undefined" in result.out
+    names = {path.name for path in (runs / "out").iterdir()}
+    assert names == {
+        "evaluation.csv",
+        "evaluation.md",
+        "evaluation-table.json",
+        "figures",
+        "report.html",
+    }
+    page = (runs / "out" / "report.html").read_text()
+    assert page.count("<img") == len(list((runs / "out" / "figures").iterdir())) == 6
+
+
+def test_what_is_measured_is_kept_and_only_the_rest_measured(
+    hebae: Callable[..., Result], runs: Path
+) -> None:
+    assert hebae("evaluate", "vae", "--metrics", "elbo,moments").status == 0
+    first = stored(runs / "vae")["metrics"]
+    assert set(first) == {"elbo", "moments"}
+    result = hebae("evaluate", "vae", "--metrics", "elbo", "reconstruction")
+    assert result.status == 0
+    second = stored(runs / "vae")["metrics"]
+    assert set(second) == {"elbo", "moments", "reconstruction"}
+    assert {key: second[key] for key in first} == first
+    before = (runs / "vae" / "evaluation.json").read_bytes()
+    assert hebae("evaluate", "vae", "--metrics", "elbo,moments").status == 0
+    assert (runs / "vae" / "evaluation.json").read_bytes() == before
+    hebae("evaluate", "vae", "--metrics", "elbo", "--evaluation-seed", 1)
+    third = stored(runs / "vae")["metrics"]
+    assert third["elbo"]["measurements"] != first["elbo"]["measurements"]
+    assert third["moments"] == first["moments"]
+
+
+def test_a_stop_loses_the_metric_under_way_alone(
+    hebae: Callable[..., Result], runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hebae.evaluation import information
+
+    def interrupt(*arguments: object, **others: object) -> None:
+        raise KeyboardInterrupt
+
+    names = ("--metrics", "elbo", "moments", "information")
+    with monkeypatch.context() as patch:
+        patch.setattr(information, "mutual_information", interrupt)
+        assert hebae("evaluate", "vae", *names).status == 130
+    kept = stored(runs / "vae")["metrics"]
+    assert set(kept) == {"elbo", "moments"}
+    assert hebae("evaluate", "vae", *names).status == 0
+    after = stored(runs / "vae")["metrics"]
+    assert {key: after[key] for key in kept} == kept
+    assert "information" in after
+
+
+def test_other_weights_are_measured_anew(hebae: Callable[..., Result], runs: Path) -> None:
+    hebae("evaluate", "vae", "--metrics", "elbo", "moments")
+    before = measurements(runs / "vae")["ELBO"]["value"]
+    assert hebae("train", "--resume", "--output", "vae", "--epochs", 4).status == 0
+    assert hebae("evaluate", "vae", "--metrics", "elbo").status == 0
+    assert set(stored(runs / "vae")["metrics"]) == {"elbo"}
+    assert measurements(runs / "vae")["ELBO"]["value"] != before
+
+
+def test_seeds_share_a_column_when_asked_to(hebae: Callable[..., Result], runs: Path) -> None:
+    arguments = ("evaluate", "hebae", "vae", "vae-again", "--metrics", "elbo", "--output", "out")
+    assert hebae(*arguments).status == 0
+    table = json.loads((runs / "out" / "evaluation-table.json").read_text())["table"]
+    assert [cell["column"] for cell in table][:3] == ["HEBAE", "vae", "vae-again"]
+    assert hebae(*arguments, "--pool-seeds").status == 0
+    table = json.loads((runs / "out" / "evaluation-table.json").read_text())["table"]
+    assert [cell["column"] for cell in table][:2] == ["HEBAE", "VAE"]
+    each = [measurements(runs / run)["ELBO"]["value"] for run in ("vae", "vae-again")]
+    pooled = table[1]
+    assert (pooled["minimum"], pooled["maximum"]) == (min(each), max(each))
+    assert pooled["seeds"] == 2
+
+
+def test_fast_trains_nothing_and_a_classifier_is_kept_with_its_accuracy(
+    hebae: Callable[..., Result], runs: Path
+) -> None:
+    assert hebae("evaluate", "hebae", "--samples", 100).status == 0
+    names = set(measurements(runs / "hebae"))
+    assert "frechet[pixels@100/100], fitted normal" in names
+    assert not any("mixture" in name for name in names)
+    result = hebae("evaluate", "hebae", "--metrics", "frechet", "--samples", 150)
+    assert result.status == 0
+    assert "features of classifier" in " ".join(result.err.split())
+    (entry,) = [e for key, e in stored(runs / "hebae")["metrics"].items() if "classifier" in key]
+    assert 0.5 < entry["settings"]["accuracy"] <= 1
+    assert len(entry["settings"]["fingerprint"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("vae", "--metrics", "elbow"), ("'elbow'", "did you mean 'elbo'", "fast", "iwae")),
+        (("vae", "--metrics", ","), ("names none", "fast")),
+        ((), ("run folder",)),
+        (("vae", "vae"), ("named twice",)),
+        (("nowhere",), ("no folder nowhere",)),
+        (("vae", "--split", "validation"), ("no validation split", "--split train or test")),
+        (("vae", "--samples", "60"), ("at least 65", "--samples is 60", "--allow-rank-deficient")),
+        (("vae", "--features", "flow"), ("'flow'", "classifier", "inception")),
+        (("vae", "--features", "inception", "--weights", "no.pth"), ("no.pth",)),
+        (("vae", "--ais-chains", "0", "--metrics", "ais"), ("ais-chains", "0")),
+        (("vae", "--output", "vae/config.yaml"), ("is a file",)),
+        (("vae", "--output", "hebae"), ("files of another kind",)),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_measured(
+    hebae: Callable[..., Result], runs: Path, arguments: tuple[str, ...], parts: tuple[str, ...]
+) -> None:
+    refused(hebae("evaluate", *arguments), *parts)
+    assert not (runs / "vae" / "evaluation.json").exists()
+
+
+def test_a_run_that_is_still_training_is_refused(hebae: Callable[..., Result], runs: Path) -> None:
+    (runs / "vae" / "model.safetensors").unlink()
+    refused(hebae("evaluate", "hebae", "vae"), "vae is still training", "--resume --output vae")
+    assert not (runs / "hebae" / "evaluation.json").exists()
+
+
+def test_runs_of_other_data_are_not_put_side_by_side(
+    hebae: Callable[..., Result], runs: Path
+) -> None:
+    np.save("other.npy", np.random.default_rng(0).random((300, 12), dtype=np.float32))
+    flags = ("--encoder-widths", 8, "--decoder-widths", 8, "--latent-dim", 3, "--epochs", 1)
+    assert hebae("train", "--data", "other.npy", *flags, "--output", "other").status == 0
+    refused(hebae("evaluate", "vae", "other"), "blobs.npz", "other.npy", "same data")
+
+
+def test_vectors_without_labels_have_all_that_is_defined_for_them(
+    hebae: Callable[..., Result], runs: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    values = (rng.normal(size=(400, 2)) @ rng.normal(size=(2, 12))).astype(np.float32)
+    np.savez("table.npz", x_train=values[:300], x_test=values[300:])
+    flags = ("--encoder-widths", 8, "--decoder-widths", 8, "--latent-dim", 3, "--epochs", 2)
+    assert hebae("train", "--data", "table.npz", *flags, "--output", "table").status == 0
+    result = hebae("evaluate", "table", "--metrics", "all", *QUICK_FLAGS)
+    assert result.status == 0, result.err
+    found = measurements(runs / "table")
+    assert found["frechet[values@100/100], mixture"]["value"] >= 0
+    assert "no labels" in found["accuracy of 10 nearest neighbours on the code"]["undefined"]
+    assert np.isfinite(found["ELBO, bits per dimension"]["value"])
+    refused(hebae("evaluate", "table", "--features", "classifier"), "classifier", "pixels")
+
+
+def test_an_altered_evaluation_is_refused_and_left(
+    hebae: Callable[..., Result], runs: Path
+) -> None:
+    (runs / "vae" / "evaluation.json").write_text("{")
+    refused(hebae("evaluate", "vae", "--metrics", "elbo"), "evaluation.json", "remove it")
+    assert (runs / "vae" / "evaluation.json").read_text() == "{"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hebae.errors import HebaeError
 
-__all__ = ["clear", "require_only", "write_atomically"]
+__all__ = ["clear", "make_folder", "require_only", "write_atomically"]
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -33,6 +33,19 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: Path, name: str = "the folder") -> None:
+    """Make a folder and those above it, unless it is there; a HebaeError if that cannot be.
+
+    `name` is what the sentence calls it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HebaeError(
+            f"cannot make {name} {path}: {error.strerror}; choose a folder you may write to."
+        ) from None
 
 
 def require_only(folder: Path, names: Collection[str]) -> None:

@@ -4,8 +4,6 @@ import gzip
 import hashlib
 import io
 import os
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -84,36 +82,6 @@ def toy_mnist(tmp_path, write_idx, monkeypatch):
 
     install()
     return install, originals
-
-
-@pytest.fixture
-def serve():
-    """Serve folders over HTTP on this machine; gives the address and the paths asked for."""
-    servers = []
-
-    def start(folder):
-        asked = []
-
-        class Handler(SimpleHTTPRequestHandler):
-            def __init__(self, *arguments):
-                super().__init__(*arguments, directory=str(folder))
-
-            def do_GET(self):
-                asked.append(self.path)
-                super().do_GET()
-
-            def log_message(self, *arguments):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        return f"http://127.0.0.1:{server.server_port}/", asked
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -51,36 +49,6 @@ def weights(network_class, tmp_path_factory):
     path = folder / inception.FILE
     torch.save(network.state_dict(), path)
     return path
-
-
-@pytest.fixture
-def serve():
-    """Serve a folder over HTTP on this machine; gives its address and the paths asked for."""
-    servers = []
-
-    def start(folder):
-        asked = []
-
-        class Handler(SimpleHTTPRequestHandler):
-            def __init__(self, *arguments):
-                super().__init__(*arguments, directory=str(folder))
-
-            def do_GET(self):
-                asked.append(self.path)
-                super().do_GET()
-
-            def log_message(self, *arguments):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        return f"http://127.0.0.1:{server.server_port}/", asked
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
 
 
 @installed

@@ -15,7 +15,7 @@ from hebae.errors import HebaeError
 from hebae.experiments.gallery import Subject, draw_gallery
 from hebae.experiments.measures import Measures, measure
 from hebae.experiments.summary import summarise
-from hebae.files import clear, require_only, write_atomically
+from hebae.files import clear, make_folder, require_only, write_atomically
 from hebae.provenance import provenance
 from hebae.report.methods import display_name
 from hebae.report.page import Picture as PagePicture
@@ -187,12 +187,7 @@ def _open(output: Path, identity: dict[str, Any], *, resume: bool, overwrite: bo
         raise HebaeError(f"--output {output} holds files of another kind; name another folder.")
     elif resume:
         raise HebaeError(f"{output} holds no comparison to go on with; leave out --resume.")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HebaeError(
-            f"cannot make --output {output}: {error.strerror}; choose a folder you may write to."
-        ) from None
+    make_folder(output, "--output")
     _write_json(mark, {"runs": identity})
 
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from hebae import inference
 from hebae.autoencoder import Autoencoder
 from hebae.data import Dataset
-from hebae.errors import HebaeError
 from hebae.evaluation import latent
+from hebae.files import make_folder
 from hebae.report import curves, heatmaps, images, style
 
 __all__ = ["Picture", "Subject", "draw_gallery"]
@@ -61,10 +61,7 @@ def draw_gallery(
     folder : Path
         Gets the PNG files.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HebaeError(f"cannot make the folder {folder}: {error.strerror}.") from None
+    make_folder(folder)
     split, examples = dataset.held_out() or ("train", dataset.train)
     pictures: list[Picture] = []
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from hebae.errors import HebaeError
 from hebae.evaluation import latent
 from hebae.experiments.evaluation.measurement import Measurement
 from hebae.experiments.evaluation.metrics.code import DRAW, MEAN
 from hebae.experiments.gallery import Picture
+from hebae.files import make_folder
 from hebae.report import style
 from hebae.report.convergence import Convergence, annealing_convergence
 from hebae.report.dimensions import DimensionBars, dimension_bars
@@ -44,10 +44,7 @@ def draw_figures(
         What was judged on, in words.
     folder : Path
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HebaeError(f"cannot make the folder {folder}: {error.strerror}.") from None
+    make_folder(folder)
     pictures: list[Picture] = []
 
     def keep(name: str, figure: Figure, title: str, caption: str) -> None:

@@ -12,7 +12,7 @@ from hebae.errors import HebaeError
 from hebae.experiments.evaluation.loop import Kept
 from hebae.experiments.evaluation.runs import Run
 from hebae.experiments.gallery import Picture
-from hebae.files import require_only, write_atomically
+from hebae.files import make_folder, require_only, write_atomically
 from hebae.provenance import provenance
 from hebae.report.page import Picture as PagePicture
 from hebae.report.page import Section, write_page
@@ -34,12 +34,7 @@ def require_free(output: Path) -> None:
         if not (output / MARK).is_file():
             raise HebaeError(f"--output {output} holds files of another kind; name another folder.")
         require_only(output, NAMES)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HebaeError(
-            f"cannot make --output {output}: {error.strerror}; choose a folder you may write to."
-        ) from None
+    make_folder(output, "--output")
 
 
 def write(

@@ -190,7 +190,6 @@ def ais(subject: Subject) -> Iterator[Measurement]:
         f"AIS-{T}: upper less lower bound",
         lambda: simulated[-1],
         unit="nats",
-        better="lower",
         counts={"examples": len(first), "temperatures": T, "chains": chains},
         note="bidirectional Monte Carlo on examples simulated from the model; 0: converged",
         format=".2f",

@@ -1,8 +1,4 @@
-"""HEBAE, VAE, WAE and AE for people: scikit-learn estimators over the training loop.
-
-The parameters are the settings of a run (``hebae.config``), with their names and defaults, and go
-through the same checks; ``random_state`` is the seed.
-"""
+"""What HEBAE, VAE, WAE and AE have in common as estimators of scikit-learn."""
 
 from __future__ import annotations
 
@@ -15,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
@@ -25,25 +20,25 @@ from hebae.config import Settings
 from hebae.data import Examples
 from hebae.data import load as load_data
 from hebae.errors import HebaeError
+from hebae.estimator.feeding import batches_of, first_batch, seed_of, training_codes
+from hebae.files import make_folder
 from hebae.samplers import (
     NAMES,
     Samplers,
     Stored,
     codes_of,
     fit_samplers,
-    read_samplers,
     training_values,
     write_samplers,
 )
 from hebae.samplers.choice import check_name
-from hebae.storage import RunFolder, load_model, save_model
-from hebae.training.batches import ArrayBatches, Batches, LoaderBatches
+from hebae.storage import RunFolder, save_model
 from hebae.training.callbacks import Callback, ProgressBar
 from hebae.training.loop import HeldOut, make_fabric, train
 from hebae.training.preflight import Facts, complete
 from hebae.training.session import facts_of
 
-__all__ = ["AE", "HEBAE", "VAE", "WAE", "Estimator", "load"]
+__all__ = ["Estimator", "copied"]
 
 Array = npt.NDArray[np.float32]
 
@@ -144,7 +139,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         settings = self._settings()
         facts, notes, examples, held = self._examples(X, validation)
         if isinstance(X, torch.utils.data.DataLoader):
-            settings = settings.replace(batch_size=len(_first_batch(X)))
+            settings = settings.replace(batch_size=len(first_batch(X)))
         self.settings_, decided = complete(settings, facts)
         self.notes_ = [*notes, *decided]
         try:
@@ -152,15 +147,15 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 self.settings_,
                 facts.shape,
                 seed=self.settings_.seed,
-                encoder=_copy(self.encoder),
-                decoder=_copy(self.decoder),
+                encoder=copied(self.encoder),
+                decoder=copied(self.decoder),
             )
         except ValueError as error:
             raise HebaeError(str(error)) from None
         fabric = make_fabric(self.settings_)
         held_out = None
         if held is not None and facts.held_out is not None:
-            held_batches = _batches(held.values, self.settings_, fabric.device)
+            held_batches = batches_of(held.values, self.settings_, fabric.device)
             held_out = HeldOut(facts.held_out, held_batches)
         callbacks: list[Callback] = []
         if self.verbose:
@@ -170,7 +165,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         outcome = train(
             model,
             self.settings_,
-            _batches(examples, self.settings_, fabric.device),
+            batches_of(examples, self.settings_, fabric.device),
             held_out,
             fabric=fabric,
             callbacks=callbacks,
@@ -178,7 +173,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if outcome.interrupted:
             raise KeyboardInterrupt
         self.history_ = outcome.history
-        return self._adopt(model, _codes(model, examples, self.settings_))
+        return self._adopt(model, training_codes(model, examples, self.settings_))
 
     def transform(self, X: Any) -> Array:
         """Encode: posterior means (n, latent_dim), each example for itself."""
@@ -229,7 +224,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         model = self._model()
         check_name(sampler, auto=True)
         prior = None if sampler == "normal" else self._fitted_samplers(sampler)[sampler]
-        return inference.sample(model, count, _seed(random_state), prior)
+        return inference.sample(model, count, seed_of(random_state), prior)
 
     def interpolate(self, first: Any, second: Any, steps: int = 10) -> Array:
         """Decode the straight line between the codes of two examples: shape (steps, *shape)."""
@@ -259,10 +254,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         model, path = self._model(), Path(folder)
         if RunFolder(path).is_run:
             raise HebaeError(f"{path} holds a run of the command line; save to another folder.")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise HebaeError(f"cannot make the folder {path}: {error.strerror}.") from None
+        make_folder(path)
         own = {f"own_{n}": getattr(self, n) is not None for n in ("encoder", "decoder")}
         save_model(path, model, self.settings_, own)
         if self.codes_ is None and self.samplers_ is None:
@@ -313,7 +305,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _settings(self) -> Settings:
         names = {f.name for f in fields(self)} & set(Settings.model_fields)
         values = {name: getattr(self, name) for name in names}
-        seed = _seed(self.random_state)
+        seed = seed_of(self.random_state)
         return Settings.checked(values | {"method": self.method, "seed": seed}, type(self).__name__)
 
     def _examples(
@@ -326,7 +318,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 raise HebaeError(
                     "validation_size cannot be taken from a DataLoader; give fit validation=..."
                 )
-            facts = facts_of(load_data(_first_batch(X), validation_size=0), held)
+            facts = facts_of(load_data(first_batch(X), validation_size=0), held)
             count = len(X.dataset) if hasattr(X.dataset, "__len__") and not X.drop_last else None
             return replace(facts, name="the DataLoader", count=count), (), X, held
         dataset = load_data(X, validation_size=self.validation_size if held is None else 0)
@@ -350,164 +342,6 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return examples.values
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class HEBAE(Estimator):
-    """The hierarchical empirical Bayes autoencoder (Cheng et al. 2020).
-
-    The batch's codes are whitened as a whole: N(beta, Sigma) of the encoder's outputs is pulled to
-    N(0, I), and noise shaped by the Cholesky factor of Sigma is added.
-
-    Parameters
-    ----------
-    penalty_weight : float
-        lambda.
-    rate_weight : float
-        gamma; 0 is the paper, above 0 the noise is held up (docs/mathematics.md, section 4).
-    noise, scale, moments, moments_decay
-        See ``hebae.objectives.HEBAE``.
-    **others
-        See `Estimator`.
-    """
-
-    penalty_weight: float = 1.0
-    rate_weight: float = 0.0
-    noise: Literal["cholesky", "diagonal"] = "cholesky"
-    scale: Literal["vector", "scalar"] = "vector"
-    moments: Literal["batch", "running", "shrunk"] = "batch"
-    moments_decay: float = 0.9
-
-    method = "hebae"
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class VAE(Estimator):
-    """The variational autoencoder; another `penalty_weight` than 1 makes it a beta-VAE.
-
-    The other parameters are those of `Estimator`.
-    """
-
-    penalty_weight: float = 1.0
-
-    method = "vae"
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class WAE(Estimator):
-    """The Wasserstein autoencoder with an MMD penalty (Tolstikhin et al. 2018).
-
-    Parameters
-    ----------
-    penalty_weight : float
-        lambda; 10 for MNIST in the paper.
-    kernel, base_variance
-        See ``hebae.objectives.WAE``.
-    **others
-        See `Estimator`.
-    """
-
-    penalty_weight: float = 1.0
-    kernel: Literal["imq", "rbf"] = "imq"
-    base_variance: float = 1.0
-
-    method = "wae"
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class AE(Estimator):
-    """The plain autoencoder: no noise, no penalty. The parameters are those of `Estimator`."""
-
-    method = "ae"
-
-
-ESTIMATORS: dict[str, type[Estimator]] = {e.method: e for e in (HEBAE, VAE, WAE, AE)}
-
-
-def load(
-    folder: str | Path, *, encoder: nn.Module | None = None, decoder: nn.Module | None = None
-) -> Estimator:
-    """Read a model that `Estimator.save` or ``hebae train`` wrote.
-
-    Parameters
-    ----------
-    folder : str or Path
-    encoder, decoder : nn.Module, optional
-        For a model with networks of your own: modules of the same architecture.
-
-    Raises
-    ------
-    HebaeError
-        If the folder holds no model, or one that is truncated, altered or of another architecture.
-    """
-    model, config = load_model(Path(folder), encoder=_copy(encoder), decoder=_copy(decoder))
-    settings = Settings.checked(
-        {name: config[name] for name in Settings.model_fields if name in config},
-        f"{folder}/config.json",
-    )
-    estimator_class = ESTIMATORS[settings.method]
-    names = {field.name for field in fields(estimator_class)} & set(Settings.model_fields)
-    estimator = estimator_class(
-        **{name: getattr(settings, name) for name in names},
-        encoder=encoder,
-        decoder=decoder,
-        random_state=settings.seed,
-    )
-    estimator.settings_, estimator.notes_ = settings, []
-    estimator.history_ = RunFolder(Path(folder)).history()
-    stored = read_samplers(Path(folder), model)
-    estimator._adopt(model, stored.codes, stored.samplers)
-    estimator._origin = Path(folder).absolute(), config
-    return estimator
-
-
-def _codes(model: Autoencoder, examples: Any, settings: Settings) -> Array:
-    """Draw the code of each training example; a loader is gone through once more."""
-    if not isinstance(examples, torch.utils.data.DataLoader):
-        return codes_of(model, examples, settings.seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(settings.seed)
-        batches = _batches(examples, settings, model.population_mean.device).epoch(settings.epochs)
-        encoded = [inference.encode(model, x.cpu().numpy()) for x in batches]
-    log_scales = [codes.log_scale for codes in encoded if codes.log_scale is not None]
-    return inference.draw(
-        model,
-        inference.Codes(
-            np.concatenate([codes.mean for codes in encoded]),
-            np.concatenate(log_scales) if log_scales else None,
-        ),
-        settings.seed,
-    )
-
-
-def _batches(examples: Any, settings: Settings, device: torch.device) -> Batches:
-    dtype = torch.float64 if settings.precision == "64-true" else torch.float32
-    if isinstance(examples, torch.utils.data.DataLoader):
-        smallest = settings.batch_size if settings.drop_last else 1
-        return LoaderBatches(examples, smallest=smallest, device=device, dtype=dtype)
-    return ArrayBatches(
-        examples,
-        settings.batch_size,
-        seed=settings.seed,
-        device=device,
-        dtype=dtype,
-        drop_last=bool(settings.drop_last),
-    )
-
-
-def _first_batch(loader: torch.utils.data.DataLoader[Any]) -> torch.Tensor:
-    """Stands for the others: a loader may be too long to be looked through."""
-    with torch.random.fork_rng():
-        batch = next(iter(loader), None)
-    if batch is None:
-        raise HebaeError("the DataLoader gives no batch; give it some examples.")
-    first: torch.Tensor = batch[0] if isinstance(batch, tuple | list) else batch
-    return first
-
-
-def _copy(module: nn.Module | None) -> nn.Module | None:
+def copied(module: nn.Module | None) -> nn.Module | None:
+    """Return a copy of a module, which training may change."""
     return copy.deepcopy(module)
-
-
-def _seed(random_state: int | np.random.RandomState | None) -> int:
-    if isinstance(random_state, int | np.integer):
-        return int(random_state)
-    return int(check_random_state(random_state).randint(2**31))

@@ -10,7 +10,13 @@ from matplotlib.text import Text
 from PIL import Image
 
 from hebae.errors import HebaeError
-from hebae.report.images import image_grid, interpolations, reconstructions, samples
+from hebae.report.images import (
+    image_grid,
+    interpolations,
+    reconstructions,
+    sample_table,
+    samples,
+)
 from hebae.report.pixels import mosaic, to_uint8
 from hebae.report.style import to_png
 
@@ -133,3 +139,14 @@ def test_nothing_to_draw_is_refused(draw):
 def test_a_way_of_one_step_is_refused():
     with pytest.raises(HebaeError, match="2 steps"):
         interpolations({"vae": random_images(3, 1, *GREY)})
+
+
+def test_a_table_of_samples_has_a_row_a_method_and_a_column_a_sampler():
+    made = {
+        method: {way: np.full((4, 1, 5, 5), level) for way, level in (("N", 0.25), ("fit", 0.75))}
+        for method in ("hebae", "vae")
+    }
+    figure = sample_table(made, 2, title="Samples")
+    assert [axes.get_title("left") for axes in figure.axes] == ["N", "fit", "", ""]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["HEBAE", "", "VAE", ""]
+    assert [int(axes.images[0].get_array()[0, 0, 0]) for axes in figure.axes] == [64, 191, 64, 191]

@@ -16,7 +16,7 @@ from hebae.report.panels import GAP, Panel, arrange
 from hebae.report.pixels import to_uint8
 from hebae.report.style import DPI, styled
 
-__all__ = ["image_grid", "interpolations", "reconstructions", "samples"]
+__all__ = ["image_grid", "interpolations", "reconstructions", "sample_table", "samples"]
 
 
 @styled()
@@ -59,6 +59,36 @@ def samples(
         for label, values in images.items()
     ]
     return arrange([panels], title)
+
+
+@styled()
+def sample_table(
+    images: Mapping[str, Mapping[str, ArrayLike]], columns: int | None = None, *, title: str = ""
+) -> Figure:
+    """Draw mosaics in a table: a row a method, a column a way to sample.
+
+    Parameters
+    ----------
+    images : mapping of str to (mapping of str to array of float, (n, c, h, w))
+        By method, then by way; see `image_grid`.
+    columns : int, optional
+        Images in a row of a mosaic.
+    title : str
+    """
+    look = looks(images)
+    grid = [
+        [
+            Panel(
+                to_uint8(values),
+                columns,
+                heading="" if row else way,
+                label="" if place else look[label].name,
+            )
+            for place, (way, values) in enumerate(ways.items())
+        ]
+        for row, (label, ways) in enumerate(images.items())
+    ]
+    return arrange(grid, title)
 
 
 @styled()

@@ -29,7 +29,7 @@ __all__ = ["Evaluation", "evaluate"]
 
 FEWEST = 10
 """Examples without which an evaluation would be noise."""
-SHOWN = 25
+SHOWN = 24
 """Samples of each sampler in a picture."""
 
 
@@ -84,7 +84,7 @@ def evaluate(
     judges = extractors_for(dataset, metrics, settings, told=told, progress=progress)
     columns = group(runs, pool_seeds)
     kept: dict[Path, Kept] = {}
-    images: dict[str, npt.NDArray[Any]] = {}
+    images: dict[str, dict[str, npt.NDArray[Any]]] = {}
     figures: list[Picture] = []
     of_samples = any("samples" in metric.depends for metric in metrics)
     data = f"{dataset.name} {settings.split} examples"
@@ -99,11 +99,15 @@ def evaluate(
                 progress=lambda words, run=run: progress(f"{run.name}: {words}"),
             )
             progress(f"{run.name}: figures")
-            own = _samples(subject) if of_samples else {}
-            if run is members[0]:
-                images |= {f"{label}: {words}": made for words, made in own.items()}
+            made = _samples(subject) if of_samples and subject.has_images else {}
+            if made and run is members[0]:
+                images[label] = made
+            method = run.settings.method
             figures += draw_figures(
-                {run.settings.method: kept[run.path].by_metric}, own, data, subject.folder.figures
+                {method: kept[run.path].by_metric},
+                {method: made} if made else {},
+                data,
+                subject.folder.figures,
             )
     table = _tabulate(columns, kept, dataset, settings)
     if output is not None:
@@ -125,9 +129,7 @@ def _require_examples(dataset: Dataset, split: str) -> None:
 
 
 def _samples(subject: Subject) -> dict[str, npt.NDArray[Any]]:
-    """Decode a few draws of each sampler, if they can be seen."""
-    if not subject.has_images:
-        return {}
+    """Decode a few draws of each sampler."""
     return {
         SAMPLERS[name]: np.clip(subject.shown(name, SHOWN), 0, 1) for name in subject.sampler_names
     }

@@ -19,16 +19,18 @@ from hebae.report.convergence import Convergence, annealing_convergence
 from hebae.report.dimensions import DimensionBars, dimension_bars
 from hebae.report.heatmaps import code_heatmaps
 from hebae.report.histograms import Histograms, code_histograms
-from hebae.report.images import samples as draw_samples
+from hebae.report.images import sample_table
 
 __all__ = ["draw_figures"]
 
+ACROSS = 8
+"""Samples in a row of a mosaic."""
 Kept = Mapping[str, Sequence[Measurement]]
 
 
 def draw_figures(
     runs: Mapping[str, Kept],
-    images: Mapping[str, np.ndarray[Any, Any]],
+    images: Mapping[str, Mapping[str, np.ndarray[Any, Any]]],
     data: str,
     folder: Path,
 ) -> list[Picture]:
@@ -38,8 +40,8 @@ def draw_figures(
     ----------
     runs : mapping of str to (mapping of str to list of Measurement)
         By label, then by metric.
-    images : mapping of str to array (n, c, h, w)
-        Samples, by what they are of; none if the data are no images.
+    images : mapping of str to (mapping of str to array (n, c, h, w))
+        Samples by label and sampler; none if the data are no images.
     data : str
         What was judged on, in words.
     folder : Path
@@ -55,7 +57,7 @@ def draw_figures(
     if images:
         keep(
             "samples-by-sampler",
-            draw_samples(images, title="Samples, by the distribution that z is drawn from"),
+            sample_table(images, ACROSS, title="Samples, by the distribution that z is drawn from"),
             "Samples by sampler",
             "N(0, I) is the paper's way to sample; the others are fitted to the training codes.",
         )

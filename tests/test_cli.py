@@ -633,11 +633,13 @@ def tamper(path: Path, kind: str) -> None:
         path.write_bytes(path.read_bytes()[:-50])
     elif kind == "altered":
         path.write_bytes(b"\0" * 64 + path.read_bytes()[64:])
+    elif kind == "replaced":
+        path.write_text("root:x:0:0:root:/root:/bin/bash")
     else:
         path.unlink()
 
 
-@pytest.mark.parametrize("kind", ["truncated", "altered", "missing"])
+@pytest.mark.parametrize("kind", ["truncated", "altered", "missing", "replaced"])
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "resume.pt"])
 def test_files_of_a_run_that_are_not_whole_are_refused(
     hebae: Callable[..., Result], trained: Path, name: str, kind: str

@@ -242,6 +242,15 @@ def test_vectors_without_labels_have_all_that_is_defined_for_them(
     refused(hebae("evaluate", "table", "--features", "classifier"), "classifier", "pixels")
 
 
+def test_one_example_is_too_few(hebae: Callable[..., Result], runs: Path) -> None:
+    values = np.random.default_rng(0).random((60, 12), dtype=np.float32)
+    np.savez("few.npz", x_train=values[1:], x_test=values[:1])
+    flags = small(encoder_widths=8, decoder_widths=8, latent_dim=3, epochs=1)
+    assert hebae("train", "--data", "few.npz", *flags, "--output", "few").status == 0
+    refused(hebae("evaluate", "few"), "test split", "has 1 example(s)", "at least 10")
+    assert not (runs / "few" / "evaluation.json").exists()
+
+
 def test_an_altered_evaluation_is_refused_and_left(
     hebae: Callable[..., Result], runs: Path
 ) -> None:

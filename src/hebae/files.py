@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
+import zipfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 from hebae.errors import HebaeError
 
-__all__ = ["clear", "make_folder", "require_only", "write_atomically"]
+__all__ = ["NOT_A_PICKLE", "clear", "make_folder", "require_only", "write_atomically"]
+
+
+NOT_A_PICKLE = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What ``torch.load`` raises for a file that is none of its own, whatever is in it."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

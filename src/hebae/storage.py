@@ -8,9 +8,7 @@ code can run from a file of a run.
 from __future__ import annotations
 
 import json
-import pickle
 import shutil
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +23,7 @@ from hebae._version import __version__
 from hebae.autoencoder import Autoencoder, build
 from hebae.config import ModelSettings, Settings
 from hebae.errors import HebaeError
-from hebae.files import clear, require_only, write_atomically
+from hebae.files import NOT_A_PICKLE, clear, require_only, write_atomically
 
 __all__ = ["RunFolder", "load_model", "require_same_architecture", "save_model"]
 
@@ -271,13 +269,7 @@ class RunFolder:
             )
         try:
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except (
-            pickle.UnpicklingError,
-            RuntimeError,
-            EOFError,
-            OSError,
-            zipfile.BadZipFile,
-        ) as error:
+        except NOT_A_PICKLE as error:
             raise HebaeError(
                 f"{self.checkpoint} is truncated or altered ({type(error).__name__}) and was not "
                 "loaded; restore it, or train anew with --overwrite."

@@ -135,9 +135,10 @@ def test_bad_weights_are_refused_and_run_no_code(tmp_path, capsys):
         torch.save(content, path)
         with pytest.raises(HebaeError, match=r"weights\.pth does not hold the weights"):
             inception_features(path)
-    path.write_bytes(b"no weights")
-    with pytest.raises(HebaeError, match=r"weights\.pth does not hold the weights"):
-        inception_features(path)
+    for text in (b"no weights", b"root:x:0:0:root:/root:/bin/bash", b""):
+        path.write_bytes(text)
+        with pytest.raises(HebaeError, match=r"weights\.pth does not hold the weights"):
+            inception_features(path)
     with pytest.raises(HebaeError, match=r"none.pth cannot be read"):
         inception_features(tmp_path / "none.pth")
     assert "code ran" not in capsys.readouterr().out

@@ -83,6 +83,11 @@ class _FromUnit(nn.Module):
         return self
 
 
+def _reason(error: Exception) -> str:
+    """Return the first line of an error's message, or its kind if it has none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def _read(path: Path) -> nn.Module:
     try:
         if path.suffix == ".pt2":
@@ -90,7 +95,7 @@ def _read(path: Path) -> nn.Module:
         network: nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
     except Exception as error:  # torch has no one kind of error for a bad file
         raise HebaeError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}): write it with torch.jit.save "
+            f"{path} cannot be read ({_reason(error)}): write it with torch.jit.save "
             "(.pt, .ts) or torch.export.save (.pt2); a pickled module is not taken."
         ) from None
     return network.eval()

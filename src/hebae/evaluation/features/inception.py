@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-import pickle
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from hebae.data.cache import cache_dir
 from hebae.data.download import download
 from hebae.errors import HebaeError
 from hebae.evaluation.features.base import NetworkFeatures, file_hash
+from hebae.files import NOT_A_PICKLE
 
 __all__ = ["bare_torch_fidelity", "inception_features"]
 
@@ -97,7 +97,7 @@ def _load(network_class: Any, path: Path) -> nn.Module:
         # The class reads the file without this guard; a file that passes it can run no code.
         torch.load(path, map_location="cpu", weights_only=True)
         network: nn.Module = network_class(NAME, ["2048"], feature_extractor_weights_path=str(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError) as error:
+    except NOT_A_PICKLE as error:
         raise HebaeError(
             f"{path} does not hold the weights of {NAME} ({type(error).__name__}); give the file "
             f"{FILE} with SHA-256 {SHA256}."

@@ -188,7 +188,6 @@ def _pairs(
                 extractor,
                 better="higher" if name != "density" else "",
                 note=f"balls to the {neighbours} nearest neighbours",
-                headline=what != "fitted-normal",
             )
 
 

@@ -198,6 +198,7 @@ def test_fast_trains_nothing_and_a_classifier_is_kept_with_its_accuracy(
         (("vae", "--samples", "60"), ("at least 65", "--samples is 60", "--allow-rank-deficient")),
         (("vae", "--features", "flow"), ("'flow'", "classifier", "inception")),
         (("vae", "--features", "inception", "--weights", "no.pth"), ("no.pth",)),
+        (("vae", "--weights", "no.pth"), ("no.pth", "--features inception")),
         (("vae", "--ais-chains", "0", "--metrics", "ais"), ("ais-chains", "0")),
         (("vae", "--output", "vae/config.yaml"), ("is a file",)),
         (("vae", "--output", "hebae"), ("files of another kind",)),

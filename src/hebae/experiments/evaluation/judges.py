@@ -39,10 +39,20 @@ def extractors_for(
             f"Samples are compared in the features of {names[0]}; --features names others: "
             "classifier, pixels, inception, timm:NAME or an exported network's file."
         )
+    if settings.weights is not None and "inception" not in names:
+        raise HebaeError(
+            f"--weights {settings.weights} are Inception's, and the features are "
+            f"{', '.join(names)}; add --features inception, or leave out --weights."
+        )
     found = {}
     for name in names:
         progress(f"features: {name}")
-        found[name] = extractor(name, dataset=dataset, weights=settings.weights)
+        found[name] = extractor(
+            name,
+            dataset=dataset,
+            weights=settings.weights if name == "inception" else None,
+            progress=lambda done, steps: progress(f"classifier: step {done:,} of {steps:,}"),
+        )
         if any(metric.name == "frechet" for metric in metrics):
             _require_enough(found[name], dataset, settings)
     return found

@@ -240,7 +240,26 @@ def test_vectors_without_labels_have_all_that_is_defined_for_them(
     assert found["frechet[values@100/100], mixture"]["value"] >= 0
     assert "no labels" in found["accuracy of 10 nearest neighbours on the code"]["undefined"]
     assert np.isfinite(found["ELBO, bits per dimension"]["value"])
+    assert "undefined" not in found["frechet[values@100/100], mixture"]
     refused(hebae("evaluate", "table", "--features", "classifier"), "classifier", "pixels")
+
+
+def test_a_distance_that_the_data_are_too_few_for_is_undefined_unless_asked_for(
+    hebae: Callable[..., Result], runs: Path
+) -> None:
+    values = np.random.default_rng(0).random((200, 60), dtype=np.float32)
+    np.savez("wide.npz", x_train=values[40:], x_test=values[:40])
+    flags = small(encoder_widths=8, decoder_widths=8, latent_dim=3, epochs=1)
+    assert hebae("train", "--data", "wide.npz", *flags, "--output", "wide").status == 0
+    wanted = ("evaluate", "wide", "--metrics", "frechet", "kernel", "--samplers", "normal")
+    assert hebae(*wanted).status == 0
+    found = measurements(runs / "wide")
+    assert "at least 61" in found["frechet[values@10000/40], N(0, I), the paper's"]["undefined"]
+    assert np.isfinite(found["kernel[values@10000/40], N(0, I), the paper's"]["value"])
+    refused(hebae(*wanted, "--features", "pixels"), "at least 61", "test split", "has 40")
+    assert hebae(*wanted, "--features", "pixels", "--allow-rank-deficient").status == 0
+    found = measurements(runs / "wide")
+    assert found["frechet[values@10000/40], N(0, I), the paper's"]["value"] > 0
 
 
 def test_one_example_is_too_few(hebae: Callable[..., Result], runs: Path) -> None:

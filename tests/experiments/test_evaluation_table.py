@@ -78,6 +78,11 @@ def test_one_run_shows_its_error_and_what_is_undefined_its_reason():
     assert [row.section for row in table.rows] == ["Bounds", "Bounds", "Use"]
 
 
+def test_what_two_metrics_measure_is_one_value_of_one_run():
+    twice = Column("a", "bernoulli", [{"Bounds": [bound(-1.0, None), bound(-1.0, None)]}])
+    assert tabulate([twice], "").cells() == [["-1.0"]]
+
+
 def test_what_is_no_headline_stays_in_the_file():
     hidden = Column("a", "bernoulli", [{"Bounds": [bound(1.0, headline=False)]}])
     assert tabulate([hidden], "").rows == []

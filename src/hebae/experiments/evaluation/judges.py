@@ -61,16 +61,19 @@ def extractors_for(
 def _require_enough(
     chosen: FeatureExtractor, dataset: Dataset, settings: EvaluationSettings
 ) -> None:
-    if settings.allow_rank_deficient:
-        return
+    """Refuse what was asked for and cannot be; of what was not, the table says it is undefined."""
     there = len(examples_of(dataset, settings.split))
-    for count, what, advice in (
-        (settings.samples, "--samples is", "ask for more"),
-        (there, f"the {settings.split} split of {dataset.name} has", "take another --split"),
-    ):
-        if count < chosen.minimum:
-            raise HebaeError(
-                f"the Frechet distance in {chosen.name} needs at least {chosen.minimum} samples "
-                f"and references, and {what} {count}; {advice}, choose other --features, or pass "
-                "--allow-rank-deficient."
-            )
+    if settings.allow_rank_deficient or min(settings.samples, there) >= chosen.minimum:
+        return
+    if settings.samples < chosen.minimum:
+        have, advice = f"--samples is {settings.samples}", "ask for more"
+    elif settings.features is not None:
+        have = f"the {settings.split} split of {dataset.name} has {there}"
+        advice = "take another --split"
+    else:
+        return
+    raise HebaeError(
+        f"the Frechet distance in {chosen.name} needs at least {chosen.minimum} samples and "
+        f"references, and {have}; {advice}, choose other --features, or pass "
+        "--allow-rank-deficient."
+    )

@@ -34,8 +34,13 @@ class Column:
     runs: Sequence[Mapping[str, Sequence[Measurement]]]
 
     def of(self, section: str, name: str) -> list[Measurement]:
-        """Return the measurements of this name, of the runs that have it."""
-        return [m for run in self.runs for m in run.get(section, ()) if m.name == name]
+        """Return the measurement of this name, of each run that has it."""
+        found = [
+            # Two metrics may measure the same: copying in pixels, beside distances in pixels.
+            next((m for m in run.get(section, ()) if m.name == name), None)
+            for run in self.runs
+        ]
+        return [m for m in found if m is not None]
 
 
 def tabulate(columns: Sequence[Column], title: str, notes: Sequence[str] = ()) -> Table:

@@ -160,11 +160,15 @@ def _kinds(subject: Subject) -> list[tuple[str, str]]:
 def _frechet(
     features: Array, real: Array, extractor: FeatureExtractor, allow_rank_deficient: bool
 ) -> float:
+    count = min(len(features), len(real))
+    if count < extractor.minimum and not allow_rank_deficient:
+        raise UndefinedMetric(
+            f"the Frechet distance in {extractor.name} needs at least {extractor.minimum} samples "
+            f"and references, and there are {count}; choose other --features, or pass "
+            "--allow-rank-deficient"
+        )
     # An extractor's minimum is the convention of its field: Inception's 2,048 features take 2,048.
-    enough = min(len(features), len(real)) >= extractor.minimum
-    return frechet.frechet_distance(
-        features, real, allow_rank_deficient=allow_rank_deficient or enough
-    )
+    return frechet.frechet_distance(features, real, allow_rank_deficient=True)
 
 
 def _pairs(

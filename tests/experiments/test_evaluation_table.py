@@ -65,6 +65,21 @@ def test_seeds_share_a_column_and_their_spread_counts():
     assert tabulate([steady], "").cells() == [["-100.0 [-100.1, -99.9]"]]
 
 
+def test_bounds_on_the_same_examples_are_compared_in_pairs():
+    def of(values):
+        error = 1.4  # the spread over examples is common to the models, and cancels
+        return bound(sum(values) / 3, error, arrays={"per_example": values})
+
+    better, worse = of([-90.0, -100.0, -110.0]), of([-91.1, -101.0, -110.9])
+    assert best(column("a", better), column("b", worse)) == ["a"]
+    unlike = bound(-101.0, 1.4)
+    assert best(column("a", better), column("b", unlike)) == []
+    level = of([-89.0, -103.0, -111.0])
+    assert best(column("a", better), column("b", level)) == []
+    seeds = [column("a", better, of([-90.2, -100.1, -109.9])), column("b", worse, worse)]
+    assert best(*seeds) == ["a"]
+
+
 def test_one_run_shows_its_error_and_what_is_undefined_its_reason():
     undefined = Measurement(name="ELBO", undefined="the encoder is deterministic")
     runs = [{"Bounds": [bound(-100.04, 0.51), undefined], "Use": [bound(1, 0.0, name="exact")]}]

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+import numpy as np
+import numpy.typing as npt
+
 from hebae.experiments.evaluation.measurement import Measurement
 from hebae.report.tables import Measured, Row, Table, Undefined, Value
 
@@ -116,24 +119,52 @@ def _best(found: Sequence[Sequence[Measurement]], better: str) -> tuple[int, ...
     if len(estimates) < 2:
         return ()
     sign = 1 if better == "higher" else -1
-    winner = max(estimates, key=lambda i: sign * estimates[i][0])
-    value, error = estimates[winner]
-    for i, (other, its_error) in estimates.items():
-        if i != winner and not abs(value - other) > ERRORS * math.hypot(error, its_error):
-            return ()  # also where an error is not known, which is NaN
+    winner = max(estimates, key=lambda i: sign * estimates[i].value)
+    best = estimates[winner]
+    for i, other in estimates.items():
+        # An error that is not known is NaN, and nothing differs by more than that.
+        if i != winner and not abs(best.value - other.value) > ERRORS * _error(best, other):
+            return ()
     return (winner,)
 
 
-def _estimate(measurements: Sequence[Measurement]) -> tuple[float, float] | None:
-    """Mean over seeds and its standard error; examples are the same for all seeds."""
+@dataclass(frozen=True)
+class _Estimate:
+    """A column's value: the mean over its seeds."""
+
+    value: float
+    of_examples: float
+    """Standard error by the examples, the same for all seeds; NaN if it is not known."""
+    of_seeds: float
+    """Standard error by the seeds; 0 of one."""
+    per_example: npt.NDArray[np.float64] | None
+    """Of each example, where that is kept: the same examples for all runs."""
+
+
+def _estimate(measurements: Sequence[Measurement]) -> _Estimate | None:
     known = [m for m in measurements if m.value is not None]
     values = [m.value for m in known if m.value is not None]
     if not values:
         return None
     errors = [math.nan if m.standard_error is None else m.standard_error for m in known]
     of_examples = math.sqrt(fmean(error**2 for error in errors))
-    if len(values) == 1:
-        return values[0], of_examples
-    of_seeds = stdev(values) / math.sqrt(len(values))
-    # Where the examples' part is not known, the seeds' must do.
-    return fmean(values), math.hypot(of_seeds, 0 if math.isnan(of_examples) else of_examples)
+    kept = [m.arrays["per_example"] for m in known if "per_example" in m.arrays]
+    aligned = len(kept) == len(known) and len({len(numbers) for numbers in kept}) == 1
+    several = len(values) > 1
+    return _Estimate(
+        fmean(values),
+        # Where the examples' part is not known, the seeds' must do.
+        0 if several and math.isnan(of_examples) else of_examples,
+        stdev(values) / math.sqrt(len(values)) if several else 0,
+        np.mean(kept, axis=0) if aligned else None,
+    )
+
+
+def _error(a: _Estimate, b: _Estimate) -> float:
+    """Take the standard error of the difference: example by example, where that is known."""
+    x, y = a.per_example, b.per_example
+    if x is not None and y is not None and len(x) == len(y) > 1:
+        of_examples = float(np.std(x - y, ddof=1)) / math.sqrt(len(x))
+    else:
+        of_examples = math.hypot(a.of_examples, b.of_examples)
+    return math.hypot(of_examples, a.of_seeds, b.of_seeds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -124,7 +125,10 @@ def iwae(subject: Subject) -> Iterator[Measurement]:
             "the bound"
         )
         title = f"IWAE-{K}, {how}"
-        yield _bound(title, bound, counts=counts, note=note if name == "gaussian-width" else "")
+        yield _with_examples(
+            _bound(title, bound, counts=counts, note=note if name == "gaussian-width" else ""),
+            bound,
+        )
         yield _bits(f"{title}, bits per dimension", bound, subject)
         yield measured(
             f"{title}: effective share of samples",
@@ -194,6 +198,13 @@ def ais(subject: Subject) -> Iterator[Measurement]:
         note="bidirectional Monte Carlo on examples simulated from the model; 0: converged",
         format=".2f",
     )
+
+
+def _with_examples(measurement: Measurement, bound: Any) -> Measurement:
+    """Keep the bound of each example, by which models are compared in pairs."""
+    if measurement.value is None:
+        return measurement
+    return replace(measurement, arrays={"per_example": bound().per_example.tolist()})
 
 
 def _bound(name: str, bound: Any, *, counts: dict[str, int], note: str = "") -> Measurement:

@@ -17,6 +17,7 @@ from command_line import Result
 
 CHECKED = (
     "hebae.autoencoder",
+    "hebae.evaluation.hamiltonian",
     "hebae.gaussian",
     "hebae.kernels",
     "hebae.likelihoods",

@@ -1,5 +1,6 @@
 """The table of an evaluation: what is set off as best, and what never is."""
 
+import json
 import math
 
 import pytest
@@ -107,6 +108,14 @@ def test_what_is_no_headline_stays_in_the_file():
 def test_a_measurement_survives_the_file(value, error, counts):
     made = bound(value, error, counts={"examples": counts}, arrays={"x": [1.0, 2.0]}, note="n")
     assert Measurement.from_json(made.to_json()) == made
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_undefined_and_can_be_kept(value):
+    made = measured("x", lambda: Estimate(value, value))
+    assert (made.value, made.standard_error) == (None, None)
+    assert made.undefined == "it is not a finite number"
+    assert json.loads(json.dumps(made.to_json(), allow_nan=False))["value"] is None
 
 
 def test_measuring_keeps_errors_and_reasons():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
@@ -54,6 +55,14 @@ class Measurement:
     headline: bool = True
     arrays: Mapping[str, Any] = field(default_factory=dict)
     format: str = ".4g"
+
+    def __post_init__(self) -> None:
+        """Keep no number that is none: a file of JSON has no place for it, and a table no use."""
+        if self.value is not None and not math.isfinite(self.value):
+            object.__setattr__(self, "value", None)
+            object.__setattr__(self, "undefined", self.undefined or "it is not a finite number")
+        if self.standard_error is not None and not math.isfinite(self.standard_error):
+            object.__setattr__(self, "standard_error", None)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` takes; nothing that is empty but the value."""

@@ -262,6 +262,19 @@ def test_a_distance_that_the_data_are_too_few_for_is_undefined_unless_asked_for(
     assert found["frechet[values@10000/40], N(0, I), the paper's"]["value"] > 0
 
 
+def test_without_a_test_split_the_validation_split_is_judged_on(
+    hebae: Callable[..., Result], runs: Path
+) -> None:
+    np.save("plain.npy", np.random.default_rng(0).random((300, 12), dtype=np.float32))
+    flags = small(encoder_widths=8, decoder_widths=8, latent_dim=3, epochs=1)
+    assert hebae("train", "--data", "plain.npy", *flags, "--output", "plain").status == 0
+    result = hebae("evaluate", "plain", "--metrics", "elbo")
+    assert result.status == 0
+    assert "30 validation examples" in " ".join(result.out.split())
+    assert stored(runs / "plain")["metrics"]["elbo"]["settings"]["split"] == "validation"
+    refused(hebae("evaluate", "plain", "--split", "test"), "no test split", "train or validation")
+
+
 def test_one_example_is_too_few(hebae: Callable[..., Result], runs: Path) -> None:
     values = np.random.default_rng(0).random((60, 12), dtype=np.float32)
     np.savez("few.npz", x_train=values[1:], x_test=values[:1])

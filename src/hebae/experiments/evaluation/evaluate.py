@@ -78,7 +78,7 @@ def evaluate(
         allow a metric.
     """
     runs, dataset = open_runs(paths)
-    _require_examples(dataset, settings.split)
+    settings = _with_split(settings, dataset)
     if output is not None:
         folder.require_free(output)
     judges = extractors_for(dataset, metrics, settings, told=told, progress=progress)
@@ -119,13 +119,16 @@ def evaluate(
     return Evaluation(table, figures, sum(one.measured for one in kept.values()))
 
 
-def _require_examples(dataset: Dataset, split: str) -> None:
+def _with_split(settings: EvaluationSettings, dataset: Dataset) -> EvaluationSettings:
+    """Decide on the split, and require that it has examples enough."""
+    split = settings.split or ("test" if dataset.test or not dataset.validation else "validation")
     count = len(examples_of(dataset, split))
     if count < FEWEST:
         raise HebaeError(
             f"the {split} split of {dataset.name} has {count} example(s); an evaluation takes at "
             f"least {FEWEST}."
         )
+    return settings.model_copy(update={"split": split})
 
 
 def _samples(subject: Subject) -> dict[str, npt.NDArray[Any]]:

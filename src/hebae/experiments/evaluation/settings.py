@@ -17,8 +17,8 @@ class EvaluationSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    split: Literal["test", "validation", "train"] = "test"
-    """Examples to judge on."""
+    split: Literal["test", "validation", "train"] | None = None
+    """Examples to judge on [default: test, or validation where there is no test split]."""
     samples: int = Field(default=10_000, ge=10)
     """Samples to draw from each sampler; and as many references, or all that there are."""
     samplers: tuple[Literal["normal", "fitted-normal", "mixture"], ...] | None = None

@@ -25,10 +25,10 @@ __all__ = ["Subject", "examples_of"]
 Array = npt.NDArray[Any]
 
 
-def examples_of(dataset: Dataset, split: str) -> Examples:
-    """Return a split; a HebaeError that names the others if there is none of that name."""
+def examples_of(dataset: Dataset, split: str | None) -> Examples:
+    """Return a split, test if None; a HebaeError names the others if there is none of that name."""
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-    examples = splits[split]
+    examples = splits[split or "test"]
     if examples is None:
         there = " or ".join(name for name, part in splits.items() if part is not None)
         raise HebaeError(f"{dataset.name} has no {split} split; take --split {there}.")
@@ -161,6 +161,6 @@ class Subject:
 
     def reference(self, extractor: FeatureExtractor, split: Split | None = None) -> Array:
         """Return features of real examples: of `split`, or of those to judge on."""
-        split = split or self.settings.split
+        split = split or self.settings.split or "test"
         count = min(self.settings.samples, len(examples_of(self.dataset, split)))
         return reference_features(self.dataset, split, count, extractor, seed=self.seed)

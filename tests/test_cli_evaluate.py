@@ -62,8 +62,9 @@ def stored(run: Path) -> dict[str, Any]:
 
 
 def measurements(run: Path) -> dict[str, dict[str, Any]]:
-    entries = stored(run)["metrics"].values()
-    return {m["name"]: m for entry in entries for m in entry["measurements"]}
+    """The latest of each name."""
+    kept = [entry for entries in stored(run)["metrics"].values() for entry in entries]
+    return {m["name"]: m for entry in kept for m in entry["measurements"]}
 
 
 def test_all_metrics_of_three_methods(hebae: Callable[..., Result], runs: Path) -> None:
@@ -77,7 +78,7 @@ def test_all_metrics_of_three_methods(hebae: Callable[..., Result], runs: Path) 
         file = stored(runs / method)
         assert set(file) == {"of", "metrics", "provenance"}
         assert file["provenance"][0]["command"].startswith("hebae ")
-        for entry in file["metrics"].values():
+        for (entry,) in file["metrics"].values():
             assert entry["seconds"] >= 0
             assert entry["version"]
             assert entry["settings"]["evaluation_seed"] == 0
@@ -124,7 +125,8 @@ def test_what_is_measured_is_kept_and_only_the_rest_measured(
     assert (runs / "vae" / "evaluation.json").read_bytes() == before
     hebae("evaluate", "vae", "--metrics", "elbo", "--evaluation-seed", 1)
     third = stored(runs / "vae")["metrics"]
-    assert third["elbo"]["measurements"] != first["elbo"]["measurements"]
+    assert third["elbo"][0] == first["elbo"][0]  # another seed stands beside it
+    assert third["elbo"][1]["measurements"] != first["elbo"][0]["measurements"]
     assert third["moments"] == first["moments"]
 
 
@@ -181,7 +183,8 @@ def test_fast_trains_nothing_and_a_classifier_is_kept_with_its_accuracy(
     result = hebae("evaluate", "hebae", "--metrics", "frechet", "--samples", 150)
     assert result.status == 0
     assert "features of classifier" in " ".join(result.err.split())
-    (entry,) = [e for key, e in stored(runs / "hebae")["metrics"].items() if "classifier" in key]
+    metrics = stored(runs / "hebae")["metrics"]
+    ((entry,),) = [entries for key, entries in metrics.items() if "classifier" in key]
     assert 0.5 < entry["settings"]["accuracy"] <= 1
     assert len(entry["settings"]["fingerprint"]) == 64
 
@@ -197,6 +200,7 @@ def test_fast_trains_nothing_and_a_classifier_is_kept_with_its_accuracy(
         (("vae", "--split", "validation"), ("no validation split", "--split train or test")),
         (("vae", "--samples", "60"), ("at least 65", "--samples is 60", "--allow-rank-deficient")),
         (("vae", "--features", "flow"), ("'flow'", "classifier", "inception")),
+        (("vae", "--metrics", "iwae", "--iwae-examples", "1"), ("iwae-examples", "at least 2")),
         (("vae", "--features", "inception", "--weights", "no.pth"), ("no.pth",)),
         (("vae", "--weights", "no.pth"), ("no.pth", "--features inception")),
         (("vae", "--ais-chains", "0", "--metrics", "ais"), ("ais-chains", "0")),
@@ -209,6 +213,53 @@ def test_mistakes_are_refused_before_anything_is_measured(
 ) -> None:
     refused(hebae("evaluate", *arguments), *parts)
     assert not (runs / "vae" / "evaluation.json").exists()
+
+
+def test_runs_are_judged_on_the_data_they_were_trained_on(
+    hebae: Callable[..., Result], runs: Path
+) -> None:
+    values = np.random.default_rng(0).random((300, 12), dtype=np.float32)
+    np.save("mine.npy", values)
+    flags = small(encoder_widths=8, decoder_widths=8, latent_dim=3, epochs=1)
+    assert hebae("train", "--data", "mine.npy", *flags, "--output", "mine").status == 0
+    wanted = ("evaluate", "mine", "--metrics", "reconstruction")
+    np.save("mine.npy", values[::-1].copy())
+    refused(hebae(*wanted), "not the content", "SHA-256", "--data")
+    Path("mine.npy").unlink()
+    refused(hebae(*wanted), "mine.npy", "--data")
+    np.save("moved.npy", values)
+    assert hebae(*wanted, "--data", "moved.npy").status == 0
+
+
+def test_labels_that_would_coincide_give_way_to_paths(
+    hebae: Callable[..., Result], runs: Path
+) -> None:
+    shutil.copytree(runs / "vae", runs / "other" / "HEBAE")
+    arguments = ("evaluate", "hebae", "other/HEBAE", "vae-again", "--metrics", "elbo")
+    assert hebae(*arguments, "--output", "out").status == 0
+    table = json.loads((runs / "out" / "evaluation-table.json").read_text())["table"]
+    columns = [cell["column"] for cell in table[:3]]
+    assert columns == ["hebae", "HEBAE", "vae-again"]
+    assert len({cell["value"] for cell in table[:3]}) == 3
+
+
+def test_a_collapsed_encoder_is_undefined_where_it_must_be(
+    hebae: Callable[..., Result], runs: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(runs / "ae" / "model.safetensors")
+    for name, tensor in weights.items():
+        if name.startswith("encoder"):
+            tensor.zero_()
+    save_file(weights, runs / "ae" / "model.safetensors", metadata={"format": "pt"})
+    result = hebae("evaluate", "ae", "--samples", 100)
+    assert result.status == 0, result.err
+    found = measurements(runs / "ae")
+    assert "equal" in found["frechet"]["undefined"]
+    assert "decode to the same" in found["robustness"]["undefined"]
+    assert found["squared error"]["value"] > 0
+    assert found["active units"]["value"] == 0
 
 
 def test_a_run_that_is_still_training_is_refused(hebae: Callable[..., Result], runs: Path) -> None:
@@ -271,7 +322,7 @@ def test_without_a_test_split_the_validation_split_is_judged_on(
     result = hebae("evaluate", "plain", "--metrics", "elbo")
     assert result.status == 0
     assert "30 validation examples" in " ".join(result.out.split())
-    assert stored(runs / "plain")["metrics"]["elbo"]["settings"]["split"] == "validation"
+    assert stored(runs / "plain")["metrics"]["elbo"][0]["settings"]["split"] == "validation"
     refused(hebae("evaluate", "plain", "--split", "test"), "no test split", "train or validation")
 
 

@@ -1,5 +1,9 @@
-"""The one exception that is meant for the user."""
+"""The exceptions that are meant for the user."""
 
 
 class HebaeError(ValueError):
     """A one-sentence error meant for the user; the CLI prints it and exits with status 2."""
+
+
+class UndefinedMetric(HebaeError):  # noqa: N818  a state of affairs, not a mistake
+    """The quantity does not exist for this model or these data; the sentence says why."""

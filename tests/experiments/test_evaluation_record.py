@@ -30,8 +30,9 @@ def test_what_is_kept_is_found_again(path):
     assert again.find("elbo", SETTINGS) == entry()
     assert again.provenance == [{"command": "hebae evaluate"}]
     stored = json.loads(path.read_text())
-    assert stored["metrics"]["elbo"]["seconds"] == 0.25
-    assert stored["metrics"]["elbo"]["measurements"][0]["counts"] == {"samples": 100}
+    (kept,) = stored["metrics"]["elbo"]
+    assert kept["seconds"] == 0.25
+    assert kept["measurements"][0]["counts"] == {"samples": 100}
     assert [file.name for file in path.parent.iterdir()] == ["evaluation.json"]
 
 
@@ -42,6 +43,17 @@ def test_other_settings_weights_data_or_versions_do_not_count(path, monkeypatch)
     assert Record(path, OF | {"examples": "other"}).entries == {}
     monkeypatch.setattr(module, "__version__", "99")
     assert Record(path, OF).find("elbo", SETTINGS) is None
+
+
+def test_other_settings_stand_beside_what_was_there(path):
+    other = Entry(SETTINGS | {"samples": 5}, [Measurement(name="x", value=9.0)], 0.5)
+    Record(path, OF).keep("elbo", other)
+    again = Record(path, OF)
+    assert again.find("elbo", SETTINGS) == entry()
+    assert again.find("elbo", other.settings) == other
+    again.keep("elbo", entry(3.0))
+    assert Record(path, OF).find("elbo", SETTINGS) == entry(3.0)
+    assert len(Record(path, OF).entries["elbo"]) == 2
 
 
 def test_a_new_metric_leaves_the_others(path):

@@ -84,3 +84,13 @@ def test_unknown_names_and_bad_codes_are_refused() -> None:
         fit_samplers(standard(10))
     with pytest.raises(HebaeError, match="not finite"):
         fit_samplers(standard() * np.inf)
+
+
+def test_a_single_mixture_of_one_component_is_still_the_best_there_is() -> None:
+    codes = np.random.default_rng(0).normal(size=(500, 2))
+    alone = fit_samplers(codes, names=("mixture",))
+    assert alone.by_name["mixture"].components == 1
+    assert alone.best == "mixture"
+    assert str(alone).endswith("nats")
+    both = fit_samplers(codes, names=("fitted-normal",), known=alone)
+    assert both.best == "fitted-normal"

@@ -19,6 +19,8 @@ def evaluate(
     metrics: tuple[str, ...] = ("fast",),
     output: Path | None = None,
     pool_seeds: Annotated[bool, Switch] = False,
+    data: str | None = None,
+    data_dir: Path | None = None,
     settings: HowMuch = EvaluationSettings(),  # noqa: B008
 ) -> int:
     """Judge finished runs by one yardstick: bounds, samples, code, information, use.
@@ -38,6 +40,10 @@ def evaluate(
         Folder for the table, figures of all runs side by side and report.html.
     pool_seeds
         Let runs that differ in their seed alone share a column.
+    data
+        Where the runs' data are now, if they have moved: name, file or folder.
+    data_dir
+        Folder that holds them [env: HEBAE_DATA_DIR].
     """
     from rich.markup import escape
 
@@ -45,7 +51,7 @@ def evaluate(
     from hebae.experiments.evaluation.evaluate import evaluate as judge
 
     chosen = registry.choose(metrics)
-    if tuple(metrics) == ("fast",):
+    if registry.is_fast(metrics):
         settings = settings.for_fast()
     with told.status("loading") as status:
         found = judge(
@@ -55,6 +61,8 @@ def evaluate(
             command=command(),
             output=output,
             pool_seeds=pool_seeds,
+            data=data,
+            data_dir=data_dir,
             told=lambda note: told.print(
                 f"Note: {note}", style="dim", markup=False, highlight=False
             ),

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hebae.errors import HebaeError
+from hebae.errors import UndefinedMetric
 
 __all__ = ["Estimate", "UndefinedMetric"]
-
-
-class UndefinedMetric(HebaeError):  # noqa: N818  a state of affairs, not a mistake
-    """The quantity does not exist for this model or these data; the sentence says why."""
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def logistic_accuracy(
         try:
             classifier.fit(x, labels)
         except ConvergenceWarning:
-            raise HebaeError(
+            raise UndefinedMetric(
                 f"The logistic regression has not converged in {max_iterations} iterations; raise "
                 "max_iterations or lower inverse_penalty."
             ) from None

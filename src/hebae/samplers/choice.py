@@ -46,7 +46,7 @@ class Samplers:
     def best(self) -> str:
         """Name of the sampler under which the held-out codes are the most probable.
 
-        A mixture of one component is the fitted normal over again, and is left out.
+        A mixture of one component is left out beside the fitted normal, which it is over again.
         """
         return self._ranking[0]
 
@@ -54,7 +54,8 @@ class Samplers:
     def _ranking(self) -> list[str]:
         mixture = self.by_name.get("mixture")
         single = isinstance(mixture, Mixture) and mixture.components == 1
-        names = [name for name in self.held_out if not (name == "mixture" and single)]
+        again = single and "fitted-normal" in self.held_out
+        names = [name for name in self.held_out if not (name == "mixture" and again)]
         return sorted(names, key=self.held_out.__getitem__, reverse=True)
 
     def __getitem__(self, name: str) -> Sampler:
@@ -66,10 +67,9 @@ class Samplers:
         best, *others = self._ranking
         sampler = self.by_name[best]
         size = f" ({sampler.components} components)" if isinstance(sampler, Mixture) else ""
-        numbers = ", ".join(f"{name} {self.held_out[name]:.1f}" for name in others)
-        return (
-            f"sampler auto chose {best}{size}: held-out log density of the codes "
-            f"{self.held_out[best]:.1f} nats, {numbers}"
+        numbers = [f"{name} {self.held_out[name]:.1f}" for name in others]
+        return f"sampler auto chose {best}{size}: held-out log density of the codes " + ", ".join(
+            [f"{self.held_out[best]:.1f} nats", *numbers]
         )
 
 

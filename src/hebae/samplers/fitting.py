@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hebae.errors import HebaeError
+from hebae.errors import HebaeError, UndefinedMetric
 from hebae.samplers.base import Doubles, check_codes
 from hebae.samplers.em import Parameters, em_step, kmeans_start, log_density
 from hebae.samplers.mixture import Mixture
@@ -116,7 +116,7 @@ def hold_out_tenth(z: Doubles, seed: int) -> tuple[Doubles, Doubles]:
         If there are fewer than 20.
     """
     if len(z) < FEWEST_CODES:
-        raise HebaeError(
+        raise UndefinedMetric(
             f"there are {len(z)} codes and a sampler is fitted to at least {FEWEST_CODES}; give "
             "more training examples, or take the sampler 'normal', which needs none."
         )

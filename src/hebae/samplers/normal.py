@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hebae.errors import HebaeError
+from hebae.errors import HebaeError, UndefinedMetric
 from hebae.samplers.base import Doubles, Floats, Sampler, check_codes, normal_log_density
 
 __all__ = ["FittedNormal", "StandardNormal"]
@@ -111,7 +111,7 @@ def principal_moments(z: Doubles) -> PrincipalMoments:
     values, directions = np.linalg.eigh(deviation.T @ deviation / len(z))
     average = values.mean()
     if not average > np.finfo(np.float32).eps ** 2 * (mean**2).mean():  # codes come in float32
-        raise HebaeError(
+        raise UndefinedMetric(
             "the codes of all examples are equal, so no sampler can be fitted to them; the model "
             "has collapsed. The sampler 'normal' needs no fit."
         )

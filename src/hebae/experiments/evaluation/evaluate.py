@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hebae.data import Dataset
-from hebae.errors import HebaeError
+from hebae.errors import HebaeError, UndefinedMetric
 from hebae.experiments.evaluation import output as folder
 from hebae.experiments.evaluation.figures import draw_figures
 from hebae.experiments.evaluation.judges import extractors_for
@@ -24,6 +24,7 @@ from hebae.experiments.evaluation.subject import Subject, examples_of
 from hebae.experiments.evaluation.table import Column, tabulate
 from hebae.experiments.gallery import Picture
 from hebae.report.tables import Table
+from hebae.samplers import NAMES
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -51,6 +52,8 @@ def evaluate(
     command: str,
     output: Path | None = None,
     pool_seeds: bool = False,
+    data: str | None = None,
+    data_dir: Path | None = None,
     told: Callable[[str], None] = lambda note: None,
     progress: Callable[[str], None] = lambda words: None,
 ) -> Evaluation:
@@ -68,6 +71,8 @@ def evaluate(
         Folder for the table, figures of all runs together, and ``report.html``.
     pool_seeds : bool
         Let runs that differ in their seed alone share a column.
+    data, data_dir : optional
+        Where the runs' data are now, if they have moved.
     told, progress : callable
         Take notes for the user, and what is being done.
 
@@ -77,8 +82,8 @@ def evaluate(
         Before anything is measured, if a run is not finished, or the data or the settings do not
         allow a metric.
     """
-    runs, dataset = open_runs(paths)
-    settings = _with_split(settings, dataset)
+    runs, dataset = open_runs(paths, data, data_dir)
+    settings = _resolved(settings, dataset)
     if output is not None:
         folder.require_free(output)
     judges = extractors_for(dataset, metrics, settings, told=told, progress=progress)
@@ -111,6 +116,7 @@ def evaluate(
             )
     table = _tabulate(columns, kept, dataset, settings)
     if output is not None:
+        folder.clear_figures(output)
         first = {label: kept[members[0].path].by_metric for label, members in columns.items()}
         figures = draw_figures(first, images, data, output / "figures")
         folder.write(
@@ -119,8 +125,8 @@ def evaluate(
     return Evaluation(table, figures, sum(one.measured for one in kept.values()))
 
 
-def _with_split(settings: EvaluationSettings, dataset: Dataset) -> EvaluationSettings:
-    """Decide on the split, and require that it has examples enough."""
+def _resolved(settings: EvaluationSettings, dataset: Dataset) -> EvaluationSettings:
+    """Decide on split and samplers, and require that there are examples enough."""
     split = settings.split or ("test" if dataset.test or not dataset.validation else "validation")
     count = len(examples_of(dataset, split))
     if count < FEWEST:
@@ -128,14 +134,19 @@ def _with_split(settings: EvaluationSettings, dataset: Dataset) -> EvaluationSet
             f"the {split} split of {dataset.name} has {count} example(s); an evaluation takes at "
             f"least {FEWEST}."
         )
-    return settings.model_copy(update={"split": split})
+    samplers = tuple(name for name in NAMES if name in (settings.samplers or NAMES))
+    return settings.model_copy(update={"split": split, "samplers": samplers})
 
 
 def _samples(subject: Subject) -> dict[str, npt.NDArray[Any]]:
-    """Decode a few draws of each sampler."""
-    return {
-        SAMPLERS[name]: np.clip(subject.shown(name, SHOWN), 0, 1) for name in subject.sampler_names
-    }
+    """Decode a few draws of each sampler; none if there is nothing to fit them to."""
+    try:
+        return {
+            SAMPLERS[name]: np.clip(subject.shown(name, SHOWN), 0, 1)
+            for name in subject.sampler_names
+        }
+    except UndefinedMetric:
+        return {}
 
 
 def _tabulate(
@@ -145,10 +156,15 @@ def _tabulate(
     settings: EvaluationSettings,
 ) -> Table:
     count = len(examples_of(dataset, settings.split))
-    notes = [
-        "Samples from N(0, I) are the paper's; a distance of samples is biased by their number, so "
-        "it bears it: [features@samples/references]. Objectives are each method's own.",
-    ]
+    names = {m.name for one in kept.values() for ms in one.by_section.values() for m in ms}
+    notes = []
+    if any("@" in name for name in names):
+        notes.append(
+            "Samples are means of p(x|z); those from N(0, I) are the paper's. A distance of "
+            "samples is biased by their number, so it bears it: [features@samples/references]."
+        )
+    if "objective" in names:
+        notes.append("Objectives are each method's own: compare them with nothing.")
     return tabulate(
         [
             Column(

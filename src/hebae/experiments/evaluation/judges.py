@@ -29,20 +29,20 @@ def extractors_for(
     HebaeError
         If one cannot be had, or the Frechet distance needs more samples than there are.
     """
+    names = settings.features
+    if settings.weights is not None and "inception" not in (names or ()):
+        raise HebaeError(
+            f"--weights {settings.weights} are Inception's; add --features inception, or leave out "
+            "--weights."
+        )
     if not any(metric.of_features for metric in metrics):
         return {}
-    names = settings.features
     if names is None:
         labelled = dataset.train.labels is not None and len(dataset.shape) == 3
         names = ("classifier",) if labelled else ("pixels",)
         told(
             f"Samples are compared in the features of {names[0]}; --features names others: "
             "classifier, pixels, inception, timm:NAME or an exported network's file."
-        )
-    if settings.weights is not None and "inception" not in names:
-        raise HebaeError(
-            f"--weights {settings.weights} are Inception's, and the features are "
-            f"{', '.join(names)}; add --features inception, or leave out --weights."
         )
     found = {}
     for name in names:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hebae.errors import UndefinedMetric
 from hebae.evaluation.features import ClassifierFeatures, FeatureExtractor
 from hebae.experiments.evaluation.measurement import Measurement
 from hebae.experiments.evaluation.metrics import Metric
@@ -55,7 +56,10 @@ def measure(
             kept.measured += 1
             begun = time.perf_counter()
             arguments = () if judge is None else (judges[judge],)
-            found = list(metric.measure(subject, *arguments))
+            try:
+                found = list(metric.measure(subject, *arguments))
+            except UndefinedMetric as reason:  # of all that it measures
+                found = [Measurement(name=metric.name, undefined=str(reason))]
             entry = Entry(settings, found, round(time.perf_counter() - begun, 3))
             record.keep(key, entry)
         kept.by_metric.setdefault(metric.name, []).extend(entry.measurements)

@@ -9,7 +9,9 @@ from typing import Any, Literal, Self
 
 from hebae.evaluation.estimate import Estimate, UndefinedMetric
 
-__all__ = ["Measurement", "measured"]
+__all__ = ["Better", "Measurement", "measured"]
+
+Better = Literal["higher", "lower", ""]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ class Measurement:
     value: float | None = None
     standard_error: float | None = None
     unit: str = ""
-    better: Literal["higher", "lower", ""] = ""
+    better: Better = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     undefined: str = ""
     note: str = ""

@@ -12,13 +12,13 @@ from hebae.errors import HebaeError
 from hebae.experiments.evaluation.loop import Kept
 from hebae.experiments.evaluation.runs import Run
 from hebae.experiments.gallery import Picture
-from hebae.files import make_folder, require_only, write_atomically
+from hebae.files import clear, make_folder, require_only, write_atomically
 from hebae.provenance import provenance
 from hebae.report.page import Picture as PagePicture
 from hebae.report.page import Section, write_page
 from hebae.report.tables import Table
 
-__all__ = ["require_free", "write"]
+__all__ = ["clear_figures", "require_free", "write"]
 
 MARK = "evaluation-table.json"
 """The file by which a folder is known to hold an evaluation's table."""
@@ -35,6 +35,11 @@ def require_free(output: Path) -> None:
             raise HebaeError(f"--output {output} holds files of another kind; name another folder.")
         require_only(output, NAMES)
     make_folder(output, "--output")
+
+
+def clear_figures(output: Path) -> None:
+    """Remove the figures of an earlier table."""
+    clear(output, ("figures",))
 
 
 def write(

@@ -46,19 +46,25 @@ class Record:
         self.path = path
         self.identity = dict(identity)
         self.provenance: list[dict[str, str]] = []
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, list[Entry]] = {}
         if path.is_file():
             self._read()
 
     def find(self, key: str, settings: Mapping[str, Any]) -> Entry | None:
         """Return what was measured under `key` with just these settings by this version."""
-        entry = self.entries.get(key)
-        valid = entry is not None and entry.settings == settings and entry.version == __version__
-        return entry if valid else None
+        for entry in self.entries.get(key, ()):
+            if entry.settings == settings and entry.version == __version__:
+                return entry
+        return None
 
     def keep(self, key: str, entry: Entry) -> None:
-        """Add or replace an entry, and write the file."""
-        self.entries[key] = entry
+        """Add an entry, beside those of other settings, and write the file."""
+        others = [
+            other
+            for other in self.entries.get(key, ())
+            if other.settings != entry.settings and other.version == entry.version
+        ]
+        self.entries[key] = [*others, entry]
         self._write()
 
     def add_provenance(self, origin: Mapping[str, str]) -> None:
@@ -71,13 +77,7 @@ class Record:
             identity = stored["of"]
             provenance = [dict(origin) for origin in stored["provenance"]]
             entries = {
-                key: Entry(
-                    settings=dict(entry["settings"]),
-                    measurements=[Measurement.from_json(m) for m in entry["measurements"]],
-                    seconds=float(entry["seconds"]),
-                    version=str(entry["version"]),
-                )
-                for key, entry in stored["metrics"].items()
+                key: [_entry(values) for values in kept] for key, kept in stored["metrics"].items()
             }
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise HebaeError(
@@ -91,10 +91,22 @@ class Record:
         values = {
             "of": self.identity,
             "metrics": {
-                key: asdict(entry) | {"measurements": [m.to_json() for m in entry.measurements]}
-                for key, entry in self.entries.items()
+                key: [
+                    asdict(entry) | {"measurements": [m.to_json() for m in entry.measurements]}
+                    for entry in kept
+                ]
+                for key, kept in self.entries.items()
             },
             "provenance": self.provenance,
         }
         text = json.dumps(values, indent=1, allow_nan=False) + "\n"
         write_atomically(self.path, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _entry(values: Mapping[str, Any]) -> Entry:
+    return Entry(
+        settings=dict(values["settings"]),
+        measurements=[Measurement.from_json(m) for m in values["measurements"]],
+        seconds=float(values["seconds"]),
+        version=str(values["version"]),
+    )

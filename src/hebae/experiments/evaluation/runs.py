@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,14 +29,34 @@ class Run:
         """Name of its folder."""
         return self.path.resolve().name
 
+    def data_fingerprint(self) -> str:
+        """SHA-256 of the content that it was trained on."""
+        path = self.path / "config.json"
+        try:
+            return str(json.loads(path.read_text(encoding="utf-8"))["data_fingerprint"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise HebaeError(
+                f"{path} is missing, truncated or altered ({type(error).__name__}); restore it or "
+                "train the model again."
+            ) from None
 
-def open_runs(paths: Sequence[Path]) -> tuple[list[Run], Dataset]:
+
+def open_runs(
+    paths: Sequence[Path], data: str | None = None, data_dir: Path | None = None
+) -> tuple[list[Run], Dataset]:
     """Read the settings of runs and load the data that all of them were trained on.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    data, data_dir : optional
+        Where the data are now, if they have moved.
 
     Raises
     ------
     HebaeError
-        If there is none, one is named twice or not finished, or their data differ.
+        If there is none, one is named twice or not finished, their data differ, or the data found
+        are not of the content that they were trained on.
     """
     if not paths:
         raise HebaeError("name one run folder or more: hebae evaluate runs/first runs/second.")
@@ -53,14 +74,26 @@ def open_runs(paths: Sequence[Path]) -> tuple[list[Run], Dataset]:
                     "one table compares runs of the same data: evaluate them one by one."
                 )
     settings = first.settings
-    dataset = load(
-        settings.data, data_dir=settings.data_dir, validation_size=settings.validation_size
-    )
+    try:
+        dataset = load(
+            data or settings.data,
+            data_dir=data_dir or settings.data_dir,
+            validation_size=settings.validation_size,
+        )
+    except HebaeError as error:
+        raise HebaeError(f"{error} If the data have moved, name them by --data.") from None
+    for run in runs:
+        trained_on = run.data_fingerprint()
+        if trained_on != dataset.fingerprint:
+            raise HebaeError(
+                f"{dataset.name} has not the content that {run.path} was trained on (SHA-256 "
+                f"{trained_on[:16]}); name its own data by --data."
+            )
     return runs, dataset
 
 
 def group(runs: Sequence[Run], pool_seeds: bool) -> dict[str, list[Run]]:
-    """Put runs into columns, by label: the method, where it tells them apart, or the folder.
+    """Put runs into columns, by label: the method, where that tells all apart, folder or path.
 
     With `pool_seeds`, runs whose settings differ in the seed alone share a column.
     """
@@ -71,15 +104,17 @@ def group(runs: Sequence[Run], pool_seeds: bool) -> dict[str, list[Run]]:
             key = run.settings.replace(seed=0, data_dir=None).to_yaml()
         groups.setdefault(key, []).append(run)
     methods = Counter(members[0].settings.method for members in groups.values())
-    names = Counter(members[0].name for members in groups.values())
-    labelled = {}
-    for members in groups.values():
-        method, name = members[0].settings.method, members[0].name
-        if methods[method] == 1:
-            label = display_name(method)
-        else:
-            label = name if names[name] == 1 else str(members[0].path)
-        labelled[label] = members
+    for by_method, by_folder in ((True, True), (False, True), (False, False)):
+        labelled = {}
+        for members in groups.values():
+            first = members[0]
+            if by_method and methods[first.settings.method] == 1:
+                label = display_name(first.settings.method)
+            else:
+                label = first.name if by_folder else str(first.path)
+            labelled[label] = members
+        if len(labelled) == len(groups):
+            break
     return labelled
 
 

@@ -34,7 +34,7 @@ class EvaluationSettings(BaseModel):
     """Add the Frechet distance extrapolated to infinitely many samples."""
     iwae_samples: Count = 5000
     """K of the importance-weighted bounds."""
-    iwae_examples: Count = 500
+    iwae_examples: int = Field(default=500, ge=2)
     """Examples that these bounds are taken over."""
     ais_temperatures: int = Field(default=1000, ge=2)
     """Steps of annealed importance sampling."""

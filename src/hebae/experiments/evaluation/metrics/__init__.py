@@ -11,7 +11,7 @@ from hebae.errors import HebaeError
 from hebae.experiments.evaluation.measurement import Measurement
 from hebae.experiments.evaluation.metrics import bounds, code, samples, use
 
-__all__ = ["METRICS", "Metric", "choose"]
+__all__ = ["METRICS", "Metric", "choose", "is_fast"]
 
 BASIC = ("split", "evaluation_seed")
 SAMPLES = "Samples and reconstructions"
@@ -92,7 +92,7 @@ def choose(names: Sequence[str]) -> list[Metric]:
     HebaeError
         If a name is unknown, or none is given.
     """
-    words = [word.strip() for name in names for word in name.split(",") if word.strip()]
+    words = _words(names)
     chosen: set[str] = set()
     for word in words:
         if word == "all":
@@ -111,3 +111,13 @@ def choose(names: Sequence[str]) -> list[Metric]:
     if not chosen:
         raise HebaeError(f"--metrics names none; allowed are all, fast, {', '.join(METRICS)}.")
     return [metric for name, metric in METRICS.items() if name in chosen]
+
+
+def is_fast(names: Sequence[str]) -> bool:
+    """Whether these names ask for what is fast, and not for all."""
+    words = _words(names)
+    return "fast" in words and "all" not in words
+
+
+def _words(names: Sequence[str]) -> list[str]:
+    return [word.strip() for name in names for word in name.split(",") if word.strip()]

@@ -16,7 +16,7 @@ from hebae.evaluation.energy import energy_distance_to_normal
 from hebae.evaluation.estimate import UndefinedMetric
 from hebae.evaluation.index_dependence import index_dependence
 from hebae.evaluation.sliced import sliced_wasserstein_to_normal
-from hebae.experiments.evaluation.measurement import Measurement, measured
+from hebae.experiments.evaluation.measurement import Better, Measurement, measured
 from hebae.experiments.evaluation.subject import Subject
 
 __all__ = ["DRAW", "MEAN", "information_of", "moments", "normality_of", "rank_information"]
@@ -34,10 +34,13 @@ def moments(subject: Subject) -> Iterator[Measurement]:
     of_code = latent.aggregate_covariance(codes.mean, codes.log_scale, N)
     mean = codes.mean.mean(axis=0, dtype=np.float64)
     for name, covariance, values in ((MEAN, of_mean, codes.mean), (DRAW, of_code, subject.z)):
+        # The code that is decoded from is z: means of q(z|x) with the moments of N(0, I) leave no
+        # room for noise, and to rank a VAE by them would be to compare unlike things.
+        better: Better = "lower" if name == DRAW else ""
         yield measured(
             f"mean |correlation| of {name}",
             lambda covariance=covariance: _correlation(covariance),
-            better="lower",
+            better=better,
             counts=counts,
             arrays={"covariance": covariance.tolist(), **_histogram(values)},
             format=".4f",
@@ -51,7 +54,7 @@ def moments(subject: Subject) -> Iterator[Measurement]:
             f"KL of {name}'s normal to N(0, I)",
             lambda covariance=covariance: latent.kl_to_standard_normal(mean, covariance),
             unit="nats",
-            better="lower",
+            better=better,
             counts=counts,
             format=".3f",
         )
@@ -64,7 +67,6 @@ def _collapse(
     yield Measurement(
         name="active units",
         value=float(collapse.active_units(codes.mean).sum()),
-        better="higher",
         counts=counts | {"dimensions": codes.mean.shape[1]},
         note="dimensions whose posterior means have a variance above 0.01",
         format=".0f",
@@ -74,7 +76,6 @@ def _collapse(
         "least KL of a dimension",
         lambda: by_dimension().min(),
         unit="nats",
-        better="higher",
         counts=counts,
         format=".4f",
     )

@@ -60,7 +60,12 @@ def frechet_distances(subject: Subject, extractor: FeatureExtractor) -> Iterator
             "real against real: what perfect samples would have",
         ),
     ):
-        yield _of("frechet", words, distance, features, real, extractor, better="", note=note)
+        measure = _of_itself if subject.settings.split == "train" else distance
+        yield _of("frechet", words, measure, features, real, extractor, better="", note=note)
+
+
+def _of_itself(features: Array) -> float:
+    raise UndefinedMetric("the references are training examples themselves; take --split test")
 
 
 def kernel(subject: Subject, extractor: FeatureExtractor) -> Iterator[Measurement]:
@@ -68,7 +73,8 @@ def kernel(subject: Subject, extractor: FeatureExtractor) -> Iterator[Measuremen
     real = subject.reference(extractor)
     for what, words in _kinds(subject):
         features = subject.features(what, extractor)
-        block = min(BLOCK, min(len(features), len(real)) // 2)
+        # Ten blocks tell how far they scatter; two would not.
+        block = max(2, min(BLOCK, min(len(features), len(real)) // 10))
         yield _of(
             "kernel",
             words,

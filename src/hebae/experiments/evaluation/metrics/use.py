@@ -34,6 +34,8 @@ def labels(subject: Subject) -> Iterator[Measurement]:
     ):
 
         def accuracy(classify=classify):  # type: ignore[no-untyped-def]
+            if subject.settings.split == "train":
+                raise UndefinedMetric("the classifier would be judged on what it learned from")
             if train is None or test is None:
                 raise UndefinedMetric(f"{subject.dataset.name} has no labels")
             return classify(subject.training_codes.mean, train, subject.codes.mean, test)
@@ -109,8 +111,7 @@ def code_likelihood(subject: Subject) -> Iterator[Measurement]:
         yield Measurement(
             name="components of the mixture",
             value=float(mixture.components),
-            counts=counts,
-            note=str(fitted),
+            note=str(fitted) if set(fitted.held_out) == set(samplers.NAMES) else "",
             arrays={"held_out": {str(n): density for n, density in fitted.curve.items()}},
             format=".0f",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ from hebae.report.methods import looks
 from hebae.report.style import QUIET, describe, literal, styled
 
 __all__ = ["DimensionBars", "dimension_bars"]
+
+_LETTERS = 24
+"""Of a line of words within axes."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +76,12 @@ def dimension_bars(models: Mapping[str, DimensionBars], *, title: str = "") -> F
         describe(top, look.name, f"mean's: {means.min():.3g} to {means.max():.3g}")
         if isinstance(bars.divergence, str):
             bottom.annotate(
-                f"undefined:\n{literal(bars.divergence)}",
+                "undefined:\n" + literal(textwrap.fill(bars.divergence, _LETTERS)),
                 (0.5, 0.5),
                 xycoords="axes fraction",
                 ha="center",
                 va="center",
                 color=QUIET,
-                wrap=True,
             )
         else:
             divergence = np.asarray(bars.divergence)[order]

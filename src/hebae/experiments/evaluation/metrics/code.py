@@ -200,8 +200,8 @@ def _correlation(covariance: npt.NDArray[np.float64]) -> float:
 
 
 def _histogram(values: npt.NDArray[np.floating]) -> dict[str, Any]:
-    """Densities of each dimension; what lies outside counts into the outermost bins."""
+    """Densities of each dimension within `RANGE`; what lies outside counts in the whole alone."""
     edges = np.linspace(-RANGE, RANGE, BINS + 1)
-    inside = np.clip(values, -RANGE, RANGE).T
-    densities = [np.histogram(dimension, edges, density=True)[0] for dimension in inside]
+    share = 1 / (len(values) * (edges[1] - edges[0]))
+    densities = [np.histogram(dimension, edges)[0] * share for dimension in values.T]
     return {"edges": edges.tolist(), "densities": np.round(densities, 5).tolist()}

@@ -77,7 +77,7 @@ def test_all_metrics_of_three_methods(hebae: Callable[..., Result], runs: Path) 
     for method in ("hebae", "vae", "ae"):
         file = stored(runs / method)
         assert set(file) == {"of", "metrics", "provenance"}
-        assert file["provenance"][0]["command"].startswith("hebae ")
+        assert file["provenance"][0]["command"].startswith("hebae")
         for (entry,) in file["metrics"].values():
             assert entry["seconds"] >= 0
             assert entry["version"]

@@ -65,13 +65,14 @@ def _require_enough(
     there = len(examples_of(dataset, settings.split))
     if settings.allow_rank_deficient or min(settings.samples, there) >= chosen.minimum:
         return
+    asked = settings.model_fields_set
+    if "features" not in asked and ("samples" not in asked or there < chosen.minimum):
+        return
     if settings.samples < chosen.minimum:
         have, advice = f"--samples is {settings.samples}", "ask for more"
-    elif settings.features is not None:
+    else:
         have = f"the {settings.split} split of {dataset.name} has {there}"
         advice = "take another --split"
-    else:
-        return
     raise HebaeError(
         f"the Frechet distance in {chosen.name} needs at least {chosen.minimum} samples and "
         f"references, and {have}; {advice}, choose other --features, or pass "

@@ -49,7 +49,10 @@ class EvaluationSettings(BaseModel):
         """Fill in what was not chosen with what takes no training: pixels, and two samplers."""
         chosen = self.model_fields_set
         quick: dict[str, Any] = {"features": ("pixels",), "samplers": ("normal", "fitted-normal")}
-        return self.model_copy(update={n: v for n, v in quick.items() if n not in chosen})
+        values = quick | {name: getattr(self, name) for name in chosen}
+        return self.model_construct(
+            _fields_set=set(chosen), **values
+        )  # what was chosen stays known
 
     def kept(self, names: tuple[str, ...]) -> dict[str, Any]:
         """Return the settings of these names as JSON keeps them."""

@@ -326,6 +326,23 @@ def test_without_a_test_split_the_validation_split_is_judged_on(
     refused(hebae("evaluate", "plain", "--split", "test"), "no test split", "train or validation")
 
 
+def test_a_distance_is_extrapolated_on_request(hebae: Callable[..., Result], runs: Path) -> None:
+    wanted = ("evaluate", "vae", "--metrics", "frechet", "--samplers", "normal", "--extrapolate")
+    assert hebae(*wanted, "--features", "pixels", "--samples", 150).status == 0
+    found = measurements(runs / "vae")["frechet-extrapolated[pixels@150/150], N(0, I), the paper's"]
+    whole = measurements(runs / "vae")["frechet[pixels@150/150], N(0, I), the paper's"]
+    assert found["standard_error"] > 0
+    assert found["value"] < whole["value"]  # a finite number of samples is biased upwards
+    values = np.random.default_rng(0).random((200, 60), dtype=np.float32)
+    np.savez("wide.npz", x_train=values[40:], x_test=values[:40])
+    flags = small(encoder_widths=8, decoder_widths=8, latent_dim=3, epochs=1)
+    assert hebae("train", "--data", "wide.npz", *flags, "--output", "wide").status == 0
+    result = hebae("evaluate", "wide", *wanted[2:])
+    assert result.status == 0, result.err
+    name = "frechet-extrapolated[values@10000/40], N(0, I), the paper's"
+    assert "at least 62" in measurements(runs / "wide")[name]["undefined"]
+
+
 def test_one_example_is_too_few(hebae: Callable[..., Result], runs: Path) -> None:
     values = np.random.default_rng(0).random((60, 12), dtype=np.float32)
     np.savez("few.npz", x_train=values[1:], x_test=values[:1])

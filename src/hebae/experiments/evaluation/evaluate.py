@@ -92,7 +92,7 @@ def evaluate(
     images: dict[str, dict[str, npt.NDArray[Any]]] = {}
     figures: list[Picture] = []
     of_samples = any("samples" in metric.depends for metric in metrics)
-    data = f"{dataset.name} {settings.split} examples"
+    judged_on = f"{dataset.name} {settings.split} examples"
     for label, members in columns.items():
         for run in members:
             subject = Subject(run.path, run.settings, dataset, settings)
@@ -111,14 +111,14 @@ def evaluate(
             figures += draw_figures(
                 {method: kept[run.path].by_metric},
                 {method: made} if made else {},
-                data,
+                judged_on,
                 subject.folder.figures,
             )
     table = _tabulate(columns, kept, dataset, settings)
     if output is not None:
         folder.clear_figures(output)
         first = {label: kept[members[0].path].by_metric for label, members in columns.items()}
-        figures = draw_figures(first, images, data, output / "figures")
+        figures = draw_figures(first, images, judged_on, output / "figures")
         folder.write(
             output, table, figures, [kept[run.path] for run in runs], dataset, runs, command
         )

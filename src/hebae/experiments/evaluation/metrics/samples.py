@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from hebae.evaluation import coverage, frechet
 from hebae.evaluation.copying import Copying, copying_ratio
-from hebae.evaluation.estimate import UndefinedMetric
+from hebae.evaluation.estimate import Estimate, UndefinedMetric
 from hebae.evaluation.features import FeatureExtractor, metric_name, pixel_features
 from hebae.evaluation.kernel_distance import kernel_distance
 from hebae.experiments.evaluation.measurement import Measurement, measured
@@ -40,8 +40,9 @@ def frechet_distances(subject: Subject, extractor: FeatureExtractor) -> Iterator
         yield _of("frechet", words, distance, features, real, extractor)
         if subject.settings.extrapolate and what != "reconstructions":
             limit = partial(
-                frechet.frechet_extrapolated,
-                y_features=real,
+                _extrapolated,
+                real=real,
+                extractor=extractor,
                 allow_rank_deficient=allowed,
                 seed=subject.seed,
             )
@@ -166,15 +167,35 @@ def _kinds(subject: Subject) -> list[tuple[str, str]]:
 def _frechet(
     features: Array, real: Array, extractor: FeatureExtractor, allow_rank_deficient: bool
 ) -> float:
-    count = min(len(features), len(real))
-    if count < extractor.minimum and not allow_rank_deficient:
-        raise UndefinedMetric(
-            f"the Frechet distance in {extractor.name} needs at least {extractor.minimum} samples "
-            f"and references, and there are {count}; choose other --features, or pass "
-            "--allow-rank-deficient"
-        )
+    if not allow_rank_deficient:
+        _require_count(features, real, extractor.minimum, extractor)
     # An extractor's minimum is the convention of its field: Inception's 2,048 features take 2,048.
     return frechet.frechet_distance(features, real, allow_rank_deficient=True)
+
+
+def _extrapolated(
+    features: Array,
+    real: Array,
+    extractor: FeatureExtractor,
+    allow_rank_deficient: bool,
+    seed: int,
+) -> Estimate:
+    if not allow_rank_deficient:
+        # The line goes through subsets of several sizes, each of more examples than features.
+        _require_count(features, real, extractor.dimension + 2, extractor)
+    return frechet.frechet_extrapolated(
+        features, real, allow_rank_deficient=allow_rank_deficient, seed=seed
+    )
+
+
+def _require_count(features: Array, real: Array, minimum: int, extractor: FeatureExtractor) -> None:
+    count = min(len(features), len(real))
+    if count < minimum:
+        raise UndefinedMetric(
+            f"the Frechet distance in {extractor.name} needs at least {minimum} samples and "
+            f"references, and there are {count}; choose other --features, or pass "
+            "--allow-rank-deficient"
+        )
 
 
 def _pairs(

@@ -23,24 +23,29 @@ __all__ = ["PixelFeatures", "ValueFeatures", "pixel_features"]
 
 
 @dataclass(frozen=True)
-class PixelFeatures:
-    """Pixels of uint8 images, from 0 to 1."""
+class _Flattened:
+    """The numbers of an example, one after the other."""
 
     shape: Shape
 
-    name = "pixels"
-    takes_uint8 = True
-    fingerprint = hashlib.sha256(b"hebae pixels 1").hexdigest()
-
     @property
     def dimension(self) -> int:
-        """Number of pixels times that of channels."""
+        """Numbers of an example, d."""
         return prod(self.shape)
 
     @property
     def minimum(self) -> int:
         """With which covariances can have full rank."""
         return self.dimension + 1
+
+
+@dataclass(frozen=True)
+class PixelFeatures(_Flattened):
+    """Pixels of uint8 images, from 0 to 1."""
+
+    name = "pixels"
+    takes_uint8 = True
+    fingerprint = hashlib.sha256(b"hebae pixels 1").hexdigest()
 
     def __call__(self, examples: npt.NDArray[np.generic]) -> Floats:
         """Pixels (n, d) of uint8 images (n, c, h, w), over 255."""
@@ -49,24 +54,12 @@ class PixelFeatures:
 
 
 @dataclass(frozen=True)
-class ValueFeatures:
+class ValueFeatures(_Flattened):
     """Values in the units that a model sees, of data that are not images in [0, 1]."""
-
-    shape: Shape
 
     name = "values"
     takes_uint8 = False
     fingerprint = hashlib.sha256(b"hebae values 1").hexdigest()
-
-    @property
-    def dimension(self) -> int:
-        """Number of values of an example."""
-        return prod(self.shape)
-
-    @property
-    def minimum(self) -> int:
-        """With which covariances can have full rank."""
-        return self.dimension + 1
 
     def __call__(self, examples: npt.NDArray[np.generic]) -> Floats:
         """Values (n, d) of examples (n, *shape): floats as they are, uint8 over 255."""

@@ -145,6 +145,7 @@ class RunFolder:
         "evaluation.json",
         "resume.pt",
         "provenance.json",
+        "diverged.txt",
         "figures",
         "tensorboard",
     )
@@ -158,6 +159,7 @@ class RunFolder:
         self.evaluation = path / "evaluation.json"
         self.checkpoint = path / "resume.pt"
         self.provenance = path / "provenance.json"
+        self.divergence = path / "diverged.txt"
         self.figures = path / "figures"
         self.tensorboard = path / "tensorboard"
 
@@ -255,6 +257,12 @@ class RunFolder:
                 raise HebaeError(f"{self.provenance} is altered: {error}; remove it.") from None
         text = json.dumps([*entries, dict(origin)], indent=2) + "\n"
         write_atomically(self.provenance, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def mark_diverged(self, reason: str) -> None:
+        """Write ``diverged.txt``: one of many trainings broke, and would again."""
+        write_atomically(
+            self.divergence, lambda path: path.write_text(reason + "\n", encoding="utf-8")
+        )
 
     def write_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write ``resume.pt``."""

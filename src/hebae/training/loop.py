@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,8 +16,11 @@ from hebae.config import TrainingSettings
 from hebae.training.batches import Batches
 from hebae.training.callbacks import Callback
 from hebae.training.checkpoint import Checkpointer
+from hebae.training.interrupt import deferred_interrupt
 from hebae.training.monitor import DivergenceError, Monitor
+from hebae.training.noise import noise_seed
 from hebae.training.population import held_out_terms, store_population
+from hebae.training.record import named
 from hebae.training.schedule import learning_rate_factor
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def train(
     DivergenceError
         If the loss stops being finite. The last good checkpoint stays.
     """
-    with _own_random_state(settings.seed), _deferred_interrupt(fabric) as interrupt:
+    with _own_random_state(settings.seed), deferred_interrupt(fabric.world_size) as interrupt:
         optimizer = torch.optim.Adam(
             model.parameters(),
             lr=settings.learning_rate or 1e-3,
@@ -152,7 +151,7 @@ def train(
                     outcome.stopped_early = True
                     break
                 if position["batch"] == 0:
-                    noise.manual_seed(_noise_seed(settings.seed, epoch, fabric.global_rank))
+                    noise.manual_seed(noise_seed(settings.seed, epoch, fabric.global_rank))
                     if settings.reset_optimizer:
                         optimizer.state.clear()
                 for group in optimizer.param_groups:
@@ -197,12 +196,12 @@ def train(
                     "step": outcome.steps,
                     "seconds": round(outcome.seconds, 3),
                     "learning_rate": optimizer.param_groups[0]["lr"],
-                    "train": _named(means),
+                    "train": named(means),
                 }
                 if held_out is not None:
                     store_population(model, batches, MONITORED)
                     terms = held_out_terms(model, held_out.batches)
-                    record |= {"held_out_split": held_out.split, "held_out": _named(terms)}
+                    record |= {"held_out_split": held_out.split, "held_out": named(terms)}
                     _keep_best(settings, best, record, model)
                 outcome.history.append(record)
                 for callback in callbacks:
@@ -219,13 +218,6 @@ def train(
                 model.load_state_dict(best["model"])
             store_population(model, batches)
         return outcome
-
-
-def _named(terms: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Terms for a record: the loss, negated, is what the paper plots as the objective."""
-    loss = terms["loss"]
-    rest = {name: value for name, value in terms.items() if name != "loss"}
-    return {"objective": None if loss is None else -loss, **rest}
 
 
 def _keep_best(
@@ -253,39 +245,9 @@ def _require_finite(model: Autoencoder, step: int) -> None:
             )
 
 
-def _noise_seed(seed: int, epoch: int, rank: int) -> int:
-    """Seed of a stream unlike that of weights and order; each process draws noise of its own."""
-    return int(np.random.SeedSequence([seed, epoch, rank, 1]).generate_state(1)[0])
-
-
 @contextmanager
 def _own_random_state(seed: int) -> Iterator[None]:
     """Networks of the user's own may draw from the global generator (dropout)."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
-
-
-@contextmanager
-def _deferred_interrupt(fabric: Fabric) -> Iterator[threading.Event]:
-    """Let Ctrl-C (and SIGTERM) wait for the end of the step; a second one acts at once.
-
-    Signals belong to the main thread; and of several processes, each would stop at a step of its
-    own, so they stop at once and go on from their last checkpoint.
-    """
-    requested = threading.Event()
-    if threading.current_thread() is not threading.main_thread() or fabric.world_size > 1:
-        yield requested
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if requested.is_set():
-            raise KeyboardInterrupt
-        requested.set()
-
-    previous = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield requested
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -7,6 +7,7 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def provenance(
     }
 
 
+@cache
 def _commit() -> str:
     """Commit of the working copy this package lies in, or that it is an installed release."""
     here = Path(__file__).parent

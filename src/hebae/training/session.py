@@ -21,7 +21,17 @@ from hebae.training.checkpoint import Checkpointer
 from hebae.training.loop import HeldOut, Outcome, make_fabric, train
 from hebae.training.preflight import Facts, complete
 
-__all__ = ["CHANGEABLE", "Prepared", "facts_of", "prepare", "resume", "run"]
+__all__ = [
+    "CHANGEABLE",
+    "Files",
+    "Prepared",
+    "facts_of",
+    "open_folder",
+    "prepare",
+    "resume",
+    "run",
+    "store",
+]
 
 CHANGEABLE = {
     "epochs",
@@ -120,21 +130,14 @@ def run(
     settings, dataset, model = prepared.settings, prepared.dataset, prepared.model
     fabric = make_fabric(settings)
     fabric.launch()
-    folder = RunFolder(output)
-    if resuming and folder.stopped_before_checkpoint:
-        resuming, overwrite = False, True
-    metrics = MetricsFile(folder.metrics)
-    checkpointer = Checkpointer(folder, metrics, dataset.fingerprint, resume=resuming)
-    if resuming:
-        checkpointer.check(model)  # before anything is given up
-    if fabric.is_global_zero:
-        if not resuming:
-            folder.create(settings, overwrite=overwrite, space_needed=_space_needed(model))
-        folder.add_provenance(provenance(command, dataset, settings, [settings.seed]))
-        if resuming:
-            # A finished run that is given more epochs is unfinished until they are done.
-            folder.weights.unlink(missing_ok=True)
-            folder.write_settings(settings)
+    files = open_folder(
+        prepared,
+        output,
+        command=command,
+        overwrite=overwrite,
+        resuming=resuming,
+        writing=fabric.is_global_zero,
+    )
     dtype = torch.float64 if settings.precision == "64-true" else torch.float32
 
     def batches(values: object, processes: int, rank: int) -> ArrayBatches:
@@ -152,9 +155,9 @@ def run(
     held_out = dataset.held_out()
     told: list[Callback] = []
     if fabric.is_global_zero:
-        told = [metrics, *callbacks(settings)]
+        told = [files.metrics, *callbacks(settings)]
         if settings.tensorboard:
-            told.append(TensorBoard(folder.tensorboard))
+            told.append(TensorBoard(files.folder.tensorboard))
     outcome = train(
         model,
         settings,
@@ -162,12 +165,60 @@ def run(
         HeldOut(held_out[0], batches(held_out[1].values, 1, 0)) if held_out else None,
         fabric=fabric,
         callbacks=told,
-        checkpointer=checkpointer,
+        checkpointer=files.checkpointer,
     )
     if not outcome.interrupted and fabric.is_global_zero:
-        extra = {"data_name": dataset.name, "data_fingerprint": dataset.fingerprint}
-        save_model(output, model, settings, extra)
+        store(prepared, output)
     return outcome
+
+
+@dataclass(frozen=True)
+class Files:
+    """A run folder that is ready to be trained into."""
+
+    folder: RunFolder
+    metrics: MetricsFile
+    checkpointer: Checkpointer
+
+
+def open_folder(
+    prepared: Prepared,
+    output: Path,
+    *,
+    command: str,
+    overwrite: bool = False,
+    resuming: bool = False,
+    writing: bool = True,
+) -> Files:
+    """Make a run folder, or take up the run in it; of several processes only one is `writing`.
+
+    Parameters and errors are those of `run`.
+    """
+    folder = RunFolder(output)
+    if resuming and folder.stopped_before_checkpoint:
+        resuming, overwrite = False, True
+    metrics = MetricsFile(folder.metrics)
+    checkpointer = Checkpointer(folder, metrics, prepared.dataset.fingerprint, resume=resuming)
+    if resuming:
+        checkpointer.check(prepared.model)  # before anything is given up
+    if writing:
+        settings = prepared.settings
+        if not resuming:
+            space = _space_needed(prepared.model)
+            folder.create(settings, overwrite=overwrite, space_needed=space)
+        folder.add_provenance(provenance(command, prepared.dataset, settings, [settings.seed]))
+        if resuming:
+            # A finished run that is given more epochs is unfinished until they are done.
+            folder.weights.unlink(missing_ok=True)
+            folder.write_settings(settings)
+    return Files(folder, metrics, checkpointer)
+
+
+def store(prepared: Prepared, output: Path) -> None:
+    """Write the trained model into its run folder, which is then finished."""
+    dataset = prepared.dataset
+    extra = {"data_name": dataset.name, "data_fingerprint": dataset.fingerprint}
+    save_model(output, prepared.model, prepared.settings, extra)
 
 
 def resume(output: Path, changes: dict[str, object]) -> Prepared:

@@ -249,7 +249,7 @@ def test_evaluation_mode_uses_the_stored_scale():
     """A held-out example is scored by the training set's scale, in whatever company it comes."""
     output, x = output_and_x((6, 3))
     likelihood = likelihoods.Gaussian("optimal").double()
-    likelihood.store_optimal_scale(0.04)
+    likelihood.log_scale.copy_(likelihoods.optimal_log_scale(torch.tensor(0.04)))
     training = likelihood.negative_log_likelihood(output, x)
     likelihood.eval()
     evaluation = likelihood.negative_log_likelihood(output, x)
@@ -260,7 +260,7 @@ def test_evaluation_mode_uses_the_stored_scale():
 
 def test_a_stored_scale_of_zero_stays_finite():
     likelihood = likelihoods.Gaussian("optimal").eval()
-    likelihood.store_optimal_scale(0.0)
+    likelihood.log_scale.copy_(likelihoods.optimal_log_scale(torch.tensor(0.0)))
     assert likelihood.log_scale.isfinite()
 
 

@@ -13,11 +13,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hebae.config import ModelSettings
-from hebae.likelihoods import LIKELIHOODS, Gaussian, Likelihood
+from hebae.likelihoods import LIKELIHOODS, Gaussian, Likelihood, optimal_log_scale
 from hebae.networks import NETWORKS, initialise_normal
 from hebae.objectives import OBJECTIVES, Moments, Objective
 
-__all__ = ["Autoencoder", "Step", "build", "build_objective", "to_unit_interval"]
+__all__ = ["Autoencoder", "Step", "build", "build_objective", "to_unit_interval", "without_autocast"]
 
 
 class Step(NamedTuple):
@@ -91,7 +91,7 @@ class Autoencoder(nn.Module):
         mean, log_scale = self.encode(x)
         running = self._running_moments()
         # Moments, Cholesky factor and log-determinant lose their meaning in half precision.
-        with _without_autocast(x):
+        with without_autocast(x):
             z, terms = self.objective(mean, log_scale, epsilon, running)
         if running is not None:
             self._update_running(mean.detach(), running)
@@ -102,14 +102,14 @@ class Autoencoder(nn.Module):
     ) -> Step:
         """Terms of a held-out batch: noise by the population's Sigma, penalty of this batch."""
         mean, log_scale = self.encode(x)
-        with _without_autocast(x):
+        with without_autocast(x):
             _, terms = self.objective(mean, log_scale, epsilon)
             z = self.draw(mean, log_scale, epsilon)
         return self._step(x, z, terms, mean)
 
     def _step(self, x: Tensor, z: Tensor, terms: dict[str, Tensor], mean: Tensor) -> Step:
         output = self.decoder(z)
-        with _without_autocast(x):
+        with without_autocast(x):
             nll = self.likelihood.negative_log_likelihood(at_least_float32(output), x)
         reconstruction = nll.mean()
         loss = reconstruction
@@ -149,6 +149,11 @@ class Autoencoder(nn.Module):
         """``log p(x | z)`` of each example, in nats."""
         return -self.likelihood.negative_log_likelihood(at_least_float32(self.decoder(z)), x)
 
+    def store_optimal_scale(self, mean_squared_error: Float[Tensor, ""]) -> None:
+        """Keep a Gaussian likelihood's optimal scale of the training set, for evaluation mode."""
+        assert isinstance(self.likelihood, Gaussian)
+        self.likelihood.log_scale.copy_(optimal_log_scale(mean_squared_error))
+
     def _running_moments(self) -> Moments | None:
         if not self.keeps_running_moments:
             return None
@@ -161,7 +166,8 @@ class Autoencoder(nn.Module):
         self.running_covariance.copy_(Sigma)
 
 
-def _without_autocast(x: Tensor) -> AbstractContextManager[object]:
+def without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """Turn autocast off on the device of `x`."""
     # To enter autocast takes longer than to ask for it, and mostly it is off already.
     device = x.device.type
     if torch.is_autocast_enabled(device):

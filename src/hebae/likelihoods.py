@@ -15,7 +15,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["LIKELIHOODS", "Bernoulli", "ContinuousBernoulli", "Gaussian", "Likelihood"]
+__all__ = [
+    "LIKELIHOODS",
+    "Bernoulli",
+    "ContinuousBernoulli",
+    "Gaussian",
+    "Likelihood",
+    "optimal_log_scale",
+]
 
 
 class Likelihood(nn.Module):
@@ -145,15 +152,14 @@ class Gaussian(Likelihood):
 
     def negative_log_likelihood(self, output: Tensor, x: Tensor) -> Tensor:
         """See `Likelihood`; `output` holds means."""
-        squares = (x - output).square().flatten(1)
+        numbers = math.prod(output.shape[1:])
+        squares = (x - output).square().flatten(1).sum(1)
         log_scale = self.log_scale
         if self.scale == "optimal" and self.training:
             # At the optimum the loss does not change with s, so no gradient is lost.
-            # A perfect fit has no best scale: the smallest number stands for zero.
-            smallest = torch.finfo(squares.dtype).tiny
-            log_scale = 0.5 * squares.detach().mean().clamp(min=smallest).log()
-        constant = squares.shape[1] * (log_scale + 0.5 * math.log(2 * math.pi))
-        return 0.5 * squares.sum(1) * torch.exp(-2 * log_scale) + constant
+            log_scale = optimal_log_scale(squares.detach().mean() / numbers)
+        constant = numbers * (log_scale + 0.5 * math.log(2 * math.pi))
+        return 0.5 * squares * torch.exp(-2 * log_scale) + constant
 
     def mean(self, output: Tensor) -> Tensor:
         """See `Likelihood`."""
@@ -166,9 +172,13 @@ class Gaussian(Likelihood):
         )
         return output + torch.exp(self.log_scale) * noise.to(output.device)
 
-    def store_optimal_scale(self, mean_squared_error: float) -> None:
-        """Keep the optimal scale of the training set, for evaluation mode."""
-        self.log_scale.fill_(0.5 * math.log(max(mean_squared_error, torch.finfo().tiny)))
+
+def optimal_log_scale(mean_squared_error: Float[Tensor, "*members"]) -> Float[Tensor, "*members"]:
+    """``log s`` of the best Gaussian: ``s^2 = mean((x - output)^2)`` (Rybkin et al. 2021).
+
+    A perfect fit has no best scale: the smallest float32 stands for zero.
+    """
+    return 0.5 * mean_squared_error.clamp(min=torch.finfo(torch.float32).tiny).log()
 
 
 def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,14 @@ class MetricsFile(Callback):
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         """See `Callback`."""
+        self.write([record])
+
+    def write(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Add a line for each record."""
+        lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record, allow_nan=False) + "\n")
+                file.write(lines)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:

@@ -17,7 +17,7 @@ from hebae.training.batches import Batches
 from hebae.training.callbacks import Callback
 from hebae.training.checkpoint import Checkpointer
 from hebae.training.interrupt import deferred_interrupt
-from hebae.training.monitor import DivergenceError, Monitor
+from hebae.training.monitor import Monitor, require_finite
 from hebae.training.noise import noise_seed
 from hebae.training.population import held_out_terms, store_population
 from hebae.training.record import named
@@ -118,7 +118,7 @@ def train(
         def save() -> None:
             if checkpointer is None or not fabric.is_global_zero:
                 return
-            _require_finite(model, outcome.steps)
+            require_finite(model.named_parameters(), outcome.steps)
             checkpointer.save(
                 model=model.state_dict(),
                 optimizer=optimizer.state_dict(),
@@ -234,15 +234,6 @@ def _keep_best(
 def _patience_is_over(settings: TrainingSettings, best: Mapping[str, Any], epoch: int) -> bool:
     patience = settings.early_stopping
     return patience is not None and epoch - best["epoch"] >= patience
-
-
-def _require_finite(model: Autoencoder, step: int) -> None:
-    for name, parameter in model.named_parameters():
-        if not bool(parameter.isfinite().all()):
-            raise DivergenceError(
-                f"training stopped at step {step}: the weights {name} are not finite though the "
-                "loss was; try a smaller learning_rate or gradient_clip 10."
-            )
 
 
 @contextmanager

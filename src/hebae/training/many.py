@@ -2,63 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hebae.errors import HebaeError
-from hebae.storage import RunFolder
 from hebae.training import session
 from hebae.training.callbacks import Callback
+from hebae.training.grid.group import train_group
+from hebae.training.grid.grouping import groups
+from hebae.training.jobs import Job, Result, Watcher, steps_left
 from hebae.training.monitor import DivergenceError
-from hebae.training.session import CHANGEABLE, Prepared
+from hebae.training.session import CHANGEABLE
 
 __all__ = ["Job", "Result", "Watcher", "train_all"]
 
 
-@dataclass(frozen=True)
-class Job:
-    """A training that has passed every check, and the folder it goes into."""
-
-    label: str
-    prepared: Prepared
-    path: Path
-
-    @property
-    def folder(self) -> RunFolder:
-        """The run's folder, which may not be there yet."""
-        return RunFolder(self.path)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of a job."""
-
-    job: Job
-    state: Literal["finished", "diverged", "interrupted"]
-    message: str = ""
-    """Why it diverged."""
-
-
-class Watcher:
-    """Something that is told how many trainings go; every method may be left as it is."""
-
-    def on_start(self, results: Sequence[Result], waiting: int, steps: int) -> None:
-        """Training begins: what is done already, how many jobs wait, and for how many steps."""
-
-    def on_steps(self, count: int) -> None:
-        """So many more steps were taken, of all jobs together."""
-
-    def on_result(self, result: Result) -> None:
-        """A job is over."""
-
-    def on_end(self) -> None:
-        """Training is over, for whatever reason."""
-
-
 def train_all(jobs: Sequence[Job], *, command: str, watcher: Watcher | None = None) -> list[Result]:
     """Train every job that is not finished, and go on with those that were begun.
+
+    Jobs that differ in no more than weights, seed and learning rate are trained together, as many
+    as memory holds (`hebae.training.grid`); the others in turn.
 
     Parameters
     ----------
@@ -78,26 +41,41 @@ def train_all(jobs: Sequence[Job], *, command: str, watcher: Watcher | None = No
     Raises
     ------
     HebaeError
-        Before any training, if a folder holds a run with other settings or anything else.
+        Before any training, if two jobs share a folder, or one holds a run with other settings or
+        anything else.
     """
     watcher = watcher or Watcher()
+    _require_folders_apart(jobs)
     results = {job.path: result for job in jobs if (result := _earlier_result(job)) is not None}
     waiting = [job for job in jobs if job.path not in results]
-    watcher.on_start(list(results.values()), len(waiting), sum(map(_steps, waiting)))
+    watcher.on_start(list(results.values()), len(waiting), sum(map(steps_left, waiting)))
     try:
-        for job in waiting:
-            result = _train(job, command, watcher)
-            results[job.path] = result
-            watcher.on_result(result)
-            if result.state == "interrupted":
+        for group in groups(waiting):
+            if len(group) > 1:
+                ended = train_group(group, command, watcher)
+            else:
+                ended = [_train(group[0], command, watcher)]
+            for result in ended:
+                results[result.job.path] = result
+                watcher.on_result(result)
+            if any(result.state == "interrupted" for result in ended):
                 break
+    except KeyboardInterrupt:  # between two trainings, or the second, which does not wait
+        pass
     finally:
         watcher.on_end()
     return [results.get(job.path, Result(job, "interrupted")) for job in jobs]
 
 
+def _require_folders_apart(jobs: Sequence[Job]) -> None:
+    paths = [job.path for job in jobs]
+    if len(set(paths)) < len(paths):
+        twice = next(path for path in paths if paths.count(path) > 1)
+        raise HebaeError(f"two jobs would train into {twice}; give each a folder of its own.")
+
+
 def _earlier_result(job: Job) -> Result | None:
-    """What became of the job before, or None if it is still to be trained (or gone on with)."""
+    """Tell what became of the job before: None if it is to be trained, or gone on with."""
     folder = job.folder
     if not folder.is_run:
         folder.require_free(overwrite=False)
@@ -119,43 +97,63 @@ def _earlier_result(job: Job) -> Result | None:
 
 def _train(job: Job, command: str, watcher: Watcher) -> Result:
     """Train one job by itself."""
+    counter = _StepCounter(watcher, steps_left(job))
     try:
         outcome = session.run(
             job.prepared,
             job.path,
             command=command,
             resuming=job.folder.is_run,
-            callbacks=lambda settings: [_StepCounter(watcher.on_steps)],
+            callbacks=lambda settings: [counter],
         )
     except DivergenceError as error:
         job.folder.mark_diverged(str(error))
+        counter.spare_the_rest()
         return Result(job, "diverged", str(error))
-    return Result(job, "interrupted" if outcome.interrupted else "finished")
-
-
-def _steps(job: Job) -> int:
-    settings, examples = job.prepared.settings, len(job.prepared.dataset.train)
-    full, rest = divmod(examples, settings.batch_size)
-    per_epoch = full + bool(rest and not settings.drop_last)
-    return per_epoch * (settings.epochs - len(job.folder.history()))
+    if outcome.interrupted:
+        return Result(job, "interrupted")
+    counter.spare_the_rest()
+    return Result(job, "finished")
 
 
 class _StepCounter(Callback):
-    """Passes on how many steps were taken since it last heard."""
+    """Passes on how many steps were taken since it last heard.
 
-    def __init__(self, tell: Callable[[int], None]) -> None:
-        self.tell = tell
+    Parameters
+    ----------
+    watcher : Watcher
+    expected : int
+        Steps that the watcher counts on.
+    """
+
+    def __init__(self, watcher: Watcher, expected: int) -> None:
+        self.watcher = watcher
+        self.left = expected
         self.step = 0
 
     def on_start(self, step: int, total: int | None) -> None:
         """See `Callback`."""
         self.step = step
+        if total is not None and total - step < self.left:  # a checkpoint within an epoch
+            self.spare(self.left - (total - step))
 
     def on_log(self, step: int, epoch: int, means: Mapping[str, float]) -> None:
         """See `Callback`."""
-        self.tell(step - self.step)
-        self.step = step
+        if step > self.step:
+            self.watcher.on_steps(step - self.step)
+            self.left -= step - self.step
+            self.step = step
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         """See `Callback`."""
         self.on_log(record["step"], record["epoch"], {})
+
+    def spare(self, count: int) -> None:
+        """Tell that so many of the expected steps will not be taken."""
+        if count:
+            self.watcher.on_spared(count)
+            self.left -= count
+
+    def spare_the_rest(self) -> None:
+        """Tell that the job takes no more steps."""
+        self.spare(self.left)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from hebae.autoencoder import Step
 from hebae.errors import HebaeError
 from hebae.gaussian import batch_moments
 
-__all__ = ["DivergenceError", "Monitor"]
+__all__ = ["DivergenceError", "Monitor", "require_finite"]
 
 
 class DivergenceError(HebaeError):
@@ -30,6 +30,8 @@ class Monitor:
     device : torch.device
     reduce : callable, optional
         Sums a tensor over all processes.
+    members : sequence of int
+        Leading dimensions of the terms: none of one model, (n,) of a stack of n.
     """
 
     def __init__(
@@ -37,25 +39,28 @@ class Monitor:
         names: list[str],
         device: torch.device,
         reduce: Callable[[Tensor], Tensor] = lambda total: total,
+        members: Sequence[int] = (),
     ) -> None:
         self.names = ["loss", *names]
         # MPS has no float64.
         dtype = torch.float32 if device.type == "mps" else torch.float64
-        self.sums = torch.zeros(len(self.names), dtype=dtype, device=device)
+        self.sums = torch.zeros(*members, len(self.names), dtype=dtype, device=device)
         self.count = 0
         self.reduce = reduce
         self.recent: list[tuple[int, Tensor, Tensor]] = []
 
     def add(self, number: int, step: Step) -> None:
         """Take note of step `number`."""
-        values = torch.stack([step.loss.detach(), *step.terms.values()])
-        self.sums.add_(values, alpha=len(step.mean))
-        self.count += len(step.mean)
+        values = torch.stack([step.loss.detach(), *step.terms.values()], dim=-1)
+        self.sums.add_(values, alpha=step.mean.shape[-2])
+        self.count += step.mean.shape[-2]
         # Kept until the next look, so that the step that broke can still be named.
         self.recent.append((number, values, step.mean))
 
     def means(self) -> dict[str, float]:
         """Mean of each term over the examples since the last `reset`; waits for the device.
+
+        Of one model: of a stack, ask a `member`.
 
         Raises
         ------
@@ -75,6 +80,13 @@ class Monitor:
         self.sums.zero_()
         self.count = 0
         self.recent.clear()
+
+    def member(self, index: int) -> Monitor:
+        """Return what one member of a stack would have seen alone."""
+        alone = Monitor(self.names[1:], self.sums.device)
+        alone.sums, alone.count = self.sums[index], self.count
+        alone.recent = [(n, values[index], mean[index]) for n, values, mean in self.recent]
+        return alone
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint in the middle of an epoch."""
@@ -105,3 +117,13 @@ class Monitor:
             f"{codes}. Try a smaller learning_rate, gradient_clip 10, a larger batch_size, or for "
             "HEBAE moments 'shrunk'."
         )
+
+
+def require_finite(parameters: Iterable[tuple[str, Tensor]], step: int) -> None:
+    """Raise a DivergenceError for weights that broke in a step whose loss was still a number."""
+    for name, parameter in parameters:
+        if not bool(parameter.isfinite().all()):
+            raise DivergenceError(
+                f"training stopped at step {step}: the weights {name} are not finite though the "
+                "loss was; try a smaller learning_rate or gradient_clip 10."
+            )

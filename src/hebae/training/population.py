@@ -1,4 +1,7 @@
-"""What one pass over examples tells: the population's moments, and held-out terms."""
+"""What one pass over examples tells: the population's moments, and held-out terms.
+
+Of one model or, with a leading dimension, of a stack of them (`hebae.training.grid`).
+"""
 
 from __future__ import annotations
 
@@ -7,68 +10,82 @@ import math
 import torch
 from torch import Tensor
 
-from hebae.autoencoder import Autoencoder
 from hebae.likelihoods import Gaussian
 from hebae.training.batches import Batches
+from hebae.training.model import Model
 from hebae.training.monitor import Monitor
 
-__all__ = ["held_out_estimates", "held_out_terms", "store_population"]
+__all__ = [
+    "estimates",
+    "held_out_estimates",
+    "held_out_terms",
+    "store_population",
+    "watch",
+]
 
 PASS_SIZE = 1000
 """Examples at a time where the result does not depend on it."""
 
 
 @torch.no_grad()
-def store_population(model: Autoencoder, batches: Batches, limit: int | None = None) -> None:
+def store_population(model: Model, batches: Batches, limit: int | None = None) -> None:
     """Store beta, Sigma, C and the optimal scale of the examples (`limit` of them) in `model`.
 
     One pass in evaluation mode, sums in float64 (section 4, last point).
     """
     was_training = model.training
     model.eval()
-    wide = torch.float32 if model.population_mean.device.type == "mps" else torch.float64
-    k = model.latent_dim
-    total = model.population_mean.new_zeros(k, dtype=wide)
-    squares = model.population_mean.new_zeros(k, k, dtype=wide)
+    wide = _widest(model)
+    total = torch.zeros_like(model.population_mean, dtype=wide)
+    squares = torch.zeros_like(model.population_covariance, dtype=wide)
     scale_squares = torch.zeros_like(squares)
     count = 0
     for x in batches.in_order(PASS_SIZE, limit):
         mean, log_scale = model.encode(x)
         mean = mean.to(wide)
-        count += len(mean)
-        total += mean.sum(0)
+        count += mean.shape[-2]
+        total += mean.sum(-2)
         squares += mean.mT @ mean
         if log_scale is not None:
             scale = log_scale.to(wide).exp().expand_as(mean)
             scale_squares += scale.mT @ scale
     beta = total / count
-    Sigma = squares / count - torch.outer(beta, beta)
+    Sigma = squares / count - beta[..., :, None] * beta[..., None, :]
     C = Sigma + model.objective.noise_covariance(Sigma) * (scale_squares / count)
     model.population_mean.copy_(beta)
     model.population_covariance.copy_(Sigma)
     model.aggregate_covariance.copy_(C)
     if isinstance(model.likelihood, Gaussian) and model.likelihood.scale == "optimal":
-        model.likelihood.store_optimal_scale(_mean_squared_error(model, batches, limit))
+        model.store_optimal_scale(_mean_squared_error(model, batches, limit))
     model.train(was_training)
 
 
-def _mean_squared_error(model: Autoencoder, batches: Batches, limit: int | None) -> float:
-    error, count = 0.0, 0
+def _mean_squared_error(model: Model, batches: Batches, limit: int | None) -> Tensor:
+    total = torch.zeros_like(model.population_mean[..., 0], dtype=_widest(model))
+    count = 0
     generator = torch.Generator(model.population_mean.device).manual_seed(0)
     for x in batches.in_order(PASS_SIZE, limit):
-        z = _draw(model, x, generator)
-        error += float((x - model.likelihood.mean(model.decoder(z))).square().sum())
-        count += x.numel()
-    return error / count
+        mean, log_scale = model.encode(x)
+        z = model.draw(mean, log_scale, _noise(model, x, generator))
+        squares = (x - model.decode(z)).square()
+        total += squares.flatten(total.dim()).sum(-1)
+        count += math.prod(squares.shape[total.dim() :])
+    return total / count
 
 
-def _draw(model: Autoencoder, x: Tensor, generator: torch.Generator) -> Tensor:
-    mean, log_scale = model.encode(x)
-    epsilon = torch.empty_like(mean).normal_(generator=generator)
-    return model.draw(mean, log_scale, epsilon)
+def _widest(model: Model) -> torch.dtype:
+    return torch.float32 if model.population_mean.device.type == "mps" else torch.float64
 
 
-def held_out_terms(model: Autoencoder, batches: Batches) -> dict[str, float | None]:
+def _noise(model: Model, x: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw epsilon (m, k): the same for every member of a stack."""
+    m = x.shape[-1 - len(model.input_shape)]
+    return torch.randn(
+        m, model.latent_dim, generator=generator, device=generator.device, dtype=x.dtype
+    )
+
+
+def held_out_terms(model: Model, batches: Batches) -> dict[str, float | None]:
     """Mean terms over held-out examples, with one draw of z each; nothing of the model changes.
 
     Noise is shaped by the population's covariance. The penalty is taken over batches of the
@@ -81,10 +98,14 @@ def held_out_terms(model: Autoencoder, batches: Batches) -> dict[str, float | No
 
 
 def held_out_estimates(
-    model: Autoencoder, batches: Batches
+    model: Model, batches: Batches
 ) -> dict[str, tuple[float | None, float | None]]:
     """`held_out_terms` with standard errors, from their scatter over batches; None of one batch."""
-    monitor = _watched(model, batches)
+    return estimates(watch(model, batches))
+
+
+def estimates(monitor: Monitor) -> dict[str, tuple[float | None, float | None]]:
+    """Means and standard errors of what a monitor saw of one model."""
     values = (monitor.sums / monitor.count).tolist()
     by_batch = torch.stack([values for _, values, _ in monitor.recent]).double()
     errors = [math.nan] * len(values)
@@ -101,21 +122,20 @@ def _finite(value: float) -> float | None:
 
 
 @torch.no_grad()
-def _watched(model: Autoencoder, batches: Batches) -> Monitor:
-    """Terms of each held-out batch."""
+def watch(model: Model, batches: Batches) -> Monitor:
+    """Terms of each held-out batch; see `held_out_terms`."""
     was_training = model.training
     model.eval()
-    device = model.population_mean.device
-    generator = torch.Generator(device).manual_seed(0)
-    monitor = Monitor(["reconstruction", *model.objective.weights], device)
+    mean = model.population_mean
+    generator = torch.Generator(mean.device).manual_seed(0)
+    names = ["reconstruction", *model.objective.weights]
+    monitor = Monitor(names, mean.device, members=mean.shape[:-1])
     size = 0
     for number, x in enumerate(batches.epoch(0)):
-        if len(x) < size:
+        epsilon = _noise(model, x, generator)
+        if len(epsilon) < size:
             break
-        size = len(x)
-        epsilon = torch.randn(
-            len(x), model.latent_dim, generator=generator, device=device, dtype=x.dtype
-        )
+        size = len(epsilon)
         monitor.add(number, model.held_out_step(x, epsilon))
     model.train(was_training)
     return monitor

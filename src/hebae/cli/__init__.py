@@ -14,7 +14,14 @@ from cyclopts import CycloptsError
 from pydantic import ValidationError
 from rich.markup import escape
 
-from hebae.cli import evaluate, generate, inspect, train  # noqa: F401  they register their commands
+from hebae.cli import (  # noqa: F401  they register their commands
+    evaluate,
+    generate,
+    inspect,
+    reproduce,
+    sweep,
+    train,
+)
 from hebae.cli.app import app, told
 from hebae.config import explain
 from hebae.errors import HebaeError
@@ -23,7 +30,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line; exit with 0, 2 for an error of the user's, 130 for Ctrl-C."""
+    """Run the command line; exit with a command's status, 2 for an error, 130 for Ctrl-C."""
     try:
         status = app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:

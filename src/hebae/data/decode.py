@@ -1,4 +1,4 @@
-"""Image files become arrays of pixels; worker processes need this file alone."""
+"""Image files become arrays of pixels."""
 
 from __future__ import annotations
 

@@ -20,12 +20,11 @@ from hebae.data.examples import Dataset, Examples
 from hebae.data.image_files import ImageFiles
 from hebae.data.layout import Layout, hold_out_files, layout_of_folders
 from hebae.data.progress import progress
-from hebae.data.workers import available_cores, map_in_order
+from hebae.data.workers import available_cores, map_in_threads
 from hebae.errors import HebaeError
 
 _FORMAT = 1  # to be raised when what is written changes
 _CHUNK = 64
-_FEWEST_FOR_WORKERS = 2048  # fewer are decoded before worker processes would have started
 _SUMMARY = "dataset.json"
 
 
@@ -53,10 +52,10 @@ def load_images(
 ) -> Dataset:
     """Return image files as a data set of memory-mapped uint8 arrays.
 
-    The first call decodes all files, in worker processes if they are many, into the cache; later
-    ones open what is there. What is there is found by the key of the files (names, sizes and times
-    for a folder; size, time and both ends for an archive), the processing and `validation_size`.
-    The fingerprint is made of the bytes of all files, their names, splits and labels.
+    The first call decodes all files, on all cores, into the cache; later ones open what is there.
+    What is there is found by the key of the files (names, sizes and times for a folder; size, time
+    and both ends for an archive), the processing and `validation_size`. The fingerprint is made of
+    the bytes of all files, their names, splits and labels.
 
     Raises
     ------
@@ -137,11 +136,11 @@ def _decoding_like_first(files: ImageFiles, layout: Layout) -> Decoding:
 
 def _decode_all(files: ImageFiles, layout: Layout, decoding: Decoding) -> Generator[Decoded]:
     names = [name for split in layout.splits.values() for name in split]
-    workers = available_cores() if len(names) >= _FEWEST_FOR_WORKERS else 1
     function = partial(decode, str(files.path), decoding)
+    chunks = _chunks(files.read(names))
     with (
         progress(f"Preparing {files.path.name}", len(names)) as advance,
-        closing(map_in_order(function, _chunks(files.read(names)), workers)) as decoded,
+        closing(map_in_threads(function, chunks, available_cores())) as decoded,
     ):
         for chunk in decoded:
             yield from chunk

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hebae.autoencoder import to_unit_interval
+from hebae.training.prefetch import HostRows, map_of
 
 __all__ = ["ArrayBatches", "Batches", "LoaderBatches"]
 
@@ -34,8 +36,9 @@ class Batches(Protocol):
 class ArrayBatches:
     """Batches of an array.
 
-    The array goes to the device as it is (uint8 stays uint8) where it fits; otherwise, or if it is
-    a memory map, only the rows of a batch are read. Nothing is copied on the CPU.
+    The array goes to CUDA's memory as it is (uint8 stays uint8) where it takes less than half of
+    what is free; on the CPU nothing is copied. Otherwise, and if it is a memory map, only the rows
+    of a few batches are in memory, read ahead of need: see `hebae.training.prefetch`.
 
     Parameters
     ----------
@@ -76,10 +79,13 @@ class ArrayBatches:
         self.dtype = dtype
         self.rank = rank
         self.processes = processes
-        if self.device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(self.device)
-            if self.values.nbytes < free / 2:
-                self.values = self.values.to(self.device)
+        on_cuda = self.device.type == "cuda"
+        if on_cuda and self.values.nbytes < torch.cuda.mem_get_info(self.device)[0] / 2:
+            self.values = self.values.to(self.device)
+        self._host: HostRows | None = None
+        if self.values.device.type == "cpu":
+            self._host = HostRows(values, pinned=on_cuda)
+        self._ahead = on_cuda or map_of(values) is not None
         full, rest = divmod(len(self.values), batch_size)
         self.steps_per_epoch: int | None = full if drop_last or not rest else full + 1
 
@@ -87,21 +93,39 @@ class ArrayBatches:
         """See `Batches`."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.values))
         indices = torch.from_numpy(order)
-        for batch in torch.split(indices, self.batch_size)[start : self.steps_per_epoch]:
-            # Equal shares, since data-parallel training weighs the processes alike.
-            share = len(batch) // self.processes
-            yield self._take(batch[self.rank * share : (self.rank + 1) * share])
+        batches = torch.split(indices, self.batch_size)[start : self.steps_per_epoch]
+        return self._taken([self._share(batch) for batch in batches])
 
     def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
         """See `Batches`; a limited number is spread evenly, for data may be sorted by class."""
         count = min(limit or len(self.values), len(self.values))
         spread = torch.arange(count) * len(self.values) // count
-        for batch in torch.split(spread, batch_size):
-            yield self._take(batch)
+        return self._taken(torch.split(spread, batch_size))
+
+    def _share(self, batch: Tensor) -> Tensor:
+        # Equal shares, since data-parallel training weighs the processes alike.
+        share = len(batch) // self.processes
+        return batch[self.rank * share : (self.rank + 1) * share]
+
+    def _taken(self, batches: Sequence[Tensor]) -> Generator[Tensor]:
+        """Give the examples of each batch of indices, in order."""
+        if self._host is None or not self._ahead:
+            yield from map(self._take, batches)
+            return
+        with closing(self._host.ahead([batch.numpy() for batch in batches])) as ahead:
+            for rows in ahead:
+                yield self._on_device(rows)
 
     def _take(self, indices: Tensor) -> Tensor:
-        rows = self.values.index_select(0, indices.to(self.values.device))
-        return to_unit_interval(rows.to(self.device), self.dtype)
+        if self._host is None:
+            rows = self.values.index_select(0, indices.to(self.values.device))
+        else:
+            rows = self._host.take(indices.numpy())
+        return self._on_device(rows)
+
+    def _on_device(self, rows: Tensor) -> Tensor:
+        pinned = self.device.type == "cuda"
+        return to_unit_interval(rows.to(self.device, non_blocking=pinned), self.dtype)
 
 
 class LoaderBatches:

@@ -1,0 +1,155 @@
+"""Pages of results, made wholly from the JSON files beside them.
+
+    python -m hebae.experiments.reproduction.pages docs/results/reproduction README.md
+
+writes ``NAME.md`` for each ``NAME.json`` in the folder, and fills in the numbers of other files,
+which stand between markers that name study, claim, number and format::
+
+    <!-- number: figure2 correlation hebae .3f -->0.020<!-- /number -->
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hebae.errors import HebaeError
+from hebae.experiments.reproduction.deviations import DEVIATIONS
+from hebae.experiments.reproduction.stored_tables import from_json
+from hebae.files import write_atomically
+
+__all__ = ["fill_in", "page", "rewrite"]
+
+WHOSE = {
+    "paper": "What the paper says, what we found",
+    "aim": "What we aimed at, what we found",
+    "ours": "What the paper does not say",
+}
+_MARKED = re.compile(
+    r"(<!-- number: (\S+) (\S+) (\S+) (\S+) -->)(.*?)(<!-- /number -->)", re.DOTALL
+)
+
+
+def rewrite(folder: Path, others: Sequence[Path] = ()) -> dict[Path, str]:
+    """Return what each page of a folder, and each other file, should hold; nothing is written.
+
+    Raises
+    ------
+    HebaeError
+        If a file cannot be read, or names a number that is not there.
+    """
+    stored = {path.stem: _read(path) for path in sorted(folder.glob("*.json"))}
+    texts = {folder / f"{name}.md": page(values) for name, values in stored.items()}
+    return texts | {path: fill_in(_text(path), stored, str(path)) for path in others}
+
+
+def page(values: Mapping[str, Any]) -> str:
+    """Return the Markdown page of a study from its JSON."""
+    parts = [f"# {values['title']}", values["paper"]]
+    for whose, heading in WHOSE.items():
+        claims = [claim for claim in values["claims"] if claim["whose"] == whose]
+        if claims:
+            parts += [f"## {heading}", _claims(claims)]
+    for figure in values["figures"]:
+        name, title = figure["name"], figure["title"]
+        shown = f"![{title}]({name}.png)" if not figure["shows_faces"] else "_It shows faces, and "
+        if figure["shows_faces"]:
+            shown += f"is made on demand: `hebae reproduce {values['study']}`._"
+        else:
+            shown += f"\n\n[PDF]({name}.pdf)"
+        parts += [f"## {title}", shown, figure["caption"]]
+    if values["tables"]:
+        parts += ["## Numbers", *(from_json(t).to_markdown().strip() for t in values["tables"])]
+    if values["notes"]:
+        parts += ["## To be known", _list(values["notes"])]
+    if values["deviations"]:
+        lines = [DEVIATIONS[key] for key in values["deviations"]]
+        rows = [f"| {d.where} | {_cell(d.what)} | {d.here} |" for d in lines]
+        parts += [
+            "## Deviations",
+            "\n".join(["| where | what | here |", "| :-- | :-- | :-- |", *rows]),
+        ]
+    origin = [f"{name}: {value}" for name, value in values["provenance"].items()]
+    files = f"All numbers: [JSON]({values['study']}.json), [CSV]({values['study']}.csv)."
+    return "\n\n".join([*parts, "## Provenance", files, _list(origin)]) + "\n"
+
+
+def fill_in(text: str, stored: Mapping[str, Mapping[str, Any]], origin: str) -> str:
+    """Return `text` with the number between each pair of markers brought up to date."""
+
+    def number(match: re.Match[str]) -> str:
+        begin, study, key, name, form, _, end = match.groups()
+        try:
+            claims = {claim["key"]: claim["numbers"] for claim in stored[study]["claims"]}
+            return begin + said(f"{{{name}:{form}}}", claims[key]) + end
+        except KeyError as missing:
+            raise HebaeError(
+                f"{origin} names the number {study} {key} {name}, and there is no {missing}; see "
+                "the JSON files for what there is."
+            ) from None
+
+    return _MARKED.sub(number, text)
+
+
+def said(found: str, numbers: Mapping[str, float | None]) -> str:
+    """Put the numbers into a sentence; one that does not exist is "undefined"."""
+    words = []
+    for before, name, form, _ in string.Formatter().parse(found):
+        words.append(before)
+        if name is not None:
+            value = numbers[name]
+            words.append("undefined" if value is None else format(value, form or ""))
+    return "".join(words)
+
+
+def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        f"| {_cell(c['says'])} | {_cell(said(c['found'], c['numbers']))} | **{c['verdict']}** |"
+        for c in claims
+    ]
+    return "\n".join(["| claim | found | verdict |", "| :-- | :-- | :-- |", *rows])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _list(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(_text(path)))
+    except ValueError as error:
+        raise HebaeError(f"{path} is altered or truncated: {error}; restore it.") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise HebaeError(f"cannot read {path}: {error.strerror}.") from None
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Bring the pages of a folder, and the numbers of other files, up to date."""
+    if not arguments or not Path(arguments[0]).is_dir():
+        sys.exit("usage: python -m hebae.experiments.reproduction.pages FOLDER [FILE.md ...]")
+    try:
+        texts = rewrite(Path(arguments[0]), [Path(argument) for argument in arguments[1:]])
+    except HebaeError as error:
+        sys.exit(f"Error: {error}")
+    for path, text in texts.items():
+        write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))
+        print(path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

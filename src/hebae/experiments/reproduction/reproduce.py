@@ -1,0 +1,102 @@
+"""Studies from beginning to end: check everything, train, measure, conclude."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hebae.experiments.reproduction import output as results
+from hebae.experiments.reproduction.budgets import Budget
+from hebae.experiments.reproduction.datasets import Datasets
+from hebae.experiments.reproduction.measuring import evaluation_settings, measure_all
+from hebae.experiments.reproduction.plan import unique
+from hebae.experiments.reproduction.study import Study
+from hebae.experiments.reproduction.training import check, train
+from hebae.files import make_folder, require_only
+from hebae.training.many import Watcher
+
+__all__ = ["reproduce"]
+
+RUNS, RESULTS = "runs", "results"
+"""What lies in the output's folder."""
+
+
+def reproduce(
+    studies: Sequence[Study],
+    budget: Budget,
+    output: Path,
+    *,
+    command: str,
+    data_dir: Path | None = None,
+    device: str = "auto",
+    train_only: bool = False,
+    watcher: Watcher | None = None,
+    told: Callable[[str], None] = lambda note: None,
+    progress: Callable[[str], None] = lambda words: None,
+) -> list[Path] | None:
+    """Run studies, going on from whatever is in `output` already.
+
+    Parameters
+    ----------
+    studies : sequence of Study
+    budget : Budget
+    output : Path
+        Gets ``runs/``, which studies and machines share, and ``results/``.
+    command : str
+        For the provenance.
+    data_dir : Path, optional
+        Folder that holds data files.
+    device : str
+        Where to train.
+    train_only : bool
+        Leave measuring to another call, perhaps on another machine.
+    watcher : Watcher, optional
+        Is told of the trainings.
+    told, progress : callable
+        Take notes for the user, and what is being done.
+
+    Returns
+    -------
+    list of Path, or None
+        The pages, one a study; None if the training was interrupted.
+
+    Raises
+    ------
+    HebaeError
+        Before any training, if data are missing, settings cannot work, or `output` holds anything
+        else.
+    """
+    make_folder(output / RUNS, "--output")
+    require_only(output, (RUNS, RESULTS))
+    root, datasets = output / RUNS, Datasets(data_dir)
+    plans = {study.name: unique(study.plan(budget)) for study in studies}
+    runs = unique(run for plan in plans.values() for run in plan)
+    progress(f"loading the data of {len(runs)} runs")
+    check(runs, datasets)
+    for study in studies:
+        evaluation_settings(study, budget)
+    if not train(
+        runs,
+        root,
+        datasets,
+        command=command,
+        device=device,
+        watcher=watcher,
+        progress=progress,
+    ):
+        return None
+    pages = []
+    for study in [] if train_only else studies:
+        plan = plans[study.name]
+        found = measure_all(
+            study, budget, plan, root, datasets, command=command, told=told, progress=progress
+        )
+        progress(f"{study.name}: figures and pages")
+        used = {id(d): d for run in plan for d in [datasets.of(run.settings)]}
+        findings = study.conclude(budget, found)
+        pages.append(
+            results.write(
+                output / RESULTS, study, budget, found, findings, list(used.values()), command
+            )
+        )
+    return pages

@@ -1,0 +1,98 @@
+"""Train what is missing of the planned runs, beside other machines that do the same."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hebae.experiments.reproduction.claiming import claim, holder
+from hebae.experiments.reproduction.datasets import Datasets
+from hebae.experiments.reproduction.plan import PlannedRun
+from hebae.storage import RunFolder
+from hebae.training import session
+from hebae.training.many import Job, Watcher, train_all
+from hebae.training.preflight import complete
+
+__all__ = ["POLL", "check", "divergence", "is_done", "train"]
+
+AT_ONCE = 128
+"""Runs that are claimed, and held in memory, together; a model of Appendix B.1 takes 10 MB."""
+POLL = 5.0
+"""Seconds between looks at what other processes have finished."""
+
+
+def check(runs: Sequence[PlannedRun], datasets: Datasets) -> None:
+    """Load the data and check every run; a HebaeError for what would fail later."""
+    for run in runs:
+        complete(run.settings, session.facts_of(datasets.of(run.settings)))
+
+
+def divergence(path: Path) -> str:
+    """Return why the run in a folder diverged; "" if it did not."""
+    file = RunFolder(path).divergence
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+
+
+def is_done(path: Path) -> bool:
+    """Whether there is nothing left to train: the run is finished, or diverged."""
+    return RunFolder(path).is_finished or bool(divergence(path))
+
+
+def train(
+    runs: Sequence[PlannedRun],
+    root: Path,
+    datasets: Datasets,
+    *,
+    command: str,
+    device: str = "auto",
+    watcher: Watcher | None = None,
+    progress: Callable[[str], None] = lambda words: None,
+) -> bool:
+    """Train every run that is not done into a folder beneath `root`.
+
+    What another process has claimed is waited for, and taken over if that process is gone.
+
+    Parameters
+    ----------
+    runs : sequence of PlannedRun
+    root : Path
+        Folder of the runs.
+    datasets : Datasets
+    command : str
+        For the provenance.
+    device : str
+    watcher : Watcher, optional
+        Is told of the trainings.
+    progress : callable
+        Is told what is waited for.
+
+    Returns
+    -------
+    bool
+        Whether all are done: not if it was interrupted.
+
+    Raises
+    ------
+    HebaeError
+        If a folder holds a run of other settings, or cannot be written.
+    """
+    while waiting := [run for run in runs if not is_done(root / run.name)]:
+        with claim(root, [run.name for run in waiting[:AT_ONCE]]) as mine:
+            # Another process may have finished one between the look and the claim.
+            own = [r for r in waiting if r.name in mine and not is_done(root / r.name)]
+            jobs = [_job(run, root, datasets, device) for run in own]
+            if jobs:
+                results = train_all(jobs, command=command, watcher=watcher)
+                if any(result.state == "interrupted" for result in results):
+                    return False
+        if not mine:
+            first = holder(root, waiting[0].name)
+            progress(f"waiting for {len(waiting)} runs, the first claimed by {first}")
+            time.sleep(POLL)
+    return True
+
+
+def _job(run: PlannedRun, root: Path, datasets: Datasets, device: str) -> Job:
+    settings = run.settings.replace(device=device, data_dir=datasets.data_dir)
+    return Job(run.name, session.prepare(settings, datasets.of(run.settings)), root / run.name)

@@ -96,7 +96,7 @@ def sweep(
         say(f"Stopped and saved. Go on with: {go_on}", told)
         return 130
     if len(jobs) <= MOST_ROWS:
-        out.print(swept.table)
+        out.print(swept.table(out.width))
     diverged = f"; {swept.diverged:,} diverged" if swept.diverged else ""
     say(f"{len(jobs):,} runs{diverged}. Table, figures and runs: {output}")
     say(f"Open {folder.page} in a browser.")

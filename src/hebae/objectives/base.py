@@ -11,11 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Covariance", "Latents", "LogScales", "Moments", "Objective", "Terms"]
+__all__ = ["Covariance", "Covariances", "Latents", "LogScales", "Moments", "Objective", "Terms"]
 
 Latents: TypeAlias = Float[Tensor, "batch latent"]
 LogScales: TypeAlias = Float[Tensor, "batch _"] | None  # latent or 1 of them; None without noise
 Covariance: TypeAlias = Float[Tensor, "latent latent"]
+Covariances: TypeAlias = Float[Tensor, "*members latent latent"]  # of one model or a stack
 Terms: TypeAlias = dict[str, Float[Tensor, ""]]
 
 
@@ -92,7 +93,7 @@ class Objective(ABC):
         z = self.draw(mean, log_scale, epsilon)
         return z, self.penalty(z, mean, log_scale)
 
-    def noise_covariance(self, covariance: Covariance) -> Covariance:
+    def noise_covariance(self, covariance: Covariances) -> Covariances:
         """Covariance N of the noise before scaling: q(z | x_i) = N(mu_i, D_i N D_i)."""
         return torch.zeros_like(covariance)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from hebae import gaussian
 from hebae.objectives.base import (
     Covariance,
+    Covariances,
     Latents,
     LogScales,
     Moments,
@@ -136,7 +137,7 @@ class HEBAE(Objective):
             Sigma = Sigma + (decay * (running.Sigma.to(Sigma) - Sigma)).detach()
         return Moments(beta, Sigma)
 
-    def noise_covariance(self, covariance: Covariance) -> Covariance:
+    def noise_covariance(self, covariance: Covariances) -> Covariances:
         """Sigma, or its diagonal."""
         if self.noise == "cholesky":
             return covariance

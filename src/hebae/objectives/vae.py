@@ -12,6 +12,7 @@ import torch
 from hebae import gaussian
 from hebae.objectives.base import (
     Covariance,
+    Covariances,
     Latents,
     LogScales,
     Objective,
@@ -60,6 +61,7 @@ class VAE(Objective):
         assert log_scale is not None, "the VAE's penalty needs the encoder's log_scale"
         return {"kl": gaussian.mean_kl_to_standard_normal(mean, log_scale)}
 
-    def noise_covariance(self, covariance: Covariance) -> Covariance:
+    def noise_covariance(self, covariance: Covariances) -> Covariances:
         """I: the noise of one dimension knows nothing of another's."""
-        return torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
+        identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
+        return identity.expand_as(covariance)

@@ -82,7 +82,7 @@ def as_text(value: Any) -> str:
     """Write a setting's value as `parse` reads it, for a person and for the name of a folder."""
     if value is None:
         return "none"
-    if isinstance(value, tuple | list):
+    if isinstance(value, tuple):
         return "x".join(map(str, value))
     if isinstance(value, bool):
         return str(value).lower()

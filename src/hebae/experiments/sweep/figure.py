@@ -175,6 +175,11 @@ def _add_legend(figure: Figure, looks: Mapping[Key, Mapping[str, Any]], seeds: i
     if seeds > 1:
         handles.append(Patch(color=QUIET, alpha=_BAND, linewidth=0, label="range over seeds"))
     if handles:
-        letters = max(len(str(handle.get_label())) for handle in handles) + 7
+        letters = max(len(str(handle.get_label())) for handle in handles) + 9
         columns = max(1, int(figure.get_figwidth() * 16 / letters))
-        figure.legend(handles=handles, loc="outside lower left", ncols=min(columns, len(handles)))
+        figure.legend(
+            handles=handles,
+            loc="outside lower left",
+            ncols=min(columns, len(handles)),
+            handlelength=3.5,
+        )

@@ -31,10 +31,9 @@ class Swept:
 
     runs: Sequence[SweptRun]
 
-    @property
-    def table(self) -> RichTable:
-        """The runs, a line each, for the console."""
-        return to_console(self.runs)
+    def table(self, width: int) -> RichTable:
+        """Make a table of the runs, a line each, for a console of so many letters."""
+        return to_console(self.runs, width)
 
     @property
     def diverged(self) -> int:

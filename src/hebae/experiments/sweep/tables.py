@@ -75,17 +75,29 @@ def tabulate(runs: Sequence[SweptRun], title: str) -> Table:
     )
 
 
-def to_console(runs: Sequence[SweptRun]) -> RichTable:
-    """Make the table that is printed, a line a run; it leaves out the noise floor."""
+def to_console(runs: Sequence[SweptRun], width: int) -> RichTable:
+    """Make the table that is printed, a line a run, of as many columns as fit into `width`."""
+    from rich.console import Console
+
+    quantities = [quantity for quantity in _quantities(runs) if quantity.short]
+    measuring = Console(width=2**16)
+    table = _console_table(runs, quantities)
+    while len(quantities) > 1 and measuring.measure(table).maximum > width:
+        quantities.pop()
+        table = _console_table(runs, quantities)
+    return table
+
+
+def _console_table(runs: Sequence[SweptRun], quantities: Sequence[_Quantity]) -> RichTable:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    quantities = [quantity for quantity in _quantities(runs) if quantity.short]
+    notes = [*_notes(runs), "–: not defined; sweep.md says why, and has more columns."]
     table = RichTable(
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
-        caption=Text("\n".join([*_notes(runs), "–: not defined; sweep.md says why."]), "dim"),
+        caption=Text("\n".join(notes), "dim"),
         caption_justify="left",
     )
     for name in runs[0].values:

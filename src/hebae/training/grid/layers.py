@@ -13,21 +13,52 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["is_stackable", "stacked_forward", "stacked_linear"]
+__all__ = [
+    "VECTOR",
+    "fills_vectors",
+    "is_stackable",
+    "rounds_alike",
+    "stacked_forward",
+    "stacked_linear",
+]
 
 
-LONGEST_CONTRACTION = 256
-"""On the CPU, longer sums are taken member by member.
+LONGEST_SUM, FEWEST_OPERATIONS = 256, 400
+"""Limits within which a batched product on the CPU rounds as the product of one model does.
 
-A product of one model shares a long sum among the threads, a batched one does not: the results
-differ in the last bits, and Adam, which divides small gradients by their own size, makes that grow
-into another training. So long a product has no fixed cost to speak of that a batch could save.
+Of one model, a long sum is shared among the threads, and in a batch it is not; and PyTorch has a
+kernel of its own for batches of tiny products. Beyond the limits products are taken member by
+member: else the last bits differ, and Adam, which divides small gradients by their own size, makes
+that grow into another training. So long a product has no fixed cost to speak of that a batch saves.
 """
+
+
+VECTOR = 16
+"""Numbers that a processor takes at a time, at most (512 bits of float32)."""
+
+
+def rounds_alike(rows: int, terms: int, columns: int, device: torch.device) -> bool:
+    """Whether a batched product of (rows, terms) and (terms, columns) may be taken for all at once.
+
+    Not on the CPU alone: elsewhere the two round unlike in any case.
+    """
+    if device.type != "cpu":
+        return True
+    return terms <= LONGEST_SUM and rows * terms * columns >= FEWEST_OPERATIONS
+
+
+def fills_vectors(x: Float[Tensor, "member *rest"]) -> bool:
+    """Whether functions of a stack's numbers round as functions of one member's numbers do.
+
+    On the CPU a function such as exp has one code for whole vectors of numbers and another for what
+    is left over at the end, which in a stack lies elsewhere.
+    """
+    return x.device.type != "cpu" or x[0].numel() % (2 * VECTOR) == 0
 
 
 def _product(x: Tensor, y: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ y`` (and bias) of each member, bit for bit as one model alone has it on the CPU."""
-    if x.device.type != "cpu" or x.shape[2] <= LONGEST_CONTRACTION:
+    if rounds_alike(x.shape[1], x.shape[2], y.shape[2], x.device):
         return torch.bmm(x, y) if bias is None else torch.baddbmm(bias[:, None, :], x, y)
     result = x.new_empty(x.shape[0], x.shape[1], y.shape[2])
     for member, out in enumerate(result.unbind()):

@@ -152,18 +152,18 @@ class _Grid:
         dtype = torch.float64 if wide else torch.float32
         seeds = [member.settings.seed for member in members]
 
-        def batches(values: np.ndarray) -> StackedBatches:
+        def batches(values: np.ndarray, drop_last: bool) -> StackedBatches:
             return StackedBatches(
                 values,
                 settings.batch_size,
                 seeds,
                 device=fabric.device,
                 dtype=dtype,
-                drop_last=bool(settings.drop_last),
+                drop_last=drop_last,
             )
 
-        self.batches = batches(values)
-        self.held_out = (held_out[0], batches(held_out[1])) if held_out else None
+        self.batches = batches(values, bool(settings.drop_last))
+        self.held_out = (held_out[0], batches(held_out[1], False)) if held_out else None
         states = [_load(member) for member in members]
         for member in members:
             member.model.to(fabric.device, dtype)

@@ -9,13 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from hebae.training.grid.layers import VECTOR
 from hebae.training.grid.stack import Stack
 
 __all__ = ["StackedAdam"]
-
-VECTOR = 16
-"""Numbers that the fused kernel takes at a time. It rounds what is left over at the end of a tensor
-otherwise, so that a parameter of another size is updated member by member, as it would be alone."""
 
 
 class _Piece(NamedTuple):
@@ -119,7 +116,11 @@ class StackedAdam:
 
 
 def _cut(parameters: Sequence[Tensor], start: int, stop: int) -> Iterator[_Piece]:
-    """Cut out of each parameter the members from `start` to `stop`, at once or one by one."""
+    """Cut out of each parameter the members from `start` to `stop`, at once or one by one.
+
+    The fused kernel rounds what is left over at the end of a tensor, when it has taken whole
+    vectors, otherwise: a parameter of such a size is updated member by member, as it is alone.
+    """
     for index, parameter in enumerate(parameters):
         if parameter[0].numel() % VECTOR == 0:
             members = slice(start, stop)

@@ -9,17 +9,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
+from torch.utils._pytree import tree_map, tree_map_only
 
 from hebae.autoencoder import Autoencoder, Step, at_least_float32, without_autocast
 from hebae.likelihoods import Likelihood, optimal_log_scale
 from hebae.objectives import Moments, Objective
-from hebae.training.grid.layers import is_stackable, stacked_forward
+from hebae.training.grid.layers import fills_vectors, is_stackable, rounds_alike, stacked_forward
 
 __all__ = ["Stack"]
 
@@ -124,13 +126,17 @@ class Stack:
     def _of_each_example(self, output: Tensor, x: Tensor) -> Tensor:
         """``-log p(x | z)``, shape (n, m); by one call for all where the likelihood is the same."""
         own = self._part(self.parameters | self.buffers, "likelihood.")
-        if not own:
+        own = {f"likelihood.{name}": tensor for name, tensor in own.items()}
+        apart = not fills_vectors(output)
+        if not own and not apart:
             both = self.likelihood.negative_log_likelihood(output.flatten(0, 1), x.flatten(0, 1))
             return both.view(output.shape[:2])
-        own = {f"likelihood.{name}": tensor for name, tensor in own.items()}
-        each: Tensor = vmap(partial(functional_call, self._negative_log_likelihood))(
-            own, (output, x)
-        )
+        of_one = partial(functional_call, self._negative_log_likelihood)
+        each: Tensor
+        if apart:
+            each = _one_by_one(lambda out, x, own: of_one(own, (out, x)), output, x, own)
+        else:
+            each = vmap(of_one)(own, (output, x))
         return each
 
     def _members(self, x: Tensor) -> Tensor:
@@ -203,6 +209,20 @@ class _NegativeLogLikelihood(nn.Module):
         return self.likelihood.negative_log_likelihood(output, x)
 
 
-def _each(function: Any, *arguments: Any) -> Any:
+def _each(function: Any, mean: Tensor, *arguments: Any) -> Any:
     """Apply a function of one model to each member's share of the arguments; None stays None."""
-    return vmap(function, in_dims=tuple(None if a is None else 0 for a in arguments))(*arguments)
+    m, k = mean.shape[1:]
+    tensors = [mean, *(a for a in arguments if isinstance(a, Tensor))]
+    # The smallest products are those of the noise and Sigma's factor.
+    if rounds_alike(m, k, k, mean.device) and all(map(fills_vectors, tensors)):
+        in_dims = (0, *(None if a is None else 0 for a in arguments))
+        return vmap(function, in_dims=in_dims)(mean, *arguments)
+    return _one_by_one(function, mean, *arguments)
+
+
+def _one_by_one(function: Any, *arguments: Any) -> Any:
+    results = []
+    for member in range(len(arguments[0])):
+        share = [tree_map_only(Tensor, itemgetter(member), argument) for argument in arguments]
+        results.append(function(*share))
+    return tree_map(lambda *each: torch.stack(each), *results)

@@ -1,0 +1,91 @@
+"""``hebae reproduce`` as a user sees it."""
+
+import pytest
+from command_line import refused
+
+from hebae.experiments import studies
+from hebae.experiments.reproduction.budgets import BUDGETS
+from hebae.experiments.reproduction.study import Findings, Study
+
+TINY = {
+    "epochs": 1,
+    "encoder_widths": (4,),
+    "decoder_widths": (4,),
+    "latent_dim": 2,
+    "batch_size": 500,
+}
+
+
+@pytest.fixture
+def one_run(monkeypatch):
+    """A study of one run in place of the others."""
+
+    def choose(names):
+        assert list(names) == ["figure2"]
+        made = Study(
+            "figure2",
+            "Figure 2",
+            "It shows the code.",
+            lambda budget: [budget.run("mnist", "vae", **TINY)],
+            lambda budget, run: ("elbo",),
+            lambda budget, runs: Findings([], [], [{"elbo": runs[0].value("elbo", "ELBO")}], []),
+        )
+        return [made]
+
+    monkeypatch.setattr(studies, "choose", choose)
+
+
+def test_a_study_ends_with_its_page_and_goes_on_where_it_was(hebae, one_run, tmp_path):
+    first = hebae("reproduce", "figure2", "--output", "out", "--train-only")
+    assert first.status == 0, first
+    assert "Trained: out/runs" in " ".join(first.out.split())
+    assert "1 of 1 runs" in first.err
+    second = hebae("reproduce", "figure2", "--output", "out")
+    assert second.status == 0, second
+    assert "out/results/figure2.md" in second.out
+    assert "1 of 1 runs" not in second.err  # it was trained before
+    assert "measuring 1 of 1" in second.err
+    assert (tmp_path / "out/results/figure2.md").read_text().startswith("# Figure 2\n")
+
+
+def test_the_default_output_bears_the_budget(hebae, one_run, tmp_path):
+    assert hebae("reproduce", "figure2", "--train-only").status == 0
+    assert (tmp_path / "reproduction/smoke/runs").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ([], ["name a study, or all", "figure1a"]),
+        (["figure5"], ["no study 'figure5'", "allowed are all, figure1a"]),
+        (["figure2", "--budget", "huge"], ["huge"]),
+        (["figure2", "--device", "tpu"], ["tpu"]),
+    ],
+)
+def test_bad_words_are_refused(hebae, arguments, parts):
+    refused(hebae("reproduce", *arguments), *parts)
+
+
+def test_missing_data_are_refused_before_anything_is_trained(hebae, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEBAE_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "data").mkdir()
+    asked = ["reproduce", "figure4", "--budget", "small", "--data-dir", tmp_path / "data"]
+    refused(hebae(*asked, "--output", "out"), "mnist")
+    assert not list((tmp_path / "out/runs").iterdir())
+
+
+def test_an_output_that_holds_something_else_is_refused(hebae, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/notes.txt").write_text("mine")
+    refused(hebae("reproduce", "figure4", "--output", "out"), "notes.txt")
+
+
+def test_an_output_that_is_a_file_is_refused(hebae, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    refused(hebae("reproduce", "figure4", "--output", "out"), "--output")
+
+
+def test_the_help_names_every_study_and_budget(hebae):
+    said = hebae("reproduce", "--help").out
+    for name in (*studies.NAMES, *BUDGETS):
+        assert name in said

@@ -1,0 +1,209 @@
+"""``hebae sweep`` as its users meet it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from command_line import SMALL, Result, refused, small
+
+Run = Callable[..., Result]
+ENDLESS = 1e30  # a learning rate that no training survives
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> Path:
+    """300 vectors of 12 numbers in [0, 1]."""
+    path = tmp_path / "vectors.npy"
+    np.save(path, np.random.default_rng(0).random((300, 12), dtype=np.float32))
+    return path
+
+
+@pytest.fixture
+def sweep(hebae: Run, vectors: Path) -> Run:
+    def run(*arguments: object) -> Result:
+        return hebae("sweep", "--data", vectors, *SMALL, *arguments)
+
+    return run
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "sweep.csv").read_text().splitlines()))
+
+
+def test_a_sweep_leaves_runs_tables_a_picture_and_a_page(
+    sweep: Run, hebae: Run, tmp_path: Path
+) -> None:
+    axes = ("--grid", "penalty_weight=0.1..10:3", "--grid", "method=vae,hebae", "seed=0..1")
+    result = sweep(*axes, "--output", "out")
+    assert result.status == 0, result.err
+    labels = [
+        f"penalty_weight={weight}-method={method}-seed={seed}"
+        for weight, method, seed in product(("0.1", "1", "10"), ("vae", "hebae"), (0, 1))
+    ]
+    out = tmp_path / "out"
+    assert {path.name for path in (out / "runs").iterdir()} == set(labels)
+    files = {path.name for path in out.iterdir()}
+    assert files == {"runs", "figures", "report.html", "sweep.json", "sweep.csv", "sweep.md"}
+    assert {path.name for path in (out / "figures").iterdir()} == {"sweep.png", "sweep.pdf"}
+
+    stored = json.loads((out / "sweep.json").read_text())
+    assert stored["axes"] == {
+        "penalty_weight": [0.1, 1, 10],
+        "method": ["vae", "hebae"],
+        "seed": [0, 1],
+    }
+    assert {*stored["provenance"]} >= {"command", "commit", "data", "seeds", "machine"}
+    assert [row["run"] for row in rows(out)] == labels
+    assert [row["run"] for row in stored["results"]] == labels
+    for row in rows(out):
+        run = out / "runs" / row["run"]
+        settings = yaml.safe_load((run / "config.yaml").read_text())
+        assert settings == stored["settings"] | stored["runs"][row["run"]]
+        last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+        assert float(row["reconstruction"]) == last["held_out"]["reconstruction"]
+        assert row["state"] == "finished"
+
+    assert max(map(len, result.out.splitlines())) <= 80
+    assert [line.split()[:3] for line in result.out.splitlines() if " vae " in line] == [
+        [weight, "vae", seed] for weight in ("0.1", "1", "10") for seed in "01"
+    ]
+    assert "12 of 12 runs, 0 left" in result.err
+    assert hebae("show", out / "runs" / labels[0]).status == 0
+
+
+def test_it_is_kept_gone_on_with_enlarged_and_replaced(sweep: Run, tmp_path: Path) -> None:
+    two = ("--grid", "seed=0,1", "--output", "out")
+    assert sweep(*two).status == 0
+    refused(sweep(*two), "holds a sweep already", "--resume", "--overwrite")
+    weights = tmp_path / "out" / "runs" / "seed=0" / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    assert sweep("--grid", "seed=0..2", "--output", "out", "--resume").status == 0
+    assert [row["seed"] for row in rows(tmp_path / "out")] == ["0", "1", "2"]
+    assert weights.stat().st_mtime_ns == before
+
+    refused(sweep(*two, "--resume"), "seed=2", "not asked for")
+    more = ("--grid", "seed=0..2", "--output", "out", "--resume")
+    refused(sweep(*more, "--penalty-weight", 3), "penalty_weight 1.0", "3.0")
+    refused(sweep(*more, "--overwrite"), "give one")
+    (tmp_path / "out" / "thesis.txt").touch()
+    refused(sweep(*two, "--overwrite"), "thesis.txt")
+    (tmp_path / "out" / "thesis.txt").unlink()
+    assert sweep(*two, "--overwrite").status == 0
+    assert {path.name for path in (tmp_path / "out" / "runs").iterdir()} == {"seed=0", "seed=1"}
+    (tmp_path / "out" / "sweep.json").write_text("{}")
+    refused(sweep(*two, "--resume"), "altered", "--overwrite")
+
+
+def test_a_dry_run_lists_the_runs_and_leaves_nothing(sweep: Run, tmp_path: Path) -> None:
+    axes = ("--grid", "method=vae,wae", "--grid", "learning_rate=none,0.01")
+    result = sweep(*axes, "--preset", "mnist-mini", "--dry-run")
+    assert result.status == 0
+    listed = yaml.safe_load(result.out)
+    assert len(listed["runs"]) == 4
+    assert listed["settings"]["batch_size"] == 32
+    assert listed["runs"]["method=wae-learning_rate=0.01"] == {
+        "method": "wae",
+        "penalty_weight": 10.0,
+        "learning_rate": 0.01,
+    }
+    assert listed["runs"]["method=vae-learning_rate=none"]["learning_rate"] == 0.003
+    assert [path.name for path in tmp_path.iterdir()] == ["vectors.npy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ((), ("needs an axis", "--grid")),
+        (("--grid", "latent_dims=2,5"), ("unknown key 'latent_dims'", "'latent_dim'")),
+        (("--grid", "latent_dim=2,x"), ("latent_dim in --grid is 'x'", "a whole number")),
+        (("--grid", "latent_dim="), ("no value",)),
+        (("--grid", "latent_dim=2,5"), ("flag and as an axis", "--latent-dim")),
+        (("--grid", "seed=0", "--grid", "seed=1"), ("given twice",)),
+        (("--grid", "data=mnist,celeba"), ("cannot be an axis",)),
+        (("--grid", "seed=0..10000"), ("10,001", "10,000")),
+        (("--grid", "kernel=imq,rbf"), ("--kernel belongs to wae", "hebae")),
+        (("--grid", "seed=0,1", "--resume"), ("holds no sweep", "leave out --resume")),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(
+    sweep: Run, tmp_path: Path, arguments: tuple[object, ...], parts: tuple[str, ...]
+) -> None:
+    refused(sweep(*arguments, "--output", "out"), *parts)
+    assert [path.name for path in tmp_path.iterdir()] == ["vectors.npy"]
+
+
+def test_one_run_that_could_not_be_trained_stops_all(hebae: Run, vectors: Path) -> None:
+    flags = ("--data", vectors, "--latent-dim", 3, "--output", "out")
+    result = hebae("sweep", *flags, "--grid", "batch_size=32,3")
+    refused(result, "the run batch_size=3 cannot be trained", "use --batch-size 6")
+    assert [path.name for path in vectors.parent.iterdir()] == ["vectors.npy"]
+
+
+def test_other_folders_are_left_alone(sweep: Run, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").touch()
+    for more in ((), ("--resume",), ("--overwrite",)):
+        refused(sweep("--grid", "seed=0,1", "--output", "out", *more), "of another kind")
+
+
+def test_what_diverges_is_marked_and_all_diverging_is_status_1(sweep: Run, tmp_path: Path) -> None:
+    axes = ("--grid", f"learning_rate={ENDLESS},0.001", "--output", "out")
+    result = sweep(*axes)
+    assert result.status == 0
+    assert "2 runs; 1 diverged" in result.out
+    bad, good = rows(tmp_path / "out")
+    assert (bad["state"], good["state"]) == ("diverged", "finished")
+    assert "not a finite number" in bad["reason"]
+    assert bad["reconstruction"] == ""
+    assert float(good["reconstruction"]) > 0
+    assert sweep("--grid", f"learning_rate={ENDLESS}", "--output", "all").status == 1
+
+
+def test_after_ctrl_c_the_command_it_names_ends_as_if_nothing_had_happened(
+    sweep: Run, hebae: Run, vectors: Path, tmp_path: Path
+) -> None:
+    flags = ["sweep", "--data", str(vectors), *small(epochs=40), "--grid", "seed=0..1"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "hebae", *flags, "--output", "out"],
+        cwd=tmp_path,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        begun = tmp_path / "out" / "runs" / "seed=0" / "config.yaml"
+        deadline = time.monotonic() + 120
+        while not begun.exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    named = err.split("Go on with: hebae ")[1].split()
+    assert named == [*flags, "--output", "out", "--resume"]
+    assert hebae(*named).status == 0
+    assert hebae(*flags, "--output", "whole").status == 0
+    for seed in (0, 1):
+        stopped, whole = (
+            tmp_path / name / "runs" / f"seed={seed}" / "model.safetensors"
+            for name in ("out", "whole")
+        )
+        assert stopped.read_bytes() == whole.read_bytes()
+
+
+def test_help_says_what_an_axis_is(hebae: Run) -> None:
+    text = " ".join(hebae("sweep", "--help").out.replace("│", " ").split())
+    for part in ("seed=0..4", "penalty_weight=0.001..1000:7", "1 if every run diverged"):
+        assert part in text

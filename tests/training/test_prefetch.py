@@ -1,0 +1,179 @@
+import os
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from hebae.data import Examples
+from hebae.training import prefetch, session
+from hebae.training.batches import ArrayBatches
+from hebae.training.prefetch import ANNOUNCED, READY, HostRows, map_of
+
+needs_advice = pytest.mark.skipif(
+    not hasattr(os, "posix_fadvise"), reason="this system takes no advice on files"
+)
+VIEWS = {
+    "whole": lambda x: x,
+    "with a channel": lambda x: x[:, None, 0],
+    "from row 5": lambda x: x[5:],
+    "every other row": lambda x: x[1::2],
+    "a corner": lambda x: x[:, :, 1:3, 2:],
+    "channels first": lambda x: x.transpose(0, 3, 1, 2),
+    "as an array": lambda x: np.asarray(x)[3:],
+}
+
+
+@pytest.fixture(params=[np.uint8, np.float32], ids=["uint8", "float32"])
+def mapped(request, tmp_path):
+    """A map of 60 random images in a file."""
+    random = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", random.integers(0, 256, (60, 3, 4, 5)).astype(request.param))
+    return np.load(tmp_path / "x.npy", mmap_mode="r")
+
+
+@pytest.fixture
+def advice(monkeypatch):
+    """Offset, length and content of each stretch of a file that the system is told of."""
+    told = []
+
+    def record(file, offset, length, kind):
+        assert kind == os.POSIX_FADV_WILLNEED
+        told.append((offset, length, os.pread(file, length, offset)))
+
+    monkeypatch.setattr(os, "posix_fadvise", record)
+    return told
+
+
+def background_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("hebae")]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_of_a_map_gives_the_batches_of_its_copy_bit_for_bit(view, mapped):
+    values = VIEWS[view](mapped)
+    assert map_of(values) is not None
+    ours = ArrayBatches(values, 8, seed=3)
+    theirs = ArrayBatches(np.array(values), 8, seed=3)
+    for epoch, start in ((0, 0), (1, 2)):
+        pairs = zip(ours.epoch(epoch, start), theirs.epoch(epoch, start), strict=True)
+        assert all(torch.equal(a, b) and a.is_contiguous() for a, b in pairs)
+    for limit in (None, 13):
+        pairs = zip(ours.in_order(7, limit), theirs.in_order(7, limit), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_what_lies_in_memory_is_no_map(mapped):
+    for values in (np.array(mapped), mapped[[1, 2]], np.frombuffer(b"12", np.uint8)):
+        assert map_of(values) is None
+    assert map_of(mapped[3:, :, 1:]) is mapped
+
+
+@needs_advice
+@pytest.mark.parametrize("view", ["whole", "from row 5", "every other row", "as an array"])
+def test_the_system_is_told_where_in_the_file_the_rows_lie(view, mapped, advice):
+    values = VIEWS[view](mapped)
+    indices = [np.array([7, 0, 15, 3]), np.array([9])]
+    for rows, batch in zip(HostRows(values).ahead(indices), indices, strict=True):
+        np.testing.assert_array_equal(rows.numpy(), values[batch])
+    told = [content for _, _, content in advice]
+    assert told == [values[i].tobytes() for i in (0, 3, 7, 15, 9)]
+
+
+@needs_advice
+def test_neighbours_are_announced_together_and_repeats_do_no_harm(mapped, advice):
+    row = mapped[0].nbytes
+    HostRows(mapped).take(np.array([5, 4, 20, 6, 20]))
+    assert [length // row for _, length, _ in advice] == [3, 1, 1]
+    advice.clear()
+    list(ArrayBatches(mapped, 8).in_order(30))
+    assert [length // row for _, length, _ in advice] == [30, 30]
+    advice.clear()
+    assert HostRows(mapped).take(np.array([], np.int64)).shape == (0, 3, 4, 5)
+    assert advice == []
+
+
+@needs_advice
+def test_a_few_batches_are_announced_before_the_first_is_given(mapped, advice):
+    rows = HostRows(mapped).ahead([np.array([2 * i]) for i in range(20)])
+    next(rows)
+    rows.close()
+    assert ANNOUNCED + 1 <= len(advice) <= ANNOUNCED + READY + 1
+
+
+@needs_advice
+def test_nothing_is_announced_in_vain(mapped, advice, tmp_path):
+    # In memory; rows that are spread over all of the file; a file that was moved away.
+    HostRows(np.array(mapped)).take(np.array([1, 5]))
+    np.save(tmp_path / "f.npy", np.asfortranarray(mapped))
+    HostRows(np.load(tmp_path / "f.npy", mmap_mode="r")).take(np.array([1, 5]))
+    expected = np.array(mapped[[1, 5]])
+    (tmp_path / "x.npy").rename(tmp_path / "y.npy")
+    np.testing.assert_array_equal(HostRows(mapped).take(np.array([1, 5])).numpy(), expected)
+    assert advice == []
+
+
+def test_without_advice_the_same_rows_are_read(mapped, monkeypatch):
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    [rows] = HostRows(mapped).ahead([np.array([3, 1])])
+    np.testing.assert_array_equal(rows.numpy(), mapped[[3, 1]])
+
+
+def test_an_error_in_the_background_reaches_the_caller_in_its_place(mapped):
+    rows = HostRows(mapped).ahead([np.array([1]), np.array([60]), np.array([2])])
+    next(rows)
+    with pytest.raises(IndexError, match="60 is out of bounds"):
+        next(rows)
+    assert background_threads() == []
+
+
+@pytest.mark.parametrize("end", ["break", "error", "exhausted"])
+def test_no_thread_and_no_open_file_is_left(end, mapped, monkeypatch):
+    opened, closed = [], []
+    really_open, really_close = prefetch._open, os.close
+    monkeypatch.setattr(prefetch, "_open", lambda m: opened.append(really_open(m)) or opened[-1])
+    monkeypatch.setattr(os, "close", lambda file: closed.append(file) or really_close(file))
+
+    def train():
+        for number, _ in enumerate(ArrayBatches(mapped, 4).epoch(0)):
+            assert len(background_threads()) == 1
+            if number == 3 and end == "break":
+                break
+            if number == 3 and end == "error":
+                raise FloatingPointError("diverged")
+
+    if end == "error":
+        with pytest.raises(FloatingPointError):
+            train()
+    else:
+        train()
+    assert background_threads() == []
+    assert opened == [file for file in closed if file in opened]
+
+
+def test_an_array_in_memory_needs_no_thread():
+    batches = ArrayBatches(np.zeros((10, 2), np.float32), 2)
+    assert all(not background_threads() for _ in batches.epoch(0))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_batches_that_come_to_cuda_from_the_host_are_the_same(mapped, monkeypatch):
+    resident = ArrayBatches(np.array(mapped), 8, seed=1, device="cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 0))
+    for values in (mapped, np.array(mapped)):
+        streamed = ArrayBatches(values, 8, seed=1, device="cuda")
+        assert (resident.values.device.type, streamed.values.device.type) == ("cuda", "cpu")
+        for a, b in zip(resident.epoch(0), streamed.epoch(0), strict=True):
+            assert a.device == b.device and torch.equal(a, b)
+
+
+def test_training_on_a_map_ends_with_the_same_weights(dataset, settings, tmp_path):
+    np.save(tmp_path / "x.npy", dataset.train.values)
+    on_disk = Examples(np.load(tmp_path / "x.npy", mmap_mode="r"))
+    models = {}
+    for name, data in {"map": replace(dataset, train=on_disk), "memory": dataset}.items():
+        prepared = session.prepare(settings, data)
+        session.run(prepared, tmp_path / name)
+        models[name] = prepared.model.state_dict()
+    assert all(torch.equal(models["map"][name], value) for name, value in models["memory"].items())

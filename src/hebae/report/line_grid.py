@@ -23,7 +23,8 @@ __all__ = ["LinePanel", "Scale", "line_grid"]
 
 _BAND = 0.16  # how opaque
 _MARKERS = 12  # of a line at most
-_LABELLED = (1, 2, 5)  # multiples of a power of ten that a logarithmic axis names
+# Multiples of a power of ten that a logarithmic axis names, by the range, greatest over least.
+_LABELLED = {8: (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), 100: (1.0, 2.0, 5.0)}
 
 Scale = Literal["linear", "log", "negative log"]
 """Of an axis; "negative log": of values below 0, the greater at the top."""
@@ -166,9 +167,9 @@ def _share_values(row: Sequence[Axes], panels: Sequence[LinePanel]) -> None:
     low, high = min(low for low, _ in limits), max(high for _, high in limits)
     for place, (axes, panel) in enumerate(zip(row, panels, strict=True)):
         if panel.y_scale != "linear":
-            # A range of less than two powers of ten would have one labelled tick, or none.
-            narrow = high < 100 * low
-            axes.yaxis.set_major_locator(LogLocator(subs=_LABELLED if narrow else (1.0,)))
+            # Powers of ten alone would give a narrow range one labelled tick, or none.
+            subs = next((s for most, s in _LABELLED.items() if high < most * low), (1.0,))
+            axes.yaxis.set_major_locator(LogLocator(subs=subs))
             minus = "\N{MINUS SIGN}" if panel.y_scale == "negative log" else ""
             axes.yaxis.set_major_formatter(
                 FuncFormatter(lambda value, _, minus=minus: f"{minus}{value:,.10g}")

@@ -45,7 +45,7 @@ BUDGETS = {
         Budget(
             "smoke",
             seeds=(0,),
-            table_seeds=(0, 1),
+            table_seeds=(0,),
             changes={
                 "mnist": {
                     "data": "mnist-mini",

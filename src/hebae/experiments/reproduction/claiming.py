@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+from hebae.errors import HebaeError
+
 __all__ = ["claim", "holder"]
 
 BEAT = 60.0
@@ -41,6 +43,11 @@ def claim(root: Path, names: Sequence[str]) -> Iterator[list[str]]:
     ------
     list of str
         Those that are now this process's own.
+
+    Raises
+    ------
+    HebaeError
+        If the folder cannot be written.
     """
     owner = _owner()
     held = [name for name in names if _take(_lock(root, name), owner)]
@@ -93,23 +100,29 @@ def _take(lock: Path, owner: bytes) -> bool:
                 file.write(owner)
             return True
         except FileExistsError:
-            seen = _abandoned(lock)
+            try:
+                seen = _abandoned(lock)
+            except FileNotFoundError:
+                continue  # it has just been given up
             if seen is None:
                 return False
             _remove(lock, seen)
+        except OSError as error:
+            raise HebaeError(
+                f"cannot claim runs in {lock.parent}: {error.strerror}; name an --output that you "
+                "may write to."
+            ) from None
     return False
 
 
 def _abandoned(lock: Path) -> bytes | None:
     """Return the content of a lock that nobody stands behind any more, or None."""
+    seen, touched = lock.read_bytes(), lock.stat().st_mtime
     try:
-        seen, touched = lock.read_bytes(), lock.stat().st_mtime
         owner = json.loads(seen)
         here = (owner["host"], owner["boot"]) == (platform.node(), _boot())
         if here and not _is_alive(owner["pid"]):
             return seen
-    except FileNotFoundError:
-        return b""
     except (ValueError, KeyError, TypeError):
         pass  # perhaps it is just being written
     with tempfile.NamedTemporaryFile(dir=lock.parent, prefix=".clock-") as now:

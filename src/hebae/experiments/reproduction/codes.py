@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import numpy as np
 from hebae.evaluation import latent
 from hebae.experiments.evaluation.metrics.code import DRAW, MEAN
 from hebae.experiments.evaluation.table import Column, tabulate
-from hebae.experiments.reproduction.study import Claim, Drawing, FinishedRun, verdict
+from hebae.experiments.reproduction.claims import best, listed
+from hebae.experiments.reproduction.study import Claim, Drawing, FinishedRun, Whose
 from hebae.report.bars_beside_null import BarPanel, bars_beside_null
 from hebae.report.heatmaps import code_heatmaps
 from hebae.report.methods import display_name
@@ -26,6 +28,15 @@ __all__ = [
 ]
 
 COEFFICIENTS = {"MIC": "MIC_e", "TIC": "TIC_e"}
+_CORRELATIONS: tuple[tuple[str, str, Whose, str], ...] = (
+    ("correlation", MEAN, "paper", "HEBAE's codes correlate the least (Fig. 2a, b)"),
+    (
+        "correlation-of-z",
+        DRAW,
+        "ours",
+        "HEBAE's z, codes with their noise as the decoder sees them, correlates the least",
+    ),
+)
 
 
 def draw_codes(runs: Sequence[FinishedRun], data: str, words: str) -> list[Drawing]:
@@ -111,43 +122,32 @@ def records(runs: Sequence[FinishedRun]) -> list[dict[str, Any]]:
 
 def correlation_claims(runs: Sequence[FinishedRun]) -> list[Claim]:
     """Mean-field: dimensions that do not correlate, by mu as in the paper, and by z."""
-    claims = []
-    for key, name, whose, says in (
-        ("correlation", MEAN, "paper", "HEBAE's codes correlate the least (Fig. 2a, b)"),
-        (
-            "correlation-of-z",
-            DRAW,
-            "ours",
-            "HEBAE's z, codes with their noise as the decoder sees them, correlates the least",
-        ),
-    ):
-        words = f"mean |correlation| of {name}"
-        numbers = _numbers(runs, lambda run, words=words: run.value("moments", words))
-        claims.append(
-            Claim(
-                key,
-                says,
-                f"mean abs. off-diagonal correlation of {name}: {_list(numbers, '.3f')}",
-                numbers,
-                _first_is(min, numbers),
-                whose,  # type: ignore[arg-type]
-            )
+    return [
+        best(
+            key,
+            says,
+            f"mean abs. off-diagonal correlation of {name}",
+            {run.method: run.value("moments", f"mean |correlation| of {name}") for run in runs},
+            ".3f",
+            lower=True,
+            whose=whose,
         )
-    return claims
+        for key, name, whose, says in _CORRELATIONS
+    ]
 
 
 def information_claims(runs: Sequence[FinishedRun]) -> list[Claim]:
     """More information: MIC and TIC as in the paper."""
     claims = []
     for name, coefficient in COEFFICIENTS.items():
-        words = f"{coefficient}(i, z)"
-        numbers = _numbers(runs, lambda run, words=words: run.value("mic", words))
-        nulls = _numbers(
-            runs, lambda run, c=coefficient: run.value("mic", f"{c} of permuted"), "_null"
-        )
-        found = f"{coefficient}: {_list(numbers, '.3f')}; by chance {_list(nulls, '.3f')}"
+        numbers = {run.method: run.value("mic", f"{coefficient}(i, z)") for run in runs}
+        nulls = {
+            f"{run.method}_null": run.value("mic", f"{coefficient} of permuted") for run in runs
+        }
         says = f"HEBAE's codes tell the most of the example, by {name} (Fig. 2c, d)"
-        claims.append(Claim(name.lower(), says, found, numbers | nulls, _first_is(max, numbers)))
+        claim = best(name.lower(), says, coefficient, numbers, ".3f")
+        by_chance = f"{claim.found}; by chance {listed(nulls, '.3f', '_null')}"
+        claims.append(replace(claim, found=by_chance, numbers=numbers | nulls))
     return claims
 
 
@@ -156,23 +156,3 @@ def _by_method(
 ) -> dict[str, float]:
     found = {run.method: pick(run) for run in runs}
     return {method: value for method, value in found.items() if value is not None}
-
-
-def _numbers(
-    runs: Sequence[FinishedRun], pick: Callable[[FinishedRun], float | None], suffix: str = ""
-) -> dict[str, float | None]:
-    return {f"{run.method}{suffix}": pick(run) for run in runs}
-
-
-def _list(numbers: dict[str, float | None], form: str) -> str:
-    return ", ".join(
-        f"{display_name(name.removesuffix('_null'))} {{{name}:{form}}}" for name in numbers
-    )
-
-
-def _first_is(best: Callable[..., float], numbers: dict[str, float | None]) -> Any:
-    """Judge whether HEBAE has the best of the numbers."""
-    known = {method: value for method, value in numbers.items() if value is not None}
-    if "hebae" not in known or len(known) < 2:
-        return verdict([None])
-    return verdict([best(known.values()) == known["hebae"]])

@@ -85,6 +85,8 @@ class Numbers:
         found = self._grid()
         for run in self.runs:
             measurement = run.measurement(metric, words)
+            if metric and measurement is None and not run.diverged:
+                continue  # it was not asked for
             name = quantity or (measurement.name if measurement else words)
             error = measurement.standard_error if measurement else None
             self._keep(found, run, self.weight(run), name, pick(run), error=error)

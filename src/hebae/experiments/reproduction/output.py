@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hebae.data import Dataset
+from hebae.experiments.reproduction import pages
 from hebae.experiments.reproduction.budgets import Budget
-from hebae.experiments.reproduction.pages import page
 from hebae.experiments.reproduction.stored_tables import to_json
 from hebae.experiments.reproduction.study import Findings, FinishedRun, Study
 from hebae.files import make_folder, write_atomically
@@ -61,11 +61,11 @@ def write(
     texts = {
         "json": json.dumps(values, indent=1, allow_nan=False) + "\n",
         "csv": _csv(findings.records),
-        "md": page(values),
     }
     for suffix, text in texts.items():
         path = folder / f"{study.name}.{suffix}"
         write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))
+    pages.write(pages.rewrite(folder))  # the index too, with what other studies have left
     return folder / f"{study.name}.md"
 
 

@@ -2,8 +2,9 @@
 
     python -m hebae.experiments.reproduction.pages docs/results/reproduction README.md
 
-writes ``NAME.md`` for each ``NAME.json`` in the folder, and fills in the numbers of other files,
-which stand between markers that name study, claim, number and format::
+writes ``NAME.md`` for each ``NAME.json`` in the folder, and ``README.md`` with all claims, and
+fills in the numbers of other files, which stand between markers that name study, claim, number and
+format::
 
     <!-- number: figure2 correlation hebae .3f -->0.020<!-- /number -->
 """
@@ -24,7 +25,7 @@ from hebae.experiments.reproduction.deviations import DEVIATIONS
 from hebae.experiments.reproduction.stored_tables import from_json
 from hebae.files import write_atomically
 
-__all__ = ["fill_in", "page", "rewrite"]
+__all__ = ["fill_in", "index", "page", "rewrite", "said", "write"]
 
 WHOSE = {
     "paper": "What the paper says, what we found",
@@ -46,12 +47,41 @@ def rewrite(folder: Path, others: Sequence[Path] = ()) -> dict[Path, str]:
     """
     stored = {path.stem: _read(path) for path in sorted(folder.glob("*.json"))}
     texts = {folder / f"{name}.md": page(values) for name, values in stored.items()}
+    texts[folder / "README.md"] = index(stored)
     return texts | {path: fill_in(_text(path), stored, str(path)) for path in others}
+
+
+def write(texts: Mapping[Path, str]) -> None:
+    """Write what `rewrite` returned."""
+    for path, text in texts.items():
+        write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))
+
+
+def index(stored: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a page with every claim and its verdict, to be read in a minute."""
+    rows = [
+        f"| [{values['study']}]({name}.md) | {values['budget']} | {_cell(claim['says'])} | "
+        f"{claim['whose']} | **{claim['verdict']}** |"
+        for name, values in stored.items()
+        for claim in values["claims"]
+    ]
+    head = ["| study | budget | claim | whose | verdict |", "| :-- | :-- | :-- | :-- | :-- |"]
+    said = (
+        "Made by `hebae reproduce`. Whose: the paper's claim; an aim set beforehand; ours, where "
+        "the paper says nothing. The numbers are on the pages of the studies. The budget `smoke` "
+        "shows that all works, and tells nothing of the claims."
+    )
+    return "\n\n".join(["# The paper, reproduced", said, "\n".join([*head, *rows])]) + "\n"
 
 
 def page(values: Mapping[str, Any]) -> str:
     """Return the Markdown page of a study from its JSON."""
-    parts = [f"# {values['title']}", values["paper"]]
+    origin = values["provenance"]
+    cost = (
+        f"Here: budget `{values['budget']}`, {origin['runs']} runs of {origin['epochs']} epochs, "
+        f"seeds {origin['seeds']}; data: {origin['data']}."
+    )
+    parts = [f"# {values['title']}", f"{values['paper']}\n\n{cost}"]
     for whose, heading in WHOSE.items():
         claims = [claim for claim in values["claims"] if claim["whose"] == whose]
         if claims:
@@ -69,15 +99,15 @@ def page(values: Mapping[str, Any]) -> str:
     if values["notes"]:
         parts += ["## To be known", _list(values["notes"])]
     if values["deviations"]:
-        lines = [DEVIATIONS[key] for key in values["deviations"]]
-        rows = [f"| {d.where} | {_cell(d.what)} | {d.here} |" for d in lines]
+        named = [DEVIATIONS[key] for key in values["deviations"]]
+        rows = [f"| {d.where} | {_cell(d.what)} | {d.here} |" for d in named]
         parts += [
             "## Deviations",
             "\n".join(["| where | what | here |", "| :-- | :-- | :-- |", *rows]),
         ]
-    origin = [f"{name}: {value}" for name, value in values["provenance"].items()]
+    lines = [f"{name}: {value}" for name, value in origin.items()]
     files = f"All numbers: [JSON]({values['study']}.json), [CSV]({values['study']}.csv)."
-    return "\n\n".join([*parts, "## Provenance", files, _list(origin)]) + "\n"
+    return "\n\n".join([*parts, "## Provenance", files, _list(lines)]) + "\n"
 
 
 def fill_in(text: str, stored: Mapping[str, Mapping[str, Any]], origin: str) -> str:
@@ -144,11 +174,10 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit("usage: python -m hebae.experiments.reproduction.pages FOLDER [FILE.md ...]")
     try:
         texts = rewrite(Path(arguments[0]), [Path(argument) for argument in arguments[1:]])
+        write(texts)
     except HebaeError as error:
         sys.exit(f"Error: {error}")
-    for path, text in texts.items():
-        write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))
-        print(path)
+    print(*texts, sep="\n")
 
 
 if __name__ == "__main__":

@@ -66,13 +66,14 @@ def reproduce(
         Before any training, if data are missing, settings cannot work, or `output` holds anything
         else.
     """
+    if output.is_dir():
+        require_only(output, (RUNS, RESULTS))
     make_folder(output / RUNS, "--output")
-    require_only(output, (RUNS, RESULTS))
     root, datasets = output / RUNS, Datasets(data_dir)
     plans = {study.name: unique(study.plan(budget)) for study in studies}
     runs = unique(run for plan in plans.values() for run in plan)
     progress(f"loading the data of {len(runs)} runs")
-    check(runs, datasets)
+    check(runs, datasets, device)
     for study in studies:
         evaluation_settings(study, budget)
     if not train(

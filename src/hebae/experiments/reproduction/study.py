@@ -20,9 +20,20 @@ if TYPE_CHECKING:
     from hebae.experiments.evaluation.loop import Kept
     from hebae.experiments.evaluation.subject import Subject
 
-__all__ = ["Claim", "Drawing", "Findings", "FinishedRun", "Study", "Verdict", "median", "verdict"]
+__all__ = [
+    "Claim",
+    "Drawing",
+    "Findings",
+    "FinishedRun",
+    "Study",
+    "Verdict",
+    "Whose",
+    "median",
+    "verdict",
+]
 
 Verdict = Literal["holds", "holds in part", "does not hold", "cannot be told"]
+Whose = Literal["paper", "aim", "ours"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,7 @@ class Claim:
     numbers : mapping of str to (float or None)
         None where a number does not exist.
     verdict : Verdict
-    whose : "paper", "aim" or "ours"
+    whose : Whose
         Who says it: the paper, an aim set beforehand, or ours, where the paper says nothing.
     """
 
@@ -91,7 +102,7 @@ class Claim:
     found: str
     numbers: Mapping[str, float | None]
     verdict: Verdict
-    whose: Literal["paper", "aim", "ours"] = "paper"
+    whose: Whose = "paper"
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,11 @@ POLL = 5.0
 """Seconds between looks at what other processes have finished."""
 
 
-def check(runs: Sequence[PlannedRun], datasets: Datasets) -> None:
+def check(runs: Sequence[PlannedRun], datasets: Datasets, device: str = "auto") -> None:
     """Load the data and check every run; a HebaeError for what would fail later."""
     for run in runs:
-        complete(run.settings, session.facts_of(datasets.of(run.settings)))
+        dataset = datasets.of(run.settings)
+        complete(run.settings.replace(device=device), session.facts_of(dataset))
 
 
 def divergence(path: Path) -> str:

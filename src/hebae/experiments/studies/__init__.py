@@ -8,7 +8,8 @@ To add one, write ``studies/NAME.py`` with a `STUDY`, under a hundred lines, and
   shared with every study that asks for the same settings.
 - ``measures(budget, run)`` names metrics of ``hebae evaluate``; `Study.evaluation` sets how much.
 - ``conclude(budget, runs)`` makes `Findings` of the runs, trained and measured: claims with
-  verdicts, tables, the records of the CSV, figures (drawn by ``hebae.report``). A run answers
+  verdicts (``reproduction.claims`` has the common forms), tables, the records of the CSV, figures
+  (drawn by ``hebae.report``; those that show faces say so). A run answers
   ``value(metric, words)``, ``history()``, ``method`` and, for pictures, ``subject()``. A run that
   diverged has no values: None, which `verdict` and `median` leave out.
 

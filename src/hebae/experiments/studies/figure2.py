@@ -51,7 +51,7 @@ def conclude(budget: Budget, runs: Sequence[FinishedRun]) -> Findings:
 
 STUDY = Study(
     name="figure2",
-    title="Figure 2: the latent code, MNIST k = 20",
+    title="Figure 2: the latent code",
     paper="The paper shows that HEBAE's codes come closer to the mean-field assumption, of "
     "dimensions that do not correlate, than those of VAE and WAE, and by MIC and TIC that they "
     "tell more of the example.",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hebae.experiments.evaluation.metrics.samples import SAMPLERS
 from hebae.experiments.evaluation.table import Column, tabulate
 from hebae.experiments.reproduction.budgets import Budget
+from hebae.experiments.reproduction.claims import best
 from hebae.experiments.reproduction.codes import records
 from hebae.experiments.reproduction.plan import PlannedRun
 from hebae.experiments.reproduction.study import (
@@ -15,7 +16,7 @@ from hebae.experiments.reproduction.study import (
     Findings,
     FinishedRun,
     Study,
-    verdict,
+    Whose,
 )
 from hebae.report.images import sample_table
 from hebae.report.methods import display_name
@@ -64,19 +65,19 @@ def conclude(budget: Budget, runs: Sequence[FinishedRun]) -> Findings:
     )
 
 
-def _claim(runs: Sequence[FinishedRun], way: str, whose: str) -> Claim:
-    numbers = {run.method: run.value("frechet", f", {SAMPLERS[way]}") for run in runs}
-    known = [value for value in numbers.values() if value is not None]
-    ours = numbers["hebae"]
-    measured = next((m.name for r in runs if (m := r.measurement("frechet", SAMPLERS[way]))), way)
-    said = ", ".join(f"{display_name(method)} {{{method}:.2f}}" for method in numbers)
-    return Claim(
+def _claim(runs: Sequence[FinishedRun], way: str, whose: Whose) -> Claim:
+    words = SAMPLERS[way]
+    measured = next(
+        (m.name for run in runs if (m := run.measurement("frechet", f", {words}"))), way
+    )
+    return best(
         f"samples-{way}",
-        f"HEBAE's samples are the best, z from {SAMPLERS[way]}",
-        f"{measured}: {said}",
-        numbers,
-        verdict([None if ours is None or len(known) < 2 else ours == min(known)]),
-        "paper" if whose == "paper" else "ours",
+        f"HEBAE's samples are the best, z from {words}",
+        measured,
+        {run.method: run.value("frechet", f", {words}") for run in runs},
+        ".2f",
+        lower=True,
+        whose=whose,
     )
 
 

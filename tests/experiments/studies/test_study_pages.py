@@ -1,0 +1,127 @@
+"""Pages and numbers are made from the JSON alone, and what is committed agrees with it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hebae.errors import HebaeError
+from hebae.experiments.reproduction import pages
+from hebae.experiments.reproduction.stored_tables import from_json, to_json
+from hebae.report.tables import Measured, Row, Table, Undefined
+
+ROOT = Path(__file__).parents[3]
+RESULTS = ROOT / "docs" / "results" / "reproduction"
+
+TABLE = Table(
+    "Numbers",
+    ["HEBAE", "VAE", "AE"],
+    [
+        Row("ELBO", [-103.25, Measured(-99.5, 0.25), Undefined("no density")], "nats", ".2f"),
+        Row("seeds", [[1.0, 3.0, None], "words", None], better="lower", section="S", best=(0,)),
+    ],
+    ["A note."],
+)
+
+VALUES = {
+    "study": "figure9",
+    "title": "Figure 9",
+    "paper": "The paper shows it.",
+    "claims": [
+        {
+            "key": "best",
+            "says": "HEBAE is | best",
+            "found": "{hebae:.1f} against {vae:.1f}",
+            "numbers": {"hebae": 1.25, "vae": None},
+            "verdict": "cannot be told",
+            "whose": "paper",
+        }
+    ],
+    "figures": [
+        {"name": "figure9", "title": "Lines", "caption": "Said.", "shows_faces": False},
+        {"name": "figure9-f", "title": "Faces", "caption": "Said.", "shows_faces": True},
+    ],
+    "tables": [to_json(TABLE)],
+    "notes": ["One seed."],
+    "deviations": ["half"],
+    "budget": "small",
+    "provenance": {
+        "commit": "abc",
+        "runs": "3",
+        "epochs": "12",
+        "seeds": "0, 1",
+        "data": "mnist (70,000 examples)",
+    },
+}
+
+
+def test_a_table_comes_back_from_json_as_it_was():
+    again = from_json(json.loads(json.dumps(to_json(TABLE), allow_nan=False)))
+    assert again.to_markdown() == TABLE.to_markdown()
+    assert again.records() == TABLE.records()
+
+
+def test_a_number_that_is_none_becomes_null():
+    stored = to_json(Table("", ["a", "b"], [Row("x", [float("nan"), [float("inf"), 1.0]])]))
+    assert stored["rows"][0]["values"] == [None, [None, 1.0]]
+
+
+def test_a_page_tells_claim_finding_verdict_and_deviations():
+    page = pages.page(VALUES)
+    assert "| HEBAE is \\| best | 1.2 against undefined | **cannot be told** |" in page
+    assert "![Lines](figure9.png)" in page
+    assert "figure9-f.png" not in page  # faces are not published
+    assert "hebae reproduce figure9" in page
+    assert "| Eq. 11, 16, 17 | the factor 1/2 is missing | kept |" in page
+    assert TABLE.to_markdown().strip() in page
+    assert "- commit: abc" in page
+    assert "budget `small`, 3 runs of 12 epochs, seeds 0, 1; data: mnist (70,000" in page
+
+
+def test_the_index_tells_every_verdict():
+    line = "| [figure9](figure9.md) | small | HEBAE is \\| best | paper | **cannot be told** |"
+    assert line in pages.index({"figure9": VALUES})
+
+
+def test_numbers_between_markers_follow_the_json():
+    text = "It is <!-- number: figure9 best hebae .2f -->7<!-- /number --> nats."
+    filled = pages.fill_in(text, {"figure9": VALUES}, "README.md")
+    assert filled == "It is <!-- number: figure9 best hebae .2f -->1.25<!-- /number --> nats."
+    assert pages.fill_in(filled, {"figure9": VALUES}, "README.md") == filled
+
+
+@pytest.mark.parametrize("words", ["figure8 best hebae", "figure9 worst hebae", "figure9 best ae"])
+def test_a_number_that_is_not_there_is_refused(words):
+    text = f"<!-- number: {words} .2f -->7<!-- /number -->"
+    with pytest.raises(HebaeError, match=r"README\.md names the number"):
+        pages.fill_in(text, {"figure9": VALUES}, "README.md")
+
+
+def test_the_command_writes_pages_and_numbers(tmp_path, capsys):
+    (tmp_path / "figure9.json").write_text(json.dumps(VALUES))
+    readme = tmp_path / "numbers.md"
+    readme.write_text("<!-- number: figure9 best hebae .1f --><!-- /number -->")
+    pages.main([str(tmp_path), str(readme)])
+    assert (tmp_path / "figure9.md").read_text() == pages.page(VALUES)
+    assert "-->1.2<!--" in readme.read_text()
+    assert str(readme) in capsys.readouterr().out
+
+
+def test_a_file_that_is_no_json_is_named(tmp_path):
+    (tmp_path / "figure9.json").write_text("{")
+    with pytest.raises(HebaeError, match=r"figure9\.json is altered"):
+        pages.rewrite(tmp_path)
+
+
+def test_committed_pages_and_numbers_agree_with_the_committed_json():
+    if not RESULTS.is_dir():
+        pytest.skip("no results are committed yet")
+    marked = [
+        path
+        for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+        if "<!-- number:" in path.read_text(encoding="utf-8")
+    ]
+    texts = pages.rewrite(RESULTS, marked)
+    assert texts
+    for path, text in texts.items():
+        assert path.read_text(encoding="utf-8") == text, f"run python -m {pages.__name__}"

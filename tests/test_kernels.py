@@ -121,6 +121,16 @@ def test_mmd_has_the_right_gradient(mmd):
 
 
 @both
+def test_second_derivatives_and_many_at_once_are_right(mmd):
+    q, p = samples(4, 5, 2)
+    assert torch.autograd.gradgradcheck(mmd, (q.requires_grad_(), p.requires_grad_()))
+    pairs = torch.stack([q.detach(), 2 * q.detach(), q.detach() - 1])
+    many = torch.func.vmap(torch.func.grad(mmd), in_dims=(0, None))(pairs, p.detach())
+    for each, gradient in zip(pairs, many, strict=True):
+        torch.testing.assert_close(gradient, torch.func.grad(mmd)(each, p.detach()))
+
+
+@both
 def test_gradient_is_finite_where_codes_coincide(mmd, dtype):
     """The derivative of a distance at zero is not defined; that of its square is."""
     q, p = samples(6, 6, 3, dtype=dtype)

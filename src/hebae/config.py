@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    ValidationError,
+    field_validator,
+)
 
 from hebae.errors import HebaeError
 
@@ -118,8 +125,12 @@ class TrainingSettings(_Group):
     """Where to compute."""
     devices: int = Field(default=1, ge=1)
     """Processes that share each batch, one a device."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
-    """Of the arithmetic, as Lightning Fabric names it."""
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    """Of the arithmetic, as Lightning Fabric names it; auto: bf16-mixed where a trial on this
+    machine shows it to be faster than 32-true."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """The step as one program: by torch.compile on the CPU, in a CUDA graph on a GPU; auto: off on
+    the CPU, and on a GPU where a trial shows it to be faster."""
     checkpoint_every: int = Field(default=1, ge=1)
     """Epochs between checkpoints."""
     log_every: int = Field(default=50, ge=1)
@@ -130,6 +141,12 @@ class TrainingSettings(_Group):
 
 class Settings(TrainingSettings, ModelSettings, DataSettings):
     """Everything that decides what a run does."""
+
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _on_and_off_are_words(cls, value: Any) -> Any:
+        # In YAML 1.1 a plain on or off is a truth value.
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
     @classmethod
     def checked(cls, values: Mapping[str, Any], origin: str = "the settings") -> Self:

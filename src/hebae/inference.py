@@ -5,6 +5,7 @@ NumPy in, NumPy out; the model stays on its device. Each example is treated for 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
@@ -31,7 +32,13 @@ __all__ = [
     "sample",
 ]
 
-BLOCK = 1000
+LARGEST_BLOCK = 1000
+"""Examples that go through the networks at a time, at most."""
+
+LARGEST_BLOCK_NUMBERS = 2**21
+"""Numbers in those examples together, at most: images of 3 x 64 x 64 go by 170. The networks hold
+some tens of times as many; larger blocks are no faster."""
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -86,7 +93,7 @@ def draw(model: Autoencoder, codes: Codes, seed: int) -> Floats:
     epsilon = torch.randn(codes.mean.shape, generator=generator)
     with evaluating(model):
         parts = (torch.from_numpy(codes.mean), torch.from_numpy(codes.log_scale), epsilon)
-        blocks = zip(*(torch.split(part, BLOCK) for part in parts), strict=True)
+        blocks = zip(*(torch.split(part, LARGEST_BLOCK) for part in parts), strict=True)
         return _joined([model.draw(*(part.to(like) for part in block)) for block in blocks])
 
 
@@ -152,14 +159,25 @@ def interpolate(
 def _over_blocks(
     model: Autoencoder, values: npt.NDArray[np.generic], function: Callable[[Tensor], Tensor]
 ) -> Floats:
+    # Each block goes to its place at once: results can be as large as memory allows.
+    results: Floats | None = None
+    start = 0
     with evaluating(model):
-        return _joined([function(x) for x in _blocks(model, values)])
+        for x in _blocks(model, values):
+            block = function(x).float().cpu().numpy()
+            if results is None:
+                results = np.empty((len(values), *block.shape[1:]), np.float32)
+            results[start : start + len(block)] = block
+            start += len(block)
+    assert results is not None  # of no examples, there is one empty block
+    return results
 
 
 def _blocks(model: Autoencoder, values: npt.NDArray[np.generic]) -> Iterator[Tensor]:
     like = model.population_mean
-    for start in range(0, len(values), BLOCK):
-        block = torch.as_tensor(np.array(values[start : start + BLOCK]), device=like.device)
+    size = max(1, min(LARGEST_BLOCK, LARGEST_BLOCK_NUMBERS // math.prod(model.input_shape)))
+    for start in range(0, max(1, len(values)), size):
+        block = torch.as_tensor(np.array(values[start : start + size]), device=like.device)
         yield to_unit_interval(block, like.dtype)
 
 

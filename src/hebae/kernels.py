@@ -7,6 +7,7 @@ Auto-Encoders".
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -40,12 +41,10 @@ def mmd_imq(
         Zero on average where both samples come from one distribution; may be negative.
     """
     base = 2 * q.shape[-1] * base_variance
+    widths = tuple(base * multiple for multiple in MULTIPLES)
 
     def kernel(squared_distance: Tensor) -> Tensor:
-        total = torch.zeros_like(squared_distance)
-        for multiple in MULTIPLES:
-            width = base * multiple
-            total = total + width / (width + squared_distance)
+        total: Tensor = _SumOfInverses.apply(squared_distance, widths)  # type: ignore[no-untyped-call]
         return total
 
     return _unbiased_mmd(q, p, kernel)
@@ -59,6 +58,37 @@ def mmd_rbf(
     """MMD with the Gaussian kernel ``exp(-||a - b||^2 / (2 k s2))``; parameters as in `mmd_imq`."""
     width = 2 * q.shape[-1] * base_variance
     return _unbiased_mmd(q, p, lambda squared_distance: torch.exp(-squared_distance / width))
+
+
+class _SumOfInverses(torch.autograd.Function):
+    """``sum_C C / (C + d)`` of squared distances d, entrywise.
+
+    Autograd would keep a matrix for each C and go through all of them again; this keeps d alone,
+    and takes the slope ``-sum_C C / (C + d)^2`` where a gradient is asked for.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(squared_distance: Tensor, widths: tuple[float, ...]) -> Tensor:
+        total = torch.zeros_like(squared_distance)
+        for width in widths:
+            total = total.add((squared_distance + width).reciprocal(), alpha=width)
+        return total
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, tuple[float, ...]], output: Tensor) -> None:
+        squared_distance, ctx.widths = inputs
+        ctx.save_for_backward(squared_distance)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (squared_distance,) = ctx.saved_tensors
+        slope = torch.zeros_like(squared_distance)
+        for width in ctx.widths:
+            inverse = (squared_distance + width).reciprocal()
+            slope = slope.addcmul(inverse, inverse, value=-width)
+        return gradients[0] * slope, None
 
 
 def _unbiased_mmd(q: Tensor, p: Tensor, kernel: Callable[[Tensor], Tensor]) -> Tensor:

@@ -1,15 +1,13 @@
-import multiprocessing
-import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from hebae import data
-from hebae.data.workers import map_in_order
 from hebae.errors import HebaeError
 
 NAMES = [f"{number:03}.png" for number in range(150)]
@@ -114,39 +112,20 @@ def test_a_cache_that_cannot_be_written_is_named(folder, tmp_path, monkeypatch):
         data.load(folder)
 
 
-UNGUARDED = """
-import sys
-print("started")
-from hebae import data
-from hebae.data import prepared, workers
-prepared._FEWEST_FOR_WORKERS = 1
-prepared.available_cores = lambda: 2
-print(data.load(sys.argv[1]).fingerprint)
-"""
+@pytest.mark.parametrize("cores", [1, 2, 3])
+def test_on_any_number_of_cores_the_data_are_the_same(cores, folder, monkeypatch):
+    alone = data.load(folder)
+    (folder / NAMES[0]).touch()  # so that it is prepared again
+    monkeypatch.setattr("hebae.data.prepared.available_cores", lambda: cores)
+    again = data.load(folder)
+    np.testing.assert_array_equal(again.train.values, alone.train.values)
+    assert again.fingerprint == alone.fingerprint
 
 
-def test_worker_processes_do_not_run_an_unguarded_script_again(folder, tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(UNGUARDED)
-    ran = subprocess.run([sys.executable, script, folder], capture_output=True, text=True)
-    assert ran.stderr == ""
-    assert ran.stdout.split() == ["started", data.load(folder, validation_size=0).fingerprint]
-
-
-def test_worker_processes_report_the_first_odd_image(folder, monkeypatch, image_bytes):
-    monkeypatch.setattr("hebae.data.prepared._FEWEST_FOR_WORKERS", 1)
+def test_threads_report_the_first_odd_image_and_end(folder, monkeypatch, image_bytes):
     monkeypatch.setattr("hebae.data.prepared.available_cores", lambda: 2)
     for name in (NAMES[70], NAMES[149]):
         (folder / name).write_bytes(image_bytes(size=(5, 4), mode="L"))
     with pytest.raises(HebaeError, match=f"{NAMES[70]} is 5 x 4 grey"):
         data.load(folder)
-
-
-def _exit(code):
-    os._exit(code)
-
-
-def test_a_worker_that_dies_is_reported():
-    with pytest.raises(HebaeError, match="A worker process died"):
-        list(map_in_order(_exit, [1], workers=2))
-    assert multiprocessing.active_children() == []
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("hebae")]

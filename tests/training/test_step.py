@@ -22,7 +22,7 @@ from hebae.training.batches import ArrayBatches
 from hebae.training.capture import WARM_UP, CapturedStep
 from hebae.training.loop import make_fabric, train
 from hebae.training.monitor import DivergenceError
-from hebae.training.precision import lay_out_channels_last, tensor_cores
+from hebae.training.precision import lay_out_filters, tensor_cores
 from hebae.training.step import (
     TakeStep,
     load_optimizer,
@@ -165,7 +165,7 @@ def test_a_checkpoints_moments_are_laid_out_as_the_weights_and_its_rate_is_not_t
     plain(torch.ones(1, 3, 8, 8)).square().sum().backward()
     optimizer.step()
     laid_out, other = make(1e-2)
-    lay_out_channels_last(laid_out)
+    lay_out_filters(laid_out, torch.channels_last)
     laid_out.load_state_dict(plain.state_dict())
     other.param_groups[0]["lr"] = 1e-3
     load_optimizer(other, copy.deepcopy(optimizer.state_dict()))

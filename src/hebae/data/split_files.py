@@ -23,8 +23,8 @@ def split_on_disk(
 ) -> tuple[Examples, Examples]:
     """Write drawn examples, and the others, into files of the cache, and map those.
 
-    The first call reads `examples` in order, twice, and takes as much room on disk as they do; later
-    ones open what is there.
+    The first call reads `examples` in order, twice, and takes as much room on disk as they do;
+    later ones open what is there.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hebae.autoencoder import to_unit_interval
-from hebae.training.prefetch import HostRows, map_of
+from hebae.training.prefetch import HostRows
 
 __all__ = ["ArrayBatches", "Batches", "LoaderBatches"]
 
@@ -85,7 +85,6 @@ class ArrayBatches:
         self._host: HostRows | None = None
         if self.values.device.type == "cpu":
             self._host = HostRows(values, pinned=on_cuda)
-        self._ahead = on_cuda or map_of(values) is not None
         full, rest = divmod(len(self.values), batch_size)
         self.steps_per_epoch: int | None = full if drop_last or not rest else full + 1
 
@@ -109,7 +108,7 @@ class ArrayBatches:
 
     def _taken(self, batches: Sequence[Tensor]) -> Generator[Tensor]:
         """Give the examples of each batch of indices, in order."""
-        if self._host is None or not self._ahead:
+        if self._host is None or not (self._host.mapped or self._host.pinned):
             yield from map(self._take, batches)
             return
         with closing(self._host.ahead([batch.numpy() for batch in batches])) as ahead:

@@ -32,7 +32,7 @@ class Result:
     """What became of a job."""
 
     job: Job
-    state: Literal["finished", "diverged", "interrupted"]
+    state: Literal["finished", "diverged", "interrupted", "elsewhere"]
     message: str = ""
     """Why it diverged."""
 

@@ -20,8 +20,17 @@ from hebae.training.interrupt import deferred_interrupt
 from hebae.training.monitor import Monitor, require_finite
 from hebae.training.noise import noise_seed
 from hebae.training.population import held_out_terms, store_population
+from hebae.training.precision import lay_out_filters, tensor_cores
+from hebae.training.preflight import device_type
 from hebae.training.record import named
 from hebae.training.schedule import learning_rate_factor
+from hebae.training.step import (
+    load_optimizer,
+    make_optimizer,
+    make_step,
+    reset_moments,
+    set_learning_rate,
+)
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -54,7 +63,15 @@ class Outcome:
 
 
 def make_fabric(settings: TrainingSettings) -> Fabric:
-    """Lightning Fabric for the settings' device, count of processes and precision."""
+    """Lightning Fabric for the settings' device, count of processes and precision.
+
+    Raises
+    ------
+    ValueError
+        For precision "auto", which ``hebae.training.trial`` has to decide first.
+    """
+    if settings.precision == "auto":
+        raise ValueError("precision is 'auto'; decide it first, with hebae.training.trial.decide.")
     from lightning_fabric import Fabric
     from lightning_fabric.plugins import MixedPrecision
 
@@ -64,7 +81,7 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
         def convert_input(self, data: Any) -> Any:
             return data
 
-    gpu = settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
+    gpu = device_type(settings) == "cuda"
     mixed = settings.precision in ("16-mixed", "bf16-mixed")
     return Fabric(
         accelerator="gpu" if settings.device == "cuda" else settings.device,
@@ -95,16 +112,14 @@ def train(
     DivergenceError
         If the loss stops being finite. The last good checkpoint stays.
     """
-    with _own_random_state(settings.seed), deferred_interrupt(fabric.world_size) as interrupt:
-        optimizer = torch.optim.Adam(
-            model.parameters(),
-            lr=settings.learning_rate or 1e-3,
-            betas=(settings.adam_beta1, settings.adam_beta2),
-            fused=True,
-        )
-        module, optimizer = fabric.setup(model, optimizer)
-        # With one process the wrapper does no more than autocast, and takes 3 % of an MLP's step.
-        forward = module if fabric.world_size > 1 else model
+    with (
+        _own_random_state(settings.seed),
+        tensor_cores(fabric.device),
+        deferred_interrupt(fabric.world_size) as interrupt,
+    ):
+        lay_out_filters(model, torch.channels_last)
+        module, optimizer = fabric.setup(model, make_optimizer(model, settings, fabric.device))
+        take_step = make_step(model, module, optimizer, settings, fabric)
         noise = torch.Generator(fabric.device)
         monitor = Monitor(
             ["reconstruction", *model.objective.weights],
@@ -132,7 +147,7 @@ def train(
 
         state = checkpointer.load(model) if checkpointer else None
         if state is not None:
-            optimizer.load_state_dict(state["optimizer"])
+            load_optimizer(optimizer, state["optimizer"])
             noise.set_state(state["noise"])
             monitor.restore(state["monitor"])
             best = state["best"]
@@ -153,10 +168,10 @@ def train(
                 if position["batch"] == 0:
                     noise.manual_seed(noise_seed(settings.seed, epoch, fabric.global_rank))
                     if settings.reset_optimizer:
-                        optimizer.state.clear()
-                for group in optimizer.param_groups:
-                    factor = learning_rate_factor(settings.schedule, epoch)
-                    group["lr"] = (settings.learning_rate or 1e-3) * factor
+                        reset_moments(optimizer)
+                learning_rate = settings.learning_rate or 1e-3
+                learning_rate *= learning_rate_factor(settings.schedule, epoch)
+                set_learning_rate(optimizer, learning_rate)
                 model.train()
                 started = time.perf_counter()
 
@@ -164,15 +179,7 @@ def train(
                     epsilon = torch.randn(
                         len(x), model.latent_dim, generator=noise, device=x.device, dtype=x.dtype
                     )
-                    with fabric.autocast():
-                        step = forward(x, epsilon)
-                    # Here, not after the step: gradients are freed when their memory is wanted.
-                    optimizer.zero_grad()
-                    fabric.backward(step.loss)
-                    if settings.gradient_clip is not None:
-                        fabric.clip_gradients(module, optimizer, max_norm=settings.gradient_clip)
-                    optimizer.step()
-
+                    step = take_step(x, epsilon)
                     outcome.steps += 1
                     position["batch"] += 1
                     monitor.add(outcome.steps, step)
@@ -195,7 +202,7 @@ def train(
                     "epoch": epoch + 1,
                     "step": outcome.steps,
                     "seconds": round(outcome.seconds, 3),
-                    "learning_rate": optimizer.param_groups[0]["lr"],
+                    "learning_rate": learning_rate,
                     "train": named(means),
                 }
                 if held_out is not None:
@@ -217,6 +224,7 @@ def train(
             if best["model"] is not None:
                 model.load_state_dict(best["model"])
             store_population(model, batches)
+        lay_out_filters(model, torch.contiguous_format)
         return outcome
 
 

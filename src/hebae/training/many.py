@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
 from hebae.errors import HebaeError
 from hebae.training import session
@@ -14,10 +15,20 @@ from hebae.training.jobs import Job, Result, Watcher, steps_left
 from hebae.training.monitor import DivergenceError
 from hebae.training.session import CHANGEABLE
 
-__all__ = ["Job", "Result", "Watcher", "train_all"]
+__all__ = ["Claim", "Job", "Result", "Watcher", "train_all"]
 
 
-def train_all(jobs: Sequence[Job], *, command: str, watcher: Watcher | None = None) -> list[Result]:
+Claim = Callable[[Sequence[Job]], AbstractContextManager[Sequence[Job]]]
+"""Makes some of the jobs this process's own while the block lasts: those that nobody else has."""
+
+
+def train_all(
+    jobs: Sequence[Job],
+    *,
+    command: str,
+    watcher: Watcher | None = None,
+    claim: Claim = nullcontext,
+) -> list[Result]:
     """Train every job that is not finished, and go on with those that were begun.
 
     Jobs that differ in no more than weights, seed and learning rate are trained together, as many
@@ -31,12 +42,14 @@ def train_all(jobs: Sequence[Job], *, command: str, watcher: Watcher | None = No
         For the provenance.
     watcher : Watcher, optional
         Is told of the progress.
+    claim : Claim
+        Asked before each group is trained, where several processes share the jobs.
 
     Returns
     -------
     list of Result
         In the order of the jobs. After an interrupt the jobs that had not ended are "interrupted":
-        the same call goes on with them.
+        the same call goes on with them. Jobs that another process has are "elsewhere".
 
     Raises
     ------
@@ -49,22 +62,40 @@ def train_all(jobs: Sequence[Job], *, command: str, watcher: Watcher | None = No
     results = {job.path: result for job in jobs if (result := _earlier_result(job)) is not None}
     waiting = [job for job in jobs if job.path not in results]
     watcher.on_start(list(results.values()), len(waiting), sum(map(steps_left, waiting)))
+    rest: Literal["elsewhere", "interrupted"] = "elsewhere"
     try:
         for group in groups(waiting):
-            if len(group) > 1:
-                ended = train_group(group, command, watcher)
-            else:
-                ended = [_train(group[0], command, watcher)]
-            for result in ended:
-                results[result.job.path] = result
-                watcher.on_result(result)
-            if any(result.state == "interrupted" for result in ended):
+            with claim(group) as own:
+                for result in _train_claimed(own, command, watcher):
+                    results[result.job.path] = result
+                    watcher.on_result(result)
+                    if result.state == "interrupted":
+                        rest = "interrupted"
+            if rest == "interrupted":
                 break
     except KeyboardInterrupt:  # between two trainings, or the second, which does not wait
-        pass
+        rest = "interrupted"
     finally:
         watcher.on_end()
-    return [results.get(job.path, Result(job, "interrupted")) for job in jobs]
+    return [results.get(job.path, Result(job, rest)) for job in jobs]
+
+
+def _train_claimed(jobs: Sequence[Job], command: str, watcher: Watcher) -> Iterator[Result]:
+    """Train jobs that belong together, but for what another process has finished meanwhile."""
+    left = []
+    for job in jobs:
+        result = _earlier_result(job)
+        if result is None:
+            left.append(job)
+        else:
+            yield result
+    for group in groups(left):  # another process may also have begun some
+        if len(group) > 1:
+            yield from train_group(group, command, watcher)
+        else:
+            yield _train(group[0], command, watcher)
+        for job in group:
+            job.prepared.release()
 
 
 def _require_folders_apart(jobs: Sequence[Job]) -> None:

@@ -42,14 +42,22 @@ class HostRows:
     pinned : bool
         Give batches in page-locked memory, from which CUDA copies while the host goes on; PyTorch
         uses a batch's memory again once its copy is done.
+
+    Attributes
+    ----------
+    mapped : bool
+        Whether the array is a memory map, or a view of one.
     """
 
     def __init__(self, values: np.ndarray, *, pinned: bool = False) -> None:
         self.values = values
         self.pinned = pinned
+        self.mapped = map_of(values) is not None
 
     def take(self, indices: Indices) -> Shaped[Tensor, "batch *shape"]:
         """Copy rows, in one thread: the other cores belong to the step."""
+        if not self.mapped:
+            return self._copy(indices)
         with _announcer(self.values) as announce:
             announce(indices)
             return self._copy(indices)

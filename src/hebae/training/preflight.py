@@ -10,14 +10,20 @@ from dataclasses import dataclass, fields
 import torch
 
 from hebae.autoencoder import build_objective
-from hebae.config import Settings
+from hebae.config import Settings, TrainingSettings
 from hebae.errors import HebaeError
 from hebae.likelihoods import LIKELIHOODS
 from hebae.networks import NETWORKS
 from hebae.objectives import HEBAE, OBJECTIVES
 from hebae.objectives.wae import WAE
 
-__all__ = ["Facts", "complete", "require_relevant", "weight_of_mean_squared_error"]
+__all__ = [
+    "Facts",
+    "complete",
+    "device_type",
+    "require_relevant",
+    "weight_of_mean_squared_error",
+]
 
 LEFT_OUT = 0.01
 """Largest share of the examples that an epoch leaves out without being asked to."""
@@ -231,6 +237,15 @@ def _check_early_stopping(settings: Settings, facts: Facts) -> None:
         )
 
 
+def device_type(settings: TrainingSettings) -> str:
+    """Where "auto" leads: "cuda", "mps" or "cpu"."""
+    if settings.device != "auto":
+        return settings.device
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 def _check_machine(settings: Settings) -> None:
     available = {
         "auto": True,
@@ -242,8 +257,31 @@ def _check_machine(settings: Settings) -> None:
         raise HebaeError(
             f"--device {settings.device} is not available on this machine; use cpu or auto."
         )
+    if settings.precision == "auto" and settings.devices > 1:
+        raise HebaeError(
+            f"--precision auto is tried by one process, and --devices is {settings.devices}: "
+            "processes could decide otherwise; choose 32-true or bf16-mixed."
+        )
+    if settings.compile == "on":
+        _check_compile(settings)
     if settings.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise HebaeError(
             "--tensorboard needs the package tensorboard; install it with: "
             "pip install 'hebae[tensorboard]'"
+        )
+
+
+def _check_compile(settings: Settings) -> None:
+    if settings.devices > 1:
+        raise HebaeError(
+            f"--compile on is for one process, and --devices is {settings.devices}; use --compile "
+            "off."
+        )
+    where = device_type(settings)
+    if where == "mps":
+        raise HebaeError("--compile on is for cpu and cuda, and not for mps; use --compile off.")
+    if where == "cuda" and settings.precision == "16-mixed":
+        raise HebaeError(
+            "--compile on captures the step in a CUDA graph, and 16-mixed scales its loss by what "
+            "the step before gave; use --precision bf16-mixed, or --compile off."
         )

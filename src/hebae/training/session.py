@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from hebae.training.callbacks import Callback, MetricsFile, TensorBoard
 from hebae.training.checkpoint import Checkpointer
 from hebae.training.loop import HeldOut, Outcome, make_fabric, train
 from hebae.training.preflight import Facts, complete
+from hebae.training.trial import decide
 
 __all__ = [
     "CHANGEABLE",
@@ -37,6 +39,7 @@ CHANGEABLE = {
     "epochs",
     "data_dir",
     "device",
+    "compile",
     "log_every",
     "checkpoint_every",
     "tensorboard",
@@ -50,8 +53,16 @@ class Prepared:
 
     settings: Settings
     dataset: Dataset
-    model: Autoencoder
     notes: tuple[str, ...]
+
+    @cached_property
+    def model(self) -> Autoencoder:
+        """The model: made when first asked for, then always the same one."""
+        return build(self.settings, self.dataset.shape, seed=self.settings.seed)
+
+    def release(self) -> None:
+        """Forget the model, where many trainings wait: it is made again when asked for."""
+        self.__dict__.pop("model", None)
 
 
 def facts_of(dataset: Dataset, validation: Examples | None = None) -> Facts:
@@ -91,11 +102,13 @@ def prepare(settings: Settings, dataset: Dataset | None = None) -> Prepared:
             settings.data, data_dir=settings.data_dir, validation_size=settings.validation_size
         )
     settings, notes = complete(_with_absolute_paths(settings), facts_of(dataset))
+    settings, decided = decide(settings, dataset.shape)
+    prepared = Prepared(settings, dataset, (*dataset.notes, *notes, *decided))
     try:
-        model = build(settings, dataset.shape, seed=settings.seed)
+        prepared.model  # noqa: B018
     except ValueError as error:
         raise HebaeError(str(error)) from None
-    return Prepared(settings, dataset, model, (*dataset.notes, *notes))
+    return prepared
 
 
 def run(
@@ -140,17 +153,13 @@ def run(
     )
     dtype = torch.float64 if settings.precision == "64-true" else torch.float32
 
-    def batches(values: object, processes: int, rank: int) -> ArrayBatches:
-        return ArrayBatches(
-            values,  # type: ignore[arg-type]
-            settings.batch_size,
-            seed=settings.seed,
-            device=fabric.device,
-            dtype=dtype,
-            drop_last=bool(settings.drop_last),
-            rank=rank,
-            processes=processes,
-        )
+    batches = partial(
+        ArrayBatches,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        device=fabric.device,
+        dtype=dtype,
+    )
 
     held_out = dataset.held_out()
     told: list[Callback] = []
@@ -161,8 +170,13 @@ def run(
     outcome = train(
         model,
         settings,
-        batches(dataset.train.values, fabric.world_size, fabric.global_rank),
-        HeldOut(held_out[0], batches(held_out[1].values, 1, 0)) if held_out else None,
+        batches(
+            dataset.train.values,
+            drop_last=bool(settings.drop_last),
+            rank=fabric.global_rank,
+            processes=fabric.world_size,
+        ),
+        HeldOut(held_out[0], batches(held_out[1].values)) if held_out else None,
         fabric=fabric,
         callbacks=told,
         checkpointer=files.checkpointer,

@@ -129,12 +129,21 @@ def test_what_another_process_has_claimed_is_waited_for(tmp_path, monkeypatch):
     assert watcher.trained == ["ae", "vae"]
 
 
-def test_more_runs_than_are_held_at_once_are_trained_in_portions(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "AT_ONCE", 1)
-    watcher = Counting()
+def test_a_group_is_claimed_when_its_turn_comes(tmp_path):
+    """So that several machines share a study's runs, a grid each."""
     runs = plan("ae", "vae")(BUDGET)
+    seen = []
+
+    class Looking(Counting):
+        def on_steps(self, count):
+            seen.append(sorted(path.stem for path in tmp_path.glob("*.lock")))
+            super().on_steps(count)
+
+    watcher = Looking()
     assert training.train(runs, tmp_path, Datasets(), command="test", watcher=watcher)
     assert watcher.trained == ["ae", "vae"]
+    assert {len(locks) for locks in seen} == {1}
+    assert [locks for locks in seen if locks == seen[0]] != seen
 
 
 def test_an_interrupt_is_told_from_an_end(tmp_path, monkeypatch):

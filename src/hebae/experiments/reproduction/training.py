@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from hebae.experiments.reproduction.claiming import claim, holder
@@ -16,8 +18,6 @@ from hebae.training.preflight import complete
 
 __all__ = ["POLL", "check", "divergence", "is_done", "train"]
 
-AT_ONCE = 128
-"""Runs that are claimed, and held in memory, together; a model of Appendix B.1 takes 10 MB."""
 POLL = 5.0
 """Seconds between looks at what other processes have finished."""
 
@@ -79,21 +79,28 @@ def train(
         If a folder holds a run of other settings, or cannot be written.
     """
     while waiting := [run for run in runs if not is_done(root / run.name)]:
-        with claim(root, [run.name for run in waiting[:AT_ONCE]]) as mine:
-            # Another process may have finished one between the look and the claim.
-            own = [r for r in waiting if r.name in mine and not is_done(root / r.name)]
-            jobs = [_job(run, root, datasets, device) for run in own]
-            if jobs:
-                results = train_all(jobs, command=command, watcher=watcher)
-                if any(result.state == "interrupted" for result in results):
-                    return False
-        if not mine:
+        jobs = [_job(run, root, datasets, device) for run in waiting]
+        results = train_all(
+            jobs, command=command, watcher=watcher, claim=partial(_claim_jobs, root)
+        )
+        states = {result.state for result in results}
+        if "interrupted" in states:
+            return False
+        if states == {"elsewhere"}:
             first = holder(root, waiting[0].name)
             progress(f"waiting for {len(waiting)} runs, the first claimed by {first}")
             time.sleep(POLL)
     return True
 
 
+@contextmanager
+def _claim_jobs(root: Path, jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    with claim(root, [job.label for job in jobs]) as names:
+        yield [job for job in jobs if job.label in names]
+
+
 def _job(run: PlannedRun, root: Path, datasets: Datasets, device: str) -> Job:
     settings = run.settings.replace(device=device, data_dir=datasets.data_dir)
-    return Job(run.name, session.prepare(settings, datasets.of(run.settings)), root / run.name)
+    prepared = session.prepare(settings, datasets.of(run.settings))
+    prepared.release()
+    return Job(run.name, prepared, root / run.name)

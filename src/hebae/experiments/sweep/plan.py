@@ -107,9 +107,11 @@ def prepare(
     jobs = []
     for run in runs:
         try:
-            jobs.append(Job(run.label, session.prepare(run.settings, dataset), folder / run.label))
+            prepared = session.prepare(run.settings, dataset)
         except HebaeError as error:
             raise HebaeError(f"the run {run.label} cannot be trained: {error}") from None
+        prepared.release()  # there may be thousands
+        jobs.append(Job(run.label, prepared, folder / run.label))
     told(list(dict.fromkeys(note for job in jobs for note in job.prepared.notes)))
     return jobs
 

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from hebae.training.grid.layers import is_stackable
 from hebae.training.grid.stack import Stack
 from hebae.training.jobs import Job
 from hebae.training.population import PASS_SIZE
@@ -25,8 +24,8 @@ SHARE_OF_MEMORY = 0.5
 
 def why_alone(job: Job) -> str | None:
     """Say why a job cannot be a member of a grid; None if it can."""
-    settings, model = job.prepared.settings, job.prepared.model
-    if not (is_stackable(model.encoder) and is_stackable(model.decoder)):
+    settings = job.prepared.settings
+    if settings.network != "mlp":
         return f"network {settings.network} (batch normalisation and convolutions are not stacked)"
     if settings.early_stopping is not None:
         return "early stopping"

@@ -1,0 +1,97 @@
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from hebae.data.workers import map_in_order, map_in_threads
+from hebae.errors import HebaeError
+
+
+def _exit(code):
+    os._exit(code)
+
+
+def test_a_worker_that_dies_is_reported():
+    with pytest.raises(HebaeError, match="A worker process died"):
+        list(map_in_order(_exit, [1], workers=2))
+    assert multiprocessing.active_children() == []
+
+
+UNGUARDED = """
+print("started")
+from math import sqrt
+from hebae.data.workers import map_in_order
+print(*map_in_order(sqrt, [4, 9, 16], workers=2))
+"""
+
+
+def test_worker_processes_do_not_run_an_unguarded_script_again(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert ran.stderr == ""
+    assert ran.stdout.split() == ["started", "2.0", "3.0", "4.0"]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_threads_give_results_in_order_whichever_is_done_first(workers):
+    second_done = threading.Event()
+
+    def work(item):
+        if item == 0 and workers > 1:
+            assert second_done.wait(10)
+        if item == 1:
+            second_done.set()
+        return -item
+
+    assert list(map_in_threads(work, range(20), workers)) == [-item for item in range(20)]
+
+
+def test_threads_are_only_a_few_items_ahead():
+    taken = []
+
+    def items():
+        for item in range(100):
+            taken.append(item)
+            yield item
+
+    results = map_in_threads(abs, items(), workers=2, ahead=3)
+    for given in range(1, 50):
+        next(results)
+        assert len(taken) <= given + 3
+    results.close()
+    assert len(taken) <= 49 + 3
+
+
+def test_an_error_in_a_thread_or_in_the_items_comes_in_its_place():
+    def items():
+        yield from (1, 2, 0)
+        raise KeyError("the items")
+
+    results = map_in_threads(lambda item: 1 // item, items(), workers=1, ahead=0)
+    assert [next(results), next(results)] == [1, 0]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    with pytest.raises(KeyError, match="the items"):
+        list(map_in_threads(abs, (number for number in items()), workers=2))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("hebae")]
+
+
+def test_closing_leaves_out_what_was_not_begun():
+    begun, go_on = [], threading.Event()
+
+    def work(item):
+        begun.append(item)
+        if item == 1:
+            assert go_on.wait(10)
+        return item
+
+    results = map_in_threads(work, range(50), workers=1, ahead=10)
+    threading.Timer(0.05, go_on.set).start()
+    assert next(results) == 0
+    results.close()
+    assert len(begun) <= 12
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("hebae")]

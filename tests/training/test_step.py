@@ -192,7 +192,9 @@ def test_a_convolutional_run_stopped_and_resumed_ends_as_one_never_stopped(tmp_p
         device="cpu",
     )
     longer = settings.replace(epochs=4)
-    session.run(session.prepare(longer, images), tmp_path / "whole")
+    prepared = session.prepare(longer, images)
+    session.run(prepared, tmp_path / "whole")
+    assert all(p.is_contiguous() for p in prepared.model.parameters())
     session.run(session.prepare(settings, images), tmp_path / "stopped")
     session.run(session.prepare(longer, images), tmp_path / "stopped", resuming=True)
     whole, stopped = (RunFolder(tmp_path / n).read_checkpoint() for n in ("whole", "stopped"))

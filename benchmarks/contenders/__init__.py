@@ -1,0 +1,36 @@
+"""What is timed: stretches of training steps, each contender in a file of its own.
+
+A stretch starts from new weights and a new optimizer, takes a few steps that are not counted, so
+that memory and caches are warm, and then the ones that are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hebae.config import Settings
+
+__all__ = ["SETTINGS", "SQUARED_ERROR", "WARM_UP", "Contender", "Mark", "make_examples"]
+
+SETTINGS = Settings(likelihood="bernoulli", learning_rate=1e-3, device="cpu")
+"""Appendix B.1: networks 784-784-800-2k and k-800-800-784, batch 128, k = 20, float32."""
+
+SQUARED_ERROR = {"likelihood": "gaussian", "likelihood_scale": 0.5**0.5}
+"""Settings under which the reconstruction is ``||x - g(z)||^2``, but for a constant."""
+
+WARM_UP = 5
+"""Steps before the ones that count."""
+
+Mark = Callable[[], object]
+"""To be called when counting begins and when it ends."""
+
+Contender = Callable[[np.ndarray, Mark], None]
+"""Trains on examples (n, 1, h, w), uint8, once and in random order, and marks begin and end."""
+
+
+def make_examples(steps: int, batch_size: int = SETTINGS.batch_size, side: int = 28) -> np.ndarray:
+    """Grey images of random pixels, enough for so many steps; no data set is needed."""
+    shape = (steps * batch_size, 1, side, side)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

@@ -1,0 +1,160 @@
+"""Many models in one program against the same models in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from contenders import SETTINGS, make_examples
+from results import Aim, Curve, Effort, Panel, Result
+from turns import Readings, clocked, paired, quartiles, take_turns
+
+from hebae.autoencoder import build
+from hebae.config import Settings
+from hebae.training.batches import ArrayBatches
+from hebae.training.grid.loop import Member, train_grid
+from hebae.training.loop import make_fabric, train
+
+COUNTS = (1, 2, 4, 8, 16, 32, 64)
+EPOCHS = 8
+
+TEXT = """\
+The same models by `hebae.training.grid`, all in one program, and by the training loop for one, in
+turn: equal epochs, the last pass for the population's moments included on both sides, no held-out
+examples and no checkpoints. Each member has a seed (so weights, order and noise) and a penalty
+weight of its own, so that they share nothing. The small ones are 64-128-k and k-128-64 on
+scikit-learn's 1,797 digits of 8 x 8, batch 128, {epochs} epochs; those of Appendix B.1 train on
+random pixels."""
+
+
+class Family(NamedTuple):
+    """Models that differ in seed and weight only, and what they are trained on."""
+
+    label: str
+    settings: Settings
+    values: np.ndarray
+
+    def members(self, count: int) -> list[Settings]:
+        """Give the settings of so many models."""
+        weights = np.geomspace(0.1, 10, count) if count > 1 else [1.0]
+        return [
+            self.settings.replace(seed=seed, penalty_weight=float(weight))
+            for seed, weight in enumerate(weights)
+        ]
+
+    def in_turn(self, count: int) -> Callable[[], float]:
+        """Seconds that the models take one after another."""
+
+        def run() -> None:
+            for settings in self.members(count):
+                batches = ArrayBatches(
+                    self.values,
+                    settings.batch_size,
+                    seed=settings.seed,
+                    drop_last=bool(settings.drop_last),
+                )
+                model = build(settings, self.values.shape[1:], seed=settings.seed)
+                outcome = train(model, settings, batches, fabric=make_fabric(settings))
+                if outcome.interrupted:
+                    raise KeyboardInterrupt
+
+        return clocked(run)
+
+    def together(self, count: int) -> Callable[[], float]:
+        """Seconds that the models take as a grid."""
+
+        def run() -> None:
+            members = [
+                Member(build(settings, self.values.shape[1:], seed=settings.seed), settings)
+                for settings in self.members(count)
+            ]
+            if not train_grid(members, self.values, fabric=make_fabric(self.settings)):
+                raise KeyboardInterrupt
+
+        return clocked(run)
+
+
+def measure(effort: Effort) -> Result:
+    """Time grids of growing size, and one of large models."""
+    counts = effort.few(COUNTS)
+    rounds = effort.share(0.15)
+    aims: list[Aim] = []
+    gained, taken = [], []
+    readings: Readings = {}
+    for family in (small("hebae", 5), small("hebae", 10)):
+        read = _both(family, counts, rounds)
+        readings |= read
+        gains = {n: paired(read, _in_turn(family, n), _together(family, n)) for n in counts}
+        medians = [quartiles(gains[n])[1] for n in counts]
+        gained.append(Curve(family.label, counts, medians, fitted=False))
+        for label, name in (("in turn", _in_turn), ("grid", _together)):
+            seconds = [quartiles(read[name(family, n)])[1] for n in counts]
+            k = family.settings.latent_dim
+            taken.append(Curve(f"k = {k}, {label}", counts, seconds))
+        for count, bound in ((16, 3.0), (64, 5.0)):
+            if count in gains:
+                what = f"{count} models {family.label}: in turn / grid"
+                aims.append(Aim(what, "x", gains[count], at_least=bound))
+    others: list[tuple[Family, int, float | None]] = [
+        (large(steps=2 if effort.smoke else 20), 2 if effort.smoke else 8, 1.0),
+        (small("vae", 10), 2 if effort.smoke else 16, None),
+        (small("wae", 10), 2 if effort.smoke else 16, None),
+    ]
+    for family, count, bound in others:
+        read = _both(family, [count], rounds)
+        readings |= read
+        gain = paired(read, _in_turn(family, count), _together(family, count))
+        aims.append(
+            Aim(f"{count} models {family.label}: in turn / grid", "x", gain, at_least=bound)
+        )
+    return Result(
+        title="Grids",
+        text=TEXT.format(epochs=EPOCHS),
+        aims=aims,
+        readings=readings,
+        readings_title="all models",
+        readings_unit="s",
+        panels=[
+            Panel("A grid against the same in turn", "models N", "times as fast", gained),
+            Panel("What they take", "models N", "s", taken),
+        ],
+    )
+
+
+def small(method: str, latent_dim: int) -> Family:
+    """Models 64-128-k on scikit-learn's digits."""
+    from sklearn.datasets import load_digits
+
+    values = (load_digits().images[:, None] / 16).astype(np.float32)
+    settings = SETTINGS.replace(
+        method=method,
+        latent_dim=latent_dim,
+        encoder_widths=(128,),
+        decoder_widths=(128,),
+        epochs=EPOCHS,
+        drop_last=True,  # five digits are over, too few for k = 5
+    )
+    return Family(f"{method.upper()} 64-128-{latent_dim}", settings, values)
+
+
+def large(steps: int) -> Family:
+    """Models of Appendix B.1."""
+    settings = SETTINGS.replace(epochs=1)
+    return Family("HEBAE, Appendix B.1", settings, make_examples(steps))
+
+
+def _both(family: Family, counts: tuple[int, ...] | list[int], rounds: int) -> Readings:
+    contenders = {}
+    for count in counts:
+        contenders[_in_turn(family, count)] = family.in_turn(count)
+        contenders[_together(family, count)] = family.together(count)
+    return take_turns(contenders, rounds, f"grids, {family.label}")
+
+
+def _in_turn(family: Family, count: int) -> str:
+    return f"{count} {family.label}, in turn"
+
+
+def _together(family: Family, count: int) -> str:
+    return f"{count} {family.label}, grid"

@@ -1,0 +1,220 @@
+"""Training on a memory-mapped file of 10 GB against training on data in memory."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from itertools import count, islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from contenders import WARM_UP
+from results import Aim, Effort, Result, Table
+from rich.progress import track
+from torch import Tensor
+from turns import Readings, paired, take_turns
+
+from hebae.autoencoder import build
+from hebae.config import Settings
+from hebae.errors import HebaeError
+from hebae.training.batches import ArrayBatches
+from hebae.training.callbacks import Callback
+from hebae.training.loop import make_fabric, train
+
+SHAPE = (3, 64, 64)
+RESIDENT = 20_000
+"""Images of the file that are copied into memory, to be trained on there."""
+WRITTEN = 5_000
+"""Images made at a time."""
+SETTINGS = Settings(
+    method="hebae",
+    network="mlp",
+    encoder_widths=(256,),
+    decoder_widths=(256,),
+    latent_dim=64,
+    batch_size=100,
+    likelihood="gaussian",
+    learning_rate=1e-3,
+    device="cpu",
+    epochs=2,
+)
+
+TEXT = """\
+{images:,} images of 3 x 64 x 64 random bytes ({size:.1f} GB) in one .npy file, memory-mapped,
+against {resident:,} of them in memory: the training loop with a network 12288-256-2k and
+k-256-12288, of which a step takes little and so leaves little time to read (a convolutional one
+would leave more), HEBAE, batch 100, k = 64, {threads} thread(s), {steps} steps a stretch, in turn.
+"Cold" is the file after its pages were dropped from the page cache (posix_fadvise, DONTNEED) right
+before each stretch, so that each row comes from the disk, or from what caches the disk itself has;
+"warm" is the file after it was read once, on a machine with {memory:.0f} GB of memory. "Not read
+ahead" takes each batch's rows from the map in the step, as memory maps are mostly used; cold, it
+has {few} steps a stretch."""
+
+MAPPED, RESIDENT_NAME, PLAIN = "mapped", "in memory", "mapped, not read ahead"
+
+
+def measure(effort: Effort, size_gb: float = 10.0, folder: Path | None = None) -> Result:
+    """Make the file in a temporary folder (in `folder`), train on it, remove it."""
+    images = 2 * RESIDENT // 100 if effort.smoke else int(size_gb * 1e9 / math.prod(SHAPE))
+    steps = effort.steps
+    few = max(2, steps // 8)
+    needed = images * math.prod(SHAPE)
+    with tempfile.TemporaryDirectory(prefix="hebae-input-", dir=folder) as temporary:
+        if shutil.disk_usage(temporary).free < 1.05 * needed:
+            raise HebaeError(
+                f"{temporary} has no room for {needed / 1e9:.1f} GB: give another --folder, or a "
+                "smaller --size-gb."
+            )
+        path = Path(temporary) / "images.npy"
+        write_images(path, images)
+        resident = np.array(np.load(path, mmap_mode="r")[: min(RESIDENT, images)])
+        seeds = count()
+
+        def mapped_stretch(
+            kind: type[ArrayBatches], steps: int, *, cold: bool
+        ) -> Callable[[], float]:
+            return lambda: stretch(
+                np.load(path, mmap_mode="r"),
+                kind,
+                steps,
+                next(seeds),
+                before=(lambda: drop_pages(path)) if cold else None,
+            )
+
+        def in_memory() -> float:
+            return stretch(resident, ArrayBatches, steps, next(seeds))
+
+        cold = take_turns(
+            {
+                RESIDENT_NAME: in_memory,
+                MAPPED: mapped_stretch(ArrayBatches, steps, cold=True),
+                PLAIN: mapped_stretch(NotAhead, few, cold=True),
+            },
+            effort.rounds,
+            "cold",
+        )
+        read_whole(path)
+        warm = take_turns(
+            {
+                RESIDENT_NAME: in_memory,
+                MAPPED: mapped_stretch(ArrayBatches, steps, cold=False),
+                PLAIN: mapped_stretch(NotAhead, steps, cold=False),
+            },
+            effort.rounds,
+            "warm",
+        )
+    return Result(
+        title="Data larger than memory",
+        text=TEXT.format(
+            images=images,
+            size=needed / 1e9,
+            resident=len(resident),
+            steps=steps,
+            memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
+            few=few,
+            threads=torch.get_num_threads(),
+        ),
+        aims=[
+            Aim("a step on the mapped file, warm / in memory", "x", _ratios(warm), at_most=1.03),
+            Aim("a step on the mapped file, cold / in memory", "x", _ratios(cold), at_most=1.03),
+        ],
+        readings={
+            f"{name}, {state}": values
+            for state, readings in (("warm", warm), ("cold", cold))
+            for name, values in readings.items()
+        },
+        readings_title="a step",
+        tables=[_medians(warm, cold)],
+    )
+
+
+def _ratios(readings: Readings) -> list[float]:
+    return paired(readings, MAPPED, RESIDENT_NAME)
+
+
+def _medians(warm: Readings, cold: Readings) -> Table:
+    rows = [
+        [name, *(f"{1e3 * statistics.median(readings[name]):.1f}" for readings in (warm, cold))]
+        for name in warm
+    ]
+    return Table("Milliseconds a step, medians", ["", "warm", "cold"], rows)
+
+
+def stretch(
+    values: np.ndarray,
+    kind: type[ArrayBatches],
+    steps: int,
+    seed: int,
+    *,
+    before: Callable[[], object] | None = None,
+) -> float:
+    """Seconds a step of the training loop, after a few steps that do not count and `before`."""
+    settings = SETTINGS.replace(seed=seed)
+    marks: list[float] = []
+
+    class Stretch(kind):  # type: ignore[misc, valid-type]
+        """An epoch is so many steps, and the population is one batch."""
+
+        def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
+            return islice(super().epoch(epoch, start), WARM_UP if epoch == 0 else steps)
+
+        def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
+            return super().in_order(batch_size, self.batch_size)
+
+    class AtEpochs(Callback):
+        def on_epoch(self, record: object) -> None:
+            if not marks and before is not None:
+                before()
+            marks.append(time.perf_counter())
+
+    batches = Stretch(values, settings.batch_size, seed=seed, drop_last=True)
+    outcome = train(
+        build(settings, SHAPE, seed=seed),
+        settings,
+        batches,
+        fabric=make_fabric(settings),
+        callbacks=[AtEpochs()],
+    )
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    begin, end = marks
+    return (end - begin) / steps
+
+
+class NotAhead(ArrayBatches):
+    """Batches whose rows are copied in the step, without a word to the system beforehand."""
+
+    def _taken(self, batches: Sequence[Tensor]) -> Generator[Tensor]:
+        for indices in batches:
+            yield self._on_device(self.values.index_select(0, indices))
+
+
+def write_images(path: Path, images: int) -> None:
+    """Write random images into a .npy file, a few at a time."""
+    generator = np.random.Generator(np.random.SFC64(0))
+    header = {"descr": "|u1", "fortran_order": False, "shape": (images, *SHAPE)}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in track(range(0, images, WRITTEN), "writing images", transient=True):
+            file.write(generator.bytes(min(WRITTEN, images - start) * math.prod(SHAPE)))
+        file.flush()
+        os.fsync(file.fileno())  # pages that are not on the disk yet cannot be dropped
+
+
+def drop_pages(path: Path) -> None:
+    """Drop a file from the page cache."""
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def read_whole(path: Path) -> None:
+    """Bring a file into the page cache, as far as memory goes."""
+    with path.open("rb", buffering=0) as file:
+        while file.read(2**24):
+            pass

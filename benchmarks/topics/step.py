@@ -1,0 +1,107 @@
+"""A training step: `hebae` against a bare loop, pythae, JAX and the released code."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from contenders import SQUARED_ERROR, Contender, make_examples, with_jax, with_pythae
+from contenders.bare import by_bare_loop
+from contenders.ours import by_hebae
+from contenders.released import by_released_code
+from results import Aim, Effort, Result, Table
+from turns import Readings, paired, take_turns, timed
+
+TEXT = """\
+A step with the networks of Appendix B.1 of the paper (784-784-800-2k and k-800-800-784), batch 128,
+k = 20, on random pixels. For `hebae` it is all that its training loop does for an epoch, but for
+held-out examples and the last pass for the population's moments, divided by the steps. The bare
+loop is the same arithmetic in plain PyTorch with fused Adam and nothing around it (a test holds its
+loss and gradients to ours). pythae's WAE-MMD is trained by pythae's own trainer, on the same
+networks, squared error and kernels as ours. The first steps of a stretch are not counted."""
+
+
+def measure(effort: Effort) -> Result:
+    """Let all that are installed take turns."""
+    rates = {dtype: product_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
+    has_bf16 = rates[torch.bfloat16] > rates[torch.float32]
+    contenders: dict[str, Contender] = {
+        "bare loop": by_bare_loop(),
+        "HEBAE": by_hebae("hebae"),
+        "bare loop, moments in float32": by_bare_loop(torch.float32),
+        "VAE": by_hebae("vae"),
+        "AE": by_hebae("ae"),
+        "WAE, squared error": by_hebae("wae", **SQUARED_ERROR),
+    }
+    if with_pythae.AVAILABLE:
+        contenders["pythae's WAE"] = with_pythae.by_pythae("wae")
+    if has_bf16:
+        contenders["HEBAE, bf16"] = by_hebae("hebae", precision="bf16-mixed")
+    if with_jax.AVAILABLE:
+        contenders["HEBAE in JAX"] = with_jax.by_jax()
+    if effort.released is not None:
+        contenders["released code"] = by_released_code(effort.released, effort.released_python)
+    examples = make_examples(effort.steps)
+    readings = take_turns(
+        {name: timed(contender, examples, effort.steps) for name, contender in contenders.items()},
+        effort.rounds,
+        "a step",
+    )
+    return Result(
+        title="A training step",
+        text=TEXT,
+        aims=_aims(readings, rates),
+        readings=readings,
+        readings_title="a step",
+        tables=[
+            Table(
+                "The processor's rate of products (1024 x 784 by 784 x 800)",
+                ["", "GFLOP/s"],
+                [[str(dtype).removeprefix("torch."), f"{r:.0f}"] for dtype, r in rates.items()],
+            )
+        ],
+    )
+
+
+def _aims(readings: Readings, rates: dict[torch.dtype, float]) -> list[Aim]:
+    def ratio(what: str, name: str, reference: str, absent: str = "", **bound: float | None) -> Aim:
+        if name not in readings or reference not in readings:
+            return Aim(what, "x", [], note=absent, **bound)
+        return Aim(what, "x", paired(readings, name, reference), **bound)
+
+    bf16 = (
+        f"not on this processor, whose products run at {rates[torch.bfloat16]:.0f} GFLOP/s in "
+        f"bf16 and {rates[torch.float32]:.0f} in float32"
+    )
+    released = "name a checkout by --released"
+    return [
+        ratio("HEBAE's step / the bare loop's", "HEBAE", "bare loop", at_most=1.02),
+        ratio("HEBAE's step / the VAE's", "HEBAE", "VAE", at_most=1.15),
+        ratio("HEBAE's step in bf16 / in float32", "HEBAE, bf16", "HEBAE", bf16, at_most=0.55),
+        ratio(
+            "pythae's WAE-MMD step / ours",
+            "pythae's WAE",
+            "WAE, squared error",
+            with_pythae.ABSENT,
+            at_least=1.8,
+        ),
+        ratio("the released code's step / ours", "released code", "HEBAE", released, at_least=5),
+        ratio(
+            "JAX's HEBAE step / ours",
+            "HEBAE in JAX",
+            "HEBAE",
+            "install jax and optax beside hebae to see it",
+        ),
+    ]
+
+
+def product_rate(dtype: torch.dtype, repeats: int = 4) -> float:
+    """Best GFLOP/s of a product of the size that the networks have, for a large batch."""
+    x, weight = torch.randn(1024, 784).to(dtype), torch.randn(784, 800).to(dtype)
+    rates = []
+    for _ in range(10):
+        begin = time.perf_counter()
+        for _ in range(repeats):
+            x @ weight
+        rates.append(2e-9 * repeats * 1024 * 784 * 800 / (time.perf_counter() - begin))
+    return max(rates)  # others' work only ever slows it down

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from typing import Any, Protocol
 
@@ -93,7 +93,7 @@ class ArrayBatches:
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.values))
         indices = torch.from_numpy(order)
         batches = torch.split(indices, self.batch_size)[start : self.steps_per_epoch]
-        return self._taken([self._share(batch) for batch in batches])
+        return self._taken(map(self._share, batches))
 
     def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
         """See `Batches`; a limited number is spread evenly, for data may be sorted by class."""
@@ -106,12 +106,12 @@ class ArrayBatches:
         share = len(batch) // self.processes
         return batch[self.rank * share : (self.rank + 1) * share]
 
-    def _taken(self, batches: Sequence[Tensor]) -> Generator[Tensor]:
+    def _taken(self, batches: Iterable[Tensor]) -> Generator[Tensor]:
         """Give the examples of each batch of indices, in order."""
         if self._host is None or not (self._host.mapped or self._host.pinned):
             yield from map(self._take, batches)
             return
-        with closing(self._host.ahead([batch.numpy() for batch in batches])) as ahead:
+        with closing(self._host.ahead(batch.numpy() for batch in batches)) as ahead:
             for rows in ahead:
                 yield self._on_device(rows)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hebae.autoencoder import Autoencoder
 from hebae.config import TrainingSettings
+from hebae.networks import freeze_batch_norm
 from hebae.training.batches import Batches
 from hebae.training.callbacks import Callback
 from hebae.training.checkpoint import Checkpointer
@@ -173,6 +174,8 @@ def train(
                 learning_rate *= learning_rate_factor(settings.schedule, epoch)
                 set_learning_rate(optimizer, learning_rate)
                 model.train()
+                if settings.batch_norm == "frozen":
+                    freeze_batch_norm(model)
                 started = time.perf_counter()
 
                 for x in batches.epoch(epoch, start=position["batch"]):

@@ -11,6 +11,7 @@ from hebae.training import session
 from hebae.training.callbacks import Callback
 from hebae.training.grid.group import train_group
 from hebae.training.grid.grouping import groups
+from hebae.training.grid.pace import pays
 from hebae.training.jobs import Job, Result, Watcher, steps_left
 from hebae.training.monitor import DivergenceError
 from hebae.training.session import CHANGEABLE
@@ -32,7 +33,7 @@ def train_all(
     """Train every job that is not finished, and go on with those that were begun.
 
     Jobs that differ in no more than weights, seed and learning rate are trained together, as many
-    as memory holds (`hebae.training.grid`); the others in turn.
+    as memory holds and if a trial finds it faster (`hebae.training.grid`); the others in turn.
 
     Parameters
     ----------
@@ -90,12 +91,15 @@ def _train_claimed(jobs: Sequence[Job], command: str, watcher: Watcher) -> Itera
         else:
             yield result
     for group in groups(left):  # another process may also have begun some
-        if len(group) > 1:
+        if len(group) > 1 and pays(group):
             yield from train_group(group, command, watcher)
-        else:
-            yield _train(group[0], command, watcher)
+            continue
         for job in group:
+            result = _train(job, command, watcher)
             job.prepared.release()
+            yield result
+            if result.state == "interrupted":
+                return
 
 
 def _require_folders_apart(jobs: Sequence[Job]) -> None:

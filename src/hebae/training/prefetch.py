@@ -9,10 +9,9 @@ disk then reads side by side, and a thread copies them into batches while the st
 from __future__ import annotations
 
 import mmap
-import os
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
-from itertools import islice
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from itertools import islice, tee, zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +27,7 @@ READY = 2
 """Batches that wait in memory, beside the one in use and the one that is being made."""
 
 ANNOUNCED = 4
-"""Batches of which the disk is told before they are made."""
+"""Batches of which the system is told before they are made."""
 
 Indices = npt.NDArray[np.int64]
 
@@ -52,38 +51,58 @@ class HostRows:
     def __init__(self, values: np.ndarray, *, pinned: bool = False) -> None:
         self.values = values
         self.pinned = pinned
-        self.mapped = map_of(values) is not None
+        self._map = map_of(values)
+        self.mapped = self._map is not None
 
     def take(self, indices: Indices) -> Shaped[Tensor, "batch *shape"]:
         """Copy rows, in one thread: the other cores belong to the step."""
-        if not self.mapped:
-            return self._copy(indices)
-        with _announcer(self.values) as announce:
-            announce(indices)
-            return self._copy(indices)
+        self._announce(indices)
+        return self._copy(indices)
 
-    def ahead(self, batches: Sequence[Indices]) -> Generator[Shaped[Tensor, "batch *shape"]]:
+    def ahead(self, batches: Iterable[Indices]) -> Generator[Shaped[Tensor, "batch *shape"]]:
         """Copy the rows of each batch, in order and in the background.
 
         What goes wrong there is raised here, at the batch that it concerns. Closing the generator,
         as leaving a ``for`` loop over it does, waits for the copy that is being made and ends.
         """
-        to_announce = iter(batches)
-        with _announcer(self.values) as announce:
-            for indices in islice(to_announce, ANNOUNCED):
-                announce(indices)
+        now, later = tee(batches)
+        for indices in islice(later, ANNOUNCED):
+            self._announce(indices)
 
-            def read(indices: Indices) -> Tensor:
-                for coming in islice(to_announce, 1):
-                    announce(coming)
-                return self._copy(indices)
+        def read(pair: tuple[Indices, Indices | None]) -> Tensor:
+            indices, coming = pair
+            if coming is not None:
+                self._announce(coming)
+            return self._copy(indices)
 
-            with closing(map_in_threads(read, batches, workers=1, ahead=READY)) as rows:
-                yield from rows
+        pairs = zip_longest(now, later)
+        with closing(map_in_threads(read, pairs, workers=1, ahead=READY)) as rows:
+            yield from rows
 
     def _copy(self, indices: Indices) -> Tensor:
         rows = torch.from_numpy(np.ascontiguousarray(self.values[indices]))
         return rows.pin_memory() if self.pinned else rows
+
+    def _announce(self, indices: Indices) -> None:
+        """Tell the system which rows of a memory map will be read.
+
+        Not where rows do not lie apart in the file, nor where the system takes no advice (Windows).
+        """
+        values, whole = self.values, self._map
+        stride = values.strides[0]
+        inner = zip(values.shape[1:], values.strides[1:], strict=True)
+        extent = values.itemsize + sum((size - 1) * step for size, step in inner)
+        if whole is None or extent > stride or not hasattr(mmap.mmap, "madvise"):
+            return
+        # A map begins at a page, and the array somewhere in it.
+        start = whole.offset % mmap.ALLOCATIONGRANULARITY
+        start += values.ctypes.data - whole.ctypes.data
+        rows = np.sort(indices)
+        firsts = start + stride * rows[np.diff(rows, prepend=-2) != 1]  # of runs of neighbours
+        ends = start + stride * rows[np.diff(rows, append=-2) != 1] + extent
+        firsts -= firsts % mmap.PAGESIZE
+        for first, length in zip(firsts.tolist(), (ends - firsts).tolist(), strict=True):
+            _will_need(whole, first, length)
 
 
 def map_of(values: np.ndarray) -> np.memmap | None:
@@ -94,42 +113,6 @@ def map_of(values: np.ndarray) -> np.memmap | None:
     return array if isinstance(array.base, mmap.mmap) and isinstance(array, np.memmap) else None
 
 
-@contextmanager
-def _announcer(values: np.ndarray) -> Iterator[Callable[[Indices], None]]:
-    """Give the function that tells the system which rows of a memory map will be read.
-
-    It does nothing for an array in memory, where the rows do not lie apart in the file, where the
-    file has been moved away, and where the system takes no such advice (macOS, Windows).
-    """
-    whole = map_of(values)
-    stride = values.strides[0]
-    extent = values.itemsize + sum(
-        (size - 1) * step for size, step in zip(values.shape[1:], values.strides[1:], strict=True)
-    )
-    file = None if whole is None or extent > stride else _open(whole)
-    if whole is None or file is None:
-        yield lambda indices: None
-        return
-    start = whole.offset + values.ctypes.data - whole.ctypes.data
-
-    def announce(indices: Indices) -> None:
-        rows = np.sort(indices)
-        firsts = rows[np.diff(rows, prepend=-2) != 1]  # of runs of neighbours
-        lasts = rows[np.diff(rows, append=-2) != 1]
-        for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
-            length = (last - first) * stride + extent
-            os.posix_fadvise(file, start + first * stride, length, os.POSIX_FADV_WILLNEED)
-
-    try:
-        yield announce
-    finally:
-        os.close(file)
-
-
-def _open(whole: np.memmap) -> int | None:
-    if not hasattr(os, "posix_fadvise") or whole.filename is None:
-        return None
-    try:
-        return os.open(whole.filename, os.O_RDONLY)
-    except OSError:  # moved away since it was mapped, which the map survives
-        return None
+def _will_need(whole: np.memmap, first: int, length: int) -> None:
+    pages: mmap.mmap = whole.base  # type: ignore[assignment]
+    pages.madvise(mmap.MADV_WILLNEED, first, length)

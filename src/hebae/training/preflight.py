@@ -105,6 +105,11 @@ def complete(settings: Settings, facts: Facts) -> tuple[Settings, list[str]]:
     settings, more = _decide_batches(settings, facts)
     notes += more
     _check_early_stopping(settings, facts)
+    if settings.batch_norm == "frozen" and settings.network != "convolutional":
+        raise HebaeError(
+            f"--batch-norm frozen has no effect on --network {settings.network}, which has no "
+            "batch normalisation; leave it out or use --network convolutional."
+        )
     _check_machine(settings)
     return settings, notes
 

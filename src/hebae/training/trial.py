@@ -20,7 +20,7 @@ from hebae.training.precision import lay_out_filters, tensor_cores
 from hebae.training.preflight import device_type
 from hebae.training.step import make_optimizer, make_step
 
-__all__ = ["decide"]
+__all__ = ["TRIED", "decide", "stepper"]
 
 BUDGET = 1.0
 """Seconds of steps in a trial, those of warming up not counted."""
@@ -104,7 +104,7 @@ def decide(settings: Settings, shape: Sequence[int]) -> tuple[Settings, list[str
 def _in_turn(first: Settings, second: Settings, shape: tuple[int, ...]) -> tuple[float, float]:
     """Seconds a step with each of two settings: medians of steps taken in turn."""
     with torch.random.fork_rng():
-        takes = [_stepper(settings, shape) for settings in (first, second)]
+        takes = [stepper(settings, shape) for settings in (first, second)]
         for take in takes * (1 + WARM_UP if second.compile == "on" else 1):
             take()  # the first ones allocate, and capture
         seconds: tuple[list[float], list[float]] = ([], [])
@@ -115,7 +115,7 @@ def _in_turn(first: Settings, second: Settings, shape: tuple[int, ...]) -> tuple
     return statistics.median(seconds[0]), statistics.median(seconds[1])
 
 
-def _stepper(settings: Settings, shape: tuple[int, ...]) -> Callable[[], float]:
+def stepper(settings: Settings, shape: tuple[int, ...]) -> Callable[[], float]:
     """Give what takes a step on random examples and tells its seconds."""
     fabric = make_fabric(settings)
     model = build(settings, shape)

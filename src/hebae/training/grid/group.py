@@ -51,6 +51,7 @@ def train_group(jobs: Sequence[Job], command: str, watcher: Watcher) -> list[Res
             results.append(Result(job, "finished"))
         else:
             results.append(Result(job, "interrupted"))
+        job.prepared.release()
     if done:
         watcher.on_spared(left)  # of a resumed epoch, or of members that all diverged
     return results

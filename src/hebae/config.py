@@ -115,6 +115,9 @@ class TrainingSettings(_Group):
     """Adam's decay of the gradient's square."""
     reset_optimizer: bool = False
     """Make Adam anew each epoch, as the released code does."""
+    batch_norm: Literal["batch", "frozen"] = "batch"
+    """Convolutional network: normalise by the batch in training, or never, by statistics that stay
+    0 and 1, as the released code probably does."""
     gradient_clip: float | None = Field(default=None, gt=0)
     """Largest norm of the gradient [default: no limit]."""
     early_stopping: int | None = Field(default=None, ge=1)

@@ -1,4 +1,4 @@
-import os
+import mmap
 import threading
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from hebae.training.batches import ArrayBatches
 from hebae.training.prefetch import ANNOUNCED, READY, HostRows, map_of
 
 needs_advice = pytest.mark.skipif(
-    not hasattr(os, "posix_fadvise"), reason="this system takes no advice on files"
+    not hasattr(mmap.mmap, "madvise"), reason="this system takes no advice on maps"
 )
 VIEWS = {
     "whole": lambda x: x,
@@ -35,14 +35,16 @@ def mapped(request, tmp_path):
 
 @pytest.fixture
 def advice(monkeypatch):
-    """Offset, length and content of each stretch of a file that the system is told of."""
+    """Length and content of each stretch of a map that the system is told of."""
     told = []
 
-    def record(file, offset, length, kind):
-        assert kind == os.POSIX_FADV_WILLNEED
-        told.append((offset, length, os.pread(file, length, offset)))
+    def record(whole, first, length):
+        assert first % mmap.PAGESIZE == 0
+        told.append((length, whole.base[first : first + length]))
+        really(whole, first, length)
 
-    monkeypatch.setattr(os, "posix_fadvise", record)
+    really = prefetch._will_need
+    monkeypatch.setattr(prefetch, "_will_need", record)
     return told
 
 
@@ -77,18 +79,25 @@ def test_the_system_is_told_where_in_the_file_the_rows_lie(view, mapped, advice)
     indices = [np.array([7, 0, 15, 3]), np.array([9])]
     for rows, batch in zip(HostRows(values).ahead(indices), indices, strict=True):
         np.testing.assert_array_equal(rows.numpy(), values[batch])
-    told = [content for _, _, content in advice]
-    assert told == [values[i].tobytes() for i in (0, 3, 7, 15, 9)]
+    assert len(advice) == 5
+    for (length, content), row in zip(advice, (0, 3, 7, 15, 9), strict=True):
+        expected = values[row].tobytes()
+        assert len(content) == length < len(expected) + mmap.PAGESIZE
+        assert content.endswith(expected)
 
 
 @needs_advice
 def test_neighbours_are_announced_together_and_repeats_do_no_harm(mapped, advice):
     row = mapped[0].nbytes
     HostRows(mapped).take(np.array([5, 4, 20, 6, 20]))
-    assert [length // row for _, length, _ in advice] == [3, 1, 1]
+    assert [content[-3 * row :] for _, content in advice[:1]] == [mapped[4:7].tobytes()]
+    assert [content[-row:] for _, content in advice[1:]] == 2 * [mapped[20].tobytes()]
     advice.clear()
     list(ArrayBatches(mapped, 8).in_order(30))
-    assert [length // row for _, length, _ in advice] == [30, 30]
+    assert [content[-30 * row :] for _, content in advice] == [
+        mapped[:30].tobytes(),
+        mapped[30:].tobytes(),
+    ]
     advice.clear()
     assert HostRows(mapped).take(np.array([], np.int64)).shape == (0, 3, 4, 5)
     assert advice == []
@@ -104,20 +113,35 @@ def test_a_few_batches_are_announced_before_the_first_is_given(mapped, advice):
 
 @needs_advice
 def test_nothing_is_announced_in_vain(mapped, advice, tmp_path):
-    # In memory; rows that are spread over all of the file; a file that was moved away.
+    # In memory, and rows that are each spread over all of the file.
     HostRows(np.array(mapped)).take(np.array([1, 5]))
     np.save(tmp_path / "f.npy", np.asfortranarray(mapped))
     HostRows(np.load(tmp_path / "f.npy", mmap_mode="r")).take(np.array([1, 5]))
-    expected = np.array(mapped[[1, 5]])
-    (tmp_path / "x.npy").rename(tmp_path / "y.npy")
-    np.testing.assert_array_equal(HostRows(mapped).take(np.array([1, 5])).numpy(), expected)
     assert advice == []
 
 
+@needs_advice
+def test_rows_beyond_the_first_pages_are_found(tmp_path, advice):
+    np.save(tmp_path / "x.npy", np.arange(40_000, dtype=np.float32).reshape(40, 1000))
+    values = np.memmap(
+        tmp_path / "x.npy", np.float32, "r", offset=128 + 4 * 9_000, shape=(31, 1000)
+    )
+    rows = HostRows(values[2:]).take(np.array([28, 3]))
+    assert rows[:, 0].tolist() == [39_000, 14_000]
+    assert [np.frombuffer(content[-4000:], np.float32)[0] for _, content in advice] == [
+        14_000,
+        39_000,
+    ]
+
+
 def test_without_advice_the_same_rows_are_read(mapped, monkeypatch):
-    monkeypatch.delattr(os, "posix_fadvise", raising=False)
-    [rows] = HostRows(mapped).ahead([np.array([3, 1])])
-    np.testing.assert_array_equal(rows.numpy(), mapped[[3, 1]])
+    class Map:
+        """A type without madvise, as Python has on Windows."""
+
+    rows = HostRows(mapped)
+    monkeypatch.setattr(mmap, "mmap", Map)
+    [found] = rows.ahead([np.array([3, 1])])
+    np.testing.assert_array_equal(found.numpy(), mapped[[3, 1]])
 
 
 def test_an_error_in_the_background_reaches_the_caller_in_its_place(mapped):
@@ -129,12 +153,7 @@ def test_an_error_in_the_background_reaches_the_caller_in_its_place(mapped):
 
 
 @pytest.mark.parametrize("end", ["break", "error", "exhausted"])
-def test_no_thread_and_no_open_file_is_left(end, mapped, monkeypatch):
-    opened, closed = [], []
-    really_open, really_close = prefetch._open, os.close
-    monkeypatch.setattr(prefetch, "_open", lambda m: opened.append(really_open(m)) or opened[-1])
-    monkeypatch.setattr(os, "close", lambda file: closed.append(file) or really_close(file))
-
+def test_no_thread_is_left(end, mapped):
     def train():
         for number, _ in enumerate(ArrayBatches(mapped, 4).epoch(0)):
             assert len(background_threads()) == 1
@@ -149,7 +168,6 @@ def test_no_thread_and_no_open_file_is_left(end, mapped, monkeypatch):
     else:
         train()
     assert background_threads() == []
-    assert opened == [file for file in closed if file in opened]
 
 
 def test_an_array_in_memory_needs_no_thread():

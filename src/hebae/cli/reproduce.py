@@ -33,10 +33,11 @@ def reproduce(
     Parameters
     ----------
     studies
-        figure1a, figure2, figure4, table, or all.
+        figure1a, figure1b, figure2, figure3, figure4, table, rate, ablations, or all.
     budget
-        smoke: mnist-mini, tiny networks, seconds, to see that all works. small: MNIST, 12 epochs,
-        one seed, hours on two cores. full: the paper's epochs, five seeds, for a GPU.
+        smoke: mnist-mini and drawn faces, tiny networks, seconds, to see that all works. small:
+        MNIST, 12 epochs, and CelebA, a narrowed network, one seed, hours on two cores. full: the
+        paper's networks and epochs, five seeds, for a GPU.
     output
         Folder for runs/ and results/ [default: reproduction/BUDGET].
     data_dir

@@ -10,11 +10,12 @@ from torch import nn
 from hebae.networks.convolutional import (
     convolutional_decoder,
     convolutional_encoder,
+    freeze_batch_norm,
     initialise_normal,
 )
 from hebae.networks.mlp import mlp_decoder, mlp_encoder
 
-__all__ = ["NETWORKS", "Architecture", "initialise_normal"]
+__all__ = ["NETWORKS", "Architecture", "freeze_batch_norm", "initialise_normal"]
 
 
 class Architecture(NamedTuple):

@@ -12,7 +12,12 @@ from collections.abc import Sequence
 
 from torch import nn
 
-__all__ = ["convolutional_decoder", "convolutional_encoder", "initialise_normal"]
+__all__ = [
+    "convolutional_decoder",
+    "convolutional_encoder",
+    "freeze_batch_norm",
+    "initialise_normal",
+]
 
 
 def convolutional_encoder(
@@ -83,6 +88,17 @@ def initialise_normal(module: nn.Module, standard_deviation: float = 0.02) -> No
             nn.init.normal_(layer.weight, std=standard_deviation)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def freeze_batch_norm(module: nn.Module) -> None:
+    """Set batch normalisation to evaluation mode, until ``module.train()`` is called again.
+
+    Its running statistics stay as they are: from the start 0 and 1, which normalise nothing, so
+    that only its scale and shift are learned.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eval()
 
 
 def _check_shape(shape: Sequence[int], divisor: int) -> tuple[int, int, int]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from hebae.config import Settings
 from hebae.data import Dataset
-from hebae.experiments.evaluation.judges import extractors_for
 from hebae.experiments.evaluation.loop import Kept, measure
 from hebae.experiments.evaluation.metrics import choose
 from hebae.experiments.evaluation.settings import EvaluationSettings
@@ -17,6 +16,7 @@ from hebae.experiments.evaluation.subject import Subject
 from hebae.experiments.reproduction.budgets import Budget
 from hebae.experiments.reproduction.claiming import claim
 from hebae.experiments.reproduction.datasets import Datasets
+from hebae.experiments.reproduction.feature_spaces import feature_spaces
 from hebae.experiments.reproduction.plan import PlannedRun
 from hebae.experiments.reproduction.study import FinishedRun, Study
 from hebae.experiments.reproduction.training import POLL, divergence
@@ -109,6 +109,6 @@ def _measure(
     if reason:
         return FinishedRun(run, path, Kept(), subject, reason)
     metrics = choose(names)
-    judges = extractors_for(dataset, metrics, settings, told=told, progress=progress)
+    judges = feature_spaces(dataset, metrics, settings, told=told, progress=progress)
     kept = measure(subject(), metrics, judges, command=command, progress=progress)
     return FinishedRun(run, path, kept, subject)

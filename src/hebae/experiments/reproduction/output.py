@@ -53,7 +53,7 @@ def write(
             for d in findings.drawings
         ],
         "tables": [to_json(table) for table in findings.tables],
-        "notes": [*findings.notes, *_diverged(runs)],
+        "notes": [*findings.notes, *_of_data(datasets), *_diverged(runs)],
         "deviations": list(study.deviations),
         "provenance": _provenance(budget, runs, datasets, command),
         "records": [dict(record) for record in findings.records],
@@ -76,6 +76,11 @@ def _csv(records: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(records)
     return text.getvalue()
+
+
+def _of_data(datasets: Sequence[Dataset]) -> list[str]:
+    """Say what the data have to say: that they are a subset, how they were split."""
+    return [f"{dataset.name}: {note}" for dataset in datasets for note in dataset.notes]
 
 
 def _diverged(runs: Sequence[FinishedRun]) -> list[str]:

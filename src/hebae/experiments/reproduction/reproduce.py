@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hebae.errors import HebaeError
 from hebae.experiments.reproduction import output as results
 from hebae.experiments.reproduction.budgets import Budget
 from hebae.experiments.reproduction.datasets import Datasets
 from hebae.experiments.reproduction.measuring import evaluation_settings, measure_all
-from hebae.experiments.reproduction.plan import unique
+from hebae.experiments.reproduction.plan import PlannedRun, unique
 from hebae.experiments.reproduction.study import Study
 from hebae.experiments.reproduction.training import check, train
 from hebae.files import make_folder, require_only
@@ -70,7 +71,7 @@ def reproduce(
         require_only(output, (RUNS, RESULTS))
     make_folder(output / RUNS, "--output")
     root, datasets = output / RUNS, Datasets(data_dir)
-    plans = {study.name: unique(study.plan(budget)) for study in studies}
+    plans = {study.name: _plan(study, budget, datasets, told) for study in studies}
     runs = unique(run for plan in plans.values() for run in plan)
     progress(f"loading the data of {len(runs)} runs")
     check(runs, datasets, device)
@@ -101,3 +102,19 @@ def reproduce(
             )
         )
     return pages
+
+
+def _plan(
+    study: Study, budget: Budget, datasets: Datasets, told: Callable[[str], None]
+) -> list[PlannedRun]:
+    """Return a study's runs, less those of optional data that are not there, which is said."""
+    runs = unique(study.plan(budget))
+    for name in study.optional:
+        of_it = [run for run in runs if run.data == name]
+        try:
+            for run in of_it[:1]:
+                datasets.of(run.settings)
+        except HebaeError as missing:
+            told(f"{study.name} leaves out {len(of_it)} of its {len(runs)} runs: {missing}")
+            runs = [run for run in runs if run.data != name]
+    return runs

@@ -155,6 +155,9 @@ class Study:
         From a budget and the finished runs to findings.
     evaluation : mapping
         Settings of the evaluation that depart from its defaults; the budget's go over them.
+    optional : tuple of str
+        Data without which there is a study still: where they are not there, their runs are left
+        out, and `conclude` gets none of them.
     deviations : tuple of str
         Keys of `hebae.experiments.reproduction.deviations.DEVIATIONS` that bear on it.
     """
@@ -166,6 +169,7 @@ class Study:
     measures: Callable[[Budget, PlannedRun], Sequence[str]]
     conclude: Callable[[Budget, Sequence[FinishedRun]], Findings]
     evaluation: Mapping[str, Any] = field(default_factory=dict)
+    optional: tuple[str, ...] = ()
     deviations: tuple[str, ...] = ()
 
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMES", "choose"]
 
-NAMES = ("figure1a", "figure2", "figure4", "table")
-"""In the order of the paper."""
+NAMES = ("figure1a", "figure1b", "figure2", "figure3", "figure4", "table", "rate", "ablations")
+"""In the order of the paper; then what it does not have."""
 
 
 def choose(names: Sequence[str]) -> list[Study]:

@@ -1,0 +1,95 @@
+"""Small colour images made on the spot: drawn faces, to try a convolutional network on."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hebae.data.examples import Dataset, Examples, fingerprint
+from hebae.data.source import DataSource
+from hebae.data.splits import hold_out
+
+SIDE = 12
+COUNTS = {"train": 2000, "test": 500}
+EDGE = 0.12
+"""Width over which an outline fades, in half sides of the image."""
+
+Floats = npt.NDArray[np.float64]
+
+
+class MadeFaces:
+    """An ellipse for a face, two eyes and a mouth, on a ground; no file, and nobody's face."""
+
+    name = "made-faces"
+
+    def describe(self, directories: tuple[Path, ...]) -> DataSource:
+        """Return the line of the catalogue."""
+        return DataSource(
+            self.name,
+            "Drawn faces, made on the spot",
+            "no terms: nothing is copied",
+            (3, SIDE, SIDE),
+            COUNTS,
+            "embedded",
+        )
+
+    def load(self, directories: tuple[Path, ...], validation_size: int | None) -> Dataset:
+        """Draw the images; always the same."""
+        return hold_out(_dataset(), validation_size)
+
+
+MADE_FACES = MadeFaces()
+
+
+@cache
+def _dataset() -> Dataset:
+    images = draw_faces(sum(COUNTS.values()), np.random.default_rng(0))
+    train, test = (Examples(part) for part in np.split(images, [COUNTS["train"]]))
+    digest = fingerprint({"train": train, "test": test})
+    return Dataset(MADE_FACES.name, train, None, test, digest)
+
+
+def draw_faces(count: int, random: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Draw faces that differ in place, size, colours, eyes and mouth.
+
+    Parameters
+    ----------
+    count : int
+    random : numpy.random.Generator
+
+    Returns
+    -------
+    array of uint8, shape (count, 3, 12, 12)
+    """
+    at = (np.arange(SIDE) + 0.5) * 2 / SIDE - 1
+    y, x = at[None, :, None], at[None, None, :]
+
+    def uniform(low: float, high: float) -> Floats:
+        return random.uniform(low, high, (count, 1, 1))
+
+    def ellipse(dx: Floats, dy: Floats, width: Floats | float, height: Floats | float) -> Floats:
+        """Return 1 within, 0 without, and what is between on the outline."""
+        distance = np.hypot((x - dx) / width, (y - dy) / height)
+        return np.clip((1 - distance) / EDGE + 0.5, 0, 1)
+
+    cx, cy = uniform(-0.15, 0.15), uniform(-0.15, 0.15)
+    size, bend, gap = uniform(0.55, 0.8), uniform(-0.25, 0.25), uniform(0.25, 0.4)
+    ground = random.uniform(0, 1, (count, 3, 1, 1))
+    light = random.uniform(0.45, 1, (count, 1, 1, 1))
+    skin = light * np.array([1.0, 0.8, 0.65]).reshape(1, 3, 1, 1)
+    ink = 0.3 * light * random.uniform(0, 1, (count, 3, 1, 1))
+
+    images = np.broadcast_to(ground, (count, 3, SIDE, SIDE))
+    layers = [(ellipse(cx, cy, 0.85 * size, size), skin)]
+    layers += [
+        (ellipse(cx + side * gap * size, cy - 0.3 * size, 0.17, 0.17), ink) for side in (-1, 1)
+    ]
+    # A parabola, whose bend is the smile.
+    line = cy + 0.45 * size + bend * (1 - ((x - cx) / (0.4 * size)) ** 2)
+    layers.append(((np.abs(x - cx) < 0.4 * size) * (np.abs(y - line) < 0.12), ink))
+    for where, colour in layers:
+        images = images + where[:, None] * (colour - images)
+    return np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)

@@ -159,19 +159,30 @@ def stretch(
     marks: list[float] = []
 
     class Stretch(kind):  # type: ignore[misc, valid-type]
-        """An epoch is so many steps, and the population is one batch."""
+        """An epoch is so many steps, and the population is one batch.
+
+        The clock starts after the first step: the order of a million examples is drawn before it,
+        once for an epoch of thousands of steps.
+        """
 
         def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
-            return islice(super().epoch(epoch, start), WARM_UP if epoch == 0 else steps)
+            batches = super().epoch(epoch, start)
+            if epoch == 0:
+                yield from islice(batches, WARM_UP)
+                return
+            if before is not None:
+                before()
+            yield next(batches)
+            marks.append(time.perf_counter())
+            yield from islice(batches, steps)
 
         def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
             return super().in_order(batch_size, self.batch_size)
 
     class AtEpochs(Callback):
         def on_epoch(self, record: object) -> None:
-            if not marks and before is not None:
-                before()
-            marks.append(time.perf_counter())
+            if marks:
+                marks.append(time.perf_counter())
 
     batches = Stretch(values, settings.batch_size, seed=seed, drop_last=True)
     outcome = train(

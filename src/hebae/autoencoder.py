@@ -17,7 +17,14 @@ from hebae.likelihoods import LIKELIHOODS, Gaussian, Likelihood, optimal_log_sca
 from hebae.networks import NETWORKS, initialise_normal
 from hebae.objectives import OBJECTIVES, Moments, Objective
 
-__all__ = ["Autoencoder", "Step", "build", "build_objective", "to_unit_interval", "without_autocast"]
+__all__ = [
+    "Autoencoder",
+    "Step",
+    "build",
+    "build_objective",
+    "to_unit_interval",
+    "without_autocast",
+]
 
 
 class Step(NamedTuple):

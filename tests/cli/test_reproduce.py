@@ -68,6 +68,7 @@ def test_bad_words_are_refused(hebae, arguments, parts):
 
 def test_missing_data_are_refused_before_anything_is_trained(hebae, tmp_path, monkeypatch):
     monkeypatch.setenv("HEBAE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("HEBAE_DATA_DIR", raising=False)
     (tmp_path / "data").mkdir()
     asked = ["reproduce", "figure4", "--budget", "small", "--data-dir", tmp_path / "data"]
     refused(hebae(*asked, "--output", "out"), "mnist")

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hebae import data
+from hebae.data import splits
 from hebae.data.splits import draw
 from hebae.errors import HebaeError
 
@@ -73,3 +74,19 @@ def test_a_source_with_a_validation_split_keeps_it_or_drops_it(tmp_path):
     assert data.load(path, validation_size=0).held_out() is None
     with pytest.raises(HebaeError, match=r"a\.npz has a validation split of its own"):
         data.load(path, validation_size=3)
+
+
+def test_a_large_map_is_split_on_disk_as_it_would_be_in_memory(tmp_path, monkeypatch):
+    """Data larger than memory must not be copied into it for their split."""
+    monkeypatch.setenv("HEBAE_CACHE_DIR", str(tmp_path / "cache"))
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((50, 3), dtype=np.float32))
+    in_memory = data.load(str(tmp_path / "x.npy"))
+    monkeypatch.setattr(splits, "LARGE", 1)
+    on_disk = data.load(str(tmp_path / "x.npy"))
+    assert isinstance(on_disk.train.values, np.memmap)
+    for one, other in (
+        (in_memory.train, on_disk.train),
+        (in_memory.held_out()[1], on_disk.held_out()[1]),
+    ):
+        np.testing.assert_array_equal(one.values, other.values)
+    assert in_memory.fingerprint == on_disk.fingerprint

@@ -76,7 +76,7 @@ def draw_faces(count: int, random: np.random.Generator) -> npt.NDArray[np.uint8]
         return np.clip((1 - distance) / EDGE + 0.5, 0, 1)
 
     cx, cy = uniform(-0.15, 0.15), uniform(-0.15, 0.15)
-    size, bend, gap = uniform(0.55, 0.8), uniform(-0.25, 0.25), uniform(0.25, 0.4)
+    size, bend, gap = uniform(0.55, 0.8), uniform(-0.25, 0.25), uniform(0.32, 0.45)
     ground = random.uniform(0, 1, (count, 3, 1, 1))
     light = random.uniform(0.45, 1, (count, 1, 1, 1))
     skin = light * np.array([1.0, 0.8, 0.65]).reshape(1, 3, 1, 1)
@@ -85,7 +85,7 @@ def draw_faces(count: int, random: np.random.Generator) -> npt.NDArray[np.uint8]
     images = np.broadcast_to(ground, (count, 3, SIDE, SIDE))
     layers = [(ellipse(cx, cy, 0.85 * size, size), skin)]
     layers += [
-        (ellipse(cx + side * gap * size, cy - 0.3 * size, 0.17, 0.17), ink) for side in (-1, 1)
+        (ellipse(cx + side * gap * size, cy - 0.3 * size, 0.16, 0.16), ink) for side in (-1, 1)
     ]
     # A parabola, whose bend is the smile.
     line = cy + 0.45 * size + bend * (1 - ((x - cx) / (0.4 * size)) ** 2)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from hebae.data.examples import Dataset
+from hebae.data.split_files import LARGE, split_on_disk
 from hebae.errors import HebaeError
 
 _FEWEST_TO_SPLIT = 10
@@ -91,7 +92,7 @@ def hold_out(
         0 asks for no validation split; None is explained at `validation_count`.
     last : bool
         Take the last examples (which copies nothing) and not a fixed random draw, which copies
-        memory-mapped values into memory.
+        memory-mapped values into memory or, from 2 GiB on, into files of the cache.
     """
     available = len(dataset.train)
     count = validation_count(
@@ -107,6 +108,9 @@ def hold_out(
         return dataset
     if last:
         kept, drawn = dataset.train[: available - count], dataset.train[available - count :]
+    elif isinstance(dataset.train.values, np.memmap) and dataset.train.values.nbytes >= LARGE:
+        _, positions = draw(available, count)
+        kept, drawn = split_on_disk(dataset.train, positions, dataset.fingerprint)
     else:
         kept, drawn = (dataset.train[positions] for positions in draw(available, count))
     note = hold_out_note(available, count, last=last)

@@ -155,7 +155,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         fabric = make_fabric(self.settings_)
         held_out = None
         if held is not None and facts.held_out is not None:
-            held_batches = batches_of(held.values, self.settings_, fabric.device)
+            held_batches = batches_of(held.values, self.settings_, fabric.device, held_out=True)
             held_out = HeldOut(facts.held_out, held_batches)
         callbacks: list[Callback] = []
         if self.verbose:

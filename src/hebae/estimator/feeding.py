@@ -42,8 +42,13 @@ def training_codes(model: Autoencoder, examples: Any, settings: Settings) -> Arr
     )
 
 
-def batches_of(examples: Any, settings: Settings, device: torch.device) -> Batches:
-    """Batches of an array, or of a loader, on the device and in the settings' precision."""
+def batches_of(
+    examples: Any, settings: Settings, device: torch.device, *, held_out: bool = False
+) -> Batches:
+    """Batches of an array, or of a loader, on the device and in the settings' precision.
+
+    Of held-out examples none are left out, be they fewer than a batch.
+    """
     dtype = torch.float64 if settings.precision == "64-true" else torch.float32
     if isinstance(examples, torch.utils.data.DataLoader):
         smallest = settings.batch_size if settings.drop_last else 1
@@ -54,7 +59,7 @@ def batches_of(examples: Any, settings: Settings, device: torch.device) -> Batch
         seed=settings.seed,
         device=device,
         dtype=dtype,
-        drop_last=bool(settings.drop_last),
+        drop_last=bool(settings.drop_last) and not held_out,
     )
 
 

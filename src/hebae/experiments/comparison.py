@@ -91,7 +91,8 @@ def prepare(
     dataset = load(
         settings.data, data_dir=settings.data_dir, validation_size=settings.validation_size
     )
-    prepared = [PreparedRun(run.label, session.prepare(run.settings, dataset)) for run in runs]
+    by_label = {run.label: run.settings for run in runs}
+    prepared = [PreparedRun(*pair) for pair in session.prepare_alike(by_label, dataset)]
     told(list(dict.fromkeys(note for run in prepared for note in run.prepared.notes)))
     return prepared
 

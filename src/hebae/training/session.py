@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -30,6 +30,7 @@ __all__ = [
     "facts_of",
     "open_folder",
     "prepare",
+    "prepare_alike",
     "resume",
     "run",
     "store",
@@ -109,6 +110,29 @@ def prepare(settings: Settings, dataset: Dataset | None = None) -> Prepared:
     except ValueError as error:
         raise HebaeError(str(error)) from None
     return prepared
+
+
+def prepare_alike(
+    settings: Mapping[str, Settings], dataset: Dataset
+) -> Iterator[tuple[str, Prepared]]:
+    """`prepare` trainings that are to be compared, by name: precision "auto" is decided for all.
+
+    Raises
+    ------
+    HebaeError
+        Naming the first training that could not be done.
+    """
+    precision = None
+    for name, own in settings.items():
+        if precision is not None and own.precision == "auto":
+            own = own.replace(precision=precision)
+        try:
+            prepared = prepare(own, dataset)
+        except HebaeError as error:
+            raise HebaeError(f"the run {name} cannot be trained: {error}") from None
+        if own.precision == "auto":
+            precision = prepared.settings.precision
+        yield name, prepared
 
 
 def run(

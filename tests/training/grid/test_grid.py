@@ -209,8 +209,9 @@ def test_the_steps_told_are_those_of_all_members(jobs: Make) -> None:
     assert sum(told) == 3 * 4 * 9  # 270 examples by 32, four epochs
 
 
-def test_jobs_that_can_are_trained_together_without_being_asked(
-    jobs: Make, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("faster", [True, False])
+def test_jobs_that_can_are_trained_together_if_it_is_faster(
+    jobs: Make, monkeypatch: pytest.MonkeyPatch, faster: bool
 ) -> None:
     groups: list[int] = []
 
@@ -219,10 +220,11 @@ def test_jobs_that_can_are_trained_together_without_being_asked(
         return train_group(jobs, command, watcher)
 
     monkeypatch.setattr(many, "train_group", train)
+    monkeypatch.setattr(many, "pays", lambda jobs: faster)
     each = (*EACH, {"latent_dim": 2, "seed": 0}, {"latent_dim": 2, "seed": 1}, {"method": "ae"})
     results = train_all(jobs("all", *each), command="test")
     assert {result.state for result in results} == {"finished"}
-    assert groups == [3, 2]
+    assert groups == ([3, 2] if faster else [])
 
 
 def test_the_random_state_of_the_caller_is_left_alone(jobs: Make) -> None:

@@ -6,36 +6,30 @@ import re
 from collections.abc import Sequence
 
 from hebae.experiments.evaluation.metrics.samples import SAMPLERS
-from hebae.experiments.reproduction.side_by_side import Quantity
 from hebae.experiments.reproduction.study import FinishedRun
 
-__all__ = ["ASIDE", "judge", "spaces", "undefined", "whole"]
+__all__ = ["KINDS", "distances", "undefined"]
 
+KINDS = {words: kind for kind, words in SAMPLERS.items()} | {"reconstructions": "reconstructions"}
+"""By the end of a measurement's name: what is judged."""
 ASIDE = ("random-convolutional", "pixels", "values")
-"""Features by which claims are judged only where there are no better ones."""
-_NAME = re.compile(r"frechet\[(?P<space>(?P<features>[^@]+)@[^\]]+)\], ")
-_KINDS = {**SAMPLERS, "reconstructions": "reconstructions"}
+"""Features by which claims go only where there are no better ones."""
+_NAME = re.compile(r"frechet\[(?P<features>[^@]+)@[^\]]+\], (?P<words>.+)")
 
 
-def spaces(runs: Sequence[FinishedRun]) -> list[str]:
-    """Return features and counts, ``inception-v3-compat@10000/4640``, the best judge first."""
-    found = dict.fromkeys(
-        match["space"]
-        for run in runs
-        for m in run.kept.by_metric.get("frechet", ())
-        if m.value is not None and (match := _NAME.match(m.name))
-    )
-    return sorted(found, key=lambda space: space.split("@")[0] in ASIDE)
+def distances(runs: Sequence[FinishedRun]) -> dict[str, dict[str, str]]:
+    """Return the names of the distances by features, the best judge first, and by kind.
 
-
-def judge(runs: Sequence[FinishedRun]) -> str:
-    """Return the features that claims go by; "" if no run has a distance."""
-    return next(iter(spaces(runs)), "")
-
-
-def whole(space: str, kind: str) -> Quantity:
-    """Return the distance in a space of a sampler's samples, or of "reconstructions"."""
-    return Quantity("frechet", f"frechet[{space}], {_KINDS[kind]}")
+    A name bears the counts of samples and references, which differ between kinds: there are as
+    many reconstructions as test examples.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for run in runs:
+        for m in run.kept.by_metric.get("frechet", ()):
+            match = _NAME.fullmatch(m.name)
+            if match and match["words"] in KINDS and m.value is not None:
+                found.setdefault(match["features"], {})[KINDS[match["words"]]] = m.name
+    return dict(sorted(found.items(), key=lambda item: item[0] in ASIDE))
 
 
 def undefined(runs: Sequence[FinishedRun]) -> list[str]:

@@ -57,7 +57,7 @@ def weights(planned: PlannedRun) -> dict[str, float | None]:
     settings = planned.settings
     total = settings.penalty_weight
     return {
-        "sum of squared errors": total,
+        "the sum of squared errors": total,
         "their mean": weight_of_mean_squared_error(settings, SHAPES[planned.data]),
         "0.05 of their sum": OF_THE_WAE * total if settings.method == "wae" else None,
     }
@@ -74,12 +74,19 @@ def weight_table(runs: Sequence[FinishedRun]) -> Table:
         in_units = [weights(planned) for planned in members]
         factor = members[0].settings.penalty_weight / PRESET[members[0].settings.method]
         rows += [
-            Row(f"against the {unit}", [w[unit] for w in in_units], section=f"{factor:.4g}")
+            Row(f"against {unit}", [_said(w[unit]) for w in in_units], section=f"{factor:.4g}")
             for unit in in_units[0]
         ]
-    title = f"λ by its ratio to the preset's, in units, {words(runs[0].planned)}"
-    notes = ["The released code counts the first two against the mean, the WAE against 0.05."]
-    return Table(title, [display_name(method) for method in METHODS], rows, notes)
+    title = f"λ by its ratio to the preset's, {words(runs[0].planned)}"
+    said = [
+        "Errors of images in [-1, 1]. The released code counts HEBAE's and the VAE's λ against the "
+        "mean, the WAE's against 0.05 of the sum."
+    ]
+    return Table(title, [display_name(method) for method in METHODS], rows, said)
+
+
+def _said(weight: float | None) -> float | str:
+    return "" if weight is None else weight
 
 
 def notes(budget: Budget) -> list[str]:

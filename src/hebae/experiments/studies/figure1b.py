@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hebae.experiments.reproduction import faces
 from hebae.experiments.reproduction.budgets import Budget
 from hebae.experiments.reproduction.claims import best
-from hebae.experiments.reproduction.distances import judge, spaces, undefined, whole
+from hebae.experiments.reproduction.distances import distances, undefined
 from hebae.experiments.reproduction.grids import Grid, Numbers
 from hebae.experiments.reproduction.plan import PlannedRun
 from hebae.experiments.reproduction.study import (
@@ -23,7 +23,7 @@ from hebae.report.line_grid import LinePanel, line_grid
 
 FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Of the preset's weight."""
-KINDS = {"normal": "z from N(0, I)", "mixture": "z from a mixture", "reconstructions": "z of x"}
+KINDS = {"normal": "z from N(0, I)", "mixture": "z from a mixture", "reconstructions": "z = μ(x)"}
 
 
 def plan(budget: Budget) -> list[PlannedRun]:
@@ -45,25 +45,26 @@ def measures(budget: Budget, run: PlannedRun) -> Sequence[str]:
 def conclude(budget: Budget, runs: Sequence[FinishedRun]) -> Findings:
     """Draw the distances in each feature space; claims go by the best judge among these."""
     numbers = Numbers(runs, weight_at_one=faces.PRESET)
+    names = distances(runs)
     grids = {
-        space: {kind: numbers.values(*whole(space, kind)) for kind in KINDS}
-        for space in spaces(runs)
+        features: {kind: numbers.values("frechet", by_kind[kind]) for kind in KINDS}
+        for features, by_kind in names.items()
     }
     drawings = []
     if grids:
         title = f"Frechet distance against λ, {faces.words(runs[0].planned)}"
         panels = [
-            [_panel(by_kind[kind], space, heading) for kind, heading in KINDS.items()]
-            for space, by_kind in grids.items()
+            [_panel(grid, names[features][kind], features, kind) for kind, grid in by_kind.items()]
+            for features, by_kind in grids.items()
         ]
         caption = (
             "After training. Left, samples from N(0, I), the paper's way; beside them samples from "
-            "a mixture of normals fitted to the training codes; right, reconstructions. At the "
-            "axis stand the features, and the counts of samples and references. The dashed line "
-            "is the preset's λ; the table has each λ in its units."
+            "a mixture of normals fitted to the training codes; right, reconstructions. The "
+            "features stand at the axis, the counts of images and references above. The dashed "
+            "line is the preset's λ; the table has each λ in its units."
         )
         drawings.append(Drawing("figure1b", line_grid(panels, title=title), title, caption))
-    found = grids.get(judge(runs), {})
+    found: dict[str, Grid] = next(iter(grids.values()), {})
     normal, mixture = found.get("normal", {}), found.get("mixture", {})
     first = "HEBAE's samples are the best at the preset's λ"
     claims = [
@@ -75,11 +76,11 @@ def conclude(budget: Budget, runs: Sequence[FinishedRun]) -> Findings:
     return Findings(claims, [faces.weight_table(runs)], numbers.records(), drawings, notes)
 
 
-def _panel(grid: Grid, space: str, heading: str) -> LinePanel:
+def _panel(grid: Grid, name: str, features: str, kind: str) -> LinePanel:
     (by_method,) = grid.values()
     lines = {method: by_method.get(method, {}) for method in faces.METHODS}
-    label = space.replace("@", "\n@ ")
-    return LinePanel(lines, heading, "", "λ / the preset's", label, "log", "log", 1.0)
+    counts = name[name.index("@") + 1 : name.index("]")]
+    return LinePanel(lines, KINDS[kind], counts, "λ / the preset's", features, "log", "log", 1.0)
 
 
 def _claim(

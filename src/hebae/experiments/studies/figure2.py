@@ -45,17 +45,19 @@ def conclude(budget: Budget, runs: Sequence[FinishedRun]) -> Findings:
     notes = ["One seed; the spread over seeds, of MNIST, is in the study `table`."]
     of_mnist = [run for run in runs if run.planned.data.startswith("mnist")]
     of_faces = [run for run in runs if run not in of_mnist]
-    for data, name, group in (("mnist", "MNIST", of_mnist), ("celeba", "CelebA", of_faces)):
+    for data, group in (("mnist", of_mnist), ("celeba", of_faces)):
         if not group:
-            notes.append(f"{name} is left out: its images were not there.")
+            notes.append(f"{data} is left out: its images were not there.")
             continue
-        words = f"{name} test images, k = {group[0].planned.settings.latent_dim}"
-        if data == "celeba":
-            words = f"{faces.words(group[0].planned)}, test images"
+        planned = group[0].planned
+        if data == "mnist":
+            words, prefix = f"MNIST test images, k = {planned.settings.latent_dim}", ""
+        else:
+            words, prefix = f"{faces.words(planned)}, test images", f"{data}-"
             notes += faces.notes(budget)
-        found = [*correlation_claims(group), *information_claims(group)]
-        prefix = "" if data == "mnist" else f"{data}-"
-        claims += [replace(c, key=prefix + c.key, says=f"{name}: {c.says}") for c in found]
+        name = words.split(maxsplit=1)[0].rstrip(",")
+        for claim in (*correlation_claims(group), *information_claims(group)):
+            claims.append(replace(claim, key=prefix + claim.key, says=f"{name}: {claim.says}"))
         tables.append(code_table(group, words))
         drawings += [*draw_codes(group, data, words), draw_information(group, data, words)]
     return Findings(claims, tables, records(runs), drawings, notes)

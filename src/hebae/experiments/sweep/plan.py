@@ -105,13 +105,10 @@ def prepare(
         settings.data, data_dir=settings.data_dir, validation_size=settings.validation_size
     )
     jobs = []
-    for run in runs:
-        try:
-            prepared = session.prepare(run.settings, dataset)
-        except HebaeError as error:
-            raise HebaeError(f"the run {run.label} cannot be trained: {error}") from None
+    by_label = {run.label: run.settings for run in runs}
+    for label, prepared in session.prepare_alike(by_label, dataset):
         prepared.release()  # there may be thousands
-        jobs.append(Job(run.label, prepared, folder / run.label))
+        jobs.append(Job(label, prepared, folder / label))
     told(list(dict.fromkeys(note for job in jobs for note in job.prepared.notes)))
     return jobs
 

@@ -173,13 +173,15 @@ def test_what_diverges_is_marked_and_all_diverging_is_status_1(sweep: Run, tmp_p
 def test_after_ctrl_c_the_command_it_names_ends_as_if_nothing_had_happened(
     sweep: Run, hebae: Run, vectors: Path, tmp_path: Path
 ) -> None:
-    flags = ["sweep", "--data", str(vectors), *small(epochs=40), "--grid", "seed=0..1"]
+    flags = ["sweep", "--data", str(vectors), *small(epochs=150), "--grid", "seed=0..1"]
     with subprocess.Popen(
         [sys.executable, "-m", "hebae", *flags, "--output", "out"],
         cwd=tmp_path,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # A shell that starts the tests in the background has them ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         begun = tmp_path / "out" / "runs" / "seed=0" / "config.yaml"
         deadline = time.monotonic() + 120

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -171,3 +172,38 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     with pytest.raises(HebaeError, match=r"thesis\.tex"):
         go(tmp_path, study("first", "vae"))
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.fixture
+def two_data_sets():
+    """A study of mnist-mini and, if it is there, of another."""
+
+    def make(**fields):
+        def both(budget):
+            return [budget.run("mnist", "vae"), budget.run("mnist", "vae", data="absent-faces")]
+
+        return Study("both", "both", "", both, lambda b, r: ("elbo",), conclude, **fields)
+
+    return make
+
+
+def test_optional_data_that_are_not_there_are_left_out_and_it_is_said(tmp_path, two_data_sets):
+    said = []
+    made = two_data_sets(optional=("absent-faces",))
+    pages, trained = go(tmp_path / "out", made, told=said.append)
+    assert (len(pages), trained) == (1, ["vae"])
+    assert any("both leaves out 1 of its 2 runs: absent-faces is neither" in n for n in said)
+
+
+def test_other_data_that_are_not_there_are_refused(tmp_path, two_data_sets):
+    with pytest.raises(HebaeError, match="absent-faces is neither"):
+        go(tmp_path / "out", two_data_sets())
+    assert not list((tmp_path / "out" / "runs").iterdir())
+
+
+def test_a_page_says_what_its_data_have_to_say(tmp_path, monkeypatch):
+    (run,) = plan("vae")(BUDGET)
+    dataset = replace(Datasets().of(run.settings), notes=("It is a subset.",))
+    monkeypatch.setattr(Datasets, "of", lambda self, settings: dataset)
+    (page,), _ = go(tmp_path / "out", study("first", "vae"))
+    assert "- mnist-mini: It is a subset." in page.read_text()

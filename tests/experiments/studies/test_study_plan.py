@@ -8,7 +8,16 @@ import pytest
 from hebae.errors import HebaeError
 from hebae.experiments.reproduction.budgets import BUDGETS
 from hebae.experiments.reproduction.plan import planned, unique
-from hebae.experiments.studies import NAMES, choose, figure1a, figure2, figure4, table
+from hebae.experiments.studies import (
+    NAMES,
+    ablations,
+    choose,
+    figure1a,
+    figure2,
+    figure4,
+    rate,
+    table,
+)
 
 SMALL = BUDGETS["small"]
 
@@ -70,7 +79,9 @@ def test_runs_that_two_studies_ask_for_are_one_run():
     shared = unique(everything)
     assert len({r.name for r in shared}) == len(shared) < len(everything)
     first = {r.name for r in figure1a.plan(SMALL)}
-    assert {r.name for r in (*figure2.plan(SMALL), *figure4.plan(SMALL))} <= first
+    of_mnist = {r.name for r in (*figure2.plan(SMALL), *figure4.plan(SMALL)) if r.data == "mnist"}
+    assert len(of_mnist) == 6
+    assert of_mnist <= first
     # Seed 0 of HEBAE, VAE and WAE is there already; two more seeds, and the AE, are not.
     assert len({r.name for r in table.plan(SMALL)} - first) == 3 * 4 - 3
 
@@ -106,5 +117,47 @@ def test_all_takes_each_study_once_in_the_papers_order():
 
 
 def test_an_unknown_study_is_refused_with_what_is_near():
-    with pytest.raises(HebaeError, match=r"no study 'figure1'.*did you mean 'figure1a'"):
+    with pytest.raises(HebaeError, match=r"no study 'figure1'.*did you mean 'figure1[ab]'"):
         choose(["figure1"])
+
+
+def test_the_runs_of_mnist_that_figure_2_asks_for_stay_as_they_are():
+    names = {r.name for r in figure2.plan(SMALL)}
+    assert "mnist-hebae-k20-lambda1-12epochs-seed0-73b839ae" in names
+    assert "mnist-vae-k20-lambda1-12epochs-seed0-a27ca602" in names
+
+
+@pytest.mark.parametrize("study", [rate, ablations])
+def test_the_papers_models_are_shared_with_the_studies_of_the_paper(study):
+    there = {r.name for r in (*figure1a.plan(SMALL), *table.plan(SMALL), *figure2.plan(SMALL))}
+    own = {r.name for r in study.plan(SMALL)}
+    assert len(own & there) >= 3
+    assert own - there
+
+
+def test_the_rate_study_goes_over_lambda_and_gamma_beside_vae_and_wae():
+    runs = unique(rate.plan(SMALL))
+    cells = {
+        (r.settings.penalty_weight, r.settings.rate_weight)
+        for r in runs
+        if r.settings.method == "hebae"
+    }
+    assert cells == set(itertools.product(rate.LAMBDAS, rate.GAMMAS))
+    assert len(runs) == len(cells) + 2
+    assert {(1.0, 0.0), (1.0, 1.0)} <= cells  # the paper, and an ELBO
+
+
+def test_the_batches_of_the_ablation_leave_sigma_its_rank():
+    runs = [r.settings for r in ablations.plan(BUDGETS["full"]) if r.settings.latent_dim == 64]
+    sizes = {s.batch_size for s in runs if s.network == "mlp"}
+    assert sizes == set(ablations.BATCHES)
+    assert min(sizes) > 64
+    assert max(sizes) == 1000
+
+
+def test_the_released_settings_are_those_of_the_released_code():
+    released = [r.settings for r in ablations.plan(BUDGETS["full"]) if r.settings.reset_optimizer]
+    epochs = {s.method: s.epochs for s in released}
+    assert epochs == {"hebae": 100, "vae": 70, "wae": 70}
+    assert {s.noise for s in released if s.method == "hebae"} == {"diagonal"}
+    assert {r.settings.epochs for r in ablations.plan(SMALL) if r.data == "mnist"} == {12}

@@ -17,11 +17,12 @@ SEED = 0
 def random_convolutional_features(
     channels: int, *, device: str | torch.device = "cpu"
 ) -> NetworkFeatures:
-    """Return 480 features of images of any size: means over the image of each of four layers.
+    """Return features of images of any size: their mean colour, and the means of four layers.
 
-    5 x 5 filters, stride 2, ReLU, weights N(0, 2 / inputs). The first layers see edges and so blur
-    and noise, the last ones larger parts. Naeem et al. judge by random networks where the data are
-    far from ImageNet; their distances compare models on one data set, and are no FID.
+    480 and a feature a channel. 5 x 5 filters, stride 2, ReLU, weights N(0, 2 / inputs); those of
+    the first layer sum to 0, so that it sees edges alone, and so blur and noise: with the means
+    left in, brightness would outweigh all else. Naeem et al. judge by random networks where data
+    are far from ImageNet; such distances order models on one data set, and are no FID.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ def random_convolutional_features(
     """
     network = _RandomConvolutional(channels)
     return NetworkFeatures(
-        network, "random-convolutional", sum(WIDTHS), tensor_hash(network), device=device
+        network, "random-convolutional", channels + sum(WIDTHS), tensor_hash(network), device=device
     )
 
 
@@ -47,16 +48,19 @@ class _RandomConvolutional(nn.Module):
         random = np.random.default_rng(SEED)
         self.layers = nn.ModuleList()
         for before, after in zip((channels, *WIDTHS), WIDTHS, strict=False):
-            layer = nn.Conv2d(before, after, 5, stride=2, padding=2, bias=False)
+            # PyTorch's own initial weights would move the caller's random state.
+            layer = nn.utils.skip_init(nn.Conv2d, before, after, 5, stride=2, padding=2, bias=False)
             deviation = np.sqrt(2 / layer.weight[0].numel())
             weights = deviation * random.standard_normal(layer.weight.shape)
+            if before == channels:
+                weights -= weights.mean(axis=(1, 2, 3), keepdims=True)
             layer.weight.data = torch.from_numpy(weights.astype(np.float32))
             self.layers.append(layer)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features (n, 480) of uint8 images (n, c, h, w)."""
+        """Features (n, c + 480) of uint8 images (n, c, h, w)."""
         x = images.float() / 127.5 - 1
-        means = []
+        means = [x.mean(dim=(2, 3))]
         for layer in self.layers:
             x = layer(x).relu()
             means.append(x.mean(dim=(2, 3)))

@@ -1,0 +1,67 @@
+"""Values over a grid: all are written, the best is framed, undefined ones are no colour."""
+
+import numpy as np
+import pytest
+from matplotlib.patches import Rectangle
+
+from hebae.errors import HebaeError
+from hebae.report.style import to_png
+from hebae.report.value_maps import ValueMap, value_maps
+
+VALUES = [[1.0, np.nan, -3.0], [20.0, 5.0, 4.0]]
+
+
+def draw(*maps, **changes):
+    return value_maps(maps, (1, 3), (0, 0.1, 0.3), labels=("λ", "γ"), **changes)
+
+
+def framed(axes):
+    return [
+        (round(p.get_x() + 0.5), round(p.get_y() + 0.5))
+        for p in axes.patches
+        if isinstance(p, Rectangle)
+    ]
+
+
+@pytest.mark.parametrize(("better", "expected"), [("higher", (0, 1)), ("lower", (2, 0))])
+def test_the_best_cell_is_framed(better, expected):
+    axes = draw(ValueMap(VALUES, "ELBO", better=better)).axes[0]
+    assert framed(axes) == [expected]
+
+
+def test_where_neither_end_is_better_none_is_framed():
+    assert framed(draw(ValueMap(VALUES, "σ")).axes[0]) == []
+    nothing = ValueMap(np.full((2, 3), np.nan), "ELBO", better="lower")
+    assert framed(draw(nothing).axes[0]) == []
+
+
+def test_every_value_is_written_in_its_format_and_what_is_undefined_is_a_dash():
+    axes = draw(ValueMap(VALUES, "ELBO", format=".1f")).axes[0]
+    written = {t.get_position(): t.get_text() for t in axes.texts if t.get_text()}
+    assert written[0, 1] == "20.0"
+    assert written[1, 0] == "–"
+    shades = axes.images[0].get_array()
+    assert shades.mask.tolist() == [[False, True, False], [False, False, False]]
+
+
+def test_colours_go_by_rank():
+    axes = draw(ValueMap([[1, 2, 3], [4, 5, 1e6]], "far")).axes[0]
+    shades = np.asarray(axes.images[0].get_array()).ravel()
+    assert np.diff(shades) == pytest.approx([np.diff(shades)[0]] * 5)
+
+
+def test_maps_fill_rows_and_share_the_labels_of_their_axes():
+    figure = draw(*(ValueMap(VALUES, f"map {i}") for i in range(5)), across=3, title="All")
+    named = [axes for axes in figure.axes if axes.axison]
+    assert len(named) == 5
+    assert [axes.get_ylabel() for axes in named] == ["λ", "", "", "λ", ""]
+    assert [axes.get_xlabel() for axes in named] == ["", "", "γ", "γ", "γ"]
+    assert [t.get_text() for t in named[0].get_xticklabels()] == ["0", "0.1", "0.3"]
+    assert to_png(figure)
+
+
+def test_no_map_or_another_shape_is_refused():
+    with pytest.raises(HebaeError, match="no map was given"):
+        draw()
+    with pytest.raises(HebaeError, match=r"shape \(1, 3\), and the grid is 2 x 3"):
+        draw(ValueMap([[1, 2, 3]], "ELBO"))

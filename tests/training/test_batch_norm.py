@@ -1,0 +1,75 @@
+"""Batch normalisation in training: by the batch, or by statistics that stay 0 and 1."""
+
+import pytest
+import torch
+from command_line import refused
+from torch import nn
+
+from hebae.config import Settings
+from hebae.data import load
+from hebae.networks import freeze_batch_norm
+from hebae.networks.convolutional import convolutional_encoder
+from hebae.storage import load_model
+from hebae.training import session
+
+
+def statistics(model):
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert len(layers) == 2 + 2
+    return layers
+
+
+@pytest.fixture
+def train(tmp_path):
+    def run(name, **changes):
+        settings = Settings(
+            data="made-faces",
+            network="convolutional",
+            encoder_widths=(2, 4),
+            decoder_widths=(4, 2),
+            latent_dim=2,
+            batch_size=500,
+            epochs=2,
+            learning_rate=0.01,
+            device="cpu",
+            **changes,
+        )
+        session.run(session.prepare(settings, load("made-faces")), tmp_path / name)
+        return load_model(tmp_path / name)[0]
+
+    return run
+
+
+def test_frozen_statistics_never_leave_0_and_1_while_scale_and_shift_learn(train):
+    for layer in statistics(train("frozen", batch_norm="frozen")):
+        assert (layer.running_mean == 0).all()
+        assert (layer.running_var == 1).all()
+        assert layer.num_batches_tracked == 0
+        assert not torch.equal(layer.bias, torch.zeros_like(layer.bias))
+
+
+def test_by_batches_statistics_are_those_of_the_data(train):
+    for layer in statistics(train("batch")):
+        assert layer.num_batches_tracked == 2 * 4
+        assert (layer.running_mean != 0).any()
+
+
+def test_frozen_an_example_does_not_depend_on_its_company():
+    torch.manual_seed(0)
+    encoder = convolutional_encoder((3, 8, 8), 4, (2, 4)).train()
+    x = torch.randn(6, 3, 8, 8)
+    together = encoder(x)[:2]
+    assert not torch.allclose(together, encoder(x[:2]), atol=1e-3)
+    freeze_batch_norm(encoder)
+    assert torch.allclose(encoder(x)[:2], encoder(x[:2]), atol=1e-6)
+    encoder.train()
+    assert not torch.allclose(encoder(x)[:2], encoder(x[:2]), atol=1e-3)
+
+
+def test_a_network_without_batch_normalisation_is_refused(hebae):
+    arguments = ["--data", "mnist-mini", "--batch-norm", "frozen", "--output", "out"]
+    refused(hebae("train", *arguments), "--batch-norm frozen has no effect", "convolutional")
+
+
+def test_another_word_is_refused(hebae):
+    refused(hebae("train", "--batch-norm", "none", "--output", "out"), "none")

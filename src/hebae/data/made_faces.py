@@ -89,7 +89,8 @@ def draw_faces(count: int, random: np.random.Generator) -> npt.NDArray[np.uint8]
     ]
     # A parabola, whose bend is the smile.
     line = cy + 0.45 * size + bend * (1 - ((x - cx) / (0.4 * size)) ** 2)
-    layers.append(((np.abs(x - cx) < 0.4 * size) * (np.abs(y - line) < 0.12), ink))
+    mouth = (np.abs(x - cx) < 0.4 * size) & (np.abs(y - line) < 0.12)
+    layers.append((mouth.astype(np.float64), ink))
     for where, colour in layers:
         images = images + where[:, None] * (colour - images)
     return np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)

@@ -48,8 +48,9 @@ class _RandomConvolutional(nn.Module):
         random = np.random.default_rng(SEED)
         self.layers = nn.ModuleList()
         for before, after in zip((channels, *WIDTHS), WIDTHS, strict=False):
-            # PyTorch's own initial weights would move the caller's random state.
-            layer = nn.utils.skip_init(nn.Conv2d, before, after, 5, stride=2, padding=2, bias=False)
+            # Made empty: PyTorch's own initial weights would move the caller's random state.
+            layer = nn.Conv2d(before, after, 5, stride=2, padding=2, bias=False, device="meta")
+            layer.to_empty(device="cpu")
             deviation = np.sqrt(2 / layer.weight[0].numel())
             weights = deviation * random.standard_normal(layer.weight.shape)
             if before == channels:

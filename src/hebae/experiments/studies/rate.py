@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 from hebae.experiments.reproduction.budgets import Budget
 from hebae.experiments.reproduction.codes import records
@@ -40,7 +41,7 @@ def plan(budget: Budget) -> list[PlannedRun]:
     return runs
 
 
-def _run(budget: Budget, method: str, weight: float, **settings: float) -> PlannedRun:
+def _run(budget: Budget, method: str, weight: float, **settings: Any) -> PlannedRun:
     return budget.run("mnist", method, penalty_weight=weight, **settings)
 
 

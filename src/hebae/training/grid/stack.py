@@ -33,7 +33,7 @@ class Stack:
     ----------
     models : sequence of Autoencoder
         All with the same networks, likelihood and objective, but for weights (of the network and of
-        the objective's terms). They are copied; `write_back` gives them the stack's weights.
+        the objective's terms). They are copied; `state_of` gives a member's state back.
 
     Attributes
     ----------

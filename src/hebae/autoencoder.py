@@ -189,7 +189,7 @@ def at_least_float32(x: Tensor) -> Tensor:
 
 def to_unit_interval(x: Tensor, dtype: torch.dtype = torch.float32) -> Float[Tensor, "*shape"]:
     """Uint8 0..255 to [0, 1]; floats as they are, in the given precision."""
-    return x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)
+    return x.to(dtype).div_(255) if x.dtype == torch.uint8 else x.to(dtype)
 
 
 def build(

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hebae.autoencoder import to_unit_interval
-from hebae.training.prefetch import HostRows
+from hebae.training.prefetch import HostRows, map_of
 
 __all__ = ["ArrayBatches", "Batches", "LoaderBatches"]
 
@@ -82,8 +82,8 @@ class ArrayBatches:
         on_cuda = self.device.type == "cuda"
         if on_cuda and self.values.nbytes < torch.cuda.mem_get_info(self.device)[0] / 2:
             self.values = self.values.to(self.device)
-        self._host: HostRows | None = None
-        if self.values.device.type == "cpu":
+        self._host: HostRows | None = None  # of a file, or on the way to another device
+        if self.values.device.type == "cpu" and (on_cuda or map_of(values) is not None):
             self._host = HostRows(values, pinned=on_cuda)
         full, rest = divmod(len(self.values), batch_size)
         self.steps_per_epoch: int | None = full if drop_last or not rest else full + 1
@@ -108,7 +108,7 @@ class ArrayBatches:
 
     def _taken(self, batches: Iterable[Tensor]) -> Generator[Tensor]:
         """Give the examples of each batch of indices, in order."""
-        if self._host is None or not (self._host.mapped or self._host.pinned):
+        if self._host is None:
             yield from map(self._take, batches)
             return
         with closing(self._host.ahead(batch.numpy() for batch in batches)) as ahead:

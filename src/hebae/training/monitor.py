@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,8 +20,16 @@ class DivergenceError(HebaeError):
     """The loss stopped being a finite number; the last good checkpoint is kept."""
 
 
+class _Seen(NamedTuple):
+    """A step that was looked at: its number, loss and terms, and the encoder's means."""
+
+    number: int
+    values: Tensor
+    mean: Tensor
+
+
 class Monitor:
-    """Sums terms on the device, and is looked at now and then: no step waits for it.
+    """Takes note of steps, and is looked at now and then: no step waits for it, nor does its work.
 
     Parameters
     ----------
@@ -32,6 +40,13 @@ class Monitor:
         Sums a tensor over all processes.
     members : sequence of int
         Leading dimensions of the terms: none of one model, (n,) of a stack of n.
+
+    Attributes
+    ----------
+    sums : Tensor, shape (*members, terms)
+        Over the examples that were looked at, float64, on the CPU.
+    seen : list
+        The steps that were looked at since the last `means`, so that one that broke can be named.
     """
 
     def __init__(
@@ -42,20 +57,28 @@ class Monitor:
         members: Sequence[int] = (),
     ) -> None:
         self.names = ["loss", *names]
-        # MPS has no float64.
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        self.sums = torch.zeros(*members, len(self.names), dtype=dtype, device=device)
+        self.device = device
+        self.sums = torch.zeros(*members, len(self.names), dtype=torch.float64)
         self.count = 0
         self.reduce = reduce
-        self.recent: list[tuple[int, Tensor, Tensor]] = []
+        self.seen: list[_Seen] = []
+        self._new: list[tuple[int, Step]] = []
 
     def add(self, number: int, step: Step) -> None:
         """Take note of step `number`."""
-        values = torch.stack([step.loss.detach(), *step.terms.values()], dim=-1)
-        self.sums.add_(values, alpha=step.mean.shape[-2])
         self.count += step.mean.shape[-2]
-        # Kept until the next look, so that the step that broke can still be named.
-        self.recent.append((number, values, step.mean))
+        self._new.append((number, Step(step.loss.detach(), step.terms, step.mean)))
+
+    def look(self) -> None:
+        """Sum what is new; waits for the device."""
+        if not self._new:
+            return
+        rows = [torch.stack([s.loss, *s.terms.values()], dim=-1) for _, s in self._new]
+        values = torch.stack(rows).cpu().double()
+        for (number, step), row in zip(self._new, values, strict=True):
+            self.sums.add_(row, alpha=step.mean.shape[-2])
+            self.seen.append(_Seen(number, row, step.mean))
+        self._new.clear()
 
     def means(self) -> dict[str, float]:
         """Mean of each term over the examples since the last `reset`; waits for the device.
@@ -68,29 +91,35 @@ class Monitor:
             If any term since the last look is not finite: the first such step, its terms, the
             smallest eigenvalue of its codes' covariance, and advice.
         """
+        self.look()
         sums = torch.cat([self.sums, self.sums.new_tensor([self.count])])
-        *totals, count = self.reduce(sums).tolist()
+        # MPS has no float64.
+        sums = sums.float() if self.device.type == "mps" else sums
+        *totals, count = self.reduce(sums.to(self.device)).tolist()
         if not all(map(math.isfinite, totals)):
             raise self._diverged()
-        self.recent.clear()
+        self.seen.clear()
         return {name: total / count for name, total in zip(self.names, totals, strict=True)}
 
     def reset(self) -> None:
         """Begin a new epoch."""
         self.sums.zero_()
         self.count = 0
-        self.recent.clear()
+        self.seen.clear()
+        self._new.clear()
 
     def member(self, index: int) -> Monitor:
         """Return what one member of a stack would have seen alone."""
-        alone = Monitor(self.names[1:], self.sums.device)
+        self.look()
+        alone = Monitor(self.names[1:], self.device)
         alone.sums, alone.count = self.sums[index], self.count
-        alone.recent = [(n, values[index], mean[index]) for n, values, mean in self.recent]
+        alone.seen = [_Seen(n, values[index], mean[index]) for n, values, mean in self.seen]
         return alone
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint in the middle of an epoch."""
-        return {"sums": self.sums.cpu(), "count": self.count}
+        self.look()
+        return {"sums": self.sums.clone(), "count": self.count}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a `state`."""
@@ -99,7 +128,7 @@ class Monitor:
 
     def _diverged(self) -> DivergenceError:
         number, values, mean = next(
-            (entry for entry in self.recent if not bool(entry[1].isfinite().all())), self.recent[-1]
+            (step for step in self.seen if not bool(step.values.isfinite().all())), self.seen[-1]
         )
         terms = ", ".join(
             f"{name} {value:.4g}" for name, value in zip(self.names, values.tolist(), strict=True)

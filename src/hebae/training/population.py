@@ -106,8 +106,9 @@ def held_out_estimates(
 
 def estimates(monitor: Monitor) -> dict[str, tuple[float | None, float | None]]:
     """Means and standard errors of what a monitor saw of one model."""
+    monitor.look()
     values = (monitor.sums / monitor.count).tolist()
-    by_batch = torch.stack([values for _, values, _ in monitor.recent]).double()
+    by_batch = torch.stack([step.values for step in monitor.seen])
     errors = [math.nan] * len(values)
     if len(by_batch) > 1:
         errors = (by_batch.std(dim=0) / math.sqrt(len(by_batch))).tolist()

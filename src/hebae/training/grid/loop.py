@@ -200,11 +200,12 @@ class _Grid:
 
     def look(self) -> None:
         """Mark the members whose loss is no longer a number; waits for the device."""
+        self.monitor.look()
         finite = self.monitor.sums.isfinite().all(-1).tolist()
         for index, member in enumerate(self.members):
             if member.diverged is None and not finite[index]:
                 self._check(member, lambda index=index: self.monitor.member(index).means())
-        self.monitor.recent.clear()
+        self.monitor.seen.clear()
 
     def _check(self, member: Member, check: Callable[[], object]) -> None:
         try:

@@ -14,6 +14,11 @@ from hebae.errors import HebaeError
 SPLITS = {"000001.jpg": 0, "000002.jpg": 0, "000003.jpg": 1, "000004.jpg": 2, "000005.jpg": 0}
 
 
+def of_celeba(directory=None):
+    """CelebA's line of the catalogue."""
+    return next(source for source in data.catalogue(directory) if source.name == "celeba")
+
+
 @pytest.fixture
 def official(tmp_path, write_images):
     """A small CelebA in the official layout."""
@@ -55,7 +60,7 @@ def test_the_data_directory_may_hold_a_folder_celeba(official, tmp_path, monkeyp
     official.rename(tmp_path / "celeba")
     monkeypatch.setenv("HEBAE_DATA_DIR", str(tmp_path))
     assert len(data.load("celeba").train) == 3
-    line = data.catalogue()[-1]
+    line = of_celeba()
     assert (line.availability, line.location) == ("data directory", tmp_path / "celeba")
 
 
@@ -141,4 +146,4 @@ def test_the_first_faces_of_the_real_subset(real_data, tmp_path):
 def test_without_files_the_message_says_what_to_fetch(tmp_path):
     with pytest.raises(HebaeError, match=f"{PARTITION}.*celeba64-subset.tar.*HEBAE_DATA_DIR"):
         data.load("celeba", data_dir=tmp_path)
-    assert data.catalogue(tmp_path)[-1].availability == "by hand"
+    assert of_celeba(tmp_path).availability == "by hand"

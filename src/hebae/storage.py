@@ -268,15 +268,15 @@ class RunFolder:
         """Write ``resume.pt``."""
         write_atomically(self.checkpoint, _as_os_error(lambda path: torch.save(dict(state), path)))
 
-    def read_checkpoint(self) -> dict[str, Any]:
-        """Read ``resume.pt``, tensors and plain values alone."""
+    def read_checkpoint(self, *, mapped: bool = False) -> dict[str, Any]:
+        """Read ``resume.pt``, tensors and plain values alone; `mapped`, tensors when used."""
         if not self.checkpoint.is_file():
             raise HebaeError(
                 f"{self.path} has no resume.pt, so there is nothing to go on from; train it anew "
                 "with --overwrite."
             )
         try:
-            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True, mmap=mapped)
         except NOT_A_PICKLE as error:
             raise HebaeError(
                 f"{self.checkpoint} is truncated or altered ({type(error).__name__}) and was not "

@@ -143,3 +143,11 @@ def test_on_and_off_may_stand_in_yaml_without_quotes(tmp_path, word: str, meant:
     assert settings.compile == meant
     path.write_text(settings.to_yaml())
     assert Settings.read(path) == settings
+
+
+def test_a_network_that_cannot_be_built_is_refused_before_a_trial(
+    dataset: Dataset, settings: Settings
+) -> None:
+    wrong = settings.replace(network="convolutional", precision="auto", encoder_widths=None)
+    with pytest.raises(HebaeError, match="takes images"):
+        session.prepare(wrong, dataset)

@@ -90,16 +90,23 @@ def _train_claimed(jobs: Sequence[Job], command: str, watcher: Watcher) -> Itera
             left.append(job)
         else:
             yield result
-    for group in groups(left):  # another process may also have begun some
+    for part in _parts(left):  # anew: another process may also have begun some
+        if len(part) > 1:
+            results = train_group(part, command, watcher)
+        else:
+            results = [_train(part[0], command, watcher)]
+        yield from results
+        if any(result.state == "interrupted" for result in results):
+            return
+
+
+def _parts(jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
+    """Divide jobs into those that are faster together, and single ones."""
+    for group in groups(jobs):
         if len(group) > 1 and pays(group):
-            yield from train_group(group, command, watcher)
-            continue
-        for job in group:
-            result = _train(job, command, watcher)
-            job.prepared.release()
-            yield result
-            if result.state == "interrupted":
-                return
+            yield group
+        else:
+            yield from ([job] for job in group)
 
 
 def _require_folders_apart(jobs: Sequence[Job]) -> None:
@@ -145,6 +152,8 @@ def _train(job: Job, command: str, watcher: Watcher) -> Result:
         job.folder.mark_diverged(str(error))
         counter.spare_the_rest()
         return Result(job, "diverged", str(error))
+    finally:
+        job.prepared.release()
     if outcome.interrupted:
         return Result(job, "interrupted")
     counter.spare_the_rest()

@@ -103,11 +103,11 @@ def prepare(settings: Settings, dataset: Dataset | None = None) -> Prepared:
             settings.data, data_dir=settings.data_dir, validation_size=settings.validation_size
         )
     settings, notes = complete(_with_absolute_paths(settings), facts_of(dataset))
-    settings, decided = decide(settings, dataset.shape)
-    prepared = Prepared(settings, dataset, (*dataset.notes, *notes, *decided))
     try:
+        settings, decided = decide(settings, dataset.shape)
+        prepared = Prepared(settings, dataset, (*dataset.notes, *notes, *decided))
         prepared.model  # noqa: B018
-    except ValueError as error:
+    except ValueError as error:  # of networks that cannot be built
         raise HebaeError(str(error)) from None
     return prepared
 

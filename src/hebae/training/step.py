@@ -71,7 +71,7 @@ def make_step(
     forward: Callable[..., Step] = model if plain else module
     backward = Tensor.backward if plain else fabric.backward
     adam = getattr(optimizer, "optimizer", optimizer) if plain else optimizer
-    autocast = fabric.autocast if settings.precision.endswith("mixed") else nullcontext
+    autocast = nullcontext if settings.precision == "32-true" else fabric.autocast
     parameters = list(model.parameters())
 
     def by_hand(x: Tensor, epsilon: Tensor, forward: Callable[..., Step] = forward) -> Step:

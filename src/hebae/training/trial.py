@@ -76,7 +76,7 @@ def decide(settings: Settings, shape: Sequence[int]) -> tuple[Settings, list[str
     if settings.compile == "auto":
         choice = "off"
         # On the CPU a compiled step saves 5 % of Appendix B.1's and a quarter of a small one's, and
-        # takes 10 to 40 s to compile.
+        # took 9 to 85 s to compile, on a loaded machine.
         if where == "cuda" and settings.devices == 1 and settings.precision != "16-mixed":
             try:
                 seconds = _in_turn(by_hand, as_one, tuple(shape))

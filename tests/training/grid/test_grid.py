@@ -15,8 +15,12 @@ from hebae.config import Settings
 from hebae.data import Dataset
 from hebae.storage import RunFolder, load_model
 from hebae.training import many, session
+from hebae.training.callbacks import Callback
+from hebae.training.grid import grouping, loop
 from hebae.training.grid.group import train_group
+from hebae.training.grid.grouping import bytes_a_member
 from hebae.training.many import Job, Watcher, train_all
+from hebae.training.monitor import DivergenceError
 
 Make = Callable[..., list[Job]]
 
@@ -180,6 +184,55 @@ def test_a_member_stopped_in_a_group_can_be_resumed_alone(jobs: Make) -> None:
     again = jobs("stopped", *EACH, log_every=1)[1]
     session.run(again.prepared, again.path, resuming=True)
     assert_alike(alone[1].path, again.path)
+
+
+def test_members_with_and_without_a_checkpoint_of_their_beginning_go_together(
+    jobs: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was killed in its first epoch has one; a run that never began has none."""
+    monkeypatch.setattr(many, "pays", lambda jobs: True)
+    alone, members = jobs("alone", *EACH), jobs("grid", *EACH)
+    in_turn(alone)
+
+    class Killed(Callback):
+        def on_start(self, step: int, total: int | None) -> None:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        session.run(members[1].prepared, members[1].path, callbacks=lambda settings: [Killed()])
+    assert RunFolder(members[1].path).checkpoint.is_file()
+    results = train_all(jobs("grid", *EACH), command="test")
+    assert [result.state for result in results] == ["finished"] * 3
+    for one, other in zip(alone, members, strict=True):
+        assert_alike(one.path, other.path)
+
+
+def test_after_an_interrupt_no_other_part_of_a_group_is_begun(
+    jobs: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "pays", lambda jobs: True)
+    monkeypatch.setattr(grouping, "available_memory", lambda job: 2.5 * bytes_a_member(job))
+    each = [{"seed": seed} for seed in range(4)]
+    results = train_all(jobs("grid", *each, log_every=1), command="test", watcher=StopAt(3))
+    assert [result.state for result in results] == ["interrupted"] * 4
+    assert [job.folder.is_run for job in jobs("grid", *each)] == [True, True, False, False]
+
+
+def test_what_a_member_was_before_it_broke_is_recorded(
+    jobs: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a run alone, though its checkpoints come less often."""
+    (job,), calls = jobs("grid", {"seed": 1}), []
+
+    def broken(parameters: object, step: int) -> None:
+        calls.append(step)
+        raise DivergenceError(f"broke at step {step}")
+
+    monkeypatch.setattr(loop, "require_finite", broken)
+    assert together([job]) == ["diverged"]
+    assert calls == [4 * 9]
+    assert [record["epoch"] for record in history(job.path)] == [1, 2, 3, 4]
+    assert job.folder.divergence.read_text().strip() == "broke at step 36"
 
 
 def test_a_member_that_breaks_does_not_touch_the_others(jobs: Make) -> None:

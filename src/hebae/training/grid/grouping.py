@@ -71,7 +71,7 @@ def _position(job: Job) -> tuple[int, int]:
     """Epoch and batch at which the job would go on."""
     if not job.folder.checkpoint.is_file():
         return 0, 0
-    state = job.folder.read_checkpoint()
+    state = job.folder.read_checkpoint(mapped=True)
     return int(state["epoch"]), int(state["batch"])
 
 

@@ -21,6 +21,7 @@ from hebae.training.interrupt import deferred_interrupt
 from hebae.training.loop import MONITORED
 from hebae.training.monitor import DivergenceError, Monitor, require_finite
 from hebae.training.population import estimates, store_population, watch
+from hebae.training.precision import tensor_cores
 from hebae.training.record import named
 from hebae.training.schedule import learning_rate_factor
 
@@ -54,6 +55,12 @@ class Member:
         """Step size at first."""
         return self.settings.learning_rate or 1e-3
 
+    def write(self) -> None:
+        """Write the records that are not in ``metrics.jsonl`` yet."""
+        if self.metrics is not None and self.unwritten:
+            self.metrics.write(self.unwritten)
+        self.unwritten.clear()
+
 
 def train_grid(
     members: Sequence[Member],
@@ -67,7 +74,7 @@ def train_grid(
 
     The models are of one architecture and objective but for weights, and their settings differ in
     nothing but seed and learning rate (`grouping` sees to it). Each ends with the weights it would
-    have got alone, but for rounding: the sums within a product come in another order.
+    have got alone: bit for bit on the CPU, elsewhere and in half precision but for rounding.
 
     Parameters
     ----------
@@ -91,7 +98,7 @@ def train_grid(
     grid = _Grid(members, values, held_out, fabric)
     settings = grid.settings
     told = grid.steps
-    with deferred_interrupt() as interrupt:
+    with tensor_cores(fabric.device), deferred_interrupt() as interrupt:
         for epoch in range(grid.epoch, settings.epochs):
             if grid.batch == 0:
                 grid.noise.begin(epoch)
@@ -179,9 +186,10 @@ class _Grid:
         self.monitor = Monitor(names, fabric.device, members=[len(members)])
         self.epoch = self.batch = self.steps = 0
         self.saved = time.monotonic()
-        known = [state for state in states if state is not None]
-        if known:
-            self._restore(known)
+        # Some may have a checkpoint of before their first step, and others none.
+        begun = [state for state in states if state is not None and state["steps"]]
+        if begun:
+            self._restore(begun)
 
     def _restore(self, states: Sequence[dict[str, Any]]) -> None:
         first = states[0]
@@ -212,6 +220,7 @@ class _Grid:
             check()
         except DivergenceError as error:
             member.diverged = str(error)
+            member.write()  # what it was until then
 
     def end_epoch(self) -> None:
         """Record an epoch of each member."""
@@ -246,9 +255,7 @@ class _Grid:
                 self._check(member, lambda state=state: require_finite(state.items(), self.steps))
             if member.diverged is not None or member.checkpointer is None:
                 continue
-            if member.metrics is not None:
-                member.metrics.write(member.unwritten)
-                member.unwritten.clear()
+            member.write()
             alone = self.monitor.member(index)
             member.checkpointer.save(
                 model={name: tensor.clone() for name, tensor in state.items()},

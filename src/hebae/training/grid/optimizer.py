@@ -108,7 +108,7 @@ class StackedAdam:
                 continue
             device = piece.tensor.device
             self.adam.state[piece.tensor] = {
-                name: value.clone()
+                name: value.to(device, copy=True)
                 if name == "step"
                 else torch.stack([moments[name] for moments in own]).to(device)
                 for name, value in own[0].items()
@@ -118,11 +118,11 @@ class StackedAdam:
 def _cut(parameters: Sequence[Tensor], start: int, stop: int) -> Iterator[_Piece]:
     """Cut out of each parameter the members from `start` to `stop`, at once or one by one.
 
-    The fused kernel rounds what is left over at the end of a tensor, when it has taken whole
+    The CPU's fused kernel rounds what is left over at the end of a tensor, when it has taken whole
     vectors, otherwise: a parameter of such a size is updated member by member, as it is alone.
     """
     for index, parameter in enumerate(parameters):
-        if parameter[0].numel() % VECTOR == 0:
+        if parameter.device.type != "cpu" or parameter[0].numel() % VECTOR == 0:
             members = slice(start, stop)
             yield _Piece(index, members, parameter.detach()[members])
             continue

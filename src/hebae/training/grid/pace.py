@@ -15,6 +15,7 @@ from hebae.training.grid.optimizer import StackedAdam
 from hebae.training.grid.stack import Stack
 from hebae.training.jobs import Job
 from hebae.training.loop import make_fabric
+from hebae.training.precision import tensor_cores
 from hebae.training.trial import TRIED, stepper
 
 __all__ = ["pays", "seconds_a_member"]
@@ -77,9 +78,10 @@ def _stacked_stepper(settings: Settings, shape: tuple[int, ...], count: int) -> 
 
     def take() -> float:
         begin = time.perf_counter()
-        with fabric.autocast():
-            step = stack(x, epsilon)
-        optimizer.step(step.loss.sum())
+        with tensor_cores(fabric.device):
+            with fabric.autocast():
+                step = stack(x, epsilon)
+            optimizer.step(step.loss.sum())
         if fabric.device.type == "cuda":
             torch.cuda.synchronize(fabric.device)
         return time.perf_counter() - begin

@@ -58,7 +58,7 @@ class StackedBatches(ArrayBatches):
         ]
         indices = torch.from_numpy(np.stack(orders))
         batches = torch.split(indices, self.batch_size, dim=1)[start : self.steps_per_epoch]
-        taken = self._taken([batch.flatten() for batch in batches])
+        taken = self._taken(batch.flatten() for batch in batches)
         for batch, rows in zip(batches, taken, strict=True):
             yield self.seeds.spread(rows.view(*batch.shape, *rows.shape[1:]))
 

@@ -65,6 +65,7 @@ def measure(
     batches = ArrayBatches(
         examples.values,
         settings.batch_size,
+        seed=settings.seed,  # the order of the epochs' held-out terms, so that both agree
         device=model.population_mean.device,
         dtype=model.population_mean.dtype,
     )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from hebae.experiments.reproduction.study import Findings, FinishedRun, Study
 from hebae.files import make_folder, write_atomically
 from hebae.provenance import provenance
 from hebae.report import style
+from hebae.report.records import to_csv
 
 __all__ = ["write"]
 
@@ -60,22 +59,13 @@ def write(
     }
     texts = {
         "json": json.dumps(values, indent=1, allow_nan=False) + "\n",
-        "csv": _csv(findings.records),
+        "csv": to_csv(findings.records),
     }
     for suffix, text in texts.items():
         path = folder / f"{study.name}.{suffix}"
         write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))
     pages.write(pages.rewrite(folder))  # the index too, with what other studies have left
     return folder / f"{study.name}.md"
-
-
-def _csv(records: Sequence[Mapping[str, Any]]) -> str:
-    names = dict.fromkeys(name for record in records for name in record)
-    text = StringIO()
-    writer = csv.DictWriter(text, list(names), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue()
 
 
 def _of_data(datasets: Sequence[Dataset]) -> list[str]:

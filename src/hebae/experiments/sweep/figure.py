@@ -14,8 +14,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from hebae.experiments.measures import Measures
 from hebae.experiments.sweep.axes import Axis, as_text
-from hebae.experiments.sweep.results import Measures, SweptRun
+from hebae.experiments.sweep.results import SweptRun
 from hebae.report.methods import METHODS, display_name
 from hebae.report.style import QUIET, SEQUENTIAL, describe, literal, styled
 

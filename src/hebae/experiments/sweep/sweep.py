@@ -12,11 +12,12 @@ from hebae.experiments.sweep.figure import draw
 from hebae.experiments.sweep.folder import SweepFolder
 from hebae.experiments.sweep.plan import PlannedRun
 from hebae.experiments.sweep.results import SweptRun, collect
-from hebae.experiments.sweep.tables import flat, tabulate, to_console, to_csv
+from hebae.experiments.sweep.tables import flat, tabulate, to_console
 from hebae.files import make_folder
 from hebae.provenance import provenance
 from hebae.report import style
 from hebae.report.page import Block, Picture, Section, write_page
+from hebae.report.records import to_csv
 from hebae.training.many import Job, Watcher, train_all
 
 if TYPE_CHECKING:
@@ -104,9 +105,9 @@ def _report(
     table = tabulate(runs, f"{first.dataset.name}: {len(runs):,} runs over {over}")
     seeds = [job.prepared.settings.seed for job in jobs]
     origin = provenance(command, first.dataset, first.settings, seeds)
-    results = {"provenance": origin, "results": [flat(run) for run in runs]}
-    folder.write(axes, jobs, results)
-    folder.write_text("sweep.csv", to_csv(runs))
+    records = [flat(run) for run in runs]
+    folder.write(axes, jobs, {"provenance": origin, "results": records})
+    folder.write_text("sweep.csv", to_csv(records))
     folder.write_text("sweep.md", table.to_markdown())
     drawing = draw(axes, runs)
     blocks: list[Block] = [table]

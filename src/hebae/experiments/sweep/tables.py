@@ -1,22 +1,21 @@
-"""A sweep's runs in rows: for the page and Markdown, for the console, and flat, for CSV."""
+"""A sweep's runs in rows: for the page and Markdown, for the console, and flat for JSON and CSV."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from hebae.experiments.measures import Measures
 from hebae.experiments.summary import NO_FLOOR, NO_NOISE, NO_PENALTY, NOT_DEFINED, ONE_DIMENSION
 from hebae.experiments.sweep.axes import as_text
-from hebae.experiments.sweep.results import Measures, SweptRun
+from hebae.experiments.sweep.results import SweptRun
 from hebae.report.tables import Row, Table, Undefined
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-__all__ = ["flat", "tabulate", "to_console", "to_csv"]
+__all__ = ["flat", "tabulate", "to_console"]
 
 DIVERGED = Undefined("the run diverged")
 REASONS_SHOWN = 3
@@ -115,23 +114,12 @@ def _console_table(runs: Sequence[SweptRun], quantities: Sequence[_Quantity]) ->
 
 def flat(run: SweptRun) -> dict[str, Any]:
     """Return a run as one level of names and numbers, in full precision."""
-    measures = vars(run.measures) if run.measures else {}
+    measures = run.measures.numbers() if run.measures else {}
     numbers = {name: value for name, value in measures.items() if name != "penalty"}
     penalties = {f"penalty_{n}": v for n, v in measures.get("penalty", {}).items()}
     values = {name: as_text(v) if isinstance(v, tuple) else v for name, v in run.values.items()}
     about = {"state": run.state, "reason": run.reason}
     return {"run": run.label, **values, **about, **numbers, **penalties}
-
-
-def to_csv(runs: Sequence[SweptRun]) -> str:
-    """Return the runs as CSV under a header, one a line; what has no value is empty."""
-    rows = [flat(run) for run in runs]
-    names = dict.fromkeys(name for row in rows for name in row)
-    text = StringIO()
-    writer = csv.DictWriter(text, list(names), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _quantities(runs: Sequence[SweptRun]) -> list[_Quantity]:

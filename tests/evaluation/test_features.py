@@ -300,7 +300,7 @@ def test_a_number_is_named_by_all_that_it_depends_on():
 
 @pytest.mark.parametrize("spec", ["resnet", "timm:", "", "network.onnx"])
 def test_unknown_features_are_refused_with_what_there_is(spec):
-    with is_refused("choose pixels, classifier, inception, timm:NAME .* TorchScript"):
+    with is_refused("choose pixels, classifier, random, inception, timm:NAME .* TorchScript"):
         extractor(spec, dataset=dataset_of(images()))
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from hebae.data import load
-from hebae.errors import HebaeError
+from hebae.errors import HebaeError, UndefinedMetric
+from hebae.evaluation.features import extractor
 from hebae.evaluation.features.random_convolutional import random_convolutional_features
 from hebae.evaluation.frechet import frechet_distance
 
@@ -58,3 +59,10 @@ def test_blur_and_noise_are_farther_than_chance(faces):
 def test_what_are_no_images_of_bytes_is_refused(images):
     with pytest.raises(HebaeError, match="random-convolutional takes images"):
         random_convolutional_features(3)(images)
+
+
+def test_they_can_be_asked_for_by_name():
+    found = extractor("random", dataset=load("made-faces"))
+    assert found.fingerprint == random_convolutional_features(3).fingerprint
+    with pytest.raises(UndefinedMetric, match=r"shape \(2,\)"):
+        extractor("random", dataset=load(np.zeros((20, 2), dtype=np.float32)))

@@ -107,27 +107,11 @@ def _list(jobs: Sequence[Job]) -> None:
     """Print, as YAML, the settings that all runs share and those of each."""
     import yaml
 
-    from hebae.experiments.sweep.plan import shared
+    from hebae.experiments.sweep.plan import grouping, shared
 
     common, own = shared(job.prepared.settings for job in jobs)
     runs = {job.label: settings for job, settings in zip(jobs, own, strict=True)}
-    say(f"# {len(jobs):,} runs, {_grouping(jobs)}")
+    say(f"# {len(jobs):,} runs, {grouping(jobs)}")
     content = {"settings": common, "runs": runs}
     text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=2**20)
     out.print(text, end="", markup=False, highlight=False, soft_wrap=True)
-
-
-def _grouping(jobs: Sequence[Job]) -> str:
-    """Say how many runs would be trained in one program, and what keeps others from it."""
-    from hebae.training.grid.grouping import groups, why_alone
-
-    sizes = [len(group) for group in groups(jobs)]
-    parts = [str(size) for size in sizes if size > 1]
-    reasons = dict.fromkeys(reason for reason in map(why_alone, jobs) if reason)
-    alone = "; ".join(reasons) or "each of a kind of its own"
-    words = []
-    if parts:
-        words.append(f"together where that is faster: {' + '.join(parts)}")
-    if 1 in sizes:
-        words.append(f"in turn: {sizes.count(1)} ({alone})")
-    return "; ".join(words)

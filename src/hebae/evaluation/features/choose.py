@@ -15,6 +15,7 @@ from hebae.evaluation.features.exported import SUFFIXES, exported_features
 from hebae.evaluation.features.inception import inception_features
 from hebae.evaluation.features.pixels import pixel_features
 from hebae.evaluation.features.pretrained import timm_features
+from hebae.evaluation.features.random_convolutional import random_convolutional_features
 
 __all__ = ["extractor"]
 
@@ -33,8 +34,9 @@ def extractor(
     ----------
     spec : str or Path
         "pixels": the examples themselves, named "values" where they are not images in [0, 1].
-        "classifier": see `classifier_features`. "inception": see `inception_features`. "timm:NAME":
-        see `timm_features`. A path to a .pt, .ts or .pt2 file: see `exported_features`.
+        "classifier": see `classifier_features`. "random": see `random_convolutional_features`.
+        "inception": see `inception_features`. "timm:NAME": see `timm_features`. A path to a .pt,
+        .ts or .pt2 file: see `exported_features`.
     dataset : Dataset
         The data to compare with.
     weights : str or Path, optional
@@ -58,6 +60,9 @@ def extractor(
         return pixel_features(dataset)
     if kind == "classifier":
         return classifier_features(dataset, device=device, progress=progress)
+    if kind == "random":
+        require_images(dataset, kind)
+        return random_convolutional_features(dataset.shape[0], device=device)
     if kind == "inception":
         require_images(dataset, kind)
         return inception_features(None if weights is None else Path(weights), device=device)
@@ -68,6 +73,6 @@ def extractor(
         require_images(dataset, kind)
         return exported_features(Path(kind).expanduser(), dataset, device=device)
     raise HebaeError(
-        f"features are {kind!r}; choose pixels, classifier, inception, timm:NAME (a model of "
-        "timm), or the path of a TorchScript (.pt, .ts) or torch.export (.pt2) file."
+        f"features are {kind!r}; choose pixels, classifier, random, inception, timm:NAME (a "
+        "model of timm), or the path of a TorchScript (.pt, .ts) or torch.export (.pt2) file."
     )

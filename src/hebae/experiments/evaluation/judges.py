@@ -42,7 +42,7 @@ def extractors_for(
         names = ("classifier",) if labelled else ("pixels",)
         told(
             f"Samples are compared in the features of {names[0]}; --features names others: "
-            "classifier, pixels, inception, timm:NAME or an exported network's file."
+            "classifier, pixels, random, inception, timm:NAME or an exported network's file."
         )
     found = {}
     for name in names:

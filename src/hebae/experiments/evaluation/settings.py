@@ -24,8 +24,9 @@ class EvaluationSettings(BaseModel):
     samplers: tuple[Literal["normal", "fitted-normal", "mixture"], ...] | None = None
     """Distributions to draw z from [default: all three; without the mixture if fast]."""
     features: tuple[str, ...] | None = None
-    """Features to compare samples in: classifier, pixels, inception, timm:NAME, or an exported
-    network's file [default: classifier where images have labels, else pixels; pixels if fast]."""
+    """Features to compare samples in: classifier, pixels, random (of an untrained network),
+    inception, timm:NAME, or an exported network's file [default: classifier where images have
+    labels, else pixels; pixels if fast]."""
     weights: Path | None = None
     """File of Inception's weights, in place of a download."""
     allow_rank_deficient: bool = False

@@ -13,9 +13,8 @@ import torch
 
 from hebae.data import Dataset
 from hebae.errors import HebaeError, UndefinedMetric
-from hebae.evaluation.features import FeatureExtractor
+from hebae.evaluation.features import FeatureExtractor, extractor
 from hebae.evaluation.features.inception import inception_features
-from hebae.evaluation.features.random_convolutional import random_convolutional_features
 from hebae.experiments.evaluation.judges import extractors_for
 from hebae.experiments.evaluation.metrics import Metric
 from hebae.experiments.evaluation.settings import EvaluationSettings
@@ -61,7 +60,7 @@ def feature_spaces(
     progress("features: networks")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return {
-        "random": random_convolutional_features(dataset.shape[0], device=device),
+        "random": extractor("random", dataset=dataset, device=device),
         "inception": _inception(device),
     }
 
@@ -73,7 +72,7 @@ def _needs_network(dataset: Dataset, settings: EvaluationSettings) -> bool:
     return count <= math.prod(dataset.shape)
 
 
-@cache
+@cache  # so that weights that cannot be had are not asked for again with each run
 def _inception(device: str) -> FeatureExtractor:
     try:
         return inception_features(device=device)

@@ -13,10 +13,11 @@ from hebae.data import load
 from hebae.errors import HebaeError
 from hebae.experiments.sweep.axes import Axis
 from hebae.training import session
+from hebae.training.grid.grouping import groups, why_alone
 from hebae.training.many import Job
 from hebae.training.preflight import require_relevant
 
-__all__ = ["PlannedRun", "plan", "prepare", "shared"]
+__all__ = ["PlannedRun", "grouping", "plan", "prepare", "shared"]
 
 LONGEST_NAME = 200
 """Bytes of a folder's name; most file systems allow 255."""
@@ -119,3 +120,17 @@ def shared(settings: Iterable[Settings]) -> tuple[dict[str, Any], list[dict[str,
     first = dumped[0]
     common = {n: first[n] for n in first if all(each[n] == first[n] for each in dumped)}
     return common, [{n: each[n] for n in each if n not in common} for each in dumped]
+
+
+def grouping(jobs: Sequence[Job]) -> str:
+    """Say how many runs would be trained in one program, and what keeps others from it."""
+    sizes = [len(group) for group in groups(jobs)]
+    parts = [str(size) for size in sizes if size > 1]
+    reasons = dict.fromkeys(reason for reason in map(why_alone, jobs) if reason)
+    alone = "; ".join(reasons) or "each of a kind of its own"
+    words = []
+    if parts:
+        words.append(f"together where that is faster: {' + '.join(parts)}")
+    if 1 in sizes:
+        words.append(f"in turn: {sizes.count(1)} ({alone})")
+    return "; ".join(words)

@@ -12,6 +12,7 @@ from torch import Tensor
 from hebae.autoencoder import Autoencoder, Step
 from hebae.config import TrainingSettings
 from hebae.training.capture import CapturedStep
+from hebae.training.subnormal import clear_subnormal_means
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -35,7 +36,7 @@ def make_optimizer(
     """Adam in one fused kernel, ready for a CUDA graph where the step is to be captured."""
     rate = settings.learning_rate or 1e-3
     captured = is_captured(settings, device)
-    return torch.optim.Adam(
+    adam = torch.optim.Adam(
         model.parameters(),
         # A graph reads what stands at an address, so the rate must have one.
         lr=torch.tensor(rate, device=device) if captured else rate,
@@ -43,6 +44,8 @@ def make_optimizer(
         fused=True,
         capturable=captured,
     )
+    clear_subnormal_means(adam)
+    return adam
 
 
 def make_step(

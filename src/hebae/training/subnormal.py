@@ -1,0 +1,45 @@
+"""Adam's running means of gradients, kept out of the range in which a processor is slow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+__all__ = ["EVERY", "clear_subnormal_means"]
+
+EVERY = 50
+"""Steps from one clearing to the next: it costs as much as half of one Adam step."""
+
+
+def clear_subnormal_means(adam: torch.optim.Optimizer) -> None:
+    """Set Adam's means of gradients to zero where they have sunk below the smallest normal number.
+
+    A weight that gets no more gradient (of a pixel that is black throughout, of a ReLU that never
+    opens again) has its mean multiplied by beta_1 a step until it is subnormal, and there it stays:
+    0.9 times the smallest numbers is rounded to themselves. A processor takes some 100 times as
+    long for each. On MNIST it is a fifth of all means after two epochs, and Adam then takes longer
+    than forward and backward together.
+
+    Weights do not change: what is dropped, over Adam's epsilon of 1e-8, is below 1e-30. Nor does
+    this touch the process's arithmetic, as ``torch.set_flush_denormal`` would, and that of one
+    thread of several only.
+
+    Parameters
+    ----------
+    adam : Optimizer
+        Of any precision; parameters that are not on a CPU are left alone: a GPU loses no time.
+    """
+    steps = 0
+
+    def clear(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps % EVERY:
+            return
+        for state in optimizer.state.values():
+            mean = state["exp_avg"]
+            if mean.device.type == "cpu":
+                torch.hardshrink(mean, torch.finfo(mean.dtype).tiny, out=mean)
+
+    adam.register_step_post_hook(clear)

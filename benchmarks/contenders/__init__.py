@@ -11,8 +11,17 @@ from collections.abc import Callable
 import numpy as np
 
 from hebae.config import Settings
+from hebae.data import load
 
-__all__ = ["SETTINGS", "SQUARED_ERROR", "WARM_UP", "Contender", "Mark", "make_examples"]
+__all__ = [
+    "SETTINGS",
+    "SQUARED_ERROR",
+    "WARM_UP",
+    "Contender",
+    "Mark",
+    "load_digits",
+    "make_examples",
+]
 
 SETTINGS = Settings(likelihood="bernoulli", learning_rate=1e-3, device="cpu")
 """Appendix B.1: networks 784-784-800-2k and k-800-800-784, batch 128, k = 20, float32."""
@@ -34,3 +43,9 @@ def make_examples(steps: int, batch_size: int = SETTINGS.batch_size, side: int =
     """Grey images of random pixels, enough for so many steps; no data set is needed."""
     shape = (steps * batch_size, 1, side, side)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def load_digits(steps: int, batch_size: int = SETTINGS.batch_size) -> np.ndarray:
+    """Images of MNIST, enough for so many steps; up to 78 of 128, from the package itself."""
+    images = load("mnist-mini", validation_size=0).train.values
+    return np.ascontiguousarray(images[: steps * batch_size])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -16,14 +17,14 @@ from hebae.training.loop import make_fabric, train
 __all__ = ["by_hebae"]
 
 
-def by_hebae(method: str, **changes: object) -> Contender:
+def by_hebae(method: str, epochs_before: int = 0, **changes: object) -> Contender:
     """Train with `method`, and settings changed, by `hebae.training.loop.train`.
 
     All that the loop does for an epoch is counted, but for held-out examples and the last pass for
-    the population's moments.
+    the population's moments. More epochs than the warm-up may go before the one that counts.
     """
-    # Of the two epochs the first is the warm-up.
-    settings = SETTINGS.replace(method=method, epochs=2, **changes)
+    # The first epoch is the warm-up.
+    settings = SETTINGS.replace(method=method, epochs=2 + epochs_before, **changes)
 
     def stretch(examples: np.ndarray, mark: Mark) -> None:
         outcome = train(
@@ -31,7 +32,7 @@ def by_hebae(method: str, **changes: object) -> Contender:
             settings,
             _WarmedUp(examples, settings.batch_size),
             fabric=make_fabric(settings),
-            callbacks=[_AtEpochs(mark)],
+            callbacks=[_AtEpochs(mark, after=epochs_before)],
         )
         if outcome.interrupted:
             raise KeyboardInterrupt
@@ -54,8 +55,10 @@ class _WarmedUp(ArrayBatches):
 class _AtEpochs(Callback):
     """Marks the end of each epoch: the loop's whole work for an epoch lies between two."""
 
-    def __init__(self, mark: Mark) -> None:
+    def __init__(self, mark: Mark, after: int) -> None:
         self.mark = mark
+        self.after = after
 
-    def on_epoch(self, record: object) -> None:
-        self.mark()
+    def on_epoch(self, record: Mapping[str, Any]) -> None:
+        if record["epoch"] > self.after:
+            self.mark()

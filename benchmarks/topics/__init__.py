@@ -10,6 +10,7 @@ __all__ = ["LONG", "TOPICS", "measure"]
 
 TOPICS = (
     "step",
+    "late",
     "epoch",
     "moments",
     "grid",

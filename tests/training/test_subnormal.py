@@ -1,0 +1,121 @@
+"""Adam's means do not sink below the smallest normal number, and no weight notices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hebae.autoencoder import build
+from hebae.config import Settings
+from hebae.training import subnormal
+from hebae.training.batches import ArrayBatches
+from hebae.training.grid.optimizer import StackedAdam
+from hebae.training.grid.stack import Stack
+from hebae.training.loop import make_fabric, train
+from hebae.training.step import make_optimizer
+from hebae.training.subnormal import EVERY, clear_subnormal_means
+
+TINY = torch.finfo(torch.float32).tiny
+
+
+def subnormals(mean: Tensor) -> int:
+    return int(((mean != 0) & (mean.abs() < torch.finfo(mean.dtype).tiny)).sum())
+
+
+def adam_of(weight: Tensor, beta1: float = 0.9) -> torch.optim.Adam:
+    adam = torch.optim.Adam([weight], betas=(beta1, 0.999), fused=True)
+    clear_subnormal_means(adam)
+    return adam
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("beta1", [0.5, 0.9])
+def test_a_mean_that_sinks_is_zero_after_a_clearing_and_stuck_without(dtype, beta1):
+    """In float32 0.9 times the smallest numbers is rounded to themselves: they never reach zero."""
+    steps = 30 * EVERY if dtype == torch.float32 else 160 * EVERY
+    smallest = torch.finfo(dtype).tiny
+    means = []
+    for make in (adam_of, lambda w, b: torch.optim.Adam([w], betas=(b, 0.999), fused=True)):
+        weight = torch.nn.Parameter(torch.ones(64, dtype=dtype))
+        adam = make(weight, beta1)
+        weight.grad = torch.ones_like(weight)
+        adam.step()
+        weight.grad = torch.zeros_like(weight)
+        for _ in range(steps - 1):
+            adam.step()
+        means.append(adam.state[weight]["exp_avg"])
+    assert (means[0] == 0).all()
+    if beta1 == 0.9:
+        assert subnormals(means[1]) == 64
+    assert means[1].abs().max() < smallest
+
+
+def test_what_is_a_normal_number_or_none_at_all_stays():
+    weight = torch.nn.Parameter(torch.ones(5))
+    adam = adam_of(weight)
+    values = torch.tensor([TINY, -TINY, 1e-3, torch.nan, 0.0])
+    for _ in range(EVERY - 1):
+        weight.grad = torch.zeros_like(weight)
+        adam.step()
+    # One step multiplies by 0.9, so that what is to stay has to be larger before it.
+    adam.state[weight]["exp_avg"].copy_(values / 0.9 * (1 + 1e-6))
+    adam.step()
+    mean = adam.state[weight]["exp_avg"]
+    torch.testing.assert_close(mean, values, equal_nan=True, rtol=1e-5, atol=0)
+    assert (mean[:3] != 0).all()
+
+
+def sparse_examples() -> np.ndarray:
+    """Columns that are zero most of the time, as MNIST's border is."""
+    random = np.random.default_rng(5)
+    values = random.random((640, 24), dtype=np.float32)
+    values[:, 8:] *= random.random((640, 16)) < 0.003
+    return values
+
+
+SETTINGS = Settings(
+    likelihood="bernoulli", latent_dim=3, encoder_widths=(64, 64), decoder_widths=(64, 64),
+    batch_size=32, epochs=40, learning_rate=3e-3, device="cpu",
+)  # fmt: skip
+
+
+def test_training_ends_with_the_same_weights_to_the_last_bit(monkeypatch):
+    """And without the clearing some means do sink on such examples: the test has a subject."""
+    examples = sparse_examples()
+    ends = []
+    for every in (EVERY, 10**9):
+        monkeypatch.setattr(subnormal, "EVERY", every)
+        adams = []
+        monkeypatch.setattr(
+            "hebae.training.loop.make_optimizer",
+            lambda *given, adams=adams: adams.append(make_optimizer(*given)) or adams[-1],
+        )
+        model = build(SETTINGS, (24,), seed=3)
+        batches = ArrayBatches(examples, SETTINGS.batch_size)
+        train(model, SETTINGS, batches, fabric=make_fabric(SETTINGS))
+        sunk = sum(subnormals(state["exp_avg"]) for state in adams[0].state.values())
+        ends.append((model.state_dict(), sunk))
+    (cleared, few), (plain, many) = ends
+    assert many > 100
+    assert few < many / 10
+    for name, tensor in plain.items():
+        assert torch.equal(cleared[name], tensor), name
+
+
+def test_a_grid_clears_too():
+    stack = Stack([build(SETTINGS, (24,), seed=seed) for seed in range(3)])
+    adam = StackedAdam(stack, [1e-3, 1e-3, 2e-3], (0.9, 0.999))
+
+    def sunk() -> int:
+        return sum(subnormals(state["exp_avg"]) for state in adam.adam.state.values())
+
+    for taken in range(1, EVERY + 1):
+        adam.step(sum((0 * parameter.square()).sum() for parameter in stack.parameters.values()))
+        if taken == 1:
+            for state in adam.adam.state.values():
+                state["exp_avg"].fill_(TINY / 2)
+        if taken == EVERY - 1:
+            assert sunk() == sum(parameter.numel() for parameter in stack.parameters.values())
+    assert sunk() == 0

@@ -3,7 +3,7 @@
 import pytest
 
 from hebae.experiments.reproduction.claims import best, better, within
-from hebae.experiments.reproduction.pages import said
+from hebae.experiments.reproduction.excerpts import said
 
 
 @pytest.mark.parametrize(

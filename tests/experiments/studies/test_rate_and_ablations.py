@@ -7,7 +7,7 @@ import pytest
 from finished import finished
 
 from hebae.experiments.reproduction.budgets import BUDGETS
-from hebae.experiments.reproduction.pages import said
+from hebae.experiments.reproduction.excerpts import said
 from hebae.experiments.reproduction.plan import unique
 from hebae.experiments.reproduction.rates import CONDITIONS, SHOWN
 from hebae.experiments.studies import ablations, rate

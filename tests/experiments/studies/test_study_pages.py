@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hebae.errors import HebaeError
-from hebae.experiments.reproduction import pages
+from hebae.experiments.reproduction import excerpts, pages
 from hebae.experiments.reproduction.stored_tables import from_json, to_json
 from hebae.report.tables import Measured, Row, Table, Undefined
 
@@ -85,16 +85,35 @@ def test_the_index_tells_every_verdict():
 
 def test_numbers_between_markers_follow_the_json():
     text = "It is <!-- number: figure9 best hebae .2f -->7<!-- /number --> nats."
-    filled = pages.fill_in(text, {"figure9": VALUES}, "README.md")
+    filled = excerpts.fill_in(text, {"figure9": VALUES}, "README.md")
     assert filled == "It is <!-- number: figure9 best hebae .2f -->1.25<!-- /number --> nats."
-    assert pages.fill_in(filled, {"figure9": VALUES}, "README.md") == filled
+    assert excerpts.fill_in(filled, {"figure9": VALUES}, "README.md") == filled
 
 
 @pytest.mark.parametrize("words", ["figure8 best hebae", "figure9 worst hebae", "figure9 best ae"])
 def test_a_number_that_is_not_there_is_refused(words):
     text = f"<!-- number: {words} .2f -->7<!-- /number -->"
     with pytest.raises(HebaeError, match=r"README\.md names the number"):
-        pages.fill_in(text, {"figure9": VALUES}, "README.md")
+        excerpts.fill_in(text, {"figure9": VALUES}, "README.md")
+
+
+def test_rows_between_markers_are_those_of_the_table_with_their_footnotes():
+    text = "Before\n<!-- rows: figure9; ELBO -->\n7\n<!-- /rows -->\nafter"
+    filled = excerpts.fill_in(text, {"figure9": VALUES}, "README.md")
+    assert "| ELBO (nats) | -103.25 | -99.50 ± 0.25 | undefined¹ |\n\n¹ no density\n" in filled
+    assert "seeds" not in filled
+    assert filled.startswith("Before\n<!-- rows: figure9; ELBO -->\n|  | HEBAE | VAE | AE |")
+    assert filled.endswith("<!-- /rows -->\nafter")
+    assert excerpts.fill_in(filled, {"figure9": VALUES}, "README.md") == filled
+    both = excerpts.fill_in(text.replace("ELBO -->", "seeds; ELBO -->"), {"figure9": VALUES}, "")
+    assert both.index("| seeds") < both.index("| ELBO")
+
+
+@pytest.mark.parametrize("words", ["figure8; ELBO", "figure9; ELBO; entropy"])
+def test_rows_that_are_not_there_are_refused(words):
+    text = f"<!-- rows: {words} -->\n<!-- /rows -->"
+    with pytest.raises(HebaeError, match=r"README\.md names rows of figure\d, and there is no"):
+        excerpts.fill_in(text, {"figure9": VALUES}, "README.md")
 
 
 def test_the_command_writes_pages_and_numbers(tmp_path, capsys):
@@ -119,7 +138,7 @@ def test_committed_pages_and_numbers_agree_with_the_committed_json():
     marked = [
         path
         for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
-        if "<!-- number:" in path.read_text(encoding="utf-8")
+        if excerpts.has_markers(path.read_text(encoding="utf-8"))
     ]
     texts = pages.rewrite(RESULTS, marked)
     assert texts

@@ -3,17 +3,12 @@
     python -m hebae.experiments.reproduction.pages docs/results/reproduction README.md
 
 writes ``NAME.md`` for each ``NAME.json`` in the folder, and ``README.md`` with all claims, and
-fills in the numbers of other files, which stand between markers that name study, claim, number and
-format::
-
-    <!-- number: figure2 correlation hebae .3f -->0.020<!-- /number -->
+fills in the numbers of other files, which stand between markers (`excerpts`).
 """
 
 from __future__ import annotations
 
 import json
-import re
-import string
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -22,19 +17,17 @@ from typing import Any
 
 from hebae.errors import HebaeError
 from hebae.experiments.reproduction.deviations import DEVIATIONS
+from hebae.experiments.reproduction.excerpts import fill_in, said
 from hebae.experiments.reproduction.stored_tables import from_json
 from hebae.files import write_atomically
 
-__all__ = ["fill_in", "index", "page", "rewrite", "said", "write"]
+__all__ = ["index", "page", "rewrite", "write"]
 
 WHOSE = {
     "paper": "What the paper says, what we found",
     "aim": "What we aimed at, what we found",
     "ours": "What the paper does not say",
 }
-_MARKED = re.compile(
-    r"(<!-- number: (\S+) (\S+) (\S+) (\S+) -->)(.*?)(<!-- /number -->)", re.DOTALL
-)
 
 
 def rewrite(folder: Path, others: Sequence[Path] = ()) -> dict[Path, str]:
@@ -108,34 +101,6 @@ def page(values: Mapping[str, Any]) -> str:
     lines = [f"{name}: {value}" for name, value in origin.items()]
     files = f"All numbers: [JSON]({values['study']}.json), [CSV]({values['study']}.csv)."
     return "\n\n".join([*parts, "## Provenance", files, _list(lines)]) + "\n"
-
-
-def fill_in(text: str, stored: Mapping[str, Mapping[str, Any]], origin: str) -> str:
-    """Return `text` with the number between each pair of markers brought up to date."""
-
-    def number(match: re.Match[str]) -> str:
-        begin, study, key, name, form, _, end = match.groups()
-        try:
-            claims = {claim["key"]: claim["numbers"] for claim in stored[study]["claims"]}
-            return begin + said(f"{{{name}:{form}}}", claims[key]) + end
-        except KeyError as missing:
-            raise HebaeError(
-                f"{origin} names the number {study} {key} {name}, and there is no {missing}; see "
-                "the JSON files for what there is."
-            ) from None
-
-    return _MARKED.sub(number, text)
-
-
-def said(found: str, numbers: Mapping[str, float | None]) -> str:
-    """Put the numbers into a sentence; one that does not exist is "undefined"."""
-    words = []
-    for before, name, form, _ in string.Formatter().parse(found):
-        words.append(before)
-        if name is not None:
-            value = numbers[name]
-            words.append("undefined" if value is None else format(value, form or ""))
-    return "".join(words)
 
 
 def _claims(claims: Sequence[Mapping[str, Any]]) -> str:

@@ -11,6 +11,7 @@ from hebae.experiments.reproduction.excerpts import said
 from hebae.experiments.reproduction.plan import unique
 from hebae.experiments.reproduction.rates import CONDITIONS, SHOWN
 from hebae.experiments.studies import ablations, rate
+from hebae.experiments.studies.ablations.decisions import BATCHES
 from hebae.inference import Codes
 
 SMALL, SMOKE = BUDGETS["small"], BUDGETS["smoke"]
@@ -147,7 +148,7 @@ def test_each_decision_has_a_table_of_its_variants(tmp_path):
     found = ablations.conclude(SMALL, ablation_runs(tmp_path, badness))
     columns = [list(table.columns) for table in found.tables]
     assert columns[0] == ["Cholesky", "diagonal"]
-    assert columns[2] == [f"m = {m}" for m in ablations.BATCHES]
+    assert columns[2] == [f"m = {m}" for m in BATCHES]
     assert columns[4][:2] == ["HEBAE, mnist", "HEBAE, mnist-released"]
     rows = {row.name: row for row in found.tables[2].rows}
     assert rows["squared error"].values[1] == pytest.approx(1 - 100 / 2000)

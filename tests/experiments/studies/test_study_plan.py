@@ -18,6 +18,7 @@ from hebae.experiments.studies import (
     rate,
     table,
 )
+from hebae.experiments.studies.ablations.decisions import BATCHES
 
 SMALL = BUDGETS["small"]
 
@@ -150,7 +151,7 @@ def test_the_rate_study_goes_over_lambda_and_gamma_beside_vae_and_wae():
 def test_the_batches_of_the_ablation_leave_sigma_its_rank():
     runs = [r.settings for r in ablations.plan(BUDGETS["full"]) if r.settings.latent_dim == 64]
     sizes = {s.batch_size for s in runs if s.network == "mlp"}
-    assert sizes == set(ablations.BATCHES)
+    assert sizes == set(BATCHES)
     assert min(sizes) > 64
     assert max(sizes) == 1000
 

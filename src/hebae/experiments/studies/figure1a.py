@@ -17,6 +17,8 @@ OF_WAE = 10.0
 WAE_GRID_AT = 10
 """The k at which the budget `small` bears the WAE's whole grid; elsewhere its own weight alone."""
 
+OUR_LIKELIHOOD = "HEBAE's log p(x), by IWAE,"
+
 
 def plan(budget: Budget) -> list[PlannedRun]:
     """HEBAE and VAE at every k and lambda; WAE-MMD as far as the budget goes."""
@@ -55,21 +57,16 @@ def conclude(budget: Budget, runs: Sequence[FinishedRun]) -> Findings:
         against_weight(elbos, ("hebae", "vae"), "held-out ELBO"),
         against_weight(likelihoods, ("hebae", "vae", "wae"), "log p(x), IWAE"),
     ]
+    higher = "is higher than the VAE's (λ = 1)"
+    firmer = "depends less on λ than the VAE's"
     claims = [
-        compare("objective", "HEBAE's objective is higher than the VAE's (λ = 1)", last),
-        compare(
-            "robust", "HEBAE's best objective depends less on λ than the VAE's", best, spread=True
-        ),
-        compare("elbo", "HEBAE's ELBO is higher than the VAE's (λ = 1)", elbos, whose="ours"),
-        compare(
-            "likelihood",
-            "HEBAE's log p(x), by IWAE, is higher than the VAE's (λ = 1)",
-            likelihoods,
-            whose="ours",
-        ),
+        compare("objective", f"HEBAE's objective {higher}", last),
+        compare("robust", f"HEBAE's best objective {firmer}", best, spread=True),
+        compare("elbo", f"HEBAE's ELBO {higher}", elbos, whose="ours"),
+        compare("likelihood", f"{OUR_LIKELIHOOD} {higher}", likelihoods, whose="ours"),
         compare(
             "robust-likelihood",
-            "HEBAE's log p(x), by IWAE, depends less on λ than the VAE's",
+            f"{OUR_LIKELIHOOD} {firmer}",
             likelihoods,
             spread=True,
             whose="ours",
@@ -77,7 +74,7 @@ def conclude(budget: Budget, runs: Sequence[FinishedRun]) -> Findings:
     ]
     if budget.name == "full":
         annealed = numbers.values("ais", "AIS")
-        says = "HEBAE's log p(x), by AIS, is higher than the VAE's (λ = 1)"
+        says = f"HEBAE's log p(x), by AIS, {higher}"
         claims.append(compare("ais", says, annealed, whose="ours"))
     drawing = Drawing(
         "figure1a",

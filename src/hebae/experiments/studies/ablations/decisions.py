@@ -1,47 +1,31 @@
-"""Ablations: what becomes of HEBAE where the paper, or its released code, decides otherwise."""
+"""Each decision that the paper and its released code take, its alternative, and their runs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from hebae.experiments.evaluation.metrics.code import MEAN
 from hebae.experiments.reproduction import faces
-from hebae.experiments.reproduction.ablation import Ablation, Contrast, Yardstick, judge, tabulate
+from hebae.experiments.reproduction.ablation import Ablation, Contrast
 from hebae.experiments.reproduction.budgets import Budget
-from hebae.experiments.reproduction.codes import records
 from hebae.experiments.reproduction.plan import PlannedRun
-from hebae.experiments.reproduction.side_by_side import Quantity
-from hebae.experiments.reproduction.study import Claim, Findings, FinishedRun, Study
+from hebae.experiments.studies.ablations.yardsticks import (
+    CORRELATION,
+    DISTANCE,
+    ERROR,
+    EXCESS,
+    LIKELIHOOD,
+    SHOWN,
+)
 from hebae.report.methods import display_name
-from hebae.report.tables import Table
+
+__all__ = ["BATCHES", "decisions"]
 
 WEIGHTS = {"hebae": 1.0, "vae": 1.0, "wae": 10.0}
 BATCHES = (72, 100, 128, 256, 512, 1000)
 """At k = 64: with 64 examples or fewer Sigma is singular, and training is refused."""
 
-CORRELATION = Yardstick("correlation", Quantity("moments", f"|correlation| of {MEAN}"), ".4f")
-LIKELIHOOD = Yardstick("likelihood", Quantity("iwae", "fitted width"), ".1f", lower=False)
-DISTANCE = Yardstick("normality", Quantity("moments", f"KL of {MEAN}'s normal"), ".3f")
-EXCESS = Yardstick("excess", Quantity("objective", "penalty over noise floor"), ".3f")
-ERROR = Yardstick("reconstruction", Quantity("reconstruction", "squared error"), ".2f")
-OF_MNIST = ("objective", "reconstruction", "moments", "iwae", "elbo", "frechet")
-OF_FACES = ("reconstruction", "frechet", "moments")
-SHOWN = (
-    Quantity("reconstruction", "log p(x | mu(x))"),
-    ERROR.quantity,
-    Quantity("elbo", "ELBO"),
-    LIKELIHOOD.quantity,
-    Quantity("objective", "penalty: moments"),
-    EXCESS.quantity,
-    CORRELATION.quantity,
-    DISTANCE.quantity,
-    Quantity("frechet", ", N(0, I)"),
-    Quantity("frechet", ", mixture"),
-)
 
-
-def ablations(budget: Budget) -> list[Ablation]:
+def decisions(budget: Budget) -> list[Ablation]:
     """Return each decision with its runs."""
 
     def mnist(method: str = "hebae", preset: str = "mnist", **changes: Any) -> list[PlannedRun]:
@@ -148,46 +132,3 @@ def ablations(budget: Budget) -> list[Ablation]:
             "Its epochs, 100 for HEBAE and 70 for the others, at the budget full alone.",
         ),
     ]
-
-
-def plan(budget: Budget) -> list[PlannedRun]:
-    """All variants; what they have in common, once."""
-    groups = [group for a in ablations(budget) for group in a.variants.values()]
-    return [run for group in groups for run in group]
-
-
-def measures(budget: Budget, run: PlannedRun) -> Sequence[str]:
-    """Penalties, moments, bounds and samples; of faces, no bounds; what is fast at `smoke`."""
-    if run.settings.network != "mlp":
-        return OF_FACES
-    return OF_MNIST[:4] if budget.name == "smoke" else OF_MNIST
-
-
-def conclude(budget: Budget, runs: Sequence[FinishedRun]) -> Findings:
-    """Make a table of each, and hold it to what is claimed."""
-    by_name = {run.planned.name: run for run in runs}
-    claims: list[Claim] = []
-    tables: list[Table] = []
-    notes = ["Verdicts go by medians over seeds; with one, a small difference may be chance."]
-    for ablation in ablations(budget):
-        variants = ablation.finished(by_name)
-        if not variants:
-            notes.append(f"{ablation.title}: left out, its data were not there.")
-            continue
-        claims += judge(ablation, variants)
-        tables.append(tabulate(ablation, variants))
-    return Findings(claims, tables, records(runs), [], [*notes, *faces.notes(budget)])
-
-
-STUDY = Study(
-    name="ablations",
-    title="Ablations",
-    paper="The paper and its released code differ in these decisions, and neither tells what they "
-    "are worth.",
-    plan=plan,
-    measures=measures,
-    conclude=conclude,
-    evaluation={"iwae_samples": 500, "samplers": ("normal", "mixture")},
-    optional=("celeba",),
-    deviations=("scale", "noise", "adam", "budgets", "batchnorm"),
-)

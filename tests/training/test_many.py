@@ -168,3 +168,27 @@ def test_two_jobs_cannot_share_a_folder(job: Make, tmp_path: Path) -> None:
     with pytest.raises(HebaeError, match="two jobs would train into"):
         train_all([job("a", "same"), job("b", "same", seed=1)], command="test")
     assert not (tmp_path / "same").exists()
+
+
+def test_what_others_finish_meanwhile_is_counted_and_not_done_again(job: Make) -> None:
+    """Another process, with the same folders, finishes one job and half of another."""
+    jobs = [job("a"), job("b", latent_dim=2), job("c", latent_dim=5)]
+
+    class Others(Told):
+        def on_result(self, result: Result) -> None:
+            super().on_result(result)
+            if result.job.label == "a":
+                train_all([jobs[1]], command="theirs")
+                once = [by_signal]
+                stop = Told(lambda taken: once.pop()() if taken >= 20 and once else None)
+                assert states(train_all([jobs[2]], command="theirs", watcher=stop))[0][1] == (
+                    "interrupted"
+                )
+
+    told = Others()
+    results = train_all(jobs, command="ours", watcher=told)
+    assert states(results) == [("a", "finished"), ("b", "finished"), ("c", "finished")]
+    assert told.over == [("a", "finished"), ("b", "finished"), ("c", "finished")]
+    assert told.taken + told.spared == told.promised
+    assert told.spared > 0
+    assert "theirs" in (jobs[1].path / "provenance.json").read_text()

@@ -62,14 +62,33 @@ def train_all(
     _require_folders_apart(jobs)
     results = {job.path: result for job in jobs if (result := _earlier_result(job)) is not None}
     waiting = [job for job in jobs if job.path not in results]
-    watcher.on_start(list(results.values()), len(waiting), sum(map(steps_left, waiting)))
+    expected = {job.path: steps_left(job) for job in waiting}
+    watcher.on_start(list(results.values()), len(waiting), sum(expected.values()))
     rest: Literal["elsewhere", "interrupted"] = "elsewhere"
+
+    def settle(result: Result) -> None:
+        results[result.job.path] = result
+        watcher.on_result(result)
+
+    def allow_for_others() -> None:
+        """Take note of what another process has done of the jobs since we began."""
+        for job in waiting:
+            if job.path in results or not job.folder.is_run:
+                continue
+            now = steps_left(job)
+            if now < expected[job.path]:
+                watcher.on_spared(expected[job.path] - now)
+                expected[job.path] = now
+            if (result := _earlier_result(job)) is not None:
+                settle(result)
+
     try:
         for group in groups(waiting):
             with claim(group) as own:
+                allow_for_others()
+                own = [job for job in own if job.path not in results]
                 for result in _train_claimed(own, command, watcher):
-                    results[result.job.path] = result
-                    watcher.on_result(result)
+                    settle(result)
                     if result.state == "interrupted":
                         rest = "interrupted"
             if rest == "interrupted":
@@ -82,15 +101,8 @@ def train_all(
 
 
 def _train_claimed(jobs: Sequence[Job], command: str, watcher: Watcher) -> Iterator[Result]:
-    """Train jobs that belong together, but for what another process has finished meanwhile."""
-    left = []
-    for job in jobs:
-        result = _earlier_result(job)
-        if result is None:
-            left.append(job)
-        else:
-            yield result
-    for part in _parts(left):  # anew: another process may also have begun some
+    """Train jobs that belong together, and are nobody else's."""
+    for part in _parts(jobs):  # anew: another process may have begun some
         if len(part) > 1:
             results = train_group(part, command, watcher)
         else:

@@ -89,5 +89,6 @@ STUDY = Study(
     plan=plan,
     measures=measures,
     conclude=conclude,
+    evaluation={"iwae_samples": 500},
     deviations=("signs", "half", "scale", "elbo", "noise", "adam", "budgets", "information"),
 )

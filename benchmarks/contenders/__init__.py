@@ -48,4 +48,4 @@ def make_examples(steps: int, batch_size: int = SETTINGS.batch_size, side: int =
 def load_digits(steps: int, batch_size: int = SETTINGS.batch_size) -> np.ndarray:
     """Images of MNIST, enough for so many steps; up to 78 of 128, from the package itself."""
     images = load("mnist-mini", validation_size=0).train.values
-    return np.ascontiguousarray(images[: steps * batch_size])
+    return np.array(images[: steps * batch_size])  # the package's own are read-only

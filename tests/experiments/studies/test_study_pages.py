@@ -107,6 +107,7 @@ def test_rows_between_markers_are_those_of_the_table_with_their_footnotes():
     assert excerpts.fill_in(filled, {"figure9": VALUES}, "README.md") == filled
     both = excerpts.fill_in(text.replace("ELBO -->", "seeds; ELBO -->"), {"figure9": VALUES}, "")
     assert both.index("| seeds") < both.index("| ELBO")
+    assert "**S**" not in both  # the heading of a section that is not whole
 
 
 @pytest.mark.parametrize("words", ["figure8; ELBO", "figure9; ELBO; entropy"])

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from hebae.errors import HebaeError
@@ -80,8 +81,8 @@ def said(found: str, numbers: Mapping[str, float | None]) -> str:
 
 
 def _excerpt(values: Mapping[str, Any], names: str) -> str:
-    """Return the named rows of a study's first table, and their footnotes, in Markdown."""
+    """Return the named rows of a study's first table, and their footnotes, without headings."""
     table = from_json(values["tables"][0])
     by_name = {row.name: row for row in table.rows}
-    chosen = [by_name[name.strip()] for name in names.split(";")]
+    chosen = [replace(by_name[name.strip()], section="") for name in names.split(";")]
     return Table("", table.columns, chosen).to_markdown()

@@ -15,7 +15,7 @@ EVERY = 50
 def clear_subnormal_means(adam: torch.optim.Optimizer) -> None:
     """Set Adam's means of gradients to zero where they have sunk below the smallest normal number.
 
-    A weight that gets no more gradient (of a pixel that is black throughout, of a ReLU that never
+    A weight that gets no more gradient (of a pixel that is black for a while, of a ReLU that never
     opens again) has its mean multiplied by beta_1 a step until it is subnormal, and there it stays:
     0.9 times the smallest numbers is rounded to themselves. A processor takes some 100 times as
     long for each. On MNIST it is a fifth of all means after two epochs, and Adam then takes longer
@@ -28,7 +28,7 @@ def clear_subnormal_means(adam: torch.optim.Optimizer) -> None:
     Parameters
     ----------
     adam : Optimizer
-        Of any precision; parameters that are not on a CPU are left alone: a GPU loses no time.
+        Of float32 or float64 parameters; those not on a CPU are left alone: a GPU loses no time.
     """
     steps = 0
 

@@ -1,4 +1,4 @@
-"""The studies of ``hebae reproduce``, a file each, by name.
+"""The studies of ``hebae reproduce``, a file each (``ablations``: a folder), by name.
 
 To add one, write ``studies/NAME.py`` with a `STUDY`, under a hundred lines, and put its name into
 `NAMES`; ``figure2`` is the shortest to start from. It needs three functions:

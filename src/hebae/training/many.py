@@ -44,7 +44,8 @@ def train_all(
     watcher : Watcher, optional
         Is told of the progress.
     claim : Claim
-        Asked before each group is trained, where several processes share the jobs.
+        Asked before each group, or job that is trained by itself, where several processes share
+        the jobs.
 
     Returns
     -------
@@ -83,8 +84,8 @@ def train_all(
                 settle(result)
 
     try:
-        for group in groups(waiting):
-            with claim(group) as own:
+        for part in _parts(waiting):
+            with claim(part) as own:
                 allow_for_others()
                 own = [job for job in own if job.path not in results]
                 for result in _train_claimed(own, command, watcher):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from hebae.config import Settings
 from hebae.data import Dataset
 from hebae.errors import HebaeError
-from hebae.training import session
+from hebae.training import many, session
 from hebae.training.many import Job, Result, Watcher, train_all
 
 Make = Callable[..., Job]
@@ -192,3 +193,23 @@ def test_what_others_finish_meanwhile_is_counted_and_not_done_again(job: Make) -
     assert told.taken + told.spared == told.promised
     assert told.spared > 0
     assert "theirs" in (jobs[1].path / "provenance.json").read_text()
+
+
+@pytest.mark.parametrize(("pays", "claimed"), [(True, ["abc"]), (False, ["a", "b", "c"])])
+def test_only_jobs_that_are_trained_together_are_claimed_together(
+    job: Make, monkeypatch: pytest.MonkeyPatch, pays: bool, claimed: list[str]
+) -> None:
+    """What is trained in turn stays free for other processes until its turn comes."""
+    monkeypatch.setattr(many, "pays", lambda jobs: pays)
+    asked: list[str] = []
+
+    @contextmanager
+    def claim(jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
+        asked.append("".join(job.label for job in jobs))
+        yield jobs
+
+    results = train_all(
+        [job(label, seed=i) for i, label in enumerate("abc")], command="", claim=claim
+    )
+    assert {result.state for result in results} == {"finished"}
+    assert asked == claimed

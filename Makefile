@@ -3,7 +3,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PEERS := .venv/.peers
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench pages clean
 
 demo: $(READY)  ## train the three methods on real digits, draw and tabulate them
 	$(BIN)/hebae compare --preset mnist-mini --output demo --overwrite
@@ -19,6 +19,9 @@ lint: $(READY)
 
 bench: $(PEERS)  ## measure how fast it is, against others too: about ten minutes on two cores
 	$(BIN)/python benchmarks/run.py
+
+pages: $(READY)  ## make the pages and numbers of README and docs from the JSON files
+	$(BIN)/python docs/pages.py
 
 $(READY): pyproject.toml constraints.txt
 	python3 -m venv .venv

@@ -10,9 +10,6 @@ from hebae.experiments.reproduction import excerpts, pages
 from hebae.experiments.reproduction.stored_tables import from_json, to_json
 from hebae.report.tables import Measured, Row, Table, Undefined
 
-ROOT = Path(__file__).parents[3]
-RESULTS = ROOT / "docs" / "results" / "reproduction"
-
 TABLE = Table(
     "Numbers",
     ["HEBAE", "VAE", "AE"],
@@ -85,27 +82,29 @@ def test_the_index_tells_every_verdict():
 
 def test_numbers_between_markers_follow_the_json():
     text = "It is <!-- number: figure9 best hebae .2f -->7<!-- /number --> nats."
-    filled = excerpts.fill_in(text, {"figure9": VALUES}, "README.md")
+    filled = excerpts.fill_in(text, {"figure9": VALUES}, Path("README.md"))
     assert filled == "It is <!-- number: figure9 best hebae .2f -->1.25<!-- /number --> nats."
-    assert excerpts.fill_in(filled, {"figure9": VALUES}, "README.md") == filled
+    assert excerpts.fill_in(filled, {"figure9": VALUES}, Path("README.md")) == filled
 
 
 @pytest.mark.parametrize("words", ["figure8 best hebae", "figure9 worst hebae", "figure9 best ae"])
 def test_a_number_that_is_not_there_is_refused(words):
     text = f"<!-- number: {words} .2f -->7<!-- /number -->"
     with pytest.raises(HebaeError, match=r"README\.md names the number"):
-        excerpts.fill_in(text, {"figure9": VALUES}, "README.md")
+        excerpts.fill_in(text, {"figure9": VALUES}, Path("README.md"))
 
 
 def test_rows_between_markers_are_those_of_the_table_with_their_footnotes():
     text = "Before\n<!-- rows: figure9; ELBO -->\n7\n<!-- /rows -->\nafter"
-    filled = excerpts.fill_in(text, {"figure9": VALUES}, "README.md")
+    filled = excerpts.fill_in(text, {"figure9": VALUES}, Path("README.md"))
     assert "| ELBO (nats) | -103.25 | -99.50 ± 0.25 | undefined¹ |\n\n¹ no density\n" in filled
     assert "seeds" not in filled
     assert filled.startswith("Before\n<!-- rows: figure9; ELBO -->\n|  | HEBAE | VAE | AE |")
     assert filled.endswith("<!-- /rows -->\nafter")
-    assert excerpts.fill_in(filled, {"figure9": VALUES}, "README.md") == filled
-    both = excerpts.fill_in(text.replace("ELBO -->", "seeds; ELBO -->"), {"figure9": VALUES}, "")
+    assert excerpts.fill_in(filled, {"figure9": VALUES}, Path("README.md")) == filled
+    both = excerpts.fill_in(
+        text.replace("ELBO -->", "seeds; ELBO -->"), {"figure9": VALUES}, Path("README.md")
+    )
     assert both.index("| seeds") < both.index("| ELBO")
     assert "**S**" not in both  # the heading of a section that is not whole
 
@@ -114,34 +113,48 @@ def test_rows_between_markers_are_those_of_the_table_with_their_footnotes():
 def test_rows_that_are_not_there_are_refused(words):
     text = f"<!-- rows: {words} -->\n<!-- /rows -->"
     with pytest.raises(HebaeError, match=r"README\.md names rows of figure\d, and there is no"):
-        excerpts.fill_in(text, {"figure9": VALUES}, "README.md")
+        excerpts.fill_in(text, {"figure9": VALUES}, Path("README.md"))
 
 
-def test_the_command_writes_pages_and_numbers(tmp_path, capsys):
+def test_pages_and_other_files_are_rewritten_from_the_json(tmp_path):
     (tmp_path / "figure9.json").write_text(json.dumps(VALUES))
     readme = tmp_path / "numbers.md"
     readme.write_text("<!-- number: figure9 best hebae .1f --><!-- /number -->")
-    pages.main([str(tmp_path), str(readme)])
+    pages.write(pages.rewrite(tmp_path, [readme]))
     assert (tmp_path / "figure9.md").read_text() == pages.page(VALUES)
     assert "-->1.2<!--" in readme.read_text()
-    assert str(readme) in capsys.readouterr().out
+
+
+MARKDOWN = """**A table**
+
+|  | HEBAE | VAE |
+| :-- | --: | --: |
+| **Section** | | |
+| -log p(x \\| mu(x)) (nats) ↓ | 62.6 | **75.1** |
+| I(i; z) | 9.2 | undefined¹ |
+
+¹ no density
+"""
+
+
+def test_rows_can_come_from_a_markdown_file_beside_the_text(tmp_path):
+    (tmp_path / "judged.md").write_text(MARKDOWN)
+    text = "<!-- rows: judged.md; -log p(x | mu(x)) -->\n7\n<!-- /rows -->"
+    filled = excerpts.fill_in(text, {}, tmp_path / "README.md")
+    head, line = MARKDOWN.splitlines()[2:4], MARKDOWN.splitlines()[5]
+    assert filled.splitlines()[1:-1] == [*head, line]
+    whole = excerpts.fill_in("<!-- rows: judged.md -->\n<!-- /rows -->", {}, tmp_path / "a.md")
+    assert whole.splitlines()[1:-1] == MARKDOWN.splitlines()[2:7]
+
+
+@pytest.mark.parametrize("words", ["none.md; I(i; z)", "judged.md; I(i; z); entropy"])
+def test_rows_of_a_file_that_are_not_there_are_refused(tmp_path, words):
+    (tmp_path / "judged.md").write_text(MARKDOWN)
+    with pytest.raises(HebaeError, match="names rows of"):
+        excerpts.fill_in(f"<!-- rows: {words} -->\n<!-- /rows -->", {}, tmp_path / "README.md")
 
 
 def test_a_file_that_is_no_json_is_named(tmp_path):
     (tmp_path / "figure9.json").write_text("{")
     with pytest.raises(HebaeError, match=r"figure9\.json is altered"):
         pages.rewrite(tmp_path)
-
-
-def test_committed_pages_and_numbers_agree_with_the_committed_json():
-    if not RESULTS.is_dir():
-        pytest.skip("no results are committed yet")
-    marked = [
-        path
-        for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
-        if excerpts.has_markers(path.read_text(encoding="utf-8"))
-    ]
-    texts = pages.rewrite(RESULTS, marked)
-    assert texts
-    for path, text in texts.items():
-        assert path.read_text(encoding="utf-8") == text, f"run python -m {pages.__name__}"

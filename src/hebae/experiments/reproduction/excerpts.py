@@ -6,21 +6,28 @@ A number names study, claim, number and format; rows name a study and the rows o
     <!-- rows: table; squared error; ELBO -->
     (the rows)
     <!-- /rows -->
+
+In place of a study, rows can name a Markdown file that a command wrote, by its path from the file
+that holds the markers. Without names they are all rows.
 """
 
 from __future__ import annotations
 
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hebae.errors import HebaeError
 from hebae.experiments.reproduction.stored_tables import from_json
 from hebae.report.tables import Table
 
-__all__ = ["fill_in", "has_markers", "said"]
+__all__ = ["fill_in", "rows_of", "said"]
+
+_UNIT = re.compile(r"( \([a-z ]+\))?( [↑↓])?$")
+"""What a row's heading has after its name."""
 
 Stored = Mapping[str, Mapping[str, Any]]
 """What each study's JSON file holds, by its name."""
@@ -28,21 +35,16 @@ Stored = Mapping[str, Mapping[str, Any]]
 _NUMBER = re.compile(
     r"(<!-- number: (\S+) (\S+) (\S+) (\S+) -->)(.*?)(<!-- /number -->)", re.DOTALL
 )
-_ROWS = re.compile(r"(<!-- rows: ([^;\n]+?);([^\n]+?) -->\n)(.*?)(<!-- /rows -->)", re.DOTALL)
+_ROWS = re.compile(r"(<!-- rows: ([^;\n]+?)(?:; ([^\n]+?))? -->\n)(.*?)(<!-- /rows -->)", re.DOTALL)
 
 
-def has_markers(text: str) -> bool:
-    """Tell whether anything of `text` is to be filled in."""
-    return bool(_NUMBER.search(text) or _ROWS.search(text))
-
-
-def fill_in(text: str, stored: Stored, origin: str) -> str:
-    """Return `text` with what stands between each pair of markers brought up to date.
+def fill_in(text: str, stored: Stored, origin: Path) -> str:
+    """Return `text`, which is of the file `origin`, with what stands between markers up to date.
 
     Raises
     ------
     HebaeError
-        If a marker names what is not there; `origin` is where the text comes from.
+        If a marker names what is not there.
     """
 
     def number(match: re.Match[str]) -> str:
@@ -57,13 +59,18 @@ def fill_in(text: str, stored: Stored, origin: str) -> str:
             ) from None
 
     def rows(match: re.Match[str]) -> str:
-        begin, study, names, _, end = match.groups()
+        begin, source, named, _, end = match.groups()
+        names = named.split("; ") if named else []
         try:
-            return begin + _excerpt(stored[study], names) + end
-        except KeyError as missing:
+            if source.endswith(".md"):
+                found = rows_of((origin.parent / source).read_text(encoding="utf-8"), names)
+            else:
+                found = _excerpt(stored[source], names)
+            return begin + found + end
+        except (KeyError, FileNotFoundError) as missing:
             raise HebaeError(
-                f"{origin} names rows of {study}, and there is no {missing}; see the JSON files "
-                "for what there is."
+                f"{origin} names rows of {source}, and there is no {missing}; see the JSON files "
+                "and tables for what there is."
             ) from None
 
     return _ROWS.sub(rows, _NUMBER.sub(number, text))
@@ -80,9 +87,27 @@ def said(found: str, numbers: Mapping[str, float | None]) -> str:
     return "".join(words)
 
 
-def _excerpt(values: Mapping[str, Any], names: str) -> str:
+def rows_of(markdown: str, names: Sequence[str] = ()) -> str:
+    """Return the table in `markdown` with its heading, cut down to the rows of these names.
+
+    A name is the row's quantity, without its unit. Footnotes are left to whoever takes the rows.
+
+    Raises
+    ------
+    KeyError
+        If a row is not there.
+    """
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    by_name = {_UNIT.sub("", re.split(r"(?<!\\)\|", line)[1].strip()): line for line in lines[2:]}
+    chosen = [by_name[name.replace("|", r"\|")] for name in names] if names else lines[2:]
+    return "\n".join([*lines[:2], *chosen]) + "\n"
+
+
+def _excerpt(values: Mapping[str, Any], names: Sequence[str]) -> str:
     """Return the named rows of a study's first table, and their footnotes, without headings."""
     table = from_json(values["tables"][0])
+    if not names:
+        return replace(table, title="").to_markdown()
     by_name = {row.name: row for row in table.rows}
-    chosen = [replace(by_name[name.strip()], section="") for name in names.split(";")]
+    chosen = [replace(by_name[name], section="") for name in names]
     return Table("", table.columns, chosen).to_markdown()

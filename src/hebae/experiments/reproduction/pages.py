@@ -1,15 +1,12 @@
 """Pages of results, made wholly from the JSON files beside them.
 
-    python -m hebae.experiments.reproduction.pages docs/results/reproduction README.md
-
-writes ``NAME.md`` for each ``NAME.json`` in the folder, and ``README.md`` with all claims, and
-fills in the numbers of other files, which stand between markers (`excerpts`).
+``NAME.md`` for each ``NAME.json`` in a folder, and ``README.md`` with all claims; and the numbers
+that other files hold between markers (`excerpts`).
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -41,7 +38,7 @@ def rewrite(folder: Path, others: Sequence[Path] = ()) -> dict[Path, str]:
     stored = {path.stem: _read(path) for path in sorted(folder.glob("*.json"))}
     texts = {folder / f"{name}.md": page(values) for name, values in stored.items()}
     texts[folder / "README.md"] = index(stored)
-    return texts | {path: fill_in(_text(path), stored, str(path)) for path in others}
+    return texts | {path: fill_in(_text(path), stored, path) for path in others}
 
 
 def write(texts: Mapping[Path, str]) -> None:
@@ -131,19 +128,3 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise HebaeError(f"cannot read {path}: {error.strerror}.") from None
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Bring the pages of a folder, and the numbers of other files, up to date."""
-    if not arguments or not Path(arguments[0]).is_dir():
-        sys.exit("usage: python -m hebae.experiments.reproduction.pages FOLDER [FILE.md ...]")
-    try:
-        texts = rewrite(Path(arguments[0]), [Path(argument) for argument in arguments[1:]])
-        write(texts)
-    except HebaeError as error:
-        sys.exit(f"Error: {error}")
-    print(*texts, sep="\n")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -13,7 +13,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from hebae.config import Settings
+from hebae.config import Settings, resolve
 from hebae.experiments.measures import Measures
 from hebae.experiments.summary import summarise
 
@@ -101,3 +101,15 @@ def test_the_evaluations_table_is_that_of_its_json() -> None:
         assert [r["value"] for r in csv.DictReader(file)] == [
             "" if r["value"] is None else str(r["value"]) for r in records
         ]
+
+
+def test_the_preset_of_the_rate_term_is_the_best_point_of_its_study() -> None:
+    stored = json.loads((RESULTS / "reproduction" / "rate.json").read_text(encoding="utf-8"))
+    best = next(c["numbers"] for c in stored["claims"] if c["key"] == "at-once")
+    preset = resolve("mnist-rate", None, {"method": "hebae"})
+    assert (preset.penalty_weight, preset.rate_weight) == (best["lambda"], best["gamma"])
+    others = {"method", "rate_weight"}
+    for method in ("hebae", "vae", "wae"):
+        as_in_the_paper = resolve("mnist", None, {"method": method})
+        here = resolve("mnist-rate", None, {"method": method})
+        assert here.model_dump(exclude=others) == as_in_the_paper.model_dump(exclude=others)

@@ -48,7 +48,8 @@ def sweep(
         and 4; penalty_weight=0.001..1000:7 is seven values spaced evenly in their logarithm;
         encoder_widths=100,784x800 is two networks. Repeat for each axis.
     preset
-        Settings that come with hebae: mnist-mini, mnist, celeba, mnist-released, celeba-released.
+        Settings that come with hebae: mnist-mini, mnist, mnist-rate, celeba, mnist-released,
+        celeba-released.
     config
         YAML file of settings; values for one method stand under methods.
     output

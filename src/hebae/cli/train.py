@@ -42,7 +42,8 @@ def train(
     Parameters
     ----------
     preset
-        Settings that come with hebae: mnist-mini, mnist, celeba, mnist-released, celeba-released.
+        Settings that come with hebae: mnist-mini, mnist, mnist-rate, celeba, mnist-released,
+        celeba-released.
     config
         YAML file of settings; keys as the flags below, with underscores.
     output
@@ -120,7 +121,8 @@ def compare(
     seeds
         One training a method and seed [default: --seed].
     preset
-        Settings that come with hebae: mnist-mini, mnist, celeba, mnist-released, celeba-released.
+        Settings that come with hebae: mnist-mini, mnist, mnist-rate, celeba, mnist-released,
+        celeba-released.
     config
         YAML file of settings; values for one method stand under methods.
     output

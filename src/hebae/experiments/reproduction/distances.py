@@ -6,9 +6,12 @@ import re
 from collections.abc import Sequence
 
 from hebae.experiments.evaluation.metrics.samples import SAMPLERS
-from hebae.experiments.reproduction.study import FinishedRun
+from hebae.experiments.reproduction.claims import best
+from hebae.experiments.reproduction.faces import METHODS
+from hebae.experiments.reproduction.grids import Grid
+from hebae.experiments.reproduction.study import Claim, FinishedRun, Whose, median
 
-__all__ = ["KINDS", "distances", "undefined"]
+__all__ = ["KINDS", "compare", "distances", "undefined"]
 
 KINDS = {words: kind for kind, words in SAMPLERS.items()} | {"reconstructions": "reconstructions"}
 """By the end of a measurement's name: what is judged."""
@@ -37,3 +40,29 @@ def undefined(runs: Sequence[FinishedRun]) -> list[str]:
     found = (m for run in runs for m in run.kept.by_metric.get("frechet", ()))
     reasons = dict.fromkeys(m.undefined for m in found if m.name == "frechet" and m.undefined)
     return [f"A Frechet distance is undefined: {reason}" for reason in reasons]
+
+
+def compare(
+    key: str, says: str, grid: Grid, *, spread: bool = False, whose: Whose = "paper"
+) -> Claim:
+    """Claim that HEBAE's distance is the least, medians over seeds.
+
+    Parameters
+    ----------
+    key, says : str
+        See `Claim`.
+    grid : Grid
+        By lambda, in units of the preset's; of one k, or empty.
+    spread : bool
+        Compare how far the distance varies along lambda, the greatest over the least, and not the
+        distances at the preset's lambda.
+    whose : Whose
+    """
+    numbers: dict[str, float | None] = dict.fromkeys(METHODS)
+    for by_method in grid.values():
+        for method, by_weight in by_method.items():
+            medians = {w: v for w, values in by_weight.items() if (v := median(values))}
+            ratio = max(medians.values()) / min(medians.values()) if len(medians) > 1 else None
+            numbers[method] = ratio if spread else medians.get(1.0)
+    what = "greatest over least distance along λ" if spread else "Frechet distance"
+    return best(key, says, what, numbers, ".3g", lower=True, whose=whose)

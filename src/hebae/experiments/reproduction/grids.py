@@ -145,7 +145,7 @@ def against_weight(grid: Grid, methods: Sequence[str], label: str) -> dict[int, 
 
 def compare(
     key: str,
-    says: str,
+    what: str,
     grid: Grid,
     *,
     spread: bool = False,
@@ -155,8 +155,10 @@ def compare(
 
     Parameters
     ----------
-    key, says : str
+    key : str
         See `Claim`.
+    what : str
+        What is compared: "HEBAE's ELBO".
     grid : Grid
         By lambda.
     spread : bool
@@ -175,9 +177,10 @@ def compare(
             conditions.append(None)
         else:
             conditions.append(ours < theirs if spread else ours > theirs)
-    what = "greatest less least over λ" if spread else "λ = 1"
-    found = f"{what}, {display_name('hebae')} against {display_name('vae')}: {'; '.join(parts)}"
-    return Claim(key, says, found + " nats", numbers, verdict(conditions), whose)
+    says = "depends less on λ than the VAE's" if spread else "is higher than the VAE's (λ = 1)"
+    of = "greatest less least over λ" if spread else "λ = 1"
+    found = f"{of}, {display_name('hebae')} against {display_name('vae')}: {'; '.join(parts)}"
+    return Claim(key, f"{what} {says}", found + " nats", numbers, verdict(conditions), whose)
 
 
 def _sum_up(by_weight: Mapping[float, Sequence[float]], spread: bool) -> float | None:

@@ -14,6 +14,7 @@ from hebae.evaluation import latent
 from hebae.experiments.evaluation.metrics.code import MEAN
 from hebae.experiments.reproduction.side_by_side import Quantity, cell, middle
 from hebae.experiments.reproduction.study import Claim, Drawing, FinishedRun, median, verdict
+from hebae.experiments.summary import NO_NOISE
 from hebae.report.methods import display_name
 from hebae.report.tables import Row, Table, Value
 from hebae.report.value_maps import ValueMap, value_maps
@@ -34,7 +35,11 @@ class Shown:
 
 SHOWN = {
     "reconstruction": Shown(
-        Quantity("elbo", "ELBO's reconstruction"), "Reconstruction", "−log p(x|z)", ".1f", "lower"
+        Quantity("reconstruction", "log p(x | mu(x))"),
+        "Reconstruction",
+        "−log p(x|μ(x))",
+        ".1f",
+        "lower",
     ),
     "elbo": Shown(Quantity("elbo", "ELBO"), "ELBO", "nats", ".1f", "higher"),
     "likelihood": Shown(
@@ -99,7 +104,8 @@ class Point:
         """Return what a table shows of it."""
         quantity = SHOWN[name].quantity
         if quantity is None:
-            return self.sigma
+            deterministic = self.sigma is None and not all(run.diverged for run in self.runs)
+            return NO_NOISE if deterministic else self.sigma
         return cell([run.measurement(*quantity) for run in self.runs])
 
 

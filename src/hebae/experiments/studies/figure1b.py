@@ -6,19 +6,10 @@ from collections.abc import Sequence
 
 from hebae.experiments.reproduction import faces
 from hebae.experiments.reproduction.budgets import Budget
-from hebae.experiments.reproduction.claims import best
-from hebae.experiments.reproduction.distances import distances, undefined
+from hebae.experiments.reproduction.distances import compare, distances, undefined
 from hebae.experiments.reproduction.grids import Grid, Numbers
 from hebae.experiments.reproduction.plan import PlannedRun
-from hebae.experiments.reproduction.study import (
-    Claim,
-    Drawing,
-    Findings,
-    FinishedRun,
-    Study,
-    Whose,
-    median,
-)
+from hebae.experiments.reproduction.study import Drawing, Findings, FinishedRun, Study
 from hebae.report.line_grid import LinePanel, line_grid
 
 FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -68,9 +59,9 @@ def conclude(budget: Budget, runs: Sequence[FinishedRun]) -> Findings:
     normal, mixture = found.get("normal", {}), found.get("mixture", {})
     first = "HEBAE's samples are the best at the preset's λ"
     claims = [
-        _claim("samples", first, normal),
-        _claim("robust", "HEBAE's distance depends the least on λ", normal, spread=True),
-        _claim("samples-mixture", f"{first}, z from a mixture", mixture, whose="ours"),
+        compare("samples", first, normal),
+        compare("robust", "HEBAE's distance depends the least on λ", normal, spread=True),
+        compare("samples-mixture", f"{first}, z from a mixture", mixture, whose="ours"),
     ]
     notes = [*faces.notes(budget), *undefined(runs)]
     return Findings(claims, [faces.weight_table(runs)], numbers.records(), drawings, notes)
@@ -81,20 +72,6 @@ def _panel(grid: Grid, name: str, features: str, kind: str) -> LinePanel:
     lines = {method: by_method.get(method, {}) for method in faces.METHODS}
     counts = name[name.index("@") + 1 : name.index("]")]
     return LinePanel(lines, KINDS[kind], counts, "λ / the preset's", features, "log", "log", 1.0)
-
-
-def _claim(
-    key: str, says: str, grid: Grid, *, spread: bool = False, whose: Whose = "paper"
-) -> Claim:
-    """Compare distances at the preset's lambda, or the greatest over the least along lambda."""
-    numbers: dict[str, float | None] = dict.fromkeys(faces.METHODS)
-    for by_method in grid.values():
-        for method, by_weight in by_method.items():
-            medians = {w: v for w, values in by_weight.items() if (v := median(values))}
-            ratio = max(medians.values()) / min(medians.values()) if len(medians) > 1 else None
-            numbers[method] = ratio if spread else medians.get(1.0)
-    what = "greatest over least distance along λ" if spread else "Frechet distance"
-    return best(key, says, what, numbers, ".3g", lower=True, whose=whose)
 
 
 STUDY = Study(

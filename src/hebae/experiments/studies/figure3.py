@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import replace
 
-import numpy as np
-
-from hebae import inference
-from hebae.experiments.evaluation.metrics.samples import SAMPLERS
-from hebae.experiments.reproduction import faces
+from hebae.experiments.reproduction import faces, pictures
 from hebae.experiments.reproduction.budgets import Budget
 from hebae.experiments.reproduction.claims import best
 from hebae.experiments.reproduction.codes import records
 from hebae.experiments.reproduction.plan import PlannedRun
 from hebae.experiments.reproduction.side_by_side import Quantity, side_by_side
-from hebae.experiments.reproduction.study import Drawing, Findings, FinishedRun, Study
-from hebae.report import images
+from hebae.experiments.reproduction.study import Findings, FinishedRun, Study
 from hebae.report.methods import display_name
 
-if TYPE_CHECKING:
-    from hebae.experiments.evaluation.subject import Subject
-
-RECONSTRUCTIONS, PAIRS, STEPS = 12, 3, 10
-ACROSS, DOWN = 6, 6
 WAYS = ("normal", "mixture")
 ERROR = Quantity("reconstruction", "squared error")
 
@@ -49,53 +39,15 @@ def conclude(budget: Budget, runs: Sequence[FinishedRun]) -> Findings:
         [Quantity("reconstruction", "log p(x | mu(x))"), ERROR],
         f"Reconstruction, {faces.words(runs[0].planned)}",
     )
-    drawings = _draw(done) if done else []
+    planned = runs[0].planned
+    drawings = pictures.draw(
+        {run.method: run.subject() for run in done},
+        WAYS,
+        of=faces.words(planned),
+        shows_faces=faces.shows_faces(planned),
+    )
+    drawings = [replace(d, name=f"figure3-{d.name}") for d in drawings]
     return Findings([claim], [table], records(runs), drawings, faces.notes(budget))
-
-
-def _draw(runs: Sequence[FinishedRun]) -> list[Drawing]:
-    subjects = {run.method: run.subject() for run in runs}
-    some = next(iter(subjects.values())).some(RECONSTRUCTIONS + 2 * PAIRS)
-    shown, ends = some[:RECONSTRUCTIONS], some[RECONSTRUCTIONS:]
-    words, hidden = faces.words(runs[0].planned), faces.shows_faces(runs[0].planned)
-
-    def of_each(make: Callable[[Subject], np.ndarray]) -> dict[str, np.ndarray]:
-        return {method: make(subject) for method, subject in subjects.items()}
-
-    figures = {
-        "Reconstructions": images.reconstructions(
-            shown / np.float32(255),
-            of_each(lambda subject: inference.reconstruct(subject.model, shown)),
-            title=f"Reconstructions of test images, {words}",
-        ),
-        "Interpolations": images.interpolations(
-            of_each(
-                lambda subject: inference.interpolate(
-                    subject.model, ends[:PAIRS], ends[PAIRS:], STEPS
-                )
-            ),
-            title=f"Interpolations between test images, {words}",
-        ),
-        "Samples": images.sample_table(
-            {
-                method: {SAMPLERS[way]: subject.shown(way, ACROSS * DOWN) for way in WAYS}
-                for method, subject in subjects.items()
-            },
-            ACROSS,
-            title=f"Samples, {words}",
-        ),
-    }
-    captions = {
-        "Reconstructions": "Test images at random, the same for all methods; x decoded from mu(x).",
-        "Interpolations": "Straight lines between the codes of pairs, the same for all methods; "
-        "framed, the reconstructed ends.",
-        "Samples": "Means of p(x|z), not chosen. Left, z from N(0, I), the paper's way and the "
-        "same draws for all methods; right, from a mixture of normals fitted to training codes.",
-    }
-    return [
-        Drawing(f"figure3-{title.lower()}", figure, title, captions[title], hidden)
-        for title, figure in figures.items()
-    ]
 
 
 STUDY = Study(

@@ -24,14 +24,14 @@ def provenance(
     """Everything that somebody needs to make a result again, as text by name."""
     import torch
 
-    held_out = dataset.held_out()
-    counts = f"{len(dataset.train):,} training"
-    if held_out:
-        counts += f", {len(held_out[1]):,} {held_out[0]} examples"
+    splits = {"training": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    counts = ", ".join(
+        f"{len(split):,} {name}" for name, split in splits.items() if split is not None
+    )
     return {
         "command": command,
         "commit": _commit(),
-        "data": f"{dataset.name} ({counts}), SHA-256 {dataset.fingerprint[:16]}",
+        "data": f"{dataset.name} ({counts} examples), SHA-256 {dataset.fingerprint[:16]}",
         "seeds": ", ".join(map(str, dict.fromkeys(seeds))),
         "epochs": str(settings.epochs),
         "machine": f"{_processor()}, {torch.get_num_threads()} threads, {_device(settings)}",

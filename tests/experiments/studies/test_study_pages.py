@@ -75,9 +75,16 @@ def test_a_page_tells_claim_finding_verdict_and_deviations():
     assert "budget `small`, 3 runs of 12 epochs, seeds 0, 1; data: mnist (70,000" in page
 
 
-def test_the_index_tells_every_verdict():
-    line = "| [figure9](figure9.md) | small | HEBAE is \\| best | paper | **cannot be told** |"
-    assert line in pages.index({"figure9": VALUES})
+def test_the_index_tells_every_verdict_the_papers_claims_first():
+    ours = VALUES | {"claims": [VALUES["claims"][0] | {"whose": "ours", "verdict": "holds"}]}
+    index = pages.index({"figure8": ours, "figure9": VALUES})
+    found = "1.2 against undefined"
+    line = f"| HEBAE is \\| best | {found} | **cannot be told** | [figure9](figure9.md), small |"
+    other = f"| HEBAE is \\| best | {found} | **holds** | [figure9](figure8.md), small |"
+    assert index.index("What the paper claims") < index.index(line)
+    assert index.index(line) < index.index("Where the paper says nothing") < index.index(other)
+    assert "Of 1, cannot be told: 1." in index
+    assert "Aims" not in index
 
 
 def test_numbers_between_markers_follow_the_json():

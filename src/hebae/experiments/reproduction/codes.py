@@ -53,8 +53,8 @@ def draw_codes(runs: Sequence[FinishedRun], data: str, words: str) -> list[Drawi
                 covariance = np.asarray(found.arrays["covariance"])
                 matrices[run.method] = covariance, latent.correlation(covariance)
         if matrices:
-            title = f"Covariance and correlation of {name}"
-            figure = code_heatmaps(matrices, title=f"{title}, {words}")
+            title = f"Covariance and correlation of {name}, {words}"
+            figure = code_heatmaps(matrices, title=title)
             caption = f"Of {name}, {meaning}. Each row has one scale of colours."
             drawings.append(Drawing(f"figure2-{data}-{file}", figure, title, caption))
     return drawings
@@ -80,10 +80,11 @@ def draw_information(runs: Sequence[FinishedRun], data: str, words: str) -> Draw
         y_label="nats",
         ceiling=max(ceilings.values(), default=None),
     )
+    title = f"What the code tells of the example, {words}"
     return Drawing(
         f"figure2-{data}-information",
-        bars_beside_null(panels, title=f"What the code tells of the example, {words}"),
-        "What the code tells of the example",
+        bars_beside_null(panels, title=title),
+        title,
         "MIC_e and TIC_e between the index of an example, in random order, and each dimension of "
         "z; a line in the bar is the same for permuted indices, where there is nothing to find. "
         "I(i; z) is at most log N, which a code reaches that names its example: a deterministic "

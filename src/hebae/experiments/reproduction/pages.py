@@ -7,7 +7,8 @@ that other files hold between markers (`excerpts`).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,17 @@ WHOSE = {
     "paper": "What the paper says, what we found",
     "aim": "What we aimed at, what we found",
     "ours": "What the paper does not say",
+}
+INDEX = {
+    "paper": "What the paper claims",
+    "aim": "Aims set beforehand",
+    "ours": "Where the paper says nothing",
+}
+COUNTED = {
+    "holds": "hold",
+    "holds in part": "hold in part",
+    "does not hold": "do not hold",
+    "cannot be told": "cannot be told",
 }
 
 
@@ -48,20 +60,24 @@ def write(texts: Mapping[Path, str]) -> None:
 
 
 def index(stored: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a page with every claim and its verdict, to be read in a minute."""
-    rows = [
-        f"| [{values['study']}]({name}.md) | {values['budget']} | {_cell(claim['says'])} | "
-        f"{claim['whose']} | **{claim['verdict']}** |"
-        for name, values in stored.items()
-        for claim in values["claims"]
+    """Return a page with every claim and its verdict, the paper's first, to be read in a minute."""
+    parts = [
+        "# The paper, reproduced",
+        "Made by `hebae reproduce`. What was done, figures and all numbers are on the pages "
+        "of the studies. The budget `smoke` shows that all works, and tells nothing of the claims.",
     ]
-    head = ["| study | budget | claim | whose | verdict |", "| :-- | :-- | :-- | :-- | :-- |"]
-    said = (
-        "Made by `hebae reproduce`. Whose: the paper's claim; an aim set beforehand; ours, where "
-        "the paper says nothing. The numbers are on the pages of the studies. The budget `smoke` "
-        "shows that all works, and tells nothing of the claims."
-    )
-    return "\n\n".join(["# The paper, reproduced", said, "\n".join([*head, *rows])]) + "\n"
+    for whose, heading in INDEX.items():
+        found = [
+            (claim, f"[{values['study']}]({name}.md), {values['budget']}")
+            for name, values in stored.items()
+            for claim in values["claims"]
+            if claim["whose"] == whose
+        ]
+        if found:
+            counts = Counter(claim["verdict"] for claim, _ in found)
+            told = "; ".join(f"{words}: {counts[v]}" for v, words in COUNTED.items() if counts[v])
+            parts += [f"## {heading}", f"Of {len(found)}, {told}.", _claims(found, "study, budget")]
+    return "\n\n".join(parts) + "\n"
 
 
 def page(values: Mapping[str, Any]) -> str:
@@ -73,7 +89,7 @@ def page(values: Mapping[str, Any]) -> str:
     )
     parts = [f"# {values['title']}", f"{values['paper']}\n\n{cost}"]
     for whose, heading in WHOSE.items():
-        claims = [claim for claim in values["claims"] if claim["whose"] == whose]
+        claims = [(claim, "") for claim in values["claims"] if claim["whose"] == whose]
         if claims:
             parts += [f"## {heading}", _claims(claims)]
     for figure in values["figures"]:
@@ -100,12 +116,15 @@ def page(values: Mapping[str, Any]) -> str:
     return "\n\n".join([*parts, "## Provenance", files, _list(lines)]) + "\n"
 
 
-def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
-    rows = [
-        f"| {_cell(c['says'])} | {_cell(said(c['found'], c['numbers']))} | **{c['verdict']}** |"
-        for c in claims
-    ]
-    return "\n".join(["| claim | found | verdict |", "| :-- | :-- | :-- |", *rows])
+def _claims(claims: Iterable[tuple[Mapping[str, Any], str]], last: str = "") -> str:
+    """Tabulate claims, each with what stands in the last column, if that has a heading."""
+    head, rule = ("| claim | found | verdict |", "| :-- | :-- | :-- |")
+    lines = [f"{head} {last} |", f"{rule} :-- |"] if last else [head, rule]
+    for c, place in claims:
+        found = _cell(said(c["found"], c["numbers"]))
+        line = f"| {_cell(c['says'])} | {found} | **{c['verdict']}** |"
+        lines.append(f"{line} {place} |" if last else line)
+    return "\n".join(lines)
 
 
 def _cell(text: str) -> str:

@@ -7,7 +7,7 @@ from finished import finished
 from hebae.config import resolve
 from hebae.data import load
 from hebae.data.celeba import CELEBA
-from hebae.experiments.reproduction import faces
+from hebae.experiments.reproduction import faces, pictures
 from hebae.experiments.reproduction.budgets import BUDGETS
 from hebae.experiments.studies import figure1b, figure2, figure3
 
@@ -70,7 +70,7 @@ def made(folder, distance, diverged=(), space="random-convolutional"):
                 "frechet": {"undefined": "no weights."},
             }
         }
-        gone = method in diverged
+        gone = method in diverged or (method, ratio) in diverged
         runs.append(finished(planned, folder, [], {} if gone else measured, "NaN" if gone else ""))
     return runs
 
@@ -103,6 +103,14 @@ def test_figure_1b_tells_nothing_of_a_method_that_diverged(tmp_path):
     assert {claim.verdict for claim in found.claims} == {"cannot be told"}
 
 
+def test_a_method_that_diverged_at_some_lambda_does_not_depend_the_least_on_it(tmp_path):
+    found = figure1b.conclude(SMALL, made(tmp_path, lambda m, r: 1.0, diverged=[("hebae", 0.01)]))
+    claims = {claim.key: claim for claim in found.claims}
+    assert claims["robust"].verdict == "does not hold"
+    assert claims["robust"].numbers == {"hebae": None, "vae": 1.0, "wae": 1.0}
+    assert claims["samples"].numbers["hebae"] == 1.0
+
+
 def test_figure_1b_without_any_distance_draws_nothing(tmp_path):
     found = figure1b.conclude(SMALL, made(tmp_path, lambda m, r: 1.0, diverged=faces.METHODS))
     assert found.drawings == []
@@ -127,9 +135,9 @@ def test_figure_3_shows_faces_of_celeba_where_they_are_not_published(tmp_path, m
         found = {"reconstruction": {"squared error": float(error)}}
         run = finished(planned, tmp_path, measurements=found)
         runs.append(type(run)(run.planned, run.path, run.kept, Pictures))
-    monkeypatch.setattr(figure3.inference, "reconstruct", lambda model, x: x / np.float32(255))
+    monkeypatch.setattr(pictures.inference, "reconstruct", lambda model, x: x / np.float32(255))
     monkeypatch.setattr(
-        figure3.inference,
+        pictures.inference,
         "interpolate",
         lambda model, a, b, steps: np.zeros((len(a), steps, 3, 8, 8), np.float32),
     )

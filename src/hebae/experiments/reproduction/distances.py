@@ -39,8 +39,10 @@ def distances(runs: Sequence[FinishedRun]) -> dict[str, dict[str, str]]:
 def undefined(runs: Sequence[FinishedRun]) -> list[str]:
     """Say which features could not be had, and why."""
     found = (m for run in runs for m in run.kept.by_metric.get("frechet", ()))
-    reasons = dict.fromkeys(m.undefined for m in found if m.name == "frechet" and m.undefined)
-    return [f"A Frechet distance is undefined: {reason}" for reason in reasons]
+    reasons = (m.undefined for m in found if m.name == "frechet" and m.undefined)
+    # What to do about it names folders of the machine that measured.
+    shown = dict.fromkeys(reason.partition(": put a copy at ")[0].rstrip(".") for reason in reasons)
+    return [f"A Frechet distance is undefined: {reason}." for reason in shown]
 
 
 def compare(

@@ -31,8 +31,9 @@ EVALUATION = "evaluation-table.json"
 def texts() -> dict[Path, str]:
     """Return what each page should hold."""
     made = {path.with_suffix(""): rendered(path) for path in sorted(DOCS.rglob("*.jinja"))}
-    others = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
-    return made | pages.rewrite(DOCS / "results" / "reproduction", others)
+    studies = DOCS / "results" / "reproduction"
+    others = {ROOT / "README.md", *DOCS.rglob("*.md")} - {*made, *studies.iterdir()}
+    return made | pages.rewrite(studies, sorted(others))
 
 
 def rendered(template: Path) -> str:

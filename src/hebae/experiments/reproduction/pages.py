@@ -26,11 +26,6 @@ WHOSE = {
     "aim": "What we aimed at, what we found",
     "ours": "What the paper does not say",
 }
-INDEX = {
-    "paper": "What the paper claims",
-    "aim": "Aims set beforehand",
-    "ours": "Where the paper says nothing",
-}
 COUNTED = {
     "holds": "hold",
     "holds in part": "hold in part",
@@ -66,7 +61,7 @@ def index(stored: Mapping[str, Mapping[str, Any]]) -> str:
         "Made by `hebae reproduce`. What was done, figures and all numbers are on the pages "
         "of the studies. The budget `smoke` shows that all works, and tells nothing of the claims.",
     ]
-    for whose, heading in INDEX.items():
+    for whose, heading in WHOSE.items():
         found = [
             (claim, f"[{values['study']}]({name}.md), {values['budget']}")
             for name, values in stored.items()

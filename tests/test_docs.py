@@ -13,7 +13,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from hebae.config import Settings, resolve
+from hebae.cli.sweep import sweep
+from hebae.cli.train import compare, train
+from hebae.config import Settings, preset_names, resolve
 from hebae.experiments.measures import Measures
 from hebae.experiments.summary import summarise
 
@@ -101,6 +103,15 @@ def test_the_evaluations_table_is_that_of_its_json() -> None:
         assert [r["value"] for r in csv.DictReader(file)] == [
             "" if r["value"] is None else str(r["value"]) for r in records
         ]
+
+
+def test_every_preset_is_named_where_people_look() -> None:
+    reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    for command in (train, compare, sweep):
+        words = " ".join((command.__doc__ or "").split())
+        listed = words.partition("Settings that come with hebae: ")[2].partition(".")[0]
+        assert sorted(listed.split(", ")) == preset_names()
+    assert all(f"`{name}`" in reference for name in preset_names())
 
 
 def test_the_preset_of_the_rate_term_is_the_best_point_of_its_study() -> None:

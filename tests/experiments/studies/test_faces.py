@@ -67,7 +67,7 @@ def made(folder, distance, diverged=(), space="random-convolutional"):
                 f"frechet[{space}@9/5], N(0, I), the paper's": value,
                 f"frechet[{space}@9/5], mixture": 10 - value,
                 f"frechet[{space}@5/5], reconstructions": 0.5,
-                "frechet": {"undefined": "no weights."},
+                "frechet": {"undefined": "no weights: put a copy at /home/me, or name it."},
             }
         }
         gone = method in diverged or (method, ratio) in diverged

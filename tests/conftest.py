@@ -16,7 +16,7 @@ import torch
 from command_line import Result
 
 CHECKED = (
-    "hebae.autoencoder",
+    "hebae.model",
     "hebae.evaluation.hamiltonian",
     "hebae.gaussian",
     "hebae.kernels",

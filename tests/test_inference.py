@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hebae import inference
-from hebae.autoencoder import build
+from hebae.model import build
 from hebae.config import Settings
 
 IMAGE = (3, 8, 8)

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from contenders import SETTINGS, WARM_UP, Contender, Mark
-from hebae.autoencoder import build
+from hebae.model import build
 from hebae.training.batches import ArrayBatches
 from hebae.training.callbacks import Callback
 from hebae.training.loop import make_fabric, train

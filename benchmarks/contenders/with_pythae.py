@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from contenders import SETTINGS, SQUARED_ERROR, WARM_UP, Contender, Mark
-from hebae.autoencoder import Autoencoder, build, to_unit_interval
+from hebae.model import Autoencoder, build, to_unit_interval
 
 __all__ = ["ABSENT", "AVAILABLE", "by_pythae", "make_peer", "make_trainer"]
 

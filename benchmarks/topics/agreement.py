@@ -14,7 +14,7 @@ from contenders.with_pythae import ABSENT, AVAILABLE, make_peer, make_trainer
 from results import Aim, Effort, Result, Table
 from rich.progress import track
 
-from hebae.autoencoder import build, to_unit_interval
+from hebae.model import build, to_unit_interval
 from hebae.data import Dataset, load
 from hebae.errors import HebaeError
 from hebae.training.batches import ArrayBatches

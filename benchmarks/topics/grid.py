@@ -10,7 +10,7 @@ from contenders import SETTINGS, make_examples
 from results import Aim, Curve, Effort, Panel, Result
 from turns import Readings, clocked, paired, quartiles, take_turns
 
-from hebae.autoencoder import build
+from hebae.model import build
 from hebae.config import Settings
 from hebae.training.batches import ArrayBatches
 from hebae.training.grid.loop import Member, train_grid

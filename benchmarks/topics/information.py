@@ -6,7 +6,7 @@ from contenders import SETTINGS, make_examples
 from results import Aim, Effort, Result
 from turns import clocked, take_turns
 
-from hebae.autoencoder import build
+from hebae.model import build
 from hebae.evaluation import mutual_information
 
 TEXT = """\

@@ -20,7 +20,7 @@ from rich.progress import track
 from torch import Tensor
 from turns import Readings, paired, take_turns
 
-from hebae.autoencoder import build
+from hebae.model import build
 from hebae.config import Settings
 from hebae.errors import HebaeError
 from hebae.training.batches import ArrayBatches

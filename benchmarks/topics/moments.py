@@ -11,7 +11,7 @@ from contenders.ours import by_hebae
 from results import Aim, Effort, Result
 from turns import paired, take_turns, timed
 
-from hebae.autoencoder import Autoencoder, build, build_objective
+from hebae.model import Autoencoder, build, build_objective
 
 TEXT = """\
 HEBAE's objective by itself, forward and backward: moments of the batch of means, Cholesky factor,

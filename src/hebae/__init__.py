@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         likelihoods,
         networks,
         objectives,
-        samplers,
+        priors,
     )
     from hebae.estimator import AE, HEBAE, VAE, WAE, load
 
@@ -39,7 +39,7 @@ __all__ = [
     "load",
     "networks",
     "objectives",
-    "samplers",
+    "priors",
 ]
 
 _HOMES = dict.fromkeys(("AE", "HEBAE", "VAE", "WAE", "load"), "hebae.estimator")
@@ -51,7 +51,7 @@ _ROOMS = (
     "likelihoods",
     "networks",
     "objectives",
-    "samplers",
+    "priors",
 )
 
 

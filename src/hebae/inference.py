@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hebae.autoencoder import Autoencoder, to_unit_interval
+from hebae.model import Autoencoder, to_unit_interval
 from hebae.errors import HebaeError
 
 __all__ = [
@@ -52,7 +52,7 @@ class Codes(NamedTuple):
 
 
 class Prior(Protocol):
-    """What codes can be drawn from: see ``hebae.samplers``."""
+    """What codes can be drawn from: see ``hebae.priors``."""
 
     def draw(self, count: int, seed: int) -> Floats:
         """Draw codes (count, k)."""
@@ -119,7 +119,7 @@ def sample(model: Autoencoder, count: int, seed: int, sampler: Prior | None = No
     ----------
     model : Autoencoder
     count, seed : int
-    sampler : hebae.samplers.Sampler, optional
+    sampler : hebae.priors.Sampler, optional
         What z is drawn from; by default N(0, I), the paper's way to sample.
     """
     if sampler is None:

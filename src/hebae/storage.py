@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hebae._version import __version__
-from hebae.autoencoder import Autoencoder, build
+from hebae.model import Autoencoder, build
 from hebae.config import ModelSettings, Settings
 from hebae.errors import HebaeError
 from hebae.files import NOT_A_PICKLE, clear, require_only, write_atomically

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hebae.autoencoder import build
+from hebae.model import build
 
 
 def batch(model, dtype=torch.float64):

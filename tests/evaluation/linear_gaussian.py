@@ -5,7 +5,7 @@ from torch import nn
 from torch.distributions import MultivariateNormal
 
 from hebae import objectives
-from hebae.autoencoder import Autoencoder
+from hebae.model import Autoencoder
 from hebae.likelihoods import Gaussian
 
 METHODS = {"hebae": objectives.HEBAE, "vae": objectives.VAE, "wae": objectives.WAE}

@@ -10,7 +10,7 @@ from torch.distributions import MultivariateNormal
 
 import hebae.data
 from hebae import AE, HebaeError
-from hebae.autoencoder import build
+from hebae.model import build
 from hebae.config import ModelSettings
 from hebae.evaluation.annealing import ais, anneal
 from hebae.evaluation.annealing_path import (

@@ -9,7 +9,7 @@ from linear_gaussian import LinearGaussian
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from hebae import VAE, HebaeError, data
-from hebae.autoencoder import build
+from hebae.model import build
 from hebae.config import ModelSettings
 from hebae.evaluation.bounds import bits_per_dimension, elbo, iwae
 from hebae.evaluation.estimate import UndefinedMetric

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.distributions import MultivariateNormal
 
 from hebae import VAE, WAE, HebaeError, gaussian, inference
-from hebae.autoencoder import build
+from hebae.model import build
 from hebae.config import ModelSettings
 from hebae.data import load
 from hebae.evaluation.information import _Mixture, mutual_information, posterior_information

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from hebae import gaussian, inference
-from hebae.autoencoder import build
+from hebae.model import build
 from hebae.config import ModelSettings
 from hebae.errors import HebaeError
 from hebae.evaluation import FeatureMoments, latent

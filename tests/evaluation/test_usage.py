@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from hebae import AE, inference
-from hebae.autoencoder import build
+from hebae.model import build
 from hebae.config import ModelSettings
 from hebae.data import load
 from hebae.errors import HebaeError

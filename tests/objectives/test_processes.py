@@ -5,7 +5,7 @@ import torch
 from torch import distributed, nn
 
 from hebae import gaussian
-from hebae.autoencoder import Autoencoder
+from hebae.model import Autoencoder
 from hebae.likelihoods import Bernoulli
 from hebae.objectives import HEBAE
 

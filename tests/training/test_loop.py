@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hebae.autoencoder import build
+from hebae.model import build
 from hebae.config import Settings
 from hebae.data import Dataset
 from hebae.errors import HebaeError

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hebae.autoencoder import Autoencoder, Step, build
+from hebae.model import Autoencoder, Step, build
 from hebae.config import Settings
 from hebae.data import Dataset, load
 from hebae.storage import RunFolder
@@ -102,7 +102,7 @@ def test_a_compiled_step_is_one_program_and_the_step_by_hand() -> None:
 COMPARED = """
 from functools import partial
 import torch
-from hebae.autoencoder import build
+from hebae.model import build
 from hebae.config import Settings
 from hebae.training.loop import make_fabric
 from hebae.training.step import make_optimizer, make_step

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hebae.autoencoder import build
+from hebae.model import build
 from hebae.config import Settings
 from hebae.training import subnormal
 from hebae.training.batches import ArrayBatches

@@ -15,14 +15,14 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from hebae import inference
-from hebae.autoencoder import Autoencoder, build
+from hebae.model import Autoencoder, build
 from hebae.config import Settings
 from hebae.data import Examples
 from hebae.data import load as load_data
 from hebae.errors import HebaeError
 from hebae.estimator.feeding import batches_of, first_batch, seed_of, training_codes
 from hebae.files import make_folder
-from hebae.samplers import (
+from hebae.priors import (
     NAMES,
     Samplers,
     Stored,
@@ -31,7 +31,7 @@ from hebae.samplers import (
     training_values,
     write_samplers,
 )
-from hebae.samplers.choice import check_name
+from hebae.priors.choice import check_name
 from hebae.storage import RunFolder, save_model
 from hebae.training.callbacks import Callback, ProgressBar
 from hebae.training.loop import HeldOut, make_fabric, train
@@ -87,7 +87,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         Every setting as it was resolved; `notes_` says what was decided from the data.
     codes_ : ndarray, shape (n, latent_dim), or None
         z ~ q(z | x) of the training examples, one draw each, for `sample` to fit to.
-    samplers_ : hebae.samplers.Samplers or None
+    samplers_ : hebae.priors.Samplers or None
         What `sample` has fitted so far.
     n_features_in_ : int
         Numbers of an example.

@@ -10,10 +10,10 @@ import torch
 from sklearn.utils import check_random_state
 
 from hebae import inference
-from hebae.autoencoder import Autoencoder
+from hebae.model import Autoencoder
 from hebae.config import Settings
 from hebae.errors import HebaeError
-from hebae.samplers import codes_of
+from hebae.priors import codes_of
 from hebae.training.batches import ArrayBatches, Batches, LoaderBatches
 
 __all__ = ["batches_of", "first_batch", "seed_of", "training_codes"]

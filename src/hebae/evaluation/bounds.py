@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hebae import inference
-from hebae.autoencoder import Autoencoder
+from hebae.model import Autoencoder
 from hebae.errors import HebaeError
 from hebae.evaluation.averages import mean_estimate
 from hebae.evaluation.estimate import Estimate

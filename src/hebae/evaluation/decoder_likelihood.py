@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from hebae.autoencoder import Autoencoder, at_least_float32
+from hebae.model import Autoencoder, at_least_float32
 from hebae.evaluation.hamiltonian import LogLikelihood, with_gradient
 
 __all__ = ["decoder_log_likelihood", "simulate"]

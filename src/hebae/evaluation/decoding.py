@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hebae import inference
-from hebae.autoencoder import Autoencoder
+from hebae.model import Autoencoder
 from hebae.errors import HebaeError
 from hebae.evaluation.averages import mean_estimate, ratio_of_means
 from hebae.evaluation.estimate import Estimate

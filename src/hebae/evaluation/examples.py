@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hebae import inference
-from hebae.autoencoder import Autoencoder, to_unit_interval
+from hebae.model import Autoencoder, to_unit_interval
 from hebae.errors import HebaeError
 
 __all__ = ["batch_of", "check_counts", "check_examples", "log_likelihood"]

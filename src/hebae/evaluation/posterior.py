@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hebae import gaussian, inference
-from hebae.autoencoder import Autoencoder
+from hebae.model import Autoencoder
 from hebae.errors import HebaeError
 from hebae.evaluation.estimate import UndefinedMetric
 

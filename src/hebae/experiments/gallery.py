@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hebae import inference
-from hebae.autoencoder import Autoencoder
+from hebae.model import Autoencoder
 from hebae.data import Dataset
 from hebae.evaluation import latent
 from hebae.files import make_folder

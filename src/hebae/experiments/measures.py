@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hebae import inference
-from hebae.autoencoder import Autoencoder
+from hebae.model import Autoencoder
 from hebae.config import Settings
 from hebae.data import Dataset
 from hebae.evaluation import latent

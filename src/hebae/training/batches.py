@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hebae.autoencoder import to_unit_interval
+from hebae.model import to_unit_interval
 from hebae.training.prefetch import HostRows, map_of
 
 __all__ = ["ArrayBatches", "Batches", "LoaderBatches"]

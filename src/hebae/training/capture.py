@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from hebae.autoencoder import Step
+from hebae.model import Step
 
 __all__ = ["CapturedStep", "record_cuda_graph"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from hebae.autoencoder import Autoencoder
+from hebae.model import Autoencoder
 from hebae.config import TrainingSettings
 from hebae.networks import freeze_batch_norm
 from hebae.training.batches import Batches

@@ -7,7 +7,7 @@ from typing import Protocol
 from jaxtyping import Float
 from torch import Tensor
 
-from hebae.autoencoder import Step
+from hebae.model import Step
 from hebae.likelihoods import Likelihood
 from hebae.objectives import Objective
 

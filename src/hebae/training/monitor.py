@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from hebae.autoencoder import Step
+from hebae.model import Step
 from hebae.errors import HebaeError
 from hebae.gaussian import batch_moments
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from hebae.autoencoder import build_objective
+from hebae.model import build_objective
 from hebae.config import Settings, TrainingSettings
 from hebae.errors import HebaeError
 from hebae.likelihoods import LIKELIHOODS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from hebae.autoencoder import Autoencoder, build
+from hebae.model import Autoencoder, build
 from hebae.config import Settings
 from hebae.data import Dataset, Examples, load
 from hebae.data.registry import SOURCES

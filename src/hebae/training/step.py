@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from hebae.autoencoder import Autoencoder, Step
+from hebae.model import Autoencoder, Step
 from hebae.config import TrainingSettings
 from hebae.training.capture import CapturedStep
 from hebae.training.subnormal import clear_subnormal_means

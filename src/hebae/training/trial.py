@@ -11,7 +11,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from hebae.autoencoder import build
+from hebae.model import build
 from hebae.config import ModelSettings, Settings
 from hebae.errors import HebaeError
 from hebae.training.capture import WARM_UP

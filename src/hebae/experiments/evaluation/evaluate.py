@@ -24,7 +24,7 @@ from hebae.experiments.evaluation.subject import Subject, examples_of
 from hebae.experiments.evaluation.table import Column, tabulate
 from hebae.experiments.gallery import Picture
 from hebae.report.tables import Table
-from hebae.samplers import NAMES
+from hebae.priors import NAMES
 
 __all__ = ["Evaluation", "evaluate"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hebae import inference, samplers
+from hebae import inference, priors
 from hebae.config import Settings
 from hebae.data import Dataset, Examples
 from hebae.errors import HebaeError
@@ -65,7 +65,7 @@ class Subject:
                 f"{dataset.name} has examples of shape {self.examples.shape}; the model in {path} "
                 f"was trained on {self.model.input_shape}."
             )
-        self.sampler_names = settings.samplers or samplers.NAMES
+        self.sampler_names = settings.samplers or priors.NAMES
         self._samples: dict[str, Array] = {}
         self._features: dict[tuple[str, str], Array] = {}
 
@@ -106,9 +106,9 @@ class Subject:
         return inference.encode(self.model, self.dataset.train.values)
 
     @cached_property
-    def fitted(self) -> samplers.Samplers:
+    def fitted(self) -> priors.Samplers:
         """The samplers, fitted to the training codes once, and kept with the run."""
-        return samplers.fitted_samplers(
+        return priors.fitted_samplers(
             self.path,
             self.model,
             lambda: self.dataset.train.values,
@@ -138,7 +138,7 @@ class Subject:
         if what == "training codes":
             train = self.dataset.train.values
             rows = reference_rows(len(train), min(self.settings.samples, len(train)), self.seed)
-            z = samplers.codes_of(self.model, train[rows], self.seed)
+            z = priors.codes_of(self.model, train[rows], self.seed)
             return inference.decode(self.model, z)
         return self.samples(what)
 

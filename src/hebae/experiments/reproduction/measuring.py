@@ -20,7 +20,7 @@ from hebae.experiments.reproduction.feature_spaces import feature_spaces
 from hebae.experiments.reproduction.plan import PlannedRun
 from hebae.experiments.reproduction.study import FinishedRun, Study
 from hebae.experiments.reproduction.training import POLL, divergence
-from hebae.samplers import NAMES
+from hebae.priors import NAMES
 
 __all__ = ["evaluation_settings", "measure_all"]
 

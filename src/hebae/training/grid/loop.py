@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from hebae.autoencoder import Autoencoder
+from hebae.model import Autoencoder
 from hebae.config import TrainingSettings
 from hebae.training.callbacks import MetricsFile
 from hebae.training.checkpoint import Checkpointer

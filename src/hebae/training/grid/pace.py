@@ -9,7 +9,7 @@ from functools import cache
 
 import torch
 
-from hebae.autoencoder import build
+from hebae.model import build
 from hebae.config import Settings
 from hebae.training.grid.optimizer import StackedAdam
 from hebae.training.grid.stack import Stack

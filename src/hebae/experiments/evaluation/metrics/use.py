@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hebae import samplers
+from hebae import priors
 from hebae.evaluation import decoding, usage
 from hebae.evaluation.averages import mean_estimate
 from hebae.evaluation.estimate import UndefinedMetric
@@ -111,7 +111,7 @@ def code_likelihood(subject: Subject) -> Iterator[Measurement]:
         yield Measurement(
             name="components of the mixture",
             value=float(mixture.components),
-            note=str(fitted) if set(fitted.held_out) == set(samplers.NAMES) else "",
+            note=str(fitted) if set(fitted.held_out) == set(priors.NAMES) else "",
             arrays={"held_out": {str(n): density for n, density in fitted.curve.items()}},
             format=".0f",
         )

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
-from hebae.autoencoder import Autoencoder, build, build_objective, to_unit_interval
+from hebae.model import Autoencoder, build, build_objective, to_unit_interval
 from hebae.config import Method, ModelSettings
 from hebae.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian
 from hebae.objectives import HEBAE, OBJECTIVES, Objective

@@ -12,7 +12,7 @@ from scipy.stats import multivariate_normal
 from sklearn.mixture import GaussianMixture
 
 from hebae import HebaeError
-from hebae.samplers import Mixture, em, fit_mixture
+from hebae.priors import Mixture, em, fit_mixture
 
 WEIGHTS = np.array([0.5, 0.3, 0.2])
 MEANS = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 8.0]])
@@ -47,7 +47,7 @@ def test_log_density_does_not_depend_on_the_blocks(
     known: Mixture, clustered: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = known.log_density(clustered)
-    monkeypatch.setattr("hebae.samplers.base.BLOCK_ENTRIES", 6 * 7)
+    monkeypatch.setattr("hebae.priors.base.BLOCK_ENTRIES", 6 * 7)
     np.testing.assert_allclose(known.log_density(clustered), whole, rtol=1e-12)
 
 

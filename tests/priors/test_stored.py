@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from hebae import HebaeError
-from hebae.autoencoder import Autoencoder, build
+from hebae.model import Autoencoder, build
 from hebae.config import ModelSettings
-from hebae.samplers import (
+from hebae.priors import (
     NAMES,
     Stored,
     codes_of,

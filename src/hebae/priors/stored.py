@@ -18,14 +18,14 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from hebae.autoencoder import Autoencoder
+from hebae.model import Autoencoder
 from hebae.errors import HebaeError
 from hebae.files import write_atomically
 from hebae.inference import module_of
-from hebae.samplers.base import Floats, Sampler
-from hebae.samplers.choice import NAMES, Samplers, check_name, codes_of, fit_samplers
-from hebae.samplers.mixture import Mixture
-from hebae.samplers.normal import FittedNormal, StandardNormal
+from hebae.priors.base import Floats, Sampler
+from hebae.priors.choice import NAMES, Samplers, check_name, codes_of, fit_samplers
+from hebae.priors.mixture import Mixture
+from hebae.priors.normal import FittedNormal, StandardNormal
 from hebae.storage import RunFolder
 
 __all__ = ["Stored", "fitted_samplers", "read_samplers", "samplers_of", "write_samplers"]

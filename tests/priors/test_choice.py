@@ -7,9 +7,9 @@ import pytest
 from scipy.stats import norm
 
 from hebae import HebaeError, inference
-from hebae.autoencoder import build
+from hebae.model import build
 from hebae.config import ModelSettings
-from hebae.samplers import NAMES, codes_of, fit_samplers
+from hebae.priors import NAMES, codes_of, fit_samplers
 
 
 def standard(n: int = 2000, k: int = 3) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from hebae.errors import HebaeError, UndefinedMetric
-from hebae.samplers.base import Doubles, Floats, Sampler, check_codes, normal_log_density
+from hebae.priors.base import Doubles, Floats, Sampler, check_codes, normal_log_density
 
 __all__ = ["FittedNormal", "StandardNormal"]
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from hebae import HebaeError
-from hebae.samplers import FittedNormal, StandardNormal
+from hebae.priors import FittedNormal, StandardNormal
 
 
 def codes(n: int, k: int, seed: int = 0) -> np.ndarray:

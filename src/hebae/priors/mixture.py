@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from hebae.errors import HebaeError
-from hebae.samplers.base import Doubles, Floats, Sampler, normal_log_density
-from hebae.samplers.normal import factor_of
+from hebae.priors.base import Doubles, Floats, Sampler, normal_log_density
+from hebae.priors.normal import factor_of
 
 __all__ = ["Mixture"]
 
@@ -29,7 +29,7 @@ class Mixture(Sampler):
 
     See Also
     --------
-    hebae.samplers.fit_mixture : Fits one to codes.
+    hebae.priors.fit_mixture : Fits one to codes.
     """
 
     weights: Doubles

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hebae import inference
-from hebae.autoencoder import Autoencoder
+from hebae.model import Autoencoder
 from hebae.errors import HebaeError
-from hebae.samplers.base import Floats, Sampler, check_codes
-from hebae.samplers.fitting import fit_mixture, hold_out_tenth
-from hebae.samplers.mixture import Mixture
-from hebae.samplers.normal import FittedNormal, StandardNormal
+from hebae.priors.base import Floats, Sampler, check_codes
+from hebae.priors.fitting import fit_mixture, hold_out_tenth
+from hebae.priors.mixture import Mixture
+from hebae.priors.normal import FittedNormal, StandardNormal
 
 __all__ = ["NAMES", "Samplers", "check_name", "codes_of", "fit_samplers"]
 

@@ -1,18 +1,18 @@
 """Priors to decode from, fitted to the training codes of a model (mathematics, section 6)."""
 
-from hebae.samplers.base import Sampler
-from hebae.samplers.choice import NAMES, Samplers, codes_of, fit_samplers
-from hebae.samplers.fitting import MixtureFit, fit_mixture
-from hebae.samplers.mixture import Mixture
-from hebae.samplers.normal import FittedNormal, StandardNormal
-from hebae.samplers.stored import (
+from hebae.priors.base import Sampler
+from hebae.priors.choice import NAMES, Samplers, codes_of, fit_samplers
+from hebae.priors.fitting import MixtureFit, fit_mixture
+from hebae.priors.mixture import Mixture
+from hebae.priors.normal import FittedNormal, StandardNormal
+from hebae.priors.stored import (
     Stored,
     fitted_samplers,
     read_samplers,
     samplers_of,
     write_samplers,
 )
-from hebae.samplers.training_data import training_values
+from hebae.priors.training_data import training_values
 
 __all__ = [
     "NAMES",

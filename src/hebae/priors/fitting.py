@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from hebae.errors import HebaeError, UndefinedMetric
-from hebae.samplers.base import Doubles, check_codes
-from hebae.samplers.em import Parameters, em_step, kmeans_start, log_density
-from hebae.samplers.mixture import Mixture
-from hebae.samplers.normal import principal_moments
+from hebae.priors.base import Doubles, check_codes
+from hebae.priors.em import Parameters, em_step, kmeans_start, log_density
+from hebae.priors.mixture import Mixture
+from hebae.priors.normal import principal_moments
 
 __all__ = ["COMPONENTS", "MixtureFit", "fit_mixture", "hold_out_tenth"]
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from hebae import inference
-from hebae.model import build
 from hebae.config import Settings
+from hebae.model import build
 
 IMAGE = (3, 8, 8)
 

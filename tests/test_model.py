@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
-from hebae.model import Autoencoder, build, build_objective, to_unit_interval
 from hebae.config import Method, ModelSettings
 from hebae.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian
+from hebae.model import Autoencoder, build, build_objective, to_unit_interval
 from hebae.objectives import HEBAE, OBJECTIVES, Objective
 
 K = 3

@@ -2,7 +2,7 @@
 
 Three groups (data, model, training) in one flat list of names, which are also the keys of a YAML
 file and, with dashes, the flags of the command line. What can only be judged together, or with the
-data at hand, is checked by ``hebae.training.preflight``.
+data at hand, is checked by ``hebae.training.checks``.
 """
 
 from __future__ import annotations

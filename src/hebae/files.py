@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
+import socket
 import zipfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hebae.errors import HebaeError
 
-__all__ = ["NOT_A_PICKLE", "clear", "make_folder", "require_only", "write_atomically"]
+__all__ = [
+    "LOCK_FILES",
+    "NOT_A_PICKLE",
+    "clear",
+    "locked",
+    "make_folder",
+    "require_only",
+    "write_atomically",
+]
+
+LOCK_FILES = (".lock", ".holder")
+"""Files of `locked`: what is locked, and which process holds it."""
 
 
 NOT_A_PICKLE = (
@@ -64,9 +78,50 @@ def make_folder(path: Path, name: str = "the folder") -> None:
         ) from None
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder while the block lasts.
+
+    The system releases the lock when the process ends, however it ends. Readers need no lock.
+
+    Raises
+    ------
+    HebaeError
+        If another process, or this one, holds the folder already (named by host and process id), or
+        the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock, holder = FileLock(folder / ".lock"), folder / ".holder"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        try:
+            found = json.loads(holder.read_text(encoding="utf-8"))
+            process = f"process {found['pid']} on {found['host']}"
+        except (OSError, ValueError, KeyError, TypeError):  # it has just begun, or just ended
+            process = "another process"
+        raise HebaeError(
+            f"{folder} is in use by {process}. Wait until it ends, or name another folder."
+        ) from None
+    except (OSError, NotImplementedError) as error:
+        raise HebaeError(
+            f"cannot lock {folder}: {getattr(error, 'strerror', None) or error}. Choose a folder "
+            "you may write to."
+        ) from None
+    try:
+        text = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
+        write_atomically(holder, lambda path: path.write_text(text, encoding="utf-8"))
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
 def require_only(folder: Path, names: Collection[str]) -> None:
     """Raise a HebaeError unless `folder` holds nothing but files and folders of these names."""
-    foreign = sorted(f.name for f in folder.iterdir() if f.name not in names and not _ours(f))
+    known = {*names, *LOCK_FILES}
+    foreign = sorted(f.name for f in folder.iterdir() if f.name not in known and not _ours(f))
     if foreign:
         raise HebaeError(
             f"{folder} holds {foreign[0]}, which hebae did not put there, and is not overwritten; "

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hebae.model import Autoencoder, to_unit_interval
 from hebae.errors import HebaeError
+from hebae.model import Autoencoder, to_unit_interval
 
 __all__ = [
     "Codes",

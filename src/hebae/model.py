@@ -208,7 +208,7 @@ def build(
     Parameters
     ----------
     settings : ModelSettings
-        With the likelihood decided ("auto" is for ``training.preflight`` to resolve).
+        With the likelihood decided ("auto" is for ``training.checks`` to resolve).
     input_shape : sequence of int
         Shape of one example.
     seed : int

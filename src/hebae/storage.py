@@ -20,10 +20,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hebae._version import __version__
-from hebae.model import Autoencoder, build
 from hebae.config import ModelSettings, Settings
 from hebae.errors import HebaeError
-from hebae.files import NOT_A_PICKLE, clear, require_only, write_atomically
+from hebae.files import LOCK_FILES, NOT_A_PICKLE, clear, require_only, write_atomically
+from hebae.model import Autoencoder, build
 
 __all__ = ["RunFolder", "load_model", "require_same_architecture", "save_model"]
 
@@ -204,7 +204,7 @@ class RunFolder:
             return
         if not self.path.is_dir():
             raise HebaeError(f"--output {self.path} is a file; name a folder.")
-        if not any(self.path.iterdir()):
+        if all(file.name in LOCK_FILES for file in self.path.iterdir()):
             return
         if not self.is_run:
             raise HebaeError(

@@ -5,8 +5,8 @@ from torch import nn
 from torch.distributions import MultivariateNormal
 
 from hebae import objectives
-from hebae.model import Autoencoder
 from hebae.likelihoods import Gaussian
+from hebae.model import Autoencoder
 
 METHODS = {"hebae": objectives.HEBAE, "vae": objectives.VAE, "wae": objectives.WAE}
 

@@ -10,7 +10,6 @@ from torch.distributions import MultivariateNormal
 
 import hebae.data
 from hebae import AE, HebaeError
-from hebae.model import build
 from hebae.config import ModelSettings
 from hebae.evaluation.annealing import ais, anneal
 from hebae.evaluation.annealing_path import (
@@ -23,6 +22,7 @@ from hebae.evaluation.annealing_path import (
 from hebae.evaluation.bidirectional import bidirectional
 from hebae.evaluation.decoder_likelihood import decoder_log_likelihood, simulate
 from hebae.evaluation.hamiltonian import with_gradient
+from hebae.model import build
 
 SCALE = 0.5
 schedules = pytest.mark.parametrize("schedule", ["sigmoid", "linear"])

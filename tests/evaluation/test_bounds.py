@@ -9,11 +9,11 @@ from linear_gaussian import LinearGaussian
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from hebae import VAE, HebaeError, data
-from hebae.model import build
 from hebae.config import ModelSettings
 from hebae.evaluation.bounds import bits_per_dimension, elbo, iwae
 from hebae.evaluation.estimate import UndefinedMetric
 from hebae.evaluation.posterior import Posteriors, noise_factor, posteriors_of
+from hebae.model import build
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from torch.distributions import MultivariateNormal
 
 from hebae import VAE, WAE, HebaeError, gaussian, inference
-from hebae.model import build
 from hebae.config import ModelSettings
 from hebae.data import load
 from hebae.evaluation.information import _Mixture, mutual_information, posterior_information
 from hebae.evaluation.posterior import Posteriors
+from hebae.model import build
 
 seeds = st.integers(0, 2**32 - 1)
 

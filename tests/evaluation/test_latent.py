@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from hebae import gaussian, inference
-from hebae.model import build
 from hebae.config import ModelSettings
 from hebae.errors import HebaeError
 from hebae.evaluation import FeatureMoments, latent
 from hebae.evaluation.collapse import active_units, collapsed_share, kl_by_dimension
 from hebae.evaluation.estimate import UndefinedMetric
+from hebae.model import build
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from hebae import AE, inference
-from hebae.model import build
 from hebae.config import ModelSettings
 from hebae.data import load
 from hebae.errors import HebaeError
@@ -18,6 +17,7 @@ from hebae.evaluation.averages import mean_estimate, ratio_of_means
 from hebae.evaluation.decoding import reconstruction_error, robustness, smoothness
 from hebae.evaluation.estimate import UndefinedMetric
 from hebae.evaluation.usage import knn_accuracy, logistic_accuracy
+from hebae.model import build
 
 CLASSIFIERS = [knn_accuracy, logistic_accuracy]
 

@@ -5,8 +5,8 @@ import torch
 from torch import distributed, nn
 
 from hebae import gaussian
-from hebae.model import Autoencoder
 from hebae.likelihoods import Bernoulli
+from hebae.model import Autoencoder
 from hebae.objectives import HEBAE
 
 M, D, K = 16, 7, 4

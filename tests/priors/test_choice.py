@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import norm
 
 from hebae import HebaeError, inference
-from hebae.model import build
 from hebae.config import ModelSettings
+from hebae.model import build
 from hebae.priors import NAMES, codes_of, fit_samplers
 
 

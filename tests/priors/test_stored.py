@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from hebae import HebaeError
-from hebae.model import Autoencoder, build
 from hebae.config import ModelSettings
+from hebae.model import Autoencoder, build
 from hebae.priors import (
     NAMES,
     Stored,

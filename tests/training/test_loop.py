@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hebae.model import build
 from hebae.config import Settings
 from hebae.data import Dataset
 from hebae.errors import HebaeError
+from hebae.model import build
 from hebae.storage import RunFolder
 from hebae.training import session
 from hebae.training.batches import ArrayBatches, LoaderBatches

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hebae.model import Autoencoder, Step, build
 from hebae.config import Settings
 from hebae.data import Dataset, load
+from hebae.model import Autoencoder, Step, build
 from hebae.storage import RunFolder
 from hebae.training import session
 from hebae.training.batches import ArrayBatches

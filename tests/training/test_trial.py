@@ -8,7 +8,7 @@ import torch
 from hebae.config import Settings
 from hebae.data import Dataset
 from hebae.errors import HebaeError
-from hebae.training import preflight, session, trial
+from hebae.training import checks, session, trial
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_compile_on_is_refused_where_it_cannot_be(
     precision: str,
     words: str,
 ) -> None:
-    monkeypatch.setattr(preflight, "device_type", lambda settings: where)
+    monkeypatch.setattr(checks, "device_type", lambda settings: where)
     with pytest.raises(HebaeError, match=words):
         session.prepare(settings.replace(compile="on", precision=precision), dataset)
 

@@ -57,7 +57,7 @@ def train(
     """
     from hebae.storage import RunFolder
     from hebae.training import session
-    from hebae.training.preflight import require_relevant
+    from hebae.training.checks import require_relevant
 
     flags = given(data, model, training)
     if resume:
@@ -135,7 +135,7 @@ def compare(
         Check everything, print the settings of each method and stop.
     """
     from hebae.experiments import comparison
-    from hebae.training.preflight import require_relevant
+    from hebae.training.checks import require_relevant
 
     flags = given(data, model, training)
     if resume and overwrite:

@@ -15,13 +15,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from hebae import inference
-from hebae.model import Autoencoder, build
 from hebae.config import Settings
 from hebae.data import Examples
 from hebae.data import load as load_data
 from hebae.errors import HebaeError
 from hebae.estimator.feeding import batches_of, first_batch, seed_of, training_codes
 from hebae.files import make_folder
+from hebae.model import Autoencoder, build
 from hebae.priors import (
     NAMES,
     Samplers,
@@ -34,9 +34,9 @@ from hebae.priors import (
 from hebae.priors.choice import check_name
 from hebae.storage import RunFolder, save_model
 from hebae.training.callbacks import Callback, ProgressBar
+from hebae.training.checks import DataSummary, complete
 from hebae.training.loop import HeldOut, make_fabric, train
-from hebae.training.preflight import Facts, complete
-from hebae.training.session import facts_of
+from hebae.training.session import summary_of
 
 __all__ = ["Estimator", "copied"]
 
@@ -310,19 +310,19 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def _examples(
         self, X: Any, validation: Any
-    ) -> tuple[Facts, tuple[str, ...], Any, Examples | None]:
-        """Facts for the checks, notes for the user, training examples, held-out examples."""
+    ) -> tuple[DataSummary, tuple[str, ...], Any, Examples | None]:
+        """DataSummary for the checks, notes for the user, training examples, held-out examples."""
         held = None if validation is None else load_data(validation, validation_size=0).train
         if isinstance(X, torch.utils.data.DataLoader):
             if self.validation_size:
                 raise HebaeError(
                     "validation_size cannot be taken from a DataLoader; give fit validation=..."
                 )
-            facts = facts_of(load_data(first_batch(X), validation_size=0), held)
+            facts = summary_of(load_data(first_batch(X), validation_size=0), held)
             count = len(X.dataset) if hasattr(X.dataset, "__len__") and not X.drop_last else None
             return replace(facts, name="the DataLoader", count=count), (), X, held
         dataset = load_data(X, validation_size=self.validation_size if held is None else 0)
-        facts = facts_of(dataset, held)
+        facts = summary_of(dataset, held)
         held = held or (dataset.held_out() or (None, None))[1]
         return facts, dataset.notes, dataset.train.values, held
 

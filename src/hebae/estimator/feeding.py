@@ -10,9 +10,9 @@ import torch
 from sklearn.utils import check_random_state
 
 from hebae import inference
-from hebae.model import Autoencoder
 from hebae.config import Settings
 from hebae.errors import HebaeError
+from hebae.model import Autoencoder
 from hebae.priors import codes_of
 from hebae.training.batches import ArrayBatches, Batches, LoaderBatches
 

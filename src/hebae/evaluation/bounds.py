@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from hebae import inference
-from hebae.model import Autoencoder
 from hebae.errors import HebaeError
 from hebae.evaluation.averages import mean_estimate
 from hebae.evaluation.estimate import Estimate
@@ -30,6 +29,7 @@ from hebae.evaluation.posterior import (
     widened,
 )
 from hebae.inference import evaluating
+from hebae.model import Autoencoder
 
 __all__ = [
     "ELBO",

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from hebae.model import Autoencoder, at_least_float32
 from hebae.evaluation.hamiltonian import LogLikelihood, with_gradient
+from hebae.model import Autoencoder, at_least_float32
 
 __all__ = ["decoder_log_likelihood", "simulate"]
 

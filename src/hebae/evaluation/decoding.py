@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hebae import inference
-from hebae.model import Autoencoder
 from hebae.errors import HebaeError
 from hebae.evaluation.averages import mean_estimate, ratio_of_means
 from hebae.evaluation.estimate import Estimate
 from hebae.evaluation.samples import Array, Features, check_features, check_pair
+from hebae.model import Autoencoder
 
 __all__ = [
     "ReconstructionError",

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hebae import inference
-from hebae.model import Autoencoder, to_unit_interval
 from hebae.errors import HebaeError
+from hebae.model import Autoencoder, to_unit_interval
 
 __all__ = ["batch_of", "check_counts", "check_examples", "log_likelihood"]
 

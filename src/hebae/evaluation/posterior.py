@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hebae import gaussian, inference
-from hebae.model import Autoencoder
 from hebae.errors import HebaeError
 from hebae.evaluation.estimate import UndefinedMetric
+from hebae.model import Autoencoder
 
 __all__ = [
     "Posteriors",

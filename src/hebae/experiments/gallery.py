@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hebae import inference
-from hebae.model import Autoencoder
 from hebae.data import Dataset
 from hebae.evaluation import latent
 from hebae.files import make_folder
+from hebae.model import Autoencoder
 from hebae.report import curves, heatmaps, images, style
 
 __all__ = ["Picture", "Subject", "draw_gallery"]

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hebae import inference
-from hebae.model import Autoencoder
 from hebae.config import Settings
 from hebae.data import Dataset
 from hebae.evaluation import latent
+from hebae.model import Autoencoder
 from hebae.training.batches import ArrayBatches
 from hebae.training.population import held_out_terms
 

@@ -8,7 +8,7 @@ from hebae.config import Settings
 from hebae.experiments.measures import Measures
 from hebae.report.methods import display_name
 from hebae.report.tables import Row, Table, Undefined, Value
-from hebae.training.preflight import weight_of_mean_squared_error
+from hebae.training.checks import weight_of_mean_squared_error
 
 __all__ = ["summarise"]
 

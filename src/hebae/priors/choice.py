@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hebae import inference
-from hebae.model import Autoencoder
 from hebae.errors import HebaeError
+from hebae.model import Autoencoder
 from hebae.priors.base import Floats, Sampler, check_codes
 from hebae.priors.fitting import fit_mixture, hold_out_tenth
 from hebae.priors.mixture import Mixture

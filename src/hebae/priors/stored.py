@@ -18,10 +18,10 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from hebae.model import Autoencoder
 from hebae.errors import HebaeError
 from hebae.files import write_atomically
 from hebae.inference import module_of
+from hebae.model import Autoencoder
 from hebae.priors.base import Floats, Sampler
 from hebae.priors.choice import NAMES, Samplers, check_name, codes_of, fit_samplers
 from hebae.priors.mixture import Mixture

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from hebae.model import Autoencoder
 from hebae.config import TrainingSettings
+from hebae.model import Autoencoder
 from hebae.networks import freeze_batch_norm
 from hebae.training.batches import Batches
 from hebae.training.callbacks import Callback
-from hebae.training.checkpoint import Checkpointer
+from hebae.training.checks import device_type
 from hebae.training.interrupt import deferred_interrupt
 from hebae.training.monitor import Monitor, require_finite
 from hebae.training.noise import noise_seed
 from hebae.training.population import held_out_terms, store_population
 from hebae.training.precision import lay_out_filters, tensor_cores
-from hebae.training.preflight import device_type
 from hebae.training.record import named
 from hebae.training.schedule import learning_rate_factor
+from hebae.training.state import Checkpointer
 from hebae.training.step import (
     load_optimizer,
     make_optimizer,

@@ -7,8 +7,8 @@ from typing import Protocol
 from jaxtyping import Float
 from torch import Tensor
 
-from hebae.model import Step
 from hebae.likelihoods import Likelihood
+from hebae.model import Step
 from hebae.objectives import Objective
 
 __all__ = ["Model"]

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from hebae.model import Step
 from hebae.errors import HebaeError
 from hebae.gaussian import batch_moments
+from hebae.model import Step
 
 __all__ = ["DivergenceError", "Monitor", "require_finite"]
 

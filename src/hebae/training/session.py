@@ -9,31 +9,31 @@ from pathlib import Path
 
 import torch
 
-from hebae.model import Autoencoder, build
 from hebae.config import Settings
 from hebae.data import Dataset, Examples, load
 from hebae.data.registry import SOURCES
 from hebae.errors import HebaeError
+from hebae.model import Autoencoder, build
 from hebae.provenance import provenance
 from hebae.storage import RunFolder, save_model
 from hebae.training.batches import ArrayBatches
 from hebae.training.callbacks import Callback, MetricsFile, TensorBoard
-from hebae.training.checkpoint import Checkpointer
+from hebae.training.checks import DataSummary, complete
 from hebae.training.loop import HeldOut, Outcome, make_fabric, train
-from hebae.training.preflight import Facts, complete
+from hebae.training.state import Checkpointer
 from hebae.training.trial import decide
 
 __all__ = [
     "CHANGEABLE",
     "Files",
     "Prepared",
-    "facts_of",
     "open_folder",
     "prepare",
     "prepare_alike",
     "resume",
     "run",
     "store",
+    "summary_of",
 ]
 
 CHANGEABLE = {
@@ -66,7 +66,7 @@ class Prepared:
         self.__dict__.pop("model", None)
 
 
-def facts_of(dataset: Dataset, validation: Examples | None = None) -> Facts:
+def summary_of(dataset: Dataset, validation: Examples | None = None) -> DataSummary:
     """Gather what the checks need to know of a data set.
 
     `validation` goes in place of the data set's own validation or test split.
@@ -79,7 +79,7 @@ def facts_of(dataset: Dataset, validation: Examples | None = None) -> Facts:
             f"the held-out examples have shape {examples.shape} and those of {dataset.name} "
             f"{dataset.shape}; make them alike."
         )
-    return Facts(
+    return DataSummary(
         name=dataset.name,
         shape=dataset.shape,
         count=len(dataset.train),
@@ -102,7 +102,7 @@ def prepare(settings: Settings, dataset: Dataset | None = None) -> Prepared:
         dataset = load(
             settings.data, data_dir=settings.data_dir, validation_size=settings.validation_size
         )
-    settings, notes = complete(_with_absolute_paths(settings), facts_of(dataset))
+    settings, notes = complete(_with_absolute_paths(settings), summary_of(dataset))
     try:
         settings, decided = decide(settings, dataset.shape)
         prepared = Prepared(settings, dataset, (*dataset.notes, *notes, *decided))

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from hebae.model import Autoencoder, Step
 from hebae.config import TrainingSettings
+from hebae.model import Autoencoder, Step
 from hebae.training.capture import CapturedStep
-from hebae.training.subnormal import clear_subnormal_means
+from hebae.training.denormals import clear_denormal_means
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -44,7 +44,7 @@ def make_optimizer(
         fused=True,
         capturable=captured,
     )
-    clear_subnormal_means(adam)
+    clear_denormal_means(adam)
     return adam
 
 

@@ -11,13 +11,13 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from hebae.model import build
 from hebae.config import ModelSettings, Settings
 from hebae.errors import HebaeError
+from hebae.model import build
 from hebae.training.capture import WARM_UP
+from hebae.training.checks import device_type
 from hebae.training.loop import make_fabric
 from hebae.training.precision import lay_out_filters, tensor_cores
-from hebae.training.preflight import device_type
 from hebae.training.step import make_optimizer, make_step
 
 __all__ = ["TRIED", "decide", "stepper"]
@@ -43,7 +43,7 @@ def decide(settings: Settings, shape: Sequence[int]) -> tuple[Settings, list[str
     Parameters
     ----------
     settings : Settings
-        Completed and checked by ``training.preflight``.
+        Completed and checked by ``training.checks``.
     shape : sequence of int
         Of one example.
 

@@ -23,8 +23,8 @@ from hebae.experiments.evaluation.settings import EvaluationSettings
 from hebae.experiments.evaluation.subject import Subject, examples_of
 from hebae.experiments.evaluation.table import Column, tabulate
 from hebae.experiments.gallery import Picture
-from hebae.report.tables import Table
 from hebae.priors import NAMES
+from hebae.report.tables import Table
 
 __all__ = ["Evaluation", "evaluate"]
 

@@ -10,7 +10,7 @@ from hebae.experiments.reproduction.plan import PlannedRun
 from hebae.experiments.reproduction.study import FinishedRun
 from hebae.report.methods import display_name
 from hebae.report.tables import Row, Table
-from hebae.training.preflight import weight_of_mean_squared_error
+from hebae.training.checks import weight_of_mean_squared_error
 
 __all__ = [
     "METHODS",

@@ -13,8 +13,8 @@ from hebae.experiments.reproduction.datasets import Datasets
 from hebae.experiments.reproduction.plan import PlannedRun
 from hebae.storage import RunFolder
 from hebae.training import session
+from hebae.training.checks import complete
 from hebae.training.many import Job, Watcher, train_all
-from hebae.training.preflight import complete
 
 __all__ = ["POLL", "check", "divergence", "is_done", "train"]
 
@@ -26,7 +26,7 @@ def check(runs: Sequence[PlannedRun], datasets: Datasets, device: str = "auto") 
     """Load the data and check every run; a HebaeError for what would fail later."""
     for run in runs:
         dataset = datasets.of(run.settings)
-        complete(run.settings.replace(device=device), session.facts_of(dataset))
+        complete(run.settings.replace(device=device), session.summary_of(dataset))
 
 
 def divergence(path: Path) -> str:

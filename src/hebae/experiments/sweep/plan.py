@@ -13,9 +13,9 @@ from hebae.data import load
 from hebae.errors import HebaeError
 from hebae.experiments.sweep.axes import Axis
 from hebae.training import session
+from hebae.training.checks import require_relevant
 from hebae.training.grid.grouping import groups, why_alone
 from hebae.training.many import Job
-from hebae.training.preflight import require_relevant
 
 __all__ = ["PlannedRun", "grouping", "plan", "prepare", "shared"]
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from hebae.model import Autoencoder
 from hebae.config import TrainingSettings
+from hebae.model import Autoencoder
 from hebae.training.callbacks import MetricsFile
-from hebae.training.checkpoint import Checkpointer
 from hebae.training.grid.optimizer import StackedAdam
 from hebae.training.grid.stack import Stack
 from hebae.training.grid.streams import StackedBatches, StackedNoise
@@ -24,6 +23,7 @@ from hebae.training.population import estimates, store_population, watch
 from hebae.training.precision import tensor_cores
 from hebae.training.record import named
 from hebae.training.schedule import learning_rate_factor
+from hebae.training.state import Checkpointer
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from hebae.training.denormals import clear_denormal_means
 from hebae.training.grid.layers import VECTOR
 from hebae.training.grid.stack import Stack
-from hebae.training.subnormal import clear_subnormal_means
 
 __all__ = ["StackedAdam"]
 
@@ -59,7 +59,7 @@ class StackedAdam:
             self.pieces.append(pieces)
             groups.append({"params": [piece.tensor for piece in pieces], "lr": rate})
         self.adam = torch.optim.Adam(groups, betas=betas, fused=True)
-        clear_subnormal_means(self.adam)
+        clear_denormal_means(self.adam)
 
     def step(self, loss: Tensor) -> None:
         """Take a step for every member; `loss` is the sum of their losses."""

@@ -9,8 +9,8 @@ from functools import cache
 
 import torch
 
-from hebae.model import build
 from hebae.config import Settings
+from hebae.model import build
 from hebae.training.grid.optimizer import StackedAdam
 from hebae.training.grid.stack import Stack
 from hebae.training.jobs import Job
@@ -44,7 +44,7 @@ def seconds_a_member(settings: Settings, shape: tuple[int, ...], count: int) -> 
     Parameters
     ----------
     settings : Settings
-        Completed by ``training.preflight``, with precision and compile decided.
+        Completed by ``training.checks``, with precision and compile decided.
     shape : tuple of int
         Of one example.
     count : int

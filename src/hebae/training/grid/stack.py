@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.utils._pytree import tree_map, tree_map_only
 
-from hebae.model import Autoencoder, Step, at_least_float32, without_autocast
 from hebae.likelihoods import Likelihood, optimal_log_scale
+from hebae.model import Autoencoder, Step, at_least_float32, without_autocast
 from hebae.objectives import Moments, Objective
 from hebae.training.grid.layers import fills_vectors, is_stackable, rounds_alike, stacked_forward
 

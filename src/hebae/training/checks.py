@@ -9,16 +9,16 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from hebae.model import build_objective
 from hebae.config import Settings, TrainingSettings
 from hebae.errors import HebaeError
 from hebae.likelihoods import LIKELIHOODS
+from hebae.model import build_objective
 from hebae.networks import NETWORKS
 from hebae.objectives import HEBAE, OBJECTIVES
 from hebae.objectives.wae import WAE
 
 __all__ = [
-    "Facts",
+    "DataSummary",
     "complete",
     "device_type",
     "require_relevant",
@@ -30,7 +30,7 @@ LEFT_OUT = 0.01
 
 
 @dataclass(frozen=True)
-class Facts:
+class DataSummary:
     """What a check needs to know of the data.
 
     Parameters
@@ -59,7 +59,7 @@ class Facts:
     held_out_count: int = 0
 
 
-def complete(settings: Settings, facts: Facts) -> tuple[Settings, list[str]]:
+def complete(settings: Settings, facts: DataSummary) -> tuple[Settings, list[str]]:
     """Decide what the settings leave to the data, and check all of them against it.
 
     Returns
@@ -149,7 +149,7 @@ def require_relevant(given: Collection[str], methods: Sequence[str]) -> None:
         )
 
 
-def _check_likelihood(settings: Settings, facts: Facts) -> None:
+def _check_likelihood(settings: Settings, facts: DataSummary) -> None:
     low, high = LIKELIHOODS[settings.likelihood].support
     for split, limits in (("training", facts.range), (facts.held_out, facts.held_out_range)):
         if limits is not None and (limits[0] < low or limits[1] > high):
@@ -160,7 +160,7 @@ def _check_likelihood(settings: Settings, facts: Facts) -> None:
             )
 
 
-def _decide_batches(settings: Settings, facts: Facts) -> tuple[Settings, list[str]]:
+def _decide_batches(settings: Settings, facts: DataSummary) -> tuple[Settings, list[str]]:
     """Check the batches' sizes, and decide whether the last one of an epoch is left out."""
     needed = _smallest_batch(settings)
     size, k = settings.batch_size, settings.latent_dim
@@ -223,7 +223,7 @@ def _smallest_batch(settings: Settings) -> int:
     return 2 if isinstance(objective, WAE) or settings.network == "convolutional" else 1
 
 
-def _check_early_stopping(settings: Settings, facts: Facts) -> None:
+def _check_early_stopping(settings: Settings, facts: DataSummary) -> None:
     if settings.early_stopping is None:
         return
     if facts.held_out != "validation":

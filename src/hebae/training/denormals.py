@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-__all__ = ["EVERY", "clear_subnormal_means"]
+__all__ = ["EVERY", "clear_denormal_means"]
 
 EVERY = 50
 """Steps from one clearing to the next: it costs as much as half of one Adam step."""
 
 
-def clear_subnormal_means(adam: torch.optim.Optimizer) -> None:
+def clear_denormal_means(adam: torch.optim.Optimizer) -> None:
     """Set Adam's means of gradients to zero where they have sunk below the smallest normal number.
 
     A weight that gets no more gradient (of a pixel that is black for a while, of a ReLU that never

@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from hebae.model import build
 from hebae.config import Settings
-from hebae.training import subnormal
+from hebae.model import build
+from hebae.training import denormals
 from hebae.training.batches import ArrayBatches
+from hebae.training.denormals import EVERY, clear_denormal_means
 from hebae.training.grid.optimizer import StackedAdam
 from hebae.training.grid.stack import Stack
 from hebae.training.loop import make_fabric, train
 from hebae.training.step import make_optimizer
-from hebae.training.subnormal import EVERY, clear_subnormal_means
 
 TINY = torch.finfo(torch.float32).tiny
 
@@ -26,7 +26,7 @@ def subnormals(mean: Tensor) -> int:
 
 def adam_of(weight: Tensor, beta1: float = 0.9) -> torch.optim.Adam:
     adam = torch.optim.Adam([weight], betas=(beta1, 0.999), fused=True)
-    clear_subnormal_means(adam)
+    clear_denormal_means(adam)
     return adam
 
 
@@ -86,7 +86,7 @@ def test_training_ends_with_the_same_weights_to_the_last_bit(monkeypatch):
     examples = sparse_examples()
     ends = []
     for every in (EVERY, 10**9):
-        monkeypatch.setattr(subnormal, "EVERY", every)
+        monkeypatch.setattr(denormals, "EVERY", every)
         adams = []
         monkeypatch.setattr(
             "hebae.training.loop.make_optimizer",

@@ -1,4 +1,4 @@
-"""The whole module: alike starts, losses as stated, examples treated for themselves."""
+"""The whole module: initial weights, losses, codes of single examples."""
 
 import itertools
 from dataclasses import dataclass
@@ -42,7 +42,8 @@ def settings_of(**changes):
 
 def batch_of(m, shape=SHAPE, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand(m, *shape, generator=generator), torch.randn(m, K, generator=generator)
+    x, epsilon = torch.rand(m, *shape, generator=generator), torch.randn(m, K, generator=generator)
+    return x, {"posterior": epsilon, "prior": epsilon}
 
 
 def same(actual, expected, tolerance=1e-5):
@@ -189,14 +190,14 @@ def test_own_networks_of_the_wrong_shape_are_refused_with_both_shapes(name, netw
 def test_loss_is_reconstruction_and_weighted_terms(method):
     """Put together again from encoder, objective, decoder and likelihood."""
     model = build(settings_of(**method), SHAPE)
-    x, epsilon = batch_of(10)
-    step = model(x, epsilon)
+    x, noise = batch_of(10)
+    step = model(x, noise)
     output = model.encoder(x)
     mean, log_scale = output[:, :K], output[:, K:] if output.shape[1] > K else None
     running = None
     if method.get("moments") == "running":  # as they were before the step: N(0, I)
         running = type(model.objective.estimate(mean))(torch.zeros(K), torch.eye(K))
-    z, terms = model.objective(mean, log_scale, epsilon, running)
+    z, terms = model.objective(mean, log_scale, noise, model.prior, running)
     nll = nn.functional.binary_cross_entropy_with_logits(model.decoder(z), x, reduction="none")
     reconstruction = nll.sum((1, 2, 3)).mean()
     weights = model.objective.weights
@@ -218,23 +219,23 @@ def test_every_parameter_gets_a_gradient(method):
 
 def test_shapes_are_checked_at_run_time():
     model = build(settings_of(), SHAPE)
-    x, epsilon = batch_of(10)
+    x, noise = batch_of(10)
     with pytest.raises(jaxtyping.TypeCheckError):
-        model(x, epsilon[:5])
+        model(x.flatten()[0], noise)
     with pytest.raises(jaxtyping.TypeCheckError):
-        model((x * 255).byte(), epsilon)
+        model((x * 255).byte(), noise)
 
 
 @methods
 def test_half_precision_goes_no_further_than_the_networks(method):
     """Moments, Cholesky factor and losses are taken in float32, with autocast on around them."""
     model = build(settings_of(**method), SHAPE).eval()
-    x, epsilon = batch_of(10)
-    expected = build(settings_of(**method), SHAPE).eval()(x, epsilon)
+    x, noise = batch_of(10)
+    expected = build(settings_of(**method), SHAPE).eval()(x, noise)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        step = model(x, epsilon)
+        step = model(x, noise)
         assert model.encoder(x).dtype == torch.bfloat16
-        assert model.decode(epsilon).dtype == torch.float32
+        assert model.decode(noise["posterior"]).dtype == torch.float32
     assert step.loss.dtype == step.mean.dtype == torch.float32
     assert {term.dtype for term in step.terms.values()} == {torch.float32}
     same(step.terms, expected.terms, 0.05)
@@ -244,15 +245,15 @@ def test_half_precision_goes_no_further_than_the_networks(method):
 def test_many_models_in_one_program_have_the_losses_and_gradients_of_each(method):
     models = [build(settings_of(method=method), SHAPE, seed=seed) for seed in range(3)]
     parameters, buffers = stack_module_state(models)
-    x, epsilon = batch_of(10)
+    x, noise = batch_of(10)
 
     def loss(parameters, buffers):
-        return functional_call(models[0], (parameters, buffers), (x, epsilon)).loss
+        return functional_call(models[0], (parameters, buffers), (x, noise)).loss
 
     losses = vmap(loss)(parameters, buffers)
     gradients = vmap(grad(loss))(parameters, buffers)
     for i, model in enumerate(models):
-        alone = model(x, epsilon).loss
+        alone = model(x, noise).loss
         alone.backward()
         same(losses[i], alone)
         for name, parameter in model.named_parameters():
@@ -264,7 +265,7 @@ def test_many_models_in_one_program_have_the_losses_and_gradients_of_each(method
 
 @dataclass(frozen=True, kw_only=True)
 class Sparse(Objective):
-    """Laplace noise of fixed width, and an absolute value as penalty: in nobody's list."""
+    """Noise of fixed width, and an absolute value as penalty; in no list."""
 
     penalty_weight: float = 0.5
     width: float = 0.1
@@ -281,16 +282,18 @@ class Sparse(Objective):
     def draw(self, mean, log_scale, epsilon, covariance=None):
         return mean + self.width * epsilon.sign() * epsilon.square()
 
-    def penalty(self, z, mean, log_scale):
-        return {"absolute": z.abs().sum(1).mean()}
+    def __call__(self, mean, log_scale, noise, prior, running=None, critic=None):
+        z = self.draw(mean, log_scale, noise["posterior"])
+        return z, {"absolute": z.abs().sum(1).mean()}
 
 
 def test_a_new_method_needs_no_change_to_the_package():
     torch.manual_seed(0)
     encoder, decoder = nn.Linear(6, K), nn.Linear(K, 6)
     model = Autoencoder(encoder, decoder, Sparse(), Bernoulli(), (6,), K)
-    x, epsilon = batch_of(9, (6,))
-    for step in (model(x, epsilon), model.held_out_step(x, epsilon)):
+    x, noise = batch_of(9, (6,))
+    for step in (model(x, noise), model.held_out_step(x, noise)):
+        epsilon = noise["posterior"]
         z = encoder(x) + 0.1 * epsilon.sign() * epsilon.square()
         reconstruction = model.likelihood.negative_log_likelihood(decoder(z), x).mean()
         same(step.loss, reconstruction + 0.5 * z.abs().sum(1).mean())
@@ -320,14 +323,15 @@ def trained_to_be_peculiar(method):
     [*METHODS, {"method": "hebae", "network": "convolutional"}],
     ids=lambda settings: "-".join(map(str, settings.values())),
 )
-def test_an_example_gives_the_same_result_in_any_company(method):
+def test_results_do_not_depend_on_the_rest_of_the_batch(method):
     """Encoding, drawing, reconstructing and scoring, in evaluation mode: alone or among others."""
     model = trained_to_be_peculiar(method)
-    x, epsilon = batch_of(12)
+    x, noise = batch_of(12)
+    epsilon = noise["posterior"]
 
     def results(rows):
         mean, log_scale = model.encode(x[rows])
-        z = model.draw(mean, log_scale, epsilon[rows])
+        z = mean if log_scale is None else model.draw(mean, log_scale, epsilon[rows])
         scale = [] if log_scale is None else [log_scale]
         scores = model.log_likelihood(x[rows], z)
         return [mean, *scale, z, model.decode(z), model.reconstruct(x[rows]), scores]
@@ -339,9 +343,10 @@ def test_an_example_gives_the_same_result_in_any_company(method):
 
 def test_drawing_uses_the_populations_covariance():
     model = trained_to_be_peculiar({"method": "hebae"})
-    x, epsilon = batch_of(12)
+    x, noise = batch_of(12)
     mean, log_scale = model.encode(x)
     R = torch.linalg.cholesky(model.population_covariance)
+    epsilon = noise["posterior"]
     same(model.draw(mean, log_scale, epsilon), mean + log_scale.exp() * (epsilon @ R.mT))
 
 
@@ -356,14 +361,14 @@ def test_deterministic_methods_have_no_scale(method):
 @methods
 def test_held_out_terms_take_noise_from_the_population_and_penalty_from_the_batch(method):
     model = trained_to_be_peculiar(method)
-    x, epsilon = batch_of(12)
+    x, noise = batch_of(12)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    step = model.held_out_step(x, epsilon)
+    step = model.held_out_step(x, noise)
     same(dict(model.state_dict()), before, 0)  # running moments have not moved
     mean, log_scale = model.encode(x)
-    z = model.draw(mean, log_scale, epsilon)
+    z = mean if log_scale is None else model.draw(mean, log_scale, noise["posterior"])
     same(step.terms["reconstruction"], -model.log_likelihood(x, z).mean())
-    _, terms = model.objective(mean, log_scale, epsilon)
+    _, terms = model.objective(mean, log_scale, noise, model.prior)
     same({name: step.terms[name] for name in terms}, terms)
     assert list(step.terms) == ["reconstruction", *model.objective.weights]
 
@@ -371,7 +376,7 @@ def test_held_out_terms_take_noise_from_the_population_and_penalty_from_the_batc
 @pytest.mark.parametrize("likelihood", ["bernoulli", "continuous_bernoulli", "gaussian"])
 def test_decoding_gives_the_mean_in_the_units_of_the_data(likelihood):
     model = build(settings_of(likelihood=likelihood), SHAPE).eval()
-    x, z = batch_of(5)
+    x, z = batch_of(5)[0], torch.randn(5, K)
     same(model.decode(z), model.likelihood.mean(model.decoder(z)))
     same(model.reconstruct(x), model.decode(model.encode(x)[0]))
     same(model.log_likelihood(x, z), -model.likelihood.negative_log_likelihood(model.decoder(z), x))
@@ -386,8 +391,8 @@ def test_each_training_step_moves_the_running_moments_once():
     model = build(settings_of(moments="running", moments_decay=0.75), SHAPE)
     beta, Sigma = torch.zeros(K), torch.eye(K)
     for seed in range(3):
-        x, epsilon = batch_of(10, seed=seed)
-        step = model(x, epsilon)
+        x, noise = batch_of(10, seed=seed)
+        step = model(x, noise)
         mean = step.mean.detach()
         beta = 0.75 * beta + 0.25 * mean.mean(0)
         Sigma = 0.75 * Sigma + 0.25 * torch.cov(mean.mT, correction=0)

@@ -14,9 +14,9 @@ from contenders.with_pythae import ABSENT, AVAILABLE, make_peer, make_trainer
 from results import Aim, Effort, Result, Table
 from rich.progress import track
 
-from hebae.model import build, to_unit_interval
 from hebae.data import Dataset, load
 from hebae.errors import HebaeError
+from hebae.model import build, to_unit_interval
 from hebae.training.batches import ArrayBatches
 from hebae.training.loop import make_fabric, train
 from hebae.training.population import held_out_terms, store_population

@@ -10,8 +10,8 @@ from contenders import SETTINGS, make_examples
 from results import Aim, Curve, Effort, Panel, Result
 from turns import Readings, clocked, paired, quartiles, take_turns
 
-from hebae.model import build
 from hebae.config import Settings
+from hebae.model import build
 from hebae.training.batches import ArrayBatches
 from hebae.training.grid.loop import Member, train_grid
 from hebae.training.grid.pace import seconds_a_member

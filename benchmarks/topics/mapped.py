@@ -20,9 +20,9 @@ from rich.progress import track
 from torch import Tensor
 from turns import Readings, paired, take_turns
 
-from hebae.model import build
 from hebae.config import Settings
 from hebae.errors import HebaeError
+from hebae.model import build
 from hebae.training.batches import ArrayBatches
 from hebae.training.callbacks import Callback
 from hebae.training.loop import make_fabric, train

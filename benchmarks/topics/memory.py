@@ -98,8 +98,8 @@ def child(kind: str, size: int, side: int) -> None:
     from contenders.bare import by_bare_loop
     from contenders.ours import by_hebae
 
-    from hebae.model import build
     from hebae.evaluation import mutual_information
+    from hebae.model import build
 
     if kind == "pythae":
         import pythae.models

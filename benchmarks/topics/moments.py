@@ -12,6 +12,7 @@ from results import Aim, Effort, Result
 from turns import paired, take_turns, timed
 
 from hebae.model import Autoencoder, build, build_objective
+from hebae.priors import StandardNormal
 
 TEXT = """\
 HEBAE's objective by itself, forward and backward: moments of the batch of means, Cholesky factor,
@@ -88,7 +89,7 @@ def objective_alone(
     log_scale.requires_grad_()
 
     def once() -> None:
-        z, terms = objective(mean, log_scale, epsilon)
+        z, terms = objective(mean, log_scale, {"posterior": epsilon}, StandardNormal(latent_dim))
         (z.sum() + sum(terms.values())).backward()
 
     def measure() -> float:
@@ -110,7 +111,7 @@ def convolutional_step() -> Callable[[], float]:
 
     def once() -> float:
         begin = time.perf_counter()
-        loss = model(x, torch.randn(len(x), model.latent_dim)).loss
+        loss = model(x, {"posterior": torch.randn(len(x), model.latent_dim)}).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

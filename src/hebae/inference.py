@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,10 @@ from torch import Tensor
 
 from hebae.errors import HebaeError
 from hebae.model import Autoencoder, to_unit_interval
+from hebae.priors import Prior
 
 __all__ = [
     "Codes",
-    "Prior",
     "decode",
     "draw",
     "encode",
@@ -49,13 +49,6 @@ class Codes(NamedTuple):
     """Shape (n, k)."""
     log_scale: Floats | None
     """Shape (n, k) or (n, 1); None for a deterministic method."""
-
-
-class Prior(Protocol):
-    """What codes can be drawn from: see ``hebae.priors``."""
-
-    def draw(self, count: int, seed: int) -> Floats:
-        """Draw codes (count, k)."""
 
 
 def module_of(model: Any) -> Autoencoder:
@@ -119,15 +112,10 @@ def sample(model: Autoencoder, count: int, seed: int, sampler: Prior | None = No
     ----------
     model : Autoencoder
     count, seed : int
-    sampler : hebae.priors.Sampler, optional
-        What z is drawn from; by default N(0, I), the paper's way to sample.
+    sampler : hebae.priors.Prior, optional
+        What z is drawn from; by default the model's own prior.
     """
-    if sampler is None:
-        shape = (count, model.latent_dim)
-        z = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
-    else:
-        z = sampler.draw(count, seed)
-    return decode(model, z)
+    return decode(model, (sampler or model.prior).sample(count, seed))
 
 
 def interpolate(

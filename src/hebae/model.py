@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from hebae.config import ModelSettings
 from hebae.likelihoods import LIKELIHOODS, Gaussian, Likelihood, optimal_log_scale
 from hebae.networks import NETWORKS, initialise_normal
-from hebae.objectives import OBJECTIVES, Moments, Objective
+from hebae.objectives import OBJECTIVES, Moments, Noise, Objective
+from hebae.priors import Prior, StandardNormal
 
 __all__ = [
     "Autoencoder",
@@ -28,16 +29,17 @@ __all__ = [
 
 
 class Step(NamedTuple):
-    """What one batch gives: the loss and, detached, what it is made of; nats an example."""
+    """What one batch gives: the loss in nats per example and, detached, its parts."""
 
     loss: Float[Tensor, ""]
     terms: dict[str, Float[Tensor, ""]]
     """``reconstruction`` first, then the objective's unweighted terms by name."""
     mean: Float[Tensor, "batch latent"]
+    z: Float[Tensor, "batch latent"]
 
 
 class Autoencoder(nn.Module):
-    """Encoder, objective, decoder and likelihood as one module.
+    """Encoder, objective, prior, decoder and likelihood as one module.
 
     Parameters
     ----------
@@ -51,12 +53,17 @@ class Autoencoder(nn.Module):
     input_shape : sequence of int
         Shape of one example.
     latent_dim : int
+    prior : Prior, optional
+        p(z); by default N(0, I).
 
     Attributes
     ----------
+    critic : nn.Module or None
+        Of an adversarial method. It is trained on `critic_loss` by an optimizer of its own, and is
+        not among the `main_parameters`.
     population_mean, population_covariance : Tensor, shapes (k,) and (k, k)
-        beta and Sigma over the training set, stored at the end of training. What is drawn for an
-        example uses them, so that it does not depend on the company the example is in.
+        beta and Sigma over the training set, stored at the end of training. Codes of single
+        examples are drawn with them, so that they do not depend on the rest of the batch.
     aggregate_covariance : Tensor, shape (k, k)
         C, the covariance of the aggregated posterior over the training set.
     """
@@ -75,12 +82,15 @@ class Autoencoder(nn.Module):
         likelihood: Likelihood,
         input_shape: Sequence[int],
         latent_dim: int,
+        prior: Prior | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.objective = objective
         self.likelihood = likelihood
+        self.prior = StandardNormal(latent_dim) if prior is None else prior
+        self.critic = objective.critic(latent_dim)
         self.input_shape = tuple(input_shape)
         self.latent_dim = latent_dim
         self.register_buffer("population_mean", torch.zeros(latent_dim))
@@ -91,28 +101,49 @@ class Autoencoder(nn.Module):
             self.register_buffer("running_mean", torch.zeros(latent_dim))
             self.register_buffer("running_covariance", torch.eye(latent_dim))
 
-    def forward(
-        self, x: Float[Tensor, "batch *shape"], epsilon: Float[Tensor, "batch latent"]
-    ) -> Step:
-        """Loss of a training batch, its moments being the batch's own."""
+    def noise_shapes(self, batch_size: int) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each standard normal tensor that a step needs, in order."""
+        shapes = self.objective.noise_shapes(batch_size, self.latent_dim)
+        if "prior" in shapes:
+            shapes["prior"] = (*shapes["prior"][:-1], self.prior.noise_dim)
+        return shapes
+
+    def forward(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Step:
+        """Loss of a training batch, with the moments of this batch.
+
+        Parameters
+        ----------
+        x : Tensor, shape (m, *shape)
+        noise : dict of str to Tensor
+            Standard normal numbers in the shapes of `noise_shapes`.
+        """
         mean, log_scale = self.encode(x)
         running = self._running_moments()
         # Moments, Cholesky factor and log-determinant lose their meaning in half precision.
         with without_autocast(x):
-            z, terms = self.objective(mean, log_scale, epsilon, running)
+            z, terms = self.objective(mean, log_scale, noise, self.prior, running, self.critic)
         if running is not None:
             self._update_running(mean.detach(), running)
         return self._step(x, z, terms, mean)
 
-    def held_out_step(
-        self, x: Float[Tensor, "batch *shape"], epsilon: Float[Tensor, "batch latent"]
-    ) -> Step:
+    def held_out_step(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Step:
         """Terms of a held-out batch: noise by the population's Sigma, penalty of this batch."""
         mean, log_scale = self.encode(x)
         with without_autocast(x):
-            _, terms = self.objective(mean, log_scale, epsilon)
-            z = self.draw(mean, log_scale, epsilon)
+            _, terms = self.objective(mean, log_scale, noise, self.prior, critic=self.critic)
+            stochastic = self.objective.stochastic
+            z = self.draw(mean, log_scale, noise["posterior"]) if stochastic else mean
         return self._step(x, z, terms, mean)
+
+    def main_parameters(self) -> list[nn.Parameter]:
+        """Return all parameters but the critic's."""
+        return [p for name, p in self.named_parameters() if not name.startswith("critic.")]
+
+    def critic_loss(self, z: Float[Tensor, "batch latent"], noise: Noise) -> Float[Tensor, ""]:
+        """Loss of the critic, given the codes (``Step.z``) and the noise of the same step."""
+        assert self.critic is not None, "the method has no critic"
+        with without_autocast(z):
+            return self.objective.critic_loss(self.critic, z, noise, self.prior)
 
     def _step(self, x: Tensor, z: Tensor, terms: dict[str, Tensor], mean: Tensor) -> Step:
         output = self.decoder(z)
@@ -123,7 +154,8 @@ class Autoencoder(nn.Module):
         for name, weight in self.objective.weights.items():
             loss = loss + weight * terms[name]
         terms = {"reconstruction": reconstruction, **terms}
-        return Step(loss, {name: t.detach() for name, t in terms.items()}, mean.detach())
+        terms = {name: term.detach() for name, term in terms.items()}
+        return Step(loss, terms, mean.detach(), z.detach())
 
     def encode(
         self, x: Float[Tensor, "batch *shape"]
@@ -139,7 +171,7 @@ class Autoencoder(nn.Module):
         log_scale: Float[Tensor, "batch _"] | None,
         epsilon: Float[Tensor, "batch latent"],
     ) -> Float[Tensor, "batch latent"]:
-        """Z ~ q(z | x), each example for itself: the noise is shaped by the population's Sigma."""
+        """Z ~ q(z | x), with noise shaped by the population's Sigma."""
         return self.objective.draw(mean, log_scale, epsilon, covariance=self.population_covariance)
 
     def decode(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch *shape"]:

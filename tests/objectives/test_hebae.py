@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from calls import call, terms_of
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import MultivariateNormal, kl_divergence
@@ -38,7 +39,7 @@ def standard_normal(k):
 def moments_term(mean, objective=None):
     """The penalty of codes alone; it knows neither z nor sigma."""
     objective = HEBAE() if objective is None else objective
-    return objective.penalty(mean, mean, torch.zeros_like(mean))["moments"]
+    return terms_of(objective, mean, torch.zeros_like(mean))["moments"]
 
 
 # --- Values made by independent code ---------------------------------------------------------
@@ -59,7 +60,7 @@ def test_penalty_and_its_gradient_match_the_oracle(oracle):
 
 
 def test_aggregate_and_rate_match_the_oracle(oracle):
-    terms = HEBAE(rate_weight=1.0).penalty(oracle["mu"], oracle["mu"], oracle["log_scale"])
+    terms = terms_of(HEBAE(rate_weight=1.0), oracle["mu"], oracle["log_scale"])
     oracle.check("aggregate_kl", terms["aggregate"])
     oracle.check("rate", terms["rate"])
     oracle.check("hebae_kl_to_standard_normal_mean", terms["aggregate"] + terms["rate"])
@@ -133,10 +134,10 @@ def test_penalty_of_the_paper_leaves_the_scale_alone(batch, scale):
     """Nothing in the paper's objective holds sigma up: what the rate is for."""
     mean, log_scale, epsilon = batch(12, 3, scale=scale)
     log_scale.requires_grad_()
-    _, terms = HEBAE(scale=scale)(mean.requires_grad_(), log_scale, epsilon)
+    _, terms = call(HEBAE(scale=scale), mean.requires_grad_(), log_scale, epsilon)
     (gradient,) = torch.autograd.grad(terms["moments"], log_scale, allow_unused=True)
     assert gradient is None
-    _, terms = HEBAE(scale=scale, rate_weight=1.0)(mean, log_scale, epsilon)
+    _, terms = call(HEBAE(scale=scale, rate_weight=1.0), mean, log_scale, epsilon)
     (gradient,) = torch.autograd.grad(terms["rate"], log_scale)
     assert gradient.sum() < 0  # so that a step down the rate widens the noise
 
@@ -204,7 +205,7 @@ def test_aggregate_and_rate_sum_to_the_mean_divergence(batch, scale, noise, seed
     """At weights of 1 the penalty is (1/m) sum_i KL(q(z | x_i) || N(0, I)): a true ELBO."""
     mean, log_scale, epsilon = batch(k + more, k, seed, scale)
     objective = HEBAE(rate_weight=1.0, scale=scale, noise=noise)
-    _, terms = objective(mean, log_scale, epsilon)
+    _, terms = call(objective, mean, log_scale, epsilon)
     assert objective.weights == {"aggregate": 1.0, "rate": 1.0}
     posterior = posteriors(objective, mean, log_scale)
     expected = kl_divergence(posterior, standard_normal(k)).mean()
@@ -219,7 +220,7 @@ def test_aggregate_and_rate_by_monte_carlo(batch, scale, noise):
     """E log q(z|x) - log N(z; 0, I), and E log q(z|x) - log N(z; beta, C), over draws of z."""
     mean, log_scale, _ = batch(10, 3, scale=scale)
     objective = HEBAE(rate_weight=1.0, scale=scale, noise=noise)
-    terms = objective.penalty(mean, mean, log_scale)
+    terms = terms_of(objective, mean, log_scale)
     generator = torch.Generator().manual_seed(5)
     epsilon = torch.randn(4000, 10, 3, generator=generator, dtype=torch.float64)
     z = torch.func.vmap(lambda epsilon: objective.draw(mean, log_scale, epsilon))(epsilon)
@@ -257,10 +258,10 @@ def test_singular_batches_have_no_finite_penalty(batch, noise, seed, m, k, dtype
     for moments in ("batch", "running"):  # running, with nothing run yet, is the batch's
         objective = HEBAE(moments=moments, noise=noise)
         assert not moments_term(mean, objective).isfinite()
-        assert not objective(mean, log_scale, epsilon)[1]["moments"].isfinite()
+        assert not call(objective, mean, log_scale, epsilon)[1]["moments"].isfinite()
     if noise == "cholesky":
         assert not HEBAE().draw(mean, log_scale, epsilon).isfinite().any()
-        terms = HEBAE(rate_weight=0.5).penalty(mean, mean, log_scale)
+        terms = terms_of(HEBAE(rate_weight=0.5), mean, log_scale)
         assert not terms["rate"].isfinite()
 
 
@@ -268,7 +269,7 @@ def test_singular_batches_have_no_finite_penalty(batch, noise, seed, m, k, dtype
 def test_shrunk_moments_allow_any_batch_of_two_and_more(batch, seed, m, k):
     mean, log_scale, epsilon = batch(m, k, seed)
     mean.requires_grad_()
-    z, terms = HEBAE(moments="shrunk")(mean, log_scale, epsilon)
+    z, terms = call(HEBAE(moments="shrunk"), mean, log_scale, epsilon)
     (gradient,) = torch.autograd.grad(terms["moments"] + z.sum(), mean)
     assert terms["moments"].isfinite()
     assert z.isfinite().all()
@@ -280,7 +281,7 @@ def test_running_moments_allow_any_batch_once_they_have_run(batch, seed, m, k):
     mean, log_scale, epsilon = batch(m, k, seed)
     mean.requires_grad_()
     running = Moments(torch.zeros(k).double(), torch.eye(k).double())
-    z, terms = HEBAE(moments="running")(mean, log_scale, epsilon, running)
+    z, terms = call(HEBAE(moments="running"), mean, log_scale, epsilon, running)
     (gradient,) = torch.autograd.grad(terms["moments"] + z.sum(), mean)
     assert terms["moments"].isfinite()
     assert z.isfinite().all()
@@ -309,7 +310,9 @@ def test_running_moments_mix_the_values_and_keep_the_batchs_gradient(batch, seed
 def test_running_moments_without_a_past_are_the_batchs(batch):
     mean, log_scale, epsilon = batch(12, 3)
     same(
-        HEBAE(moments="running")(mean, log_scale, epsilon), HEBAE()(mean, log_scale, epsilon), 1e-14
+        call(HEBAE(moments="running"), mean, log_scale, epsilon),
+        call(HEBAE(), mean, log_scale, epsilon),
+        1e-14,
     )
 
 
@@ -319,7 +322,9 @@ def test_running_moments_repeated_converge_to_the_batchs(batch):
     running = Moments(torch.zeros(3).double(), torch.eye(3).double())
     for _ in range(60):
         running = objective.estimate(mean, running)
-    same(objective(mean, log_scale, epsilon, running), HEBAE()(mean, log_scale, epsilon))
+    same(
+        call(objective, mean, log_scale, epsilon, running), call(HEBAE(), mean, log_scale, epsilon)
+    )
 
 
 def test_other_methods_take_no_notice_of_running_moments(batch):
@@ -327,7 +332,10 @@ def test_other_methods_take_no_notice_of_running_moments(batch):
     running = Moments(torch.ones(3).double(), 5 * torch.eye(3).double())
     for moments in ("batch", "shrunk"):
         objective = HEBAE(moments=moments)
-        same(objective(mean, log_scale, epsilon, running), objective(mean, log_scale, epsilon))
+        same(
+            call(objective, mean, log_scale, epsilon, running),
+            call(objective, mean, log_scale, epsilon),
+        )
 
 
 @scales
@@ -337,7 +345,7 @@ def test_shrunk_moments_are_used_throughout(batch, scale):
     beta, Sigma = gaussian.batch_moments(mean)
     Sigma = gaussian.shrink(Sigma, 7)
     objective = HEBAE(scale=scale, moments="shrunk")
-    z, terms = objective(mean, log_scale, epsilon)
+    z, terms = call(objective, mean, log_scale, epsilon)
     same(z, mean + log_scale.exp() * (epsilon @ torch.linalg.cholesky(Sigma).mT))
     same(terms["moments"], gaussian.kl_to_standard_normal(beta, Sigma))
 

@@ -31,7 +31,7 @@ def train_one_step(objective, rows):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
-    step = model(x[rows], epsilon[rows])
+    step = model(x[rows], {"posterior": epsilon[rows]})
     step.loss.backward()
     values = {"loss": step.loss.detach(), **{k: v.detach() for k, v in step.terms.items()}}
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}

@@ -1,13 +1,14 @@
 """The variational autoencoder, against the oracle and torch.distributions."""
 
 import torch
+from calls import terms_of
 from torch.distributions import Normal, kl_divergence
 
 from hebae.objectives import VAE
 
 
 def test_penalty_matches_the_oracle(oracle):
-    terms = VAE().penalty(oracle["mu"], oracle["mu"], oracle["log_scale"])
+    terms = terms_of(VAE(), oracle["mu"], oracle["log_scale"])
     oracle.check("vae_kl_mean", terms["kl"])
 
 
@@ -22,7 +23,7 @@ def test_penalty_is_the_mean_divergence_from_the_prior(batch):
     """With its right sign: Eq. 4 of the paper prints it wrongly."""
     mean, log_scale, _ = batch(7, 3)
     divergence = kl_divergence(Normal(mean, log_scale.exp()), Normal(mean * 0, 1)).sum(1).mean()
-    terms = VAE().penalty(mean, mean, log_scale)
+    terms = terms_of(VAE(), mean, log_scale)
     torch.testing.assert_close(terms["kl"], divergence)
     assert divergence > 0
 
@@ -30,17 +31,15 @@ def test_penalty_is_the_mean_divergence_from_the_prior(batch):
 def test_penalty_is_zero_at_the_prior_and_has_its_least_there():
     mean = torch.zeros(4, 3, dtype=torch.float64, requires_grad=True)
     log_scale = torch.zeros(4, 3, dtype=torch.float64, requires_grad=True)
-    penalty = VAE().penalty(mean, mean, log_scale)["kl"]
+    penalty = terms_of(VAE(), mean, log_scale)["kl"]
     assert penalty == 0
     for gradient in torch.autograd.grad(penalty, (mean, log_scale)):
         assert torch.equal(gradient, torch.zeros_like(gradient))
 
 
-def test_the_company_does_not_matter(batch):
+def test_the_rest_of_the_batch_does_not_matter(batch):
     """The penalty of a batch is the mean of its examples' penalties, unlike HEBAE's."""
     mean, log_scale, _ = batch(6, 3)
     rows = [(mean[i : i + 1], log_scale[i : i + 1]) for i in range(6)]
-    alone = [VAE().penalty(mu, mu, scale)["kl"] for mu, scale in rows]
-    torch.testing.assert_close(
-        VAE().penalty(mean, mean, log_scale)["kl"], torch.stack(alone).mean()
-    )
+    alone = [terms_of(VAE(), mu, scale)["kl"] for mu, scale in rows]
+    torch.testing.assert_close(terms_of(VAE(), mean, log_scale)["kl"], torch.stack(alone).mean())

@@ -9,7 +9,8 @@ from scipy.stats import norm
 from hebae import HebaeError, inference
 from hebae.config import ModelSettings
 from hebae.model import build
-from hebae.priors import NAMES, codes_of, fit_samplers
+from hebae.priors import NAMES, fit_samplers
+from hebae.samplers import codes_of
 
 
 def standard(n: int = 2000, k: int = 3) -> np.ndarray:
@@ -60,7 +61,7 @@ def test_what_is_known_is_kept_and_the_rest_fitted_alike() -> None:
     both = fit_samplers(z, seed=7, known=first)
     assert both["fitted-normal"] is first["fitted-normal"]
     assert both.held_out == whole.held_out
-    assert np.array_equal(both["mixture"].draw(5, 0), whole["mixture"].draw(5, 0))
+    assert np.array_equal(both["mixture"].sample(5, 0), whole["mixture"].sample(5, 0))
 
 
 @pytest.mark.parametrize("method", ["hebae", "vae", "wae", "ae"])

@@ -31,7 +31,7 @@ def test_log_densities_are_those_of_scipy(k: int) -> None:
 def test_draws_have_the_moments_of_the_codes() -> None:
     z = codes(2000, 3)
     count = 50_000
-    drawn = FittedNormal.fit(z).draw(count, 1)
+    drawn = FittedNormal.fit(z).sample(count, 1)
     assert drawn.shape == (count, 3)
     assert drawn.dtype == np.float32
     deviation = z.std(0)
@@ -42,7 +42,7 @@ def test_draws_have_the_moments_of_the_codes() -> None:
 
 def test_the_standard_normal_draws_what_the_paper_way_always_drew() -> None:
     expected = np.random.default_rng(5).standard_normal((7, 4), dtype=np.float32)
-    assert np.array_equal(StandardNormal(4).draw(7, 5), expected)
+    assert np.array_equal(StandardNormal(4).sample(7, 5), expected)
 
 
 def test_a_dimension_without_variance_gets_a_millionth_of_the_mean_variance() -> None:
@@ -51,7 +51,7 @@ def test_a_dimension_without_variance_gets_a_millionth_of_the_mean_variance() ->
     assert fitted.covariance[2, 2] == pytest.approx(1e-6 * z.var(0).mean(), rel=1e-6)
     np.testing.assert_allclose(fitted.covariance[:2, :2], np.cov(z[:, :2].T, bias=True), rtol=1e-6)
     assert np.isfinite(fitted.log_density(z)).all()
-    np.testing.assert_allclose(fitted.draw(100, 0)[:, 2], 7, atol=0.05)
+    np.testing.assert_allclose(fitted.sample(100, 0)[:, 2], 7, atol=0.05)
 
 
 def test_fewer_codes_than_dimensions_still_make_a_density() -> None:
@@ -70,6 +70,6 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(HebaeError, match=r"3 dimensions.*has 4"):
         StandardNormal(4).log_density(z)
     with pytest.raises(HebaeError, match="at least 1"):
-        StandardNormal(4).draw(0, 0)
+        StandardNormal(4).sample(0, 0)
     with pytest.raises(HebaeError, match="positive definite"):
         FittedNormal(np.zeros(2), np.array([[1.0, 2.0], [2.0, 1.0]]))

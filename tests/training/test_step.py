@@ -40,10 +40,13 @@ def stepper(settings: Settings) -> tuple[Autoencoder, torch.optim.Optimizer, Tak
     return model, optimizer, make_step(model, module, optimizer, settings, fabric)
 
 
-def inputs(sizes: list[int]) -> list[tuple[Tensor, Tensor]]:
+def inputs(sizes: list[int]) -> list[tuple[Tensor, dict[str, Tensor]]]:
     generator = torch.Generator().manual_seed(4)
     return [
-        (torch.rand(m, 12, generator=generator), torch.randn(m, 3, generator=generator))
+        (
+            torch.rand(m, 12, generator=generator),
+            {"posterior": torch.randn(m, 3, generator=generator)},
+        )
         for m in sizes
     ]
 
@@ -57,7 +60,7 @@ class Tape:
     def record(self, take: Callable[[], Step]) -> tuple[Callable[[], None], Step]:
         self.recordings += 1
         names = ("reconstruction", "moments")
-        result = Step(torch.empty(()), {n: torch.empty(()) for n in names}, torch.empty(32, 3))
+        result = Step(torch.empty(()), {n: torch.empty(()) for n in names}, torch.empty(32, 3), torch.empty(32, 3))
 
         def replay() -> None:
             self.replays += 1
@@ -114,7 +117,8 @@ def backend(graph, examples):
     return graph.forward
 
 torch.compile = partial(torch.compile, backend=backend)
-batches = [(torch.rand(m, 12), torch.randn(m, 3)) for m in (32, 32, 20, 32)]
+batches = [(torch.rand(m, 12), dict.fromkeys(("posterior", "prior"), torch.randn(m, 3)))
+           for m in (32, 32, 20, 32)]
 
 def losses(method, compile):
     settings = Settings(method=method, compile=compile, device="cpu", likelihood="bernoulli",
@@ -214,7 +218,7 @@ def test_gradients_that_are_not_finite_end_a_clipped_run_as_any_other(
 
 def test_moments_and_likelihood_stay_exact_under_autocast(settings: Settings) -> None:
     model = build(settings.replace(likelihood="bernoulli"), (12,))
-    x, epsilon = inputs([32])[0]
+    x, noise = inputs([32])[0]
     seen: list[torch.dtype] = []
     original = torch.linalg.cholesky_ex
 
@@ -228,14 +232,14 @@ def test_moments_and_likelihood_stay_exact_under_autocast(settings: Settings) ->
         torch.autocast("cpu", dtype=torch.bfloat16),
     ):
         patch.setattr(torch.linalg, "cholesky_ex", watched)
-        step = model(x, epsilon)
+        step = model(x, noise)
         assert model.encoder(x).dtype == torch.bfloat16
     assert seen == [torch.float64]
     assert step.loss.dtype == torch.float32
     # Given the same codes, the penalty is that of exact arithmetic.
     mean, log_scale = step.mean, torch.zeros_like(step.mean)
     assert torch.equal(
-        step.terms["moments"], model.objective(mean, log_scale, epsilon)[1]["moments"]
+        step.terms["moments"], model.objective(mean, log_scale, noise, model.prior)[1]["moments"]
     )
 
 

@@ -60,7 +60,7 @@ def sample(
     trained, config = load_model(run)
     prior = None
     if sampler != "normal":
-        from hebae.priors import NAMES, fitted_samplers, training_values
+        from hebae.samplers import NAMES, fitted_samplers, training_values
 
         def load() -> npt.NDArray[np.generic]:
             values = training_values(run, config, data, data_dir)

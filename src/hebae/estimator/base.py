@@ -22,16 +22,8 @@ from hebae.errors import HebaeError
 from hebae.estimator.feeding import batches_of, first_batch, seed_of, training_codes
 from hebae.files import make_folder
 from hebae.model import Autoencoder, build
-from hebae.priors import (
-    NAMES,
-    Samplers,
-    Stored,
-    codes_of,
-    fit_samplers,
-    training_values,
-    write_samplers,
-)
-from hebae.priors.choice import check_name
+from hebae.priors import NAMES, Samplers, check_name, fit_samplers
+from hebae.samplers import Stored, codes_of, training_values, write_samplers
 from hebae.storage import RunFolder, save_model
 from hebae.training.callbacks import Callback, ProgressBar
 from hebae.training.checks import DataSummary, complete

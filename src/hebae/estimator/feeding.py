@@ -13,7 +13,7 @@ from hebae import inference
 from hebae.config import Settings
 from hebae.errors import HebaeError
 from hebae.model import Autoencoder
-from hebae.priors import codes_of
+from hebae.samplers import codes_of
 from hebae.training.batches import ArrayBatches, Batches, LoaderBatches
 
 __all__ = ["batches_of", "first_batch", "seed_of", "training_codes"]

@@ -10,9 +10,7 @@ from torch import nn
 from hebae.config import Settings
 from hebae.estimator.base import Estimator, copied
 from hebae.estimator.methods import ESTIMATORS
-from hebae.priors import (
-    read_samplers,
-)
+from hebae.samplers import read_samplers
 from hebae.storage import RunFolder, load_model
 
 __all__ = ["load"]

@@ -1,10 +1,13 @@
-"""The plain autoencoder: no noise, no penalty. The yardstick for what a penalty costs."""
+"""The plain autoencoder: no noise, no penalty. It shows what a penalty costs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hebae.objectives.base import Covariance, Latents, LogScales, Objective, Terms
+from torch import nn
+
+from hebae.objectives.base import Latents, LogScales, Moments, Noise, Objective, Terms
+from hebae.priors.base import Prior
 
 __all__ = ["AE"]
 
@@ -13,6 +16,9 @@ __all__ = ["AE"]
 class AE(Objective):
     """z = mu; the loss is the reconstruction alone."""
 
+    display_name = "AE"
+    colour = "#000000"
+    marker = "D"
     stochastic = False
 
     @property
@@ -20,16 +26,14 @@ class AE(Objective):
         """No terms."""
         return {}
 
-    def draw(
+    def __call__(
         self,
         mean: Latents,
         log_scale: LogScales,
-        epsilon: Latents,
-        covariance: Covariance | None = None,
-    ) -> Latents:
-        """Z = mu."""
-        return mean
-
-    def penalty(self, z: Latents, mean: Latents, log_scale: LogScales) -> Terms:
-        """No terms."""
-        return {}
+        noise: Noise,
+        prior: Prior,
+        running: Moments | None = None,
+        critic: nn.Module | None = None,
+    ) -> tuple[Latents, Terms]:
+        """Return the means; no terms."""
+        return mean, {}

@@ -1,4 +1,4 @@
-"""What a method is: how z is drawn from the encoder's output, and what is penalised."""
+"""The contract of a method: how z is drawn from the encoder's output, and what is penalised."""
 
 from __future__ import annotations
 
@@ -9,14 +9,26 @@ from typing import ClassVar, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["Covariance", "Covariances", "Latents", "LogScales", "Moments", "Objective", "Terms"]
+from hebae.priors.base import Prior
+
+__all__ = [
+    "Covariance",
+    "Covariances",
+    "Latents",
+    "LogScales",
+    "Moments",
+    "Noise",
+    "Objective",
+    "Terms",
+]
 
 Latents: TypeAlias = Float[Tensor, "batch latent"]
 LogScales: TypeAlias = Float[Tensor, "batch _"] | None  # latent or 1 of them; None without noise
 Covariance: TypeAlias = Float[Tensor, "latent latent"]
 Covariances: TypeAlias = Float[Tensor, "*members latent latent"]  # of one model or a stack
+Noise: TypeAlias = dict[str, Tensor]
 Terms: TypeAlias = dict[str, Float[Tensor, ""]]
 
 
@@ -29,27 +41,45 @@ class Moments(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(ABC):
-    """Two pure functions, `draw` and `penalty`, and the weights of the penalty's terms.
+    """A method: its fields are its settings, and calling it gives codes and penalty terms.
 
-    The loss of a batch is ``reconstruction + sum_name weights[name] * penalty[name]``. Both
-    functions are free of state and of data-dependent branching, so ``torch.func.vmap`` can run many
-    models at once. A new method is a subclass in a file of its own and a line in
-    ``objectives/__init__.py``; its fields take their values from the settings of the same names.
+    The loss of a batch is ``reconstruction + sum_name weights[name] * terms[name]``. A method has
+    no state and draws no random numbers: all random numbers of a step are in `Noise`, standard
+    normal, by the names that `noise_shapes` gives them. Nothing branches on the data, so
+    ``torch.func.vmap`` can run many models at once.
+
+    An adversarial method also has a `critic`, trained on `critic_loss` by an optimizer of its own
+    after each update of the other weights.
     """
 
+    display_name: ClassVar[str]
+    """Name in tables and figures."""
+    colour: ClassVar[str]
+    """Colour in figures, as ``#RRGGBB``."""
+    marker: ClassVar[str]
+    """Marker in figures, as matplotlib names it."""
+    units: ClassVar[Mapping[str, str]] = {}
+    """Unit of each term that is not in nats; "" for a term without a unit, such as the MMD."""
     stochastic: ClassVar[bool]
-    """Whether z is random given x: only then has a model an ELBO."""
-
-    def log_scale_dim(self, latent_dim: int) -> int:
-        """Count the log-scales that the encoder gives for an example."""
-        return latent_dim if self.stochastic else 0
+    """Whether z is random given x. Only then does a model have an ELBO."""
 
     @property
     @abstractmethod
     def weights(self) -> Mapping[str, float]:
-        """Weight of each term that `penalty` returns, by name."""
+        """Weight of each penalty term, by name."""
 
-    @abstractmethod
+    def log_scale_dim(self, latent_dim: int) -> int:
+        """Return how many log-scales the encoder gives per example."""
+        return latent_dim if self.stochastic else 0
+
+    def smallest_batch(self, latent_dim: int) -> int:
+        """Return the smallest number of examples for which the terms are defined."""
+        return 1
+
+    def noise_shapes(self, batch_size: int, latent_dim: int) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each random tensor that a step needs, in the order of drawing."""
+        return {"posterior": (batch_size, latent_dim)} if self.stochastic else {}
+
     def draw(
         self,
         mean: Latents,
@@ -57,58 +87,78 @@ class Objective(ABC):
         epsilon: Latents,
         covariance: Covariance | None = None,
     ) -> Latents:
-        """Draw z ~ q(z | x).
+        """Draw z ~ q(z | x); ``z = mean`` for deterministic methods.
 
         Parameters
         ----------
         mean : Tensor, shape (m, k)
-        log_scale : Tensor, shape (m, k) or (m, 1); None where the method is deterministic
+        log_scale : Tensor, shape (m, k) or (m, 1); None if the method is deterministic
         epsilon : Tensor, shape (m, k)
             Standard normal noise.
         covariance : Tensor, shape (k, k), optional
-            Population covariance of the encoder means, for methods whose noise depends on the
-            company an example is in (HEBAE). Left out: the covariance of this batch.
+            Population covariance of the encoder means, for methods whose noise depends on it
+            (HEBAE). By default: the covariance of this batch.
         """
+        return mean
 
     @abstractmethod
-    def penalty(
-        self,
-        z: Latents,
-        mean: Latents,
-        log_scale: LogScales,
-    ) -> Terms:
-        """Unweighted terms by name, in nats an example (the MMD has no unit)."""
-
     def __call__(
         self,
         mean: Latents,
         log_scale: LogScales,
-        epsilon: Latents,
+        noise: Noise,
+        prior: Prior,
         running: Moments | None = None,
+        critic: nn.Module | None = None,
     ) -> tuple[Latents, Terms]:
-        """Return z and the terms of one training step; `draw` and `penalty`, sharing their work.
+        """Return the codes and the unweighted penalty terms of one training step.
 
-        `running` holds the running moments of earlier batches, for methods that keep them.
+        Parameters
+        ----------
+        mean, log_scale : Tensor
+            As in `draw`.
+        noise : dict of str to Tensor
+            Standard normal numbers, in the shapes of `noise_shapes`.
+        prior : Prior
+            The model's p(z).
+        running : Moments, optional
+            Running moments of earlier batches, for methods that keep them.
+        critic : nn.Module, optional
+            The method's critic. Its weights get no gradient from here.
+
+        Returns
+        -------
+        z : Tensor, shape (m, k)
+        terms : dict of str to Tensor
+            In nats per example unless `units` says otherwise.
         """
-        z = self.draw(mean, log_scale, epsilon)
-        return z, self.penalty(z, mean, log_scale)
+
+    def critic(self, latent_dim: int) -> nn.Module | None:
+        """Build the critic of an adversarial method: codes (m, k) to logits (m, 1)."""
+        return None
+
+    def critic_loss(
+        self, critic: nn.Module, z: Latents, noise: Noise, prior: Prior
+    ) -> Float[Tensor, ""]:
+        """Return the critic's loss, given detached codes z and the noise of the same step."""
+        raise NotImplementedError(f"{self.display_name} has no critic.")
 
     def noise_covariance(self, covariance: Covariances) -> Covariances:
         """Covariance N of the noise before scaling: q(z | x_i) = N(mu_i, D_i N D_i)."""
         return torch.zeros_like(covariance)
 
     def penalty_floor(self, batch_size: int, latent_dim: int) -> float | None:
-        """Penalty of perfectly standard-normal codes, in nats; None where it is not known."""
+        """Mean penalty of perfectly standard-normal codes, in nats; None if it is not known."""
         return None
 
 
 def require_non_negative(name: str, value: float) -> None:
-    """Raise a ValueError that names a weight below zero (or NaN)."""
+    """Raise a ValueError if a weight is below zero or NaN."""
     if not value >= 0:
         raise ValueError(f"{name} is {value}; it must be at least 0.")
 
 
 def require_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Raise a ValueError that names a choice that does not exist."""
+    """Raise a ValueError if a choice does not exist."""
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}; allowed are {', '.join(map(repr, allowed))}.")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hebae import gaussian
 from hebae.objectives.base import (
@@ -19,11 +19,13 @@ from hebae.objectives.base import (
     Latents,
     LogScales,
     Moments,
+    Noise,
     Objective,
     Terms,
     require_choice,
     require_non_negative,
 )
+from hebae.priors.base import Prior
 
 __all__ = ["HEBAE"]
 
@@ -34,35 +36,30 @@ class HEBAE(Objective):
 
     beta and Sigma are the mean and full covariance of the encoder's outputs over the batch, which
     must hold more examples than there are latent dimensions (but see `moments`).
-
-    Parameters
-    ----------
-    penalty_weight : float
-        lambda, at least 0.
-    rate_weight : float
-        gamma, at least 0. At 0, the paper's method. Above 0 the term ``moments`` gives way to
-        ``aggregate``, which pulls the aggregated posterior N(beta, C) to N(0, I), and ``rate``, the
-        mean KL(q(z | x_i) || N(beta, C)), holds the noise up. Both weights at 1: a true ELBO.
-    noise : "cholesky" or "diagonal"
-        The paper's noise, with gradients through R; or the released code's, which takes Sigma's
-        diagonal alone and detaches it.
-    scale : "vector" or "scalar"
-        One sigma for each latent dimension (Appendix B) or one for an example (Eq. 6).
-    moments : "batch", "running" or "shrunk"
-        How beta and Sigma are estimated: from the batch, as in the paper; mixed with earlier
-        batches, the gradient being the batch's; or with Sigma shrunk towards a multiple of I (OAS).
-        With the last two a batch may be smaller than the latent dimension.
-    moments_decay : float
-        Share of earlier batches in the running moments, in [0, 1).
     """
 
     penalty_weight: float = 1.0
+    """lambda, at least 0."""
     rate_weight: float = 0.0
+    """gamma, at least 0. 0 is the paper's method. Above 0, the term ``moments`` is replaced by
+    ``aggregate``, which pulls the aggregated posterior N(beta, C) to N(0, I), and ``rate``, the
+    mean KL(q(z | x_i) || N(beta, C)), which keeps the noise from vanishing. With both weights at 1
+    the negated loss is an ELBO."""
     noise: Literal["cholesky", "diagonal"] = "cholesky"
+    """The paper's noise, with gradients through R; or the released code's, which uses the detached
+    diagonal of Sigma."""
     scale: Literal["vector", "scalar"] = "vector"
+    """One sigma per latent dimension (Appendix B) or one per example (Eq. 6)."""
     moments: Literal["batch", "running", "shrunk"] = "batch"
+    """How beta and Sigma are estimated: from the batch, as in the paper; mixed with earlier
+    batches; or with Sigma shrunk towards a multiple of I (OAS). With the last two, a batch may be
+    smaller than the latent dimension."""
     moments_decay: float = 0.9
+    """Share of earlier batches in the running moments, in [0, 1)."""
 
+    display_name = "HEBAE"
+    colour = "#D55E00"
+    marker = "o"
     stochastic = True
 
     def __post_init__(self) -> None:
@@ -77,6 +74,11 @@ class HEBAE(Objective):
     def log_scale_dim(self, latent_dim: int) -> int:
         """Latent_dim with vector scale, 1 with scalar scale."""
         return latent_dim if self.scale == "vector" else 1
+
+    def smallest_batch(self, latent_dim: int) -> int:
+        """K + 1, unless earlier batches or shrinkage make Sigma positive definite."""
+        mixed = self.moments == "running" and self.moments_decay > 0
+        return 2 if self.moments == "shrunk" or mixed else latent_dim + 1
 
     @property
     def weights(self) -> dict[str, float]:
@@ -99,22 +101,22 @@ class HEBAE(Objective):
             R = self._factor(Sigma, mean) if covariance is None else gaussian.cholesky(Sigma)
         return self._add_noise(mean, log_scale, epsilon, Sigma, R)
 
-    def penalty(self, z: Latents, mean: Latents, log_scale: LogScales) -> Terms:
-        """``moments`` (Eq. 17, with its factor 1/2), or ``aggregate`` and ``rate``."""
-        beta, Sigma = self.estimate(mean)
-        return self._terms(beta, Sigma, self._factor(Sigma, mean), mean, log_scale)
-
     def __call__(
         self,
         mean: Latents,
         log_scale: LogScales,
-        epsilon: Latents,
+        noise: Noise,
+        prior: Prior,
         running: Moments | None = None,
+        critic: nn.Module | None = None,
     ) -> tuple[Latents, Terms]:
-        """Return z and the terms, from one estimate of the moments and one Cholesky factor."""
+        """Return z and ``moments`` (Eq. 17, with its factor 1/2), or ``aggregate`` and ``rate``.
+
+        Codes and terms share one estimate of the moments and one Cholesky factor.
+        """
         beta, Sigma = self.estimate(mean, running)
         R = self._factor(Sigma, mean, running)
-        z = self._add_noise(mean, log_scale, epsilon, Sigma, R)
+        z = self._add_noise(mean, log_scale, noise["posterior"], Sigma, R)
         return z, self._terms(beta, Sigma, R, mean, log_scale)
 
     def estimate(self, mean: Latents, running: Moments | None = None) -> Moments:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from hebae import gaussian
 from hebae.objectives.base import (
@@ -15,26 +16,27 @@ from hebae.objectives.base import (
     Covariances,
     Latents,
     LogScales,
+    Moments,
+    Noise,
     Objective,
     Terms,
     require_non_negative,
 )
+from hebae.priors.base import Prior
 
 __all__ = ["VAE"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class VAE(Objective):
-    """z = mu + sigma * epsilon; each posterior is pulled to N(0, I).
-
-    Parameters
-    ----------
-    penalty_weight : float
-        lambda, at least 0. At 1 the negated loss is the ELBO; other values give the beta-VAE.
-    """
+    """z = mu + sigma * epsilon; each posterior is pulled to N(0, I)."""
 
     penalty_weight: float = 1.0
+    """lambda, at least 0. At 1 the negated loss is the ELBO; other values give the beta-VAE."""
 
+    display_name = "VAE"
+    colour = "#0072B2"
+    marker = "s"
     stochastic = True
 
     def __post_init__(self) -> None:
@@ -56,12 +58,21 @@ class VAE(Objective):
         assert log_scale is not None, "the VAE's noise needs the encoder's log_scale"
         return mean + log_scale.exp() * epsilon
 
-    def penalty(self, z: Latents, mean: Latents, log_scale: LogScales) -> Terms:
-        """``kl``: the mean of KL(q(z | x_i) || N(0, I)) over the batch (Eq. 4, its sign mended)."""
+    def __call__(
+        self,
+        mean: Latents,
+        log_scale: LogScales,
+        noise: Noise,
+        prior: Prior,
+        running: Moments | None = None,
+        critic: nn.Module | None = None,
+    ) -> tuple[Latents, Terms]:
+        """Return z and ``kl``, the mean KL(q(z | x_i) || N(0, I)) (Eq. 4, sign corrected)."""
         assert log_scale is not None, "the VAE's penalty needs the encoder's log_scale"
-        return {"kl": gaussian.mean_kl_to_standard_normal(mean, log_scale)}
+        z = self.draw(mean, log_scale, noise["posterior"])
+        return z, {"kl": gaussian.mean_kl_to_standard_normal(mean, log_scale)}
 
     def noise_covariance(self, covariance: Covariances) -> Covariances:
-        """I: the noise of one dimension knows nothing of another's."""
+        """I: the noise of the latent dimensions is independent."""
         identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
         return identity.expand_as(covariance)

@@ -6,45 +6,41 @@ Tolstikhin, Bousquet, Gelly, Schoelkopf (2018), "Wasserstein Auto-Encoders".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
+from torch import nn
 
 from hebae import kernels
 from hebae.objectives.base import (
-    Covariance,
     Latents,
     LogScales,
     Moments,
+    Noise,
     Objective,
     Terms,
     require_choice,
     require_non_negative,
 )
+from hebae.priors.base import Prior
 
 __all__ = ["WAE"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class WAE(Objective):
-    """z = mu, without noise; the batch of codes is pulled to a sample of N(0, I).
-
-    Parameters
-    ----------
-    penalty_weight : float
-        lambda, at least 0.
-    kernel : "imq" or "rbf"
-        Inverse multiquadratic, summed over seven widths, or Gaussian.
-    base_variance : float
-        s2 of the kernels' widths: the prior's variance; 2 in the released CelebA code.
-    """
+    """z = mu, without noise; the batch of codes is pulled to a sample of the prior."""
 
     penalty_weight: float = 1.0
+    """lambda, at least 0."""
     kernel: Literal["imq", "rbf"] = "imq"
+    """Kernel of the MMD: inverse multiquadratic, summed over seven widths, or Gaussian."""
     base_variance: float = 1.0
+    """s2 in the kernel's widths: the prior's variance; 2 in the released CelebA code."""
 
+    display_name = "WAE-MMD"
+    colour = "#009E73"
+    marker = "^"
+    units: ClassVar = {"mmd": ""}
     stochastic = False
 
     def __post_init__(self) -> None:
@@ -58,42 +54,23 @@ class WAE(Objective):
         """``{"mmd": penalty_weight}``."""
         return {"mmd": self.penalty_weight}
 
-    def draw(
-        self,
-        mean: Latents,
-        log_scale: LogScales,
-        epsilon: Latents,
-        covariance: Covariance | None = None,
-    ) -> Latents:
-        """Z = mu."""
-        return mean
+    def smallest_batch(self, latent_dim: int) -> int:
+        """Two: the unbiased MMD averages over pairs."""
+        return 2
 
-    def penalty(
-        self,
-        z: Latents,
-        mean: Latents,
-        log_scale: LogScales,
-        prior: Float[Tensor, "prior latent"] | None = None,
-    ) -> Terms:
-        """``mmd``: between the codes and a sample of the prior, unbiased, so it may be negative.
-
-        Parameters
-        ----------
-        z, mean, log_scale : Tensor
-            As in `Objective.penalty`; the last two are not used.
-        prior : Tensor, shape (n, k), optional
-            Draws from N(0, I). Left out, m are drawn here from torch's global generator.
-        """
-        mmd = kernels.mmd_imq if self.kernel == "imq" else kernels.mmd_rbf
-        prior = torch.randn_like(z) if prior is None else prior
-        return {"mmd": mmd(z, prior, self.base_variance)}
+    def noise_shapes(self, batch_size: int, latent_dim: int) -> dict[str, tuple[int, ...]]:
+        """As many draws from the prior as there are codes."""
+        return {"prior": (batch_size, latent_dim)}
 
     def __call__(
         self,
         mean: Latents,
         log_scale: LogScales,
-        epsilon: Latents,
+        noise: Noise,
+        prior: Prior,
         running: Moments | None = None,
+        critic: nn.Module | None = None,
     ) -> tuple[Latents, Terms]:
-        """Return z and the terms. The codes take no noise, so `epsilon` is the prior sample."""
-        return mean, self.penalty(mean, mean, log_scale, prior=epsilon)
+        """Return z = mu and ``mmd``, which is unbiased and may be negative."""
+        mmd = kernels.mmd_imq if self.kernel == "imq" else kernels.mmd_rbf
+        return mean, {"mmd": mmd(mean, prior.transform(noise["prior"]), self.base_variance)}

@@ -1,34 +1,19 @@
-"""Priors to decode from, fitted to the training codes of a model (mathematics, section 6)."""
+"""Priors p(z): a part of a model, or fitted to the codes of a trained one (then: samplers)."""
 
-from hebae.priors.base import Sampler
-from hebae.priors.choice import NAMES, Samplers, codes_of, fit_samplers
-from hebae.priors.fitting import MixtureFit, fit_mixture
-from hebae.priors.mixture import Mixture
+from hebae.priors.base import Prior
+from hebae.priors.choice import NAMES, Samplers, check_name, fit_samplers
+from hebae.priors.mixture import Mixture, MixtureFit, fit_mixture
 from hebae.priors.normal import FittedNormal, StandardNormal
-from hebae.priors.stored import (
-    Stored,
-    fitted_samplers,
-    read_samplers,
-    samplers_of,
-    write_samplers,
-)
-from hebae.priors.training_data import training_values
 
 __all__ = [
     "NAMES",
     "FittedNormal",
     "Mixture",
     "MixtureFit",
-    "Sampler",
+    "Prior",
     "Samplers",
     "StandardNormal",
-    "Stored",
-    "codes_of",
+    "check_name",
     "fit_mixture",
     "fit_samplers",
-    "fitted_samplers",
-    "read_samplers",
-    "samplers_of",
-    "training_values",
-    "write_samplers",
 ]

@@ -1,4 +1,4 @@
-"""What every prior to decode from has in common."""
+"""What every prior p(z) has in common, as a part of a model or fitted to codes afterwards."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from hebae.errors import HebaeError
 
-__all__ = ["Floats", "Sampler", "check_codes", "normal_log_density"]
+__all__ = ["Prior", "check_codes", "normal_log_density"]
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 BLOCK_ENTRIES = 2**22
-"""Deviations held at once by `normal_log_density`: 32 MiB."""
+"""Deviations that `normal_log_density` holds at once: 32 MiB."""
 
 
-class Sampler(ABC):
-    """A density over codes that can be drawn from.
+class Prior(nn.Module, ABC):
+    """A density p(z) over codes that can be evaluated and sampled from.
+
+    A model owns one (``model.prior``). A prior fitted to the codes of a trained model is called a
+    sampler.
 
     Attributes
     ----------
@@ -35,7 +39,20 @@ class Sampler(ABC):
     name: ClassVar[str]
     latent_dim: int
 
-    def draw(self, count: int, seed: int) -> Floats:
+    @property
+    def noise_dim(self) -> int:
+        """Standard normal numbers that `transform` needs per draw."""
+        return self.latent_dim
+
+    @abstractmethod
+    def log_prob(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, " batch"]:
+        """``log p(z)`` of codes, in nats."""
+
+    @abstractmethod
+    def transform(self, epsilon: Float[Tensor, "batch noise"]) -> Float[Tensor, "batch latent"]:
+        """Turn standard normal numbers (n, noise_dim) into draws from the prior (n, k)."""
+
+    def sample(self, count: int, seed: int) -> Floats:
         """Draw codes, float32 (count, k); the same seed gives the same codes.
 
         Raises
@@ -45,56 +62,67 @@ class Sampler(ABC):
         """
         if count < 1:
             raise HebaeError(f"count is {count}; it must be at least 1.")
-        return self._draw(count, np.random.default_rng(seed))
+        shape = (count, self.noise_dim)
+        epsilon = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+        device = [*self.parameters(), *self.buffers(), torch.empty(0)][0].device
+        with torch.inference_mode():
+            z = self.transform(torch.from_numpy(epsilon).to(device))
+        codes: Floats = z.float().cpu().numpy()
+        return codes
 
-    def log_density(self, z: npt.ArrayLike) -> Doubles:
-        """Log density of codes (n, k), in nats: float64 (n,).
+    def log_density(self, codes: npt.ArrayLike) -> Doubles:
+        """``log p(z)`` of codes in an array (n, k), in nats: float64 (n,).
 
         Raises
         ------
         HebaeError
             If the codes have another dimension, or are not finite.
         """
-        codes = check_codes(z)
-        if codes.shape[1] != self.latent_dim:
+        z = check_codes(codes)
+        if z.shape[1] != self.latent_dim:
             raise HebaeError(
-                f"the codes have {codes.shape[1]} dimensions and the sampler {self.name!r} has "
+                f"the codes have {z.shape[1]} dimensions and the sampler {self.name!r} has "
                 f"{self.latent_dim}; give codes of the model it was fitted to."
             )
-        return self._log_density(codes)
-
-    @abstractmethod
-    def _draw(self, count: int, generator: np.random.Generator) -> Floats: ...
-
-    @abstractmethod
-    def _log_density(self, z: Doubles) -> Doubles: ...
+        with torch.inference_mode():
+            return self.log_prob(torch.from_numpy(z)).numpy()
 
 
 def check_codes(codes: npt.ArrayLike) -> Doubles:
-    """Return codes as float64 (n, k), or raise a HebaeError that says what they lack."""
+    """Return codes as float64 (n, k).
+
+    Raises
+    ------
+    HebaeError
+        If they have another shape, or are not finite.
+    """
     z = np.asarray(codes, dtype=np.float64)
     if z.ndim != 2 or z.size == 0:
-        raise HebaeError(f"the codes have shape {z.shape}; they must be (n, k), neither of them 0.")
+        raise HebaeError(f"the codes have shape {z.shape}; they must be (n, k), n and k above 0.")
     if not np.isfinite(z).all():
         raise HebaeError("the codes hold values that are not finite; the model has diverged.")
     return z
 
 
-def normal_log_density(z: Doubles, means: Tensor, factors: Tensor) -> Tensor:
-    """Log density of codes (n, k) under each of c normals, in nats: float64 (n, c).
+def normal_log_density(
+    z: Float[Tensor, "n latent"],
+    means: Float[Tensor, "c latent"],
+    factors: Float[Tensor, "c latent latent"],
+) -> Float[Tensor, "n c"]:
+    """Log density of codes under each of c normals, in nats.
 
     Parameters
     ----------
-    z : ndarray, shape (n, k)
+    z : Tensor, shape (n, k)
     means : Tensor, shape (c, k)
     factors : Tensor, shape (c, k, k)
         Cholesky factors of the covariances.
     """
     k = z.shape[1]
-    whiten = torch.linalg.solve_triangular(factors, torch.eye(k, dtype=factors.dtype), upper=False)
+    whiten = torch.linalg.solve_triangular(factors, torch.eye(k).to(factors), upper=False)
     constant = factors.diagonal(dim1=1, dim2=2).log().sum(dim=1) + 0.5 * k * math.log(2 * math.pi)
     blocks = []
-    for block in torch.split(torch.from_numpy(z), max(1, BLOCK_ENTRIES // means.numel())):
+    for block in torch.split(z, max(1, BLOCK_ENTRIES // means.numel())):
         white = (block - means[:, None]) @ whiten.mT
         blocks.append(-0.5 * white.square().sum(dim=2).T - constant)
     return torch.cat(blocks)

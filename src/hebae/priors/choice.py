@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import numpy.typing as npt
 
-from hebae import inference
 from hebae.errors import HebaeError
-from hebae.model import Autoencoder
-from hebae.priors.base import Floats, Sampler, check_codes
-from hebae.priors.fitting import fit_mixture, hold_out_tenth
-from hebae.priors.mixture import Mixture
+from hebae.priors.base import Prior, check_codes
+from hebae.priors.mixture import Mixture, fit_mixture, hold_out_tenth
 from hebae.priors.normal import FittedNormal, StandardNormal
 
-__all__ = ["NAMES", "Samplers", "check_name", "codes_of", "fit_samplers"]
+__all__ = ["NAMES", "Samplers", "check_name", "fit_samplers"]
 
 NAMES = ("normal", "fitted-normal", "mixture")
 
@@ -27,7 +23,7 @@ class Samplers:
 
     Attributes
     ----------
-    by_name : dict of str to Sampler
+    by_name : dict of str to Prior
     held_out : dict of str to float
         Mean log density, in nats, of a tenth of the training codes that the fit (of this number)
         did not see. The samplers themselves are then fitted to all of them.
@@ -37,7 +33,7 @@ class Samplers:
         The same for mixtures, by number of components.
     """
 
-    by_name: dict[str, Sampler]
+    by_name: dict[str, Prior]
     held_out: dict[str, float]
     seed: int = 0
     curve: dict[int, float] = field(default_factory=dict)
@@ -58,7 +54,7 @@ class Samplers:
         names = [name for name in self.held_out if not (name == "mixture" and again)]
         return sorted(names, key=self.held_out.__getitem__, reverse=True)
 
-    def __getitem__(self, name: str) -> Sampler:
+    def __getitem__(self, name: str) -> Prior:
         """Return a sampler by name; "auto" is the best."""
         return self.by_name[self.best if name == "auto" else name]
 
@@ -75,7 +71,7 @@ class Samplers:
 
 def fit_samplers(
     codes: npt.ArrayLike, seed: int = 0, names: Sequence[str] = NAMES, known: Samplers | None = None
-) -> Samplers:
+) -> Priors:
     """Fit samplers to codes, and hold them to a tenth of the codes that they have not seen.
 
     Parameters
@@ -112,11 +108,6 @@ def fit_samplers(
             fit = fit_mixture(z, known.seed)
             by_name[name], held_out[name], curve = fit.mixture, fit.held_out, fit.curve
     return Samplers(by_name, held_out, known.seed, curve)
-
-
-def codes_of(model: Autoencoder, values: npt.NDArray[np.generic], seed: int = 0) -> Floats:
-    """One z ~ q(z|x) of each example, float32 (n, k); mu itself for a deterministic encoder."""
-    return inference.draw(model, inference.encode(model, values), seed)
 
 
 def check_name(name: str, *, auto: bool = False) -> None:

@@ -1,29 +1,29 @@
-"""N(0, I), the paper's prior, and the normal that has the codes' own moments."""
+"""N(0, I), the paper's prior, and the normal with the codes' own moments."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from hebae.errors import HebaeError, UndefinedMetric
-from hebae.priors.base import Doubles, Floats, Sampler, check_codes, normal_log_density
+from hebae.priors.base import Doubles, Prior, check_codes, normal_log_density
 
 __all__ = ["FittedNormal", "StandardNormal"]
 
 VARIANCE_FLOOR = 1e-6
-"""Least variance of the codes in any direction, over their mean variance.
+"""Smallest variance of the codes in any direction, relative to their mean variance.
 
-A collapsed dimension of a deterministic encoder has none of its own, and no density without it.
+A collapsed dimension of a deterministic encoder has no variance, and would have no density.
 """
 
 
-@dataclass(frozen=True)
-class StandardNormal(Sampler):
-    """N(0, I): the prior that the paper samples from.
+class StandardNormal(Prior):
+    """N(0, I): the paper's prior.
 
     Parameters
     ----------
@@ -31,41 +31,45 @@ class StandardNormal(Sampler):
         k.
     """
 
-    latent_dim: int
-
     name = "normal"
 
-    def _draw(self, count: int, generator: np.random.Generator) -> Floats:
-        return generator.standard_normal((count, self.latent_dim), dtype=np.float32)
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
 
-    def _log_density(self, z: Doubles) -> Doubles:
-        density: Doubles = -0.5 * ((z**2).sum(axis=1) + self.latent_dim * np.log(2 * np.pi))
-        return density
+    def log_prob(self, z: Tensor) -> Tensor:
+        """See `Prior`."""
+        return -0.5 * (z.square().sum(dim=-1) + self.latent_dim * math.log(2 * math.pi))
+
+    def transform(self, epsilon: Tensor) -> Tensor:
+        """Return epsilon itself."""
+        return epsilon
 
 
-@dataclass(frozen=True, eq=False)
-class FittedNormal(Sampler):
+class FittedNormal(Prior):
     """N(beta, C), with the mean and covariance of the codes (mathematics, section 6).
 
     Parameters
     ----------
-    mean : ndarray, shape (k,)
-    covariance : ndarray, shape (k, k)
+    mean : array or Tensor, shape (k,)
+    covariance : array or Tensor, shape (k, k)
         Positive definite.
     """
 
-    mean: Doubles
-    covariance: Doubles
-
     name = "fitted-normal"
+    mean: Tensor
+    covariance: Tensor
 
-    def __post_init__(self) -> None:
-        """Refuse what is no covariance."""
+    def __init__(self, mean: npt.ArrayLike | Tensor, covariance: npt.ArrayLike | Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", as_double(mean))
+        self.register_buffer("covariance", as_double(covariance))
+        self.latent_dim = len(self.mean)
         factor_of(self.covariance)
 
     @classmethod
     def fit(cls, codes: npt.ArrayLike) -> Self:
-        """Take the moments of codes (n, k).
+        """Compute the moments of codes (n, k).
 
         In directions where the codes do not vary, the variance is a millionth of their mean
         variance.
@@ -78,19 +82,13 @@ class FittedNormal(Sampler):
         mean, values, directions = principal_moments(check_codes(codes))
         return cls(mean, (directions * values) @ directions.T)
 
-    @property
-    def latent_dim(self) -> int:  # type: ignore[override]
-        """Dimensions k of the codes."""
-        return len(self.mean)
+    def log_prob(self, z: Tensor) -> Tensor:
+        """See `Prior`."""
+        return normal_log_density(z, self.mean[None], factor_of(self.covariance)[None])[:, 0]
 
-    def _draw(self, count: int, generator: np.random.Generator) -> Floats:
-        noise = generator.standard_normal((count, self.latent_dim))
-        return (self.mean + noise @ factor_of(self.covariance).T).astype(np.float32)
-
-    def _log_density(self, z: Doubles) -> Doubles:
-        factor = torch.from_numpy(factor_of(self.covariance))
-        density = normal_log_density(z, torch.from_numpy(self.mean)[None], factor[None])
-        return np.asarray(density[:, 0])
+    def transform(self, epsilon: Tensor) -> Tensor:
+        """``mean + R epsilon``, R the Cholesky factor of the covariance."""
+        return self.mean + epsilon.to(self.mean) @ factor_of(self.covariance).mT
 
 
 class PrincipalMoments(NamedTuple):
@@ -118,13 +116,19 @@ def principal_moments(z: Doubles) -> PrincipalMoments:
     return PrincipalMoments(mean, np.maximum(values, VARIANCE_FLOOR * average), directions)
 
 
-def factor_of(covariances: Doubles) -> Doubles:
+def as_double(values: npt.ArrayLike | Tensor) -> Tensor:
+    """Return an array as a float64 tensor of its own."""
+    if isinstance(values, Tensor):
+        return values.detach().double().clone()
+    return torch.from_numpy(np.array(values, dtype=np.float64))
+
+
+def factor_of(covariances: Tensor) -> Tensor:
     """Cholesky factors of covariances (..., k, k)."""
-    try:
-        factors = np.linalg.cholesky(covariances).astype(np.float64)
-    except np.linalg.LinAlgError:
+    factors, failed = torch.linalg.cholesky_ex(covariances)
+    if bool(failed.any()):
         raise HebaeError(
-            "a covariance is not positive definite, so it is that of no normal density; fit the "
+            "a covariance is not positive definite, so it belongs to no normal density; fit the "
             "sampler with its fit method."
-        ) from None
+        )
     return factors

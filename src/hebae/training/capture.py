@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hebae.model import Step
+from hebae.objectives import Noise
 
 __all__ = ["CapturedStep", "record_cuda_graph"]
 
@@ -36,7 +37,7 @@ class CapturedStep:
     Parameters
     ----------
     take : callable
-        A step by hand, from x and epsilon; it must not wait for the device.
+        A step by hand, from x and its noise; it must not wait for the device.
     batch_size : int
         Examples in a full batch.
     record : callable
@@ -45,7 +46,7 @@ class CapturedStep:
 
     def __init__(
         self,
-        take: Callable[[Tensor, Tensor], Step],
+        take: Callable[[Tensor, Noise], Step],
         batch_size: int,
         record: Record = record_cuda_graph,
     ) -> None:
@@ -55,32 +56,32 @@ class CapturedStep:
         self.taken = 0
         self.replay: Callable[[], None] | None = None
 
-    def __call__(self, x: Tensor, epsilon: Tensor) -> Step:
+    def __call__(self, x: Tensor, noise: Noise) -> Step:
         """Take a step."""
         if len(x) != self.batch_size:
-            return self.take(x, epsilon)
+            return self.take(x, noise)
         if self.taken < WARM_UP:
             self.taken += 1
-            return _on_a_stream_of_its_own(self.take, x, epsilon)
+            return _on_a_stream_of_its_own(self.take, x, noise)
         if self.replay is None:
-            self.x, self.epsilon = x.clone(), epsilon.clone()
-            self.replay, self.result = self.record(lambda: self.take(self.x, self.epsilon))
+            self.x, self.noise = x.clone(), {n: t.clone() for n, t in noise.items()}
+            self.replay, self.result = self.record(lambda: self.take(self.x, self.noise))
         self.x.copy_(x)
-        self.epsilon.copy_(epsilon)
+        for name, tensor in noise.items():
+            self.noise[name].copy_(tensor)
         self.replay()
-        loss, terms, mean = self.result
-        return Step(loss.detach().clone(), {n: t.clone() for n, t in terms.items()}, mean.clone())
+        loss, terms, mean, z = self.result
+        copies = {n: t.clone() for n, t in terms.items()}
+        return Step(loss.detach().clone(), copies, mean.clone(), z.clone())
 
 
-def _on_a_stream_of_its_own(
-    take: Callable[[Tensor, Tensor], Step], x: Tensor, epsilon: Tensor
-) -> Step:
+def _on_a_stream_of_its_own(take: Callable[[Tensor, Noise], Step], x: Tensor, noise: Noise) -> Step:
     # A capture runs on one too, and autograd remembers the stream that a gradient was made on.
     if x.device.type != "cuda":
-        return take(x, epsilon)
+        return take(x, noise)
     stream = torch.cuda.Stream(x.device)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream(x.device))
     with torch.cuda.stream(stream):
-        step = take(x, epsilon)
+        step = take(x, noise)
     torch.cuda.current_stream(x.device).wait_stream(stream)
     return step

@@ -19,7 +19,7 @@ from hebae.training.callbacks import Callback
 from hebae.training.checks import device_type
 from hebae.training.interrupt import deferred_interrupt
 from hebae.training.monitor import Monitor, require_finite
-from hebae.training.noise import noise_seed
+from hebae.training.noise import draw_noise, noise_seed
 from hebae.training.population import held_out_terms, store_population
 from hebae.training.precision import lay_out_filters, tensor_cores
 from hebae.training.record import named
@@ -179,10 +179,7 @@ def train(
                 started = time.perf_counter()
 
                 for x in batches.epoch(epoch, start=position["batch"]):
-                    epsilon = torch.randn(
-                        len(x), model.latent_dim, generator=noise, device=x.device, dtype=x.dtype
-                    )
-                    step = take_step(x, epsilon)
+                    step = take_step(x, draw_noise(model.noise_shapes(len(x)), noise, x.dtype))
                     outcome.steps += 1
                     position["batch"] += 1
                     monitor.add(outcome.steps, step)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hebae.likelihoods import Likelihood
 from hebae.model import Step
-from hebae.objectives import Objective
+from hebae.objectives import Noise, Objective
 
 __all__ = ["Model"]
 
@@ -53,7 +53,10 @@ class Model(Protocol):
     def draw(self, mean: Tensor, log_scale: Tensor | None, epsilon: Tensor) -> Tensor:
         """Z ~ q(z | x), the noise shaped by the population's Sigma."""
 
-    def held_out_step(self, x: Tensor, epsilon: Tensor) -> Step:
+    def noise_shapes(self, batch_size: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the random numbers of a step, without the stack's dimension."""
+
+    def held_out_step(self, x: Tensor, noise: Noise) -> Step:
         """Terms of a held-out batch."""
 
     def store_optimal_scale(self, mean_squared_error: Float[Tensor, "..."]) -> None:

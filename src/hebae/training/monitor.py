@@ -67,7 +67,7 @@ class Monitor:
     def add(self, number: int, step: Step) -> None:
         """Take note of step `number`."""
         self.count += step.mean.shape[-2]
-        self._new.append((number, Step(step.loss.detach(), step.terms, step.mean)))
+        self._new.append((number, step._replace(loss=step.loss.detach())))
 
     def look(self) -> None:
         """Sum what is new; waits for the device."""

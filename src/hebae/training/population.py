@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from hebae.likelihoods import Gaussian
+from hebae.objectives import Noise
 from hebae.training.batches import Batches
 from hebae.training.model import Model
 from hebae.training.monitor import Monitor
+from hebae.training.noise import draw_noise
 
 __all__ = [
     "estimates",
@@ -66,7 +68,8 @@ def _mean_squared_error(model: Model, batches: Batches, limit: int | None) -> Te
     generator = torch.Generator(model.population_mean.device).manual_seed(0)
     for x in batches.in_order(PASS_SIZE, limit):
         mean, log_scale = model.encode(x)
-        z = model.draw(mean, log_scale, _noise(model, x, generator))
+        noise = _noise(model, x, generator)
+        z = model.draw(mean, log_scale, noise["posterior"]) if "posterior" in noise else mean
         squares = (x - model.decode(z)).square()
         total += squares.flatten(total.dim()).sum(-1)
         count += math.prod(squares.shape[total.dim() :])
@@ -77,12 +80,10 @@ def _widest(model: Model) -> torch.dtype:
     return torch.float32 if model.population_mean.device.type == "mps" else torch.float64
 
 
-def _noise(model: Model, x: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw epsilon (m, k): the same for every member of a stack."""
+def _noise(model: Model, x: Tensor, generator: torch.Generator) -> Noise:
+    """Draw a batch's noise: the same for every member of a stack."""
     m = x.shape[-1 - len(model.input_shape)]
-    return torch.randn(
-        m, model.latent_dim, generator=generator, device=generator.device, dtype=x.dtype
-    )
+    return draw_noise(model.noise_shapes(m), generator, x.dtype)
 
 
 def held_out_terms(model: Model, batches: Batches) -> dict[str, float | None]:
@@ -133,10 +134,11 @@ def watch(model: Model, batches: Batches) -> Monitor:
     monitor = Monitor(names, mean.device, members=mean.shape[:-1])
     size = 0
     for number, x in enumerate(batches.epoch(0)):
-        epsilon = _noise(model, x, generator)
-        if len(epsilon) < size:
+        noise = _noise(model, x, generator)
+        m = x.shape[-1 - len(model.input_shape)]
+        if m < size:
             break
-        size = len(epsilon)
-        monitor.add(number, model.held_out_step(x, epsilon))
+        size = m
+        monitor.add(number, model.held_out_step(x, noise))
     model.train(was_training)
     return monitor

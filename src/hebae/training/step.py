@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hebae.config import TrainingSettings
 from hebae.model import Autoencoder, Step
+from hebae.objectives import Noise
 from hebae.training.capture import CapturedStep
 from hebae.training.denormals import clear_denormal_means
 
@@ -26,8 +27,8 @@ __all__ = [
     "set_learning_rate",
 ]
 
-TakeStep = Callable[[Tensor, Tensor], Step]
-"""From a batch x (m, *shape) and its noise epsilon (m, k): forward, backward, update."""
+TakeStep = Callable[[Tensor, Noise], Step]
+"""From a batch x (m, *shape) and its noise: forward, backward, update."""
 
 
 def make_optimizer(
@@ -77,9 +78,9 @@ def make_step(
     autocast = nullcontext if settings.precision == "32-true" else fabric.autocast
     parameters = list(model.parameters())
 
-    def by_hand(x: Tensor, epsilon: Tensor, forward: Callable[..., Step] = forward) -> Step:
+    def by_hand(x: Tensor, noise: Noise, forward: Callable[..., Step] = forward) -> Step:
         with autocast():
-            step = forward(x, epsilon)
+            step = forward(x, noise)
         # Here, not after the step: gradients are freed when their memory is wanted.
         for parameter in parameters:
             parameter.grad = None
@@ -98,8 +99,8 @@ def make_step(
         return CapturedStep(by_hand, settings.batch_size)
     compiled = torch.compile(model, dynamic=False)
 
-    def take(x: Tensor, epsilon: Tensor) -> Step:
-        return by_hand(x, epsilon, compiled if len(x) == settings.batch_size else forward)
+    def take(x: Tensor, noise: Noise) -> Step:
+        return by_hand(x, noise, compiled if len(x) == settings.batch_size else forward)
 
     return take
 

@@ -17,6 +17,7 @@ from hebae.model import build
 from hebae.training.capture import WARM_UP
 from hebae.training.checks import device_type
 from hebae.training.loop import make_fabric
+from hebae.training.noise import draw_noise
 from hebae.training.precision import lay_out_filters, tensor_cores
 from hebae.training.step import make_optimizer, make_step
 
@@ -124,12 +125,13 @@ def stepper(settings: Settings, shape: tuple[int, ...]) -> Callable[[], float]:
     step = make_step(model, module, optimizer, settings, fabric)
     like = model.population_mean  # on the device, and in the precision of the batches
     x = torch.rand(settings.batch_size, *shape, device=like.device, dtype=like.dtype)
-    epsilon = torch.randn(len(x), settings.latent_dim, device=like.device, dtype=like.dtype)
+    generator = torch.Generator(like.device).manual_seed(0)
+    noise = draw_noise(model.noise_shapes(len(x)), generator, like.dtype)
 
     def take() -> float:
         begin = time.perf_counter()
         with tensor_cores(fabric.device):
-            step(x, epsilon)
+            step(x, noise)
         if fabric.device.type == "cuda":
             torch.cuda.synchronize(fabric.device)
         return time.perf_counter() - begin

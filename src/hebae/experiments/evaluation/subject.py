@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hebae import inference, priors
+from hebae import inference, priors, samplers
 from hebae.config import Settings
 from hebae.data import Dataset, Examples
 from hebae.errors import HebaeError
@@ -108,7 +108,7 @@ class Subject:
     @cached_property
     def fitted(self) -> priors.Samplers:
         """The samplers, fitted to the training codes once, and kept with the run."""
-        return priors.fitted_samplers(
+        return samplers.fitted_samplers(
             self.path,
             self.model,
             lambda: self.dataset.train.values,
@@ -119,7 +119,7 @@ class Subject:
     def samples(self, sampler: str) -> Array:
         """Decode draws of a sampler: floats, in the units of the model."""
         if sampler not in self._samples:
-            z = self.fitted[sampler].draw(self.settings.samples, self.seed)
+            z = self.fitted[sampler].sample(self.settings.samples, self.seed)
             self._samples[sampler] = inference.decode(self.model, z)
         return self._samples[sampler]
 
@@ -130,7 +130,7 @@ class Subject:
 
     def shown(self, sampler: str, count: int) -> Array:
         """Decode the first draws of a sampler for a picture: floats (count, *shape)."""
-        return inference.decode(self.model, self.fitted[sampler].draw(count, self.seed))
+        return inference.decode(self.model, self.fitted[sampler].sample(count, self.seed))
 
     def _made(self, what: str) -> Array:
         if what == "reconstructions":
@@ -138,7 +138,7 @@ class Subject:
         if what == "training codes":
             train = self.dataset.train.values
             rows = reference_rows(len(train), min(self.settings.samples, len(train)), self.seed)
-            z = priors.codes_of(self.model, train[rows], self.seed)
+            z = samplers.codes_of(self.model, train[rows], self.seed)
             return inference.decode(self.model, z)
         return self.samples(what)
 

@@ -90,12 +90,10 @@ def bytes_a_member(job: Job) -> int:
         return tensor
 
     x = torch.zeros(1, settings.batch_size, *stack.input_shape)
-    epsilon = torch.randn(
-        1, settings.batch_size, stack.latent_dim, generator=torch.Generator().manual_seed(0)
-    )
+    noise = {n: torch.zeros(1, *s) for n, s in stack.noise_shapes(settings.batch_size).items()}
     with saved_tensors_hooks(note, lambda tensor: tensor):
         stack.train()
-        stack(x, epsilon)
+        stack(x, noise)
     weights: int = sum(parameter.nbytes for parameter in stack.parameters.values())
     widest: int = max(
         max(parameter.shape[1:], default=1) for parameter in stack.parameters.values()

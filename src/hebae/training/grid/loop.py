@@ -181,7 +181,7 @@ class _Grid:
             (settings.adam_beta1, settings.adam_beta2),
             settings.gradient_clip,
         )
-        self.noise = StackedNoise(seeds, self.stack.latent_dim, fabric.device)
+        self.noise = StackedNoise(seeds, self.stack.noise_shapes, fabric.device)
         names = ["reconstruction", *self.stack.weights]
         self.monitor = Monitor(names, fabric.device, members=[len(members)])
         self.epoch = self.batch = self.steps = 0

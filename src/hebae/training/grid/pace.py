@@ -72,15 +72,16 @@ def _stacked_stepper(settings: Settings, shape: tuple[int, ...], count: int) -> 
     optimizer = StackedAdam(stack, [1e-3] * count, (0.9, 0.999), settings.gradient_clip)
     like = stack.population_mean
     x = torch.rand(count, settings.batch_size, *shape, device=like.device, dtype=like.dtype)
-    epsilon = torch.randn(
-        count, settings.batch_size, settings.latent_dim, device=like.device, dtype=like.dtype
-    )
+    shapes = stack.noise_shapes(settings.batch_size)
+    noise = {
+        n: torch.randn(count, *s, device=like.device, dtype=like.dtype) for n, s in shapes.items()
+    }
 
     def take() -> float:
         begin = time.perf_counter()
         with tensor_cores(fabric.device):
             with fabric.autocast():
-                step = stack(x, epsilon)
+                step = stack(x, noise)
             optimizer.step(step.loss.sum())
         if fabric.device.type == "cuda":
             torch.cuda.synchronize(fabric.device)

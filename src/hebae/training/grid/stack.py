@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
-from torch.utils._pytree import tree_map, tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 from hebae.likelihoods import Likelihood, optimal_log_scale
 from hebae.model import Autoencoder, Step, at_least_float32, without_autocast
-from hebae.objectives import Moments, Objective
+from hebae.objectives import Moments, Noise, Objective
 from hebae.training.grid.layers import fills_vectors, is_stackable, rounds_alike, stacked_forward
 
 __all__ = ["Stack"]
@@ -65,29 +65,35 @@ class Stack:
         }
         self._negative_log_likelihood = _NegativeLogLikelihood(self.likelihood)
 
-    def __call__(
-        self, x: Float[Tensor, "... batch *shape"], epsilon: Float[Tensor, "... batch latent"]
-    ) -> Step:
+    def __call__(self, x: Float[Tensor, "... batch *shape"], noise: Noise) -> Step:
         """`Autoencoder.forward` of each member; a loss and terms of shape (n,)."""
         mean, log_scale = self.encode(x)
-        epsilon = epsilon.expand_as(mean)
+        noise = self._noise_of_members(noise)
         running = self._running_moments()
         with without_autocast(mean):
-            z, terms = _each(self.objective, mean, log_scale, epsilon, running)
+            z, terms = _each(self._call, mean, log_scale, noise, running)
         if running is not None:
             self._update_running(mean.detach(), running)
         return self._step(x, z, terms, mean)
 
-    def held_out_step(
-        self, x: Float[Tensor, "... batch *shape"], epsilon: Float[Tensor, "... batch latent"]
-    ) -> Step:
+    def held_out_step(self, x: Float[Tensor, "... batch *shape"], noise: Noise) -> Step:
         """`Autoencoder.held_out_step` of each member."""
         mean, log_scale = self.encode(x)
-        epsilon = epsilon.expand_as(mean)
+        noise = self._noise_of_members(noise)
         with without_autocast(mean):
-            _, terms = _each(self.objective, mean, log_scale, epsilon, None)
-            z = self.draw(mean, log_scale, epsilon)
+            _, terms = _each(self._call, mean, log_scale, noise, None)
+            z = self.draw(mean, log_scale, noise["posterior"]) if "posterior" in noise else mean
         return self._step(x, z, terms, mean)
+
+    def noise_shapes(self, batch_size: int) -> dict[str, tuple[int, ...]]:
+        """`Autoencoder.noise_shapes` of one member."""
+        return self.template.noise_shapes(batch_size)
+
+    def _noise_of_members(self, noise: Noise) -> Noise:
+        return {n: t if t.dim() == 3 else t.expand(self.size, *t.shape) for n, t in noise.items()}
+
+    def _call(self, mean: Tensor, log_scale: Any, noise: Noise, running: Any) -> Any:
+        return self.objective(mean, log_scale, noise, self.template.prior, running)
 
     def _step(self, x: Tensor, z: Tensor, terms: dict[str, Tensor], mean: Tensor) -> Step:
         output = self._decoder(z)
@@ -98,7 +104,8 @@ class Stack:
         for name, weight in self.weights.items():
             loss = loss + weight * terms[name]
         terms = {"reconstruction": reconstruction, **terms}
-        return Step(loss, {name: t.detach() for name, t in terms.items()}, mean.detach())
+        terms = {name: term.detach() for name, term in terms.items()}
+        return Step(loss, terms, mean.detach(), z.detach())
 
     def encode(self, x: Float[Tensor, "... batch *shape"]) -> tuple[Tensor, Tensor | None]:
         """Means (n, m, k), and log-scales (n, m, k) or (n, m, 1), or None."""
@@ -212,10 +219,10 @@ class _NegativeLogLikelihood(nn.Module):
 def _each(function: Any, mean: Tensor, *arguments: Any) -> Any:
     """Apply a function of one model to each member's share of the arguments; None stays None."""
     m, k = mean.shape[1:]
-    tensors = [mean, *(a for a in arguments if isinstance(a, Tensor))]
+    tensors = [mean, *(a for a in tree_leaves(arguments) if isinstance(a, Tensor))]
     # The smallest products are those of the noise and Sigma's factor.
     if rounds_alike(m, k, k, mean.device) and all(map(fills_vectors, tensors)):
-        in_dims = (0, *(None if a is None else 0 for a in arguments))
+        in_dims = (0, *(0 if tree_leaves(a) not in ([], [None]) else None for a in arguments))
         return vmap(function, in_dims=in_dims)(mean, *arguments)
     return _one_by_one(function, mean, *arguments)
 

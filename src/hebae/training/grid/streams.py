@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hebae.objectives import Noise
 from hebae.training.batches import ArrayBatches
-from hebae.training.noise import noise_seed
+from hebae.training.noise import draw_noise, noise_seed
 
 __all__ = ["StackedBatches", "StackedNoise"]
+
+NoiseShapes = Callable[[int], dict[str, tuple[int, ...]]]
 
 
 class _Seeds:
@@ -69,13 +72,16 @@ class StackedNoise:
     Parameters
     ----------
     seeds : sequence of int
-    latent_dim : int
+    noise_shapes : callable
+        Of a model, from the batch size.
     device : torch.device
     """
 
-    def __init__(self, seeds: Sequence[int], latent_dim: int, device: torch.device) -> None:
+    def __init__(
+        self, seeds: Sequence[int], noise_shapes: NoiseShapes, device: torch.device
+    ) -> None:
         self.seeds = _Seeds(seeds, device)
-        self.latent_dim = latent_dim
+        self.noise_shapes = noise_shapes
         self.generators = [torch.Generator(device) for _ in self.seeds.distinct]
 
     def begin(self, epoch: int) -> None:
@@ -83,12 +89,11 @@ class StackedNoise:
         for seed, generator in zip(self.seeds.distinct, self.generators, strict=True):
             generator.manual_seed(noise_seed(seed, epoch))
 
-    def draw(self, like: Float[Tensor, "member batch *shape"]) -> Float[Tensor, "member batch _"]:
-        """Draw epsilon (n, m, k) for a batch, on its device and in its precision."""
-        draws = like.new_empty(len(self.generators), like.shape[1], self.latent_dim)
-        for draw, generator in zip(draws, self.generators, strict=True):
-            draw.normal_(generator=generator)
-        return self.seeds.spread(draws)
+    def draw(self, like: Float[Tensor, "member batch *shape"]) -> Noise:
+        """Draw the noise of a batch, (n, *shape) each, on its device and in its precision."""
+        shapes = self.noise_shapes(like.shape[1])
+        draws = [draw_noise(shapes, generator, like.dtype) for generator in self.generators]
+        return {name: self.seeds.spread(torch.stack([d[name] for d in draws])) for name in shapes}
 
     def state_of(self, member: int) -> Tensor:
         """State of the member's generator, for its checkpoint."""

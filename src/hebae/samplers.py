@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,45 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from hebae import inference
 from hebae.errors import HebaeError
 from hebae.files import write_atomically
 from hebae.inference import module_of
 from hebae.model import Autoencoder
-from hebae.priors.base import Floats, Sampler
-from hebae.priors.choice import NAMES, Samplers, check_name, codes_of, fit_samplers
-from hebae.priors.mixture import Mixture
-from hebae.priors.normal import FittedNormal, StandardNormal
+from hebae.priors import (
+    NAMES,
+    FittedNormal,
+    Mixture,
+    MixtureFit,
+    Prior,
+    Samplers,
+    StandardNormal,
+    check_name,
+    fit_mixture,
+    fit_samplers,
+)
+from hebae.priors.base import Floats
 from hebae.storage import RunFolder
 
-__all__ = ["Stored", "fitted_samplers", "read_samplers", "samplers_of", "write_samplers"]
+__all__ = [
+    "NAMES",
+    "FittedNormal",
+    "Mixture",
+    "MixtureFit",
+    "Samplers",
+    "StandardNormal",
+    "Stored",
+    "codes_of",
+    "fit_mixture",
+    "fit_samplers",
+    "fitted_samplers",
+    "read_samplers",
+    "samplers_of",
+    "training_values",
+    "write_samplers",
+]
+
+WITHOUT = "the sampler 'normal' needs no data"
 
 _TENSORS = {
     "fitted-normal": (FittedNormal, ("mean", "covariance")),
@@ -45,13 +73,18 @@ class Stored:
     """Training codes (n, k), which a model saved from Python brings along in place of its data."""
 
 
+def codes_of(model: Autoencoder, values: npt.NDArray[np.generic], seed: int = 0) -> Floats:
+    """One z ~ q(z|x) of each example, float32 (n, k); mu itself for a deterministic encoder."""
+    return inference.draw(model, inference.encode(model, values), seed)
+
+
 def samplers_of(
     run_folder: Path,
     model: Any,
     load_training_values: Callable[[], npt.NDArray[np.generic]],
     seed: int = 0,
     names: Sequence[str] = NAMES,
-) -> dict[str, Sampler]:
+) -> dict[str, Prior]:
     """Return the samplers of a run by name; see `fitted_samplers`."""
     found = fitted_samplers(run_folder, model, load_training_values, seed, names)
     return {name: found[name] for name in names}
@@ -114,7 +147,7 @@ def write_samplers(folder: Path, model: Autoencoder, stored: Stored) -> None:
             if name in samplers.by_name:
                 for part in parts:
                     value = getattr(samplers.by_name[name], part)
-                    tensors[f"{name}.{part}"] = np.ascontiguousarray(value)
+                    tensors[f"{name}.{part}"] = np.ascontiguousarray(value.cpu().numpy())
         facts = {
             "names": list(samplers.by_name),
             "held_out": samplers.held_out,
@@ -163,7 +196,7 @@ def _from_file(
     codes = tensors.get("codes")
     if not facts:
         return Stored(None, codes)
-    by_name: dict[str, Sampler] = {}
+    by_name: dict[str, Prior] = {}
     for name in facts["names"]:
         if name == "normal":
             by_name[name] = StandardNormal(latent_dim)
@@ -184,3 +217,52 @@ def _fingerprint(model: Autoencoder) -> str:
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def training_values(
+    folder: Path,
+    config: Mapping[str, Any],
+    data: str | None = None,
+    data_dir: Path | None = None,
+) -> npt.NDArray[np.generic]:
+    """Load the training examples (n, *shape) of the run in `folder`.
+
+    Parameters
+    ----------
+    folder : Path
+    config : mapping
+        Its ``config.json``, as `hebae.storage.load_model` returns it.
+    data, data_dir : optional
+        Where the data are now, if they have moved.
+
+    Raises
+    ------
+    HebaeError
+        If the data are not found, or their content is not what the run was trained on.
+    """
+    from hebae.data import load
+
+    if "data_fingerprint" not in config:
+        raise HebaeError(
+            f"{folder} was saved from Python without its training codes, so no sampler can be "
+            f"fitted; {WITHOUT}."
+        )
+    stored_dir = config.get("data_dir")
+    try:
+        dataset = load(
+            data or config["data"],
+            data_dir=data_dir or stored_dir,
+            validation_size=config.get("validation_size"),
+        )
+    except HebaeError as error:
+        raise HebaeError(
+            f"a sampler is fitted to the training data, which could not be loaded: {error} Say "
+            f"where they are by --data or --data-dir, or take --sampler normal: {WITHOUT}."
+        ) from None
+    if dataset.fingerprint != config["data_fingerprint"]:
+        raise HebaeError(
+            f"{dataset.name} has not the content that the run in {folder} was trained on "
+            f"({config.get('data_name')}, SHA-256 {config['data_fingerprint'][:16]}); name its own "
+            f"data by --data or --data-dir, or take --sampler normal: {WITHOUT}."
+        )
+    return dataset.train.values

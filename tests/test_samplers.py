@@ -11,7 +11,7 @@ import torch
 from hebae import HebaeError
 from hebae.config import ModelSettings
 from hebae.model import Autoencoder, build
-from hebae.priors import (
+from hebae.samplers import (
     NAMES,
     Stored,
     codes_of,
@@ -55,7 +55,7 @@ def test_what_is_read_is_what_was_written(model: Autoencoder, tmp_path: Path) ->
     assert found.samplers.curve == samplers.curve
     assert found.samplers.seed == 2
     for name in NAMES:
-        assert np.array_equal(found.samplers[name].draw(9, 1), samplers[name].draw(9, 1))
+        assert np.array_equal(found.samplers[name].sample(9, 1), samplers[name].sample(9, 1))
         assert np.array_equal(
             found.samplers[name].log_density(codes), samplers[name].log_density(codes)
         )

@@ -294,7 +294,9 @@ def test_held_out_terms_do_not_depend_on_the_order_of_the_file(
     for x in torch.split(torch.from_numpy(in_order), 32)[:-1]:
         with torch.no_grad():
             mean, log_scale = model.encode(x)
-            naive.append(model.objective(mean, log_scale, {"posterior": mean}, model.prior)[1]["moments"])
+            naive.append(
+                model.objective(mean, log_scale, {"posterior": mean}, model.prior)[1]["moments"]
+            )
     assert float(torch.stack(naive).mean()) > by_size + 0.2
 
 

@@ -60,7 +60,12 @@ class Tape:
     def record(self, take: Callable[[], Step]) -> tuple[Callable[[], None], Step]:
         self.recordings += 1
         names = ("reconstruction", "moments")
-        result = Step(torch.empty(()), {n: torch.empty(()) for n in names}, torch.empty(32, 3), torch.empty(32, 3))
+        result = Step(
+            torch.empty(()),
+            {n: torch.empty(()) for n in names},
+            torch.empty(32, 3),
+            torch.empty(32, 3),
+        )
 
         def replay() -> None:
             self.replays += 1

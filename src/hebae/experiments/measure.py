@@ -1,0 +1,283 @@
+"""Measure what is missing of a run and store it in ``evaluation.json``, one metric at a time.
+
+The file holds, for each metric (and feature space), one entry per combination of settings::
+
+    {"of": {"weights": ..., "data": ..., "examples": ...},
+     "metrics": {"frechet[pixels]": [{"version": 1, "settings": {...}, "provenance": {...},
+                                      "seconds": 1.2, "measurements": [{"id": ..., ...}]}]}}
+
+An entry is reused if weights, data, settings and the version of its metric are the same. Entries of
+hebae 0.1.0, which did not have a version per metric, are kept until they are measured again.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hebae.data import Dataset
+from hebae.errors import HebaeError, UndefinedMetric
+from hebae.evaluation.features import ClassifierFeatures, FeatureExtractor, extractor
+from hebae.experiments.measurement import Measurement
+from hebae.experiments.metrics import METRICS, Metric
+from hebae.experiments.settings import EvaluationSettings
+from hebae.experiments.trained_run import TrainedRun, choose_device, examples_of
+from hebae.files import locked, write_atomically
+from hebae.provenance import provenance
+
+__all__ = ["Record", "feature_extractors", "is_writable", "measure", "take"]
+
+
+def take(run: TrainedRun, metrics: Sequence[str]) -> list[Measurement]:
+    """Take metrics without feature spaces, by name, and store nothing."""
+    return [
+        _of_metric(one, METRICS[name]) for name in metrics for one in METRICS[name].measure(run)
+    ]
+
+
+def measure(
+    run: TrainedRun,
+    metrics: Sequence[Metric],
+    extractors: Mapping[str, FeatureExtractor],
+    *,
+    command: str,
+    progress: Callable[[str], None] = lambda message: None,
+    store: Path | None = None,
+) -> tuple[list[Measurement], int]:
+    """Return the measurements of a run; those that are stored already are not taken again.
+
+    Parameters
+    ----------
+    run : TrainedRun
+    metrics : sequence of Metric
+        See `hebae.experiments.metrics.choose`.
+    extractors : mapping of str to FeatureExtractor
+        See `feature_extractors`; not used by metrics without features.
+    command : str
+        For the provenance.
+    progress : callable
+        Receives a message before each metric that is taken.
+    store : Path, optional
+        Folder for ``evaluation.json`` instead of the run's own, which is then only read.
+
+    Returns
+    -------
+    measurements : list of Measurement
+        In the order of the metrics.
+    taken : int
+        Number of metrics that were not stored.
+
+    Raises
+    ------
+    HebaeError
+        If ``evaluation.json`` is damaged or cannot be written, or another process is evaluating
+        the run.
+    """
+    identity = run.identity
+    tasks = [
+        (metric, name)
+        for metric in metrics
+        for name in (extractors if metric.of_features else (None,))
+    ]
+    target = (store or run.path) / run.folder.evaluation.name
+    found: list[Measurement] = []
+    taken = 0
+    with locked(target.parent) if is_writable(target.parent) else nullcontext():
+        record = Record(run.folder.evaluation, identity)
+        if store is not None and target.is_file():
+            record = Record(target, identity)
+        record.path = target
+        for number, (metric, name) in enumerate(tasks, 1):
+            key = metric.name if name is None else f"{metric.name}[{name}]"
+            settings = run.evaluation.as_json(metric.depends)
+            arguments = () if name is None else (extractors[name],)
+            if name is not None:
+                settings |= _identity(extractors[name])
+            stored = record.find(key, settings, metric.version)
+            if stored is None:
+                progress(f"{key} ({number} of {len(tasks)})")
+                begin = time.perf_counter()
+                try:
+                    stored = list(metric.measure(run, *arguments))
+                except UndefinedMetric as reason:  # the reason holds for all its measurements
+                    stored = [Measurement(id=metric.name, name=metric.name, undefined=str(reason))]
+                origin = _provenance(run, command)
+                seconds = round(time.perf_counter() - begin, 3)
+                record.add(key, settings, metric.version, stored, origin, seconds)
+                stored = record.find(key, settings, metric.version) or []
+                taken += 1
+            found += [_of_metric(one, metric) for one in stored]
+    return found, taken
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether files can be created in a folder."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+class Record:
+    """The contents of an ``evaluation.json``.
+
+    Parameters
+    ----------
+    path : Path
+        The file, which need not exist.
+    identity : mapping of str to str
+        The weights and data that the values belong to. Values of others are dropped.
+
+    Raises
+    ------
+    HebaeError
+        If the file is altered or truncated.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, str]) -> None:
+        self.path = path
+        self.identity = dict(identity)
+        self.entries: dict[str, list[dict[str, Any]]] = {}
+        if not path.is_file():
+            return
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            entries = {
+                key: [dict(e) for e in entries] for key, entries in stored["metrics"].items()
+            }
+            if stored["of"] == self.identity:
+                self.entries = entries
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._damaged(error) from None
+
+    def find(self, key: str, settings: Mapping[str, Any], version: int) -> list[Measurement] | None:
+        """Return the measurements with these settings and this version of the metric, or None."""
+        try:
+            for entry in self.entries.get(key, ()):
+                if entry["settings"] == settings and entry["version"] == version:
+                    origin = {"settings": entry["settings"], "provenance": entry["provenance"]}
+                    return [Measurement.from_json(m, **origin) for m in entry["measurements"]]
+        except (KeyError, TypeError) as error:
+            raise self._damaged(error) from None
+        return None
+
+    def add(
+        self,
+        key: str,
+        settings: Mapping[str, Any],
+        version: int,
+        measurements: Sequence[Measurement],
+        provenance: Mapping[str, str],
+        seconds: float,
+    ) -> None:
+        """Add an entry, in place of one with the same settings, and write the file."""
+        others = [e for e in self.entries.get(key, ()) if e.get("settings") != settings]
+        entry = {
+            "version": version,
+            "settings": dict(settings),
+            "provenance": dict(provenance),
+            "seconds": seconds,
+            "measurements": [one.to_json() for one in measurements],
+        }
+        self.entries[key] = [*others, entry]
+        content = {"of": self.identity, "metrics": self.entries}
+        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+        write_atomically(self.path, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def _damaged(self, error: Exception) -> HebaeError:
+        return HebaeError(
+            f"{self.path} is altered or truncated ({type(error).__name__}); remove it to evaluate "
+            "the run again."
+        )
+
+
+def feature_extractors(
+    dataset: Dataset,
+    metrics: Sequence[Metric],
+    settings: EvaluationSettings,
+    *,
+    notify: Callable[[str], None] = lambda note: None,
+    progress: Callable[[str], None] = lambda message: None,
+) -> dict[str, FeatureExtractor]:
+    """Make the feature extractors that the metrics need, by the names they were asked for by.
+
+    Raises
+    ------
+    HebaeError
+        If one is not available, or the Frechet distance needs more samples than there are.
+    """
+    names = settings.features
+    if settings.weights is not None and "inception" not in (names or ()):
+        raise HebaeError(
+            f"--weights {settings.weights} belongs to Inception; add --features inception, or omit "
+            "--weights."
+        )
+    if not any(metric.of_features for metric in metrics):
+        return {}
+    if names is None:
+        labelled = dataset.train.labels is not None and len(dataset.shape) == 3
+        names = ("classifier",) if labelled else ("pixels",)
+        notify(
+            f"Samples are compared in the features of {names[0]}; --features names others: "
+            "classifier, pixels, random, inception, timm:NAME or the file of an exported network."
+        )
+    found = {}
+    for name in names:
+        progress(f"features: {name}")
+        found[name] = extractor(
+            name,
+            dataset=dataset,
+            weights=settings.weights if name == "inception" else None,
+            device=choose_device(settings.device),
+            progress=lambda done, steps: progress(f"classifier: step {done:,} of {steps:,}"),
+        )
+        if any(metric.name == "frechet" for metric in metrics):
+            _require_enough(found[name], dataset, settings)
+    return found
+
+
+def _require_enough(
+    chosen: FeatureExtractor, dataset: Dataset, settings: EvaluationSettings
+) -> None:
+    """Refuse an explicit choice that is impossible; for defaults, the table says "undefined"."""
+    available = len(examples_of(dataset, settings.split))
+    if settings.allow_rank_deficient or min(settings.samples, available) >= chosen.minimum:
+        return
+    explicit = settings.model_fields_set
+    if "features" not in explicit and ("samples" not in explicit or available < chosen.minimum):
+        return
+    if settings.samples < chosen.minimum:
+        have, advice = f"--samples is {settings.samples}", "increase it"
+    else:
+        have = f"the {settings.split} split of {dataset.name} has {available}"
+        advice = "use another --split"
+    raise HebaeError(
+        f"the Frechet distance in {chosen.name} needs at least {chosen.minimum} samples and "
+        f"references, and {have}; {advice}, choose other --features, or pass "
+        "--allow-rank-deficient."
+    )
+
+
+def _of_metric(measurement: Measurement, metric: Metric) -> Measurement:
+    return replace(measurement, metric=metric.name, section=metric.section)
+
+
+def _identity(features: FeatureExtractor) -> dict[str, Any]:
+    """Return what a value in these features depends on; for a classifier also its accuracy."""
+    identity: dict[str, Any] = {"features": features.name, "fingerprint": features.fingerprint}
+    if isinstance(features, ClassifierFeatures):
+        identity |= {"accuracy": features.accuracy, "weights_sha256": features.weights_sha256}
+    return identity
+
+
+def _provenance(run: TrainedRun, command: str) -> dict[str, str]:
+    origin = provenance(command, run.dataset, run.settings, [run.settings.seed])
+    device = str(choose_device(run.evaluation.device))
+    return origin | {"evaluation seed": str(run.seed), "device": device}

@@ -1,0 +1,148 @@
+"""A number that was measured on a trained run, with everything needed to read it correctly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, Self
+
+from hebae.errors import UndefinedMetric
+from hebae.evaluation.estimate import Estimate
+
+__all__ = ["Better", "Measurement", "find", "measured", "value_of"]
+
+Better = Literal["higher", "lower", ""]
+
+_OF_THE_ENTRY = ("metric", "section", "settings", "provenance")
+"""Fields that a file keeps once for all measurements of a metric."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """A number that was measured, or the reason why it is undefined.
+
+    Parameters
+    ----------
+    id : str
+        Stable name for programs, such as ``moments.mean_abs_correlation.mean``. It holds no counts
+        and does not change between versions; `hebae.experiments.metrics` lists all ids.
+    features : str
+        Feature space, such as ``pixels``, for a measurement that is taken in one.
+    name : str
+        Name for people, with counts and features where the value depends on them.
+    value : float or None
+        None if it is undefined.
+    standard_error : float or None
+        In the unit of the value; None if unknown.
+    unit : str
+    better : "higher", "lower" or ""
+        "" if neither is better, or if models cannot be compared by the value.
+    counts : mapping of str to int
+        Numbers of examples, samples, draws, ... behind the value.
+    undefined : str
+        Why there is no value.
+    note : str
+        What the quantity means; the same for every run.
+    detail : str
+        What is particular to this run, such as a p-value.
+    by_likelihood : bool
+        Whether values are comparable only between models with the same likelihood.
+    headline : bool
+        Whether `hebae evaluate` shows it in its table; other measurements are only stored.
+    arrays : mapping of str to nested lists
+        Data for figures.
+    format : str
+        Format of the value in tables.
+    metric, section : str
+        The metric that measured it, as ``--metrics`` names it, and its section of the table.
+    settings : mapping
+        The evaluation settings that the value depends on.
+    provenance : mapping of str to str
+        Command, commit, machine and versions that measured it.
+    """
+
+    id: str
+    features: str = ""
+    name: str
+    value: float | None = None
+    standard_error: float | None = None
+    unit: str = ""
+    better: Better = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    undefined: str = ""
+    note: str = ""
+    detail: str = ""
+    by_likelihood: bool = False
+    headline: bool = True
+    arrays: Mapping[str, Any] = field(default_factory=dict)
+    format: str = ".4g"
+    metric: str = ""
+    section: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Treat a value that is not finite as undefined: JSON has no way to write it."""
+        if self.value is not None and not math.isfinite(self.value):
+            object.__setattr__(self, "value", None)
+            object.__setattr__(self, "undefined", self.undefined or "it is not a finite number")
+        if self.standard_error is not None and not math.isfinite(self.standard_error):
+            object.__setattr__(self, "standard_error", None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the argument of `from_json`, without empty fields and fields of the entry."""
+        values = {k: v for k, v in asdict(self).items() if k not in _OF_THE_ENTRY}
+        return {k: v for k, v in values.items() if k == "value" or v not in (None, "", {})}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], **of_the_entry: Any) -> Self:
+        """Restore a measurement; a TypeError if `values` do not describe one."""
+        return cls(**values, **of_the_entry)
+
+
+def measured(
+    id: str, name: str, measure: Callable[[], float | Estimate], **fields: Any
+) -> Measurement:
+    """Call `measure` and keep its value, with a standard error if it returns an `Estimate`.
+
+    An `UndefinedMetric` becomes the reason why there is no value. `fields` are further fields of
+    the measurement.
+    """
+    result = Measurement(id=id, name=name, **fields)
+    try:
+        found = measure()
+    except UndefinedMetric as reason:
+        return replace(result, undefined=str(reason))
+    if isinstance(found, Estimate):
+        error = float(found.standard_error)
+        return replace(result, value=float(found.value), standard_error=error)
+    return replace(result, value=float(found))
+
+
+def find(
+    measurements: Iterable[Measurement], id: str, features: str | None = None
+) -> Measurement | None:
+    """Return the first measurement with this id, or None.
+
+    Parameters
+    ----------
+    measurements : iterable of Measurement
+    id : str
+        An id that ends with a dot matches every id that begins with it.
+    features : str, optional
+        Only in this feature space; any if left out.
+    """
+    for one in measurements:
+        matches = one.id.startswith(id) if id.endswith(".") else one.id == id
+        if matches and features in (None, one.features):
+            return one
+    return None
+
+
+def value_of(
+    measurements: Iterable[Measurement], id: str, features: str | None = None
+) -> float | None:
+    """Return the value of the measurement that `find` returns; None if there is none."""
+    one = find(measurements, id, features)
+    return None if one is None else one.value

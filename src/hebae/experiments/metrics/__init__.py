@@ -1,0 +1,123 @@
+"""All metrics of `hebae evaluate`: one module per family, each a generator of `Measurement`.
+
+The docstring of each module lists the stable ids of its measurements. A new metric is a function in
+the module of its family and one entry in `METRICS`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hebae.errors import HebaeError
+from hebae.experiments.measurement import Measurement
+from hebae.experiments.metrics import bounds, code, samples
+
+__all__ = ["METRICS", "Metric", "choose", "is_fast"]
+
+BASIC = ("split", "evaluation_seed")
+OF_SAMPLES = (*BASIC, "samples", "samplers")
+OBJECTIVE, BOUNDS, CODE = "Objective", "Bounds on log p(x)", "Latent code"
+SAMPLES, INFORMATION, USE = "Samples and reconstructions", "Information", "Use of the code"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Measurements that are taken, stored and reused together.
+
+    Parameters
+    ----------
+    name : str
+        As ``--metrics`` takes it.
+    section : str
+        Section of the table.
+    measure : callable
+        From a `TrainedRun`, and a feature extractor if `of_features`, to measurements.
+    depends : tuple of str
+        Evaluation settings that the values depend on.
+    fast : bool
+        Whether ``--metrics fast`` includes it.
+    of_features : bool
+        Whether it is taken in a feature space.
+    version : int
+        To be increased whenever the code behind the metric changes its values: stored values of
+        other versions are measured again.
+    """
+
+    name: str
+    section: str
+    measure: Callable[..., Iterator[Measurement]]
+    depends: tuple[str, ...] = BASIC
+    fast: bool = False
+    of_features: bool = False
+    version: int = 1
+
+
+_ALL = (
+    Metric("objective", OBJECTIVE, bounds.objective, fast=True),
+    Metric("reconstruction", BOUNDS, bounds.reconstruction, fast=True),
+    Metric("elbo", BOUNDS, bounds.elbo, fast=True),
+    Metric("iwae", BOUNDS, bounds.iwae, (*BASIC, "iwae_samples", "iwae_examples")),
+    Metric("ais", BOUNDS, bounds.ais, (*BASIC, "ais_temperatures", "ais_chains", "ais_examples")),
+    Metric(
+        "frechet",
+        SAMPLES,
+        samples.frechet_distances,
+        (*OF_SAMPLES, "allow_rank_deficient", "extrapolate"),
+        fast=True,
+        of_features=True,
+    ),
+    Metric("kernel", SAMPLES, samples.kernel, OF_SAMPLES, of_features=True),
+    Metric("precision-recall", SAMPLES, samples.precision, OF_SAMPLES, of_features=True),
+    Metric("density-coverage", SAMPLES, samples.density_coverage, OF_SAMPLES, of_features=True),
+    Metric("copying", SAMPLES, samples.copies, OF_SAMPLES),
+    Metric("moments", CODE, code.moments, fast=True),
+    Metric("normality", CODE, code.normality_of, fast=True),
+    Metric("samplers", CODE, code.code_likelihood, (*BASIC, "samplers")),
+    Metric("information", INFORMATION, code.information_of, fast=True),
+    Metric("mic", INFORMATION, code.rank_information),
+    Metric("labels", USE, code.labels),
+    Metric("robustness", USE, code.robustness, fast=True),
+    Metric("smoothness", USE, code.smoothness, fast=True, of_features=True),
+)
+METRICS = {metric.name: metric for metric in _ALL}
+
+
+def choose(names: Sequence[str]) -> list[Metric]:
+    """Return the metrics of ``all``, ``fast``, or of these names, in the order of the table.
+
+    Raises
+    ------
+    HebaeError
+        If a name is unknown, or none is given.
+    """
+    chosen: set[str] = set()
+    for name in _split(names):
+        if name == "all":
+            chosen |= set(METRICS)
+        elif name == "fast":
+            chosen |= {metric.name for metric in METRICS.values() if metric.fast}
+        elif name in METRICS:
+            chosen.add(name)
+        else:
+            near = difflib.get_close_matches(name, METRICS, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise HebaeError(
+                f"--metrics: {name!r} is unknown{hint}; allowed are all, fast, "
+                f"{', '.join(METRICS)}."
+            )
+    if not chosen:
+        raise HebaeError(f"--metrics names none; allowed are all, fast, {', '.join(METRICS)}.")
+    return [metric for name, metric in METRICS.items() if name in chosen]
+
+
+def is_fast(names: Sequence[str]) -> bool:
+    """Whether these names include ``fast`` and not ``all``."""
+    chosen: list[Any] = _split(names)
+    return "fast" in chosen and "all" not in chosen
+
+
+def _split(names: Sequence[str]) -> list[str]:
+    return [name.strip() for text in names for name in text.split(",") if name.strip()]

@@ -1,0 +1,63 @@
+"""Settings of an evaluation; importable without torch, since the command line needs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["EvaluationSettings"]
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class EvaluationSettings(BaseModel):
+    """What to evaluate, and how precisely.
+
+    Each measurement is stored with the settings that it depends on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    split: Literal["test", "validation", "train"] | None = None
+    """Examples to evaluate on [default: test, or validation if there is no test split]."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to run the models. "auto" takes a GPU if there is one."""
+    samples: int = Field(default=10_000, ge=10)
+    """Samples per sampler, compared with as many real examples, or with all if there are fewer."""
+    samplers: tuple[Literal["normal", "fitted-normal", "mixture"], ...] | None = None
+    """Distributions to draw z from [default: all three; without the mixture for fast metrics]."""
+    features: tuple[str, ...] | None = None
+    """Features to compare samples in: classifier, pixels, random (an untrained network), inception,
+    timm:NAME, or the file of an exported network [default: classifier for images with labels,
+    otherwise pixels; pixels for fast metrics]."""
+    weights: Path | None = None
+    """File with Inception's weights, instead of a download."""
+    allow_rank_deficient: bool = False
+    """Compute Frechet distances even from fewer samples than the features need."""
+    extrapolate: bool = False
+    """Add the Frechet distance extrapolated to infinitely many samples."""
+    iwae_samples: Count = 5000
+    """Samples per example (K) of the importance-weighted bounds."""
+    iwae_examples: int = Field(default=500, ge=2)
+    """Examples for the importance-weighted bounds."""
+    ais_temperatures: int = Field(default=1000, ge=2)
+    """Steps of annealed importance sampling."""
+    ais_chains: Count = 16
+    """Chains per example of annealed importance sampling."""
+    ais_examples: int = Field(default=100, ge=2)
+    """Examples for annealed importance sampling."""
+    evaluation_seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of samples, draws and subsets."""
+
+    def for_fast(self) -> Self:
+        """Fill in features and samplers that need no training, where none were chosen."""
+        chosen = self.model_fields_set
+        quick: dict[str, Any] = {"features": ("pixels",), "samplers": ("normal", "fitted-normal")}
+        values = quick | {name: getattr(self, name) for name in chosen}
+        return self.model_construct(_fields_set=set(chosen), **values)
+
+    def as_json(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """Return the settings with these names as JSON values."""
+        return self.model_dump(mode="json", include=set(names))

@@ -1,0 +1,237 @@
+"""One table for all experiments: measurements in rows; runs, or methods over seeds, in columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hebae.experiments.measurement import Measurement, find
+from hebae.report.tables import Measured, Row, Table, Undefined, Value
+
+__all__ = ["Column", "details", "numbers", "summary_ids", "tabulate"]
+
+ERRORS = 2
+"""Standard errors by which the best value must differ from every other to be highlighted."""
+DIVERGED = "the run diverged"
+
+_NUMBERS = {
+    "objective": "objective",
+    "reconstruction": "objective.reconstruction",
+    "excess": "objective.excess",
+    "median_sigma": "moments.median_sigma",
+    "correlation": "moments.mean_abs_correlation.mean",
+    "seconds": "training.seconds",
+    "milliseconds_a_step": "training.milliseconds_per_step",
+}
+_PENALTY = "objective.penalty."
+
+
+@dataclass(frozen=True)
+class Column:
+    """A run, or runs that differ only in their seed.
+
+    Parameters
+    ----------
+    label : str
+    likelihood : str
+        Likelihood of the models.
+    runs : sequence of sequences of Measurement
+        The measurements of each run; empty for a run that diverged.
+    diverged : int
+        How many further runs diverged and have no measurements.
+    """
+
+    label: str
+    likelihood: str
+    runs: Sequence[Sequence[Measurement]]
+    diverged: int = 0
+
+    def of(self, id: str, features: str | None) -> list[Measurement]:
+        """Return the measurement with this id of each run that has it."""
+        found = [find(run, id, features) for run in self.runs]
+        return [one for one in found if one is not None]
+
+
+def tabulate(
+    columns: Sequence[Column],
+    title: str,
+    notes: Sequence[str] = (),
+    *,
+    ids: Sequence[str] | None = None,
+) -> Table:
+    """Make a table of measurements; the best value of a row is bold if it is significantly better.
+
+    A cell shows the value with its standard error or, for several seeds, the median with the
+    smallest and largest value.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+    title : str
+    notes : sequence of str
+        Shown below the table.
+    ids : sequence of str, optional
+        The rows, in this order and without sections; an id that ends with a dot stands for the
+        first measurement of each run whose id begins with it. Left out: all headline measurements,
+        by section.
+    """
+    one_likelihood = len({column.likelihood for column in columns}) == 1
+    rows = []
+    for id, features, head in _heads(columns, ids):
+        found = [column.of(id, features) for column in columns]
+        comparable = bool(head.better) and (one_likelihood or not head.by_likelihood)
+        rows.append(
+            Row(
+                "penalty" if id == _PENALTY else head.name,
+                [_cell(*pair) for pair in zip(columns, found, strict=True)],
+                "" if id == _PENALTY else head.unit,
+                head.format,
+                head.better if comparable else "",
+                "" if ids else head.section,
+                _best(found, head.better) if comparable else (),
+            )
+        )
+    shown = [*notes]
+    if len(columns) > 1 and any(row.better for row in rows):
+        shown.append(
+            f"Bold: the best value, if it differs from all others by more than {ERRORS} standard "
+            "errors."
+        )
+    if not one_likelihood:
+        shown.append("The likelihoods differ: bounds and reconstructions are not comparable.")
+    return Table(title, [column.label for column in columns], rows, shown)
+
+
+def summary_ids(runs: Iterable[Sequence[Measurement]]) -> list[str]:
+    """Return the rows of the tables of `compare` and `sweep`.
+
+    A method's first penalty shares a row with those of other methods; its further penalties get
+    rows of their own.
+    """
+    further: dict[str, None] = {}
+    for run in runs:
+        penalties = [one.id for one in run if one.id.startswith(_PENALTY)]
+        further |= dict.fromkeys(penalties[1:])
+    first, second, *rest = _NUMBERS.values()
+    return [first, second, _PENALTY, *further, *rest]
+
+
+def numbers(run: Sequence[Measurement], split: str) -> dict[str, Any]:
+    """Return the measurements of `summary_ids` by short names, for JSON and CSV."""
+    found: dict[str, Any] = {"split": split}
+    for name, id in _NUMBERS.items():
+        one = find(run, id)
+        found[name] = None if one is None else one.value
+    penalties = [one for one in run if one.id.startswith(_PENALTY) and one.id != f"{_PENALTY}none"]
+    found["penalty"] = {one.id.removeprefix(_PENALTY): one.value for one in penalties}
+    return found
+
+
+def _heads(
+    columns: Sequence[Column], ids: Sequence[str] | None
+) -> list[tuple[str, str | None, Measurement]]:
+    """List id, features and an example of each row."""
+    every = [one for column in columns for run in column.runs for one in run]
+    if ids is not None:
+        chosen = ((id, find(every, id)) for id in ids)
+        return [(id, None, one) for id, one in chosen if one is not None]
+    heads: dict[tuple[str, str], Measurement] = {}
+    for one in every:
+        if one.headline:
+            heads.setdefault((one.id, one.features), one)
+    sections = list(dict.fromkeys(one.section for one in heads.values()))
+    ordered = sorted(heads.items(), key=lambda item: sections.index(item[1].section))
+    return [(id, features, one) for (id, features), one in ordered]
+
+
+def _cell(column: Column, found: Sequence[Measurement]) -> Value:
+    if not found:
+        return Undefined(DIVERGED) if column.diverged and not column.runs else None
+    known = [one for one in found if one.value is not None]
+    if not known:
+        return Undefined(found[0].undefined)
+    seeds = len(column.runs) + column.diverged
+    if seeds > 1:
+        return [*(one.value for one in found), *[None] * (seeds - len(found))]
+    (one,) = known
+    assert one.value is not None
+    return Measured(one.value, one.standard_error) if one.standard_error else one.value
+
+
+def _best(found: Sequence[Sequence[Measurement]], better: str) -> tuple[int, ...]:
+    """Return the index of the best column, if it is significantly better than all others."""
+    estimates = {i: e for i, measurements in enumerate(found) if (e := _estimate(measurements))}
+    if len(estimates) < 2:
+        return ()
+    sign = 1 if better == "higher" else -1
+    winner = max(estimates, key=lambda i: sign * estimates[i].value)
+    best = estimates[winner]
+    for i, other in estimates.items():
+        # An unknown error is NaN, and no difference is larger than NaN.
+        if i != winner and not abs(best.value - other.value) > ERRORS * _error(best, other):
+            return ()
+    return (winner,)
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    """The value of a column: the mean over its seeds."""
+
+    value: float
+    of_examples: float
+    """Standard error from the examples, which all seeds share; NaN if unknown."""
+    of_seeds: float
+    """Standard error from the seeds; 0 for one seed."""
+    per_example: npt.NDArray[np.float64] | None
+    """Value of each example, where stored: all runs have the same examples."""
+
+
+def _estimate(measurements: Sequence[Measurement]) -> _Estimate | None:
+    known = [one for one in measurements if one.value is not None]
+    values = [one.value for one in known if one.value is not None]
+    if not values:
+        return None
+    errors = [math.nan if one.standard_error is None else one.standard_error for one in known]
+    of_examples = math.sqrt(fmean(error**2 for error in errors))
+    arrays = [one.arrays["per_example"] for one in known if "per_example" in one.arrays]
+    aligned = len(arrays) == len(known) and len({len(array) for array in arrays}) == 1
+    several = len(values) > 1
+    return _Estimate(
+        fmean(values),
+        # If the error from the examples is unknown, the spread over seeds has to do.
+        0 if several and math.isnan(of_examples) else of_examples,
+        stdev(values) / math.sqrt(len(values)) if several else 0,
+        np.mean(arrays, axis=0) if aligned else None,
+    )
+
+
+def _error(a: _Estimate, b: _Estimate) -> float:
+    """Return the standard error of the difference; example by example where that is possible."""
+    x, y = a.per_example, b.per_example
+    if x is not None and y is not None and len(x) == len(y) > 1:
+        of_examples = float(np.std(x - y, ddof=1)) / math.sqrt(len(x))
+    else:
+        of_examples = math.hypot(a.of_examples, b.of_examples)
+    return math.hypot(of_examples, a.of_seeds, b.of_seeds)
+
+
+def details(runs: Mapping[str, Sequence[Measurement]]) -> dict[str, str]:
+    """Return what is particular to single runs, by the name of the measurement.
+
+    Parameters
+    ----------
+    runs : mapping of str to sequence of Measurement
+        Measurements by label; each detail is shown with the label of its run.
+    """
+    found: dict[str, list[str]] = {}
+    for label, run in runs.items():
+        for one in run:
+            if one.headline and one.detail:
+                found.setdefault(one.name, []).append(f"{label}: {one.detail}")
+    return {name: "; ".join(dict.fromkeys(parts)) for name, parts in found.items()}

@@ -1,0 +1,313 @@
+"""A finished run: its model, data, codes and samples, each made when first asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hebae import inference, priors
+from hebae.config import DataSettings, Settings
+from hebae.data import Dataset, Examples, load
+from hebae.errors import HebaeError
+from hebae.evaluation.features import FeatureExtractor
+from hebae.evaluation.reference import Split, reference_features, reference_rows
+from hebae.experiments.settings import EvaluationSettings
+from hebae.report.methods import display_name
+from hebae.report.pixels import to_uint8
+from hebae.storage import RunFolder, load_model
+
+__all__ = [
+    "TrainedRun",
+    "choose_device",
+    "examples_of",
+    "group_by_column",
+    "load_dataset",
+    "open_runs",
+]
+
+Array = npt.NDArray[Any]
+
+
+class TrainedRun:
+    """A finished run, ready to be measured and drawn.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the run.
+    dataset : Dataset
+        The data that it was trained on.
+    evaluation : EvaluationSettings
+        What is measured: the split, the seed, the numbers of samples, the device.
+    """
+
+    def __init__(
+        self, path: Path, dataset: Dataset, evaluation: EvaluationSettings | None = None
+    ) -> None:
+        self.path = path
+        self.folder = RunFolder(path)
+        self.settings: Settings = self.folder.settings()
+        """The settings that the run was trained with."""
+        self.dataset = dataset
+        self.evaluation = evaluation or EvaluationSettings()
+        self.seed = self.evaluation.evaluation_seed
+        self.sampler_names = self.evaluation.samplers or priors.NAMES
+        self._samples: dict[str, Array] = {}
+        self._features: dict[tuple[str, str], Array] = {}
+
+    @cached_property
+    def model(self) -> Any:
+        """The model, on the device of the evaluation, in evaluation mode."""
+        model, _ = load_model(self.path)
+        if self.examples.shape != model.input_shape:
+            raise HebaeError(
+                f"{self.dataset.name} has examples of shape {self.examples.shape}, but the model "
+                f"in {self.path} was trained on {model.input_shape}."
+            )
+        return model.to(choose_device(self.evaluation.device))
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Weights and data: stored measurements of others are not reused."""
+        digest = hashlib.sha256(self.folder.weights.read_bytes()).hexdigest()
+        return {"weights": digest, "data": self.dataset.name, "examples": self.dataset.fingerprint}
+
+    @cached_property
+    def history(self) -> list[dict[str, Any]]:
+        """Records of ``metrics.jsonl``, one per epoch."""
+        records = self.folder.history()
+        if not records:
+            raise HebaeError(
+                f"{self.folder.metrics} is missing or empty; restore it, or remove {self.path} and "
+                "train again."
+            )
+        return records
+
+    @property
+    def examples(self) -> Examples:
+        """The examples to evaluate on."""
+        return examples_of(self.dataset, self.evaluation.split)
+
+    @property
+    def values(self) -> Array:
+        """Their values, shape (n, *shape)."""
+        return self.examples.values
+
+    def some_rows(self, count: int) -> npt.NDArray[np.intp]:
+        """Rows of `count` random examples, or of all, in order; the same for every model."""
+        total = len(self.values)
+        order = np.random.default_rng(self.seed).permutation(total)
+        return np.sort(order[: min(count, total)])
+
+    def some(self, count: int) -> Array:
+        """Values of the examples in `some_rows`."""
+        return self.values[self.some_rows(count)]
+
+    @cached_property
+    def codes(self) -> inference.Codes:
+        """Means and log-scales of the examples."""
+        return inference.encode(self.model, self.values)
+
+    @cached_property
+    def z(self) -> Array:
+        """One draw of q(z | x) per example, shape (n, k)."""
+        return inference.draw(self.model, self.codes, self.seed)
+
+    @cached_property
+    def training_codes(self) -> inference.Codes:
+        """Means and log-scales of the training examples."""
+        return inference.encode(self.model, self.dataset.train.values)
+
+    @cached_property
+    def fitted(self) -> priors.Samplers:
+        """The samplers, fitted to the training codes and stored with the run."""
+        return priors.fitted_samplers(
+            self.path,
+            self.model,
+            lambda: self.dataset.train.values,
+            seed=self.seed,
+            names=self.sampler_names,
+        )
+
+    @property
+    def has_images(self) -> bool:
+        """Whether an example is a grey or colour image."""
+        return len(self.examples.shape) == 3 and self.examples.shape[0] in (1, 3)
+
+    def shown(self, sampler: str, count: int) -> Array:
+        """Decode the first `count` draws of a sampler for a figure: floats (count, *shape)."""
+        return inference.decode(self.model, self.fitted[sampler].draw(count, self.seed))
+
+    def samples(self, sampler: str) -> Array:
+        """Decode draws of a sampler: floats (samples, *shape)."""
+        if sampler not in self._samples:
+            self._samples[sampler] = self.shown(sampler, self.evaluation.samples)
+        return self._samples[sampler]
+
+    def features(self, kind: str, extractor: FeatureExtractor) -> Array:
+        """Return features of decoded examples.
+
+        Parameters
+        ----------
+        kind : str
+            The name of a sampler; "reconstructions"; or "training-codes", the decoded codes of the
+            training examples that `reference` takes.
+        extractor : FeatureExtractor
+        """
+        key = (kind, extractor.name)
+        if key not in self._features:
+            self._features[key] = self.extract(self._decoded(kind), extractor)
+        return self._features[key]
+
+    def _decoded(self, kind: str) -> Array:
+        if kind == "reconstructions":
+            return inference.reconstruct(self.model, self.some(self.evaluation.samples))
+        if kind == "training-codes":
+            train = self.dataset.train.values
+            count = min(self.evaluation.samples, len(train))
+            rows = reference_rows(len(train), count, self.seed)
+            return inference.decode(self.model, priors.codes_of(self.model, train[rows], self.seed))
+        return self.samples(kind)
+
+    def extract(self, decoded: Array, extractor: FeatureExtractor) -> Array:
+        """Return features of decoded examples, rounded to bytes if the features are of bytes."""
+        return extractor(to_uint8(decoded) if extractor.takes_uint8 else decoded)
+
+    def reference(self, extractor: FeatureExtractor, split: Split | None = None) -> Array:
+        """Return features of real examples of `split`, or of the split of the evaluation."""
+        split = split or self.evaluation.split or "test"
+        count = min(self.evaluation.samples, len(examples_of(self.dataset, split)))
+        return reference_features(self.dataset, split, count, extractor, seed=self.seed)
+
+
+def examples_of(dataset: Dataset, split: str | None) -> Examples:
+    """Return a split, by default the test split; a HebaeError if the data have none."""
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    examples = splits[split or "test"]
+    if examples is None:
+        others = " or ".join(name for name, part in splits.items() if part is not None)
+        raise HebaeError(f"{dataset.name} has no {split} split; use --split {others}.")
+    return examples
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device; a HebaeError if this machine does not have it."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next((kind for kind, there in available.items() if there), "cpu"))
+    if not available.get(name, True):
+        raise HebaeError(f"--device {name} is not available on this machine; use cpu or auto.")
+    return torch.device(name)
+
+
+def load_dataset(settings: Settings, data: str | None = None, data_dir: Path | None = None) -> Any:
+    """Load the data of a run, or those named instead."""
+    return load(
+        data or settings.data,
+        data_dir=data_dir or settings.data_dir,
+        validation_size=settings.validation_size,
+    )
+
+
+def open_runs(
+    paths: Sequence[Path], data: str | None = None, data_dir: Path | None = None
+) -> tuple[dict[Path, Settings], Dataset]:
+    """Read the settings of finished runs and load the data that all of them were trained on.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    data, data_dir : optional
+        Where the data are now, if they have moved.
+
+    Raises
+    ------
+    HebaeError
+        If no run is given, one is given twice or is not finished, their data differ, or the data
+        do not have the content that the runs were trained on.
+    """
+    if not paths:
+        raise HebaeError("name at least one run folder: hebae evaluate runs/first runs/second.")
+    twice = [str(path) for path, n in Counter(path.resolve() for path in paths).items() if n > 1]
+    if twice:
+        raise HebaeError(f"{twice[0]} is named twice; name each run once.")
+    runs = {path: _settings(path) for path in paths}
+    first, settings = next(iter(runs.items()))
+    for path, others in runs.items():
+        for name in DataSettings.model_fields:
+            ours, theirs = getattr(settings, name), getattr(others, name)
+            if ours != theirs and name != "data_dir":
+                raise HebaeError(
+                    f"{first} was trained with {name} {ours} and {path} with {theirs}; a table "
+                    "compares runs on the same data. Evaluate them separately."
+                )
+    try:
+        dataset = load_dataset(settings, data, data_dir)
+    except HebaeError as error:
+        raise HebaeError(f"{error} If the data have moved, name them with --data.") from None
+    for path in runs:
+        trained_on = _data_fingerprint(path)
+        if trained_on != dataset.fingerprint:
+            raise HebaeError(
+                f"{dataset.name} does not have the content that {path} was trained on (SHA-256 "
+                f"{trained_on[:16]}); name the original data with --data."
+            )
+    return runs, dataset
+
+
+def group_by_column(runs: dict[Path, Settings], pool_seeds: bool) -> dict[str, list[Path]]:
+    """Group runs into labelled columns; with `pool_seeds`, runs that differ only in their seed.
+
+    A label is the method where that is unique, otherwise the name of the folder, or its path.
+    """
+    groups: dict[str, list[Path]] = {}
+    for path, settings in runs.items():
+        key = str(path.resolve())
+        if pool_seeds:
+            key = settings.replace(seed=0, data_dir=None).to_yaml()
+        groups.setdefault(key, []).append(path)
+    firsts = [members[0] for members in groups.values()]
+    methods = Counter(runs[path].method for path in firsts)
+    folders = [path.resolve().name for path in firsts]
+    labels = [
+        display_name(runs[path].method) if methods[runs[path].method] == 1 else folder
+        for path, folder in zip(firsts, folders, strict=True)
+    ]
+    for candidates in (labels, folders, list(map(str, firsts))):
+        if len(set(candidates)) == len(candidates):
+            break
+    return dict(zip(candidates, groups.values(), strict=True))
+
+
+def _settings(path: Path) -> Settings:
+    folder = RunFolder(path)
+    if folder.is_run and not folder.is_finished:
+        raise HebaeError(
+            f"{path} is still training, or was stopped: it has no trained model yet. Wait, or "
+            f"resume it with: hebae train --resume --output {path}"
+        )
+    if not folder.is_run:
+        what = "there is no folder" if not path.exists() else "there is no run of hebae train in"
+        raise HebaeError(f"{what} {path}; name the folder of a finished run.")
+    return folder.settings()
+
+
+def _data_fingerprint(path: Path) -> str:
+    """SHA-256 of the content that a run was trained on."""
+    file = path / "config.json"
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8"))["data_fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HebaeError(
+            f"{file} is missing, truncated or altered ({type(error).__name__}); restore it or "
+            "train the model again."
+        ) from None

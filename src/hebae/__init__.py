@@ -1,49 +1,19 @@
-"""hebae: train, compare and judge generative autoencoders, honestly.
+"""Train, compare and evaluate generative autoencoders: HEBAE, VAE, WAE and others.
 
-The names below are imported when they are first used, so that ``import hebae`` costs nothing.
+The public names are imported when they are first used, so that ``import hebae`` is instant.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hebae import _renamed
 from hebae._version import __version__
 from hebae.errors import HebaeError
 
-if TYPE_CHECKING:
-    from hebae import (
-        data,
-        evaluation,
-        gaussian,
-        kernels,
-        likelihoods,
-        networks,
-        objectives,
-        priors,
-    )
-    from hebae.estimator import AE, HEBAE, VAE, WAE, load
-
-__all__ = [
-    "AE",
-    "HEBAE",
-    "VAE",
-    "WAE",
-    "HebaeError",
-    "__version__",
-    "data",
-    "evaluation",
-    "gaussian",
-    "kernels",
-    "likelihoods",
-    "load",
-    "networks",
-    "objectives",
-    "priors",
-]
-
-_HOMES = dict.fromkeys(("AE", "HEBAE", "VAE", "WAE", "load"), "hebae.estimator")
-_ROOMS = (
+_ESTIMATORS = ("AE", "HEBAE", "VAE", "WAE", "load")
+_SUBMODULES = (
     "data",
     "evaluation",
     "gaussian",
@@ -53,13 +23,17 @@ _ROOMS = (
     "objectives",
     "priors",
 )
+__all__ = [*_ESTIMATORS, "HebaeError", "__version__", *_SUBMODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
+    if name in _SUBMODULES:
         return importlib.import_module(f"hebae.{name}")
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+    if new_name := _renamed.RENAMED.get(f"hebae.{name}"):
+        _renamed.warn(f"hebae.{name}", new_name)
+        return importlib.import_module(new_name)
+    if name in _ESTIMATORS:
+        return getattr(importlib.import_module("hebae.estimator"), name)
     raise AttributeError(f"module 'hebae' has no attribute {name!r}")
 
 

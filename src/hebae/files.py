@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Files and folders: written whole or not at all, named as the user named them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shutil
 import socket
 import zipfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hebae.errors import HebaeError
@@ -18,6 +18,7 @@ __all__ = [
     "LOCK_FILES",
     "NOT_A_PICKLE",
     "clear",
+    "expand",
     "locked",
     "make_folder",
     "require_only",
@@ -39,7 +40,7 @@ NOT_A_PICKLE = (
     TypeError,
     ValueError,
 )
-"""What ``torch.load`` raises for a file that is none of its own, whatever is in it."""
+"""What ``torch.load`` raises for a file that is not one of its own, whatever the file holds."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -48,7 +49,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Raises
     ------
     HebaeError
-        If the folder is missing or cannot be written, or the disk is full.
+        If the folder is missing or read-only, or the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -57,24 +58,39 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())  # or a power cut could leave the new name on an empty file
         temporary.replace(path)
     except OSError as error:
-        reason = error.strerror or str(error)
         raise HebaeError(
-            f"cannot write {path}: {reason}; free some space or name another place."
+            f"cannot write {path}: {error.strerror or error}. Free some space, or choose a folder "
+            "that you may write to."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # on a read-only disk even this fails, and would hide the reason
+            temporary.unlink()
+
+
+def expand(path: str | os.PathLike[str]) -> Path:
+    """Return the path with ``~`` replaced by the home folder.
+
+    Raises
+    ------
+    HebaeError
+        If the home folder is not known.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise HebaeError(
+            f"{os.fspath(path)} begins with ~, and the home folder is not known; give the full "
+            "path."
+        ) from None
 
 
 def make_folder(path: Path, name: str = "the folder") -> None:
-    """Make a folder and those above it, unless it is there; a HebaeError if that cannot be.
-
-    `name` is what the sentence calls it.
-    """
+    """Create a folder and its parents, unless it exists; if that fails, a HebaeError names it."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HebaeError(
-            f"cannot make {name} {path}: {error.strerror}; choose a folder you may write to."
+            f"cannot create {name} {path}: {error.strerror}; choose a folder you may write to."
         ) from None
 
 
@@ -114,7 +130,8 @@ def locked(folder: Path) -> Iterator[None]:
         write_atomically(holder, lambda path: path.write_text(text, encoding="utf-8"))
         yield
     finally:
-        holder.unlink(missing_ok=True)
+        with suppress(OSError):
+            holder.unlink()
         lock.release()
 
 
@@ -124,8 +141,8 @@ def require_only(folder: Path, names: Collection[str]) -> None:
     foreign = sorted(f.name for f in folder.iterdir() if f.name not in known and not _ours(f))
     if foreign:
         raise HebaeError(
-            f"{folder} holds {foreign[0]}, which hebae did not put there, and is not overwritten; "
-            "move it away or name another --output."
+            f"{folder} is not overwritten, since hebae did not create {foreign[0]} in it; move it "
+            "away, or choose another --output."
         )
 
 
@@ -139,5 +156,5 @@ def clear(folder: Path, names: Collection[str]) -> None:
 
 
 def _ours(path: Path) -> bool:
-    """Whether a write was interrupted here (see `write_atomically`)."""
+    """Whether the file was left by a write that was interrupted (see `write_atomically`)."""
     return path.name.startswith(".") and path.suffix == ".tmp"

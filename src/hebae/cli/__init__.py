@@ -1,18 +1,23 @@
 """The command line: parse, call one function, print.
 
-torch and whatever needs it are imported by the commands, within their functions: ``hebae --help``
-stays quick.
+The commands import torch, and whatever needs it, within their functions, so that ``hebae --help``
+is quick.
 """
 
 from __future__ import annotations
 
+import codecs
+import io
+import os
+import re
 import sys
+import unicodedata
 from collections.abc import Sequence
 from typing import NoReturn
 
 from cyclopts import CycloptsError
 from pydantic import ValidationError
-from rich.markup import escape
+from rich.text import Text
 
 from hebae.cli import (  # noqa: F401  they register their commands
     evaluate,
@@ -28,25 +33,44 @@ from hebae.errors import HebaeError
 
 __all__ = ["main"]
 
+PLAIN = {"±": "+/-", "–": "-", "—": "-", "−": "-", "×": "x", "·": ".", "≤": "<=", "≥": ">="}
+"""What stands in for characters that the terminal's encoding lacks and Unicode cannot decompose."""
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; exit with a command's status, 2 for an error, 130 for Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="hebae.plain")
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        status = app(arguments, exit_on_error=False, print_error=False)
+        status = app(
+            [_expand_home(word) for word in arguments], exit_on_error=False, print_error=False
+        )
     except CycloptsError as error:
         _fail(_explain_parsing(error))
     except HebaeError as error:
         _fail(str(error))
     except MemoryError:
-        _fail("there is not enough memory for that; ask for fewer or smaller examples.")
+        _fail("there is not enough memory; ask for fewer or smaller examples.")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"cannot use {error.filename}: {error.strerror}.")
     except KeyboardInterrupt:
         told.print("Interrupted.")
         sys.exit(130)
     sys.exit(status or 0)
 
 
+def _expand_home(word: str) -> str:
+    """Replace ~ in a path, also in ``--output=~/x``, where the shell leaves it."""
+    flag, path = re.fullmatch(r"(--[\w-]+=)?(.*)", word, re.DOTALL).groups("")
+    return flag + os.path.expanduser(path) if path.startswith("~") else word  # noqa: PTH111
+
+
 def _fail(message: str) -> NoReturn:
-    told.print(f"[bold red]Error:[/] {escape(message)}", highlight=False)
+    told.print(Text.assemble(("Error: ", "bold red"), message))
     sys.exit(2)
 
 
@@ -54,5 +78,18 @@ def _explain_parsing(error: CycloptsError) -> str:
     cause = error.__cause__
     if isinstance(cause, ValidationError):
         return str(explain(cause, "the flags"))
-    advice = " hebae --help and hebae COMMAND --help list what there is."
-    return " ".join(str(error).split()) + advice
+    return " ".join(str(error).split()) + " See hebae --help and hebae COMMAND --help."
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """Write characters that an encoding lacks in ASCII: é as e, ± as +/-, others as ?."""
+    assert isinstance(error, UnicodeEncodeError)
+
+    def plain(character: str) -> str:
+        letters = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+        return PLAIN.get(character) or letters or "?"
+
+    return "".join(map(plain, error.object[error.start : error.end])), error.end
+
+
+codecs.register_error("hebae.plain", _plain)

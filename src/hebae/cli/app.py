@@ -18,17 +18,19 @@ from hebae.config import DataSettings, ModelSettings, TrainingSettings
 app = App(
     name="hebae",
     version=__version__,
-    help="Train, compare and sample generative autoencoders: HEBAE, VAE, WAE-MMD.",
+    help="Train, compare and evaluate generative autoencoders.",
     default_parameter=Parameter(consume_multiple=True, negative_iterable=()),
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
-data_app = App(name="data", help="List data sets and make them ready.")
+data_app = App(name="data", help="List data sets, download and prepare them.")
 app.command(data_app)
 
-# Of several processes, one speaks.
-speechless = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0"
-out = Console(quiet=speechless)
-told = Console(stderr=True, quiet=speechless)
+# Of several processes that train together, only the first prints. Text is printed as it is: a path
+# may hold what rich would take for markup or an emoji.
+_QUIET = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0"
+out = Console(quiet=_QUIET, markup=False, emoji=False, highlight=False)
+told = Console(quiet=_QUIET, markup=False, emoji=False, highlight=False, stderr=True)
 
 Switch = Parameter(negative=(), show_default=False)
 Data = Annotated[DataSettings, Parameter(name="*", group=Group("Data", sort_key=2))]
@@ -37,21 +39,21 @@ Training = Annotated[TrainingSettings, Parameter(name="*", group=Group("Training
 
 
 def given(*groups: BaseModel) -> dict[str, Any]:
-    """Pick the settings that stand on the command line."""
+    """Return the settings that were given as flags, without defaults."""
     return {name: getattr(group, name) for group in groups for name in group.model_fields_set}
 
 
 def command() -> str:
-    """Return the command line as a shell takes it, for the provenance."""
+    """Return the command line as typed into a shell, for the provenance."""
     return shlex.join(["hebae", *sys.argv[1:]])
 
 
 def say(text: str, console: Console = out) -> None:
-    """Print a line as it is: a path may hold what rich would take for markup."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    """Print a line without breaking it: paths and commands stay whole for copying."""
+    console.print(text, soft_wrap=True)
 
 
 def tell(notes: Sequence[str]) -> None:
-    """Print notes, quietly, beside what the command prints."""
+    """Print notes to standard error."""
     for note in notes:
-        told.print(f"Note: {note}", style="dim", markup=False, highlight=False)
+        told.print(f"Note: {note}", style="dim")

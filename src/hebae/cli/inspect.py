@@ -1,10 +1,17 @@
-"""``hebae show`` and ``hebae data``: what there is."""
+"""``hebae show`` and ``hebae data``: look at runs and data sets."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from rich.table import Table
 
 from hebae.cli.app import app, data_app, out, say, tell
+from hebae.config import DataSettings, ModelSettings, TrainingSettings
+
+EPOCHS_SHOWN = 12
 
 
 @app.command
@@ -17,12 +24,55 @@ def show(run: Path, /) -> int:
         Run folder, finished or not.
     """
     from hebae.experiments import overview
+    from hebae.storage import RunFolder
 
-    for part in overview.describe(run):
-        out.print(part)
+    folder = RunFolder(run)
+    settings = folder.settings()
+    table = Table(title=str(run), title_justify="left", show_header=False, box=None)
+    for group in (DataSettings, ModelSettings, TrainingSettings):
+        for name in group.model_fields:
+            value = getattr(settings, name)
+            if value is not None:
+                text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+                table.add_row(name, text)
+    out.print(table)
+    history = folder.history()
+    if history:
+        for table in _history_tables(history, out.width):
+            out.print(table)
+    if not folder.is_finished:
+        say(f"Not finished: {len(history)} of {settings.epochs} epochs. Resume with:")
+        say(f"hebae train --resume --output {run}")
     for picture in overview.draw(run):
         say(f"{picture.title}: {picture.path}")
     return 0
+
+
+def _history_tables(history: Sequence[Mapping[str, Any]], width: int) -> Iterator[Table]:
+    """Tables of the terms of the loss by epoch: one, or one per split where that is too wide."""
+    last = history[-1]
+    splits = {"train": "train"}
+    if "held_out" in last:
+        splits["held_out"] = last.get("held_out_split", "held out")
+    columns = [(split, name) for name in last["train"] for split in splits]
+    if 7 + sum(2 + max(len(name), len(splits[split]), 8) for split, name in columns) > width:
+        parts = [[column for column in columns if column[0] == split] for split in splits]
+    else:
+        parts = [columns]
+    for part in parts:
+        of = f", {splits[part[0][0]]} examples" if len(parts) > 1 else ""
+        table = Table(title=f"Nats per example{of}", title_justify="left")
+        table.add_column("epoch", justify="right")
+        for split, name in part:
+            heading = name if of else f"{name}\n{splits[split]}"
+            table.add_column(heading, justify="right", overflow="fold")
+        count = min(EPOCHS_SHOWN, len(history))
+        for i in range(count):
+            record = history[round((i + 1) * len(history) / count) - 1]
+            values = [record[split].get(name) for split, name in part]
+            numbers = ["-" if value is None else f"{value:.2f}" for value in values]
+            table.add_row(str(record["epoch"]), *numbers)
+        yield table
 
 
 @data_app.command(name="list")
@@ -34,21 +84,21 @@ def list_data(*, data_dir: Path | None = None) -> int:
     data_dir
         Folder that holds data files [env: HEBAE_DATA_DIR].
     """
-    from rich.table import Table
-
     from hebae.data import catalogue
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("name", "examples", "shape", "licence", "where"):
+    table.add_column("name", style="bold")
+    for heading in ("examples", "shape", "licence", "where"):
         table.add_column(heading)
     for source in catalogue(data_dir):
         counts = "\n".join(f"{count:,} {split}" for split, count in source.counts.items())
         shape = " x ".join(map(str, source.shape))
         place = "" if source.location is None else f": {source.location}"
-        where = f"{source.availability}{place}"
-        table.add_row(f"[bold]{source.name}[/]", counts, shape, source.licence, where)
+        table.add_row(source.name, counts, shape, source.licence, f"{source.availability}{place}")
     out.print(table)
-    out.print("A path will do as well: .npy, .npz, a folder, .tar or .zip of images, idx files.")
+    out.print(
+        "A path works as well: a .npy or .npz file; a folder, .tar or .zip of images; idx files."
+    )
     return 0
 
 
@@ -70,7 +120,6 @@ def prepare_data(data: str, /, *, data_dir: Path | None = None) -> int:
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in splits.items() if part)
     out.print(
-        f"{dataset.name}: {sizes}; examples of shape {dataset.shape}, range {dataset.train.range}",
-        highlight=False,
+        f"{dataset.name}: {sizes}; examples of shape {dataset.shape}, range {dataset.train.range}"
     )
     return 0

@@ -29,7 +29,7 @@ class RenamedModules:
     def find_spec(
         cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Answer the import system, which asks here last: only for names that no file has."""
+        """Answer the import system: None for a name that is not an old one."""
         old = next((old for old in RENAMED if name == old or name.startswith(f"{old}.")), None)
         if old is None:
             return None
@@ -54,4 +54,5 @@ def warn(old: str, new: str) -> None:
     warnings.warn(message, DeprecationWarning, stacklevel=3)
 
 
-sys.meta_path.append(RenamedModules)
+# First, or the path of a renamed package would lead to second copies of the modules in it.
+sys.meta_path.insert(0, RenamedModules)

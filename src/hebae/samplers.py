@@ -96,6 +96,7 @@ def fitted_samplers(
     load_training_values: Callable[[], npt.NDArray[np.generic]],
     seed: int = 0,
     names: Sequence[str] = NAMES,
+    notify: Callable[[str], object] | None = None,
 ) -> Samplers:
     """Return the samplers of a run: those that its folder holds, and what is missing, fitted once.
 
@@ -110,12 +111,15 @@ def fitted_samplers(
     seed : int
         Of the codes' noise and of the fit; what is stored keeps the seed that it was fitted with.
     names : sequence of str
+    notify : callable, optional
+        Called with one sentence if the folder cannot be written, such as on a read-only disk; the
+        fitted samplers are then returned without being stored.
 
     Raises
     ------
     HebaeError
-        If a name is unknown, the stored file is truncated or altered, the folder cannot be written,
-        or nothing can be fitted to the codes.
+        If a name is unknown, the stored file is truncated or altered, the folder cannot be written
+        and `notify` is None, or nothing can be fitted to the codes.
     """
     module = module_of(model)
     for name in names:
@@ -131,7 +135,12 @@ def fitted_samplers(
     else:
         codes = codes_of(module, load_training_values(), known.seed if known else seed)
     fitted = fit_samplers(codes, seed, names, known)
-    write_samplers(run_folder, module, Stored(fitted, stored.codes))
+    try:
+        write_samplers(run_folder, module, Stored(fitted, stored.codes))
+    except HebaeError as error:
+        if notify is None:
+            raise
+        notify(f"the fitted samplers are used but not stored: {error}")
     return fitted
 
 

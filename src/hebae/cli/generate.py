@@ -1,8 +1,8 @@
-"""``hebae sample``, ``reconstruct`` and ``interpolate``: what a trained model makes."""
+"""``hebae sample``, ``reconstruct`` and ``interpolate``: images and arrays from a trained model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,23 +27,23 @@ def sample(
     data: str | None = None,
     data_dir: Path | None = None,
 ) -> int:
-    """Decode draws from a prior: N(0, I), the paper's, or one fitted to the training codes.
+    """Decode draws from the prior N(0, I), or from one fitted to the training codes.
 
-    The first sampler but "normal" takes the training data and up to a minute or two; what is fitted
-    is stored with the run.
+    The first use of a sampler other than "normal" encodes the training data and takes up to a
+    minute or two. The fitted sampler is stored in the run folder, if that can be written.
 
     Parameters
     ----------
     run
         Folder of a finished run.
     sampler
-        "normal": N(0, I). "fitted-normal": the normal of the codes' mean and covariance. "mixture":
-        of normals, their number chosen by held-out codes. "auto": the one of these under which
-        held-out codes are the most probable.
+        "normal": N(0, I), as in the paper. "fitted-normal": a normal with the mean and covariance
+        of the codes. "mixture": a mixture of normals; held-out codes decide how many. "auto": the
+        one of these under which held-out codes are most probable.
     count
-        How many.
+        Number of samples.
     seed
-        Of the draws.
+        Seed of the draws.
     output
         A .png picture, or a .npy array of shape (count, *shape).
     data
@@ -53,7 +53,7 @@ def sample(
     """
     _require_at_least("--count", count, 1)
     _require_at_least("--seed", seed, 0)
-    write = _writer(output)
+    _check_output(output)
     from hebae import inference
     from hebae.storage import load_model
 
@@ -64,16 +64,16 @@ def sample(
 
         def load() -> npt.NDArray[np.generic]:
             values = training_values(run, config, data, data_dir)
-            tell([f"fitting the sampler to the codes of {len(values):,} training examples, once."])
+            tell([f"fitting the sampler to the codes of {len(values):,} training examples."])
             return values
 
         names = NAMES if sampler == "auto" else (sampler,)
-        samplers = fitted_samplers(run, trained, load, names=names)
+        notify = lambda note: tell([note])  # noqa: E731
+        samplers = fitted_samplers(run, trained, load, names=names, notify=notify)
         if sampler == "auto":
             tell([f"{samplers}."])
         prior = samplers[sampler]
-    write(inference.sample(trained, count, seed, prior), None)
-    say(f"Wrote {output}")
+    _write(output, inference.sample(trained, count, seed, prior))
     return 0
 
 
@@ -86,19 +86,19 @@ def reconstruct(
     output: Path = Path("reconstructions.png"),
     data: Data = DataSettings(),  # noqa: B008
 ) -> int:
-    """Reconstruct held-out examples, originals above.
+    """Reconstruct held-out examples, with the originals above.
 
     Parameters
     ----------
     run
         Folder of a finished run.
     count
-        How many, from the first on.
+        Number of examples, from the first on.
     output
         A .png picture, or a .npy array of shape (2, count, *shape): originals, reconstructions.
     """
     _require_at_least("--count", count, 1)
-    write = _writer(output)
+    _check_output(output)
     import numpy as np
 
     from hebae import inference
@@ -106,8 +106,7 @@ def reconstruct(
     trained, examples = _model_and_examples(run, data, count)
     originals = examples / 255 if examples.dtype == np.uint8 else examples
     pair = np.stack([originals, inference.reconstruct(trained, examples)]).astype(np.float32)
-    write(pair, count)
-    say(f"Wrote {output}")
+    _write(output, pair, columns=count)
     return 0
 
 
@@ -121,27 +120,27 @@ def interpolate(
     output: Path = Path("interpolations.png"),
     data: Data = DataSettings(),  # noqa: B008
 ) -> int:
-    """Decode the lines between the codes of pairs of held-out examples.
+    """Decode straight lines between the codes of pairs of held-out examples.
 
     Parameters
     ----------
     run
         Folder of a finished run.
     pairs
-        How many pairs: examples 1 and 2, 3 and 4, ...
+        Number of pairs: examples 1 and 2, 3 and 4, ...
     steps
-        Points on a line, its ends included.
+        Points per line, including both ends.
     output
         A .png picture, or a .npy array of shape (pairs, steps, *shape).
     """
     _require_at_least("--pairs", pairs, 1)
     _require_at_least("--steps", steps, 2)
-    write = _writer(output)
+    _check_output(output)
     from hebae import inference
 
     trained, examples = _model_and_examples(run, data, 2 * pairs)
-    write(inference.interpolate(trained, examples[0::2], examples[1::2], steps), steps)
-    say(f"Wrote {output}")
+    lines = inference.interpolate(trained, examples[0::2], examples[1::2], steps)
+    _write(output, lines, columns=steps)
     return 0
 
 
@@ -150,36 +149,34 @@ def _require_at_least(flag: str, value: int, least: int) -> None:
         raise HebaeError(f"{flag} is {value}; it must be at least {least}.")
 
 
-def _writer(output: Path) -> Callable[[npt.NDArray[np.float32], int | None], None]:
-    """Check the output's name before any work is done; return what writes arrays to it.
-
-    The writer takes an array of images (..., c, h, w), or of vectors for .npy, and the columns of
-    the picture.
-    """
+def _check_output(output: Path) -> None:
+    """Check, before any work is done, that the file can be written."""
     if output.suffix not in (".png", ".npy"):
-        raise HebaeError(f"--output {output} must end in .png (a picture) or .npy (an array).")
-    if not output.absolute().parent.is_dir():
-        raise HebaeError(f"--output {output}: there is no folder {output.absolute().parent}.")
+        raise HebaeError(f"--output {output} must end in .png or .npy.")
+    folder = output.absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise HebaeError(f"--output {output}: {folder} is not a folder that can be written to.")
 
-    def write(values: npt.NDArray[np.float32], columns: int | None) -> None:
-        if output.suffix == ".png":
-            from hebae.report.pixels import write_png
 
-            if values.ndim < 4:
-                raise HebaeError("the model's examples are not images; name a .npy --output.")
-            write_png(values.reshape(-1, *values.shape[-3:]), output, columns)
-        else:
-            import numpy as np
+def _write(output: Path, values: npt.NDArray[np.float32], columns: int | None = None) -> None:
+    """Write images (..., c, h, w) as a picture with so many columns, or any array as .npy."""
+    if output.suffix == ".png":
+        from hebae.report.pixels import write_png
 
-            from hebae.files import write_atomically
+        if values.ndim < 4:
+            raise HebaeError("the model's examples are not images; name a .npy --output.")
+        write_png(values.reshape(-1, *values.shape[-3:]), output, columns)
+    else:
+        import numpy as np
 
-            def save(path: Path) -> None:
-                with path.open("wb") as file:
-                    np.save(file, values)
+        from hebae.files import write_atomically
 
-            write_atomically(output, save)
+        def save(path: Path) -> None:
+            with path.open("wb") as file:
+                np.save(file, values)
 
-    return write
+        write_atomically(output, save)
+    say(f"Wrote {output}")
 
 
 def _model_and_examples(run: Path, data: DataSettings, count: int) -> tuple[Any, Any]:
@@ -199,7 +196,7 @@ def _model_and_examples(run: Path, data: DataSettings, count: int) -> tuple[Any,
         )
     if len(examples) < count:
         raise HebaeError(
-            f"{dataset.name} has {len(examples)} {split} examples and {count} are needed; ask for "
+            f"{dataset.name} has {len(examples)} {split} examples, and {count} are needed; ask for "
             "fewer."
         )
     return trained, examples.values[:count]

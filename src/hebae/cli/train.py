@@ -37,7 +37,8 @@ def train(
 ) -> int:
     """Train one model into a run folder.
 
-    Flags go over the configuration file, the file over the preset, the preset over the defaults.
+    Flags take precedence over the configuration file, the file over the preset, the preset over the
+    defaults.
 
     Parameters
     ----------
@@ -45,11 +46,11 @@ def train(
         Settings that come with hebae: mnist-mini, mnist, mnist-rate, celeba, mnist-released,
         celeba-released.
     config
-        YAML file of settings; keys as the flags below, with underscores.
+        YAML file of settings; its keys are the flags below, with underscores.
     output
-        Run folder to make [default: runs/DATA-METHOD-kK-seedS].
+        Run folder to create [default: runs/DATA-METHOD-kK-seedS].
     resume
-        Go on with the run in --output, exactly as if it had never stopped.
+        Resume the run in --output, exactly as if it had never stopped.
     overwrite
         Replace the run in --output.
     dry_run
@@ -62,10 +63,10 @@ def train(
     flags = given(data, model, training)
     if resume:
         if output is None:
-            raise HebaeError("--resume needs --output, the run folder to go on with.")
+            raise HebaeError("--resume needs --output, the run folder to resume.")
         if preset or config or overwrite:
             raise HebaeError(
-                "--resume goes on with the settings of the run; leave out --preset, --config and "
+                "--resume takes the settings of the run; leave out --preset, --config and "
                 "--overwrite."
             )
         prepared = session.resume(output, flags)
@@ -78,7 +79,7 @@ def train(
         output = output or _default_output(prepared.settings)
     tell(prepared.notes)
     if dry_run:
-        out.print(prepared.settings.to_yaml(), end="", markup=False, highlight=False)
+        out.print(prepared.settings.to_yaml(), end="", soft_wrap=True)
         return 0
     outcome = session.run(
         prepared,
@@ -89,11 +90,11 @@ def train(
         callbacks=lambda settings: [_progress(settings)],
     )
     if outcome.interrupted:
-        go_on = shlex.join(["hebae", "train", "--resume", "--output", str(output)])
-        say(f"Stopped and saved. Go on with: {go_on}", told)
+        again = shlex.join(["hebae", "train", "--resume", "--output", str(output)])
+        say(f"Stopped and saved. Resume with: {again}", told)
         return 130
     say(f"Trained {outcome.steps:,} steps in {outcome.seconds:.1f} s: {output}")
-    say(f"Look at it with: hebae show {output}")
+    say(f"View it with: hebae show {shlex.quote(str(output))}")
     return 0
 
 
@@ -154,7 +155,7 @@ def compare(
     if dry_run:
         for run in prepared:
             say(f"# {run.label}")
-            out.print(run.prepared.settings.to_yaml(), markup=False, highlight=False)
+            out.print(run.prepared.settings.to_yaml(), soft_wrap=True)
         return 0
     table = comparison.run(
         prepared,

@@ -1,0 +1,93 @@
+"""Files are written whole or not at all; old names of modules; start-up."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hebae
+from hebae import HebaeError
+from hebae._renamed import RENAMED
+from hebae.files import expand, write_atomically
+
+
+def test_a_failed_write_leaves_the_old_file_and_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail(temporary: Path) -> None:
+        temporary.write_text("half of the n")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(HebaeError, match=r"file.*No space left"):
+        write_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert [f.name for f in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_reason_is_not_hidden_where_even_removing_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a read-only disk, removing a file fails as well."""
+
+    def read_only(*arguments: object, **options: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    with pytest.raises(HebaeError, match="Read-only"):
+        write_atomically(tmp_path / "file", read_only)
+
+
+def test_home_folders_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert expand("~/model") == tmp_path / "model"
+    with pytest.raises(HebaeError, match="~nobody-of-this-name"):
+        expand("~nobody-of-this-name/model")
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_old_names_of_modules_give_the_new_modules_and_warn(old: str) -> None:
+    name = old.removeprefix("hebae.")
+    sys.modules.pop(old, None)
+    vars(hebae).pop(name, None)
+    new = importlib.import_module(RENAMED[old])
+    with pytest.warns(DeprecationWarning, match=RENAMED[old]):
+        assert getattr(hebae, name) is new
+    with pytest.warns(DeprecationWarning, match=RENAMED[old]):
+        assert importlib.import_module(old) is new
+    assert new.__spec__.name == new.__name__ == RENAMED[old]
+
+
+def test_modules_of_a_renamed_package_follow_it() -> None:
+    with pytest.warns(DeprecationWarning, match=r"hebae\.priors\.mixture"):
+        from hebae.samplers.mixture import Mixture
+    from hebae.priors import Mixture as NewMixture
+
+    assert Mixture is NewMixture
+
+
+def test_imports_and_help_do_not_wait_for_torch() -> None:
+    heavy = "{'torch', 'sklearn', 'matplotlib'}"
+    code = f"import sys, hebae, hebae.cli; assert not {heavy} & {{*sys.modules}}, sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert (
+        "pydantic"
+        not in subprocess.run(
+            [sys.executable, "-c", "import hebae, sys; print(*sys.modules)"],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split()
+    )
+
+
+def test_public_names_are_there() -> None:
+    for name in hebae.__all__:
+        assert getattr(hebae, name) is not None
+    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+        hebae.nothing_of_the_kind  # noqa: B018

@@ -22,6 +22,7 @@ _SUBMODULES = (
     "networks",
     "objectives",
     "priors",
+    "samplers",
 )
 __all__ = [*_ESTIMATORS, "HebaeError", "__version__", *_SUBMODULES]
 

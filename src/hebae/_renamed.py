@@ -12,10 +12,7 @@ from typing import Any
 
 __all__ = ["RENAMED", "RenamedModules", "warn"]
 
-RENAMED = {
-    "hebae.autoencoder": "hebae.model",
-    "hebae.samplers": "hebae.priors",
-}
+RENAMED = {"hebae.autoencoder": "hebae.model"}
 """New names of modules by their old ones; the modules inside a renamed package follow it."""
 
 

@@ -22,7 +22,7 @@ from hebae.experiments.sweep.figure import MOST_LINES, Drawing, draw
 from hebae.experiments.sweep.plan import plan, prepare, shared
 from hebae.experiments.sweep.results import SweptRun, collect
 from hebae.experiments.sweep.tables import flat, tabulate, to_console
-from hebae.report.records import to_csv
+from hebae.report.tables import to_csv
 from hebae.storage import RunFolder
 from hebae.training.many import train_all
 

@@ -59,7 +59,8 @@ def test_panels_units_and_names(runs):
     units = [axes.get_ylabel() for axes in figure.axes]
     assert units == ["nats per example"] * 2 + ["nats", "nats", "no unit"]
     assert [figure.axes[i].get_xlabel() for i in (0, 1, -1)] == ["epoch"] * 3
-    assert legend(figure) == ["HEBAE", "VAE", "WAE-MMD", "AE", "held-out (test)", "training"]
+    names = ["HEBAE", "VAE", "WAE-MMD", "AE", "held-out (test)", "training"]
+    assert legend(figure)[:6] == names
     assert figure.get_suptitle() == "Terms"
 
 
@@ -72,8 +73,7 @@ def test_the_objective_is_not_passed_off_as_an_elbo(runs):
 
 def test_lines_show_the_values_each_method_in_its_colour(runs):
     figure = loss_curves(runs)
-    lines = figure.axes[1].get_lines()
-    assert len(lines) == 8
+    lines = figure.axes[1].get_lines()[:8]
     for i, (label, records) in enumerate(runs.items()):
         for line, part in zip(lines[2 * i : 2 * i + 2], ("train", "held_out"), strict=True):
             np.testing.assert_array_equal(line.get_xdata(), range(1, 13))
@@ -86,16 +86,33 @@ def test_lines_show_the_values_each_method_in_its_colour(runs):
         assert (training.get_marker(), held_out.get_marker()) == ("", METHODS[label].marker)
 
 
-def test_the_first_epochs_do_not_flatten_the_rest(runs):
-    low, high = loss_curves(runs).axes[1].get_ylim()
+def test_the_first_epochs_are_shown_and_do_not_flatten_the_rest(runs):
+    figure = loss_curves(runs)
+    axes = figure.axes[1]
+    low, high = axes.get_ylim()
     assert low < 80.1
-    assert 85.3 < high < 90
+    assert high > 5086  # the held-out value of the first epoch
+    place = [
+        axes.transAxes.inverted().transform(axes.transData.transform((1, y)))[1]
+        for y in (80.08, 85.5, 5086)
+    ]
+    assert place[1] - place[0] > 0.5  # the later epochs have most of the height
+    assert 0.9 < place[2] < 1
+    assert "5,100" in [tick.get_text() for tick in axes.get_yticklabels()]
+    assert legend(figure)[-1] == "compressed beyond this line"
+    # The objective is negative: its first epochs are far below.
+    low, high = figure.axes[0].get_ylim()
+    assert low < -5091
+    assert -85 < high < -70
 
 
-def test_the_first_epochs_are_shown_where_they_fit():
-    low, high = loss_curves({"vae": history(12, "kl", first=4.0)}).axes[1].get_ylim()
+def test_an_axis_that_all_epochs_fit_is_linear():
+    figure = loss_curves({"vae": history(12, "kl", first=4.0)})
+    low, high = figure.axes[1].get_ylim()
     assert low < 80.1
-    assert high > 90
+    assert 90 < high < 95
+    assert figure.axes[1].get_yscale() == "linear"
+    assert "compressed beyond this line" not in legend(figure)
 
 
 def test_several_seeds_have_a_band():
@@ -113,9 +130,9 @@ def test_several_seeds_have_a_band():
 
 def test_without_held_out_data_the_training_curve_bears_the_marker():
     figure = loss_curves({"vae": history(5, "kl", held_out=False)})
-    (line,) = figure.axes[0].get_lines()
+    line = figure.axes[0].get_lines()[0]
     assert line.get_marker() == METHODS["vae"].marker
-    assert legend(figure) == ["VAE", "training"]
+    assert legend(figure)[:2] == ["VAE", "training"]
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 40])
@@ -138,7 +155,7 @@ def test_an_unknown_penalty_is_named():
 
 def test_a_run_without_an_epoch_is_passed_over_and_nothing_else_is_refused():
     figure = loss_curves({"vae": history(3, "kl"), "ae": []})
-    assert len(figure.axes[0].get_lines()) == 2
+    assert legend(figure)[:2] == ["VAE", "AE"]
     with pytest.raises(HebaeError, match="nothing to draw"):
         loss_curves({"ae": []})
 
@@ -149,3 +166,13 @@ def test_the_legend_of_many_runs_stays_inside():
     box = figure.legends[0].get_window_extent()
     assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
     assert box.y1 < min(axes.xaxis.label.get_window_extent().y0 for axes in figure.axes[:2])
+
+
+def test_an_epoch_that_a_seed_lacks_or_whose_value_is_not_finite_is_left_out():
+    seeds = [history(4, "kl", first=0.0), history(3, "kl", first=0.0)]
+    seeds[1][1]["train"]["reconstruction"] = float("nan")
+    seeds[0][0]["held_out"] = None
+    axes = loss_curves({"vae": seeds}).axes[1]
+    training, held_out = axes.get_lines()[:2]
+    assert list(training.get_xdata()) == [1, 3]
+    assert list(held_out.get_xdata()) == [2, 3]

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-LIGHT = ("methods", "pixels", "values", "tables", "page", "histories")
-FIGURES = ("style", "panels", "images", "curves", "heatmaps")
+LIGHT = ("methods", "pixels", "tables", "page")
+FIGURES = ("style", "images", "curves", "codes", "bars", "value_maps")
 
 
 def loaded(modules: tuple[str, ...]) -> set[str]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from hebae.errors import HebaeError
-from hebae.report.heatmaps import code_heatmaps
+from hebae.report.codes import code_heatmaps
 from hebae.report.style import literal, save, styled, to_png
 
 

@@ -126,7 +126,7 @@ def test_markdown_does_not_let_a_name_out_of_its_cell():
 
 def printed(made: Table, width: int) -> list[str]:
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(made.to_rich())
+    console.print(made)
     return console.file.getvalue().splitlines()
 
 
@@ -188,7 +188,7 @@ def test_a_section_is_named_once_and_the_best_is_bold():
 
 def test_the_terminal_shows_sections_and_bold():
     console = Console(width=60, file=io.StringIO(), force_terminal=True, color_system="standard")
-    console.print(sectioned().to_rich())
+    console.print(sectioned())
     text = console.file.getvalue()
     assert text.count("Bounds") == text.count("Samples") == 1
     bold = next(line for line in text.splitlines() if "ELBO" in line)

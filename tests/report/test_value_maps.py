@@ -63,5 +63,5 @@ def test_maps_fill_rows_and_share_the_labels_of_their_axes():
 def test_no_map_or_another_shape_is_refused():
     with pytest.raises(HebaeError, match="no map was given"):
         draw()
-    with pytest.raises(HebaeError, match=r"shape \(1, 3\), and the grid is 2 x 3"):
+    with pytest.raises(HebaeError, match=r"shape \(1, 3\), but the grid is 2 x 3"):
         draw(ValueMap([[1, 2, 3]], "ELBO"))

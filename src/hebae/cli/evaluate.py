@@ -68,7 +68,7 @@ def evaluate(
             ),
             progress=lambda words: status.update(escape(words)),
         )
-    out.print(found.table.to_rich())
+    out.print(found.table)
     for folder in dict.fromkeys(picture.path.parent for picture in found.figures):
         say(f"Figures: {folder}")
     if output is not None:

@@ -170,7 +170,7 @@ def compare(
         go_on = shlex.join(["hebae", *words, "--resume"])
         say(f"Stopped and saved. Go on with: {go_on}", told)
         return 130
-    out.print(table.to_rich())
+    out.print(table)
     say(f"\nFigures, table and runs: {output}")
     say(f"Open {output / 'report.html'} in a browser.")
     return 0

@@ -15,7 +15,7 @@ from hebae.data import Dataset
 from hebae.evaluation import latent
 from hebae.files import make_folder
 from hebae.model import Autoencoder
-from hebae.report import curves, heatmaps, images, style
+from hebae.report import codes, curves, images, style
 
 __all__ = ["Picture", "Subject", "draw_gallery"]
 
@@ -121,7 +121,7 @@ def draw_gallery(
     matrices = {m: (s.covariance, latent.correlation(s.covariance)) for m, s in subjects.items()}
     keep(
         "codes",
-        heatmaps.code_heatmaps(
+        codes.code_heatmaps(
             matrices, title=f"Covariance and correlation of the codes, {split} examples"
         ),
         "Covariance and correlation of the codes",

@@ -1,28 +1,36 @@
-"""The loss and its terms over the epochs."""
+"""The loss and its terms by epoch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from hebae.errors import HebaeError
-from hebae.report.histories import Curve, Histories, Record, by_seed, curve, penalties
+from hebae.report.lines import plot_seeds
 from hebae.report.methods import looks
-from hebae.report.style import QUIET, describe, literal, styled
+from hebae.report.style import (
+    QUIET,
+    add_legend,
+    add_title,
+    describe,
+    literal,
+    new_figure,
+    seed_range,
+    styled,
+    whole_numbers,
+)
 
-__all__ = ["loss_curves"]
+Record: TypeAlias = Mapping[str, Any]
+"""A line of ``metrics.jsonl``: epoch, terms of the training data, terms of the held-out data."""
+_Line: TypeAlias = dict[float, list[float]]  # values over seeds, by epoch
 
 _TRAINING: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.1, "alpha": 0.6}
-_BAND = 0.16  # how opaque
-_LETTERS = 125  # of the legend, in a line
 _NATS = "nats per example"
 # What each penalty is, and its unit.
 _PENALTIES = {
@@ -32,6 +40,8 @@ _PENALTIES = {
     "kl": ("mean KL(q(z|x) ‖ N(0, I))", "nats"),
     "mmd": ("MMD² of the codes and N(0, I)", "no unit"),
 }
+_BOUNDARY: dict[str, Any] = {"color": QUIET, "linewidth": 0.8, "linestyle": (0, (1, 2))}
+_COMPRESSED = 0.35  # height of the compressed part of an axis, over that of the linear part
 
 
 @styled()
@@ -41,16 +51,17 @@ def loss_curves(
     *,
     title: str = "",
 ) -> Figure:
-    """Draw objective, reconstruction and penalties over the epochs, training and held-out.
+    """Draw objective, reconstruction and penalties by epoch, on training and held-out data.
 
-    Each penalty has axes of its own, since they are unlike quantities. The axes are limited to what
-    the later epochs need, for the first are often far off.
+    Each penalty has axes of its own, since penalties are different quantities. All epochs are
+    shown. Where the first ones are far off, the axis is linear over the range of the later epochs
+    and compressed beyond it.
 
     Parameters
     ----------
-    runs : mapping of str to records, or to a list of records for each seed
-        Records are the lines of ``metrics.jsonl``. Of several seeds the median is drawn, in a band
-        from the least to the greatest, at the epochs that all of them have.
+    runs : mapping of str to records, or to a list of records per seed
+        Records are the lines of ``metrics.jsonl``. For several seeds the median is drawn in a band
+        from the smallest to the largest value, at the epochs that all seeds have.
     held_out_split : str, optional
         Name of the held-out split, for the legend.
     title : str
@@ -60,104 +71,40 @@ def loss_curves(
     HebaeError
         If no run has a finished epoch.
     """
-    histories = {label: by_seed(records) for label, records in runs.items()}
-    if not any(histories.values()):
-        raise HebaeError("there is nothing to draw: no epoch was finished.")
-    names = penalties(histories)
-    rows, columns = max(1, len(names)), 3 if names else 2
-    figure = Figure(
-        figsize=(3.2 * columns, max(3.3, 1.25 * rows + 0.4)),
-        layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08),
+    histories = {label: _by_seed(records) for label, records in runs.items()}
+    terms = dict.fromkeys(
+        name
+        for seeds in histories.values()
+        for records in seeds
+        for record in records
+        for name in record["train"]
+    )
+    penalties = [name for name in terms if name not in ("objective", "reconstruction")]
+    rows, columns = max(1, len(penalties)), 3 if penalties else 2
+    figure = new_figure(
+        3.2 * columns, max(3.3, 1.25 * rows + 0.4), terms, "finished epoch", w_pad=0.1
     )
     grid = figure.add_gridspec(rows, columns)
-
-    axes = figure.add_subplot(grid[:, 0])
-    _draw(axes, histories, "objective")
-    describe(axes, "Objective", _caution(histories, names))
-    axes.set(xlabel="epoch", ylabel=_NATS)
-
-    axes = figure.add_subplot(grid[:, 1])
-    _draw(axes, histories, "reconstruction")
-    describe(axes, "Reconstruction", "−log p(x|z)")
-    axes.set(xlabel="epoch", ylabel=_NATS)
-
-    for row, name in enumerate(names):
-        axes = figure.add_subplot(grid[row, 2])
-        _draw(axes, histories, name)
-        meaning, unit = _PENALTIES.get(name, ("", ""))
-        describe(axes, f"Penalty: {name}", meaning)
-        axes.set(ylabel=unit)
-        axes.tick_params(labelbottom=row == rows - 1)
-    figure.axes[-1].set(xlabel="epoch")
-
-    _add_legend(figure, histories, held_out_split)
-    if title:
-        figure.suptitle(literal(title), x=0.01, ha="left", wrap=True)
-    return figure
-
-
-def _caution(histories: Histories, names: Sequence[str]) -> str:
-    cautions = []
-    if len(histories) > 1:
-        cautions.append("differs by method")
-    # With a rate term, which takes the place of "moments", it can be one, by its weights.
-    if "moments" in names:
-        cautions.append("HEBAE's is not an ELBO")
-    return "; ".join(cautions) or "the loss, negated"
-
-
-def _draw(axes: Axes, histories: Histories, term: str) -> None:
-    drawn = []
-    for label, look in looks(histories).items():
-        training, held_out = (curve(histories[label], part, term) for part in ("train", "held_out"))
-        # The marker goes where the eye should: to what was held out, if anything was.
-        for line, style, marked in (
-            (training, _TRAINING, not held_out.epochs),
-            (held_out, {}, True),
-        ):
-            if not line.epochs:
-                continue
-            drawn.append(line)
-            axes.plot(
-                line.epochs,
-                line.middle,
-                color=look.colour,
-                marker=look.marker if marked else "",
-                markevery=max(1, len(line.epochs) // 6),
-                **style,
-            )
-            if len(histories[label]) > 1:
-                axes.fill_between(
-                    line.epochs, line.low, line.high, color=look.colour, alpha=_BAND, linewidth=0
-                )
-    last = max((line.epochs[-1] for line in drawn), default=1)
-    axes.set_xlim(1 - 0.03 * last, 1.03 * last)
-    axes.xaxis.set_major_locator(
-        MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
-    )
-    if drawn:
-        axes.set_ylim(*_limits(drawn))
-
-
-def _limits(drawn: Sequence[Curve]) -> tuple[float, float]:
-    """Range of all epochs; of the later three quarters, if the first are far beyond it."""
-    points = [
-        (epoch, value)
-        for line in drawn
-        for values in (line.low, line.high)
-        for epoch, value in zip(line.epochs, values, strict=True)
+    panels = [
+        (grid[:, 0], "objective", "Objective", _caution(histories, penalties), _NATS),
+        (grid[:, 1], "reconstruction", "Reconstruction", "−log p(x|z)", _NATS),
     ]
-    start = max(epoch for epoch, _ in points) / 4
-    whole = [value for _, value in points]
-    later = [value for epoch, value in points if epoch > start]
-    far = max(whole) - min(whole) > 2 * (max(later) - min(later))
-    low, high = (min(later), max(later)) if far else (min(whole), max(whole))
-    margin = 0.06 * (high - low) or 0.06 * abs(high) or 1.0
-    return low - margin, high + margin
+    for row, name in enumerate(penalties):
+        meaning, unit = _PENALTIES.get(name, ("", ""))
+        panels.append((grid[row, 2], name, f"Penalty: {name}", meaning, unit))
+    compressed = False
+    for place, term, heading, note, unit in panels:
+        axes = figure.add_subplot(place)
+        compressed |= _draw(
+            axes, histories, term, ticks=max(2, 5 // rows) if term in penalties else 5
+        )
+        describe(axes, heading, note)
+        axes.set(ylabel=unit)
+        is_lowest = axes.get_subplotspec().is_last_row()
+        axes.set(xlabel="epoch" if is_lowest else "")
+        axes.tick_params(labelbottom=is_lowest)
 
-
-def _add_legend(figure: Figure, histories: Histories, held_out_split: str | None) -> None:
-    handles: list[Line2D | Patch] = [
+    handles: list[Any] = [
         Line2D([], [], color=look.colour, marker=look.marker, label=literal(look.name))
         for look in looks(histories).values()
     ]
@@ -166,7 +113,104 @@ def _add_legend(figure: Figure, histories: Histories, held_out_split: str | None
         handles.append(Line2D([], [], color=QUIET, label=literal(split)))
     handles.append(Line2D([], [], color=QUIET, label="training", **_TRAINING))
     if any(len(seeds) > 1 for seeds in histories.values()):
-        handles.append(Patch(color=QUIET, alpha=_BAND, linewidth=0, label="range over seeds"))
-    # Seven letters' room for the line before each name.
-    lines = math.ceil(sum(len(str(handle.get_label())) + 7 for handle in handles) / _LETTERS)
-    figure.legend(handles=handles, loc="outside lower left", ncols=math.ceil(len(handles) / lines))
+        handles.append(seed_range())
+    if compressed:
+        handles.append(Line2D([], [], label="compressed beyond this line", **_BOUNDARY))
+    add_legend(figure, handles)
+    add_title(figure, title)
+    return figure
+
+
+def _by_seed(records: Sequence[Record] | Sequence[Sequence[Record]]) -> list[list[Record]]:
+    """Return the records of each seed that finished an epoch; a single run is one seed."""
+    single = [record for record in records if isinstance(record, Mapping)]
+    if single:
+        return [single]
+    return [list(seed) for seed in records if seed and not isinstance(seed, Mapping)]
+
+
+def _line(seeds: Sequence[Sequence[Record]], part: str, term: str) -> _Line:
+    """Return the values of a term at the epochs where every seed has a finite one."""
+    values = [
+        {
+            record["epoch"]: value
+            for record in records
+            if (value := (record.get(part) or {}).get(term)) is not None and math.isfinite(value)
+        }
+        for records in seeds
+    ]
+    epochs = sorted(set(values[0]).intersection(*values[1:])) if values else []
+    return {epoch: [seed[epoch] for seed in values] for epoch in epochs}
+
+
+def _caution(histories: Mapping[str, object], penalties: Sequence[str]) -> str:
+    cautions = ["differs by method"] if len(histories) > 1 else []
+    # With a rate term, which replaces "moments", HEBAE's objective can be an ELBO.
+    if "moments" in penalties:
+        cautions.append("HEBAE's is not an ELBO")
+    return "; ".join(cautions) or "the negative loss"
+
+
+def _draw(
+    axes: Axes, histories: Mapping[str, Sequence[Sequence[Record]]], term: str, ticks: int
+) -> bool:
+    """Draw one term; return whether a range of its axis is compressed."""
+    drawn: list[_Line] = []
+    for label, look in looks(histories).items():
+        training, held_out = (_line(histories[label], part, term) for part in ("train", "held_out"))
+        # Only one of the two lines has markers: held-out if there is one.
+        for line, style, marked in ((training, _TRAINING, not held_out), (held_out, {}, True)):
+            if line:
+                drawn.append(line)
+                plot_seeds(
+                    axes,
+                    line,
+                    color=look.colour,
+                    marker=look.marker if marked else "",
+                    markevery=max(1, len(line) // 6),
+                    **style,
+                )
+    last = max((max(line) for line in drawn), default=1.0)
+    axes.set_xlim(1 - 0.03 * last, 1.03 * last)
+    whole_numbers(axes.xaxis, ticks=6)
+    return bool(drawn) and _fit_y_axis(axes, drawn, last, ticks)
+
+
+def _fit_y_axis(axes: Axes, lines: Sequence[_Line], last: float, ticks: int) -> bool:
+    """Show all values; compress the range that only the first quarter of the epochs needs.
+
+    Return whether a range is compressed.
+    """
+    points = [(epoch, v) for line in lines for epoch, values in line.items() for v in values]
+    lowest, highest = min(v for _, v in points), max(v for _, v in points)
+    later = [value for epoch, value in points if epoch > last / 4]
+    margin = 0.06 * (highest - lowest) or 0.06 * abs(highest) or 1.0
+    far = highest - lowest > 4 * (max(later) - min(later))
+    if not far:
+        axes.set_ylim(lowest - margin, highest + margin)
+        axes.yaxis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 5, 10]))
+        return False
+    near = 0.1 * (max(later) - min(later)) or 0.05 * margin
+    low, high = min(later) - near, max(later) + near
+    knots, heights = [low, high], [0.0, 1.0]
+    if lowest < low:
+        knots, heights = [lowest - margin, *knots], [-_COMPRESSED, *heights]
+    if highest > high:
+        knots, heights = [*knots, highest + margin], [*heights, 1 + _COMPRESSED]
+
+    def forward(values: Any) -> Any:
+        return np.interp(values, knots, heights)
+
+    def inverse(values: Any) -> Any:
+        return np.interp(values, heights, knots)
+
+    axes.set_yscale("function", functions=(forward, inverse))
+    axes.set_ylim(knots[0], knots[-1])
+    inside = MaxNLocator(ticks, steps=[1, 2, 5, 10]).tick_values(low, high)
+    shown = [tick for tick in inside if low <= tick <= high]
+    for bound, end in ((low, lowest), (high, highest)):
+        if not low <= end <= high:
+            shown.append(float(f"{end:.2g}"))
+            axes.axhline(bound, **_BOUNDARY)
+    axes.set_yticks(shown, [f"{tick:,.6g}".replace("-", "−") for tick in shown])
+    return True

@@ -1,4 +1,4 @@
-"""One HTML page that carries everything in itself: no script, no font, no file from elsewhere."""
+"""A self-contained HTML page: no script, no font, no file from elsewhere."""
 
 from __future__ import annotations
 
@@ -16,47 +16,31 @@ from hebae.report.tables import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Block", "Picture", "Section", "write_page"]
-
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with words.
-
-    Parameters
-    ----------
-    image : Figure or bytes
-        A figure, or a PNG file's content.
-    alt : str
-        What is to be seen, for those who cannot see it.
-    caption : str
-    """
+    """A figure, or a PNG file's content, with its alternative text and its caption."""
 
     image: Figure | bytes
     alt: str
     caption: str = ""
 
 
-# A paragraph, a table, a picture, or facts such as a run's provenance, each under its name.
 Block: TypeAlias = str | Table | Picture | Mapping[str, object]
+"""A paragraph, a table, a picture, or named facts, such as a run's provenance."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """What stands under a heading, in order."""
+    """The blocks under a heading; of a folded section only the heading shows until it is opened."""
 
     heading: str
     blocks: Sequence[Block]
+    folded: bool = False
 
 
 def write_page(path: Path | str, title: str, sections: Sequence[Section]) -> None:
-    """Write the page, whole or not at all; the same content gives the same bytes.
-
-    Parameters
-    ----------
-    path : Path
-    title : str
-    sections : sequence of Section
+    """Write the page, atomically; equal content gives equal files.
 
     Raises
     ------
@@ -65,14 +49,17 @@ def write_page(path: Path | str, title: str, sections: Sequence[Section]) -> Non
     """
     body = "\n".join(_section(section) for section in sections)
     html = _PAGE.substitute(title=escape(title), style=_STYLE, body=body)
-    # A name of a folder may hold what UTF-8 cannot.
+    # The name of a folder may hold bytes that are not UTF-8.
     content = html.encode("utf-8", "replace")
     write_atomically(Path(path), lambda temporary: temporary.write_bytes(content))
 
 
 def _section(section: Section) -> str:
     blocks = "\n".join(_block(block) for block in section.blocks)
-    return f"<section>\n<h2>{escape(section.heading)}</h2>\n{blocks}\n</section>"
+    heading = f"<h2>{escape(section.heading)}</h2>"
+    if section.folded:
+        return f"<details>\n<summary>{heading}</summary>\n{blocks}\n</details>"
+    return f"<section>\n{heading}\n{blocks}\n</section>"
 
 
 def _block(block: Block) -> str:
@@ -124,7 +111,6 @@ def _table(table: Table) -> str:
 
 
 def _section_line(section: str, columns: int) -> str:
-    """Return the heading of a section of the table, if one begins."""
     if not section:
         return ""
     heading = f'<th scope="rowgroup" class="section">{escape(section)}</th>'
@@ -136,7 +122,7 @@ def _cell(cell: str, best: bool) -> str:
 
 
 def _unbroken(cell: str) -> str:
-    """Let a cell be broken between a median and its range alone."""
+    """Allow a line break between a median and its range only."""
     return " ".join(f"<span>{escape(part)}</span>" for part in cell.splitlines())
 
 
@@ -167,13 +153,15 @@ _STYLE = """\
 }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 1rem/1.55 system-ui, sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
+main { max-width: 72rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 1.5rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 2.5rem 0 0.75rem; padding-top: 0.75rem;
   border-top: 1px solid var(--rule); }
 p { max-width: 44rem; margin: 0.75rem 0; overflow-wrap: anywhere; }
+summary { cursor: pointer; border-top: 1px solid var(--rule); margin-top: 2.5rem; }
+summary h2 { display: inline-block; border: 0; margin: 0; }
 figure { margin: 1.25rem 0; }
-/* Drawn on white, so a white card in the dark; on a phone it scrolls and stays legible. */
+/* Figures have a white ground, in dark mode too; on a phone they scroll and stay legible. */
 img { display: block; max-width: max(100%, 42rem); height: auto; box-sizing: border-box;
   padding: 0.5rem; background: #fff; border-radius: 6px; }
 figcaption, caption, .notes { color: var(--quiet); font-size: 0.9rem; }
@@ -182,6 +170,8 @@ figcaption { max-width: 44rem; margin-top: 0.5rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: 0.4rem; }
 th, td { padding: 0.35rem 0.9rem; border-bottom: 1px solid var(--rule); }
+/* A wide table scrolls within its box; its headings wrap. */
+thead th { overflow-wrap: anywhere; min-width: 4rem; vertical-align: bottom; }
 td span { white-space: nowrap; }
 tbody th { text-align: left; font-weight: normal; padding-left: 0; position: sticky; left: 0;
   background: var(--paper); }

@@ -11,18 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 from hebae.errors import HebaeError
 from hebae.files import write_atomically
 
-__all__ = ["images_across", "mosaic", "to_uint8", "write_png"]
-
-_WHITE = 255
+_SIDE = 96  # pixels of an image in a PNG file, about; smaller images are enlarged
 
 
 def to_uint8(images: ArrayLike) -> NDArray[np.uint8]:
-    """Round [0, 1] to 0..255; values outside, as a Gaussian decoder may give, are clipped.
+    """Round [0, 1] to 0..255. Values outside, which a Gaussian decoder may give, are clipped.
 
     Parameters
     ----------
     images : array of float, (n, c, h, w)
-        c = 1, grey, or 3, red, green and blue. A tensor on the CPU will do.
+        c = 1 (grey) or 3 (red, green, blue); an array or a tensor on the CPU.
 
     Returns
     -------
@@ -36,12 +34,14 @@ def to_uint8(images: ArrayLike) -> NDArray[np.uint8]:
     values = np.asarray(images)
     if values.ndim != 4 or values.shape[1] not in (1, 3) or 0 in values.shape:
         raise HebaeError(
-            f"pictures need images, an array (n, c, h, w) with c = 1 or 3; got {values.shape}."
+            f"The array has shape {values.shape}: images have shape (n, c, h, w) with c = 1 or 3."
         )
     if values.dtype.kind != "f":
-        raise HebaeError(f"pictures need floats from 0 to 1; got {values.dtype}. Divide by 255.")
+        raise HebaeError(
+            f"The images are of type {values.dtype}: give floats from 0 to 1 (divide by 255)."
+        )
     if not np.isfinite(values).all():
-        raise HebaeError("the images hold values that are not finite, and cannot be drawn.")
+        raise HebaeError("The images hold NaN or infinite values, which cannot be drawn.")
     levels: NDArray[np.uint8] = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
     return levels
 
@@ -49,17 +49,17 @@ def to_uint8(images: ArrayLike) -> NDArray[np.uint8]:
 def mosaic(
     images: NDArray[np.uint8], columns: int | None = None, *, gap: int = 2, scale: int = 1
 ) -> NDArray[np.uint8]:
-    """Lay images out in rows, the first at the upper left, with white between them.
+    """Lay images out in rows on white, the first at the upper left.
 
     Parameters
     ----------
     images : array of uint8, (n, c, h, w)
     columns : int, optional
-        Images in a row; as square as may be if not given.
+        Images per row; as square as possible by default.
     gap : int
         Pixels between neighbours.
     scale : int
-        Each pixel of an image becomes scale x scale of the mosaic's.
+        Each pixel of an image becomes scale x scale pixels.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def mosaic(
     columns = images_across(n, columns)
     rows = math.ceil(n / columns)
     tall, wide = h * scale + gap, w * scale + gap
-    canvas = np.full((rows * tall, columns * wide, c), _WHITE, np.uint8)
+    canvas = np.full((rows * tall, columns * wide, c), 255, np.uint8)
     for i, image in enumerate(images):
         top, left = i // columns * tall, i % columns * wide
         large = image.repeat(scale, axis=1).repeat(scale, axis=2).transpose(1, 2, 0)
@@ -78,14 +78,16 @@ def mosaic(
 
 
 def images_across(n: int, columns: int | None = None) -> int:
-    """Return how many of `n` images stand in a row of their mosaic."""
+    """Return the number of images per row of a mosaic of `n` images."""
     if columns is not None and columns < 1:
         raise HebaeError(f"columns is {columns}; it must be at least 1.")
     return min(n, columns or math.ceil(math.sqrt(n)))
 
 
 def write_png(images: ArrayLike, path: Path | str, columns: int | None = None) -> None:
-    """Write a `mosaic` to a ``.png`` file, pixel for pixel, whole or not at all.
+    """Write a `mosaic` to a ``.png`` file, atomically.
+
+    Small images are enlarged by a whole number to about 96 pixels: digits of 28 x 28 by 3.
 
     Parameters
     ----------
@@ -97,14 +99,15 @@ def write_png(images: ArrayLike, path: Path | str, columns: int | None = None) -
     Raises
     ------
     HebaeError
-        If these are not images, or the file is not to be a PNG or cannot be written.
+        If these are not images, the path does not end in .png, or it cannot be written.
     """
     from PIL import Image
 
     path = Path(path)
     if path.suffix.lower() != ".png":
-        raise HebaeError(f"images are written as .png, and {path.name} is not.")
-    pixels = mosaic(to_uint8(images), columns)
-    grey = pixels.shape[2] == 1
-    picture = Image.fromarray(pixels[:, :, 0] if grey else pixels)
+        raise HebaeError(f"Images cannot be written as {path.name}: choose a name ending in .png.")
+    pixels = to_uint8(images)
+    scale = max(1, round(_SIDE / max(pixels.shape[2:])))
+    canvas = mosaic(pixels, columns, scale=scale)
+    picture = Image.fromarray(canvas[:, :, 0] if canvas.shape[2] == 1 else canvas)
     write_atomically(path, lambda temporary: picture.save(temporary, format="PNG"))

@@ -1,51 +1,65 @@
-"""One look for every figure, and the one way to a file."""
+"""The style that all figures share, and how they are written to files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from hebae.errors import HebaeError
 from hebae.files import write_atomically
 
 __all__ = [
+    "BAND",
     "DPI",
+    "INK",
     "QUIET",
     "SEQUENTIAL",
     "SIGNED",
+    "add_legend",
+    "add_title",
     "describe",
     "literal",
+    "new_figure",
     "save",
+    "seed_range",
     "styled",
     "to_png",
+    "whole_numbers",
 ]
 
 DPI = 150
-_INK = "#222222"
+INK = "#222222"
 QUIET = "#666666"
-SEQUENTIAL = "viridis"  # for sizes: from 0 up
-SIGNED = "RdBu_r"  # for signs: white at 0, which must be the middle of the scale
+SEQUENTIAL = "viridis"  # for values from 0 up
+SIGNED = "RdBu_r"  # for values of both signs: white is 0, so the scale must be symmetric
+_LETTERS_PER_INCH = 14  # of a legend
+BAND = 0.16  # opacity of the range over seeds
 
 _RC: dict[Any, Any] = {
     "figure.dpi": DPI,
     "savefig.dpi": DPI,
-    "pdf.fonttype": 42,  # letters stay letters: journals refuse Type 3 fonts
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so figures are alike everywhere
+    "pdf.fonttype": 42,  # TrueType: journals refuse Type 3 fonts
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so it is there on every machine
     "font.size": 8.5,
-    "text.color": _INK,
+    "text.color": INK,
     "figure.titlesize": 10.5,
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.labelcolor": _INK,
+    "axes.labelcolor": INK,
     "axes.edgecolor": QUIET,
     "axes.linewidth": 0.7,
     "axes.spines.top": False,
@@ -57,8 +71,8 @@ _RC: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "xtick.color": QUIET,
     "ytick.color": QUIET,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
     "lines.linewidth": 1.5,
@@ -66,7 +80,7 @@ _RC: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 8.5,
 }
-# Writing the date or the version would make two pictures of the same thing differ.
+# No date and no version, so that equal figures give equal files.
 _METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
     "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
@@ -75,11 +89,64 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw in the house style, whatever the user's matplotlibrc says, and put that back after."""
+    """Draw in this style whatever the user's matplotlibrc says, and restore that afterwards."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC)
         yield
+
+
+def new_figure(
+    width: float, height: float, drawn: Collection[object], what: str = "model", **layout: Any
+) -> Figure:
+    """Return an empty figure with a constrained layout; `width` and `height` are in inches.
+
+    Parameters
+    ----------
+    width, height : float
+    drawn : collection
+        What will be drawn. An empty collection is refused.
+    what : str
+        What one of its elements is called.
+    layout : dict
+        Arguments of matplotlib's ``ConstrainedLayoutEngine``.
+
+    Raises
+    ------
+    HebaeError
+        If `drawn` is empty.
+    """
+    if not drawn:
+        raise HebaeError(f"There is nothing to draw: no {what} was given.")
+    layout = {"w_pad": 0.08, "h_pad": 0.08, **layout}
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(**layout))
+
+
+def add_title(figure: Figure, title: str) -> None:
+    """Put a title at the upper left of a figure, if it is not empty."""
+    if title:
+        figure.suptitle(literal(title), x=0.01, ha="left", wrap=True)
+
+
+def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
+    """Put a legend below the axes, in as many rows as its labels need."""
+    # A handle takes about as much room as ten letters.
+    letters = sum(len(str(handle.get_label())) + 10 for handle in handles)
+    rows = -(-letters // int(_LETTERS_PER_INCH * figure.get_figwidth())) or 1
+    columns = max(1, -(-len(handles) // rows))
+    figure.legend(handles=handles, loc="outside lower left", ncols=columns)
+
+
+def seed_range() -> Patch:
+    """Return the legend's handle for a band over seeds."""
+    return Patch(color=QUIET, alpha=BAND, linewidth=0, label="range over seeds")
+
+
+def whole_numbers(axis: Axis, ticks: int = 5) -> None:
+    """Label whole numbers only."""
+    axis.set_major_locator(
+        MaxNLocator(nbins=ticks, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
+    )
 
 
 def literal(text: str) -> str:
@@ -88,7 +155,7 @@ def literal(text: str) -> str:
 
 
 def describe(axes: Axes, title: str, note: str = "") -> None:
-    """Put `title` above `axes`, and a line of plain words between the two."""
+    """Put `title` above `axes`, and a smaller note between the two."""
     axes.set_title(literal(title), pad=16 if note else 5)
     axes.annotate(
         literal(note), (0, 1), (0, 4), "axes fraction", "offset points", color=QUIET, fontsize=7.5
@@ -96,9 +163,9 @@ def describe(axes: Axes, title: str, note: str = "") -> None:
 
 
 def save(figure: Figure, path: Path | str) -> None:
-    """Write `figure` to a ``.png`` (150 dots an inch) or ``.pdf`` file, whole or not at all.
+    """Write `figure` to a ``.png`` (150 dots per inch) or ``.pdf`` file, atomically.
 
-    The same figure always gives the same bytes.
+    Equal figures give equal files.
 
     Raises
     ------
@@ -108,22 +175,23 @@ def save(figure: Figure, path: Path | str) -> None:
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")
     if kind not in _METADATA:
-        raise HebaeError(f"a figure is written as .png or .pdf, and {path.name} is neither.")
+        raise HebaeError(
+            f"A figure cannot be written as {path.name}: choose a name that ends in .png or .pdf."
+        )
     content = _render(figure, kind)
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def to_png(figure: Figure) -> bytes:
-    """Return the bytes of the PNG that `save` would write."""
+    """Return the content of the PNG file that `save` would write."""
     return _render(figure, "png")
 
 
 def _render(figure: Figure, kind: str) -> bytes:
     content = BytesIO()
-    # Parts of a figure, ticks among them, are made only when it is drawn.
-    with styled():
+    with styled():  # ticks, for example, are only made when a figure is drawn
         FigureCanvasAgg(figure)
-        # A layout that is worked out again at each drawing comes out a little different.
+        # Each run of the layout engine changes the layout a little, so it runs once.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         figure.savefig(content, format=kind, metadata=_METADATA[kind])

@@ -1,24 +1,120 @@
-"""Numbers side by side: quantities in rows; runs or methods in columns."""
+"""Tables of metrics: quantities in rows, runs or methods in columns."""
 
 from __future__ import annotations
 
 import csv
+import math
 import re
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+import statistics
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from io import StringIO
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from hebae.errors import HebaeError
-from hebae.report.values import Measured, Summary, Undefined, Value, summarise
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
     from rich.table import Table as RichTable
-
-__all__ = ["Measured", "Row", "Table", "Undefined", "Value"]
 
 _ARROWS = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓", "": ""}
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+_REPLACEMENTS = {
+    "↑": "(higher is better)",
+    "↓": "(lower is better)",
+    "±": "+/-",
+    "‖": "||",
+    **dict(zip("–—−’“”×…", '---\'""x.', strict=True)),
+}
+_LETTERS = 14  # of a column's heading before it is wrapped
+_NOT_MEASURED = "not measured"
+_NOT_FINITE = "not a finite number"
+
+
+@dataclass(frozen=True)
+class Undefined:
+    """Stands for a number that does not exist; the reason goes into a footnote."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number with its standard error, in the same unit."""
+
+    value: float
+    standard_error: float
+
+
+Value: TypeAlias = float | Measured | str | Undefined | Sequence[float | None] | None
+"""A number, alone or with its error; text; why there is none; numbers over seeds; None: missing."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a table keeps of a value; over several seeds, the median and the range.
+
+    Parameters
+    ----------
+    value : float, str or None
+    minimum, maximum : float or None
+        Over several seeds.
+    seeds : int or None
+        How many of several seeds have a value.
+    note : str
+        Why there is no value, or not one for each seed.
+    standard_error : float or None
+        Of a single number.
+    """
+
+    value: float | str | None
+    minimum: float | None = None
+    maximum: float | None = None
+    seeds: int | None = None
+    note: str = ""
+    standard_error: float | None = None
+
+    def text(self, format_spec: str, before_range: str = " ") -> str:
+        """Return ``-102.7 ± 0.4``, or the median with its range: ``-102.7 [-103.1, -102.0]``."""
+        if self.value is None:
+            return "–" if self.note == _NOT_MEASURED else "undefined"
+        if isinstance(self.value, str):
+            return self.value
+        middle = format(float(self.value), format_spec)
+        if self.standard_error is not None:
+            return f"{middle}{before_range}± {self.standard_error:.2g}"
+        if self.minimum is None or self.maximum is None:
+            return middle
+        low, high = (format(float(end), format_spec) for end in (self.minimum, self.maximum))
+        return f"{middle}{before_range}[{low}, {high}]"
+
+
+def summarise(value: Value) -> Summary:
+    """Reduce the value of a cell to what is shown and stored."""
+    if value is None:
+        return Summary(None, note=_NOT_MEASURED)
+    if isinstance(value, Undefined):
+        return Summary(None, note=value.reason)
+    if isinstance(value, str):
+        return Summary(value)
+    if isinstance(value, Measured):
+        return replace(summarise(value.value), standard_error=_plain(value.standard_error))
+    if not isinstance(value, Iterable):
+        return Summary(_plain(value)) if math.isfinite(value) else Summary(None, note=_NOT_FINITE)
+    known = [_plain(one) for one in value if one is not None and math.isfinite(one)]
+    if not known:
+        measured = any(one is not None for one in value)
+        return Summary(None, note=_NOT_FINITE if measured else _NOT_MEASURED)
+    if len(value) == 1:
+        return Summary(known[0])
+    missing = f"{len(known)} of {len(value)} seeds" if len(known) < len(value) else ""
+    return Summary(statistics.median(known), min(known), max(known), len(known), missing)
+
+
+def _plain(value: float) -> float:
+    """Return a Python number, for JSON, where NumPy's may have been given."""
+    return value if isinstance(value, int) else float(value)
 
 
 @dataclass(frozen=True)
@@ -29,18 +125,17 @@ class Row:
     ----------
     name : str
     values : sequence of Value
-        Numbers; numbers `Measured` with an error; words; `Undefined`, with the reason; None if not
-        measured; or a list of the numbers of several seeds, shown as the median with the least and
-        the greatest.
+        Numbers; numbers `Measured` with an error; text; `Undefined`, with the reason; None if not
+        measured; or a list of numbers over seeds, shown as the median with the range.
     unit : str
     format : str
-        How a float is written: ".1f", ",.0f", ...
+        Format of the numbers: ".1f", ",.0f", ...
     better : "higher", "lower" or ""
         Shown as an arrow.
     section : str
-        Heading under which the row stands; said once, above the first of its rows.
+        Heading above the first row of the section.
     best : collection of int
-        Columns whose values are set off, in bold.
+        Columns whose values are highlighted, in bold.
     """
 
     name: str
@@ -59,29 +154,28 @@ class Row:
 
     @property
     def summaries(self) -> list[Summary]:
-        """What is kept of each value."""
+        """The `Summary` of each value."""
         return [summarise(value) for value in self.values]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table, to be shown by rich, in Markdown or in HTML (see `page`), and kept as CSV or JSON.
+    """A table: ``rich.print(table)`` shows it, `page` makes it HTML, methods make it text or data.
 
     Parameters
     ----------
     title : str
     columns : sequence of str
-        What is compared.
     rows : sequence of Row
-        Each with a value for each column.
+        Each with one value per column.
     notes : sequence of str
-        Said below, after the footnotes.
+        Below the table, after the footnotes.
     """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Row]
-    notes: Sequence[str] = field(default=())
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -91,7 +185,7 @@ class Table:
                 )
 
     def cells(self, before_range: str = " ") -> list[list[str]]:
-        """Return the words of each row's cells; a raised number leads to a footnote."""
+        """Return the text of each row's cells; a raised number refers to a footnote."""
         marks = {reason: _raised(number) for number, reason in enumerate(self._reasons(), 1)}
         return [
             [s.text(row.format, before_range) + marks.get(s.note, "") for s in row.summaries]
@@ -99,19 +193,19 @@ class Table:
         ]
 
     def lines(self, before_range: str = " ") -> Iterator[tuple[str, Row, list[str]]]:
-        """Yield each row with its cells, and the section's heading if it is the section's first."""
+        """Yield each row with its cells, after its section's heading if it is the first there."""
         section = ""
         for row, cells in zip(self.rows, self.cells(before_range), strict=True):
             yield row.section if row.section != section else "", row, cells
             section = row.section
 
     def footnotes(self) -> list[str]:
-        """Return the lines to put below: the reasons, numbered, and the table's own notes."""
+        """Return the lines below the table: numbered reasons, then the table's notes."""
         reasons = [f"{_raised(number)} {why}" for number, why in enumerate(self._reasons(), 1)]
         return [*reasons, *self.notes]
 
     def records(self) -> list[dict[str, Any]]:
-        """Return a flat record of each cell, in full precision, ready for JSON.
+        """Return one flat record per cell, in full precision, ready for JSON.
 
         Its keys are section, quantity, unit, column, and those of `Summary`.
         """
@@ -128,18 +222,13 @@ class Table:
         ]
 
     def to_csv(self) -> str:
-        """Return the `records` as CSV under a header; what is None is empty."""
-        names = ["section", "quantity", "unit", "column", *Summary.__dataclass_fields__]
-        text = StringIO()
-        writer = csv.DictWriter(text, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.records())
-        return text.getvalue()
+        """Return the `records` as CSV."""
+        return to_csv(self.records())
 
     def to_markdown(self) -> str:
-        """Return GitHub's kind of Markdown: the title, the table, the footnotes."""
-        head = ["", *self.columns]
-        lines = [_markdown_line(head), _markdown_line([":--", *["--:"] * len(self.columns)])]
+        """Return GitHub Markdown: the title, the table, the footnotes."""
+        rows = [["", *self.columns], [":--", *["--:"] * len(self.columns)]]
+        lines = [_markdown_line(row) for row in rows]
         for section, row, cells in self.lines():
             if section:
                 lines.append(f"| **{_escaped(section)}** |{' |' * len(self.columns)}")
@@ -148,35 +237,99 @@ class Table:
         notes = "  \n".join(map(_escaped, self.footnotes()))
         return "\n\n".join(part for part in (title, "\n".join(lines), notes) if part) + "\n"
 
-    def to_rich(self) -> RichTable:
-        """Make a table for rich's console; three columns over seeds fit into 80 letters."""
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RichTable]:
+        """Show the table; columns that do not fit beside the others go below them."""
         from rich.box import SIMPLE_HEAD
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        table = RichTable(
-            title=Text(self.title, style="bold") if self.title else None,
-            title_justify="left",
-            caption=Text("\n".join(self.footnotes()), style="dim"),
-            caption_justify="left",
-            box=SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-        )
-        table.add_column("")
-        for column in self.columns:
-            table.add_column(Text(column), justify="right", overflow="fold")
-        # A range over seeds goes below its median: there is no room beside it.
-        for section, row, cells in self.lines(before_range="\n"):
-            if section:
-                table.add_section()
-                table.add_row(Text(section, style="bold italic"))
-            styles = ["bold" if i in row.best else "" for i in range(len(cells))]
-            table.add_row(Text(row.heading), *map(Text, cells, styles))
-        return table
+        def shown(text: str) -> str:
+            return encodable(text, options.encoding)
+
+        # The range over seeds goes below the median, which saves width.
+        lines = [
+            (shown(section), shown(row.heading), row.best, [*map(shown, cells)])
+            for section, row, cells in self.lines(before_range="\n")
+        ]
+        heading_width = max(24, options.max_width // 3)
+        longest = max((len(text) for line in lines for text in line[:2]), default=0)
+        heading_width = min(heading_width, longest)
+        parts: list[list[int]] = [[]]
+        used = heading_width
+        for place, column in enumerate(self.columns):
+            texts = [line for *_, cells in lines for line in cells[place].splitlines()]
+            width = 1 + max([min(len(column), _LETTERS), *map(len, texts)])
+            if parts[-1] and used + width > options.max_width:
+                parts.append([])
+                used = heading_width
+            parts[-1].append(place)
+            used += width
+        for part in parts:
+            first, last = part is parts[0], part is parts[-1]
+            table = RichTable(
+                title=Text(shown(self.title), style="bold") if self.title and first else None,
+                title_justify="left",
+                caption=Text("\n".join(map(shown, self.footnotes())), "dim") if last else None,
+                caption_justify="left",
+                box=SIMPLE_HEAD,
+                padding=(0, 1, 0, 0),
+            )
+            table.add_column("", max_width=heading_width, overflow="fold")
+            for place in part:
+                heading = Text(shown(self.columns[place]))
+                table.add_column(heading, justify="right", overflow="fold")
+            for section, heading, best, cells in lines:
+                if section:
+                    table.add_section()
+                    table.add_row(Text(section, style="bold italic"))
+                styled = (Text(cells[i], "bold" if i in best else "") for i in part)
+                table.add_row(Text(heading), *styled)
+            yield table
 
     def _reasons(self) -> list[str]:
         notes = [summary.note for row in self.rows for summary in row.summaries if summary.note]
         return list(dict.fromkeys(notes))
+
+
+def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return records as CSV under a header; keys that a record lacks are empty."""
+    text = StringIO()
+    names = dict.fromkeys(name for record in records for name in record)
+    writer = csv.DictWriter(text, list(names), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
+def encodable(text: str, encoding: str) -> str:
+    """Replace the characters of `text` that an output's encoding does not have, such as "↑"."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = re.sub("[⁰¹²³⁴-⁹]+", lambda m: f"[{unicodedata.normalize('NFKD', m[0])}]", text)
+        return "".join(_replacement(character, encoding) for character in text)
+    except LookupError:  # an encoding that Python does not know: the stream decides
+        return text
+    return text
+
+
+def _replacement(character: str, encoding: str) -> str:
+    """Return a character, or what stands for it: other signs, a Greek letter's name, or "?"."""
+    name = unicodedata.name(character, "")
+    candidates = [
+        character,
+        _REPLACEMENTS.get(character, ""),
+        unicodedata.normalize("NFKD", character)[0],
+    ]
+    if name.startswith("GREEK"):
+        candidates.append(name.rsplit(" ", 1)[-1].lower())
+    for candidate in filter(None, candidates):
+        try:
+            candidate.encode(encoding)
+        except UnicodeEncodeError:
+            continue
+        return candidate
+    return "?"
 
 
 def _raised(number: int) -> str:
@@ -190,5 +343,5 @@ def _markdown_line(cells: Sequence[str], bold: Collection[int] = ()) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return `text` so that Markdown shows each letter of it, on one line."""
+    """Return `text` so that Markdown shows each character of it, on one line."""
     return re.sub(r"([\\`*|<])", r"\\\1", " ".join(text.split()))

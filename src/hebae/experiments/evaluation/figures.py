@@ -15,11 +15,15 @@ from hebae.experiments.evaluation.metrics.code import DRAW, MEAN
 from hebae.experiments.gallery import Picture
 from hebae.files import make_folder
 from hebae.report import style
-from hebae.report.convergence import Convergence, annealing_convergence
-from hebae.report.dimensions import DimensionBars, dimension_bars
-from hebae.report.heatmaps import code_heatmaps
-from hebae.report.histograms import Histograms, code_histograms
+from hebae.report.codes import (
+    DimensionBars,
+    Histograms,
+    code_heatmaps,
+    code_histograms,
+    dimension_bars,
+)
 from hebae.report.images import sample_table
+from hebae.report.lines import Convergence, annealing_convergence
 
 __all__ = ["draw_figures"]
 

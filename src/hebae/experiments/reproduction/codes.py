@@ -13,8 +13,8 @@ from hebae.experiments.evaluation.metrics.code import DRAW, MEAN
 from hebae.experiments.evaluation.table import Column, tabulate
 from hebae.experiments.reproduction.claims import best, listed
 from hebae.experiments.reproduction.study import Claim, Drawing, FinishedRun, Whose
-from hebae.report.bars_beside_null import BarPanel, bars_beside_null
-from hebae.report.heatmaps import code_heatmaps
+from hebae.report.bars import BarPanel, bars_beside_null
+from hebae.report.codes import code_heatmaps
 from hebae.report.methods import display_name
 from hebae.report.tables import Table
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from hebae.experiments.reproduction.study import Claim, FinishedRun, median, verdict
-from hebae.report.line_grid import LinePanel, line_grid
+from hebae.report.lines import LinePanel, line_grid
 from hebae.report.methods import display_name
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from hebae.experiments.reproduction.study import Findings, FinishedRun, Study
 from hebae.files import make_folder, write_atomically
 from hebae.provenance import provenance
 from hebae.report import style
-from hebae.report.records import to_csv
+from hebae.report.tables import to_csv
 
 __all__ = ["write"]
 

@@ -10,7 +10,7 @@ from hebae.experiments.reproduction.distances import compare, distances, undefin
 from hebae.experiments.reproduction.grids import Grid, Numbers
 from hebae.experiments.reproduction.plan import PlannedRun
 from hebae.experiments.reproduction.study import Drawing, Findings, FinishedRun, Study
-from hebae.report.line_grid import LinePanel, line_grid
+from hebae.report.lines import LinePanel, line_grid
 
 FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Of the preset's weight."""

@@ -17,7 +17,7 @@ from hebae.files import make_folder
 from hebae.provenance import provenance
 from hebae.report import style
 from hebae.report.page import Block, Picture, Section, write_page
-from hebae.report.records import to_csv
+from hebae.report.tables import to_csv
 from hebae.training.many import Job, Watcher, train_all
 
 if TYPE_CHECKING:

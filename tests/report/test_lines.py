@@ -5,7 +5,7 @@ import math
 import pytest
 
 from hebae.errors import HebaeError
-from hebae.report.line_grid import LinePanel, line_grid
+from hebae.report.lines import Convergence, LinePanel, annealing_convergence, line_grid
 
 SEEDS = {1.0: [-80.0, -100.0, -90.0], 10.0: [-200.0], 100.0: [math.nan], 1000.0: [-400.0]}
 
@@ -52,10 +52,29 @@ def test_a_panel_without_values_does_not_widen_the_scale():
         ([], "rows of one length"),
         ([[LinePanel({"vae": SEEDS})], []], "rows of one length"),
         ([[LinePanel({"vae": {}})]], "nothing to draw"),
-        ([[LinePanel({"vae": {1.0: [3.0]}}, y_scale="negative log")]], "not below 0"),
-        ([[LinePanel({"vae": {1.0: [-3.0]}}, y_scale="log")]], "not above 0"),
+        ([[LinePanel({"vae": {1.0: [3.0]}}, y_scale="negative log")]], "not negative"),
+        ([[LinePanel({"vae": {1.0: [-3.0]}}, y_scale="log")]], "not positive"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(rows, words):
     with pytest.raises(HebaeError, match=words):
         line_grid(rows)
+
+
+def test_convergence_draws_both_bounds():
+    figure = annealing_convergence(
+        {
+            "vae": Convergence([64, 256, 1024], [-110.0, -104.0, -103.0], [8.0, 2.0, 0.5]),
+            "ae": Convergence([64, 256], [-300.0, -290.0], [20.0, 11.0]),
+        }
+    )
+    left, right = figure.axes
+    assert [list(line.get_ydata()) for line in left.lines] == [
+        [-110.0, -104.0, -103.0],
+        [-300.0, -290.0],
+    ]
+    assert list(right.lines[0].get_ydata()) == [8.0, 2.0, 0.5]
+    assert [tick.get_text() for tick in left.get_xticklabels()] == ["64", "256", "1,024"]
+    assert right.get_ylim()[0] <= 0
+    with pytest.raises(HebaeError, match="no model was given"):
+        annealing_convergence({})

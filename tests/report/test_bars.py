@@ -3,7 +3,7 @@
 import pytest
 
 from hebae.errors import HebaeError
-from hebae.report.bars_beside_null import BarPanel, bars_beside_null
+from hebae.report.bars import BarPanel, bars_beside_null
 
 PANEL = BarPanel({"hebae": 0.08, "vae": 0.04}, {"hebae": 0.02}, "MIC_e")
 

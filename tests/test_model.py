@@ -1,6 +1,7 @@
 """The whole module: initial weights, losses, codes of single examples."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import jaxtyping
@@ -9,9 +10,11 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
-from hebae.config import Method, ModelSettings
+from hebae.config import METHODS as METHOD_NAMES
+from hebae.config import ModelSettings
 from hebae.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian
 from hebae.model import Autoencoder, build, build_objective, to_unit_interval
+from hebae.networks import NETWORKS
 from hebae.objectives import HEBAE, OBJECTIVES, Objective
 
 K = 3
@@ -82,23 +85,32 @@ def test_the_seed_decides_all_weights(network, initial_weights):
     assert not any(torch.equal(first[name], other[name]) for name in drawn)
 
 
+@networks
 @pytest.mark.parametrize("initial_weights", ["default", "normal"])
-def test_the_callers_random_state_is_left_as_it_was(initial_weights, monkeypatch):
-    """On the CPU, and on other devices, which torch.manual_seed would seed as well."""
-    seeded = []
-    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
-    torch.default_generator.manual_seed(5)
+def test_no_global_random_state_is_read_or_changed(network, initial_weights):
+    """Else models that are built in several threads would disturb one another."""
+    settings = settings_of(network=network, initial_weights=initial_weights)
+    expected = build(settings, SHAPE, seed=3).state_dict()
+    torch.manual_seed(5)
     state = torch.get_rng_state()
-    build(settings_of(initial_weights=initial_weights), SHAPE, seed=1)
+    with ThreadPoolExecutor(4) as threads:
+        models = list(threads.map(lambda _: build(settings, SHAPE, seed=3), range(16)))
     assert torch.equal(torch.get_rng_state(), state)
-    assert seeded == []
+    for model in models:
+        same(dict(model.state_dict()), dict(expected), 0)
 
 
-def test_weights_do_not_depend_on_the_callers_random_state():
-    torch.manual_seed(1)
-    first = build(settings_of(), SHAPE, seed=3).state_dict()
-    torch.manual_seed(2)
-    same(dict(first), dict(build(settings_of(), SHAPE, seed=3).state_dict()), 0)
+@networks
+def test_default_initial_weights_are_those_of_torch(network):
+    """As when the layers draw from torch's generator, seeded: version 0.1.0 started so."""
+    model = build(settings_of(network=network), SHAPE, seed=7)
+    architecture = NETWORKS[network]
+    torch.manual_seed(7)
+    decoder = architecture.decoder(K, SHAPE, (8, 9))
+    torch.manual_seed(7 + 2**32)
+    encoder = architecture.encoder(SHAPE, 2 * K, (9, 8))
+    same(dict(model.decoder.state_dict()), dict(decoder.state_dict()), 0)
+    same(dict(model.encoder.state_dict()), dict(encoder.state_dict()), 0)
 
 
 def test_normal_initial_weights_are_normal():
@@ -121,7 +133,7 @@ def test_the_objective_takes_its_fields_from_the_settings(method):
 
 
 def test_every_method_of_the_settings_exists():
-    assert set(Method.__args__) == set(OBJECTIVES)
+    assert set(METHOD_NAMES) == set(OBJECTIVES)
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,20 @@
 """The settings of a run: typed, checked one by one, read and written as YAML.
 
 Three groups (data, model, training) in one flat list of names, which are also the keys of a YAML
-file and, with dashes, the flags of the command line. What can only be judged together, or with the
-data at hand, is checked by ``hebae.training.checks``.
+file and, with dashes, the flags of the command line. Options that only some methods have come from
+the methods themselves (``hebae.methods``). Each setting says here whether it may change when a run
+is resumed, whether stacked runs may differ in it, and whether it affects results. Settings that can
+only be checked together, or with the data, are checked by ``hebae.training.checks``.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -20,14 +23,21 @@ from pydantic import (
     Field,
     PositiveFloat,
     ValidationError,
+    create_model,
     field_validator,
+    model_validator,
 )
 
+from hebae import methods
 from hebae.errors import HebaeError
-
-MOST_UNITS = 2**20  # of a layer or a code: more is a slip, and would not fit into memory
+from hebae.methods import MOST_UNITS, Widths, allowed_values
 
 __all__ = [
+    "AFFECT_NOTHING",
+    "AFFECT_ROUNDING",
+    "MAY_CHANGE_ON_RESUME",
+    "MAY_DIFFER_IN_STACK",
+    "METHODS",
     "DataSettings",
     "ModelSettings",
     "Settings",
@@ -37,9 +47,38 @@ __all__ = [
     "resolve",
 ]
 
-Method = Literal["hebae", "vae", "wae", "ae"]
-METHODS: tuple[str, ...] = get_args(Method)
-Width = Annotated[int, Field(ge=1, le=MOST_UNITS)]
+METHODS: tuple[str, ...] = tuple(methods.METHODS)
+
+if TYPE_CHECKING:
+    Method = str
+else:
+    Method = Literal[METHODS]
+
+
+def _setting(
+    default: Any,
+    *,
+    affects: Literal["results", "rounding", "nothing"] = "results",
+    resume: bool = False,
+    stack: bool = False,
+    **constraints: Any,
+) -> Any:
+    """Declare a setting.
+
+    Parameters
+    ----------
+    default
+    affects : "results", "rounding" or "nothing"
+        "rounding": results differ in their last digits, as between two processors.
+    resume : bool
+        Whether it may change when a run is resumed.
+    stack : bool
+        Whether runs that are trained in one stack may differ in it.
+    **constraints
+        Of the values, for ``pydantic.Field``.
+    """
+    traits: dict[str, Any] = {"affects": affects, "resume": resume, "stack": stack}
+    return Field(default=default, json_schema_extra=traits, **constraints)
 
 
 class _Group(BaseModel):
@@ -50,96 +89,115 @@ class _Group(BaseModel):
 class DataSettings(_Group):
     """Where the examples come from."""
 
-    data: str = "mnist-mini"
+    data: str = _setting("mnist-mini")
     """Name of a data set (see: hebae data list) or path of a file or folder."""
-    data_dir: Path | None = None
+    data_dir: Path | None = _setting(None, affects="nothing", resume=True, stack=True)
     """Folder that holds data files [env: HEBAE_DATA_DIR]."""
-    validation_size: int | None = Field(default=None, ge=0)
+    validation_size: int | None = _setting(None, ge=0)
     """Training examples to set aside for validation."""
 
 
-class ModelSettings(_Group):
+class _Code(_Group):
+    method: Method = _setting("hebae")
+    """How z is drawn and what is penalised."""
+    latent_dim: int = _setting(20, ge=1, le=MOST_UNITS)
+    """Dimensions k of the code z."""
+
+
+def _method_options() -> dict[str, Any]:
+    """Declare the options of all methods, one setting for all methods that share a name."""
+    fields: dict[str, Any] = {}
+    penalised = [method for method in methods.METHODS.values() if method.options]
+    for name in dict.fromkeys(name for method in penalised for name in method.options):
+        owners = [method for method in penalised if name in method.options]
+        option = owners[0].options[name]
+        if any(owner.options[name].source != option.source for owner in owners):
+            raise TypeError(f"{name} has another type in {', '.join(o.name for o in owners)}.")
+        text = " ".join(option.description.split())
+        text = re.split(r"(?<=\.) (?=[A-Z])", text)[0]
+        if owners != penalised:
+            text = f"{', '.join(owner.display_name for owner in owners)}: {text}"
+        others = [o for o in owners if o.options[name].default != option.default]
+        if others:
+            values = ", ".join(f"{o.options[name].default:g} for {o.display_name}" for o in others)
+            text = f"{text} Default {values}."
+        fields[name] = (
+            option.annotation,
+            _setting(option.default, stack=option.is_weight, description=text),
+        )
+    return fields
+
+
+if TYPE_CHECKING:
+
+    class _MethodOptions(_Code):
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    _MethodOptions = create_model("_MethodOptions", __base__=_Code, **_method_options())
+
+
+class ModelSettings(_MethodOptions):
     """What is trained."""
 
-    method: Method = "hebae"
-    """How z is drawn and what is penalised."""
-    latent_dim: int = Field(default=20, ge=1, le=MOST_UNITS)
-    """Dimensions k of the code z."""
-    penalty_weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    """Weight lambda of the method's penalty."""
-    rate_weight: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """HEBAE: weight gamma of the rate; 0 is the paper."""
-    noise: Literal["cholesky", "diagonal"] = "cholesky"
-    """HEBAE: noise shaped by the factor of Sigma, or by its detached diagonal."""
-    scale: Literal["vector", "scalar"] = "vector"
-    """HEBAE: one sigma a dimension, or one an example."""
-    moments: Literal["batch", "running", "shrunk"] = "batch"
-    """HEBAE: how beta and Sigma are estimated."""
-    moments_decay: float = Field(default=0.9, ge=0, lt=1)
-    """HEBAE: share of earlier batches in running moments."""
-    kernel: Literal["imq", "rbf"] = "imq"
-    """WAE: kernel of the MMD."""
-    base_variance: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    """WAE: s2 in the kernel's widths."""
-    likelihood: Literal["auto", "bernoulli", "continuous_bernoulli", "gaussian"] = "auto"
+    likelihood: Literal["auto", "bernoulli", "continuous_bernoulli", "gaussian"] = _setting("auto")
     """p(x|z); auto: bernoulli for values in [0, 1], else gaussian."""
-    likelihood_scale: Literal["learned", "optimal"] | PositiveFloat = "optimal"
+    likelihood_scale: Literal["learned", "optimal"] | PositiveFloat = _setting("optimal")
     """Gaussian likelihood: its scale, or how it is found."""
-    network: Literal["mlp", "convolutional"] = "mlp"
+    network: Literal["mlp", "convolutional"] = _setting("mlp")
     """Appendix B.1 or B.2 of the paper."""
-    encoder_widths: tuple[Width, ...] | None = Field(default=None, min_length=1)
+    encoder_widths: Widths | None = _setting(None)
     """Widths of the encoder's layers, input first [default: the paper's]."""
-    decoder_widths: tuple[Width, ...] | None = Field(default=None, min_length=1)
+    decoder_widths: Widths | None = _setting(None)
     """Widths of the decoder's layers, code first [default: the paper's]."""
-    initial_weights: Literal["default", "normal"] = "default"
+    initial_weights: Literal["default", "normal"] = _setting("default")
     """PyTorch's initial weights, or N(0, 0.02^2)."""
 
 
 class TrainingSettings(_Group):
     """How it is trained."""
 
-    batch_size: int = Field(default=128, ge=1, le=2**31)
-    """Examples a step; HEBAE needs more than latent_dim."""
-    drop_last: bool | None = None
+    batch_size: int = _setting(128, ge=1, le=2**31)
+    """Examples per step; HEBAE needs more than latent_dim."""
+    drop_last: bool | None = _setting(None)
     """Leave out the last, smaller batch of an epoch [default: if the method cannot use it and it is
     under 1 % of the examples]."""
-    epochs: int = Field(default=15, ge=1, le=2**31)
+    epochs: int = _setting(15, resume=True, ge=1, le=2**31)
     """Passes over the training examples."""
-    learning_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Adam's step size [default: 1e-3 at 784 numbers an example, by size for others]."""
-    schedule: Literal["constant", "exponential", "steps"] = "constant"
-    """Step size over epochs: the same; x 0.995 each; or /2, /5, /10 after 30, 50, 70."""
-    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
+    learning_rate: float | None = _setting(None, stack=True, gt=0, allow_inf_nan=False)
+    """Adam's step size [default: 1e-3 for 784 numbers per example, by size for others]."""
+    schedule: Literal["constant", "exponential", "steps"] = _setting("constant")
+    """Step size over epochs: constant; x 0.995 each; or /2, /5, /10 after 30, 50, 70."""
+    adam_beta1: float = _setting(0.9, ge=0, lt=1)
     """Adam's decay of the gradient's mean."""
-    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
+    adam_beta2: float = _setting(0.999, ge=0, lt=1)
     """Adam's decay of the gradient's square."""
-    reset_optimizer: bool = False
-    """Make Adam anew each epoch, as the released code does."""
-    batch_norm: Literal["batch", "frozen"] = "batch"
+    reset_optimizer: bool = _setting(False)
+    """Reset Adam's moments each epoch, as the released code does."""
+    batch_norm: Literal["batch", "frozen"] = _setting("batch")
     """Convolutional network: normalise by the batch in training, or never, by statistics that stay
     0 and 1, as the released code probably does."""
-    gradient_clip: float | None = Field(default=None, gt=0)
+    gradient_clip: float | None = _setting(None, gt=0)
     """Largest norm of the gradient [default: no limit]."""
-    early_stopping: int | None = Field(default=None, ge=1)
-    """Stop after so many epochs without a better objective on validation examples."""
-    seed: int = Field(default=0, ge=0, lt=2**32)
+    early_stopping: int | None = _setting(None, ge=1)
+    """Stop after this many epochs without a better objective on validation examples."""
+    seed: int = _setting(0, stack=True, ge=0, lt=2**32)
     """Seed of weights, order and noise."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
-    devices: int = Field(default=1, ge=1)
-    """Processes that share each batch, one a device."""
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
-    """Of the arithmetic, as Lightning Fabric names it; auto: bf16-mixed where a trial on this
-    machine shows it to be faster than 32-true."""
-    compile: Literal["auto", "on", "off"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = _setting("auto", affects="rounding")
+    """Where to compute; another device rounds differently."""
+    devices: int = _setting(1, affects="rounding", ge=1)
+    """Processes that share each batch, one per device."""
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"] = _setting("32-true")
+    """Of the arithmetic, as Lightning Fabric names it; auto: 32-true."""
+    compile: Literal["auto", "on", "off"] = _setting("auto", affects="rounding")
     """The step as one program: by torch.compile on the CPU, in a CUDA graph on a GPU; auto: off on
-    the CPU, and on a GPU where a trial shows it to be faster."""
-    checkpoint_every: int = Field(default=1, ge=1)
+    the CPU, on on a GPU."""
+    checkpoint_every: int = _setting(1, affects="nothing", resume=True, ge=1)
     """Epochs between checkpoints."""
-    log_every: int = Field(default=50, ge=1)
-    """Steps between looks at the terms of the loss."""
-    tensorboard: bool = False
-    """Write TensorBoard files beneath the run."""
+    log_every: int = _setting(50, affects="nothing", resume=True, stack=True, ge=1)
+    """Steps between reports of the terms of the loss."""
+    tensorboard: bool = _setting(False, affects="nothing", resume=True)
+    """Write TensorBoard files into the run folder."""
 
 
 class Settings(TrainingSettings, ModelSettings, DataSettings):
@@ -151,9 +209,24 @@ class Settings(TrainingSettings, ModelSettings, DataSettings):
         # In YAML 1.1 a plain on or off is a truth value.
         return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _add_defaults_of_the_method(cls, values: Any) -> Any:
+        """Fill in defaults that differ between methods that share an option."""
+        if not isinstance(values, dict) or values.get("method") not in METHODS:
+            return values
+        options = methods.METHODS[values["method"]].options
+        return {name: option.default for name, option in options.items()} | values
+
     @classmethod
     def checked(cls, values: Mapping[str, Any], origin: str = "the settings") -> Self:
-        """Make settings, or raise a one-sentence error that names `origin` and the bad key."""
+        """Make settings from values.
+
+        Raises
+        ------
+        HebaeError
+            In one sentence that names `origin` and the key.
+        """
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
@@ -173,15 +246,33 @@ class Settings(TrainingSettings, ModelSettings, DataSettings):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
+def _names(trait: str, value: object) -> frozenset[str]:
+    return frozenset(
+        name
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra[trait] == value
+    )
+
+
+MAY_CHANGE_ON_RESUME = _names("resume", True)
+"""Settings that may change when a run is resumed: they leave its steps as they are."""
+MAY_DIFFER_IN_STACK = _names("stack", True)
+"""Settings in which runs that are trained in one stack may differ."""
+AFFECT_ROUNDING = _names("affects", "rounding")
+"""Settings that change results in their last digits only."""
+AFFECT_NOTHING = _names("affects", "nothing")
+"""Settings that change no result."""
+
+
 def resolve(
     preset: str | None = None,
     config: Path | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Lay defaults, preset, configuration file and flags over one another, the last on top.
+    """Merge defaults, preset, configuration file and flags; the later ones take precedence.
 
-    A preset or file may hold, under ``methods``, values for one method alone; they go over the
-    other values of the same file.
+    A preset or file may hold, under ``methods``, values for one method alone; they take precedence
+    over the other values of the same file.
 
     Raises
     ------
@@ -241,7 +332,7 @@ def _read_mapping(path: Path, read: Any) -> dict[str, Any]:
         where = getattr(error, "problem_mark", None)
         line = f" (line {where.line + 1})" if where else ""
         raise HebaeError(
-            f"{path} is not valid YAML{line}; write one 'key: value' a line."
+            f"{path} is not valid YAML{line}; write one 'key: value' per line."
         ) from None
     if values is None:
         return {}
@@ -251,36 +342,18 @@ def _read_mapping(path: Path, read: Any) -> dict[str, Any]:
 
 
 def explain(error: ValidationError, origin: str) -> HebaeError:
-    """One sentence from a pydantic error: the key, what was given, what is allowed."""
+    """Turn a pydantic error into one sentence: the key, what was given, what is allowed."""
     first = error.errors()[0]
     key, given = str(first["loc"][0]), first["input"]
-    context = first.get("ctx", {})
     if first["type"] == "extra_forbidden":
         return HebaeError(
             f"unknown key {key!r} in {origin}{_suggestion(key, Settings.model_fields)}; "
             "hebae train --help lists all keys."
         )
-    kinds = {  # pydantic's wording where it is clear, ours where it is a programmer's
-        "int_parsing": "a whole number",
-        "int_from_float": "a whole number",
-        "int_type": "a whole number",
-        "float_parsing": "a number",
-        "float_type": "a number",
-        "bool_parsing": "true or false",
-        "finite_number": "a finite number",
-        "greater_than_equal": f"at least {context.get('ge')}",
-        "greater_than": f"above {context.get('gt')}",
-        "less_than": f"below {context.get('lt')}",
-        "less_than_equal": f"at most {context.get('le')}",
-        "too_short": "one number or more",
-        "string_type": "a word",
-        "tuple_type": "one whole number or more",
-        "literal_error": f"one of {str(context.get('expected')).replace(' or ', ', ')}",
-    }
     if key == "likelihood_scale":
         allowed = "a number above 0, 'learned' or 'optimal'"
     else:
-        allowed = kinds.get(first["type"], first["msg"])
+        allowed = allowed_values(first)
     flag = "--" + key.replace("_", "-")
     name = f"{flag}" if origin == "the flags" else f"{key} in {origin}"
     return HebaeError(f"{name} is {given!r}; it must be {allowed}.")

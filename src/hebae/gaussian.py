@@ -214,10 +214,12 @@ def aggregate_covariance(
     """
     scale = log_scale.exp()
     scale = scale.expand(scale.shape[0], covariance.shape[-1])
-    products, count = scale.mT @ scale, scale.new_tensor(float(scale.shape[0]))
     if across_processes:
-        products, count = _sum_over_processes(products), _sum_over_processes(count)
-    return covariance + noise_covariance * (products / count)
+        count = scale.new_tensor(float(scale.shape[0]))
+        products = _sum_over_processes(scale.mT @ scale) / _sum_over_processes(count)
+    else:  # no tensor from a number: it waits for the device, and CUDA graphs forbid it
+        products = scale.mT @ scale / scale.shape[0]
+    return covariance + noise_covariance * products
 
 
 def noise_rate(

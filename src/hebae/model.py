@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from hebae.config import ModelSettings
 from hebae.likelihoods import LIKELIHOODS, Gaussian, Likelihood, optimal_log_scale
-from hebae.networks import NETWORKS, initialise_normal
+from hebae.networks import NETWORKS, initialised
 from hebae.objectives import OBJECTIVES, Moments, Noise, Objective
 from hebae.priors import Prior, StandardNormal
 
@@ -23,6 +24,7 @@ __all__ = [
     "Step",
     "build",
     "build_objective",
+    "seeded",
     "to_unit_interval",
     "without_autocast",
 ]
@@ -55,12 +57,13 @@ class Autoencoder(nn.Module):
     latent_dim : int
     prior : Prior, optional
         p(z); by default N(0, I).
+    critic : nn.Module, optional
+        Of an adversarial method; by default the objective's.
 
     Attributes
     ----------
     critic : nn.Module or None
-        Of an adversarial method. It is trained on `critic_loss` by an optimizer of its own, and is
-        not among the `main_parameters`.
+        Trained on `critic_loss` by an optimizer of its own; not among the `main_parameters`.
     population_mean, population_covariance : Tensor, shapes (k,) and (k, k)
         beta and Sigma over the training set, stored at the end of training. Codes of single
         examples are drawn with them, so that they do not depend on the rest of the batch.
@@ -83,6 +86,7 @@ class Autoencoder(nn.Module):
         input_shape: Sequence[int],
         latent_dim: int,
         prior: Prior | None = None,
+        critic: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -90,7 +94,7 @@ class Autoencoder(nn.Module):
         self.objective = objective
         self.likelihood = likelihood
         self.prior = StandardNormal(latent_dim) if prior is None else prior
-        self.critic = objective.critic(latent_dim)
+        self.critic = objective.critic(latent_dim) if critic is None else critic
         self.input_shape = tuple(input_shape)
         self.latent_dim = latent_dim
         self.register_buffer("population_mean", torch.zeros(latent_dim))
@@ -149,7 +153,7 @@ class Autoencoder(nn.Module):
         output = self.decoder(z)
         with without_autocast(x):
             nll = self.likelihood.negative_log_likelihood(at_least_float32(output), x)
-        reconstruction = nll.mean()
+        reconstruction = nll.mean(-1)
         loss = reconstruction
         for name, weight in self.objective.weights.items():
             loss = loss + weight * terms[name]
@@ -159,11 +163,11 @@ class Autoencoder(nn.Module):
 
     def encode(
         self, x: Float[Tensor, "batch *shape"]
-    ) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch _"] | None]:
+    ) -> tuple[Float[Tensor, "... latent"], Float[Tensor, "... _"] | None]:
         """Means (m, k), and log-scales (m, k) or (m, 1); None for a deterministic method."""
         output = at_least_float32(self.encoder(x))
-        mean, log_scale = output[:, : self.latent_dim], output[:, self.latent_dim :]
-        return mean, (log_scale if log_scale.shape[1] else None)
+        mean, log_scale = output[..., : self.latent_dim], output[..., self.latent_dim :]
+        return mean, (log_scale if log_scale.shape[-1] else None)
 
     def draw(
         self,
@@ -205,6 +209,20 @@ class Autoencoder(nn.Module):
         self.running_covariance.copy_(Sigma)
 
 
+_GLOBAL_GENERATOR = threading.RLock()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's global generators inside, and restore them afterwards; one thread at a time.
+
+    For modules and loaders of the user's own, which may draw from them (dropout, shuffling).
+    """
+    with _GLOBAL_GENERATOR, torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:
     """Turn autocast off on the device of `x`."""
     # To enter autocast takes longer than to ask for it, and mostly it is off already.
@@ -235,7 +253,7 @@ def build(
     """Make an autoencoder as the settings say, from a seed; own networks may replace ours.
 
     The same seed gives all methods the same decoder and the same encoder but for its last layer,
-    so that a comparison starts them alike. The caller's random state is left as it was.
+    so that a comparison starts them alike. No global random state is read or changed.
 
     Parameters
     ----------
@@ -256,17 +274,26 @@ def build(
     latent_dim = settings.latent_dim
     output_dim = latent_dim + objective.log_scale_dim(latent_dim)
     network = NETWORKS[settings.network]
+    deviation = 0.02 if settings.initial_weights == "normal" else None
+
+    def draw(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+        try:
+            return initialised(make, seed, deviation)
+        except (RuntimeError, MemoryError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(
+                f"the network could not be made ({reason}); use smaller widths or latent_dim."
+            ) from None
+
     if decoder is None:
         decoder_widths = settings.decoder_widths or network.decoder_widths
-        decoder = _initialised(
-            lambda: network.decoder(latent_dim, input_shape, decoder_widths), settings, seed
-        )
+        decoder = draw(lambda: network.decoder(latent_dim, input_shape, decoder_widths), seed)
     else:
         _check_network("decoder", decoder, (latent_dim,), tuple(input_shape))
     if encoder is None:
         encoder_widths = settings.encoder_widths or network.encoder_widths
-        encoder = _initialised(
-            lambda: network.encoder(input_shape, output_dim, encoder_widths), settings, seed + 2**32
+        encoder = draw(
+            lambda: network.encoder(input_shape, output_dim, encoder_widths), seed + 2**32
         )
     else:
         _check_network("encoder", encoder, tuple(input_shape), (output_dim,))
@@ -275,32 +302,18 @@ def build(
         if settings.likelihood == "gaussian"
         else LIKELIHOODS[settings.likelihood]()
     )
-    return Autoencoder(encoder, decoder, objective, likelihood, input_shape, latent_dim)
+    critic = None
+    if objective.critic(1) is not None:
+        critic = draw(lambda: cast("nn.Module", objective.critic(latent_dim)), seed + 2**33)
+    return Autoencoder(
+        encoder, decoder, objective, likelihood, input_shape, latent_dim, critic=critic
+    )
 
 
 def build_objective(settings: ModelSettings) -> Objective:
     """Make the objective, its fields taking the values of the settings of the same names."""
     method = OBJECTIVES[settings.method]
     return method(**{field.name: getattr(settings, field.name) for field in fields(method)})
-
-
-def _initialised(make: Callable[[], nn.Module], settings: ModelSettings, seed: int) -> nn.Module:
-    """Make a network from random numbers of its own."""
-    with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which would seed the caller's other devices as well.
-        torch.default_generator.manual_seed(seed)
-        try:
-            network = make()
-        except (RuntimeError, MemoryError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(
-                f"the network could not be made ({reason}); use smaller widths or latent_dim."
-            ) from None
-        if settings.initial_weights == "normal":
-            # Anew: the last layer, whose size is the method's, has drawn already.
-            torch.default_generator.manual_seed(seed)
-            initialise_normal(network)
-    return network
 
 
 def _check_network(

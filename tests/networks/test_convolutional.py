@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hebae.networks import NETWORKS, initialise_normal
+from hebae.networks import NETWORKS, initialised
 from hebae.networks.convolutional import convolutional_decoder, convolutional_encoder
 
 
@@ -99,10 +99,9 @@ def test_normal_initial_weights_have_mean_0_and_deviation_002(name):
     """N(0, 0.02^2) for weights, 0 for biases; batch normalisation starts as the identity."""
     torch.manual_seed(0)
     network = NETWORKS[name]
-    decoder = network.decoder(8, (3, 16, 16), (16, 16))
-    encoder = network.encoder((3, 16, 16), 8, (16, 16))
+    decoder = initialised(lambda: network.decoder(8, (3, 16, 16), (16, 16)), 0, 0.02)
+    encoder = initialised(lambda: network.encoder((3, 16, 16), 8, (16, 16)), 1, 0.02)
     for layer in (*encoder, *decoder):
-        initialise_normal(layer)
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             weights = layer.weight.detach().flatten().double()
             n = len(weights)

@@ -1,21 +1,22 @@
-"""Encoders and decoders, built by name."""
+"""Encoders and decoders, built by name, with initial weights from a seed."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from hebae.networks.convolutional import (
     convolutional_decoder,
     convolutional_encoder,
     freeze_batch_norm,
-    initialise_normal,
 )
 from hebae.networks.mlp import mlp_decoder, mlp_encoder
 
-__all__ = ["NETWORKS", "Architecture", "freeze_batch_norm", "initialise_normal"]
+__all__ = ["NETWORKS", "Architecture", "freeze_batch_norm", "initialised"]
 
 
 class Architecture(NamedTuple):
@@ -38,3 +39,42 @@ NETWORKS = {
         (1024, 512, 256, 128),
     ),
 }
+
+
+def initialised(
+    make: Callable[[], nn.Module], seed: int, standard_deviation: float | None = None
+) -> nn.Module:
+    """Build a network with random weights that depend on the seed alone.
+
+    Without a standard deviation, weights are drawn as PyTorch's layers draw them, but from a
+    generator of their own: no global random state is read or changed, so that networks can be
+    built in several threads.
+
+    Parameters
+    ----------
+    make : callable
+        Builds the network.
+    seed : int
+    standard_deviation : float, optional
+        Draw the weights from N(0, standard_deviation^2) and set the biases to 0.
+    """
+    with torch.device("meta"):  # neither draws nor allocates
+        network = make()
+    network.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(seed)
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            weight, bias = layer.weight, layer.bias
+            if standard_deviation is None:
+                nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
+                bound = 1 / math.sqrt(weight[0].numel())  # PyTorch's fan-in
+            else:
+                nn.init.normal_(weight, std=standard_deviation, generator=generator)
+                bound = 0.0
+            if bias is not None and bound:
+                nn.init.uniform_(bias, -bound, bound, generator=generator)
+            elif bias is not None:
+                nn.init.zeros_(bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.reset_parameters()
+    return network

@@ -16,7 +16,6 @@ __all__ = [
     "convolutional_decoder",
     "convolutional_encoder",
     "freeze_batch_norm",
-    "initialise_normal",
 ]
 
 
@@ -79,15 +78,6 @@ def convolutional_decoder(
         ]
         first = filters
     return nn.Sequential(*layers, nn.ConvTranspose2d(first, channels, 5, stride=1, padding=2))
-
-
-def initialise_normal(module: nn.Module, standard_deviation: float = 0.02) -> None:
-    """Set all weights of dense and convolutional layers to N(0, 0.02^2) and biases to 0."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.normal_(layer.weight, std=standard_deviation)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
 
 
 def freeze_batch_norm(module: nn.Module) -> None:

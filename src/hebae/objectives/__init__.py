@@ -1,11 +1,26 @@
-"""The methods, one file each, and the list of their names."""
+"""The methods, one file each. To add one, write its file and add a line to `METHODS`."""
 
-from hebae.objectives.ae import AE
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from hebae.objectives.base import Moments, Noise, Objective
-from hebae.objectives.hebae import HEBAE
-from hebae.objectives.vae import VAE
-from hebae.objectives.wae import WAE
 
-__all__ = ["AE", "HEBAE", "OBJECTIVES", "VAE", "WAE", "Moments", "Noise", "Objective"]
+METHODS = {  # name of the method (its file has the same name): name of the class
+    "hebae": "HEBAE",
+    "vae": "VAE",
+    "wae": "WAE",
+    "ae": "AE",
+}
 
-OBJECTIVES: dict[str, type[Objective]] = {"hebae": HEBAE, "vae": VAE, "wae": WAE, "ae": AE}
+OBJECTIVES: dict[str, type[Objective]] = {
+    name: getattr(import_module(f"hebae.objectives.{name.replace('-', '_')}"), class_name)
+    for name, class_name in METHODS.items()
+}
+
+__all__ = ["METHODS", "OBJECTIVES", "Moments", "Noise", "Objective", *METHODS.values()]
+
+globals().update({method.__name__: method for method in OBJECTIVES.values()})
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, TypeAlias
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any, ClassVar, NamedTuple, TypeAlias, get_type_hints
 
 import torch
 from jaxtyping import Float
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from hebae.methods import allowed_values
 from hebae.priors.base import Prior
 
 __all__ = [
@@ -62,6 +65,22 @@ class Objective(ABC):
     """Unit of each term that is not in nats; "" for a term without a unit, such as the MMD."""
     stochastic: ClassVar[bool]
     """Whether z is random given x. Only then does a model have an ELBO."""
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises
+        ------
+        ValueError
+            If a value is not allowed by its annotation.
+        """
+        for name, check in _checks(type(self)).items():
+            value = getattr(self, name)
+            try:
+                check.validate_python(value, strict=True)
+            except ValidationError as error:
+                allowed = allowed_values(error.errors()[0])
+                raise ValueError(f"{name} is {value!r}; it must be {allowed}.") from None
 
     @property
     @abstractmethod
@@ -152,13 +171,8 @@ class Objective(ABC):
         return None
 
 
-def require_non_negative(name: str, value: float) -> None:
-    """Raise a ValueError if a weight is below zero or NaN."""
-    if not value >= 0:
-        raise ValueError(f"{name} is {value}; it must be at least 0.")
-
-
-def require_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Raise a ValueError if a choice does not exist."""
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}; allowed are {', '.join(map(repr, allowed))}.")
+@cache
+def _checks(method: type[Objective]) -> dict[str, Any]:
+    """Return a check of each setting, from its annotation."""
+    types = get_type_hints(method, include_extras=True)
+    return {field.name: TypeAdapter(types[field.name]) for field in fields(method)}

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hebae import gaussian
+from hebae.methods import Fraction, Weight
 from hebae.objectives.base import (
     Covariance,
     Covariances,
@@ -22,8 +23,6 @@ from hebae.objectives.base import (
     Noise,
     Objective,
     Terms,
-    require_choice,
-    require_non_negative,
 )
 from hebae.priors.base import Prior
 
@@ -38,38 +37,31 @@ class HEBAE(Objective):
     must hold more examples than there are latent dimensions (but see `moments`).
     """
 
-    penalty_weight: float = 1.0
-    """lambda, at least 0."""
-    rate_weight: float = 0.0
-    """gamma, at least 0. 0 is the paper's method. Above 0, the term ``moments`` is replaced by
-    ``aggregate``, which pulls the aggregated posterior N(beta, C) to N(0, I), and ``rate``, the
+    penalty_weight: Weight = 1.0
+    """Weight lambda of the penalty."""
+    rate_weight: Weight = 0.0
+    """Weight gamma of the rate; 0 is the paper's method. Above 0, the term ``moments`` is replaced
+    by ``aggregate``, which pulls the aggregated posterior N(beta, C) to N(0, I), and ``rate``, the
     mean KL(q(z | x_i) || N(beta, C)), which keeps the noise from vanishing. With both weights at 1
     the negated loss is an ELBO."""
     noise: Literal["cholesky", "diagonal"] = "cholesky"
-    """The paper's noise, with gradients through R; or the released code's, which uses the detached
-    diagonal of Sigma."""
+    """Noise shaped by the Cholesky factor of Sigma, as in the paper, or by its detached diagonal,
+    as in the released code."""
     scale: Literal["vector", "scalar"] = "vector"
     """One sigma per latent dimension (Appendix B) or one per example (Eq. 6)."""
     moments: Literal["batch", "running", "shrunk"] = "batch"
-    """How beta and Sigma are estimated: from the batch, as in the paper; mixed with earlier
-    batches; or with Sigma shrunk towards a multiple of I (OAS). With the last two, a batch may be
-    smaller than the latent dimension."""
-    moments_decay: float = 0.9
-    """Share of earlier batches in the running moments, in [0, 1)."""
+    """Estimate of beta and Sigma: from the batch, mixed with earlier batches, or shrunk.
+
+    "batch" is the paper's. "running" mixes values with those of earlier batches and keeps the
+    batch's gradient. "shrunk" shrinks Sigma towards a multiple of I (OAS). With the last two, a
+    batch may be smaller than the latent dimension."""
+    moments_decay: Fraction = 0.9
+    """Share of earlier batches in the running moments."""
 
     display_name = "HEBAE"
     colour = "#D55E00"
     marker = "o"
     stochastic = True
-
-    def __post_init__(self) -> None:
-        require_non_negative("penalty_weight", self.penalty_weight)
-        require_non_negative("rate_weight", self.rate_weight)
-        require_choice("noise", self.noise, ("cholesky", "diagonal"))
-        require_choice("scale", self.scale, ("vector", "scalar"))
-        require_choice("moments", self.moments, ("batch", "running", "shrunk"))
-        if not 0 <= self.moments_decay < 1:
-            raise ValueError(f"moments_decay is {self.moments_decay}; it must be in [0, 1).")
 
     def log_scale_dim(self, latent_dim: int) -> int:
         """Latent_dim with vector scale, 1 with scalar scale."""

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from hebae import gaussian
+from hebae.methods import Weight
 from hebae.objectives.base import (
     Covariance,
     Covariances,
@@ -20,7 +21,6 @@ from hebae.objectives.base import (
     Noise,
     Objective,
     Terms,
-    require_non_negative,
 )
 from hebae.priors.base import Prior
 
@@ -31,16 +31,14 @@ __all__ = ["VAE"]
 class VAE(Objective):
     """z = mu + sigma * epsilon; each posterior is pulled to N(0, I)."""
 
-    penalty_weight: float = 1.0
-    """lambda, at least 0. At 1 the negated loss is the ELBO; other values give the beta-VAE."""
+    penalty_weight: Weight = 1.0
+    """Weight lambda of the penalty. At 1 the negated loss is the ELBO; other values give the
+    beta-VAE."""
 
     display_name = "VAE"
     colour = "#0072B2"
     marker = "s"
     stochastic = True
-
-    def __post_init__(self) -> None:
-        require_non_negative("penalty_weight", self.penalty_weight)
 
     @property
     def weights(self) -> dict[str, float]:

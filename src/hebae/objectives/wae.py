@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 from torch import nn
 
 from hebae import kernels
+from hebae.methods import Positive, Weight
 from hebae.objectives.base import (
     Latents,
     LogScales,
@@ -18,8 +19,6 @@ from hebae.objectives.base import (
     Noise,
     Objective,
     Terms,
-    require_choice,
-    require_non_negative,
 )
 from hebae.priors.base import Prior
 
@@ -30,24 +29,18 @@ __all__ = ["WAE"]
 class WAE(Objective):
     """z = mu, without noise; the batch of codes is pulled to a sample of the prior."""
 
-    penalty_weight: float = 1.0
-    """lambda, at least 0."""
+    penalty_weight: Weight = 1.0
+    """Weight lambda of the penalty."""
     kernel: Literal["imq", "rbf"] = "imq"
     """Kernel of the MMD: inverse multiquadratic, summed over seven widths, or Gaussian."""
-    base_variance: float = 1.0
-    """s2 in the kernel's widths: the prior's variance; 2 in the released CelebA code."""
+    base_variance: Positive = 1.0
+    """Variance s2 in the kernel's widths; 2 in the released CelebA code."""
 
     display_name = "WAE-MMD"
     colour = "#009E73"
     marker = "^"
     units: ClassVar = {"mmd": ""}
     stochastic = False
-
-    def __post_init__(self) -> None:
-        require_non_negative("penalty_weight", self.penalty_weight)
-        require_choice("kernel", self.kernel, ("imq", "rbf"))
-        if not self.base_variance > 0:
-            raise ValueError(f"base_variance is {self.base_variance}; it must be above 0.")
 
     @property
     def weights(self) -> dict[str, float]:

@@ -71,7 +71,7 @@ class Samplers:
 
 def fit_samplers(
     codes: npt.ArrayLike, seed: int = 0, names: Sequence[str] = NAMES, known: Samplers | None = None
-) -> Priors:
+) -> Samplers:
     """Fit samplers to codes, and hold them to a tenth of the codes that they have not seen.
 
     Parameters

@@ -93,7 +93,8 @@ class Mixture(Prior):
         component = torch.searchsorted(self.weights.cumsum(0), u).clamp(max=self.components - 1)
         noise = epsilon[:, 1:].to(self.means)
         z = self.means[component]
-        for c in component.unique():  # one factor per draw would take k times the memory of z
+        # One component at a time: one factor per draw would take k times the memory of z.
+        for c in component.unique():  # type: ignore[no-untyped-call]
             rows = component == c
             z[rows] += noise[rows] @ self.factors[c].mT
         return z

@@ -125,6 +125,7 @@ def as_double(values: npt.ArrayLike | Tensor) -> Tensor:
 
 def factor_of(covariances: Tensor) -> Tensor:
     """Cholesky factors of covariances (..., k, k)."""
+    factors: Tensor
     factors, failed = torch.linalg.cholesky_ex(covariances)
     if bool(failed.any()):
         raise HebaeError(

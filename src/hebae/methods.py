@@ -1,0 +1,188 @@
+"""The methods and their options, read from the files of ``objectives/`` without importing torch.
+
+A method is a file in ``objectives/`` and a line in the list in ``objectives/__init__.py``. Its
+dataclass says everything else: the flags of the command line, the parameters of the estimator,
+names, units and colours in tables and figures follow from it. The files are parsed, not imported,
+since importing torch takes seconds and ``hebae --help`` should not.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import resources
+from inspect import cleandoc
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+__all__ = [
+    "METHODS",
+    "Fraction",
+    "Method",
+    "Option",
+    "Positive",
+    "Real",
+    "Weight",
+    "Widths",
+    "allowed_values",
+]
+
+MOST_UNITS = 2**20  # of a layer or a code: a larger number is a typing error
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""Weight of a penalty term. Runs that differ in weights alone can be stacked."""
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Real = Annotated[float, Field(allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Width = Annotated[int, Field(ge=1, le=MOST_UNITS)]
+Widths = Annotated[tuple[Width, ...], Field(min_length=1)]
+
+_TYPES = {
+    "Weight": Weight,
+    "Positive": Positive,
+    "Real": Real,
+    "Fraction": Fraction,
+    "Widths": Widths,
+    "Literal": Literal,
+    "bool": bool,
+    "int": int,
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """A setting that only some methods have: a field of the method's dataclass."""
+
+    name: str
+    annotation: Any
+    """Its type, with constraints, as pydantic reads it."""
+    source: str
+    """The same as source code."""
+    default: Any
+    description: str
+
+    @property
+    def is_weight(self) -> bool:
+        """Whether it weights a penalty term."""
+        return self.source == "Weight"
+
+
+@dataclass(frozen=True)
+class Method:
+    """What can be known of a method without importing torch."""
+
+    name: str
+    """As in ``--method``."""
+    class_name: str
+    """Of the objective and of the estimator."""
+    description: str
+    """The docstring of the class."""
+    display_name: str
+    colour: str
+    marker: str
+    units: Mapping[str, str]
+    stochastic: bool
+    options: Mapping[str, Option]
+
+    def unit(self, term: str) -> str:
+        """Return the unit of a penalty term."""
+        return self.units.get(term, "nats")
+
+
+def allowed_values(error: Mapping[str, Any]) -> str:
+    """Say which values are allowed, given the details of a pydantic error."""
+    context = error.get("ctx", {})
+    messages = {  # ours where pydantic's wording is a programmer's
+        "int_parsing": "a whole number",
+        "int_from_float": "a whole number",
+        "int_type": "a whole number",
+        "float_parsing": "a number",
+        "float_type": "a number",
+        "bool_parsing": "true or false",
+        "finite_number": "a finite number",
+        "greater_than_equal": f"at least {context.get('ge')}",
+        "greater_than": f"above {context.get('gt')}",
+        "less_than": f"below {context.get('lt')}",
+        "less_than_equal": f"at most {context.get('le')}",
+        "too_short": "one number or more",
+        "string_type": "a word",
+        "tuple_type": "one whole number or more",
+        "literal_error": f"one of {str(context.get('expected')).replace(' or ', ', ')}",
+    }
+    return messages.get(error["type"], str(error["msg"]))
+
+
+def file_name(method: str) -> str:
+    """Return the name of a method's file in ``objectives/``."""
+    return method.replace("-", "_") + ".py"
+
+
+def _read_methods() -> dict[str, Method]:
+    folder = resources.files("hebae") / "objectives"
+    module = ast.parse((folder / "__init__.py").read_text("utf-8"))
+    return {
+        name: _read_method(name, class_name, (folder / file_name(name)).read_text("utf-8"))
+        for name, class_name in _constants(module)["METHODS"].items()
+    }
+
+
+def _read_method(name: str, class_name: str, source: str) -> Method:
+    classes = {n.name: n for n in ast.parse(source).body if isinstance(n, ast.ClassDef)}
+    body = classes[class_name]
+    constants = _constants(body)
+    return Method(
+        name=name,
+        class_name=class_name,
+        description=ast.get_docstring(body) or "",
+        display_name=constants["display_name"],
+        colour=constants["colour"],
+        marker=constants["marker"],
+        units=constants.get("units", {}),
+        stochastic=constants["stochastic"],
+        options={option.name: option for option in _options(body)},
+    )
+
+
+def _constants(node: ast.Module | ast.ClassDef) -> dict[str, Any]:
+    """Values of assignments that are literals: class variables and lists, not options."""
+    found = {}
+    for part in node.body:
+        match part:
+            case ast.Assign(targets=[ast.Name(name)], value=value):
+                pass
+            case ast.AnnAssign(target=ast.Name(name), annotation=ast.Name("ClassVar"), value=value):
+                pass
+            case _:
+                continue
+        with suppress(ValueError):
+            found[name] = ast.literal_eval(value or ast.Constant(None))
+    return found
+
+
+def _options(body: ast.ClassDef) -> Iterator[Option]:
+    for part, following in pairwise([*body.body, ast.Pass()]):
+        match part:
+            case ast.AnnAssign(
+                target=ast.Name(name), annotation=annotation, value=ast.expr() as value
+            ):
+                source = ast.unparse(annotation)
+            case _:
+                continue
+        if source == "ClassVar":
+            continue
+        match following:
+            case ast.Expr(ast.Constant(str(description))):
+                pass
+            case _:
+                description = ""
+        yield Option(
+            name, eval(source, dict(_TYPES)), source, ast.literal_eval(value), cleandoc(description)
+        )
+
+
+METHODS: dict[str, Method] = _read_methods()
+"""Every method by its name."""

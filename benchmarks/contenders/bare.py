@@ -61,9 +61,9 @@ def run_epoch(
 ) -> float:
     """Train on uint8 examples (n, 784), once and in random order; return the last loss."""
     loss = torch.tensor(torch.nan)
-    for batch in torch.randperm(len(examples)).split(batch_size):
+    for batch in torch.randperm(len(examples), device=examples.device).split(batch_size):
         x = examples.index_select(0, batch).float() / 255
-        epsilon = torch.randn(len(x), model.latent_dim)
+        epsilon = torch.randn(len(x), model.latent_dim, device=x.device)
         loss = model(x, epsilon)
         optimizer.zero_grad()
         loss.backward()

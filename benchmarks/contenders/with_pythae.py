@@ -101,7 +101,15 @@ def make_peer(model: Autoencoder, method: str, penalty_weight: float = 1.0) -> A
 
 @contextlib.contextmanager
 def make_trainer(
-    peer: Any, values: Tensor, *, epochs: int, seed: int, callbacks: list[Any], **params: Any
+    peer: Any,
+    values: Tensor,
+    *,
+    epochs: int,
+    seed: int,
+    callbacks: list[Any],
+    batch_size: int = SETTINGS.batch_size,
+    no_cuda: bool = True,
+    **params: Any,
 ) -> Iterator[Any]:
     """Give pythae's trainer for values (n, *shape) in [0, 1]; what it saves and prints is lost."""
     from pythae.data.datasets import BaseDataset
@@ -116,10 +124,10 @@ def make_trainer(
             output_dir=folder,
             num_epochs=epochs,
             learning_rate=SETTINGS.learning_rate,
-            per_device_train_batch_size=SETTINGS.batch_size,
+            per_device_train_batch_size=batch_size,
             optimizer_params=params or None,
             seed=seed,
-            no_cuda=True,
+            no_cuda=no_cuda,
         )
         dataset = BaseDataset(values, torch.zeros(len(values)))
         yield BaseTrainer(peer, dataset, None, config, callbacks)

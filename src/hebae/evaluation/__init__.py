@@ -1,123 +1,50 @@
-"""Judging a trained model: pure functions over arrays, and over a model; one file a family.
+"""Evaluation of trained models: pure functions of arrays, or of a model and data.
 
-Moments of codes, such as their covariance and correlation, are in ``hebae.evaluation.latent``.
+One family per file. Arrays may be NumPy arrays, lists, tensors or data frames; those of a wrong
+shape or type, with NaN or out of range, raise a `HebaeError` that says what is allowed. A quantity
+that does not exist raises an `UndefinedMetric` that says why. Functions of a model take an
+Autoencoder or a fitted estimator and run on its device. Moments of codes, such as covariance and
+correlation, are in ``hebae.evaluation.latent``.
 """
 
-from hebae.evaluation.annealing import Annealed, ais
-from hebae.evaluation.bidirectional import Bidirectional, bidirectional
-from hebae.evaluation.bounds import (
-    ELBO,
-    Bound,
-    ImportanceWeighted,
-    bits_per_dimension,
-    elbo,
-    iwae,
-)
-from hebae.evaluation.collapse import active_units, collapsed_share, kl_by_dimension
-from hebae.evaluation.copying import Copying, copying_ratio
-from hebae.evaluation.coverage import (
-    DensityCoverage,
-    PrecisionRecall,
-    density_coverage,
-    precision_recall,
-)
-from hebae.evaluation.decoding import (
-    ReconstructionError,
-    Robustness,
-    Smoothness,
-    reconstruction_error,
-    robustness,
-    smoothness,
-)
-from hebae.evaluation.energy import energy_distance_to_normal
-from hebae.evaluation.estimate import Estimate, UndefinedMetric
+# ruff: noqa: F403
+from hebae.errors import UndefinedMetric
+from hebae.evaluation import annealing as _annealing
+from hebae.evaluation import bounds as _bounds
+from hebae.evaluation import copying as _copying
+from hebae.evaluation import coverage as _coverage
+from hebae.evaluation import decoding as _decoding
+from hebae.evaluation import frechet as _frechet
+from hebae.evaluation import information as _information
+from hebae.evaluation import maximal_information as _maximal_information
+from hebae.evaluation import normality as _normality
+from hebae.evaluation import usage as _usage
+from hebae.evaluation.annealing import *
+from hebae.evaluation.bounds import *
+from hebae.evaluation.copying import *
+from hebae.evaluation.coverage import *
+from hebae.evaluation.decoding import *
+from hebae.evaluation.estimate import Estimate
 from hebae.evaluation.features import FeatureExtractor, extractor, metric_name
-from hebae.evaluation.frechet import (
-    FeatureMoments,
-    frechet_distance,
-    frechet_extrapolated,
-    frechet_from_moments,
-)
-from hebae.evaluation.index_dependence import IndexDependence, index_dependence
-from hebae.evaluation.information import Information, mutual_information, posterior_information
-from hebae.evaluation.kernel_distance import kernel_distance
-from hebae.evaluation.maximal_information import (
-    characteristic_matrix,
-    mic_and_tic,
-    mic_approx,
-    mic_e,
-    tic_approx,
-    tic_e,
-)
-from hebae.evaluation.normality import (
-    Compared,
-    KolmogorovSmirnov,
-    Mardia,
-    kolmogorov_smirnov,
-    mardia,
-)
+from hebae.evaluation.frechet import *
+from hebae.evaluation.information import *
+from hebae.evaluation.latent import active_units, collapsed_share, kl_by_dimension
+from hebae.evaluation.maximal_information import *
+from hebae.evaluation.normality import *
 from hebae.evaluation.reference import reference_features
-from hebae.evaluation.sliced import sliced_wasserstein_to_normal
-from hebae.evaluation.usage import Accuracy, knn_accuracy, logistic_accuracy
-from hebae.evaluation.width import fit_width
+from hebae.evaluation.usage import *
 
 __all__ = [
-    "ELBO",
-    "Accuracy",
-    "Annealed",
-    "Bidirectional",
-    "Bound",
-    "Compared",
-    "Copying",
-    "DensityCoverage",
     "Estimate",
     "FeatureExtractor",
-    "FeatureMoments",
-    "ImportanceWeighted",
-    "IndexDependence",
-    "Information",
-    "KolmogorovSmirnov",
-    "Mardia",
-    "PrecisionRecall",
-    "ReconstructionError",
-    "Robustness",
-    "Smoothness",
     "UndefinedMetric",
     "active_units",
-    "ais",
-    "bidirectional",
-    "bits_per_dimension",
-    "characteristic_matrix",
     "collapsed_share",
-    "copying_ratio",
-    "density_coverage",
-    "elbo",
-    "energy_distance_to_normal",
     "extractor",
-    "fit_width",
-    "frechet_distance",
-    "frechet_extrapolated",
-    "frechet_from_moments",
-    "index_dependence",
-    "iwae",
-    "kernel_distance",
     "kl_by_dimension",
-    "knn_accuracy",
-    "kolmogorov_smirnov",
-    "logistic_accuracy",
-    "mardia",
     "metric_name",
-    "mic_and_tic",
-    "mic_approx",
-    "mic_e",
-    "mutual_information",
-    "posterior_information",
-    "precision_recall",
-    "reconstruction_error",
     "reference_features",
-    "robustness",
-    "sliced_wasserstein_to_normal",
-    "smoothness",
-    "tic_approx",
-    "tic_e",
 ]
+__all__ += _annealing.__all__ + _bounds.__all__ + _copying.__all__ + _coverage.__all__
+__all__ += _decoding.__all__ + _frechet.__all__ + _information.__all__ + _normality.__all__
+__all__ += _maximal_information.__all__ + _usage.__all__

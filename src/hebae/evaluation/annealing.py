@@ -1,72 +1,96 @@
-"""log p(x) by annealed importance sampling: one yardstick for every model that has a decoder.
+"""log p(x) by annealed importance sampling: comparable between all models with a decoder.
 
-Section 5 of docs/mathematics.md. Chains go from the prior N(0, I) through the distributions
-p(z) p(x | z)^t to the posterior; the encoder has no part in it. States, energies and weights are
-float64, on the CPU; the decoder works in its own precision, where it lies.
+Section 5 of docs/mathematics.md. Chains go from the model's prior p(z) through the distributions
+p(z) p(x | z)^t to the posterior; the encoder is not used. Bidirectional Monte Carlo, on data that
+the model itself generates, adds the upper bound: the code z that x was generated from is an exact
+draw from p(z | x), and chains from there back to the prior bound log p(x) from above. States,
+energies and weights are float64, on the model's device; the decoder keeps its own precision.
 
 References
 ----------
 Neal (2001), "Annealed importance sampling".
 Wu, Burda, Salakhutdinov, Grosse (2017), "On the quantitative analysis of decoder-based generative
 models".
+Grosse, Ghahramani, Adams (2015), "Sandwiching the marginal likelihood using bidirectional Monte
+Carlo".
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hebae.evaluation import checks
+from hebae.evaluation.checks import Array, ArrayLike
 from hebae.errors import HebaeError
-from hebae.evaluation.annealing_path import (
+from hebae.evaluation.estimate import Estimate, mean_estimate
+from hebae.evaluation.hamiltonian import (
+    PILOT_CHAINS,
     PILOT_WORK,
-    AnnealingPath,
+    Evaluate,
     Progress,
-    Schedule,
-    annealing_schedule,
-    find_path,
+    fit_step_sizes,
+    standard_normal,
+    state_at,
+    transition,
+    with_gradient,
 )
-from hebae.evaluation.decoder_likelihood import decoder_log_likelihood
-from hebae.evaluation.estimate import Estimate
-from hebae.evaluation.examples import batch_of, check_counts, check_examples
-from hebae.evaluation.hamiltonian import LogLikelihood, State, transition
+from hebae.evaluation.posterior import batch_of, log_prior
+from hebae.inference import module_of
+from hebae.model import Autoencoder, at_least_float32
+from hebae.priors import StandardNormal
 
-__all__ = ["Annealed", "ais", "anneal"]
+__all__ = ["Annealed", "Bidirectional", "ais", "annealing_schedule", "bidirectional"]
 
-Array = npt.NDArray[np.float64]
+Schedule = Literal["sigmoid", "linear"]
+STEEPNESS = 4.0  # delta of the sigmoid schedule, as in Wu et al.
 
 
 @dataclass(frozen=True, eq=False)
 class Annealed(Estimate):
-    """log p(x) in nats, the mean over examples; its standard error takes them for a sample.
+    """log p(x) in nats, the mean over examples.
 
-    A bound, in expectation over the chains: from below where they ran from the prior to the
-    posterior, from above where they ran back.
+    In expectation over the chains it is a bound: a lower one if they ran from the prior to the
+    posterior, an upper one if they ran back.
     """
 
     per_example: Array
     """Bound on log p(x_i), shape (n,)."""
     log_weights: Array
-    """Logarithms of weights whose mean estimates p(x_i), or 1 / p(x_i) where the chains ran back,
-    without bias: shape (chains, n)."""
+    """Logarithms of weights whose mean estimates p(x_i) without bias, or 1 / p(x_i) if the chains
+    ran back; shape (chains, n)."""
     effective_sample_size: Array
-    """(sum w)^2 / sum w^2 of the weights of an example, 1 to `chains`: shape (n,)."""
+    """(sum w)^2 / sum w^2 of the weights of an example, 1 to `chains`; shape (n,)."""
     acceptance: float | None
-    """Mean over all transitions; None where two temperatures leave room for none."""
+    """Mean over all transitions; None with two temperatures, between which there are none."""
     temperatures: int
     chains: int
 
 
+@dataclass(frozen=True, eq=False)
+class Bidirectional(Estimate):
+    """The gap ``upper - lower`` in nats, the mean over examples.
+
+    In expectation it is positive and bounds the error of either bound. It holds for examples that
+    the model generates, and for others only as far as they are similar.
+    """
+
+    lower: Annealed
+    """From the prior to the posterior: what `ais` computes."""
+    upper: Annealed
+    """From the exact draw of the posterior back to the prior."""
+
+
 def ais(
     model: Any,
-    data: npt.NDArray[np.generic],
+    data: ArrayLike,
     *,
     temperatures: int = 1000,
     chains: int = 16,
@@ -75,31 +99,35 @@ def ais(
     seed: int = 0,
     block: int = 400,
     progress: Progress | None = None,
+    device: str | torch.device | None = None,
 ) -> Annealed:
-    """Bound log p(x) of each example from below, stochastically; decoder and prior alone count.
+    """Stochastic lower bound on log p(x) of each example, from the decoder and the prior alone.
 
-    The work is ``n * chains * temperatures * leapfrog_steps`` gradients of the decoder, and that
-    of `find_path`, which is as much as 55 temperatures at 16 chains.
+    The work is ``n * chains * temperatures * leapfrog_steps`` gradients of the decoder, plus that
+    of fitting the step sizes (as much as 55 temperatures at 16 chains).
 
     Parameters
     ----------
     model : Autoencoder or fitted estimator
-    data : array, shape (n, *shape)
+    data : array-like, shape (n, *shape)
         At least 2 examples, uint8 or float.
     temperatures : int, at least 2
-        Distributions from the prior to the posterior, both counted. More give a closer bound; 2 is
+        Distributions from prior to posterior, both included. More give a tighter bound; 2 is
         importance sampling from the prior.
     chains : int
-        Of each example.
+        Per example.
     schedule : {"sigmoid", "linear"}
         See `annealing_schedule`.
     leapfrog_steps : int
-        Of the transition at each temperature.
+        Per transition; one transition per temperature.
     seed : int
+        Draws repeat with it on one kind of device.
     block : int
-        Codes that go through the decoder at once. Memory depends on it, the value by rounding only.
+        Codes decoded at once. It affects memory, and the value only by rounding.
     progress : callable, optional
         Called with the share of the work that is done.
+    device : str or torch.device, optional
+        Where to compute; default: where the model is. Afterwards the model is moved back.
 
     Returns
     -------
@@ -108,97 +136,252 @@ def ais(
     Raises
     ------
     HebaeError
-        If the data are not such as the model was trained on, a number is too small, or log p(x | z)
-        is not finite.
+        If the data do not fit the model, a number is too small, or log p(x | z) is not finite.
 
     Notes
     -----
-    On grey levels the likelihood "bernoulli" is no normalised density in x, and so p(x) is none.
+    On grey levels the "bernoulli" likelihood is no normalised density in x, so neither is p(x).
     """
-    module = check_examples(model, data)
-    x = batch_of(module, data)
-    check_counts(chains=chains, leapfrog_steps=leapfrog_steps, block=block)
-    path_temperatures = annealing_schedule(temperatures, schedule)
+    module, values = checks.examples(model, data)
+    checks.counts(chains=chains, leapfrog_steps=leapfrog_steps, block=block)
+    t = annealing_schedule(temperatures, schedule)
     pilot, run = shares(progress, (PILOT_WORK, chains * temperatures))
-    shape = (chains, len(x), module.latent_dim)
-    generator = torch.Generator().manual_seed(seed)  # on the CPU: the same draws on every device
-    with decoder_log_likelihood(module, x, block) as log_likelihood:
-        path = find_path(log_likelihood, shape, path_temperatures, leapfrog_steps, generator, pilot)
-        prior = torch.randn(shape, generator=generator, dtype=torch.float64)
-        return anneal(log_likelihood, prior, path, generator, run)
+    with checks.on_device(module, device) as work:
+        generator = torch.Generator(work).manual_seed(seed)
+        x = batch_of(module, values)
+        with target(module, x, block) as evaluate:
+            step_sizes = _fitted(module, evaluate, len(x), t, leapfrog_steps, generator, pilot)
+            z = draw_prior(module, (chains, len(x)), generator)
+            return anneal(evaluate, z, t, step_sizes, leapfrog_steps, generator, run)
 
 
-def anneal(
-    log_likelihood: LogLikelihood,
-    z: Float[Tensor, "chains n latent"],
-    path: AnnealingPath,
-    generator: torch.Generator,
-    progress: Progress = lambda share: None,
-) -> Annealed:
-    """Weigh chains on their way along a path.
-
-    Each step from a temperature t to the next t' adds ``(t' - t) log p(x | z)`` to a chain's log
-    weight, then moves the chain by a transition that leaves p(z) p(x | z)^t' as it is.
+def bidirectional(
+    model: Any,
+    count: int = 100,
+    *,
+    temperatures: int = 1000,
+    chains: int = 16,
+    schedule: Schedule = "sigmoid",
+    leapfrog_steps: int = 3,
+    seed: int = 0,
+    block: int = 400,
+    progress: Progress | None = None,
+    device: str | torch.device | None = None,
+) -> Bidirectional:
+    """Bound log p(x) of simulated examples from both sides, to see how close `ais` comes to it.
 
     Parameters
     ----------
-    log_likelihood : LogLikelihood
-        Maps z (chains, n, k) to log p(x_i | z) (chains, n) and its gradient.
-    z : Tensor, shape (chains, n, k), float64
-        Exact draws from the path's first distribution: the prior, or the posterior.
-    path : AnnealingPath
-    generator : torch.Generator
-    progress : callable
-        Called with the share of the work that is done.
+    model, temperatures, chains, schedule, leapfrog_steps, block, progress, device
+        See `ais`. All chains of an example start back from its one exact draw; the bound remains
+        valid.
+    count : int, at least 2
+        Examples ``x ~ p(x | z)``, ``z ~ p(z)`` to simulate.
+    seed : int
+        Of the examples, too.
+
+    Returns
+    -------
+    Bidirectional
 
     Raises
     ------
     HebaeError
-        If log p(x | z) is not finite where a chain begins.
+        If a number is too small, or log p(x | z) is not finite.
     """
-    chains, n, _ = z.shape
-    temperatures = path.temperatures.tolist()
-    last = len(temperatures) - 1
-    state = State(z, *log_likelihood(z))
+    module = module_of(model)
+    checks.counts(2, count=count)
+    checks.counts(chains=chains, leapfrog_steps=leapfrog_steps, block=block)
+    t = annealing_schedule(temperatures, schedule)
+    one_way = chains * temperatures
+    pilot, there, back = shares(progress, (PILOT_WORK, one_way, one_way))
+    with checks.on_device(module, device) as work:
+        generator = torch.Generator(work).manual_seed(seed)
+        z, x = simulate(module, count, generator)
+        with target(module, x, block) as evaluate:
+            steps = _fitted(module, evaluate, count, t, leapfrog_steps, generator, pilot)
+            prior = draw_prior(module, (chains, count), generator)
+            lower = anneal(evaluate, prior, t, steps, leapfrog_steps, generator, there)
+            z = z.expand(chains, *z.shape)
+            upper = anneal(
+                evaluate, z, t.flip(0), steps.flip(0), leapfrog_steps, generator, back
+            )
+    gap = mean_estimate(upper.per_example - lower.per_example)
+    return Bidirectional(gap.value, gap.standard_error, lower=lower, upper=upper)
+
+
+def annealing_schedule(count: int, kind: Schedule = "sigmoid") -> Float[Tensor, " count"]:
+    """Return `count` temperatures from 0 to 1.
+
+    Parameters
+    ----------
+    count : int, at least 2
+    kind : {"sigmoid", "linear"}
+        "sigmoid" takes small steps at both ends: t proportional to sigmoid(4 u) - sigmoid(-4) for
+        u in equal steps from -1 to 1 (Wu et al. 2017).
+
+    Raises
+    ------
+    HebaeError
+        If `count` is below 2 or the kind is another.
+    """
+    checks.counts(2, temperatures=count)
+    checks.require(kind in ("sigmoid", "linear"), "schedule", kind, "'sigmoid' or 'linear'")
+    u = torch.linspace(-1, 1, count, dtype=torch.float64)
+    rising = torch.sigmoid(STEEPNESS * u) if kind == "sigmoid" else u
+    return (rising - rising[0]) / (rising[-1] - rising[0])  # the ends are exactly 0 and 1
+
+
+def anneal(
+    evaluate: Evaluate,
+    z: Float[Tensor, "chains n latent"],
+    temperatures: Float[Tensor, " count"],
+    step_sizes: Float[Tensor, "count n"],
+    leapfrog_steps: int,
+    generator: torch.Generator,
+    progress: Progress = lambda share: None,
+) -> Annealed:
+    """Weigh chains on their way along the temperatures.
+
+    Each step from a temperature t to the next t' adds ``(t' - t) log p(x | z)`` to a chain's log
+    weight, then moves the chain by a transition that leaves p(z) p(x | z)^t' invariant.
+
+    Parameters
+    ----------
+    evaluate : callable
+        See `hamiltonian.state_at`.
+    z : Tensor, shape (chains, n, k), float64
+        Exact draws from the first distribution: the prior, or the posterior.
+    temperatures : Tensor, shape (count,)
+        From 0 to 1, or back.
+    step_sizes : Tensor, shape (count, n)
+        Of each example's transitions; the first and last are not used.
+    leapfrog_steps : int
+    generator : torch.Generator
+        On the device of z.
+    progress : callable
+
+    Raises
+    ------
+    HebaeError
+        If log p(x | z) is not finite where a chain starts.
+    """
+    ladder = temperatures.tolist()
+    last = len(ladder) - 1
+    state = evaluate(z)
     if not state.log_likelihood.isfinite().all():
         raise HebaeError(
-            "log p(x | z) is not finite for codes of the prior; the decoder's weights or the "
-            "likelihood's scale are out of bounds."
+            "log p(x | z) is not finite for codes of the prior; check the decoder's weights and "
+            "the likelihood's scale for NaN, infinite or extreme values."
         )
-    log_weights = torch.zeros(chains, n, dtype=torch.float64)
-    acceptances = torch.zeros(chains, n, dtype=torch.float64)
+    log_weights = torch.zeros_like(state.log_likelihood)
+    acceptances = torch.zeros_like(log_weights)
     for i in range(1, last + 1):
-        log_weights += (temperatures[i] - temperatures[i - 1]) * state.log_likelihood
+        log_weights += (ladder[i] - ladder[i - 1]) * state.log_likelihood
         if i < last:
             state, acceptance = transition(
-                state,
-                temperatures[i],
-                path.step_sizes[i],
-                path.leapfrog_steps,
-                log_likelihood,
-                generator,
+                state, ladder[i], step_sizes[i], leapfrog_steps, evaluate, generator
             )
             acceptances += acceptance
         progress(i / last)
 
-    # Of the weights' mean, and of 1 / p(x) where the chains ran from t = 1 to 0.
-    direction = temperatures[-1] - temperatures[0]
+    chains = len(z)
+    direction = ladder[-1] - ladder[0]  # -1 if the weights estimate 1 / p(x)
     per_example = direction * (log_weights.logsumexp(0) - math.log(chains))
     size = torch.exp(2 * log_weights.logsumexp(0) - (2 * log_weights).logsumexp(0))
+    mean = mean_estimate(per_example.cpu().numpy())
     return Annealed(
-        value=float(per_example.mean()),
-        standard_error=float(per_example.std()) / math.sqrt(n),
-        per_example=per_example.numpy(),
-        log_weights=log_weights.numpy(),
-        effective_sample_size=size.clamp(1, chains).numpy(),
+        mean.value,
+        mean.standard_error,
+        per_example=per_example.cpu().numpy(),
+        log_weights=log_weights.cpu().numpy(),
+        effective_sample_size=size.clamp(1, chains).cpu().numpy(),
         acceptance=float(acceptances.mean()) / (last - 1) if last > 1 else None,
-        temperatures=len(temperatures),
+        temperatures=len(ladder),
         chains=chains,
     )
 
 
+def _fitted(
+    module: Autoencoder,
+    evaluate: Evaluate,
+    n: int,
+    temperatures: Tensor,
+    leapfrog_steps: int,
+    generator: torch.Generator,
+    progress: Progress,
+) -> Float[Tensor, "count n"]:
+    """Step sizes by chains of their own; with two temperatures there is nothing to fit."""
+    if len(temperatures) == 2:
+        return torch.ones(2, n, dtype=torch.float64, device=generator.device)
+    start = draw_prior(module, (PILOT_CHAINS, n), generator)
+    return fit_step_sizes(evaluate, start, temperatures, leapfrog_steps, generator, progress)
+
+
+@contextmanager
+def target(module: Autoencoder, x: Float[Tensor, "n *shape"], block: int) -> Iterator[Evaluate]:
+    """Give log p(z) and log p(x_i | z) with gradients, the module being in evaluation mode.
+
+    At most `block` codes are decoded at once, or all chains of one example.
+    """
+
+    def of_block(z: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
+        repeated = part.expand(len(z), *part.shape).flatten(0, 1)
+        evaluate = with_gradient(lambda rows: module.log_likelihood(repeated, rows))
+        value, gradient = evaluate(z.to(part).flatten(0, 1))
+        return value.reshape(z.shape[:-1]), gradient.reshape(z.shape)
+
+    def log_likelihood(z: Tensor) -> tuple[Tensor, Tensor]:
+        examples = max(1, block // len(z))
+        parts = zip(torch.split(z, examples, dim=1), torch.split(x, examples), strict=True)
+        values, gradients = zip(*(of_block(*part) for part in parts), strict=True)
+        return torch.cat(values, dim=1).to(z), torch.cat(gradients, dim=1).to(z)
+
+    is_standard = isinstance(module.prior, StandardNormal)
+    prior = standard_normal if is_standard else with_gradient(lambda z: log_prior(module, z))
+    with _evaluation_mode(module):
+        yield state_at(prior, log_likelihood)
+
+
+def draw_prior(
+    module: Autoencoder, shape: tuple[int, ...], generator: torch.Generator
+) -> Float[Tensor, "*draws latent"]:
+    """Draws z ~ p(z) of shape (*shape, k), float64, on the generator's device."""
+    epsilon = torch.randn(
+        *shape,
+        module.latent_dim,
+        generator=generator,
+        dtype=torch.float64,
+        device=generator.device,
+    )
+    like = next(module.prior.parameters(), epsilon)
+    with torch.no_grad():
+        z = module.prior.transform(epsilon.flatten(0, -2).to(like))
+    return z.view(epsilon.shape).to(epsilon)
+
+
+def simulate(module: Autoencoder, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Codes z ~ p(z) (count, k), float64, and examples x ~ p(x | z) on the model's device."""
+    like = module.population_mean
+    # In the decoder's precision, so that z is exactly what x was generated from.
+    z = draw_prior(module, (count,), generator).to(like)
+    with _evaluation_mode(module), torch.no_grad():
+        x = module.likelihood.sample(at_least_float32(module.decoder(z)), generator)
+    return z.to(generator.device).double(), x
+
+
+@contextmanager
+def _evaluation_mode(module: Autoencoder) -> Iterator[None]:
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
+
+
 def shares(progress: Progress | None, work: Sequence[float]) -> list[Progress]:
-    """Split a callback into one for each part of the work, in this order."""
+    """Split a callback into one per part of the work, in this order."""
     if progress is None:
         return [lambda share: None for _ in work]
 

@@ -4,82 +4,86 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hebae.evaluation.distances import Neighbours, two_nearest
-from hebae.evaluation.estimate import Estimate, UndefinedMetric
-from hebae.evaluation.samples import Features, check_pair
+from hebae.errors import UndefinedMetric
+from hebae.evaluation import checks
+from hebae.evaluation.checks import ArrayLike
+from hebae.evaluation.coverage import distance_blocks
+from hebae.evaluation.estimate import Estimate
 
 __all__ = ["Copying", "copying_ratio"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Copying:
-    """How much nearer samples lie to training examples than to held-out ones."""
+    """How much nearer samples are to training examples than to held-out ones."""
 
     ratio: Estimate
     """Mean nearest distance to training examples over that to held-out ones; below 1: copying."""
     closer_to_train: Estimate
     """Share of samples nearer to training examples, ties counting half; above 1/2: copying."""
     near_copies: Estimate
-    """Share of samples less than half as far from training examples as from held-out ones, less the
-    share of the opposite; 0 without copying, and the first to show where few samples are copies."""
+    """Share of samples less than half as far from training examples as from held-out ones, minus
+    the share of the opposite. 0 without copying, and the first to react if few samples are
+    copies."""
     count: int
     """Samples."""
     reference_count: int
-    """Examples of either set that a nearest one is sought among."""
+    """Examples of either set that the nearest is searched among."""
     subsets: int
     """Disjoint subsets of that size, of the larger set, that results are averaged over."""
 
 
 def copying_ratio(
-    samples: Features, train: Features, held_out: Features, *, seed: int = 0
+    samples: ArrayLike, train: ArrayLike, held_out: ArrayLike, *, seed: int = 0
 ) -> Copying:
     """Compare the nearest distances of samples to training examples and to as many held-out ones.
 
-    Nearest distances shrink as a set grows. So the larger set is cut at random into as many
+    Nearest distances shrink as a set grows. So the larger set is divided at random into as many
     disjoint subsets of the smaller one's size as it holds, and results are averaged over these. A
-    copy of one example shows in one subset of S alone: samples that all are copies have a ratio of
-    ``1 - 1/S``, not 0. To look for copies of some examples, give these as `train`.
+    copy of one example shows in one of S subsets only: samples that are all copies have a ratio of
+    ``1 - 1/S``, not 0. To look for copies of certain examples, give these as `train`.
 
-    Where the two sets are of one distribution, samples that copy neither have a ratio of 1, a share
-    of 1/2 and no near copies on balance. MNIST's, by different writers, are not quite: further
-    held-out examples, put in the place of samples, tell what to expect.
+    If the two sets are of one distribution, samples that copy neither have a ratio of 1, a share
+    of 1/2 and no excess of near copies. MNIST's sets, by different writers, differ slightly: use
+    further held-out examples in place of samples to see what to expect.
 
     Parameters
     ----------
-    samples, train, held_out : array, shapes (n, d), (m, d) and (l, d)
-        Pixels or features, one row an example, each at least 2. Calculated in float64.
+    samples, train, held_out : array-like, shapes (n, d), (m, d) and (l, d)
+        Pixels or features, one row per example, each at least 2. Computed in float64.
     seed : int
         Of the subsets.
 
     Returns
     -------
     Copying
-        Standard errors count the samples and both sets as random: the variance over samples, by the
-        delta method, and the jackknife's over the examples of each set, which leaves out a nearest
-        one and takes the second. In many dimensions a few examples are the nearest to many samples,
-        and the sets' part is the larger.
+        Standard errors treat the samples and both sets as random: the variance over samples by the
+        delta method, plus the jackknife's over the examples of each set, which replaces a nearest
+        example by the second nearest. In many dimensions a few examples are the nearest to many
+        samples, and the sets' part is the larger.
 
     Raises
     ------
     UndefinedMetric
-        If every sample coincides with a held-out example, so that the ratio has no denominator.
+        If every sample equals a held-out example, so that the ratio has no denominator.
     HebaeError
         If a set is not an array (n, d) of finite numbers, or widths differ.
 
     References
     ----------
     After Meehan, Chaudhuri, Dasgupta (2020), "A non-parametric test to detect data-copying in
-    generative models", who hold samples' distances to training examples against those of held-out
-    examples, and so take samples that lack variety for copies.
+    generative models", who compare samples' distances to training examples with those of held-out
+    examples, and so mistake samples that lack variety for copies.
     """
-    x, y = check_pair(samples, train, ("samples", "train"))
-    z = check_pair(samples, held_out, ("samples", "held_out"))[1]
-    # About a held-out example: no precision is lost far from zero.
+    x, y = checks.pair(samples, train, ("samples", "train"))
+    z = checks.pair(samples, held_out, ("samples", "held_out"))[1]
+    # Relative to a held-out example: no precision is lost far from zero.
     points, members, others = (torch.from_numpy(values - z[0]) for values in (x, y, z))
     size = min(len(members), len(others))
     rng = np.random.default_rng(seed)
@@ -95,10 +99,36 @@ def copying_ratio(
     )
 
 
+class Neighbours(NamedTuple):
+    """For each of n points, its nearest member of a set; all of shape (n,)."""
+
+    place: Tensor
+    """Index into the set."""
+    distance: Tensor
+    """Exactly zero for a copy."""
+    next_distance: Tensor
+    """Of the second nearest."""
+
+
+def two_nearest(points: Tensor, members: Tensor) -> Neighbours:
+    """Find the two members (m, d), m at least 2, that are nearest to each point (n, d)."""
+    places = torch.cat(
+        [
+            distance.topk(2, dim=1, largest=False, sorted=False).indices
+            for _, distance in distance_blocks(points, members)
+        ]
+    )
+    # Found by products; measured by differences, which do not round near zero.
+    distance = torch.stack(
+        [(points - members[place]).square().sum(dim=1).sqrt() for place in places.T], dim=1
+    )
+    distance, order = distance.sort(dim=1)
+    return Neighbours(places.gather(1, order[:, :1])[:, 0], *distance.T)
+
+
 def _subsets(members: Tensor, size: int, rng: np.random.Generator) -> list[Tensor]:
-    if len(members) < 2 * size:
-        chosen = members if len(members) == size else members[rng.permutation(len(members))[:size]]
-        return [chosen]
+    if len(members) == size:
+        return [members]
     order = rng.permutation(len(members))
     return [members[order[i * size : (i + 1) * size]] for i in range(len(members) // size)]
 
@@ -110,8 +140,8 @@ def _ratio(near: list[Neighbours], far: list[Neighbours], size: int) -> Estimate
     scale = float(to_held_out.mean())
     if scale == 0:
         raise UndefinedMetric(
-            "Every sample coincides with a held-out example, so distances to training examples "
-            "have nothing to be divided by."
+            "Every sample equals a held-out example, so the distances to training examples have "
+            "nothing to be divided by."
         )
     ratio = float(to_train.mean()) / scale
     variance = _variance_of_mean((to_train - ratio * to_held_out) / scale)
@@ -123,12 +153,12 @@ def _ratio(near: list[Neighbours], far: list[Neighbours], size: int) -> Estimate
 
 
 def _closer(to_train: Tensor, to_held_out: Tensor) -> Tensor:
-    """1 where training is nearer, 0 where held-out is, 1/2 in ties."""
+    """1 if training is nearer, 0 if held-out is, 1/2 for ties."""
     return ((to_held_out - to_train).sign() + 1) / 2
 
 
 def _much_closer(to_train: Tensor, to_held_out: Tensor) -> Tensor:
-    """1 where training is less than half as far, -1 where held-out is, else 0."""
+    """1 if training is less than half as far, -1 if held-out is, else 0."""
     return (2 * to_train < to_held_out).double() - (2 * to_held_out < to_train).double()
 
 
@@ -138,7 +168,7 @@ def _mean_score(
     far: list[Neighbours],
     size: int,
 ) -> Estimate:
-    """Mean over samples, and over parts, of a score of the distances to both sets."""
+    """Mean over samples and subsets of a score of the distances to both sets."""
     pairs = [(a, b) for a in near for b in far]  # one side is a single set
     each = [score(a.distance, b.distance) for a, b in pairs]
     mean = torch.stack(each).mean(dim=0)
@@ -160,11 +190,11 @@ def _variance_of_mean(values: Tensor) -> float:
 
 
 def _jackknife(place: Tensor, change: Tensor, size: int) -> float:
-    """Variance of a mean over samples due to the set whose members `place` they lie nearest to.
+    """Variance of a mean over samples due to the set whose members `place` they are nearest to.
 
-    `change` (n,) is what each sample's term changes by when its nearest member is left out; leaving
-    out any other changes nothing. Products of two samples alone count: a sample's own square is in
-    the variance over samples already.
+    `change` (n,) is how much each sample's term changes if its nearest member is left out; leaving
+    out any other changes nothing. Only products of two samples count: a sample's own square is part
+    of the variance over samples already.
     """
     of_member = torch.zeros(size, dtype=change.dtype).index_add_(0, place, change)
     spread = (of_member - of_member.mean()).square().sum() - change.square().sum()

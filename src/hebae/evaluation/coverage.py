@@ -1,21 +1,25 @@
-"""Fidelity and variety of generated examples apart, by balls round each example's neighbours.
+"""Fidelity and variety of generated examples, by balls around each example's neighbours.
 
-Each ball reaches to its centre's k-th nearest neighbour within the same set. Distances come in
-blocks, so that memory grows with the number of examples and not with its square.
+Each ball reaches to its centre's k-th nearest neighbour within the same set. Distances are computed
+in blocks, so memory grows with the number of examples and not with its square.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from hebae.errors import HebaeError
-from hebae.evaluation.distances import distance_blocks
-from hebae.evaluation.samples import Features, check_pair
+from hebae.evaluation import checks
+from hebae.evaluation.checks import ArrayLike
 
 __all__ = ["DensityCoverage", "PrecisionRecall", "density_coverage", "precision_recall"]
+
+BLOCK_ENTRIES = 2**22
+"""Distances held at once: 32 MiB in float64, and a few times that while they are compared."""
 
 
 class PrecisionRecall(NamedTuple):
@@ -32,17 +36,17 @@ class DensityCoverage(NamedTuple):
     coverage: float
 
 
-def precision_recall(real: Features, fake: Features, k: int = 3) -> PrecisionRecall:
-    """Share of fake examples within the real ones' balls, and of real within the fake ones'.
+def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionRecall:
+    """Share of fake examples inside real ones' balls, and of real ones inside fake ones' balls.
 
     A ball includes its boundary, as in the authors' eq. 1.
 
     Parameters
     ----------
-    real, fake : array, shapes (n, d) and (m, d)
-        Features, one row an example. Calculated in float64.
+    real, fake : array-like, shapes (n, d) and (m, d)
+        Features, one row per example. Computed in float64.
     k : int
-        The neighbour that a ball reaches to, from 1 to one less than the examples of either set.
+        The neighbour that a ball reaches to: at least 1, and less than the size of either set.
 
     Raises
     ------
@@ -64,12 +68,12 @@ def precision_recall(real: Features, fake: Features, k: int = 3) -> PrecisionRec
     return PrecisionRecall(int(is_precise.sum()) / len(y), recalled / len(x))
 
 
-def density_coverage(real: Features, fake: Features, k: int = 5) -> DensityCoverage:
-    """Mean number of real balls round a fake example, over k, and share of them that hold any.
+def density_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> DensityCoverage:
+    """Mean number of real balls around a fake example over k, and share of balls that hold any.
 
-    Parameters and errors as in `precision_recall`, but only the real examples have balls. These
-    exclude their boundary, as in the authors' code. Of one distribution, n real and m fake examples
-    have density 1 and coverage ``1 - prod_{i=1..k} (n - i) / (n + m - i)`` on average.
+    Parameters and errors as in `precision_recall`, but only real examples have balls. These exclude
+    their boundary, as in the authors' code. If both are of one distribution, n real and m fake
+    examples have density 1 and coverage ``1 - prod_{i=1..k} (n - i) / (n + m - i)`` on average.
 
     References
     ----------
@@ -85,9 +89,20 @@ def density_coverage(real: Features, fake: Features, k: int = 5) -> DensityCover
     return DensityCoverage(inside / (k * len(y)), covered / len(x))
 
 
-def _tensors(real: Features, fake: Features) -> tuple[Tensor, Tensor]:
-    """Both about a real example: no precision lost far from zero, and whole numbers stay whole."""
-    x, y = check_pair(real, fake, ("real", "fake"))
+def distance_blocks(a: Tensor, b: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Blocks of the Euclidean distances (n, m) between (n, d) and (m, d), with their rows.
+
+    Give float64: distances come from matrix products, which lose half of the digits near zero.
+    """
+    height = max(1, BLOCK_ENTRIES // len(b))
+    for start in range(0, len(a), height):
+        rows = slice(start, min(start + height, len(a)))
+        yield rows, torch.cdist(a[rows], b, compute_mode="use_mm_for_euclid_dist")
+
+
+def _tensors(real: ArrayLike, fake: ArrayLike) -> tuple[Tensor, Tensor]:
+    """Both relative to a real example: no precision is lost far from zero, integers stay exact."""
+    x, y = checks.pair(real, fake, ("real", "fake"))
     return torch.from_numpy(x - x[0]), torch.from_numpy(y - x[0])
 
 
@@ -95,8 +110,8 @@ def _radii(x: Tensor, k: int, name: str) -> Tensor:
     """Distance (n,) of each example of (n, d) to its k-th nearest other."""
     if not 1 <= k < len(x):
         raise HebaeError(
-            f"k is {k}, but {name} has {len(x)} examples; k must be from 1 to {len(x) - 1}, since "
-            "a ball reaches to the k-th nearest of the others."
+            f"k is {k}, but {name} has {len(x)} examples; k must be from 1 to {len(x) - 1}, the "
+            "number of other examples."
         )
     radii = []
     for rows, distance in distance_blocks(x, x):

@@ -1,19 +1,21 @@
-"""How the decoder treats its codes: error of reconstruction, robustness to noise, smoothness."""
+"""How the decoder treats its codes: reconstruction error, robustness to noise, smoothness."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from hebae import inference
+from hebae.evaluation import checks
+from hebae.evaluation.checks import Array, ArrayLike
 from hebae.errors import HebaeError
-from hebae.evaluation.averages import mean_estimate, ratio_of_means
-from hebae.evaluation.estimate import Estimate
-from hebae.evaluation.samples import Array, Features, check_features, check_pair
+from hebae.evaluation.estimate import Estimate, mean_estimate, ratio_of_means
 from hebae.model import Autoencoder
 
 __all__ = [
@@ -31,12 +33,12 @@ BLOCK = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructionError:
-    """How far an example is from what is decoded of its code's mean; means over examples."""
+    """How far an example is from what the mean of its code decodes to; means over examples."""
 
     squared_error: Estimate
     """``||x - g(mu(x))||^2``, summed over the numbers of an example, in squared units of x."""
     negative_log_likelihood: Estimate
-    """``-log p(x | z = mu(x))`` in nats, summed likewise."""
+    """``-log p(x | z = mu(x))`` in nats, also summed."""
     count: int
 
 
@@ -49,62 +51,73 @@ class Robustness:
     pair_distance: Estimate
     """Mean ``||g(z) - g(z')||`` of random pairs, in units of x."""
     relative: Estimate
-    """The first over the second: without unit, and 1 where noise does as much as another code."""
+    """The first over the second, without unit: 1 if noise changes as much as another code."""
     scale: float
-    """Standard deviation of the noise, in those of each dimension."""
+    """Standard deviation of the noise, relative to that of each dimension."""
     count: int
 
 
 @dataclass(frozen=True)
 class Smoothness(Estimate):
-    """Mean curvature of decoded straight lines; 0 where they are straight and even."""
+    """Mean curvature of decoded straight lines; 0 if they are straight and at constant speed."""
 
     pairs: int
     steps: int
 
 
-def reconstruction_error(model: Any, values: npt.NDArray[np.generic]) -> ReconstructionError:
+def reconstruction_error(
+    model: Any, values: ArrayLike, *, device: str | torch.device | None = None
+) -> ReconstructionError:
     """Squared error and negative log-likelihood of reconstructions from z = mu(x).
 
     Parameters
     ----------
     model : Autoencoder or fitted estimator
-    values : array, shape (n, *shape)
-        n at least 2; uint8 (taken to [0, 1]) or float, best held out.
+    values : array-like, shape (n, *shape)
+        n at least 2; uint8 (0 to 255 stands for 0 to 1) or float, preferably held out.
+    device : str or torch.device, optional
+        Where to compute; default: where the model is. Afterwards the model is moved back.
 
     Raises
     ------
     HebaeError
-        If there are fewer than 2 examples.
+        If the data do not fit the model.
     """
-    module = inference.module_of(model)
-    if len(values) < 2:
-        raise HebaeError(f"There are {len(values)} example(s), but at least 2 are needed.")
+    module, data = checks.examples(model, values)
     squares, likelihoods = [], []
-    for rows in _rows(len(values)):
-        x = np.asarray(values[rows])
-        error = inference.reconstruct(module, x).astype(np.float64)
-        error -= x / 255 if x.dtype == np.uint8 else x
-        squares.append(np.square(error).reshape(len(x), -1).sum(axis=1))
-        likelihoods.append(inference.log_likelihood(module, x))
+    with checks.on_device(module, device):
+        for rows in _rows(len(data)):
+            x = data[rows]
+            error = inference.reconstruct(module, x).astype(np.float64)
+            error -= x / 255 if x.dtype == np.uint8 else x
+            squares.append(np.square(error).reshape(len(x), -1).sum(axis=1))
+            likelihoods.append(inference.log_likelihood(module, x))
     return ReconstructionError(
         squared_error=mean_estimate(np.concatenate(squares)),
         negative_log_likelihood=mean_estimate(-np.concatenate(likelihoods)),
-        count=len(values),
+        count=len(data),
     )
 
 
-def robustness(model: Any, codes: Features, *, scale: float = 0.1, seed: int = 0) -> Robustness:
-    """Mean distance that noise in the code moves what is decoded, in all and against random pairs.
+def robustness(
+    model: Any,
+    codes: ArrayLike,
+    *,
+    scale: float = 0.1,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+) -> Robustness:
+    """Mean distance that noise in the code moves what is decoded, absolute and relative.
 
-    The noise is ``scale * s_j * epsilon_j``, with s_j the standard deviation of dimension j over
-    the codes given, so that models whose codes differ in size are treated alike. A pair is a code
-    and the next one in a random order.
+    The noise is ``scale * s_j * epsilon_j``, s_j the standard deviation of dimension j over the
+    given codes, so models with codes of different size are treated alike. It is compared with the
+    distance between random pairs: a code and the next one in a random order.
 
     Parameters
     ----------
-    model : Autoencoder or fitted estimator
-    codes : array, shape (n, k)
+    model, device
+        See `reconstruction_error`.
+    codes : array-like, shape (n, k)
         mu or z of examples, n at least 2.
     scale : float
         Above 0.
@@ -114,7 +127,7 @@ def robustness(model: Any, codes: Features, *, scale: float = 0.1, seed: int = 0
     Raises
     ------
     UndefinedMetric
-        If all codes decode to one thing, so that there is nothing to compare with.
+        If all codes decode to the same, so that there is nothing to compare with.
     HebaeError
         If codes do not fit the model or are not finite, or `scale` is not above 0.
 
@@ -123,21 +136,21 @@ def robustness(model: Any, codes: Features, *, scale: float = 0.1, seed: int = 0
     Standard errors are over codes, as if pairs were independent; each code is in two of them.
     """
     module, z = _decodable(model, codes)
-    if not scale > 0:
-        raise HebaeError(f"scale is {scale}; it must be above 0.")
+    checks.require(0 < scale < math.inf, "scale", scale, "above 0 and finite")
     rng = np.random.default_rng(seed)
     noise = scale * z.std(axis=0) * rng.standard_normal(z.shape)
     order = rng.permutation(len(z))
     partner = np.empty_like(order)
     partner[order] = np.roll(order, 1)
     moved, apart = [], []
-    for rows in _rows(len(z)):
-        here, near, far = (
-            _flat(inference.decode(module, codes))
-            for codes in (z[rows], z[rows] + noise[rows], z[partner[rows]])
-        )
-        moved.append(np.linalg.norm(near - here, axis=1))
-        apart.append(np.linalg.norm(far - here, axis=1))
+    with checks.on_device(module, device):
+        for rows in _rows(len(z)):
+            here, near, far = (
+                _flat(inference.decode(module, codes))
+                for codes in (z[rows], z[rows] + noise[rows], z[partner[rows]])
+            )
+            moved.append(np.linalg.norm(near - here, axis=1))
+            apart.append(np.linalg.norm(far - here, axis=1))
     distance, pair_distance = np.concatenate(moved), np.concatenate(apart)
     return Robustness(
         distance=mean_estimate(distance),
@@ -145,7 +158,7 @@ def robustness(model: Any, codes: Features, *, scale: float = 0.1, seed: int = 0
         relative=ratio_of_means(
             distance,
             pair_distance,
-            "All codes decode to the same, so noise in them has nothing to be compared with.",
+            "All codes decode to the same, so there is nothing to compare noise with.",
         ),
         scale=scale,
         count=len(z),
@@ -154,31 +167,32 @@ def robustness(model: Any, codes: Features, *, scale: float = 0.1, seed: int = 0
 
 def smoothness(
     model: Any,
-    first: Features,
-    second: Features,
+    first: ArrayLike,
+    second: ArrayLike,
     *,
     steps: int = 11,
-    features: Callable[[npt.NDArray[np.float32]], Features] | None = None,
+    features: Callable[[npt.NDArray[np.float32]], Any] | None = None,
+    device: str | torch.device | None = None,
 ) -> Smoothness:
     """Mean curvature of decoded straight lines between pairs of codes, without unit.
 
     With f(t) the features of ``g((1 - t) z + t z')`` and ``h = 1 / (steps - 1)``:
-    ``mean |f(t - h) - 2 f(t) + f(t + h)| / (h^2 mean |f(1) - f(0)|)``, the upper mean over pairs
-    and the inner t, the lower over pairs. So f = a + b t + c t^2 has 2 |c| / |b + c| for any number
-    of steps. A line that moves evenly has 0; one that jumps has more, the more the finer the steps,
-    so that only values of the same `steps` can be compared.
-    The means are divided, and not each pair's numbers, so that pairs whose ends nearly coincide
-    do not rule the result.
+    ``mean |f(t - h) - 2 f(t) + f(t + h)| / (h^2 mean |f(1) - f(0)|)``, where the upper mean is over
+    pairs and the inner t, the lower over pairs. So f = a + b t + c t^2 gives 2 |c| / |b + c| for
+    any number of steps. A line at constant speed has 0. One that jumps has more the finer the
+    steps, so compare only values with the same `steps`. The means are divided, not each pair's
+    numbers, so pairs whose ends nearly coincide do not dominate.
 
     Parameters
     ----------
-    model : Autoencoder or fitted estimator
-    first, second : array, shape (n, k)
+    model, device
+        See `reconstruction_error`.
+    first, second : array-like, shape (n, k)
         Codes of the pairs, n at least 2.
     steps : int
-        Points on a line with its ends, at least 3.
+        Points on a line including its ends, at least 3.
     features : callable, optional
-        From images (m, *shape), in the units of the data, to (m, d); by default their numbers.
+        From images (m, *shape), in the units of the data, to (m, d); default: their numbers.
 
     Raises
     ------
@@ -187,24 +201,29 @@ def smoothness(
     HebaeError
         If codes do not fit the model or are not finite, or `steps` is below 3.
     """
-    module, begin = _decodable(model, first)
-    end = check_pair(first, second, ("first", "second"))[1]
+    module, begin = _decodable(model, first, "first")
+    end = checks.pair(begin, second, ("first", "second"))[1]
     if len(begin) != len(end):
-        raise HebaeError(f"first has {len(begin)} codes and second {len(end)}; they are pairs.")
-    if steps < 3:
-        raise HebaeError(f"steps is {steps}; a second difference takes at least 3.")
+        raise HebaeError(
+            f"first has {len(begin)} codes and second has {len(end)}; give one per pair."
+        )
+    checks.counts(3, steps=steps)  # for a second difference
     t = np.linspace(0, 1, steps)[None, :, None]
     bends, chords = [], []
-    for rows in _rows(len(begin), max(1, BLOCK // steps)):
-        z = (1 - t) * begin[rows, None] + t * end[rows, None]
-        images = inference.decode(module, z.reshape(-1, module.latent_dim))
-        f = _flat(images) if features is None else check_features(features(images), "features", 1)
-        if len(f) != len(images):
-            raise HebaeError(f"features gave {len(f)} rows for {len(images)} images.")
-        f = f.reshape(-1, steps, f.shape[1])
-        second_difference = f[:, :-2] - 2 * f[:, 1:-1] + f[:, 2:]
-        bends.append(np.linalg.norm(second_difference, axis=2).mean(axis=1) * (steps - 1) ** 2)
-        chords.append(np.linalg.norm(f[:, -1] - f[:, 0], axis=1))
+    with checks.on_device(module, device):
+        for rows in _rows(len(begin), max(1, BLOCK // steps)):
+            z = (1 - t) * begin[rows, None] + t * end[rows, None]
+            images = inference.decode(module, z.reshape(-1, module.latent_dim))
+            given = images.reshape(len(images), -1) if features is None else features(images)
+            f = checks.features(given, "features", 1)
+            if len(f) != len(images):
+                raise HebaeError(
+                    f"features gave {len(f)} rows for {len(images)} images; it must give one each."
+                )
+            f = f.reshape(-1, steps, f.shape[1])
+            second_difference = f[:, :-2] - 2 * f[:, 1:-1] + f[:, 2:]
+            bends.append(np.linalg.norm(second_difference, axis=2).mean(axis=1) * (steps - 1) ** 2)
+            chords.append(np.linalg.norm(f[:, -1] - f[:, 0], axis=1))
     curvature = ratio_of_means(
         np.concatenate(bends),
         np.concatenate(chords),
@@ -213,12 +232,13 @@ def smoothness(
     return Smoothness(curvature.value, curvature.standard_error, len(begin), steps)
 
 
-def _decodable(model: Any, codes: Features) -> tuple[Autoencoder, Array]:
+def _decodable(model: Any, codes: ArrayLike, name: str = "codes") -> tuple[Autoencoder, Array]:
     module = inference.module_of(model)
-    z = check_features(codes, "codes")
+    z = checks.features(codes, name)
     if z.shape[1] != module.latent_dim:
         raise HebaeError(
-            f"The codes have {z.shape[1]} dimensions; this model's have {module.latent_dim}."
+            f"{name} has {z.shape[1]} dimensions, but this model's codes have "
+            f"{module.latent_dim}."
         )
     return module, z
 

@@ -1,7 +1,8 @@
-"""Frechet distance between the Gaussians of two samples (section 8 of docs/mathematics.md).
+"""Frechet and kernel distance between two samples (section 8 of docs/mathematics.md).
 
-With Inception features it is the FID. Report it with the two numbers of examples: it is biased
-upwards by about c / n, where c grows with the dimension (`frechet_extrapolated` removes that).
+With Inception features these are the FID and the KID. Always report the numbers of examples with a
+Frechet distance: it is biased upwards by about c / n, where c grows with the dimension
+(`frechet_extrapolated` removes that). The kernel distance has no bias and may be negative.
 """
 
 from __future__ import annotations
@@ -10,26 +11,32 @@ import math
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
+from hebae.evaluation import checks
+from hebae.evaluation.checks import Array, ArrayLike
 from hebae.errors import HebaeError
 from hebae.evaluation.estimate import Estimate
-from hebae.evaluation.samples import Array, Features, check_features, check_pair
 
-__all__ = ["FeatureMoments", "frechet_distance", "frechet_extrapolated", "frechet_from_moments"]
+__all__ = [
+    "FeatureMoments",
+    "frechet_distance",
+    "frechet_extrapolated",
+    "frechet_from_moments",
+    "kernel_distance",
+]
 
 
 def frechet_distance(
-    x_features: Features, y_features: Features, *, allow_rank_deficient: bool = False
+    x_features: ArrayLike, y_features: ArrayLike, *, allow_rank_deficient: bool = False
 ) -> float:
     """``||m_x - m_y||^2 + tr(S_x + S_y - 2 (S_x S_y)^{1/2})``, covariances divided by n - 1.
 
     Parameters
     ----------
-    x_features, y_features : array, shapes (n_x, d) and (n_y, d)
-        One row an example. Calculated in float64.
+    x_features, y_features : array-like, shapes (n_x, d) and (n_y, d)
+        One row per example. Computed in float64.
     allow_rank_deficient : bool
-        Take d examples or fewer, whose covariances are singular and whose distance is far above
+        Accept d examples or fewer, whose covariances are singular and whose distance is far above
         that of many examples.
 
     Returns
@@ -48,7 +55,7 @@ def frechet_distance(
     Dowson, Landau (1982), "The Frechet distance between multivariate normal distributions".
     Heusel et al. (2017), "GANs trained by a two time-scale update rule".
     """
-    x, y = check_pair(x_features, y_features, ("x_features", "y_features"))
+    x, y = checks.pair(x_features, y_features, ("x_features", "y_features"))
     a, b = FeatureMoments().update(x), FeatureMoments().update(y)
     return frechet_from_moments(a, b, allow_rank_deficient=allow_rank_deficient)
 
@@ -56,9 +63,9 @@ def frechet_distance(
 class FeatureMoments:
     """Count, mean and covariance of features that come in batches, in float64.
 
-    Processes each see a part, and one merges them: ``merged.merge(part)`` for each part that, say,
-    ``torch.distributed.all_gather_object`` brings. Batches are centred before they are squared, so
-    that a mean far from zero costs no precision.
+    Batches are centred before they are squared, so a mean far from zero costs no precision. With
+    several processes, each updates its own moments and one merges them:
+    ``merged.merge(part)`` for each part that ``torch.distributed.all_gather_object`` returns.
 
     References
     ----------
@@ -70,9 +77,9 @@ class FeatureMoments:
         self._mean: Array = np.zeros(0)
         self._scatter: Array = np.zeros((0, 0))  # sum of (x - mean) (x - mean)^T
 
-    def update(self, batch: Features) -> Self:
-        """Take in a batch (n, d), n at least 1; returns self."""
-        features = check_features(batch, "batch", least=1)
+    def update(self, batch: ArrayLike) -> Self:
+        """Add a batch (n, d), n at least 1; returns self."""
+        features = checks.features(batch, "batch", least=1)
         part = FeatureMoments()
         part.count = len(features)
         part._mean = features.mean(axis=0)
@@ -81,14 +88,15 @@ class FeatureMoments:
         return self.merge(part)
 
     def merge(self, other: FeatureMoments) -> Self:
-        """Take in what another has seen, which stays as it is; returns self."""
+        """Add the examples of another, which stays unchanged; returns self."""
         if other.count == 0:
             return self
         if self.count == 0:
             self._mean, self._scatter = np.zeros_like(other._mean), np.zeros_like(other._scatter)
         elif len(self._mean) != len(other._mean):
             raise HebaeError(
-                f"These moments are of {len(self._mean)} features, but {len(other._mean)} came."
+                f"The moments are of {len(self._mean)} features, but the new examples have "
+                f"{len(other._mean)}; use features of one network."
             )
         count = self.count + other.count
         step = other._mean - self._mean
@@ -113,14 +121,14 @@ class FeatureMoments:
     def _need(self, least: int) -> None:
         if self.count < least:
             raise HebaeError(
-                f"These moments are of {self.count} example(s), but at least {least} are needed."
+                f"The moments are of {self.count} example(s), but at least {least} are needed."
             )
 
 
 def frechet_from_moments(
     a: FeatureMoments, b: FeatureMoments, *, allow_rank_deficient: bool = False
 ) -> float:
-    """Return `frechet_distance` of the features that a and b have seen."""
+    """`frechet_distance` of the examples whose moments are a and b."""
     if len(a.mean) != len(b.mean):
         raise HebaeError(f"a is of {len(a.mean)} features and b of {len(b.mean)}.")
     if not allow_rank_deficient:
@@ -132,8 +140,8 @@ def frechet_from_moments(
 
 
 def frechet_extrapolated(
-    x_features: Features,
-    y_features: Features,
+    x_features: ArrayLike,
+    y_features: ArrayLike,
     *,
     points: int = 15,
     smallest: int | None = None,
@@ -141,30 +149,30 @@ def frechet_extrapolated(
     allow_rank_deficient: bool = False,
     seed: int = 0,
 ) -> Estimate:
-    """Frechet distance at infinitely many examples, by a line in 1/n through random subsets of n.
+    """Frechet distance for infinitely many examples: a line in 1/n through random subsets of n.
 
     Parameters
     ----------
-    x_features, y_features : array, shapes (n_x, d) and (n_y, d)
+    x_features, y_features : array-like, shapes (n_x, d) and (n_y, d)
         Subsets take the same share of both.
     points : int
         Number of subsets, at least 3: evenly spaced in 1/n, drawn without replacement.
     smallest : int, optional
         n of the smallest subset (of the smaller set); default a tenth of it, and at least d + 1.
     fix_x : bool
-        Take all of x every time, as the authors do with their real examples: the limit is then
-        that of infinitely many y, and still biased by the number of x.
+        Use all of x every time, as the authors do with their real examples. The limit is then that
+        of infinitely many y, still biased by the number of x.
     allow_rank_deficient : bool
-        Let subsets be of d examples or fewer, where the line is a poor description.
+        Allow subsets of d examples or fewer, which a line describes poorly.
     seed : int
         Of the subsets.
 
     Returns
     -------
     Estimate
-        The line's intercept, which may be negative where the distance is near zero, and its
-        standard error by least squares. Subsets scatter as samples of their size do, so that it
-        also tells, within a third or so in simulations, how other examples would change the value.
+        The line's intercept, which may be negative if the distance is near zero, and its
+        least-squares standard error. In simulations that error matches the scatter between
+        independent samples within about a third.
 
     Raises
     ------
@@ -175,20 +183,16 @@ def frechet_extrapolated(
     ----------
     Chong, Forsyth (2020), "Effectively unbiased FID and Inception score and where to find them".
     """
-    x, y = check_pair(x_features, y_features, ("x_features", "y_features"))
+    x, y = checks.pair(x_features, y_features, ("x_features", "y_features"))
     whole = len(y) if fix_x else min(len(x), len(y))
     enough = 2 if allow_rank_deficient else x.shape[1] + 1
     if not allow_rank_deficient:
         _check_full_rank(len(x), len(y), x.shape[1])
     if smallest is None:
         smallest = max(math.ceil(whole / 10), enough)
-    if points < 3:
-        raise HebaeError(f"points is {points}; a line and its error take at least 3 subsets.")
-    if not enough <= smallest < whole:
-        raise HebaeError(
-            f"Extrapolation takes subsets from n = smallest up to {whole}, so smallest must be "
-            f"from {enough} to {whole - 1}; it is {smallest}."
-        )
+    checks.counts(3, points=points)  # a line and its error
+    allowed = f"from {enough} to {whole - 1}, since subsets grow from it up to {whole}"
+    checks.require(enough <= smallest < whole, "smallest", smallest, allowed)
     generator = np.random.default_rng(seed)
 
     def subset(features: Array, share: float) -> FeatureMoments:
@@ -215,20 +219,101 @@ def frechet_extrapolated(
     )
 
 
+def kernel_distance(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    degree: int = 3,
+    gamma: float | None = None,
+    coef0: float = 1.0,
+    blocks: int | None = None,
+    block_size: int = 1000,
+    seed: int = 0,
+) -> Estimate:
+    """Squared MMD under ``(gamma x.y + coef0)^degree``, averaged over random blocks.
+
+    Parameters
+    ----------
+    x, y : array-like, shapes (n_x, d) and (n_y, d)
+        One row per example. Computed in float64.
+    degree, gamma, coef0
+        Of the kernel; gamma is 1 / d by default.
+    blocks : int, optional
+        Number of blocks, at least 2; by default as many as share no examples. More come from
+        further shuffles: they steady the value but add no information.
+    block_size : int
+        Examples of each set in a block, at least 2.
+    seed : int
+        Of the shuffles.
+
+    Returns
+    -------
+    Estimate
+        Mean over the blocks; standard error from their scatter, counting at most the blocks that
+        share no examples as independent.
+
+    Raises
+    ------
+    HebaeError
+        If either set has fewer than two blocks of examples, or is not an array (n, d) of finite
+        numbers, or a number is out of range.
+
+    References
+    ----------
+    Binkowski, Sutherland, Arbel, Gretton (2018), "Demystifying MMD GANs", section 4.
+    """
+    x, y = checks.pair(x, y)
+    checks.counts(1, degree=degree)
+    checks.counts(2, block_size=block_size)
+    disjoint = min(len(x), len(y)) // block_size
+    if disjoint < 2:
+        raise HebaeError(
+            f"The standard error needs at least two blocks of {block_size} examples of each set, "
+            f"but these have {len(x)} and {len(y)}; give more, or a smaller block_size."
+        )
+    blocks = disjoint if blocks is None else blocks
+    checks.counts(2, blocks=blocks)
+    gamma = 1 / x.shape[1] if gamma is None else gamma
+    checks.require(math.isfinite(gamma), "gamma", gamma, "finite")
+    checks.require(math.isfinite(coef0), "coef0", coef0, "finite")
+
+    def kernel(a: Array, b: Array) -> Array:
+        values: Array = (gamma * (a @ b.T) + coef0) ** degree
+        return values
+
+    def mean_off_diagonal(matrix: Array) -> float:
+        return float((matrix.sum() - np.trace(matrix)) / (block_size * (block_size - 1)))
+
+    generator = np.random.default_rng(seed)
+    values = []
+    for block in range(blocks):
+        place = block % disjoint
+        if place == 0:
+            rows_x, rows_y = generator.permutation(len(x)), generator.permutation(len(y))
+        rows = slice(place * block_size, (place + 1) * block_size)
+        a, b = x[rows_x[rows]], y[rows_y[rows]]
+        within = mean_off_diagonal(kernel(a, a)) + mean_off_diagonal(kernel(b, b))
+        values.append(within - 2 * kernel(a, b).mean())
+    return Estimate(
+        value=float(np.mean(values)),
+        standard_error=float(np.std(values, ddof=1)) / math.sqrt(min(blocks, disjoint)),
+    )
+
+
 def _check_full_rank(count_a: int, count_b: int, dimension: int) -> None:
     if min(count_a, count_b) <= dimension:
         raise HebaeError(
             f"The Frechet distance of {dimension} features needs at least {dimension + 1} examples "
-            f"in each set for covariances of full rank, and these have {count_a} and {count_b}; "
-            "take more, or pass allow_rank_deficient=True."
+            f"in each set for covariances of full rank, but these have {count_a} and {count_b}; "
+            "give more, or pass allow_rank_deficient=True."
         )
 
 
 def _trace_of_root(A: Array, B: Array) -> float:
     """``tr (A B)^{1/2}``, the sum of the roots of the eigenvalues of ``A^{1/2} B A^{1/2}``.
 
-    Any R with R R^T = A has those eigenvalues in R^T B R, and with Q Q^T = B they are the squared
-    singular values of R^T Q: never negative but by rounding.
+    For any R with R R^T = A, the same eigenvalues are those of R^T B R; with Q Q^T = B they are the
+    squared singular values of R^T Q, which are not negative except by rounding.
     """
     M = _root(A).T @ _root(B)
     if M.shape[0] > M.shape[1]:
@@ -237,17 +322,27 @@ def _trace_of_root(A: Array, B: Array) -> float:
     return float(np.sqrt(np.maximum(eigenvalues, 0)).sum())
 
 
-def _root(A: Array) -> npt.NDArray[np.floating]:
-    """R (d, r) with ``R R^T = A``: by Cholesky, of the rank r that A has beyond rounding.
+def _root(A: Array) -> Array:
+    """R (d, r) with ``R R^T = A``, of the rank r that A has beyond rounding.
 
-    A singular A, as of few examples or of dead units, takes pivots. Eigenvalues would do, but cost
-    more, and half of the digits: the roots of those near zero are mostly rounding.
+    By Cholesky factorisation, in units of each feature's own deviation; with pivots if A is
+    singular, as for few examples or constant features. Eigenvalues would cost more, and half of the
+    digits: the roots of those near zero are mostly rounding. Plain Cholesky may succeed on a
+    singular A with a last pivot that is only rounding, so pivots that small count as zero, too.
     """
+    scale = np.sqrt(A.diagonal())
+    scale = np.where(scale > 0, scale, 1)[:, None]
+    correlation = A / scale / scale.T
+    rounding = len(A) * np.finfo(np.float64).eps
     try:
-        return np.linalg.cholesky(A)
+        L = np.linalg.cholesky(correlation)
     except np.linalg.LinAlgError:
-        from scipy.linalg.lapack import dpstrf
+        L = np.zeros((1, 1))
+    if L.diagonal().min() ** 2 > rounding:
+        full: Array = scale * L
+        return full
+    from scipy.linalg.lapack import dpstrf
 
-        L, pivots, rank, _ = dpstrf(A, lower=1)
-        R: Array = np.tril(L)[np.argsort(pivots), :rank]
-        return R
+    L, pivots, rank, _ = dpstrf(correlation, tol=rounding, lower=1)
+    R: Array = scale * np.tril(L)[np.argsort(pivots), :rank]
+    return R

@@ -1,6 +1,6 @@
-"""I(i; z): how much a code tells of the example it was drawn for, in nats.
+"""I(i; z): how much a code says about which example it was drawn for, in nats.
 
-Section 7 of docs/mathematics.md. `index_dependence` is the paper's view of the same.
+Section 7 of docs/mathematics.md. `index_dependence` estimates the paper's version of it.
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from hebae import inference
 from hebae.errors import HebaeError
+from hebae.evaluation import checks
+from hebae.evaluation.checks import ArrayLike
 from hebae.evaluation.estimate import Estimate
-from hebae.evaluation.examples import check_examples
-from hebae.evaluation.posterior import Posteriors, Values, checked_means, noise_factor
+from hebae.evaluation.posterior import Posteriors, checked_means, noise_factor
 
 __all__ = ["Information", "mutual_information", "posterior_information"]
 
@@ -30,47 +29,52 @@ PAIRS = 2**20  # numbers in the differences between pairs of codes that are held
 
 @dataclass(frozen=True)
 class Information(Estimate):
-    """A mutual information in nats; its standard error takes the examples for a sample."""
+    """A mutual information in nats; its standard error treats the examples as a sample."""
 
     ceiling: float
-    """The most that the value may be: log N for N examples."""
+    """The largest possible value: log N for N examples."""
 
 
 def mutual_information(
     model: Any,
-    data: npt.NDArray[np.generic],
+    data: ArrayLike,
     *,
     seed: int = 0,
     draws: int = 1,
     block: int = 1000,
+    device: str | torch.device | None = None,
 ) -> Information:
     """I(i; z) of a model's codes over examples: `posterior_information` of its posteriors.
 
     Parameters
     ----------
     model : Autoencoder or fitted estimator
-    data : array, shape (N, *shape)
-        At least 2 examples, uint8 or float. The value depends on N, and is at most log N.
+    data : array-like, shape (N, *shape)
+        At least 2 examples, uint8 or float. The value depends on N and is at most log N.
     seed, draws, block
         See `posterior_information`.
+    device : str or torch.device, optional
+        Where to compute; default: where the model is. Afterwards the model is moved back.
 
     Raises
     ------
     UndefinedMetric
         If the covariance of HEBAE's noise is singular.
     HebaeError
-        If the data do not fit the model, or for the reasons of `posterior_information`.
+        If the data do not fit the model, or as in `posterior_information`.
     """
-    module = check_examples(model, data)
-    mean, log_scale = inference.encode(module, data)
-    factor = None if log_scale is None else noise_factor(module)
-    return posterior_information(mean, log_scale, factor, seed=seed, draws=draws, block=block)
+    module, values = checks.examples(model, data)
+    with checks.on_device(module, device) as work:
+        mean, log_scale = inference.encode(module, values)
+        factor = None if log_scale is None else noise_factor(module)
+        codes = torch.as_tensor(mean, device=work)
+        return posterior_information(codes, log_scale, factor, seed=seed, draws=draws, block=block)
 
 
 def posterior_information(
-    mean: Values,
-    log_scale: Values | None,
-    noise_factor: Values | None = None,
+    mean: ArrayLike,
+    log_scale: ArrayLike | None,
+    noise_factor: ArrayLike | None = None,
     *,
     seed: int = 0,
     draws: int = 1,
@@ -79,88 +83,84 @@ def posterior_information(
     """I(i; z) = mean_i KL(q(z | x_i) || q(z)) for q(z) the exact mixture of all N posteriors.
 
     The posteriors are ``q(z | x_i) = N(mu_i, D_i L L^T D_i)`` with D_i = diag(sigma_i). Each KL is
-    estimated by the mean of ``log q(z | x_i) - log q(z)`` over draws z ~ q(z | x_i); its bias is
-    none, so that where I is nearly 0 the estimate may fall below. N^2 k operations a draw, N^2 k^2
-    where L is not diagonal; N = 10,000 and k = 20 take a few seconds.
+    estimated without bias by the mean of ``log q(z | x_i) - log q(z)`` over draws z ~ q(z | x_i);
+    if I is nearly 0, the estimate may be negative. It takes N^2 k operations per draw, or N^2 k^2
+    if L is not diagonal; N = 10,000 and k = 20 take a few seconds.
 
     Parameters
     ----------
-    mean : Tensor or array, shape (N, k)
-        mu_i, N >= 2. The work is done where it lies, in float64.
-    log_scale : Tensor or array, shape (N, k) or (N, 1); None for a deterministic encoder
-        log sigma_i. With None the code is mu_i itself, and I the entropy of the codes, exactly:
+    mean : array-like, shape (N, k)
+        mu_i, N >= 2. A tensor is worked on where it is, in float64.
+    log_scale : array-like, shape (N, k) or (N, 1); None for a deterministic encoder
+        log sigma_i. With None the code is mu_i itself, and I is the entropy of the codes, exactly:
         log N if all differ.
-    noise_factor : Tensor or array, shape (k, k), optional
-        Lower triangular L: for HEBAE the Cholesky factor of the covariance of its noise. Left
-        out: I, the VAE's.
+    noise_factor : array-like, shape (k, k), optional
+        Lower triangular L: for HEBAE the Cholesky factor of the covariance of its noise. Default:
+        the identity, as for the VAE.
     seed : int
-        Of the draws.
+        Of the draws, which are the same on every device.
     draws : int
-        For each example.
+        Per example.
     block : int
-        Examples a side of the blocks that all pairs are worked through in; memory, not the value,
-        depends on it: about 8 (4 block + k^2) block bytes.
+        Pairs are processed in blocks of this many examples by as many. It affects memory, about
+        8 (4 block + k^2) block bytes, and not the value.
 
     Returns
     -------
     Information
-        Standard error 0 where nothing had to be estimated.
+        With standard error 0 if nothing had to be estimated.
 
     Raises
     ------
     HebaeError
-        If shapes do not fit, a value or sigma is not finite, a sigma is 0, L has no inverse or is
-        not lower triangular, or a number is below 1.
+        If shapes do not fit, a value or sigma is not finite, a sigma is 0, L is singular or not
+        lower triangular, or a number is below 1.
 
     References
     ----------
     Hoffman, Johnson (2016), "ELBO surgery: yet another way to carve up the variational evidence
     lower bound".
     """
-    mean = checked_means(mean)
-    for name, number in (("draws", draws), ("block", block)):
-        if number < 1:
-            raise HebaeError(f"{name} is {number}; it must be at least 1.")
+    means = checked_means(mean)
+    checks.counts(draws=draws, block=block)
+    ceiling = math.log(len(means))
     if log_scale is None:
         if noise_factor is not None:
-            raise HebaeError("A noise_factor without log_scale: a deterministic code has no noise.")
-        return _entropy_of_codes(mean)
+            raise HebaeError(
+                "noise_factor is given without log_scale, but a deterministic code has no noise; "
+                "give both or neither."
+            )
+        _, counts = torch.unique(means, dim=0, return_counts=True)
+        shared = float((counts.double() * counts.double().log()).sum()) / len(means)
+        return Information(value=ceiling - shared, standard_error=0.0, ceiling=ceiling)
 
-    posteriors = Posteriors.checked(mean, log_scale, noise_factor)
+    posteriors = Posteriors.checked(means, log_scale, noise_factor)
     mixture = _Mixture(posteriors)
     generator = torch.Generator().manual_seed(seed)  # on the CPU: the same draws on every device
-    ratio = torch.zeros_like(mean[:, 0])
+    ratio = torch.zeros_like(means[:, 0])
     for _ in range(draws):
-        epsilon = torch.randn(mean.shape, generator=generator, dtype=torch.float64)
-        z, _ = posteriors.draw(epsilon.to(mean.device))
+        epsilon = torch.randn(means.shape, generator=generator, dtype=torch.float64)
+        z, _ = posteriors.draw(epsilon.to(means.device))
         ratio += mixture.log_ratio(z, block) / draws
-    ceiling = math.log(len(mean))
     return Information(
         value=min(ceiling + float(ratio.mean()), ceiling),
-        standard_error=float(ratio.std()) / math.sqrt(len(mean)),
+        standard_error=float(ratio.std()) / math.sqrt(len(means)),
         ceiling=ceiling,
     )
 
 
-def _entropy_of_codes(codes: Tensor) -> Information:
-    _, counts = torch.unique(codes, dim=0, return_counts=True)
-    shared = float((counts.double() * counts.double().log()).sum()) / len(codes)
-    ceiling = math.log(len(codes))
-    return Information(value=ceiling - shared, standard_error=0.0, ceiling=ceiling)
-
-
 class _Mixture:
-    """The log-densities of N posteriors at many codes, by matrix products where those are exact.
+    """The log-densities of N posteriors at many codes, by matrix products where these are exact.
 
     With A_j = (D_j L L^T D_j)^-1, ``(z - mu_j)^T A_j (z - mu_j)`` is linear in the numbers
-    ``(z z^T, z, 1)``, so that all pairs of codes and posteriors are one product of matrices. It
-    loses digits to cancellation where sigma is small beside mu. There the product still tells which
-    few posteriors count at a code, and these are calculated anew from the difference z - mu_j.
+    ``(z z^T, z, 1)``, so all pairs of codes and posteriors are one product of matrices. It loses
+    digits to cancellation where sigma is small compared to mu. There the product still tells which
+    few posteriors matter at a code, and these are computed again from the difference z - mu_j.
     """
 
     def __init__(self, posteriors: Posteriors) -> None:
         self.posteriors = posteriors
-        self.centre = posteriors.mean.mean(dim=0)  # fewer digits are lost near it
+        self.centre = posteriors.mean.mean(dim=0)  # differences from it lose fewer digits
         whitener = posteriors.whitener
         self.precision = whitener.mT @ whitener  # of the noise
         self.rows, self.columns = self.precision.triu().nonzero(as_tuple=True)
@@ -173,9 +173,9 @@ class _Mixture:
         self.rounding = terms * torch.finfo(size.dtype).eps * (1 + size)
 
     def log_ratio(self, z: Float[Tensor, "n latent"], block: int) -> Float[Tensor, " n"]:
-        """``log q(z_i | x_i) - log sum_j q(z_i | x_j)`` of a code of each example; at most 0."""
-        # From z and not from its noise, which z has forgotten where that is small beside the mean:
-        # both densities must see the same rounding for the ratio to stay below 0.
+        """``log q(z_i | x_i) - log sum_j q(z_i | x_j)`` for one code per example; at most 0."""
+        # From z and not from its noise, which rounding removes from z where it is small compared to
+        # the mean: both densities must see the same rounding for the ratio to stay below 0.
         own = self.posteriors.log_density(z)
         blocks = [slice(start, start + block) for start in range(0, len(z), block)]
         ratios = []
@@ -197,11 +197,11 @@ class _Mixture:
         rounding = self.rounding[part].max()
         if not rounding <= ROUNDING:
             negligible = densities < (floor - rounding)[:, None]
-            pairs = (~negligible).nonzero()  # also what is not a number
+            pairs = (~negligible).nonzero()  # including NaN
             for some in torch.split(pairs, max(1, PAIRS // z.shape[1])):
                 code, example = some.unbind(dim=1)
                 densities[code, example] = self.posteriors[part][example].log_density(z[code])
-        # Not for the sum's value: exp is slow where it underflows.
+        # Only for speed: exp is slow where it underflows.
         return densities.clamp_(min=floor[:, None])
 
     def _coefficients(self, posteriors: Posteriors) -> Float[Tensor, "n terms"]:
@@ -215,5 +215,5 @@ class _Mixture:
         return torch.cat((self._products(inverse), linear * inverse, constant), dim=1)
 
     def _products(self, x: Float[Tensor, "n latent"]) -> Float[Tensor, "n products"]:
-        """x_a x_b for the entries (a, b) of A_j that are not 0, each pair once."""
+        """x_a x_b for the nonzero entries (a, b) of A_j, each pair once."""
         return x[:, self.rows] * x[:, self.columns]

@@ -1,97 +1,94 @@
-"""The latent code over a set of examples (section 6 of docs/mathematics.md), in float64.
+"""Moments of the latent code over a set of examples (section 6 of docs/mathematics.md), in float64.
 
-The functions of codes take mu (n, k) or draws z (n, k) alike. Codes too many to hold go through
-`FeatureMoments` batch by batch, and `covariance_of_moments` gives what `covariance` would.
+Functions of codes take mu (n, k) and draws z (n, k) alike. For codes too many to hold in memory,
+update `FeatureMoments` batch by batch; `covariance_of_moments` then gives what `covariance` would.
+The second half says which dimensions of the code are used.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from hebae import gaussian, inference
-from hebae.errors import HebaeError
-from hebae.evaluation.estimate import UndefinedMetric
+from hebae.evaluation import checks
+from hebae.evaluation.checks import Array, ArrayLike
+from hebae.errors import HebaeError, UndefinedMetric
 from hebae.evaluation.frechet import FeatureMoments
-from hebae.evaluation.samples import Features, check_features
 
 __all__ = [
-    "VarianceRange",
+    "active_units",
     "aggregate_covariance",
-    "check_noise",
+    "collapsed_share",
     "correlation",
     "covariance",
     "covariance_of_moments",
     "degeneracy",
+    "kl_by_dimension",
     "kl_to_standard_normal",
-    "listed",
     "mean_absolute_off_diagonal",
     "median_scale",
     "noise_covariance",
     "variance_range",
 ]
 
-Array = npt.NDArray[np.float64]
 
-
-class VarianceRange(NamedTuple):
-    """Least and greatest variance of a dimension; both 1 for a standard normal code."""
-
-    least: float
-    greatest: float
-
-
-def covariance(codes: npt.NDArray[np.floating]) -> Array:
-    """Covariance (k, k) of codes (n, k), divided by n, in float64 (Fig. 2a of the paper)."""
-    centred = codes.astype(np.float64) - codes.mean(axis=0, dtype=np.float64)
-    result: Array = centred.T @ centred / len(codes)
+def covariance(codes: ArrayLike) -> Array:
+    """Covariance (k, k) of codes (n, k), divided by n (Fig. 2a of the paper)."""
+    values = checks.features(codes, "codes", least=1)
+    centred = values - values.mean(axis=0)
+    result: Array = centred.T @ centred / len(values)
     return result
 
 
 def covariance_of_moments(moments: FeatureMoments) -> Array:
-    """Return `covariance` of codes that came in batches: divided by n, not n - 1."""
+    """`covariance` of codes that came in batches: divided by n, not n - 1."""
     return moments.covariance * ((moments.count - 1) / moments.count)
 
 
-def correlation(covariance: Array) -> Array:
+def correlation(covariance: ArrayLike) -> Array:
     """Correlation (k, k) of a covariance (k, k).
 
     A dimension that never varies has no correlation: its row and column are NaN.
     """
-    deviation = np.sqrt(np.diag(covariance))
+    matrix = _square(covariance, "covariance")
+    deviation = np.sqrt(np.diag(matrix))
     deviation = np.where(deviation > 0, deviation, np.nan)
-    result: Array = covariance / np.outer(deviation, deviation)
+    result: Array = matrix / np.outer(deviation, deviation)
     return result
 
 
-def mean_absolute_off_diagonal(matrix: Array) -> float | None:
-    """Mean |entry| off the diagonal of (k, k), NaN left out; None if there is no such entry."""
-    entries = np.abs(matrix[~np.eye(len(matrix), dtype=bool)])
+def mean_absolute_off_diagonal(matrix: ArrayLike) -> float | None:
+    """Mean |entry| off the diagonal of (k, k) without NaN entries; None if there are no others."""
+    values = np.abs(_square(matrix, "matrix"))
+    entries = values[~np.eye(len(values), dtype=bool)]
     entries = entries[np.isfinite(entries)]
     return float(entries.mean()) if entries.size else None
 
 
-def variance_range(covariance: Array) -> VarianceRange:
-    """Least and greatest entry of the diagonal of a covariance (k, k)."""
-    variances = np.diag(covariance)
-    return VarianceRange(float(variances.min()), float(variances.max()))
+def variance_range(covariance: ArrayLike) -> tuple[float, float]:
+    """Least and greatest variance on the diagonal of (k, k); 1 and 1 for a standard normal code."""
+    variances = np.diag(_square(covariance, "covariance"))
+    return float(variances.min()), float(variances.max())
 
 
-def median_scale(log_scale: npt.NDArray[np.floating] | None) -> float | None:
+def median_scale(log_scale: ArrayLike | None) -> float | None:
     """Median of sigma = exp(log_scale) over examples and dimensions; None without noise.
 
-    In HEBAE sigma multiplies noise of the codes' own covariance, in the VAE noise of variance 1.
+    In HEBAE sigma multiplies noise with the codes' own covariance, in the VAE noise of variance 1.
     """
-    return None if log_scale is None else float(np.exp(np.median(log_scale.astype(np.float64))))
+    if log_scale is None:
+        return None
+    return float(np.exp(np.median(checks.features(log_scale, "log_scale", least=1))))
 
 
 def noise_covariance(model: Any) -> Array:
     """N (k, k) of ``q(z | x_i) = N(mu_i, D_i N D_i)``, for an Autoencoder or a fitted estimator.
 
-    HEBAE: Sigma of the training set, as the model holds it, or its diagonal; VAE: I; others: 0.
+    HEBAE: Sigma of the training set, as stored in the model, or its diagonal; VAE: I; others: 0.
     """
     module = inference.module_of(model)
     N = module.objective.noise_covariance(module.population_covariance)
@@ -100,9 +97,7 @@ def noise_covariance(model: Any) -> Array:
 
 
 def aggregate_covariance(
-    mean: npt.NDArray[np.floating],
-    log_scale: npt.NDArray[np.floating] | None,
-    noise_covariance: Array,
+    mean: ArrayLike, log_scale: ArrayLike | None, noise_covariance: ArrayLike
 ) -> Array:
     """Covariance C (k, k) of the aggregated posterior, without sampling: law of total variance.
 
@@ -110,91 +105,179 @@ def aggregate_covariance(
 
     Parameters
     ----------
-    mean : array, shape (n, k)
-    log_scale : array, shape (n, k) or (n, 1); None for a deterministic method, whose C is Cov(mu)
-    noise_covariance : array, shape (k, k)
+    mean : array-like, shape (n, k)
+    log_scale : array-like, shape (n, k) or (n, 1)
+        None for a deterministic method, whose C is Cov(mu).
+    noise_covariance : array-like, shape (k, k)
         N; see `noise_covariance`.
 
     Raises
     ------
     HebaeError
-        If the shapes do not belong together, or a value is not finite.
+        If the shapes do not match, or a value is not finite.
     """
-    mu = check_features(mean, "mean", least=1)
+    mu = checks.features(mean, "mean", least=1)
     if log_scale is None:
         return covariance(mu)
-    scales, N = check_noise(mu, log_scale, noise_covariance)
+    scales, N = _checked_noise(mu, log_scale, noise_covariance)
     result: Array = gaussian.aggregate_covariance(
         torch.from_numpy(N), torch.from_numpy(covariance(mu)), torch.from_numpy(scales)
     ).numpy()
     return result
 
 
-def kl_to_standard_normal(mean: Array, covariance: Array) -> float:
-    """KL(N(mean, covariance) || N(0, I)) in nats: 0 for codes with a standard normal's moments.
+def kl_to_standard_normal(mean: ArrayLike, covariance: ArrayLike) -> float:
+    """KL(N(mean, covariance) || N(0, I)) in nats; 0 for codes with a standard normal's moments.
 
     Parameters
     ----------
-    mean : array, shape (k,)
-    covariance : array, shape (k, k)
+    mean : array-like, shape (k,)
+    covariance : array-like, shape (k, k)
         Of mu, of draws z, or from `aggregate_covariance`.
 
     Raises
     ------
     UndefinedMetric
-        If the covariance is singular, where the divergence is infinite; the sentence names the
-        dimensions that never vary, or the rank.
+        If the covariance is singular and the divergence infinite; the message names the dimensions
+        that never vary, or the rank.
     HebaeError
-        If the shapes do not belong together, or a value is not finite.
+        If the shapes do not match, or a value is not finite.
     """
-    beta, Sigma = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
+    beta, Sigma = checks.finite(mean, "mean"), checks.finite(covariance, "covariance")
     k = len(beta) if beta.ndim == 1 else -1
     if Sigma.shape != (k, k):
         raise HebaeError(
             f"mean and covariance have shapes {beta.shape} and {Sigma.shape}; they must be (k,) "
             "and (k, k)."
         )
-    if not (np.isfinite(beta).all() and np.isfinite(Sigma).all()):
-        raise HebaeError("mean or covariance holds NaN or infinite values; both must be finite.")
     singular = degeneracy(beta, Sigma)
     if singular:
         raise UndefinedMetric(f"{singular}, so the divergence from N(0, I) is infinite.")
     return float(gaussian.kl_to_standard_normal(torch.from_numpy(beta), torch.from_numpy(Sigma)))
 
 
-def check_noise(mu: Array, log_scale: Features, noise_covariance: Array) -> tuple[Array, Array]:
-    """Log-scales and N in float64, if they belong to codes mu (n, k); `HebaeError` if not."""
-    scales = check_features(log_scale, "log_scale", least=1)
-    n, k = mu.shape
-    if scales.shape not in ((n, k), (n, 1)):
-        raise HebaeError(
-            f"log_scale has shape {scales.shape}; beside a mean of {mu.shape} it must be "
-            f"({n}, {k}) or ({n}, 1)."
-        )
-    N = np.asarray(noise_covariance, np.float64)
-    if N.shape != (k, k):
-        raise HebaeError(f"noise_covariance has shape {N.shape}; it must be ({k}, {k}).")
-    return scales, N
-
-
 def degeneracy(mean: Array, covariance: Array) -> str | None:
-    """Say why a covariance (k, k) about this mean (k,) is singular; None if it is not.
+    """Start of a sentence that says why a covariance (k, k) about this mean is singular, or None.
 
-    The dimensions that never vary, or the rank, in words that begin a sentence.
+    It names the dimensions that never vary, or the rank.
     """
     variances = np.diag(covariance)
-    # A constant's mean is off by rounding, and so it seems to vary by as much.
+    # The mean of a constant has a rounding error, so the constant seems to vary by as much.
     constant = np.sqrt(np.maximum(variances, 0)) <= 1e-9 * np.abs(mean)
     if constant.any():
-        return f"Dimension(s) {listed(constant)} of the code never vary"
-    # In units of each dimension's own, so that a small one is not taken for none. Above this limit
-    # the Cholesky factorisation succeeds: Higham, "Accuracy and stability", theorem 10.7.
+        return f"Dimension(s) {_listed(constant)} of the code never vary"
+    # Of the correlation, so that a dimension of small scale does not count as missing. Above this
+    # limit the Cholesky factorisation succeeds: Higham, "Accuracy and stability", theorem 10.7.
     k = len(variances)
     eigenvalues = np.linalg.eigvalsh(correlation(covariance))
     rank = int((eigenvalues > k * (k + 1) * np.finfo(np.float64).eps).sum())
     return None if rank == k else f"The covariance of the code has rank {rank} in {k} dimensions"
 
 
-def listed(which: npt.NDArray[np.bool_]) -> str:
-    """Places of True, as words."""
+def active_units(mean: ArrayLike, threshold: float = 0.01) -> npt.NDArray[np.bool_]:
+    """Which dimensions depend on the example: ``Var_x E[z_j | x] > threshold``; shape (k,).
+
+    Parameters
+    ----------
+    mean : array-like, shape (n, k)
+        mu of each example, which is E[z | x] for every method.
+    threshold : float
+        In squared units of the code, whose prior has variance 1.
+
+    References
+    ----------
+    Burda, Grosse, Salakhutdinov (2016), "Importance weighted autoencoders", section 5.2.
+    """
+    checks.require(threshold >= 0, "threshold", threshold, "at least 0")
+    active: npt.NDArray[np.bool_] = checks.features(mean, "mean").var(axis=0) > threshold
+    return active
+
+
+def kl_by_dimension(
+    mean: ArrayLike, log_scale: ArrayLike | None, noise_covariance: ArrayLike
+) -> Array:
+    """``mean_i KL(q(z_j | x_i) || N(0, 1))`` of each dimension's marginal, in nats; shape (k,).
+
+    Parameters and errors as in `aggregate_covariance`; the marginal's variance is
+    ``sigma_ij^2 N_jj``. For the VAE the sum is its penalty; for HEBAE, whose noise is correlated,
+    it is less than KL(q(z | x_i) || N(0, I)).
+
+    Raises
+    ------
+    UndefinedMetric
+        For a deterministic method, or if a dimension of N has no variance: infinite.
+    """
+    result: Array = _kl_of_marginals(mean, log_scale, noise_covariance).mean(axis=0)
+    return result
+
+
+def collapsed_share(
+    mean: ArrayLike,
+    log_scale: ArrayLike | None,
+    noise_covariance: ArrayLike,
+    *,
+    epsilon: float = 0.01,
+    delta: float = 0.01,
+) -> float:
+    """Share of dimensions whose posterior equals the prior N(0, 1): from 0 to 1.
+
+    A dimension is collapsed if KL(q(z_j | x_i) || N(0, 1)) is below `epsilon` nats for at least a
+    share 1 - `delta` of the examples. Other parameters and errors as in `kl_by_dimension`.
+
+    References
+    ----------
+    Lucas, Tucker, Grosse, Norouzi (2019), "Don't blame the ELBO!", definition 1.
+    """
+    checks.require(epsilon > 0, "epsilon", epsilon, "above 0")
+    checks.require(0 <= delta <= 1, "delta", delta, "from 0 to 1")
+    informative = _kl_of_marginals(mean, log_scale, noise_covariance) >= epsilon
+    return float((informative.mean(axis=0) <= delta).mean())
+
+
+def _kl_of_marginals(
+    mean: ArrayLike, log_scale: ArrayLike | None, noise_covariance: ArrayLike
+) -> Array:
+    """KL(N(mu_ij, sigma_ij^2 N_jj) || N(0, 1)), shape (n, k)."""
+    if log_scale is None:
+        raise UndefinedMetric(
+            "A deterministic encoder has no density q(z | x), so its divergence from N(0, 1) is "
+            "infinite."
+        )
+    mu = checks.features(mean, "mean", least=1)
+    scales, N = _checked_noise(mu, log_scale, noise_covariance)
+    variances = np.diag(N)
+    if not (variances > 0).all():
+        raise UndefinedMetric(
+            f"The noise has no variance in dimension(s) {_listed(variances <= 0)}, so the "
+            "divergence of q(z | x) from N(0, 1) is infinite there."
+        )
+    log_variance = 2 * scales + np.log(variances)
+    result: Array = 0.5 * (mu**2 + np.expm1(log_variance) - log_variance)
+    return result
+
+
+def _checked_noise(
+    mu: Array, log_scale: ArrayLike, noise_covariance: ArrayLike
+) -> tuple[Array, Array]:
+    scales = checks.features(log_scale, "log_scale", least=1)
+    n, k = mu.shape
+    if scales.shape not in ((n, k), (n, 1)):
+        raise HebaeError(
+            f"log_scale has shape {scales.shape}; for a mean of shape {mu.shape} it must be "
+            f"({n}, {k}) or ({n}, 1)."
+        )
+    N = checks.finite(noise_covariance, "noise_covariance")
+    if N.shape != (k, k):
+        raise HebaeError(f"noise_covariance has shape {N.shape}; it must be ({k}, {k}).")
+    return scales, N
+
+
+def _square(matrix: ArrayLike, name: str) -> Array:
+    values: Array = checks.as_array(matrix, name).astype(np.float64, copy=False)
+    if values.ndim != 2 or values.shape[0] != values.shape[1] or values.size == 0:
+        raise HebaeError(f"{name} has shape {values.shape}; it must be (k, k).")
+    return values
+
+
+def _listed(which: npt.NDArray[np.bool_]) -> str:
     return ", ".join(map(str, np.flatnonzero(which)))

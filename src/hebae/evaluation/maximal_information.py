@@ -1,18 +1,18 @@
 """Maximal and total information coefficients, MIC and TIC (section 7 of docs/mathematics.md).
 
-A grid of r rows and c columns laid over n points has a mutual information, at most
+A grid of r rows and c columns laid over n points has a mutual information of at most
 log min(r, c). The characteristic matrix holds, for every shape of grid with r c <= B cells, the
 largest share of that maximum that a search over grids of the shape finds. MIC is its largest
-entry, TIC the sum of them all. Two searches are in use, and both fix one axis by cutting it into
-parts of equal numbers of points, then cut the other optimally by dynamic programming:
+entry, TIC the sum of all entries. Both searches cut one axis into parts of equal numbers of points,
+then cut the other optimally by dynamic programming:
 
-- ``"approx"`` (ApproxMaxMI, [1]_): either axis may be the fixed one, whichever gives more.
-- ``"e"`` (EquicharClump, [2]_): the axis with more parts is the fixed one. Consistent for a known
+- ``"approx"`` (ApproxMaxMI, [1]_): tries either axis as the equal one and takes the better.
+- ``"e"`` (EquicharClump, [2]_): the axis with more parts is the equal one. Consistent for a known
   population value, and much cheaper.
 
 The optimised axis is not cut everywhere but between superclumps of points, `c` times as many as B
-would let it have parts. Written from these papers; parameters bear the names of [3]_, with whose
-program all values agree up to rounding, ties among the points included.
+allows parts. Written from these papers; parameters are named as in [3]_, whose program gives the
+same values up to rounding, also with ties among the points.
 
 References
 ----------
@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -34,9 +35,13 @@ import numpy.typing as npt
 
 from hebae.data.workers import available_cores, map_in_order
 from hebae.errors import HebaeError
+from hebae.evaluation import checks
+from hebae.evaluation.checks import Array, ArrayLike
 
 __all__ = [
+    "IndexDependence",
     "characteristic_matrix",
+    "index_dependence",
     "mic_and_tic",
     "mic_approx",
     "mic_e",
@@ -44,35 +49,33 @@ __all__ = [
     "tic_e",
 ]
 
-Array = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
-Values = npt.NDArray[np.number]
 Estimator = Literal["e", "approx"]
 
 FEWEST_POINTS = 4  # one for each cell of the smallest grid
 WORTH_PROCESSES = 100_000  # points of all pairs; with fewer, starting processes takes longer
 
 
-def mic_e(x: Values, y: Values, alpha: float = 0.6, c: float = 15) -> float:
-    """MIC_e in [0, 1]: the largest entry of the `characteristic_matrix`, which see."""
+def mic_e(x: ArrayLike, y: ArrayLike, alpha: float = 0.6, c: float = 15) -> float:
+    """MIC_e in [0, 1]: the largest entry of the `characteristic_matrix`; see there."""
     return float(np.nanmax(characteristic_matrix(x, y, "e", alpha, c)))
 
 
 def tic_e(
-    x: Values, y: Values, alpha: float = 0.6, c: float = 15, *, normalised: bool = False
+    x: ArrayLike, y: ArrayLike, alpha: float = 0.6, c: float = 15, *, normalised: bool = False
 ) -> float:
-    """TIC_e: the sum of the `characteristic_matrix`, which see; its mean if `normalised`."""
+    """TIC_e: the sum of the `characteristic_matrix` (see there); its mean if `normalised`."""
     matrix = characteristic_matrix(x, y, "e", alpha, c)
     return float(np.nanmean(matrix) if normalised else np.nansum(matrix))
 
 
-def mic_approx(x: Values, y: Values, alpha: float = 0.6, c: float = 15) -> float:
+def mic_approx(x: ArrayLike, y: ArrayLike, alpha: float = 0.6, c: float = 15) -> float:
     """MIC in [0, 1] by ApproxMaxMI: the largest entry of the `characteristic_matrix`."""
     return float(np.nanmax(characteristic_matrix(x, y, "approx", alpha, c)))
 
 
 def tic_approx(
-    x: Values, y: Values, alpha: float = 0.6, c: float = 15, *, normalised: bool = False
+    x: ArrayLike, y: ArrayLike, alpha: float = 0.6, c: float = 15, *, normalised: bool = False
 ) -> float:
     """TIC by ApproxMaxMI: the sum of the `characteristic_matrix`; its mean if `normalised`."""
     matrix = characteristic_matrix(x, y, "approx", alpha, c)
@@ -80,40 +83,48 @@ def tic_approx(
 
 
 def characteristic_matrix(
-    x: Values, y: Values, estimator: Estimator = "e", alpha: float = 0.6, c: float = 15
+    x: ArrayLike, y: ArrayLike, estimator: Estimator = "e", alpha: float = 0.6, c: float = 15
 ) -> Array:
-    """Normalised mutual information of the best grid found of every shape.
+    """Normalised mutual information of the best grid found, for every shape of grid.
 
     Parameters
     ----------
-    x, y : array, shape (n,)
-        n >= 4 points; finite. Only their order matters. Ties are never cut apart.
+    x, y : array-like, shape (n,)
+        n >= 4 points; finite. Only their order matters. Ties are never separated.
     estimator : {"e", "approx"}
-        The search; see above. "approx" is symmetric in x and y up to transposition; so is "e" but
-        for its diagonal, where x is the fixed axis.
+        The search; see the module. "approx" is symmetric in x and y up to transposition; so is "e"
+        except for its diagonal, where x is the axis with equal parts.
     alpha : float
         B = max(n^alpha, 4) cells for 0 < alpha <= 1; B = min(alpha, n) for alpha >= 4.
     c : float, at least 1
-        Superclumps a part of the optimised axis: with r parts fixed, at most c floor(B / r). Time
+        Superclumps per part of the optimised axis: with r equal parts, at most c floor(B / r). Time
         and memory grow with its square; memory is about 6 (c B)^2 bytes.
 
     Returns
     -------
     array, shape (B // 2 - 1, B // 2 - 1)
         Row i, column j: y in i + 2 rows by x in j + 2 columns, in [0, 1]; NaN for more than B
-        cells. All zero where x or y is constant, since a constant has no information.
+        cells. All zero if x or y is constant.
 
     Raises
     ------
     HebaeError
-        If the arrays are not of one length, too short or not finite, or alpha or c is out of range.
+        If the arrays differ in length, are too short or not finite, or alpha or c is out of range.
     """
-    points = _checked(x, y)
-    if estimator not in ("e", "approx"):
-        raise HebaeError(f"estimator is {estimator!r}; allowed are 'e' and 'approx'.")
-    if not (math.isfinite(c) and c >= 1):
-        raise HebaeError(f"c is {c}; it must be at least 1.")
-    cells = _cell_limit(len(x), alpha)
+    points = checks.finite(x, "x"), checks.finite(y, "y")
+    if points[0].ndim != 1 or points[0].shape != points[1].shape:
+        raise HebaeError(
+            f"x and y have shapes {points[0].shape} and {points[1].shape}; both must be (n,)."
+        )
+    n = len(points[0])
+    if n < FEWEST_POINTS:
+        raise HebaeError(f"x and y hold {n} points; at least {FEWEST_POINTS} are needed.")
+    checks.require(estimator in ("e", "approx"), "estimator", estimator, "'e' or 'approx'")
+    checks.require(math.isfinite(c) and c >= 1, "c", c, "finite and at least 1")
+    is_power = 0 < alpha <= 1
+    allowed = "in (0, 1], or a number of cells of at least 4"
+    checks.require(is_power or 4 <= alpha < math.inf, "alpha", alpha, allowed)
+    cells = max(float(n**alpha), 4.0) if is_power else float(min(alpha, n))
     only_wider = estimator == "e"
     rows_fixed = _information(*points, cells, c, only_wider)
     columns_fixed = _information(*points[::-1], cells, c, only_wider).T
@@ -123,18 +134,18 @@ def characteristic_matrix(
     else:
         information = np.fmax(rows_fixed, columns_fixed)
     matrix: Array = information / np.log(np.minimum(row, column) + 2)
-    return np.clip(matrix, 0, 1)  # it leaves [0, 1] by rounding alone
+    return np.clip(matrix, 0, 1)  # only rounding leaves [0, 1]
 
 
 def mic_and_tic(
-    pairs: Sequence[tuple[Values, Values]],
+    pairs: Sequence[tuple[ArrayLike, ArrayLike]],
     estimator: Estimator = "e",
     alpha: float = 0.6,
     c: float = 15,
     *,
     workers: int | None = None,
 ) -> Array:
-    """MIC and TIC (the sum) of many pairs (x, y), spread over the cores.
+    """MIC and TIC (the sum) of many pairs (x, y), distributed over the cores.
 
     Parameters
     ----------
@@ -142,8 +153,8 @@ def mic_and_tic(
     estimator, alpha, c
         See `characteristic_matrix`.
     workers : int, optional
-        Processes, which start afresh (spawned); 1 works in this one. Left out: one a core where
-        there is enough to do.
+        Number of processes (spawned); 1 works in this one. Default: one per core if there is
+        enough to do.
 
     Returns
     -------
@@ -151,41 +162,88 @@ def mic_and_tic(
         MIC and TIC of each pair.
     """
     if workers is None:
-        worthwhile = sum(len(x) for x, _ in pairs) >= WORTH_PROCESSES
+        worthwhile = sum(len(x) for x, _ in pairs) >= WORTH_PROCESSES  # type: ignore[arg-type]
         workers = min(available_cores(), len(pairs)) if worthwhile else 1
     work = partial(_of_pair, estimator=estimator, alpha=alpha, c=c)
     return np.array(list(map_in_order(work, pairs, workers))).reshape(-1, 2)
 
 
 def _of_pair(
-    pair: tuple[Values, Values], estimator: Estimator, alpha: float, c: float
+    pair: tuple[ArrayLike, ArrayLike], estimator: Estimator, alpha: float, c: float
 ) -> tuple[float, float]:
     matrix = characteristic_matrix(*pair, estimator, alpha, c)
     return float(np.nanmax(matrix)), float(np.nansum(matrix))
 
 
-def _checked(x: Values, y: Values) -> tuple[Array, Array]:
-    pair = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    shapes = pair[0].shape, pair[1].shape
-    if len(shapes[0]) != 1 or shapes[0] != shapes[1]:
-        raise HebaeError(f"x and y have shapes {shapes[0]} and {shapes[1]}; both must be (n,).")
-    if shapes[0][0] < FEWEST_POINTS:
+@dataclass(frozen=True, kw_only=True)
+class IndexDependence:
+    """MIC_e and TIC_e between index and code, each a mean over the dimensions of the code."""
+
+    mic: float
+    tic: float
+    null_mic: float
+    """The same with indices that are independent of the codes."""
+    null_tic: float
+    examples: int
+    draws: int
+    """Per example: the coefficients are computed from ``examples * draws`` points."""
+
+
+def index_dependence(
+    z: ArrayLike,
+    *,
+    seed: int = 0,
+    permutations: int = 1,
+    alpha: float = 0.6,
+    c: float = 15,
+    workers: int | None = None,
+) -> IndexDependence:
+    """MIC_e and TIC_e between an example's index and each dimension of its codes (Fig. 2c, d).
+
+    The order of examples has no meaning, and one draw per example cannot distinguish a code that
+    follows its example from noise. So the examples are put in a random order, an example's place in
+    it is its index, and each has several draws. The null permutes the indices over all draws.
+
+    Parameters
+    ----------
+    z : array-like, shape (n, L, k)
+        L draws of the code of n examples; n L at least 4.
+    seed : int
+        Of the order and of the permutations.
+    permutations : int
+        Per dimension; the null is their mean.
+    alpha, c : float
+        See `characteristic_matrix`.
+    workers : int, optional
+        See `mic_and_tic`.
+
+    Raises
+    ------
+    HebaeError
+        If z is not of this shape or not finite, or a number is out of range.
+    """
+    codes = checks.finite(z, "z")
+    if codes.ndim != 3 or 0 in codes.shape:
         raise HebaeError(
-            f"x and y hold {shapes[0][0]} points; at least {FEWEST_POINTS} are needed."
+            f"z has shape {codes.shape}; it must be (n, L, k): examples, draws, dimensions."
         )
-    for name, values in zip("xy", pair, strict=True):
-        if not np.isfinite(values).all():
-            raise HebaeError(f"{name} holds NaN or infinite values, which have no place on a grid.")
-    return pair
-
-
-def _cell_limit(n: int, alpha: float) -> float:
-    """B, the most cells that a grid over n points may have."""
-    if 0 < alpha <= 1:
-        return max(float(n**alpha), 4.0)
-    if 4 <= alpha < math.inf:
-        return float(min(alpha, n))
-    raise HebaeError(f"alpha is {alpha}; it must be in (0, 1], or a number of cells, at least 4.")
+    checks.counts(permutations=permutations)
+    n, draws, k = codes.shape
+    rng = np.random.default_rng(seed)
+    index = np.repeat(rng.permutation(n), draws)
+    latents = list(codes.reshape(n * draws, k).T)
+    nulls = [(rng.permutation(index), latent) for _ in range(permutations) for latent in latents]
+    pairs = [(index, latent) for latent in latents] + nulls
+    coefficients = mic_and_tic(pairs, "e", alpha, c, workers=workers)
+    (mic, tic), (null_mic, null_tic) = (part.mean(axis=0) for part in np.split(coefficients, [k]))
+    return IndexDependence(
+        mic=float(mic),
+        tic=float(tic),
+        null_mic=float(null_mic),
+        null_tic=float(null_tic),
+        examples=n,
+        draws=draws,
+    )
 
 
 def _information(x: Array, y: Array, cells: float, c: float, only_wider: bool) -> Array:
@@ -226,10 +284,10 @@ def _ends_of_runs(values: npt.NDArray[np.number]) -> Counts:
 
 
 def _equipartition(ends: Counts, parts: int) -> Counts:
-    """Gather runs of points into parts as equal as may be: EquipartitionYAxis of [1]_.
+    """Group runs of points into parts as equal as possible: EquipartitionYAxis of [1]_.
 
-    Each part takes the runs that bring it nearest to an equal share of the points left (of two as
-    near, the fewer), and at least one; large runs may leave fewer parts than were asked for.
+    Each part takes the runs that bring it nearest to an equal share of the remaining points (the
+    fewer if there is a tie), and at least one. Large runs may leave fewer parts than requested.
 
     Parameters
     ----------
@@ -259,8 +317,8 @@ def _equipartition(ends: Counts, parts: int) -> Counts:
 def _clumps(row: Counts, ends: Counts) -> Counts:
     """Return where each clump ends: GetClumpsPartition of [1]_.
 
-    A clump is a stretch along x of points of one row, which no optimal grid cuts. Points that tie
-    in x stay together: as a clump of their own if of several rows.
+    A clump is a run of points along x in one row, which no optimal grid cuts. Points that tie in x
+    stay together, as a clump of their own if they are in several rows.
     """
     starts = np.concatenate(([0], ends[:-1]))
     lowest, highest = np.minimum.reduceat(row, starts), np.maximum.reduceat(row, starts)
@@ -271,10 +329,10 @@ def _clumps(row: Counts, ends: Counts) -> Counts:
 def _optimise(row: Counts, ends: Counts, columns: int, count_log_count: Array) -> Array:
     """Mutual information in nats with the best 2, ..., `columns` columns: OptimizeXAxis of [1]_.
 
-    Columns are stretches between `ends`. With n_rc points in row r of column c,
-    ``I = H(row) - H(row | column) = H(row) + (1/n) sum_c [sum_r n_rc log n_rc - n_c log n_c]``:
-    a sum over columns, so that the best l columns up to a place are the best l - 1 up to an
-    earlier one and one column more. A column may be empty: "at most" l of them.
+    Columns are intervals between `ends`. With n_rc points in row r of column c,
+    ``I = H(row) - H(row | column) = H(row) + (1/n) sum_c [sum_r n_rc log n_rc - n_c log n_c]``.
+    This is a sum over columns, so the best l columns up to a place are the best l - 1 up to an
+    earlier place plus one column. A column may be empty, so these are at most l columns.
     """
     n, places = len(row), len(ends) + 1
     rows = int(row.max()) + 1
@@ -291,12 +349,12 @@ def _optimise(row: Counts, ends: Counts, columns: int, count_log_count: Array) -
     gain = -in_column(counts.sum(axis=1))
     for before in counts.T:
         gain += in_column(before)
-    gain[np.tri(places, k=-1, dtype=bool)] = -np.inf  # no column ends before it begins
+    gain[np.tri(places, k=-1, dtype=bool)] = -np.inf  # no column ends before it starts
 
     row_entropy = math.log(n) - float(count_log_count[counts[-1]].sum()) / n
-    best, found = gain[0], np.empty(columns - 1)
+    best, optimum = gain[0], np.empty(columns - 1)
     for i in range(columns - 1):
         best = (best[:, None] + gain).max(axis=0)
-        found[i] = best[-1]
-    information: Array = row_entropy + found / n
+        optimum[i] = best[-1]
+    information: Array = row_entropy + optimum / n
     return information

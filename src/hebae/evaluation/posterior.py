@@ -1,4 +1,7 @@
-"""q(z | x): the posteriors of a set of examples, their draws, densities and divergences."""
+"""q(z | x) of a set of examples, the model's prior p(z), and log p(x | z) of many codes.
+
+Codes and densities are float64, on the model's device; networks keep their own precision.
+"""
 
 from __future__ import annotations
 
@@ -13,30 +16,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hebae import gaussian, inference
-from hebae.errors import HebaeError
-from hebae.evaluation.estimate import UndefinedMetric
-from hebae.model import Autoencoder
-
-__all__ = [
-    "Posteriors",
-    "Values",
-    "Width",
-    "checked_means",
-    "log_standard_normal",
-    "noise_factor",
-    "posteriors_of",
-    "widened",
-]
-
-Values = Tensor | npt.NDArray[np.floating[Any]]
-Width = float | npt.NDArray[np.floating[Any]]
+from hebae.errors import HebaeError, UndefinedMetric
+from hebae.evaluation import checks
+from hebae.evaluation.checks import ArrayLike
+from hebae.model import Autoencoder, to_unit_interval
 
 
 @dataclass(frozen=True, eq=False)
 class Posteriors:
     """N posteriors N(mu_i, D_i L L^T D_i), D_i = diag(sigma_i), in float64.
 
-    Make them with `Posteriors.checked`, or `posteriors_of` a model.
+    Made by `Posteriors.checked`, or by `posteriors_of` for a model.
     """
 
     mean: Float[Tensor, "n latent"]
@@ -49,14 +39,16 @@ class Posteriors:
     """L, lower triangular: the identity for the VAE."""
 
     @classmethod
-    def checked(cls, mean: Values, log_scale: Values, noise_factor: Values | None = None) -> Self:
-        """Make posteriors from means (N, k), log-scales (N, k) or (N, 1), and L (k, k) if not I.
+    def checked(
+        cls, mean: ArrayLike, log_scale: ArrayLike, noise_factor: ArrayLike | None = None
+    ) -> Self:
+        """Make posteriors from means (N, k), log-scales (N, k) or (N, 1), and L (k, k), default I.
 
         Raises
         ------
         HebaeError
-            If shapes do not fit, a value or sigma is not finite, a sigma is 0, L has no inverse or
-            is not lower triangular.
+            If shapes do not fit, a value or sigma is not finite, a sigma is 0, or L is singular or
+            not lower triangular.
         """
         mean = checked_means(mean)
         n, k = mean.shape
@@ -70,7 +62,14 @@ class Posteriors:
         if noise_factor is None:
             factor = torch.eye(k, dtype=mean.dtype, device=mean.device)
         else:
-            factor = _invertible("noise_factor", noise_factor, k).to(mean.device)
+            factor = _finite("noise_factor", noise_factor).to(mean.device)
+            if factor.shape != (k, k):
+                shape = tuple(factor.shape)
+                raise HebaeError(f"noise_factor has shape {shape}; it must be {(k, k)}.")
+            if factor.triu(1).any() or not factor.diagonal().all():
+                raise HebaeError(
+                    "noise_factor must be lower triangular, with no zero on its diagonal."
+                )
         volume = log_scale.expand_as(mean).sum(1) + factor.diagonal().abs().log().sum()
         return cls(mean, scale.expand_as(mean), volume, factor)
 
@@ -88,7 +87,7 @@ class Posteriors:
         return z, log_standard_normal(epsilon) - self.log_volume
 
     def log_density(self, z: Float[Tensor, "*draws n latent"]) -> Float[Tensor, "*draws n"]:
-        """``log q(z_i | x_i)`` of codes that may be anywhere."""
+        """``log q(z_i | x_i)`` of any codes."""
         residual = (z - self.mean) / self.scale
         return log_standard_normal(residual @ self.whitener.mT) - self.log_volume
 
@@ -105,51 +104,80 @@ class Posteriors:
         return 0.5 * (variance - 1 + self.mean.square()).sum(1) - self.log_volume
 
 
-def posteriors_of(model: Autoencoder, values: npt.NDArray[np.generic]) -> Posteriors:
-    """q(z | x) of examples (n, *shape), on the CPU.
+def posteriors_of(
+    model: Autoencoder, values: npt.NDArray[Any], device: torch.device | None = None
+) -> Posteriors:
+    """q(z | x) of examples (n, *shape), on `device` (default CPU).
 
     Raises
     ------
     UndefinedMetric
-        If the encoder is deterministic, or HEBAE's noise has a singular covariance: then q(z | x)
-        has no density.
+        If q(z | x) has no density: the encoder is deterministic, or HEBAE's noise has a singular
+        covariance.
     """
     codes = inference.encode(model, values)
     if codes.log_scale is None:
         raise UndefinedMetric(
-            "the encoder is deterministic: q(z | x) is a point, without a density, so that "
-            "KL(q(z | x) || N(0, I)) is infinite."
+            "The encoder is deterministic: q(z | x) is a point without a density, so its "
+            "divergence from the prior is infinite."
         )
-    return Posteriors.checked(codes.mean, codes.log_scale, noise_factor(model))
+    mean = torch.as_tensor(codes.mean, device=device)
+    return Posteriors.checked(mean, codes.log_scale, noise_factor(model))
 
 
-def widened(mean: npt.NDArray[np.floating[Any]] | Tensor, width: Width) -> Posteriors:
-    """``N(mu_i, diag(width^2))`` of means (n, k), with a width for all or each dimension (k,).
+def widened(mean: ArrayLike, width: ArrayLike) -> Posteriors:
+    """``N(mu_i, diag(width^2))`` of means (n, k), with one width or one per dimension (k,).
 
     Raises
     ------
     HebaeError
-        If the width is not of this shape, or not finite and above 0.
+        If the width has another shape, or is not finite and above 0.
     """
+    mean = checked_means(mean)
     k = mean.shape[1]
-    sizes = np.asarray(width, dtype=np.float64)
+    sizes = checks.finite(width, "width")
     if sizes.shape not in ((), (k,)):
         raise HebaeError(f"width has shape {sizes.shape}; it must be a number or ({k},).")
-    if not (np.isfinite(sizes) & (sizes > 0)).all():
-        raise HebaeError(f"width is {width}; it must be finite and above 0 throughout.")
+    checks.require((sizes > 0).all(), "width", width, "above 0")
     return Posteriors.checked(mean, torch.as_tensor(np.log(sizes)).expand(mean.shape))
 
 
 def noise_factor(model: Autoencoder) -> Float[Tensor, "latent latent"]:
-    """L of a model's noise, L L^T = N (sections 2 and 4), in float64 on the CPU."""
+    """L of a model's noise, L L^T = N (sections 2 and 4 of the mathematics), in float64 on the CPU.
+
+    Raises
+    ------
+    UndefinedMetric
+        If N is singular.
+    """
     covariance = model.population_covariance.detach().cpu().double()
     L = gaussian.cholesky(model.objective.noise_covariance(covariance))
     if not L.isfinite().all():
         raise UndefinedMetric(
-            "the covariance of the model's noise is singular, so that q(z | x) has no density; "
-            "was the model trained?"
+            "The covariance of the model's noise is singular, so q(z | x) has no density; check "
+            "that the model was trained."
         )
     return L
+
+
+def log_prior(module: Autoencoder, z: Float[Tensor, "*draws latent"]) -> Float[Tensor, "*draws"]:
+    """``log p(z)`` in nats under the model's own prior, in the precision of z."""
+    like = next(module.prior.parameters(), z)
+    return module.prior.log_prob(z.flatten(0, -2).to(like)).view(z.shape[:-1]).to(z)
+
+
+def log_likelihood(
+    module: Autoencoder, x: Float[Tensor, "n *shape"], z: Float[Tensor, "draws n latent"]
+) -> Float[Tensor, "draws n"]:
+    """``log p(x_i | z)`` in nats of several codes per example, in the precision of z."""
+    repeated = x.expand(len(z), *x.shape).flatten(0, 1)
+    return module.log_likelihood(repeated, z.flatten(0, 1).to(x)).view(z.shape[:-1]).to(z)
+
+
+def batch_of(module: Autoencoder, values: npt.NDArray[Any]) -> Float[Tensor, "n *shape"]:
+    """Examples as a tensor on the model's device, in its precision; uint8 becomes 0 to 1."""
+    like = module.population_mean
+    return to_unit_interval(torch.as_tensor(np.array(values), device=like.device), like.dtype)
 
 
 def log_standard_normal(z: Float[Tensor, "*draws latent"]) -> Float[Tensor, "*draws"]:
@@ -157,25 +185,17 @@ def log_standard_normal(z: Float[Tensor, "*draws latent"]) -> Float[Tensor, "*dr
     return -0.5 * (z.square().sum(-1) + z.shape[-1] * math.log(2 * math.pi))
 
 
-def checked_means(mean: Values) -> Float[Tensor, "n latent"]:
-    """Means in float64 where they lie; `HebaeError` if they are not (N, k), N >= 2, and finite."""
-    mean = _finite("mean", mean)
-    if mean.ndim != 2 or len(mean) < 2 or mean.shape[1] < 1:
-        raise HebaeError(f"mean has shape {tuple(mean.shape)}; it must be (N, k), N at least 2.")
-    return mean
-
-
-def _finite(name: str, values: Values) -> Tensor:
-    tensor = torch.as_tensor(values).detach().to(torch.float64)
-    if not tensor.isfinite().all():
-        raise HebaeError(f"{name} holds NaN or infinite values.")
+def checked_means(mean: ArrayLike) -> Float[Tensor, "n latent"]:
+    """Means in float64 on their device; `HebaeError` if not finite and (N, k) with N >= 2."""
+    tensor = _finite("mean", mean)
+    if tensor.ndim != 2 or len(tensor) < 2 or tensor.shape[1] < 1:
+        raise HebaeError(f"mean has shape {tuple(tensor.shape)}; it must be (N, k), N at least 2.")
     return tensor
 
 
-def _invertible(name: str, values: Values, size: int) -> Tensor:
-    factor = _finite(name, values)
-    if factor.shape != (size, size):
-        raise HebaeError(f"{name} has shape {tuple(factor.shape)}; it must be {(size, size)}.")
-    if factor.triu(1).any() or not factor.diagonal().all():
-        raise HebaeError(f"{name} must be lower triangular, without a zero on its diagonal.")
-    return factor
+def _finite(name: str, values: ArrayLike) -> Tensor:
+    if not isinstance(values, Tensor):
+        return torch.from_numpy(np.array(checks.finite(values, name)))
+    if not values.isfinite().all():
+        raise HebaeError(f"{name} has NaN or infinite values; all must be finite.")
+    return values.detach().to(torch.float64)

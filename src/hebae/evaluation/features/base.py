@@ -1,34 +1,20 @@
-"""What a feature extractor is, and how its name becomes part of a number's name."""
+"""What a feature extractor is; pixels and values as features; networks in batches."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hebae.data import Dataset
-from hebae.errors import HebaeError
-from hebae.evaluation.estimate import UndefinedMetric
-
-__all__ = [
-    "FeatureExtractor",
-    "Floats",
-    "NetworkFeatures",
-    "Pixels",
-    "as_uint8",
-    "check_images",
-    "file_hash",
-    "is_image_data",
-    "metric_name",
-    "require_images",
-    "tensor_hash",
-]
+from hebae.errors import HebaeError, UndefinedMetric
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -40,7 +26,7 @@ class FeatureExtractor(Protocol):
 
     @property
     def name(self) -> str:
-        """Part of the name of every number made with these features."""
+        """Part of the name of every number computed with these features."""
 
     @property
     def dimension(self) -> int:
@@ -56,10 +42,17 @@ class FeatureExtractor(Protocol):
 
     @property
     def takes_uint8(self) -> bool:
-        """Whether it takes uint8 images alone, or else values in the units of the data."""
+        """Whether it takes only uint8 images, and not values in the units of the data."""
 
     def __call__(self, examples: npt.NDArray[np.generic]) -> Floats:
         """Features (n, d) of examples (n, c, h, w)."""
+
+
+def metric_name(
+    metric: str, extractor: FeatureExtractor, count_samples: int, count_reference: int
+) -> str:
+    """Name a number by all that it depends on: ``frechet[classifier-mnist@10000/10000]``."""
+    return f"{metric}[{extractor.name}@{count_samples}/{count_reference}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +67,9 @@ class NetworkFeatures:
     dimension : int
     fingerprint : str
     minimum : int, optional
-        d + 1 if left out, with which covariances can have full rank.
+        Default d + 1, with which covariances can have full rank.
     shape : tuple of int, optional
-        The one shape (c, h, w) that it takes, if there is but one.
+        The only shape (c, h, w) that it takes, if there is one.
     batch_size : int
     device : str or torch.device
     """
@@ -97,36 +90,72 @@ class NetworkFeatures:
         self.network.to(self.device).eval().requires_grad_(False)
 
     def __call__(self, examples: npt.NDArray[np.generic]) -> Floats:
-        """Features (n, d) of uint8 images (n, c, h, w).
-
-        Raises
-        ------
-        HebaeError
-            If these are not uint8 images, or not of the shape that the network takes.
-        """
+        """Features (n, d) of uint8 images (n, c, h, w)."""
         images = check_images(examples, self.name, self.shape)
         features = np.empty((len(images), self.dimension), np.float32)
         with torch.inference_mode():
             for start in range(0, len(images), self.batch_size):
                 rows = slice(start, start + self.batch_size)
                 batch = torch.from_numpy(np.array(images[rows])).to(self.device)
-                features[rows] = self._checked(self.network(batch), len(batch)).float().cpu()
+                found = self.network(batch)
+                if tuple(found.shape) != (len(batch), self.dimension):
+                    raise HebaeError(
+                        f"{self.name} gave features of shape {tuple(found.shape)} for {len(batch)} "
+                        f"images; it must give {(len(batch), self.dimension)}."
+                    )
+                features[rows] = found.float().cpu()
         return features
 
-    def _checked(self, features: Tensor, count: int) -> Tensor:
-        if tuple(features.shape) != (count, self.dimension):
+
+@dataclass(frozen=True)
+class ValueFeatures:
+    """Values in the units that a model sees, of data that are not images in [0, 1]."""
+
+    shape: Shape
+    name = "values"
+    takes_uint8 = False
+    fingerprint = hashlib.sha256(b"hebae values 1").hexdigest()
+
+    @property
+    def dimension(self) -> int:
+        """Numbers per example, d."""
+        return prod(self.shape)
+
+    @property
+    def minimum(self) -> int:
+        """d + 1, with which covariances can have full rank."""
+        return self.dimension + 1
+
+    def __call__(self, examples: npt.NDArray[np.generic]) -> Floats:
+        """Values (n, d) of examples (n, *shape): floats as they are, uint8 divided by 255."""
+        values = np.asarray(examples)
+        if values.shape[1:] != self.shape or len(values) == 0:
             raise HebaeError(
-                f"{self.name} gave features of shape {tuple(features.shape)} for {count} images, "
-                f"not {(count, self.dimension)}; it must map (n, c, h, w) to (n, d)."
+                f"{self.name} takes examples of shape {self.shape}; got an array {values.shape}."
             )
-        return features
+        if values.dtype == np.uint8:
+            values = values / np.float32(255)
+        elif values.dtype.kind != "f":
+            raise HebaeError(f"{self.name} takes floats or uint8, not {values.dtype}.")
+        return values.reshape(len(values), -1).astype(np.float32, copy=False)
 
 
-def metric_name(
-    metric: str, extractor: FeatureExtractor, count_samples: int, count_reference: int
-) -> str:
-    """Name a number by all that it depends on: ``frechet[classifier-mnist@10000/10000]``."""
-    return f"{metric}[{extractor.name}@{count_samples}/{count_reference}]"
+@dataclass(frozen=True)
+class PixelFeatures(ValueFeatures):
+    """Pixels of uint8 images, from 0 to 1."""
+
+    name = "pixels"
+    takes_uint8 = True
+    fingerprint = hashlib.sha256(b"hebae pixels 1").hexdigest()
+
+    def __call__(self, examples: npt.NDArray[np.generic]) -> Floats:
+        """Pixels (n, d) of uint8 images (n, c, h, w), divided by 255."""
+        return super().__call__(check_images(examples, self.name, self.shape))
+
+
+def pixel_features(dataset: Dataset) -> FeatureExtractor:
+    """`PixelFeatures` if the data are images in [0, 1], else `ValueFeatures`."""
+    return (PixelFeatures if is_image_data(dataset) else ValueFeatures)(dataset.shape)
 
 
 def check_images(
@@ -137,12 +166,12 @@ def check_images(
     Raises
     ------
     HebaeError
-        If not; the sentence calls the extractor `name`.
+        If not; the message calls the extractor `name`.
     """
     images = np.asarray(examples)
     if images.dtype != np.uint8:
         raise HebaeError(
-            f"{name} takes images as uint8, 0 to 255, not {images.dtype}; round them once, with "
+            f"{name} takes images as uint8, 0 to 255, not {images.dtype}; convert them once, with "
             "hebae.report.pixels.to_uint8."
         )
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
@@ -155,7 +184,7 @@ def check_images(
 
 
 def as_uint8(values: Pixels | npt.NDArray[np.floating]) -> Pixels:
-    """Images of a data set as uint8: as they are, or rounded and clipped as samples are."""
+    """Images of a data set as uint8: unchanged, or rounded and clipped as samples are."""
     if values.dtype == np.uint8:
         return values.view(np.uint8)
     levels: Pixels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
@@ -163,36 +192,30 @@ def as_uint8(values: Pixels | npt.NDArray[np.floating]) -> Pixels:
 
 
 def is_image_data(dataset: Dataset) -> bool:
-    """Whether examples are images, grey or of three colours, with values in [0, 1]."""
+    """Whether examples are grey or RGB images with values in [0, 1]."""
     low, high = dataset.train.range
     return len(dataset.shape) == 3 and dataset.shape[0] in (1, 3) and 0 <= low <= high <= 1
 
 
 def require_images(dataset: Dataset, spec: str) -> None:
-    """Raise an `UndefinedMetric` unless the data are images that can be held in uint8."""
+    """Raise an `UndefinedMetric` unless the data are images that uint8 can hold."""
     if not is_image_data(dataset):
         low, high = dataset.train.range
         raise UndefinedMetric(
-            f"{spec} features are of images with values in [0, 1], and an example of "
+            f"{spec} features are of images with values in [0, 1], but an example of "
             f"{dataset.name} has shape {dataset.shape} and values from {low:.3g} to {high:.3g}; "
             "choose pixels, which takes such values as they are."
         )
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 (hexadecimal) of a file.
-
-    Raises
-    ------
-    HebaeError
-        If it cannot be read.
-    """
+    """SHA-256 (hexadecimal) of a file; `HebaeError` if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise HebaeError(
-            f"{path} cannot be read ({error.strerror}): check the path of the network's file."
+            f"{path} cannot be read ({error.strerror}); check the path of the network's file."
         ) from None
 
 
@@ -204,3 +227,8 @@ def tensor_hash(network: nn.Module) -> str:
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def first_line(error: Exception) -> str:
+    """First line of an error's message, or its kind if there is none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -4,49 +4,52 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from hebae.data import Dataset
 from hebae.data.cache import cached_folder
-from hebae.errors import HebaeError
-from hebae.evaluation.estimate import UndefinedMetric
+from hebae.errors import HebaeError, UndefinedMetric
 from hebae.evaluation.features.base import (
     NetworkFeatures,
+    Pixels,
     as_uint8,
     file_hash,
+    first_line,
     require_images,
     tensor_hash,
 )
-from hebae.evaluation.features.classifier_network import (
-    RECIPE,
-    WIDTH,
-    Classifier,
-    Progress,
-    labels_of,
-    train_classifier,
-)
 
-__all__ = ["ClassifierFeatures", "classifier_features"]
+Progress = Callable[[int, int], None]
+"""Called with the steps done and their total."""
 
+RECIPE = 1  # raise it when a change in this file changes what is learned
 SEED = 0
+WIDTH = 128
+BATCH = 128
+STEPS = 1500
+EPOCHS = 8  # at most, if there are few data
+PEAK_RATE = 4e-3
 SMALLEST = 8
 WEIGHTS, SUMMARY = "classifier.safetensors", "classifier.json"
 
 
 @dataclass(frozen=True, eq=False)
 class ClassifierFeatures(NetworkFeatures):
-    """`NetworkFeatures` of a classifier, with how good it is."""
+    """`NetworkFeatures` of a classifier, with its accuracy."""
 
     accuracy: float | None = None
-    """Share of right labels in the held-out split; None where none with labels was held out."""
+    """Share of correct labels in the held-out split; None if that has none."""
     weights_sha256: str = ""
     """Of the file of weights in the cache."""
 
@@ -65,35 +68,30 @@ def classifier_features(
     dataset : Dataset
         Images with values in [0, 1], at least 8 x 8, with labels in the training split.
     device : str or torch.device
-        Where features are calculated.
+        Where features are computed.
     progress : callable, optional
-        Told the steps of training done, and how many there are.
+        Called with the steps of training done and their total.
 
     Raises
     ------
     UndefinedMetric
-        If the data are no such images, or have no labels or but one.
+        If the data are no such images, or have fewer than two labels.
     HebaeError
-        If the cache cannot be written, or what lies there is damaged.
+        If the cache cannot be written or is damaged.
     """
     require_images(dataset, "classifier")
-    _, height, width = dataset.shape
-    if min(height, width) < SMALLEST:
+    if min(dataset.shape[1:]) < SMALLEST:
         raise UndefinedMetric(
-            f"classifier features are of images of {SMALLEST} x {SMALLEST} or larger, and those of "
+            f"classifier features are of images of {SMALLEST} x {SMALLEST} or larger, but those of "
             f"{dataset.name} have shape {dataset.shape}; choose pixels."
         )
     if dataset.train.labels is None or len(np.unique(dataset.train.labels)) < 2:
         raise UndefinedMetric(
-            f"classifier features need labels of two classes or more to learn, and {dataset.name} "
+            f"classifier features need labels of two classes or more to learn, but {dataset.name} "
             "has none; choose inception, timm:NAME, the file of a network, or pixels."
         )
-
-    def build(folder: Path) -> None:
-        _train(folder, dataset, progress)
-
     key = f"{dataset.fingerprint[:32]}-{len(dataset.train)}-{RECIPE}"
-    folder = cached_folder(f"classifiers/{key}", build)
+    folder = cached_folder(f"classifiers/{key}", lambda new: _train(new, dataset, progress))
     network, summary = _read(folder, dataset)
     slug = re.sub(r"[^a-z0-9]+", "-", dataset.name.lower()).strip("-")
     return ClassifierFeatures(
@@ -108,19 +106,92 @@ def classifier_features(
     )
 
 
+class Classifier(nn.Module):
+    """uint8 images (n, c, h, w), at least 8 x 8, to features (n, 128) and logits."""
+
+    def __init__(self, channels: int, size: int, classes: int) -> None:
+        super().__init__()
+        widths = [channels, 32, 64, *([64] if size > 32 else [])]
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            layers += [
+                nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(),
+            ]
+        self.trunk = nn.Sequential(
+            *layers,
+            nn.AdaptiveAvgPool2d(4),
+            nn.Flatten(),
+            nn.Linear(widths[-1] * 16, WIDTH),
+            nn.BatchNorm1d(WIDTH),  # features of unit scale, before the ReLU
+            nn.ReLU(),
+        )
+        self.head = nn.Linear(WIDTH, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features, after the last nonlinearity."""
+        features: Tensor = self.trunk(images.float() / 255)
+        return features
+
+
+def train_classifier(
+    network: Classifier, images: Pixels, targets: np.ndarray, progress: Progress | None
+) -> None:
+    """Minimise the cross-entropy by Adam with one cycle of the learning rate (Smith, 2018).
+
+    Parameters
+    ----------
+    network : Classifier
+    images : array of uint8, shape (n, c, h, w)
+    targets : array of int, shape (n,)
+        Positions of the classes.
+    progress : callable, optional
+    """
+    count = len(images)
+    batch = min(BATCH, count)
+    steps = min(STEPS, EPOCHS * (count // batch))
+    optimiser = torch.optim.Adam(network.parameters(), fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_RATE, total_steps=steps)
+    generator = np.random.default_rng(SEED)
+    order = np.empty(0, np.int64)
+    network.train()
+    for step in range(steps):
+        if len(order) < batch:
+            order = generator.permutation(count)
+        rows, order = order[:batch], order[batch:]
+        x, y = torch.from_numpy(images[rows]), torch.from_numpy(targets[rows])
+        loss = F.cross_entropy(network.head(network(x)), y)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+        if progress is not None:
+            progress(step + 1, steps)
+    network.eval()
+
+
 def _new_network(dataset: Dataset, classes: int) -> Classifier:
     channels, height, width = dataset.shape
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
+        torch.default_generator.manual_seed(SEED)
         return Classifier(channels, min(height, width), classes)
 
 
 def _train(folder: Path, dataset: Dataset, progress: Progress | None) -> None:
     classes, targets = np.unique(np.asarray(dataset.train.labels), return_inverse=True)
     network = _new_network(dataset, len(classes))
-    train_classifier(network, as_uint8(dataset.train.values), targets, SEED, progress)
+    train_classifier(network, as_uint8(dataset.train.values), targets, progress)
     save_file(network.state_dict(), folder / WEIGHTS)
-    held_out = dataset.held_out()
+    split, examples = dataset.held_out() or (None, None)
+    accuracy = None
+    if examples is not None and examples.labels is not None:
+        with torch.inference_mode():
+            predicted = [
+                network.head(network(torch.from_numpy(part))).argmax(dim=1).numpy()
+                for part in np.array_split(as_uint8(examples.values), -(-len(examples) // 1000))
+            ]
+        accuracy = float((classes[np.concatenate(predicted)] == examples.labels).mean())
     summary = {
         "data": dataset.name,
         "data_fingerprint": dataset.fingerprint,
@@ -128,34 +199,23 @@ def _train(folder: Path, dataset: Dataset, progress: Progress | None) -> None:
         "recipe": RECIPE,
         "seed": SEED,
         "classes": classes.tolist(),
-        "held_out": held_out[0] if held_out else None,
-        "accuracy": _accuracy(network, classes, dataset),
+        "held_out": split,
+        "accuracy": accuracy,
         "weights_sha256": file_hash(folder / WEIGHTS),
     }
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-
-
-def _accuracy(
-    network: Classifier, classes: npt.NDArray[np.int64], dataset: Dataset
-) -> float | None:
-    held_out = dataset.held_out()
-    if held_out is None or held_out[1].labels is None:
-        return None
-    examples = held_out[1]
-    found = classes[labels_of(network, as_uint8(examples.values))]
-    return float((found == examples.labels).mean())
 
 
 def _read(folder: Path, dataset: Dataset) -> tuple[Classifier, dict[str, Any]]:
     try:
         summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
         if file_hash(folder / WEIGHTS) != summary["weights_sha256"]:
-            raise ValueError("the weights have another SHA-256 than was noted")
+            raise ValueError("the SHA-256 of the weights differs from the recorded one")
         network = _new_network(dataset, len(summary["classes"]))
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise HebaeError(
-            f"the classifier in {folder} is damaged ({str(error).splitlines()[0]}): delete that "
-            "folder, and it will be trained anew."
+            f"the classifier in {folder} is damaged ({first_line(error)}); delete that folder, and "
+            "it will be trained again."
         ) from None
     return network, summary

@@ -1,0 +1,169 @@
+"""What public functions accept: arrays of numbers, examples for a model, options, a device.
+
+Every array argument may be a NumPy array, a list, a tensor (on any device, with or without
+gradient) or a data frame. Anything else is refused with one sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hebae.errors import HebaeError
+from hebae.inference import module_of
+from hebae.model import Autoencoder
+
+Array = npt.NDArray[np.float64]
+ArrayLike = npt.ArrayLike | Tensor
+"""An array, list, tensor or data frame of numbers."""
+
+
+def as_array(values: Any, name: str) -> npt.NDArray[Any]:
+    """Return real numbers as a NumPy array of their own type, without a copy where possible.
+
+    Raises
+    ------
+    HebaeError
+        If `values` is no array of real numbers; the message calls it `name`.
+    """
+    try:
+        if isinstance(values, Tensor):
+            tensor = values.detach().cpu()
+            # NumPy has no bfloat16.
+            values = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+            array = values.numpy()
+        else:
+            array = np.asarray(values)
+    except (ValueError, TypeError, RuntimeError):
+        array = np.empty(0, object)
+    if array.dtype.kind not in "biuf":
+        raise HebaeError(
+            f"{name} is of type {type(values).__name__} and holds values of type {array.dtype}; "
+            "give an array, a dense tensor, a data frame or lists of equal length that hold real "
+            "numbers."
+        )
+    return array
+
+
+def finite(values: Any, name: str) -> Array:
+    """Return finite numbers of any shape in float64, or raise a `HebaeError`."""
+    array: Array = as_array(values, name).astype(np.float64, copy=False)
+    if not np.isfinite(array).all():
+        raise HebaeError(f"{name} has NaN or infinite values; all must be finite.")
+    return array
+
+
+def features(features: Any, name: str, least: int = 2) -> Array:
+    """Return finite numbers (n, d) in float64, with n at least `least` and d at least 1.
+
+    Raises
+    ------
+    HebaeError
+        If the type, the shape or a value is wrong; the message calls the array `name`.
+    """
+    array = as_array(features, name)
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise HebaeError(f"{name} has shape {array.shape}; it must be (n, d), one row per example.")
+    if len(array) < least:
+        raise HebaeError(f"{name} has {len(array)} example(s), but at least {least} are needed.")
+    values: Array = array.astype(np.float64, copy=False)
+    finite = np.isfinite(values).all(axis=1)
+    if not finite.all():
+        raise HebaeError(
+            f"{name} has NaN or infinite values in {(~finite).sum()} of its {len(values)} "
+            "examples; all values must be finite."
+        )
+    return values
+
+
+def pair(x: Any, y: Any, names: tuple[str, str] = ("x", "y")) -> tuple[Array, Array]:
+    """Return two sets (n, d) and (m, d) as `features` does; d must be the same."""
+    x, y = features(x, names[0]), features(y, names[1])
+    if x.shape[1] != y.shape[1]:
+        raise HebaeError(
+            f"{names[0]} has {x.shape[1]} features and {names[1]} has {y.shape[1]}; compare "
+            "features of one network, or codes of one model."
+        )
+    return x, y
+
+
+def examples(model: Any, data: Any) -> tuple[Autoencoder, npt.NDArray[Any]]:
+    """Return a model's module, and data as an array of at least 2 examples that it can take.
+
+    Parameters
+    ----------
+    model : Autoencoder or fitted estimator
+    data : array-like, shape (n, *shape)
+        uint8 (0 to 255 stands for 0 to 1), or numbers in the support of the model's likelihood.
+
+    Raises
+    ------
+    HebaeError
+        If `model` is no model, or the data's type, shape or range does not fit it.
+    """
+    module = module_of(model)
+    values = as_array(data, "data")
+    if values.shape[1:] != module.input_shape or len(values) < 2:
+        shape = ", ".join(map(str, module.input_shape))
+        raise HebaeError(
+            f"data has shape {values.shape}; this model takes (n, {shape}) with n at least 2, "
+            "since one example has no standard error."
+        )
+    if values.dtype != np.uint8:
+        low, high = module.likelihood.support
+        least, greatest = values.min(), values.max()
+        if not (low <= least and greatest <= high and np.isfinite((least, greatest)).all()):
+            raise HebaeError(
+                f"data ranges from {least:g} to {greatest:g}; the model's likelihood takes finite "
+                f"values in [{low:g}, {high:g}]."
+            )
+    return module, values
+
+
+def counts(least: int = 1, **counts: Any) -> None:
+    """Raise a `HebaeError` that names an argument that is not a whole number >= `least`."""
+    for name, count in counts.items():
+        valid = isinstance(count, Integral) and count >= least
+        require(valid, name, count, f"a whole number of at least {least}")
+
+
+def require(valid: bool | np.bool_, name: str, value: object, allowed: str) -> None:
+    """Raise a `HebaeError` that says what `value` is and what is allowed, unless `valid`."""
+    if not valid:
+        raise HebaeError(f"{name} is {value!r}; it must be {allowed}.")
+
+
+@contextmanager
+def on_device(module: Autoencoder, device: str | torch.device | None) -> Iterator[torch.device]:
+    """Hold a model on `device` (None: where it is) and give the device for float64 work.
+
+    That is the model's own device, so nothing moves to the CPU and back; except for MPS, which has
+    no float64. Afterwards the model is back where it was.
+
+    Raises
+    ------
+    HebaeError
+        If the model cannot be moved there.
+    """
+    before = module.population_mean.device
+    try:
+        if device is not None:
+            module.to(device)
+    except (AssertionError, RuntimeError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise HebaeError(
+            f"device is {device!r}, but the model cannot be moved there ({reason}); give 'cpu', or "
+            "'cuda' where PyTorch finds a GPU."
+        ) from None
+    try:
+        here = module.population_mean.device
+        yield torch.device("cpu") if here.type == "mps" else here
+    finally:
+        module.to(before)

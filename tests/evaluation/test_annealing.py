@@ -5,13 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import nn
-from torch.distributions import MultivariateNormal
-
-import hebae.data
-from hebae import AE, HebaeError
-from hebae.config import ModelSettings
-from hebae.evaluation.annealing import ais, anneal
 from hebae.evaluation.annealing_path import (
     PILOT_CHAINS,
     PILOT_TEMPERATURES,
@@ -21,6 +14,13 @@ from hebae.evaluation.annealing_path import (
 )
 from hebae.evaluation.bidirectional import bidirectional
 from hebae.evaluation.decoder_likelihood import decoder_log_likelihood, simulate
+from torch import nn
+from torch.distributions import MultivariateNormal
+
+import hebae.data
+from hebae import AE, HebaeError
+from hebae.config import ModelSettings
+from hebae.evaluation.annealing import ais, anneal
 from hebae.evaluation.hamiltonian import with_gradient
 from hebae.model import build
 

@@ -17,7 +17,6 @@ from hebae.evaluation.estimate import UndefinedMetric
 from hebae.evaluation.features import (
     classifier,
     classifier_features,
-    classifier_network,
     extractor,
 )
 from hebae.evaluation.features.base import file_hash
@@ -176,7 +175,7 @@ def test_shipped_digits():
 
 def test_original_digits(data_dir, monkeypatch):
     """The bar for numbers in these features, cleared with under a third of the training."""
-    monkeypatch.setattr(classifier_network, "STEPS", 450)
+    monkeypatch.setattr(classifier, "STEPS", 450)
     data = load("mnist", data_dir=data_dir)
     found = classifier_features(data)
     assert found.accuracy >= 0.985

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hebae.errors import HebaeError
-from hebae.evaluation import distances
-from hebae.evaluation.copying import copying_ratio
-from hebae.evaluation.distances import two_nearest
+from hebae.evaluation import coverage
+from hebae.evaluation.copying import copying_ratio, two_nearest
 from hebae.evaluation.estimate import UndefinedMetric
 
 seeds = st.integers(0, 2**32 - 1)
@@ -30,7 +29,7 @@ def nearest(point, members):
 
 
 def test_by_definition(monkeypatch):
-    monkeypatch.setattr(distances, "BLOCK_ENTRIES", 100)
+    monkeypatch.setattr(coverage, "BLOCK_ENTRIES", 100)
     samples, train, held_out = sets(40, 30, 30)
     found = copying_ratio(samples, train, held_out)
     to_train, to_held_out = (

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hebae.errors import HebaeError
-from hebae.evaluation import density_coverage, distances, precision_recall
+from hebae.evaluation import coverage, density_coverage, precision_recall
 
 SHAPES = [(30, 20), (20, 30), (25, 25)]
 seeds = st.integers(0, 2**32 - 1)
@@ -41,7 +41,7 @@ def share_within(centres, points, k):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of a few rows, the last of them smaller."""
-    monkeypatch.setattr(distances, "BLOCK_ENTRIES", 200)
+    monkeypatch.setattr(coverage, "BLOCK_ENTRIES", 200)
 
 
 @pytest.mark.parametrize("k", [1, 3, 7])

@@ -13,8 +13,8 @@ from hebae import gaussian, inference
 from hebae.config import ModelSettings
 from hebae.errors import HebaeError
 from hebae.evaluation import FeatureMoments, latent
-from hebae.evaluation.collapse import active_units, collapsed_share, kl_by_dimension
 from hebae.evaluation.estimate import UndefinedMetric
+from hebae.evaluation.latent import active_units, collapsed_share, kl_by_dimension
 from hebae.model import build
 
 seeds = st.integers(0, 2**32 - 1)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hebae import HebaeError
-from hebae.evaluation.index_dependence import index_dependence
 from hebae.evaluation.maximal_information import (
     characteristic_matrix,
+    index_dependence,
     mic_and_tic,
     mic_approx,
     mic_e,

@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
 from hebae.errors import HebaeError
-from hebae.evaluation import distances, sliced
-from hebae.evaluation.energy import energy_distance_to_normal, mean_distance_to_normal
+from hebae.evaluation import coverage, normality
 from hebae.evaluation.estimate import UndefinedMetric
-from hebae.evaluation.normality import kolmogorov_smirnov, mardia
-from hebae.evaluation.sliced import sliced_wasserstein_to_normal
+from hebae.evaluation.normality import (
+    energy_distance_to_normal,
+    kolmogorov_smirnov,
+    mardia,
+    mean_distance_to_normal,
+    sliced_wasserstein_to_normal,
+)
 
 seeds = st.integers(0, 2**32 - 1)
 ALL = [kolmogorov_smirnov, mardia, energy_distance_to_normal, sliced_wasserstein_to_normal]
@@ -154,7 +158,7 @@ def test_mean_distance_to_normal_where_scipys_function_is_infinite(k):
 
 def test_energy_distance_by_definition(monkeypatch):
     """In one dimension 2 int (F - Phi)^2, with F's own variance taken off; in blocks."""
-    monkeypatch.setattr(distances, "BLOCK_ENTRIES", 100)
+    monkeypatch.setattr(coverage, "BLOCK_ENTRIES", 100)
     codes = 0.5 + 2 * normal(30, 1)
     t = np.linspace(-20, 20, 400_001)
     F = np.searchsorted(np.sort(codes[:, 0]), t, side="right") / 30
@@ -184,7 +188,7 @@ def test_a_limit_takes_a_random_subset_and_says_so():
 
 def test_sliced_wasserstein_by_quantiles(monkeypatch):
     """In one dimension, the integral of (F^-1 - Phi^-1)^2, in blocks of directions."""
-    monkeypatch.setattr(sliced, "BLOCK_ENTRIES", 70)
+    monkeypatch.setattr(normality, "BLOCK_ENTRIES", 70)
     codes = 0.5 + 2 * normal(20, 1)
     u = (np.arange(2_000_000) + 0.5) / 2_000_000
     quantile = np.sort(codes[:, 0])[(u * 20).astype(int)]

@@ -6,8 +6,7 @@ import torch
 
 from hebae.data import load
 from hebae.errors import HebaeError, UndefinedMetric
-from hebae.evaluation.features import extractor
-from hebae.evaluation.features.random_convolutional import random_convolutional_features
+from hebae.evaluation.features import extractor, random_convolutional_features
 from hebae.evaluation.frechet import frechet_distance
 
 

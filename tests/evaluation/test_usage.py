@@ -13,9 +13,8 @@ from hebae import AE, inference
 from hebae.config import ModelSettings
 from hebae.data import load
 from hebae.errors import HebaeError
-from hebae.evaluation.averages import mean_estimate, ratio_of_means
 from hebae.evaluation.decoding import reconstruction_error, robustness, smoothness
-from hebae.evaluation.estimate import UndefinedMetric
+from hebae.evaluation.estimate import UndefinedMetric, mean_estimate, ratio_of_means
 from hebae.evaluation.usage import knn_accuracy, logistic_accuracy
 from hebae.model import build
 

@@ -8,8 +8,7 @@ import torch
 from linear_gaussian import LinearGaussian
 
 from hebae import WAE, HebaeError, data
-from hebae.evaluation.bounds import iwae
-from hebae.evaluation.width import fit_width
+from hebae.evaluation.bounds import fit_width, iwae
 
 
 @pytest.mark.parametrize("method", ["wae", "hebae"])

@@ -27,9 +27,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hebae.errors import HebaeError
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
-from hebae.errors import HebaeError
 from hebae.evaluation.estimate import Estimate, mean_estimate
 from hebae.evaluation.hamiltonian import (
     PILOT_CHAINS,
@@ -42,12 +42,12 @@ from hebae.evaluation.hamiltonian import (
     transition,
     with_gradient,
 )
-from hebae.evaluation.posterior import batch_of, log_prior
+from hebae.evaluation.posterior import batch_of, draw_prior, log_prior
 from hebae.inference import module_of
 from hebae.model import Autoencoder, at_least_float32
 from hebae.priors import StandardNormal
 
-__all__ = ["Annealed", "Bidirectional", "ais", "annealing_schedule", "bidirectional"]
+__all__ = ["Annealed", "Bidirectional", "ais", "bidirectional"]
 
 Schedule = Literal["sigmoid", "linear"]
 STEEPNESS = 4.0  # delta of the sigmoid schedule, as in Wu et al.
@@ -203,9 +203,7 @@ def bidirectional(
             prior = draw_prior(module, (chains, count), generator)
             lower = anneal(evaluate, prior, t, steps, leapfrog_steps, generator, there)
             z = z.expand(chains, *z.shape)
-            upper = anneal(
-                evaluate, z, t.flip(0), steps.flip(0), leapfrog_steps, generator, back
-            )
+            upper = anneal(evaluate, z, t.flip(0), steps.flip(0), leapfrog_steps, generator, back)
     gap = mean_estimate(upper.per_example - lower.per_example)
     return Bidirectional(gap.value, gap.standard_error, lower=lower, upper=upper)
 
@@ -341,23 +339,6 @@ def target(module: Autoencoder, x: Float[Tensor, "n *shape"], block: int) -> Ite
     prior = standard_normal if is_standard else with_gradient(lambda z: log_prior(module, z))
     with _evaluation_mode(module):
         yield state_at(prior, log_likelihood)
-
-
-def draw_prior(
-    module: Autoencoder, shape: tuple[int, ...], generator: torch.Generator
-) -> Float[Tensor, "*draws latent"]:
-    """Draws z ~ p(z) of shape (*shape, k), float64, on the generator's device."""
-    epsilon = torch.randn(
-        *shape,
-        module.latent_dim,
-        generator=generator,
-        dtype=torch.float64,
-        device=generator.device,
-    )
-    like = next(module.prior.parameters(), epsilon)
-    with torch.no_grad():
-        z = module.prior.transform(epsilon.flatten(0, -2).to(like))
-    return z.view(epsilon.shape).to(epsilon)
 
 
 def simulate(module: Autoencoder, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from hebae import inference
+from hebae.errors import HebaeError
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
-from hebae.errors import HebaeError
 from hebae.evaluation.estimate import Estimate, mean_estimate
 from hebae.evaluation.posterior import (
     Posteriors,
@@ -328,9 +328,7 @@ def fit_width(
     return widths
 
 
-def _noise(
-    mean: Tensor, samples: int, seed: int, block: int
-) -> Iterator[tuple[slice, Tensor]]:
+def _noise(mean: Tensor, samples: int, seed: int, block: int) -> Iterator[tuple[slice, Tensor]]:
     """Give normal noise (draws, examples, k) in blocks, example by example from one stream."""
     n, k = mean.shape
     rng = np.random.default_rng(seed)  # its numbers do not depend on the blocks or the device

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -33,12 +32,12 @@ def as_array(values: Any, name: str) -> npt.NDArray[Any]:
     HebaeError
         If `values` is no array of real numbers; the message calls it `name`.
     """
+    array: npt.NDArray[Any]
     try:
         if isinstance(values, Tensor):
             tensor = values.detach().cpu()
             # NumPy has no bfloat16.
-            values = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
-            array = values.numpy()
+            array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
         else:
             array = np.asarray(values)
     except (ValueError, TypeError, RuntimeError):
@@ -130,7 +129,7 @@ def examples(model: Any, data: Any) -> tuple[Autoencoder, npt.NDArray[Any]]:
 def counts(least: int = 1, **counts: Any) -> None:
     """Raise a `HebaeError` that names an argument that is not a whole number >= `least`."""
     for name, count in counts.items():
-        valid = isinstance(count, Integral) and count >= least
+        valid = isinstance(count, int | np.integer) and count >= least
         require(valid, name, count, f"a whole number of at least {least}")
 
 

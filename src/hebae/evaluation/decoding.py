@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 
 from hebae import inference
+from hebae.errors import HebaeError
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
-from hebae.errors import HebaeError
 from hebae.evaluation.estimate import Estimate, mean_estimate, ratio_of_means
 from hebae.model import Autoencoder
 
@@ -237,8 +237,7 @@ def _decodable(model: Any, codes: ArrayLike, name: str = "codes") -> tuple[Autoe
     z = checks.features(codes, name)
     if z.shape[1] != module.latent_dim:
         raise HebaeError(
-            f"{name} has {z.shape[1]} dimensions, but this model's codes have "
-            f"{module.latent_dim}."
+            f"{name} has {z.shape[1]} dimensions, but this model's codes have {module.latent_dim}."
         )
     return module, z
 

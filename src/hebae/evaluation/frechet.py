@@ -12,9 +12,9 @@ from typing import Self
 
 import numpy as np
 
+from hebae.errors import HebaeError
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
-from hebae.errors import HebaeError
 from hebae.evaluation.estimate import Estimate
 
 __all__ = [
@@ -56,8 +56,15 @@ def frechet_distance(
     Heusel et al. (2017), "GANs trained by a two time-scale update rule".
     """
     x, y = checks.pair(x_features, y_features, ("x_features", "y_features"))
-    a, b = FeatureMoments().update(x), FeatureMoments().update(y)
-    return frechet_from_moments(a, b, allow_rank_deficient=allow_rank_deficient)
+    if not allow_rank_deficient:
+        _check_full_rank(len(x), len(y), x.shape[1])
+    roots = []
+    for z in (x, y):
+        if len(z) > z.shape[1]:
+            roots.append(_root(FeatureMoments().update(z).covariance))
+        else:  # the centred data are a root already, without a decision on the rank
+            roots.append((z - z.mean(axis=0)).T / math.sqrt(len(z) - 1))
+    return _distance(x.mean(axis=0) - y.mean(axis=0), *roots)
 
 
 class FeatureMoments:
@@ -133,10 +140,7 @@ def frechet_from_moments(
         raise HebaeError(f"a is of {len(a.mean)} features and b of {len(b.mean)}.")
     if not allow_rank_deficient:
         _check_full_rank(a.count, b.count, len(a.mean))
-    A, B = a.covariance, b.covariance
-    shift = a.mean - b.mean
-    distance = shift @ shift + np.trace(A) + np.trace(B) - 2 * _trace_of_root(A, B)
-    return max(0.0, float(distance))
+    return _distance(a.mean - b.mean, _root(a.covariance), _root(b.covariance))
 
 
 def frechet_extrapolated(
@@ -309,26 +313,23 @@ def _check_full_rank(count_a: int, count_b: int, dimension: int) -> None:
         )
 
 
-def _trace_of_root(A: Array, B: Array) -> float:
-    """``tr (A B)^{1/2}``, the sum of the roots of the eigenvalues of ``A^{1/2} B A^{1/2}``.
+def _distance(shift: Array, R: Array, Q: Array) -> float:
+    """Return the distance of means `shift` apart, covariances A = R R^T and B = Q Q^T.
 
-    For any R with R R^T = A, the same eigenvalues are those of R^T B R; with Q Q^T = B they are the
-    squared singular values of R^T Q, which are not negative except by rounding.
+    ``tr (A B)^{1/2}`` is the sum of the singular values of R^T Q for any such R and Q. Not by the
+    roots of eigenvalues, which are mostly rounding where they should be zero.
     """
-    M = _root(A).T @ _root(B)
-    if M.shape[0] > M.shape[1]:
-        M = M.T  # the smaller product, which has no eigenvalues that should be zero
-    eigenvalues = np.linalg.eigvalsh(M @ M.T)
-    return float(np.sqrt(np.maximum(eigenvalues, 0)).sum())
+    M = R.T @ Q
+    root = np.linalg.svd(M, compute_uv=False).sum() if M.size else 0.0
+    return max(0.0, float(shift @ shift + np.square(R).sum() + np.square(Q).sum() - 2 * root))
 
 
 def _root(A: Array) -> Array:
     """R (d, r) with ``R R^T = A``, of the rank r that A has beyond rounding.
 
     By Cholesky factorisation, in units of each feature's own deviation; with pivots if A is
-    singular, as for few examples or constant features. Eigenvalues would cost more, and half of the
-    digits: the roots of those near zero are mostly rounding. Plain Cholesky may succeed on a
-    singular A with a last pivot that is only rounding, so pivots that small count as zero, too.
+    singular, as for constant features. Plain Cholesky may succeed on a singular A with a last pivot
+    that is only rounding, so pivots that small count as zero, too.
     """
     scale = np.sqrt(A.diagonal())
     scale = np.where(scale > 0, scale, 1)[:, None]

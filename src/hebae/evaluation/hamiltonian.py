@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -139,7 +139,7 @@ def transition(
         Probability of accepting each proposal; 0 if it diverged.
     """
     z = state.z
-    options = {"generator": generator, "dtype": z.dtype, "device": z.device}
+    options: dict[str, Any] = {"generator": generator, "dtype": z.dtype, "device": z.device}
     jitter = torch.rand(z.shape[:-1], **options)
     step_size = step_size * (1 + JITTER * (2 * jitter - 1))
     momentum = torch.randn(z.shape, **options)

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 
 from hebae import gaussian, inference
+from hebae.errors import HebaeError, UndefinedMetric
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
-from hebae.errors import HebaeError, UndefinedMetric
 from hebae.evaluation.frechet import FeatureMoments
 
 __all__ = [

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from hebae.errors import UndefinedMetric
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
-from hebae.errors import UndefinedMetric
 from hebae.evaluation.coverage import distance_blocks
 from hebae.evaluation.latent import covariance, degeneracy
 
@@ -24,7 +24,6 @@ __all__ = [
     "Compared",
     "KolmogorovSmirnov",
     "Mardia",
-    "MardiaStatistic",
     "energy_distance_to_normal",
     "kolmogorov_smirnov",
     "mardia",

@@ -162,8 +162,25 @@ def noise_factor(model: Autoencoder) -> Float[Tensor, "latent latent"]:
 
 def log_prior(module: Autoencoder, z: Float[Tensor, "*draws latent"]) -> Float[Tensor, "*draws"]:
     """``log p(z)`` in nats under the model's own prior, in the precision of z."""
-    like = next(module.prior.parameters(), z)
-    return module.prior.log_prob(z.flatten(0, -2).to(like)).view(z.shape[:-1]).to(z)
+    codes = _as_prior(module, z.flatten(0, -2))
+    return module.prior.log_prob(codes).view(z.shape[:-1]).to(z)
+
+
+def draw_prior(
+    module: Autoencoder, shape: tuple[int, ...], generator: torch.Generator
+) -> Float[Tensor, "*draws latent"]:
+    """Draws z ~ p(z) of shape (*shape, k), float64, on the generator's device."""
+    prior, device = module.prior, generator.device
+    size = (math.prod(shape), prior.noise_dim)
+    epsilon = torch.randn(size, generator=generator, dtype=torch.float64, device=device)
+    with torch.no_grad():
+        z = prior.transform(_as_prior(module, epsilon))
+    return z.to(epsilon).view(*shape, module.latent_dim)
+
+
+def _as_prior(module: Autoencoder, z: Tensor) -> Tensor:
+    """Z in the precision and on the device of the prior's weights, if it has any."""
+    return z.to([*module.prior.parameters(), *module.prior.buffers(), z][0])
 
 
 def log_likelihood(

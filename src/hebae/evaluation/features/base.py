@@ -123,7 +123,7 @@ class ValueFeatures:
 
     @property
     def minimum(self) -> int:
-        """d + 1, with which covariances can have full rank."""
+        """D + 1, with which covariances can have full rank."""
         return self.dimension + 1
 
     def __call__(self, examples: npt.NDArray[np.generic]) -> Floats:

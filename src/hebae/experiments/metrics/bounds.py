@@ -16,9 +16,9 @@ from typing import Any
 import numpy.typing as npt
 
 from hebae.errors import UndefinedMetric
-from hebae.evaluation import bounds, decoding, width
+from hebae.evaluation import bounds, decoding
 from hebae.evaluation.annealing import ais as annealed
-from hebae.evaluation.bidirectional import bidirectional
+from hebae.evaluation.annealing import bidirectional
 from hebae.experiments.measurement import Measurement, find, measured
 from hebae.experiments.trained_run import TrainedRun
 from hebae.training.batches import ArrayBatches
@@ -196,7 +196,7 @@ def iwae(run: TrainedRun) -> Iterator[Measurement]:
     """Bound log p(x) by importance weighting with two proposals."""
     values, K = run.some(run.evaluation.iwae_examples), run.evaluation.iwae_samples
     counts = {"examples": len(values), "samples": K}
-    widths = width.fit_width(run.model, run.dataset.train.values, seed=run.seed)
+    widths = bounds.fit_width(run.model, run.dataset.train.values, seed=run.seed)
     for id, name, proposal, note in (
         ("iwae.encoder", "q(z|x)", "encoder", ""),
         (

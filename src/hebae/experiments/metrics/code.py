@@ -24,12 +24,11 @@ import numpy.typing as npt
 
 from hebae import inference, priors
 from hebae.errors import UndefinedMetric
-from hebae.evaluation import collapse, decoding, information, latent, normality, usage
-from hebae.evaluation.averages import mean_estimate
-from hebae.evaluation.energy import energy_distance_to_normal
+from hebae.evaluation import decoding, information, latent, normality, usage
+from hebae.evaluation.estimate import mean_estimate
 from hebae.evaluation.features import FeatureExtractor
-from hebae.evaluation.index_dependence import index_dependence
-from hebae.evaluation.sliced import sliced_wasserstein_to_normal
+from hebae.evaluation.maximal_information import index_dependence
+from hebae.evaluation.normality import energy_distance_to_normal, sliced_wasserstein_to_normal
 from hebae.experiments.measurement import Better, Measurement, measured
 from hebae.experiments.metrics.samples import SAMPLERS
 from hebae.experiments.trained_run import TrainedRun
@@ -107,12 +106,12 @@ def moments(run: TrainedRun) -> Iterator[Measurement]:
     yield Measurement(
         id="moments.active_units",
         name="active units",
-        value=float(collapse.active_units(codes.mean).sum()),
+        value=float(latent.active_units(codes.mean).sum()),
         counts=counts | {"dimensions": codes.mean.shape[1]},
         note="dimensions whose posterior means have a variance above 0.01",
         format=".0f",
     )
-    by_dimension = cache(lambda: collapse.kl_by_dimension(codes.mean, codes.log_scale, N))
+    by_dimension = cache(lambda: latent.kl_by_dimension(codes.mean, codes.log_scale, N))
     least = measured(
         "moments.least_kl",
         "least KL of a dimension",
@@ -127,7 +126,7 @@ def moments(run: TrainedRun) -> Iterator[Measurement]:
     yield measured(
         "moments.collapsed_share",
         "share of dimensions collapsed",
-        lambda: collapse.collapsed_share(codes.mean, codes.log_scale, N),
+        lambda: latent.collapsed_share(codes.mean, codes.log_scale, N),
         better="lower",
         counts=counts,
         note="KL below 0.01 nats for 99 % of the examples",

@@ -19,7 +19,7 @@ from hebae.errors import UndefinedMetric
 from hebae.evaluation import coverage, frechet
 from hebae.evaluation.copying import Copying, copying_ratio
 from hebae.evaluation.features import FeatureExtractor, metric_name, pixel_features
-from hebae.evaluation.kernel_distance import kernel_distance
+from hebae.evaluation.frechet import kernel_distance
 from hebae.experiments.measurement import Measurement, measured
 from hebae.experiments.trained_run import TrainedRun
 

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy.typing as npt
 
-from hebae.evaluation import bounds, decoding, width
-from hebae.evaluation.annealing import Annealed
+from hebae.evaluation import bounds, decoding
+from hebae.evaluation.annealing import Annealed, bidirectional
 from hebae.evaluation.annealing import ais as annealed
-from hebae.evaluation.bidirectional import bidirectional
 from hebae.evaluation.estimate import UndefinedMetric
 from hebae.experiments.evaluation.measurement import Measurement, measured
 from hebae.experiments.evaluation.subject import Subject
@@ -108,7 +107,7 @@ def iwae(subject: Subject) -> Iterator[Measurement]:
     values, K = subject.some(subject.settings.iwae_examples), subject.settings.iwae_samples
     counts = {"examples": len(values), "samples": K}
 
-    widths = width.fit_width(subject.model, subject.dataset.train.values, seed=subject.seed)
+    widths = bounds.fit_width(subject.model, subject.dataset.train.values, seed=subject.seed)
     for name, how in (("encoder", "q(z|x)"), ("gaussian-width", "fitted width")):
         bound = cache(
             lambda name=name: bounds.iwae(

@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hebae import inference
-from hebae.evaluation import collapse, information, latent, normality
-from hebae.evaluation.energy import energy_distance_to_normal
+from hebae.evaluation import information, latent, normality
 from hebae.evaluation.estimate import UndefinedMetric
-from hebae.evaluation.index_dependence import index_dependence
-from hebae.evaluation.sliced import sliced_wasserstein_to_normal
+from hebae.evaluation.maximal_information import index_dependence
+from hebae.evaluation.normality import energy_distance_to_normal, sliced_wasserstein_to_normal
 from hebae.experiments.evaluation.measurement import Better, Measurement, measured
 from hebae.experiments.evaluation.subject import Subject
 
@@ -66,12 +65,12 @@ def _collapse(
 ) -> Iterator[Measurement]:
     yield Measurement(
         name="active units",
-        value=float(collapse.active_units(codes.mean).sum()),
+        value=float(latent.active_units(codes.mean).sum()),
         counts=counts | {"dimensions": codes.mean.shape[1]},
         note="dimensions whose posterior means have a variance above 0.01",
         format=".0f",
     )
-    by_dimension = cache(lambda: collapse.kl_by_dimension(codes.mean, codes.log_scale, N))
+    by_dimension = cache(lambda: latent.kl_by_dimension(codes.mean, codes.log_scale, N))
     least = measured(
         "least KL of a dimension",
         lambda: by_dimension().min(),
@@ -84,7 +83,7 @@ def _collapse(
     yield least
     yield measured(
         "share of dimensions collapsed",
-        lambda: collapse.collapsed_share(codes.mean, codes.log_scale, N),
+        lambda: latent.collapsed_share(codes.mean, codes.log_scale, N),
         better="lower",
         counts=counts,
         note="KL below 0.01 nats for 99 % of the examples",

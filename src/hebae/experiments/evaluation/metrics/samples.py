@@ -12,7 +12,7 @@ from hebae.evaluation import coverage, frechet
 from hebae.evaluation.copying import Copying, copying_ratio
 from hebae.evaluation.estimate import Estimate, UndefinedMetric
 from hebae.evaluation.features import FeatureExtractor, metric_name, pixel_features
-from hebae.evaluation.kernel_distance import kernel_distance
+from hebae.evaluation.frechet import kernel_distance
 from hebae.experiments.evaluation.measurement import Measurement, measured
 from hebae.experiments.evaluation.subject import Subject
 

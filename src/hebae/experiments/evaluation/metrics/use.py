@@ -8,8 +8,7 @@ import numpy as np
 
 from hebae import priors
 from hebae.evaluation import decoding, usage
-from hebae.evaluation.averages import mean_estimate
-from hebae.evaluation.estimate import UndefinedMetric
+from hebae.evaluation.estimate import UndefinedMetric, mean_estimate
 from hebae.evaluation.features import FeatureExtractor
 from hebae.experiments.evaluation.measurement import Measurement, measured
 from hebae.experiments.evaluation.metrics.samples import SAMPLERS

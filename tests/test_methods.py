@@ -25,7 +25,7 @@ every = pytest.mark.parametrize("name", METHODS)
 def test_the_registry_knows_each_class_as_it_is(name):
     method, objective = METHODS[name], OBJECTIVES[name]
     assert method.class_name == objective.__name__
-    constants = ("display_name", "colour", "marker", "units", "stochastic")
+    constants = ("display_name", "colour", "marker", "units", "stochastic", "adversarial")
     assert [getattr(method, c) for c in constants] == [getattr(objective, c) for c in constants]
     defaults = {field.name: field.default for field in fields(objective)}
     assert MISSING not in defaults.values()

@@ -47,8 +47,11 @@ _TYPES = {
     "Real": Real,
     "Fraction": Fraction,
     "Widths": Widths,
+    "Annotated": Annotated,
+    "Field": Field,
     "Literal": Literal,
     "bool": bool,
+    "float": float,
     "int": int,
 }
 
@@ -86,6 +89,7 @@ class Method:
     marker: str
     units: Mapping[str, str]
     stochastic: bool
+    adversarial: bool
     options: Mapping[str, Option]
 
     def unit(self, term: str) -> str:
@@ -143,6 +147,7 @@ def _read_method(name: str, class_name: str, source: str) -> Method:
         marker=constants["marker"],
         units=constants.get("units", {}),
         stochastic=constants["stochastic"],
+        adversarial=constants.get("adversarial", False),
         options={option.name: option for option in _options(body)},
     )
 

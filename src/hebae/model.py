@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -94,7 +94,9 @@ class Autoencoder(nn.Module):
         self.objective = objective
         self.likelihood = likelihood
         self.prior = StandardNormal(latent_dim) if prior is None else prior
-        self.critic = objective.critic(latent_dim) if critic is None else critic
+        if objective.adversarial and critic is None:
+            critic = objective.critic(latent_dim)
+        self.critic = critic
         self.input_shape = tuple(input_shape)
         self.latent_dim = latent_dim
         self.register_buffer("population_mean", torch.zeros(latent_dim))
@@ -303,8 +305,8 @@ def build(
         else LIKELIHOODS[settings.likelihood]()
     )
     critic = None
-    if objective.critic(1) is not None:
-        critic = draw(lambda: cast("nn.Module", objective.critic(latent_dim)), seed + 2**33)
+    if objective.adversarial:
+        critic = draw(lambda: objective.critic(latent_dim), seed + 2**33)
     return Autoencoder(
         encoder, decoder, objective, likelihood, input_shape, latent_dim, critic=critic
     )

@@ -1,5 +1,9 @@
 """Objectives called with one epsilon, which serves as every kind of noise."""
 
+from functools import cache
+
+import torch
+
 from hebae.priors import StandardNormal
 
 
@@ -8,13 +12,23 @@ def noise_of(objective, epsilon):
     return {name: epsilon.roll(i, dims=-2) for i, name in enumerate(shapes)}
 
 
+@cache
+def critic_of(objective, latent_dim, dtype):
+    """Ask for it before vmap, which forbids the random numbers of its first weights."""
+    with torch.device("meta"):
+        critic = objective.critic(latent_dim)
+    critic.to_empty(device="cpu").to(dtype)
+    for p in critic.parameters():
+        values = torch.arange(1.0, p.numel() + 1).cos() / p.shape[-1] ** 0.5
+        p.data = values.reshape(p.shape).to(dtype)
+    return critic
+
+
 def call(objective, mean, log_scale, epsilon, running=None):
     prior = StandardNormal(mean.shape[-1])
-    critic = objective.critic(mean.shape[-1])
-    if critic is not None:
-        critic = critic.to(mean)
-        for i, parameter in enumerate(critic.parameters()):
-            parameter.data = (parameter.data + 1).sin() / (1 + i)
+    critic = None
+    if objective.adversarial:
+        critic = critic_of(objective, mean.shape[-1], mean.dtype)
     return objective(mean, log_scale, noise_of(objective, epsilon), prior, running, critic)
 
 

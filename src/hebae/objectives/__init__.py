@@ -10,6 +10,7 @@ METHODS = {  # name of the method (its file has the same name): name of the clas
     "vae": "VAE",
     "wae": "WAE",
     "ae": "AE",
+    "wae-gan": "WAEGAN",
 }
 
 OBJECTIVES: dict[str, type[Objective]] = {

@@ -52,7 +52,7 @@ class Objective(ABC):
     ``torch.func.vmap`` can run many models at once.
 
     An adversarial method also has a `critic`, trained on `critic_loss` by an optimizer of its own
-    after each update of the other weights.
+    after each update of the other weights, and the setting ``critic_learning_rate``.
     """
 
     display_name: ClassVar[str]
@@ -65,6 +65,8 @@ class Objective(ABC):
     """Unit of each term that is not in nats; "" for a term without a unit, such as the MMD."""
     stochastic: ClassVar[bool]
     """Whether z is random given x. Only then does a model have an ELBO."""
+    adversarial: ClassVar[bool] = False
+    """Whether the method has a critic. Such methods are not stacked."""
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -106,7 +108,7 @@ class Objective(ABC):
         epsilon: Latents,
         covariance: Covariance | None = None,
     ) -> Latents:
-        """Draw z ~ q(z | x); ``z = mean`` for deterministic methods.
+        """Draw z ~ q(z | x): ``mean + exp(log_scale) * epsilon``, or the mean itself.
 
         Parameters
         ----------
@@ -118,7 +120,7 @@ class Objective(ABC):
             Population covariance of the encoder means, for methods whose noise depends on it
             (HEBAE). By default: the covariance of this batch.
         """
-        return mean
+        return mean if log_scale is None else mean + log_scale.exp() * epsilon
 
     @abstractmethod
     def __call__(
@@ -152,9 +154,9 @@ class Objective(ABC):
             In nats per example unless `units` says otherwise.
         """
 
-    def critic(self, latent_dim: int) -> nn.Module | None:
+    def critic(self, latent_dim: int) -> nn.Module:
         """Build the critic of an adversarial method: codes (m, k) to logits (m, 1)."""
-        return None
+        raise NotImplementedError(f"{self.display_name} has no critic.")
 
     def critic_loss(
         self, critic: nn.Module, z: Latents, noise: Noise, prior: Prior
@@ -164,7 +166,10 @@ class Objective(ABC):
 
     def noise_covariance(self, covariance: Covariances) -> Covariances:
         """Covariance N of the noise before scaling: q(z | x_i) = N(mu_i, D_i N D_i)."""
-        return torch.zeros_like(covariance)
+        if not self.stochastic:
+            return torch.zeros_like(covariance)
+        identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
+        return identity.expand_as(covariance)
 
     def penalty_floor(self, batch_size: int, latent_dim: int) -> float | None:
         """Mean penalty of perfectly standard-normal codes, in nats; None if it is not known."""

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from hebae import gaussian
 from hebae.methods import Weight
 from hebae.objectives.base import (
-    Covariance,
-    Covariances,
     Latents,
     LogScales,
     Moments,
@@ -45,17 +42,6 @@ class VAE(Objective):
         """``{"kl": penalty_weight}``."""
         return {"kl": self.penalty_weight}
 
-    def draw(
-        self,
-        mean: Latents,
-        log_scale: LogScales,
-        epsilon: Latents,
-        covariance: Covariance | None = None,
-    ) -> Latents:
-        """z_i = mu_i + sigma_i * epsilon_i."""
-        assert log_scale is not None, "the VAE's noise needs the encoder's log_scale"
-        return mean + log_scale.exp() * epsilon
-
     def __call__(
         self,
         mean: Latents,
@@ -69,8 +55,3 @@ class VAE(Objective):
         assert log_scale is not None, "the VAE's penalty needs the encoder's log_scale"
         z = self.draw(mean, log_scale, noise["posterior"])
         return z, {"kl": gaussian.mean_kl_to_standard_normal(mean, log_scale)}
-
-    def noise_covariance(self, covariance: Covariances) -> Covariances:
-        """I: the noise of the latent dimensions is independent."""
-        identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
-        return identity.expand_as(covariance)

@@ -1,0 +1,75 @@
+"""The Wasserstein autoencoder with an adversarial penalty (section 10 of docs/mathematics.md).
+
+Tolstikhin, Bousquet, Gelly, Schoelkopf (2018), "Wasserstein Auto-Encoders", algorithm 1: a critic
+tells codes from draws of the prior, and the encoder learns to mislead it. The generator's term is
+the non-saturating one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import softplus
+
+from hebae.methods import Positive, Weight, Widths
+from hebae.objectives.base import Latents, LogScales, Moments, Noise, Objective, Terms
+from hebae.priors.base import Prior
+
+__all__ = ["WAEGAN"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WAEGAN(Objective):
+    """z = mu, without noise; a critic on the codes pulls them to the prior."""
+
+    penalty_weight: Weight = 10.0
+    """Weight lambda of the penalty."""
+    critic_widths: Widths = (512, 512, 512, 512)
+    """Widths of the critic's layers, code first."""
+    critic_learning_rate: Positive = 5e-4
+    """Adam's step size for the critic."""
+
+    display_name = "WAE-GAN"
+    colour = "#56B4E9"
+    marker = "v"
+    stochastic = False
+    adversarial = True
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """``{"adversarial": penalty_weight}``."""
+        return {"adversarial": self.penalty_weight}
+
+    def noise_shapes(self, batch_size: int, latent_dim: int) -> dict[str, tuple[int, ...]]:
+        """As many draws from the prior as there are codes."""
+        return {"prior": (batch_size, latent_dim)}
+
+    def __call__(
+        self,
+        mean: Latents,
+        log_scale: LogScales,
+        noise: Noise,
+        prior: Prior,
+        running: Moments | None = None,
+        critic: nn.Module | None = None,
+    ) -> tuple[Latents, Terms]:
+        """Return z = mu and ``adversarial``, the mean of ``-log D(z)``; log 2 where D = 1/2."""
+        assert critic is not None, "WAE-GAN needs its critic"
+        weights = {name: weight.detach() for name, weight in critic.named_parameters()}
+        logits: Tensor = functional_call(critic, weights, mean)
+        return mean, {"adversarial": softplus(-logits).mean()}
+
+    def critic(self, latent_dim: int) -> nn.Module:
+        """Fully connected network with ReLU, from codes (m, k) to logits of D (m, 1)."""
+        layers: list[nn.Module] = []
+        for width in self.critic_widths:
+            layers += [nn.Linear(latent_dim, width), nn.ReLU()]
+            latent_dim = width
+        return nn.Sequential(*layers, nn.Linear(latent_dim, 1))
+
+    def critic_loss(self, critic: nn.Module, z: Latents, noise: Noise, prior: Prior) -> Tensor:
+        """Mean of ``-log D(p)`` over draws of the prior, plus mean of ``-log(1 - D(z))``."""
+        draws = prior.transform(noise["prior"])
+        return softplus(-critic(draws)).mean() + softplus(critic(z.detach())).mean()

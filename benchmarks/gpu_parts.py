@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from contenders import with_pythae
 from contenders.bare import BareHEBAE, run_epoch
-from contenders.with_pythae import make_peer, make_trainer
 from gpu import RESTART, read_record, write_record
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -95,7 +95,7 @@ class Bench:
                 result = {"error": "".join(traceback.format_exc().splitlines(keepends=True)[-12:])}
             result["case_seconds"] = round(time.perf_counter() - begin, 2)
         record = read_record(self.output)
-        part = record["parts"].setdefault(self.part, {"cases": {}})
+        part = record["parts"][self.part]
         part.pop("running", None)
         part["cases"][name] = result
         write_record(self.output, record)
@@ -158,6 +158,8 @@ class Bench:
         }
         record["tiny"] = self.tiny
         record.setdefault("commit", _commit())
+        part = record["parts"].setdefault(self.part, {"cases": {}})
+        part |= {name: record[name] for name in ("card", "commit", "date")}
         write_record(self.output, record)
 
 
@@ -257,68 +259,62 @@ def _environment() -> dict[str, str]:
 
 
 def steps(bench: Bench) -> None:
-    """Training steps: Appendix B.1 and, in bf16, Appendix B.2, each against others' loops."""
+    """Training steps: Appendix B.1 and, in bf16, Appendix B.2, each against others' loops.
+
+    The cases that matter most go first, and those that compile go last.
+    """
     torch.set_float32_matmul_precision("high")
-    torch.backends.cudnn.benchmark = False
     digits = random_images(bench, 2 if bench.tiny else 469, 128, (1, 28, 28))
+    faces = {m: random_images(bench, 2 if bench.tiny else 8, m, (3, 64, 64)) for m in (100, 512)}
+
+    def face_step(m: int, method: str, fastest: bool) -> None:
+        name = f"B.2, m = {m}, {method}, {'fastest convolutions' if fastest else 'default'}"
+        settings = celeba_settings(bench, method, batch_size=m)
+        bench.case(name, lambda: _face_steps(bench, settings, faces[m], fastest), 8)
+
+    def bare_face_step(m: int, how: str, half: bool, compiled: bool = False) -> None:
+        settings = celeba_settings(bench, "vae", batch_size=m)
+        bench.case(
+            f"B.2, m = {m}, bare loop, {how}",
+            lambda: _bare_face_steps(bench, settings, faces[m], half, compiled),
+            50 if compiled else 8,
+        )
+
+    def peer(name: str, settings: Settings, dataset: Dataset, method: str) -> None:
+        if with_pythae.AVAILABLE:
+            bench.case(name, lambda: pythae_steps(bench, settings, dataset, method), 12)
+
     for method in METHODS:
         for graph in (bench.graph,) if bench.quick and method != "hebae" else ("off", bench.graph):
             name = f"B.1, {method}, {'CUDA graph' if graph == 'on' else 'step by step'}"
             settings = mnist_settings(bench, method, compile=graph)
             bench.case(name, lambda s=settings: step_times(bench, s, digits))
-    settings = mnist_settings(bench, "hebae")
-    few = random_images(bench, 2 if bench.tiny else 60, 128, (1, 28, 28))
-    bench.case("B.1, hebae, kernels", lambda: profile(bench, settings, few))
     bench.case("B.1, bare loop", lambda: _bare_steps(bench, digits, compiled=False))
-    faces = {m: random_images(bench, 2 if bench.tiny else 8, m, (3, 64, 64)) for m in (100, 512)}
-    for m in faces:
-        for benchmark in (False, True):
-            name = f"B.2, m = {m}, vae, {'fastest convolutions' if benchmark else 'default'}"
-            own = celeba_settings(bench, "vae", batch_size=m, compile=bench.graph)
-            bench.case(name, lambda s=own, m=m, b=benchmark: _face_steps(bench, s, faces[m], b), 8)
-        if bench.quick:
-            break
-    own = celeba_settings(bench, "vae", batch_size=100, compile=bench.graph)
-    bench.case("B.2, m = 100, vae, kernels", lambda: profile(bench, own, faces[100]), 8)
+    for fastest in (False, True):
+        face_step(100, "vae", fastest)
+    few = random_images(bench, 2 if bench.tiny else 60, 128, (1, 28, 28))
+    hebae_settings = mnist_settings(bench, "hebae")
+    bench.case("B.1, hebae, kernels", lambda: profile(bench, hebae_settings, few))
+    vae_settings = celeba_settings(bench, "vae", batch_size=100)
+    bench.case("B.2, m = 100, vae, kernels", lambda: profile(bench, vae_settings, faces[100]), 8)
     if bench.quick:
         return
+    for fastest in (False, True):
+        face_step(512, "vae", fastest)
     for m in faces:
-        own = celeba_settings(bench, "hebae", batch_size=m, compile=bench.graph)
-        bench.case(
-            f"B.2, m = {m}, hebae, fastest convolutions",
-            lambda s=own, m=m: _face_steps(bench, s, faces[m], True),
-            8,
-        )
-        own = celeba_settings(bench, "vae", batch_size=m)
-        bench.case(
-            f"B.2, m = {m}, bare loop, float32",
-            lambda s=own, m=m: _bare_face_steps(bench, s, faces[m], half=False),
-            8,
-        )
-        bench.case(
-            f"B.2, m = {m}, bare loop, bf16",
-            lambda s=own, m=m: _bare_face_steps(bench, s, faces[m], half=True),
-            8,
-        )
-        bench.case(
+        peer(
             f"B.2, m = {m}, pythae's VAE",
-            lambda s=own, m=m: pythae_steps(bench, s, faces[m], "vae"),
-            15,
+            celeba_settings(bench, "vae", batch_size=m),
+            faces[m],
+            "vae",
         )
+        bare_face_step(m, "float32", half=False)
+        bare_face_step(m, "bf16", half=True)
+        face_step(m, "hebae", True)
     for method in ("vae", "wae"):
-        own = mnist_settings(bench, method)
-        bench.case(
-            f"B.1, pythae's {method.upper()}",
-            lambda s=own, n=method: pythae_steps(bench, s, digits, n),
-            10,
-        )
-    bench.case("B.1, bare loop, torch.compile", lambda: _bare_steps(bench, digits, True), 40)
-    own = celeba_settings(bench, "vae", batch_size=512)
-    bench.case(
-        "B.2, m = 512, bare loop, bf16, torch.compile",
-        lambda: _bare_face_steps(bench, own, faces[512], half=True, compiled=True),
-        50,
-    )
+        peer(f"B.1, pythae's {method.upper()}", mnist_settings(bench, method), digits, method)
+    bench.case("B.1, bare loop, torch.compile", lambda: _bare_steps(bench, digits, True), 35)
+    bare_face_step(512, "bf16, torch.compile", half=True, compiled=True)
 
 
 def random_images(bench: Bench, steps: int, m: int, shape: tuple[int, ...]) -> Dataset:
@@ -495,8 +491,8 @@ def pythae_steps(bench: Bench, settings: Settings, dataset: Dataset, method: str
     epochs = 2 if count < 20 else 1
     first, last = max(1, count * epochs // 3), count * epochs
     model = build(settings, dataset.shape)
-    with make_trainer(
-        make_peer(model, method),
+    with with_pythae.make_trainer(
+        with_pythae.make_peer(model, method),
         values,
         epochs=epochs,
         seed=0,

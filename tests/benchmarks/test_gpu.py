@@ -39,8 +39,9 @@ def cases(tmp_path, part):
 def test_every_case_of_a_part_runs(part, bench, tmp_path):
     from gpu_parts import PARTS
 
-    pytest.importorskip("pythae" if part == "steps" else "torch")
-    PARTS[part](bench(part))
+    small = bench(part)
+    small.describe()
+    PARTS[part](small)
     results = cases(tmp_path, part)
     assert results
     assert {name: case["error"] for name, case in results.items() if "error" in case} == {}
@@ -51,6 +52,7 @@ def test_a_case_that_failed_is_recorded_and_the_next_one_runs(bench, tmp_path):
         raise ValueError("no such kernel")
 
     first = bench("steps")
+    first.describe()
     assert first.case("broken", fail) is None
     assert first.case("fine", lambda: {"ms": 1.0})["ms"] == 1.0
     assert "no such kernel" in cases(tmp_path, "steps")["broken"]["error"]
@@ -70,3 +72,11 @@ def test_the_command_measures_in_processes_of_their_own(tmp_path):
     assert record["commit"] == "abc"
     assert record["tiny"] is True
     assert record["parts"]["ceilings"]["cases"]["product, bf16"]["tflops"] > 0
+
+
+def test_files_are_joined_and_the_later_measurement_is_kept(tmp_path):
+    from gpu import _join
+
+    first = {"card": "H100", "parts": {"steps": {"cases": {"a": {"ms": 1}, "b": {"ms": 2}}}}}
+    second = {"card": "H100", "parts": {"steps": {"cases": {"a": {"ms": 3}, "b": {"error": "x"}}}}}
+    assert _join([first, second])["parts"]["steps"]["cases"] == {"a": {"ms": 3}, "b": {"ms": 2}}

@@ -1,4 +1,4 @@
-"""What the tests of the data room share: a cache of their own, and small files to read."""
+"""Fixtures for the tests of data: an empty cache, and small files to read."""
 
 import gzip
 import hashlib
@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hebae.data import idx, registry
-from hebae.data.idx_source import FILES, IdxSource
+from hebae.data import idx, loading
+from hebae.data.idx import FILES, IdxSource
 
+SOURCES = loading.SOURCES
 REAL_DATA = os.environ.get("HEBAE_DATA_DIR")
 
 
@@ -77,7 +78,7 @@ def toy_mnist(tmp_path, write_idx, monkeypatch):
 
     def install(**changes):
         changed = IdxSource(**{**vars(source), **changes})
-        monkeypatch.setattr("hebae.data.loading.SOURCES", (changed, *registry.SOURCES[2:]))
+        monkeypatch.setattr("hebae.data.loading.SOURCES", (changed, *SOURCES[2:]))
         return changed
 
     install()
@@ -121,6 +122,6 @@ def forbid_decoding(monkeypatch):
         def fail(*arguments):
             raise AssertionError("an image was decoded")
 
-        monkeypatch.setattr("hebae.data.decode._open", fail)
+        monkeypatch.setattr("hebae.data.images._open", fail)
 
     return forbid

@@ -66,8 +66,8 @@ def test_test_split_without_validation_is_left_so_or_drawn_from(tmp_path):
         ({"train": TABLE, "test": TABLE[:, :2]}, "test split"),
         ({"train": TABLE, "y": np.arange(19)}, r"labels.*\(19,\)"),
         ({"train": TABLE, "y": np.zeros(20)}, "labels.*float64"),
-        ({"train": TABLE, "y": np.array(["a"] * 20)}, "labels.*<U1.*labels are whole numbers"),
-        ({"train": TABLE, "y": np.array([b"a"] * 20)}, r"labels.*\|S1.*labels are whole numbers"),
+        ({"train": TABLE, "y": np.array(["a"] * 20)}, "labels.*<U1.*labels must be integers"),
+        ({"train": TABLE, "y": np.array([b"a"] * 20)}, r"labels.*\|S1.*labels must be integers"),
         ({"train": TABLE, "test": np.full((2, 3), np.nan)}, r"\(test\) holds 6 value"),
         ({"train": np.array([[None]])}, "without Python objects"),
         ({}, "at least a training split"),
@@ -98,7 +98,7 @@ def test_a_single_array_named_as_an_archive_is_refused_by_name(tmp_path):
     path = tmp_path / "table.npz"
     np.save(tmp_path / "table.npy", TABLE)
     (tmp_path / "table.npy").rename(path)
-    with pytest.raises(HebaeError, match=r"table\.npz is a \.npy file.*rename"):
+    with pytest.raises(HebaeError, match=r"table\.npz has the content of a \.npy file: rename"):
         data.load(path)
 
 

@@ -38,6 +38,40 @@ def test_tensors_are_read_as_arrays_are(kind):
     np.testing.assert_array_equal(dataset.train.values, IMAGES > 99)
 
 
+@pytest.mark.filterwarnings("ignore:.*quantized tensor:UserWarning")
+def test_tensors_with_gradients_views_and_quantised_values_are_read():
+    values = torch.rand(6, 3)
+    subclass = torch.nn.Parameter(values)
+    doubled = (2 * subclass).view(6, 3)  # not a leaf
+    conjugate = torch.complex(values, values).conj()
+    quantised = torch.quantize_per_tensor(values, 0.5, 0, torch.quint8)
+    for tensor, expected in (
+        (subclass, values),
+        (doubled, 2 * values),
+        (conjugate.imag, -values),  # stored with a "negative" flag
+        (quantised, quantised.dequantize()),
+        (values.expand(2, 6, 3), values.expand(2, 6, 3)[:, None]),
+    ):
+        loaded = data.load(tensor, validation_size=0).train.values
+        np.testing.assert_array_equal(loaded, expected.numpy())
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR:UserWarning")
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: torch.eye(3).to_sparse(), r"layout torch\.sparse_coo.*to_dense"),
+        (lambda: torch.eye(3).to_sparse_csr(), r"layout torch\.sparse_csr.*to_dense"),
+        (lambda: torch.empty(3, 2, device="meta"), "device meta.*holds values"),
+        (lambda: torch.ones(3, 2, dtype=torch.complex64).conj(), "complex64"),
+        (lambda: torch.ones(3, 2, dtype=torch.int64), "int64"),
+    ],
+)
+def test_tensors_without_real_numbers_are_refused(make, words):
+    with pytest.raises(HebaeError, match=words):
+        data.load(make())
+
+
 def test_examples_and_data_sets_pass_through():
     examples = data.Examples(IMAGES)
     dataset = data.load(examples)
@@ -59,12 +93,12 @@ def test_examples_and_data_sets_pass_through():
         (np.zeros((1, 1, 1, 1, 1)), r"allowed are \(n, d\), \(n, h, w\) and \(n, c, h, w\)"),
         (np.zeros((4, 28, 28, 3)), "channels last: transpose"),
         (np.zeros((4, 28, 28, 1), np.uint8), "channels last: transpose"),
-        ([[1, 2]], "int64: convert it to uint8 if they are 0..255"),
-        ([[1.0, 2.0], [3.0]], "type list make no array: give rows of one length"),
-        (np.array([[1.0, 2.0], [3.0]], object), "object: only real numbers"),
-        ([["a", 1.0]], "<U32: only real numbers"),
-        ([[None, 1.0]], "object: only real numbers"),
-        ([torch.ones(2, requires_grad=True)], "type list make no array"),
+        ([[1, 2]], "int64: convert it to uint8 if its values are 0..255"),
+        ([[1.0, 2.0], [3.0]], "type list cannot be converted to an array"),
+        (np.array([[1.0, 2.0], [3.0]], object), "object, but only real numbers"),
+        ([["a", 1.0]], "<U32, but only real numbers"),
+        ([[None, 1.0]], "object, but only real numbers"),
+        ([torch.ones(2, requires_grad=True)], "type list cannot be converted"),
         ([], r"\(0,\)"),
         (None, "type NoneType"),
         (3.0, "type float"),
@@ -91,7 +125,7 @@ def test_lists_and_data_frames_are_read_as_arrays_are():
     for given in (table.tolist(), list(table), Frame(table)):
         assert data.load(given).fingerprint == expected.fingerprint
     assert data.load(Frame(IMAGES)).train.values is IMAGES
-    with pytest.raises(HebaeError, match="object: only real numbers"):
+    with pytest.raises(HebaeError, match="object, but only real numbers"):
         data.load(Frame(np.array([["a", 1.0]], object)))
 
 
@@ -111,7 +145,7 @@ def test_what_torch_can_stride_over_is_not_copied():
 
 def test_large_values_are_taken_up_to_a_limit():
     assert data.load(np.array([[1e18, -1e18]])).train.range == pytest.approx((-1e18, 1e18))
-    with pytest.raises(HebaeError, match=r"holds 2 value.*beyond 1e\+18.*scale the data"):
+    with pytest.raises(HebaeError, match=r"holds 2 value.*beyond 1e\+18.*scale them"):
         data.load(np.array([[3e38, -2e18]], np.float32))
 
 

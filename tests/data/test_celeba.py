@@ -15,7 +15,7 @@ SPLITS = {"000001.jpg": 0, "000002.jpg": 0, "000003.jpg": 1, "000004.jpg": 2, "0
 
 
 def of_celeba(directory=None):
-    """CelebA's line of the catalogue."""
+    """Return the catalogue's entry of CelebA."""
     return next(source for source in data.catalogue(directory) if source.name == "celeba")
 
 
@@ -90,7 +90,7 @@ def test_a_wrong_partition_is_refused(line, words, official):
 
 def test_a_partition_that_is_no_text_is_refused_by_name(official):
     (official / PARTITION).write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(HebaeError, match=f"{PARTITION} cannot be read as text.*fetch it again"):
+    with pytest.raises(HebaeError, match=f"{PARTITION} cannot be read as text.*download it again"):
         data.load(official)
 
 
@@ -144,6 +144,24 @@ def test_the_first_faces_of_the_real_subset(real_data, tmp_path):
 
 
 def test_without_files_the_message_says_what_to_fetch(tmp_path):
-    with pytest.raises(HebaeError, match=f"{PARTITION}.*celeba64-subset.tar.*HEBAE_DATA_DIR"):
+    words = f"{PARTITION}.*celeba64-subset.tar"
+    with pytest.raises(HebaeError, match=f"celeba was not found.*{words}.*HEBAE_DATA_DIR"):
+        data.load("celeba")
+    assert of_celeba().availability == "by hand"
+    with pytest.raises(HebaeError, match=f"{tmp_path} does not hold celeba.*{words}"):
         data.load("celeba", data_dir=tmp_path)
-    assert of_celeba(tmp_path).availability == "by hand"
+    assert of_celeba(tmp_path).availability == "absent"
+
+
+@pytest.mark.parametrize("missing", [PARTITION, "img_align_celeba"])
+def test_a_named_directory_with_a_part_of_celeba_is_refused(
+    missing, official, tmp_path, monkeypatch
+):
+    shutil.copytree(official, tmp_path / "whole")
+    monkeypatch.setenv("HEBAE_DATA_DIR", str(tmp_path / "whole"))
+    (official / missing).rename(tmp_path / "away")
+    with pytest.raises(HebaeError, match=r"faces holds only a part of celeba"):
+        data.load("celeba", data_dir=official)
+    assert of_celeba(official).availability == "incomplete"
+    with pytest.raises(HebaeError, match=rf"faces holds only a part of CelebA.*{missing}"):
+        data.load(official)

@@ -4,7 +4,7 @@ import socket
 import pytest
 
 from hebae import data
-from hebae.data.idx_source import FILES
+from hebae.data.idx import FILES
 from hebae.errors import HebaeError
 
 IMAGES = FILES["train"][0]

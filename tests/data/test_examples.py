@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+import scipy.sparse
 
-from hebae.data import Dataset, Examples
+from hebae.data import Dataset, Examples, load
 from hebae.data.examples import blocks, fingerprint
 from hebae.errors import HebaeError
 
@@ -68,3 +69,83 @@ def test_fingerprint_depends_on_content_and_not_on_memory_layout():
         {"train": Examples(values.reshape(3, 4))},
     ]
     assert len({reference, *map(fingerprint, others)}) == 6
+
+
+def annotated(n=6):
+    """Return n examples with everything that they can carry; row i is known by its label i."""
+    return Examples(
+        np.arange(2 * n, dtype=np.float32).reshape(n, 2),
+        np.arange(n),
+        ids=np.array([f"cell {i}" for i in range(n)]),
+        feature_names=("GATA1", "SPI1"),
+        missing=np.arange(2 * n).reshape(n, 2) % 5 == 0,
+    )
+
+
+@pytest.mark.parametrize("index", [slice(1, 4), np.array([5, 0, 2])])
+def test_ids_feature_names_and_missing_values_follow_a_selection(index):
+    whole, part = annotated(), annotated()[index]
+    np.testing.assert_array_equal(part.ids, whole.ids[index])
+    np.testing.assert_array_equal(part.missing, whole.missing[index])
+    assert part.feature_names == whole.feature_names
+    assert isinstance(index, np.ndarray) or np.shares_memory(whole[index].missing, whole.missing)
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ({"ids": np.arange(3)}, r"ids .*must be str of shape \(3,\), not int64"),
+        ({"ids": np.array(["a", "b"])}, r"ids .*shape \(2,\)"),
+        ({"missing": np.zeros((3, 1), bool)}, r"missing values .*bool of shape \(3, 2\)"),
+        ({"missing": np.zeros((3, 2))}, "missing values .*float64"),
+        ({"feature_names": ("a",)}, "1 feature names for 2 features"),
+    ],
+)
+def test_annotations_that_do_not_fit_are_refused(what, words):
+    with pytest.raises(HebaeError, match=words):
+        Examples(np.zeros((3, 2), np.uint8), **what)
+
+
+@pytest.mark.parametrize("kind", [scipy.sparse.csr_array, scipy.sparse.csr_matrix])
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_sparse_examples_are_selected_measured_and_hashed_like_dense_ones(kind, dtype):
+    dense = np.random.default_rng(0).integers(-3, 4, (20, 7)).clip(0 if dtype == np.uint8 else -3)
+    dense = (dense * (dense > 1)).astype(dtype)
+    sparse = Examples(kind(dense), np.arange(20))
+    assert sparse.is_sparse
+    assert (len(sparse), sparse.shape) == (20, (7,))
+    assert sparse.range == Examples(dense).range
+    for index in (slice(3, 9), np.array([5, 1, 1])):
+        part = sparse[index]
+        np.testing.assert_array_equal(part.values.toarray(), dense[index])
+        np.testing.assert_array_equal(part.labels, np.arange(20)[index])
+    # The order of entries and duplicates are no content.
+    coo = kind(dense).tocoo()
+    order = np.random.default_rng(1).permutation(coo.nnz)
+    shuffled = kind((coo.data[order], (coo.row[order], coo.col[order])), shape=dense.shape)
+    reference = fingerprint({"train": sparse})
+    assert fingerprint({"train": Examples(shuffled, np.arange(20))}) == reference
+    dense[0, 0] += 1
+    assert fingerprint({"train": Examples(kind(dense), np.arange(20))}) != reference
+
+
+def test_other_sparse_formats_are_refused():
+    with pytest.raises(HebaeError, match=r"csc format: use \.tocsr"):
+        Examples(scipy.sparse.csc_array(np.eye(3, dtype=np.float32)))
+
+
+def test_splits_must_agree_in_feature_names_and_sparseness():
+    train = annotated()
+    with pytest.raises(HebaeError, match="test split"):
+        Dataset("cells", train, None, Examples(train.values), "")
+    dense = np.eye(3, dtype=np.float32)
+    with pytest.raises(HebaeError, match="validation split are sparse float32"):
+        Dataset("cells", Examples(dense), Examples(scipy.sparse.csr_array(dense)), None, "")
+
+
+def test_what_no_model_can_use_yet_is_refused_by_load():
+    sparse = Examples(scipy.sparse.csr_array(np.eye(3, dtype=np.float32)))
+    with pytest.raises(HebaeError, match=r"sparse.*toarray"):
+        load(sparse)
+    with pytest.raises(HebaeError, match="missing values"):
+        load(annotated())

@@ -22,11 +22,14 @@ print({"torch", "PIL", "pooch", "requests", "rich"} & set(sys.modules))
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("minst", "minst is neither.*mnist-mini, mnist, fashion-mnist, celeba.*mean mnist[?]"),
-        ("fashionmnist", "mean fashion-mnist[?]"),
-        ("zzz", r"celeba, made-faces\)\."),
+        (
+            "minst",
+            "minst is neither.*mnist-mini, mnist, fashion-mnist, celeba.*Did you mean mnist[?]",
+        ),
+        ("fashionmnist", "Did you mean fashion-mnist[?]"),
+        ("zzz", r"celeba, synthetic-faces\)\."),
         ("no/such/folder", "no/such/folder is neither a file or folder"),
-        ("~nosuchuser/x", "~nosuchuser/x begins with a home directory that is not known"),
+        ("~nosuchuser/x", "~nosuchuser/x begins with a home directory that does not exist"),
         ("a" * 300, "a{300} "),  # the system's words, or those for any unknown name
     ],
 )
@@ -38,7 +41,9 @@ def test_unknown_names_are_refused_with_a_suggestion(name, words):
 def test_files_of_another_kind_are_refused(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("1,2")
-    with pytest.raises(HebaeError, match=r"table\.csv is of no kind.*\.npy or \.npz"):
+    with pytest.raises(
+        HebaeError, match=r"table\.csv has no format that can be read.*\.npy or \.npz"
+    ):
         data.load(path)
 
 
@@ -71,9 +76,15 @@ def test_every_name_in_the_catalogue_is_described():
         "mnist",
         "fashion-mnist",
         "celeba",
-        "made-faces",
+        "synthetic-faces",
     ]
     assert all(line.description and line.licence and line.counts for line in lines)
+
+
+def test_the_former_name_of_synthetic_faces_is_accepted_with_a_warning():
+    with pytest.warns(FutureWarning, match="made-faces is now called synthetic-faces"):
+        old = data.load("made-faces")
+    assert old.fingerprint == data.load("synthetic-faces").fingerprint
 
 
 def test_a_folder_that_shares_a_name_is_reached_by_its_path(tmp_path, monkeypatch):

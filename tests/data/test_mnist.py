@@ -1,15 +1,20 @@
 import gzip
+import shutil
 
 import numpy as np
 import pytest
 
 from hebae import data
-from hebae.data.idx_source import FILES
-from hebae.data.mnist_mini import remake
+from hebae.data.idx import FILES
 from hebae.errors import HebaeError
 
-# Known from the day of its making: mnist-mini must be the same on every machine.
+# mnist-mini must be the same on every machine and in every version.
 FINGERPRINT = "f12ba07f6ee409069aa832c2d7bcc7ff7e683c24c977da76e1dc69cb79173165"
+
+
+def of(name, directory=None):
+    """Return the catalogue's entry of a data set."""
+    return next(source for source in data.catalogue(directory) if source.name == name)
 
 
 def test_mnist_mini_is_the_first_part_of_mnist(real_data):
@@ -27,16 +32,6 @@ def test_mnist_mini_needs_nothing_but_the_package():
     assert dataset.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert dataset.validation is None
     assert dataset.fingerprint == FINGERPRINT
-
-
-def test_mnist_mini_can_be_remade(real_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(remake, "COUNTS", {"train": 500, "test": 100})  # all of it takes seconds
-    remake.remake(real_data, tmp_path)
-    mini, again = data.load("mnist-mini"), data.load(tmp_path)
-    np.testing.assert_array_equal(again.train.values, mini.train.values[:500])
-    np.testing.assert_array_equal(again.test.labels, mini.test.labels[:100])
-    time = (tmp_path / FILES["train"][0]).read_bytes()[4:8]
-    assert time == bytes(4), "the files would differ from one making to the next"
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
@@ -79,6 +74,41 @@ def test_a_folder_of_idx_files_is_read_unchecked(compressed, tmp_path, write_idx
     dataset = data.load(folder, validation_size=2)
     assert (dataset.name, len(dataset.train), len(dataset.test)) == ("own", 10, 3)
     assert data.load(originals).fingerprint == data.load("mnist", data_dir=originals).fingerprint
+
+
+def test_a_named_data_directory_is_used_or_refused(toy_mnist, tmp_path, monkeypatch, cache):
+    """Neither HEBAE_DATA_DIR nor the cache may replace what the user names."""
+    _, originals = toy_mnist
+    monkeypatch.setenv("HEBAE_DATA_DIR", str(originals))
+    shutil.copytree(originals, cache / "mnist")
+    named = tmp_path / "named"
+    named.mkdir()
+    with pytest.raises(HebaeError, match=rf"{named} does not hold mnist.*train-images.*mnist/"):
+        data.load("mnist", data_dir=named)
+    assert of("mnist", named).availability == "absent"
+    shutil.copytree(originals, named / "mnist")
+    assert len(data.load("mnist", data_dir=named).train) == 30
+    (named / "mnist" / FILES["test"][1]).unlink()
+    with pytest.raises(HebaeError, match=r"named.mnist holds only a part of mnist.*t10k-labels"):
+        data.load("mnist", data_dir=named)
+    assert of("mnist", named).availability == "incomplete"
+
+
+def test_files_without_gz_are_not_passed_over(toy_mnist, tmp_path, write_idx, monkeypatch):
+    _, originals = toy_mnist
+    monkeypatch.setenv("HEBAE_DATA_DIR", str(originals))
+    plain = write_idx(tmp_path / "plain", compressed=False)
+    with pytest.raises(HebaeError, match=r"plain holds only a part of mnist"):
+        data.load("mnist", data_dir=plain)
+
+
+def test_an_incomplete_directory_of_the_environment_is_refused(toy_mnist, monkeypatch, cache):
+    _, originals = toy_mnist
+    shutil.copytree(originals, cache / "mnist")
+    monkeypatch.setenv("HEBAE_DATA_DIR", str(originals))
+    (originals / FILES["train"][0]).unlink()
+    with pytest.raises(HebaeError, match=r"holds only a part of mnist"):
+        data.load("mnist")
 
 
 def test_another_file_of_that_name_is_refused_with_both_checksums(toy_mnist, write_idx):

@@ -62,14 +62,14 @@ def test_a_failure_leaves_nothing_behind(folder, cache):
 KILLED = """
 import os, signal, sys
 from hebae import data
-from hebae.data import decode
-original, calls = decode._open, []
+from hebae.data import images
+original, calls = images._open, []
 def die_halfway(*arguments):
     calls.append(1)
     if len(calls) == 100:
         os.kill(os.getpid(), signal.SIGKILL)
     return original(*arguments)
-decode._open = die_halfway
+images._open = die_halfway
 data.load(sys.argv[1])
 """
 
@@ -116,14 +116,14 @@ def test_a_cache_that_cannot_be_written_is_named(folder, tmp_path, monkeypatch):
 def test_on_any_number_of_cores_the_data_are_the_same(cores, folder, monkeypatch):
     alone = data.load(folder)
     (folder / NAMES[0]).touch()  # so that it is prepared again
-    monkeypatch.setattr("hebae.data.prepared.available_cores", lambda: cores)
+    monkeypatch.setattr("hebae.data.images.available_cores", lambda: cores)
     again = data.load(folder)
     np.testing.assert_array_equal(again.train.values, alone.train.values)
     assert again.fingerprint == alone.fingerprint
 
 
 def test_threads_report_the_first_odd_image_and_end(folder, monkeypatch, image_bytes):
-    monkeypatch.setattr("hebae.data.prepared.available_cores", lambda: 2)
+    monkeypatch.setattr("hebae.data.images.available_cores", lambda: 2)
     for name in (NAMES[70], NAMES[149]):
         (folder / name).write_bytes(image_bytes(size=(5, 4), mode="L"))
     with pytest.raises(HebaeError, match=f"{NAMES[70]} is 5 x 4 grey"):

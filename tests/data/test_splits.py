@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,7 +63,7 @@ def test_labels_follow_their_examples():
 
 @pytest.mark.parametrize(
     ("size", "words"),
-    [(50, "0 to 49"), (51, "is 51"), (-1, "is -1"), (0.1, "whole number.*0.1")],
+    [(50, "0 to 49"), (51, "is 51"), (-1, "is -1"), (0.1, "is 0.1, .*whole number")],
 )
 def test_impossible_sizes_are_refused(size, words):
     with pytest.raises(HebaeError, match=words):
@@ -76,17 +79,47 @@ def test_a_source_with_a_validation_split_keeps_it_or_drops_it(tmp_path):
         data.load(path, validation_size=3)
 
 
-def test_a_large_map_is_split_on_disk_as_it_would_be_in_memory(tmp_path, monkeypatch):
+def test_everything_known_about_examples_is_carried_into_the_splits():
+    values = table(40)
+    ids = np.array([f"cell {i}" for i in range(40)])
+    missing = np.arange(80).reshape(40, 2) % 7 == 0
+    train = data.Examples(values, np.arange(40), ids, ("a", "b"), missing)
+    for kind in (np.asarray, scipy.sparse.csr_array):
+        given = replace(
+            train, values=kind(values), missing=None if kind is not np.asarray else missing
+        )
+        dataset = splits.hold_out(data.Dataset("cells", given, None, None, "f"), 13)
+        for part in (dataset.train, dataset.validation):
+            assert part.feature_names == ("a", "b")
+            np.testing.assert_array_equal(part.ids, ids[part.labels])
+            if part.missing is not None:
+                np.testing.assert_array_equal(part.missing, missing[part.labels])
+            dense = part.values.toarray() if part.is_sparse else part.values
+            np.testing.assert_array_equal(dense, values[part.labels])
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_a_large_map_is_split_on_disk_as_it_would_be_in_memory(kind, tmp_path, monkeypatch, cache):
     """Data larger than memory must not be copied into it for their split."""
-    monkeypatch.setenv("HEBAE_CACHE_DIR", str(tmp_path / "cache"))
-    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((50, 3), dtype=np.float32))
-    in_memory = data.load(str(tmp_path / "x.npy"))
+    values = np.random.default_rng(0).integers(0, 256, (50, 1, 3, 4)).astype(kind)
+    np.save(tmp_path / "x.npy", values)
+    monkeypatch.setattr("hebae.data.examples._BLOCK_BYTES", 7 * values[0].nbytes)
+    train = data.Examples(
+        np.load(tmp_path / "x.npy", mmap_mode="r"), np.arange(50), np.arange(50).astype(str)
+    )
+    whole = data.Dataset("x", train, None, None, "the data")
+    in_memory = splits.hold_out(whole, 11)
     monkeypatch.setattr(splits, "LARGE", 1)
-    on_disk = data.load(str(tmp_path / "x.npy"))
-    assert isinstance(on_disk.train.values, np.memmap)
-    for one, other in (
-        (in_memory.train, on_disk.train),
-        (in_memory.held_out()[1], on_disk.held_out()[1]),
-    ):
-        np.testing.assert_array_equal(one.values, other.values)
-    assert in_memory.fingerprint == on_disk.fingerprint
+    for _ in range(2):  # the second time, the files are there
+        on_disk = splits.hold_out(whole, 11)
+        for one, other in (
+            (in_memory.train, on_disk.train),
+            (in_memory.validation, on_disk.validation),
+        ):
+            assert isinstance(other.values, np.memmap) and not other.values.flags.writeable
+            for name in ("values", "labels", "ids"):
+                np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        assert len([p for p in (cache / "splits").iterdir() if p.is_dir()]) == 1
+    for other in (replace(whole, fingerprint="other data"), whole):
+        splits.hold_out(other, 12 if other is whole else 11)
+    assert len([p for p in (cache / "splits").iterdir() if p.is_dir()]) == 3

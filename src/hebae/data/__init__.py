@@ -1,4 +1,4 @@
-"""Where examples come from: a name, a path or an array in; splits of arrays out."""
+"""Data: names, paths and arrays become data sets, split into training and held-out examples."""
 
 from hebae.data.examples import Dataset, Examples
 from hebae.data.loading import catalogue, load, prepare

@@ -1,11 +1,10 @@
-"""Arrays in files: .npy, memory-mapped, and .npz."""
+"""Arrays in files: .npy (memory-mapped) and .npz."""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -36,78 +35,67 @@ def load_npy(path: Path) -> Dataset:
 
 
 def load_npz(path: Path) -> Dataset:
-    """Read splits and labels from an archive of arrays.
+    """Read splits and labels, whose keys are in `VALUE_KEYS` and `LABEL_KEYS`.
 
-    The arrays are recognised by the keys in `VALUE_KEYS` and `LABEL_KEYS`; an only array may have
-    any key.
+    A single array may have any key.
 
     Raises
     ------
     HebaeError
-        If the file or an array cannot be read or is not fit to be data, or if a key is not known,
-        missing or given twice in other words.
+        If the file or an array cannot be read or is no data, or if a key is unknown, missing or
+        given twice under different names.
     """
     try:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise HebaeError(f"{path} is a .npy file by its content: rename it to .npy.")
-            with archive:
-                arrays = {key: archive[key] for key in archive.files}
-    # The last is what zipfile raises for encryption and for compression that it does not know.
+            arrays = {} if isinstance(archive, np.ndarray) else dict(archive)
+    # zipfile raises RuntimeError for encryption and for unknown compression.
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise _unreadable(path, error) from error
+    if isinstance(archive, np.ndarray):
+        raise HebaeError(f"{path} has the content of a .npy file: rename it to .npy.")
     for key, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # bytes, of a member that is no .npy file
+        if not isinstance(array, np.ndarray):  # bytes, of a member that is not a .npy file
             raise _unreadable(path, ValueError(f"{key} is not an array"))
 
     if len(arrays) == 1:
         arrays = {"train": next(iter(arrays.values()))}
-    values = {split: _take(arrays, keys, path) for split, keys in VALUE_KEYS.items()}
-    labels = {split: _take(arrays, keys, path) for split, keys in LABEL_KEYS.items()}
+    values, labels = (
+        {split: _take(arrays, names, path) for split, names in keys.items()}
+        for keys in (VALUE_KEYS, LABEL_KEYS)
+    )
     orphans = [split for split in labels if labels[split] is not None and values[split] is None]
     if arrays or orphans or values["train"] is None:
-        raise HebaeError(
-            f"{path} holds arrays that make no data set ({', '.join(archive.files)}): {_allowed()}."
+        listed, listed_labels = (
+            "; ".join(" or ".join(names) for names in keys.values())
+            for keys in (VALUE_KEYS, LABEL_KEYS)
         )
+        raise HebaeError(
+            f"{path} holds {', '.join(archive.files) or 'nothing'}, which is no data set: allowed "
+            f"are a single array, or {listed}, with labels {listed_labels}, and at least a "
+            "training split."
+        )
+    splits = {}
+    for split, array in values.items():
+        if array is None:
+            continue
+        array = as_values(array, f"{path} ({split})")
+        given = labels[split]
+        splits[split] = Examples(
+            array,
+            None if given is None else as_labels(given, len(array), f"{path} ({split}) labels"),
+        )
+    train, validation, test = (splits.get(name) for name in ("train", "validation", "test"))
+    assert train is not None
+    return Dataset(path.name, train, validation, test, fingerprint(splits))
 
-    splits = {
-        split: _examples(array, labels[split], f"{path} ({split})")
-        for split, array in values.items()
-        if array is not None
-    }
-    return Dataset(
-        path.name,
-        splits["train"],
-        splits.get("validation"),
-        splits.get("test"),
-        fingerprint(splits),
-    )
 
-
-def _take(arrays: dict[str, Any], keys: tuple[str, ...], path: Path) -> np.ndarray | None:
+def _take(arrays: dict[str, np.ndarray], keys: tuple[str, ...], path: Path) -> np.ndarray | None:
     """Remove and return the array that has one of the keys, if there is one."""
-    found = [key for key in keys if key in arrays]
-    if len(found) > 1:
-        raise HebaeError(f"{path} holds both {found[0]} and {found[1]}: keep one of them.")
-    return arrays.pop(found[0]) if found else None
-
-
-def _examples(values: np.ndarray, labels: np.ndarray | None, source: str) -> Examples:
-    values = as_values(values, source)
-    if labels is None:
-        return Examples(values)
-    return Examples(values, as_labels(labels, len(values), f"{source} labels"))
-
-
-def _allowed() -> str:
-    def listed(keys: dict[str, tuple[str, ...]]) -> str:
-        return "; ".join(" or ".join(names) for names in keys.values())
-
-    return (
-        f"allowed are a single array, or {listed(VALUE_KEYS)}, "
-        f"with labels {listed(LABEL_KEYS)}, and at least a training split"
-    )
+    present = [key for key in keys if key in arrays]
+    if len(present) > 1:
+        raise HebaeError(f"{path} holds both {present[0]} and {present[1]}: keep one of them.")
+    return arrays.pop(present[0]) if present else None
 
 
 def _unreadable(path: Path, error: Exception) -> HebaeError:

@@ -1,4 +1,4 @@
-"""Arrays and tensors as data: what is taken as it is, what is converted, what is refused."""
+"""Arrays and tensors in memory as data: which are used directly, converted or refused."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _LARGEST = 1e18  # its square is still finite in float32
 
 
 def from_array(data: Any) -> Dataset:
-    """Make a data set of an array or tensor in memory; see `as_values` for what is taken."""
+    """Make a data set of an array or tensor in memory; see `as_values` for the allowed ones."""
     name = "tensor" if _is_tensor(data) else "array"
     train = Examples(as_values(data, f"The {name}"))
     return Dataset(name, train, None, None, fingerprint({"train": train}))
 
 
 def as_values(data: Any, source: str) -> np.ndarray:
-    """Bring an array or tensor into the form of `Examples.values`, copying only to convert.
+    """Convert an array or tensor to the form of `Examples.values`, without a copy if possible.
 
     Parameters
     ----------
     data : array-like or torch.Tensor, shape (n, d), (n, h, w) or (n, c, h, w)
-        An ndarray, a list, or what has ``__array__``, such as a pandas data frame; of type uint8
-        (0..255, standing for [0, 1]), a floating type (becomes float32) or bool (becomes float32, 0
-        or 1).
+        An ndarray, a list, or an object with ``__array__``, such as a pandas data frame. Its type
+        is uint8 (0..255, standing for [0, 1]), floating (becomes float32) or bool (becomes 0 or 1
+        in float32). Tensors are detached, copied to the CPU and dequantised.
     source : str
-        What messages call it.
+        Name of the data in messages.
 
     Returns
     -------
@@ -40,19 +40,19 @@ def as_values(data: Any, source: str) -> np.ndarray:
     Raises
     ------
     HebaeError
-        If the type or shape is another, if it is empty, if channels come last, or if a value is
-        NaN, infinite or beyond 1e18 in size.
+        If type or shape are not allowed, there is no example, channels come last, or a value is
+        NaN, infinite or beyond 1e18 in absolute value.
     """
     array = _as_array(data, source)
     if array.dtype.kind not in "biuf":
         raise HebaeError(
-            f"{source} has type {array.dtype}: only real numbers can be read, in rows of one "
-            "length, as uint8 if they are 0..255 or else as float32."
+            f"{source} has type {array.dtype}, but only real numbers can be read: give rows of one "
+            "length, as uint8 (0..255) or float32."
         )
     if array.ndim not in (2, 3, 4) or array.size == 0:
         raise HebaeError(
             f"{source} has shape {array.shape}: allowed are (n, d), (n, h, w) and (n, c, h, w), "
-            "with at least one example and nothing empty."
+            "with no dimension of size 0."
         )
     if array.ndim == 3:
         array = array[:, None]
@@ -65,8 +65,8 @@ def as_values(data: Any, source: str) -> np.ndarray:
         return array
     if array.dtype.kind in "iu":
         raise HebaeError(
-            f"{source} holds whole numbers of type {array.dtype}: convert it to uint8 if they are "
-            "0..255, or else to float32."
+            f"{source} has the integer type {array.dtype}: convert it to uint8 if its values are "
+            "0..255, otherwise to float32."
         )
     with np.errstate(over="ignore"):  # what overflows is refused as infinite
         array = array.astype(np.float32, copy=False)
@@ -75,33 +75,36 @@ def as_values(data: Any, source: str) -> np.ndarray:
 
 
 def as_labels(data: np.ndarray, count: int, source: str) -> np.ndarray:
-    """Bring labels into int64, one for each of `count` examples."""
+    """Convert labels to int64; there must be one for each of `count` examples."""
     if data.shape != (count,) or data.dtype.kind not in "iub":
         raise HebaeError(
-            f"{source} has type {data.dtype} and shape {data.shape}: labels are whole numbers of "
-            f"shape ({count},), one for each example."
+            f"{source} has type {data.dtype} and shape {data.shape}: labels must be integers of "
+            f"shape ({count},), one per example."
         )
     return data.astype(np.int64)
 
 
 def _is_tensor(data: Any) -> bool:
-    # Asked this way, torch need not be imported to read files.
-    return hasattr(data, "detach") and type(data).__module__.split(".")[0] == "torch"
+    # Tested by name, so that files can be read without importing torch.
+    return any(kind.__module__.split(".")[0] == "torch" for kind in type(data).__mro__)
 
 
 def _as_array(data: Any, source: str) -> np.ndarray:
     if isinstance(data, np.ndarray):
         return data
-    if not _is_tensor(data):
-        return _converted(data)
-    tensor = data.detach().cpu()
-    array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-    assert isinstance(array, np.ndarray), source
-    return array
-
-
-def _converted(data: Any) -> np.ndarray:
     kind = type(data).__name__
+    if _is_tensor(data) and hasattr(data, "detach"):
+        try:
+            tensor = data.detach()
+            tensor = tensor.dequantize() if tensor.is_quantized else tensor
+            tensor = tensor.cpu().resolve_conj().resolve_neg()
+            array: np.ndarray = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        except (NotImplementedError, RuntimeError, TypeError) as error:
+            raise HebaeError(
+                f"{source} is a tensor without dense values (layout {data.layout}, device "
+                f"{data.device}): convert it with .to_dense(), or give a tensor that holds values."
+            ) from error
+        return array
     if not isinstance(data, list) and not hasattr(data, "__array__"):
         raise HebaeError(
             f"Data of type {kind} cannot be read: give a name, a path, a NumPy array, a torch "
@@ -111,16 +114,17 @@ def _converted(data: Any) -> np.ndarray:
         return np.asarray(data)
     except (ValueError, TypeError, RuntimeError) as error:
         raise HebaeError(
-            f"The data of type {kind} make no array: give rows of one length that hold numbers."
+            f"The data of type {kind} cannot be converted to an array: give rows of numbers, all "
+            "of one length."
         ) from error
 
 
 def _refuse_extreme(array: np.ndarray, source: str) -> None:
     count, first, start = 0, None, 0
     for block in blocks(array):
-        wrong = ~(np.abs(block) <= _LARGEST)  # true of NaN, too
-        if found := int(wrong.sum()):
-            count += found
+        wrong = ~(np.abs(block) <= _LARGEST)  # also true for NaN
+        if wrong.any():
+            count += int(wrong.sum())
             if first is None:
                 row, *rest = (int(position) for position in np.argwhere(wrong)[0])
                 first = (start + row, *rest)
@@ -128,5 +132,5 @@ def _refuse_extreme(array: np.ndarray, source: str) -> None:
     if count:
         raise HebaeError(
             f"{source} holds {count:,} value(s) that are NaN, infinite or beyond {_LARGEST:.0e} in "
-            f"size, the first at index {first}: remove or replace them, or scale the data."
+            f"absolute value, the first at index {first}: remove, replace or scale them."
         )

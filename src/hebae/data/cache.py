@@ -1,4 +1,4 @@
-"""Folders that are made once, whole or not at all, in the cache directory."""
+"""Folders of the cache directory that are made once, and a progress bar for the wait."""
 
 from __future__ import annotations
 
@@ -13,20 +13,25 @@ from hebae.errors import HebaeError
 
 
 def cache_dir() -> Path:
-    """Return HEBAE_CACHE_DIR if set, else the platform's cache directory for hebae."""
-    if chosen := os.environ.get("HEBAE_CACHE_DIR"):
-        return Path(chosen).expanduser()
+    """Return HEBAE_CACHE_DIR if set, otherwise the platform's cache directory for hebae."""
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("hebae"))
+    chosen = os.environ.get("HEBAE_CACHE_DIR")
+    try:
+        return Path(chosen or platformdirs.user_cache_dir("hebae")).expanduser()
+    except RuntimeError:
+        raise HebaeError(
+            f"The home directory of the cache {chosen or ''} is unknown: set HEBAE_CACHE_DIR to "
+            "the full path of a directory for downloads and prepared data."
+        ) from None
 
 
 def cached_folder(name: str, build: Callable[[Path], None]) -> Path:
-    """Return a folder of the cache, made by `build` if it is not there yet.
+    """Return a folder of the cache, made by `build` if it does not exist yet.
 
-    `build` fills a temporary folder, which then gets its name in one step: what has the name is
-    complete. A lock lets one process build at a time, while others wait for the outcome; hence a
-    temporary folder met while holding the lock was left by a process that died, and is removed.
+    `build` fills a temporary folder, which is then renamed: a folder with the final name is
+    complete. A lock lets one process build while the others wait for it. A temporary folder found
+    while holding the lock was therefore left by a process that died, and is removed.
 
     Raises
     ------
@@ -36,10 +41,12 @@ def cached_folder(name: str, build: Callable[[Path], None]) -> Path:
     folder = cache_dir() / name
     if folder.is_dir():
         return folder
+    from filelock import FileLock
+
     partial = folder.with_name(f"{folder.name}.partial")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_name(f"{folder.name}.lock")):
+        with FileLock(folder.with_name(f"{folder.name}.lock")):
             if not folder.is_dir():
                 _remove(partial)
                 partial.mkdir()
@@ -62,21 +69,18 @@ def _remove(folder: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock among processes, which the system releases if this process dies."""
-    with path.open("ab") as handle:
-        if sys.platform == "win32":
-            import msvcrt
-            import time
+def progress(description: str, total: float | None) -> Iterator[Callable[[float], None]]:
+    """Show a bar of `total` steps (None: unknown) while the block runs; yield what advances it.
 
-            while True:
-                try:
-                    msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
-                    break
-                except OSError:
-                    time.sleep(0.1)
-        else:
-            import fcntl
+    Nothing is shown unless standard error is a terminal.
+    """
+    if not sys.stderr.isatty():
+        yield lambda steps: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress
 
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(escape(description), total=total)
+        yield lambda steps: bar.advance(task, steps)

@@ -1,4 +1,4 @@
-"""CelebA: faces, the official 178 x 218 images cut to 64 x 64, or a subset ready at that size."""
+"""CelebA: the official 178 x 218 images of faces cropped to 64 x 64, or a subset of that size."""
 
 from __future__ import annotations
 
@@ -8,60 +8,64 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from hebae.data.decode import Crop, Decoding, Form
 from hebae.data.examples import Dataset
-from hebae.data.image_files import open_images
-from hebae.data.layout import Layout
-from hebae.data.prepared import Processing, load_images
-from hebae.data.source import DataSource
+from hebae.data.image_files import Layout, open_images
+from hebae.data.images import Crop, Decoding, Form, Processing, load_images
+from hebae.data.source import DataDirectory, DataSource
 from hebae.errors import HebaeError
 
 PARTITION = "list_eval_partition.txt"
 IMAGES = ("img_align_celeba", "img_align_celeba.zip")
 SUBSET = "celeba64-subset.tar"
 SPLITS = {"0": "train", "1": "validation", "2": "test"}
+_PLACES = ("", "celeba"), [[[PARTITION], IMAGES], [[SUBSET]]]
+_SITE = "mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 
 CLOSE_CROP = Decoding(
     form=Form(178, 218, grey=False),
     model="an aligned image of CelebA",
-    # The 140 x 140 pixels at the centre, as Tolstikhin et al. (2018) cut them.
+    # The central 140 x 140 pixels, as in Tolstikhin et al. (2018).
     crop=Crop(box=(19, 39, 159, 179), size=(64, 64)),
 )
 
 
 class CelebA:
-    """CelebA by name, from a data directory; its terms forbid that a program fetches it."""
+    """CelebA by name, from a data directory; its terms forbid that a program downloads it."""
 
     name = "celeba"
 
-    def describe(self, directories: tuple[Path, ...]) -> DataSource:
-        """Return the line of the catalogue."""
-        location = _find(directories)
+    def describe(self, directory: DataDirectory) -> DataSource:
+        """Return the entry of the catalogue."""
+        availability, location = directory.find(*_PLACES)
+        if availability == "absent" and not directory.is_explicit:
+            availability = "by hand"
         return DataSource(
             self.name,
             "Faces, aligned, cropped and resized",
             "non-commercial research only",
             (3, 64, 64),
             {"train": 162_770, "validation": 19_867, "test": 19_962},
-            "data directory" if location else "by hand",
+            availability,
             location,
         )
 
-    def load(self, directories: tuple[Path, ...], validation_size: int | None) -> Dataset:
+    def load(self, directory: DataDirectory, validation_size: int | None) -> Dataset:
         """Prepare or reopen the official images, else the subset."""
-        location = _find(directories)
-        if location is None:
+        availability, folder = directory.find(*_PLACES)
+        files = f"{IMAGES[1]} (or the folder {IMAGES[0]}) and {PARTITION} from {_SITE}, or {SUBSET}"
+        if availability == "incomplete" or (folder is None and directory.is_explicit):
+            raise directory.refuse(self.name, availability, folder, files)
+        if folder is None:
             raise HebaeError(
-                f"celeba is not here and must be fetched by hand: put {IMAGES[1]} (or the folder "
-                f"{IMAGES[0]}) and {PARTITION} from mmlab.ie.cuhk.edu.hk/projects/CelebA.html, or "
-                f"{SUBSET}, into a directory that --data-dir or HEBAE_DATA_DIR names."
+                f"celeba was not found and cannot be downloaded by a program: put {files} into a "
+                "directory and name that with --data-dir or HEBAE_DATA_DIR."
             )
-        if location.is_dir():
-            return load_celeba_folder(location, validation_size, name=self.name)
-        subset = load_images(self.name, open_images(location), validation_size)
+        if is_celeba_folder(folder):
+            return load_celeba_folder(folder, validation_size, name=self.name)
+        subset = load_images(self.name, open_images(folder / SUBSET), validation_size)
         note = (
-            f"{location.name} is a subset of CelebA, so results do not compare with those "
-            "published for all of it."
+            f"{SUBSET} is a subset of CelebA: results on it cannot be compared with published "
+            "results on CelebA."
         )
         return replace(subset, notes=(*subset.notes, note))
 
@@ -70,15 +74,21 @@ CELEBA = CelebA()
 
 
 def is_celeba_folder(folder: Path) -> bool:
-    """Whether a folder holds the official images and their partition."""
-    return (folder / PARTITION).is_file() and any((folder / name).exists() for name in IMAGES)
+    """Whether a folder holds the official images or their partition."""
+    return any((folder / name).exists() for name in (PARTITION, *IMAGES))
 
 
 def load_celeba_folder(
     folder: Path, validation_size: int | None, *, name: str | None = None
 ) -> Dataset:
     """Prepare or reopen the official images of a folder, split by their partition."""
-    images = next(folder / name for name in IMAGES if (folder / name).exists())
+    images = next((folder / name for name in IMAGES if (folder / name).exists()), None)
+    if images is None or not (folder / PARTITION).exists():
+        missing = PARTITION if images else f"{IMAGES[0]} or {IMAGES[1]}"
+        raise HebaeError(
+            f"{folder} holds only a part of CelebA ({missing} is missing): add it, or give the "
+            "path of the images themselves to use them without the official splits."
+        )
     text = _partition_text(folder / PARTITION)
     return load_images(
         name or folder.name,
@@ -92,21 +102,11 @@ def load_celeba_folder(
     )
 
 
-def _find(directories: tuple[Path, ...]) -> Path | None:
-    for directory in directories:
-        for folder in (directory, directory / "celeba"):
-            if is_celeba_folder(folder):
-                return folder
-            if (folder / SUBSET).is_file():
-                return folder / SUBSET
-    return None
-
-
 def _partition_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise HebaeError(f"{path} cannot be read as text ({error}): fetch it again.") from error
+        raise HebaeError(f"{path} cannot be read as text ({error}): download it again.") from error
 
 
 def _read_partition(path: Path, text: str) -> dict[str, str]:
@@ -118,8 +118,8 @@ def _read_partition(path: Path, text: str) -> dict[str, str]:
                 partition[name] = SPLITS[split]
             case _:
                 raise HebaeError(
-                    f"{path} has {line!r} in line {number}, where a name and 0, 1 or 2 must stand: "
-                    "fetch it again."
+                    f"{path} has {line!r} in line {number}, but each line must hold a name and 0, "
+                    "1 or 2: download it again."
                 )
     return partition
 
@@ -131,13 +131,13 @@ def _layout_of_partition(partition: Mapping[str, str], source: str, names: Seque
     unlisted = [name for name in files if name not in partition]
     if missing or unlisted:
         raise HebaeError(
-            f"{source} and {PARTITION} do not agree: {len(missing):,} images are missing and "
-            f"{len(unlisted):,} are not listed, such as {(missing + unlisted)[0]}; unpack or fetch "
-            "the images again."
+            f"{source} and {PARTITION} do not match: {len(missing):,} images are missing and "
+            f"{len(unlisted):,} are not listed, such as {(missing + unlisted)[0]}. Unpack or "
+            "download the images again."
         )
     splits: dict[str, list[str]] = {}
     for name, split in partition.items():
         splits.setdefault(split, []).append(files[name])
     if "train" not in splits:
-        raise HebaeError(f"{PARTITION} of {source} lists no training image: fetch it again.")
+        raise HebaeError(f"{PARTITION} of {source} lists no training image: download it again.")
     return Layout(splits, {})

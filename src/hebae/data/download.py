@@ -1,4 +1,4 @@
-"""Downloads: once, checked, from the first mirror that gives the right bytes."""
+"""Downloads: once, with a checksum, from the first mirror that has the file."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from hebae.data.cache import cached_folder
-from hebae.data.progress import progress
+from hebae.data.cache import cached_folder, progress
 from hebae.errors import HebaeError
 
 _TIMEOUT_SECONDS = 20
@@ -17,34 +16,35 @@ _CHUNK_BYTES = 2**16
 def download(
     name: str, sha256: Mapping[str, str], mirrors: Sequence[str], folders: Sequence[str]
 ) -> Path:
-    """Fetch the files of a data set into the cache, all or none.
+    """Download the files of a data set into the cache, all or none.
 
-    HEBAE_MIRROR, if set, is the address of a copy laid out as a data directory is; it comes first.
+    HEBAE_MIRROR, if set, is the address of a copy with the layout of a data directory. It is tried
+    first.
 
     Parameters
     ----------
     name : str
-        Name of the data set, and of its folder in the cache.
+        Name of the data set and of its folder in the cache.
     sha256 : mapping of str to str
         Checksum of each file.
     mirrors : sequence of str
         Addresses to which a file's name is added.
     folders : sequence of str
-        Where below HEBAE_MIRROR the files may lie.
+        Where the files may be below HEBAE_MIRROR.
 
     Returns
     -------
     Path
-        The folder that holds the files.
+        The folder of the files.
 
     Raises
     ------
     HebaeError
-        If a file cannot be had from any mirror, or only with another checksum.
+        If no mirror has a file with the right checksum.
     """
-    own = os.environ.get("HEBAE_MIRROR")
-    places = [f"{own.rstrip('/')}/{folder}" for folder in folders] if own else []
-    addresses = [place.rstrip("/") + "/" for place in (*places, *mirrors)]
+    copy = os.environ.get("HEBAE_MIRROR")
+    copies = [f"{copy.rstrip('/')}/{folder}" for folder in folders] if copy else []
+    addresses = [address.rstrip("/") + "/" for address in (*copies, *mirrors)]
 
     def build(folder: Path) -> None:
         for file, checksum in sha256.items():
@@ -69,7 +69,7 @@ def _fetch(
         progressbar=_Bar(advance),
         chunk_size=_CHUNK_BYTES,
         timeout=_TIMEOUT_SECONDS,
-        # Some servers would send the file under a second gzip, which is undone on the way.
+        # Some servers would otherwise add a second gzip, which requests undoes.
         headers={"Accept-Encoding": "identity"},
     )
     failures = []
@@ -93,7 +93,7 @@ def _fetch(
 
 
 class _Bar:
-    """Our progress bar behind the interface that pooch expects."""
+    """Our progress bar with the interface that pooch expects."""
 
     total = 0
 
@@ -101,7 +101,7 @@ class _Bar:
         self.update = advance
 
     def reset(self) -> None:
-        """Do nothing: pooch calls this before it fills the bar, which is full already."""
+        """Do nothing; pooch calls this before it fills the bar, which is full already."""
 
     def close(self) -> None:
-        """Do nothing: the bar closes itself."""
+        """Do nothing; the bar closes itself."""

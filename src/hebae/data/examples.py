@@ -1,4 +1,4 @@
-"""What every source of data gives: splits of examples with their shape, range and labels."""
+"""Examples and data sets: what every source of data returns."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -16,54 +17,100 @@ _BLOCK_BYTES = 16 * 2**20
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """One split: examples and, where known, their labels.
+    """One split: examples and what is known about them.
 
     Parameters
     ----------
     values : ndarray, shape (n, channels, height, width) or (n, features)
-        uint8 (0..255, standing for [0, 1]) or float32; may be a read-only memory map. Copied only
-        if its strides are such as torch cannot read, as those of ``X[::-1]``.
+        uint8 (0..255, standing for [0, 1]) or float32. May be a read-only memory map, or a sparse
+        SciPy CSR array of shape (n, features). Copied only if torch cannot read its strides, such
+        as those of ``X[::-1]``.
     labels : ndarray of int64, shape (n,), optional
+    ids : ndarray of str, shape (n,), optional
+        Names of the examples.
+    feature_names : tuple of str, optional
+        One per feature (or per channel of an image).
+    missing : ndarray of bool, the shape of `values`, optional
+        True where a value is missing; `values` must be a finite number there too.
 
     Raises
     ------
     HebaeError
-        If there is no example, or the type or number of dimensions is another.
+        If there is no example, or the type or shape of an array is wrong.
     """
 
     values: np.ndarray
     labels: np.ndarray | None = None
+    ids: np.ndarray | None = None
+    feature_names: tuple[str, ...] | None = None
+    missing: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no model could read, and bring strides into order."""
+        """Refuse what no model could read, and make the strides readable for torch."""
+        shape = self.values.shape
         if self.values.dtype not in (np.uint8, np.float32):
             raise HebaeError(
-                f"Examples are uint8 (0..255) or float32, not {self.values.dtype}: "
-                "convert them with .astype first."
+                f"The examples have type {self.values.dtype}, but must be uint8 (0..255) or "
+                "float32: convert them with .astype first."
             )
-        if self.values.ndim not in (2, 4) or self.values.size == 0:
+        if len(shape) not in (2, 4) or 0 in shape:
             raise HebaeError(
-                "Examples have shape (n, features) or (n, channels, height, width) with nothing "
-                f"empty, not {self.values.shape}."
+                f"The examples have shape {shape}, but must be (n, features) or (n, channels, "
+                "height, width), with no dimension of size 0."
             )
-        size = self.values.itemsize
-        if any(stride < 0 or stride % size for stride in self.values.strides):
-            object.__setattr__(self, "values", np.ascontiguousarray(self.values))
-        if self.labels is not None and (
-            self.labels.dtype != np.int64 or self.labels.shape != (len(self),)
+        if self.is_sparse:
+            values: Any = self.values
+            if values.format != "csr":
+                raise HebaeError(f"Sparse examples are in {values.format} format: use .tocsr().")
+            if not values.has_canonical_format:
+                values = values.copy()
+                values.sum_duplicates()
+                object.__setattr__(self, "values", values)
+        else:
+            size = self.values.itemsize
+            if any(stride < 0 or stride % size for stride in self.values.strides):
+                object.__setattr__(self, "values", np.ascontiguousarray(self.values))
+        n = shape[0]
+        for name, array, kind, wanted in (
+            ("labels", self.labels, "i", (n,)),
+            ("ids", self.ids, "U", (n,)),
+            ("mask of missing values", self.missing, "b", shape),
         ):
+            if array is not None and (
+                array.shape != wanted
+                or array.dtype.kind != kind
+                or (kind == "i" and array.dtype != np.int64)
+            ):
+                types = {"i": "int64", "U": "str", "b": "bool"}
+                raise HebaeError(
+                    f"The {name} of {n} examples must be {types[kind]} of shape {wanted}, not "
+                    f"{array.dtype} of shape {array.shape}."
+                )
+        if self.feature_names is not None and len(self.feature_names) != shape[1]:
             raise HebaeError(
-                f"Labels of {len(self)} examples are int64 of shape ({len(self)},), "
-                f"not {self.labels.dtype} of shape {self.labels.shape}."
+                f"There are {len(self.feature_names)} feature names for {shape[1]} features."
             )
 
     def __len__(self) -> int:
         """Return the number of examples."""
-        return len(self.values)
+        return int(self.values.shape[0])
 
     def __getitem__(self, index: slice | np.ndarray) -> Examples:
-        """Select examples: a slice forwards shares memory, an index array copies."""
-        return Examples(self.values[index], None if self.labels is None else self.labels[index])
+        """Select examples; a forward slice of dense examples shares memory."""
+        return self.take(index, self.values[index])
+
+    def take(self, index: slice | np.ndarray, values: np.ndarray) -> Examples:
+        """Return the examples at `index`, given their `values`."""
+        labels, ids, missing = (
+            None if array is None else array[index]
+            for array in (self.labels, self.ids, self.missing)
+        )
+        return Examples(values, labels, ids, self.feature_names, missing)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether `values` is a SciPy sparse array."""
+        return hasattr(self.values, "tocsr")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,10 +119,11 @@ class Examples:
 
     @cached_property
     def range(self) -> tuple[float, float]:
-        """Lowest and highest value in the units a model sees: uint8 stands for [0, 1]."""
+        """Smallest and largest value as a model sees them; uint8 stands for [0, 1]."""
         if self.values.dtype == np.uint8:
             return 0.0, 1.0
-        extremes = [(block.min(), block.max()) for block in blocks(self.values)]
+        parts = [self.values] if self.is_sparse else blocks(self.values)
+        extremes = [(part.min(), part.max()) for part in parts]
         return float(min(low for low, _ in extremes)), float(max(high for _, high in extremes))
 
 
@@ -89,15 +137,15 @@ class Dataset:
     train, validation, test : Examples
         All of one shape and type; `validation` and `test` may be None.
     fingerprint : str
-        SHA-256 (hexadecimal) of the source's content, however it is then split; equal between
-        calls and machines.
+        SHA-256 (hexadecimal) of the source's content, whatever validation examples are set aside;
+        equal on all machines.
     notes : tuple of str
-        Sentences that the user should be told, such as how a held-out split was made.
+        Sentences for the user, such as how validation examples were set aside.
 
     Raises
     ------
     HebaeError
-        If the splits differ in shape or type.
+        If the splits differ in shape, type or feature names.
     """
 
     name: str
@@ -108,17 +156,19 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse splits that do not belong together."""
+        """Refuse splits that do not match."""
         for split, examples in (("validation", self.validation), ("test", self.test)):
             if examples is None:
                 continue
-            theirs, ours = (
-                f"{part.values.dtype} of shape {part.shape}" for part in (examples, self.train)
+            other, train = (
+                f"{'sparse ' if part.is_sparse else ''}{part.values.dtype} of shape {part.shape}"
+                for part in (examples, self.train)
             )
-            if theirs != ours:
+            if other != train or examples.feature_names != self.train.feature_names:
                 raise HebaeError(
-                    f"{self.name}: an example of the {split} split is {theirs}, but one of the "
-                    f"training split is {ours}; make them alike."
+                    f"{self.name}: the examples of the {split} split are {other} and those of the "
+                    f"training split {train}. All splits must have the same type, shape and "
+                    "feature names."
                 )
 
     @property
@@ -127,7 +177,7 @@ class Dataset:
         return self.train.shape
 
     def held_out(self) -> tuple[str, Examples] | None:
-        """Return the split to judge on: validation, else test (with its name), else None."""
+        """Return name and examples of the validation split, else of the test split, else None."""
         if self.validation is not None:
             return "validation", self.validation
         if self.test is not None:
@@ -136,19 +186,21 @@ class Dataset:
 
 
 def blocks(values: np.ndarray) -> Iterator[np.ndarray]:
-    """Walk over rows, about 16 MiB at a time, so that a memory map is never read in whole."""
+    """Yield rows, about 16 MiB at a time, so that a memory map is never read as a whole."""
     rows = max(1, _BLOCK_BYTES // max(1, values[:1].nbytes))
     for start in range(0, len(values), rows):
         yield values[start : start + rows]
 
 
 def fingerprint(splits: Mapping[str, Examples | None]) -> str:
-    """Return the SHA-256 of the names, types, shapes and bytes of splits and their labels."""
+    """Return the SHA-256 of the names, types, shapes and values of splits, labels and masks."""
     digest = hashlib.sha256()
     for split, examples in splits.items():
         if examples is None:
             continue
-        for array in (examples.values, examples.labels):
+        values: Any = examples.values
+        parts = [values.indptr, values.indices, values.data] if examples.is_sparse else [values]
+        for array in (*parts, examples.labels, examples.missing):
             if array is not None:
                 digest.update(f"{split} {array.dtype.str} {array.shape}\n".encode())
                 for block in blocks(array):

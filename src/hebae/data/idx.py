@@ -1,18 +1,145 @@
-"""The idx format of MNIST and its kin: a short header, then raw bytes, often under gzip."""
+"""The idx format of MNIST and similar data sets: four files of raw bytes, usually under gzip."""
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import struct
 import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 
 import numpy as np
 
+from hebae.data.cache import cache_dir
+from hebae.data.download import download
+from hebae.data.examples import Dataset, Examples, fingerprint
+from hebae.data.source import Availability, DataDirectory, DataSource
+from hebae.data.splits import hold_out
 from hebae.errors import HebaeError
 
+FILES = {
+    "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+    "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+}
+_NAMES = [name for names in FILES.values() for name in names]
 _GZIP_MAGIC = b"\x1f\x8b"
 _UNSIGNED_BYTE = 0x08
+
+
+@dataclass(frozen=True)
+class IdxSource:
+    """A named data set of four gzip files with known checksums.
+
+    Parameters
+    ----------
+    name, description, licence : str
+    folders : tuple of str
+        Where the files may be, below a data directory or below the address of a mirror.
+    mirrors : tuple of str
+        Addresses to which a file's name is added, in the order in which they are tried.
+    sha256 : mapping of str to str
+        Checksum of each file.
+    counts : mapping of str to int
+        Number of examples of each split.
+    """
+
+    name: str
+    description: str
+    licence: str
+    folders: tuple[str, ...]
+    mirrors: tuple[str, ...]
+    sha256: Mapping[str, str]
+    counts: Mapping[str, int]
+
+    def describe(self, directory: DataDirectory) -> DataSource:
+        """Return the entry of the catalogue."""
+        availability, location = self._find(directory)
+        shape = (1, 28, 28)
+        return DataSource(
+            self.name, self.description, self.licence, shape, self.counts, availability, location
+        )
+
+    def load(self, directory: DataDirectory, validation_size: int | None) -> Dataset:
+        """Read the files from the data directory, else from the cache, else download them."""
+        availability, folder = self._find(directory)
+        if availability in ("incomplete", "absent"):
+            places = " or ".join(f"{name}/" for name in self.folders if name)
+            files = f"{', '.join(self.sha256)} (directly or in {places})"
+            raise directory.refuse(self.name, availability, folder, files)
+        folder = folder or download(self.name, self.sha256, self.mirrors, self.folders)
+
+        def read(file: str) -> tuple[str, bytes]:
+            path = folder / file
+            raw = _read_bytes(path)
+            digest, known = hashlib.sha256(raw).hexdigest(), self.sha256[file]
+            if digest != known:
+                # A truncated file, or one of another format, has a better message.
+                parse(raw, str(path), dimensions=_dimensions(file))
+                raise HebaeError(
+                    f"{path} has SHA-256 {digest}, but the original of {self.name} has {known}: "
+                    "remove it, or give its folder as a path to use it nevertheless."
+                )
+            return str(path), raw
+
+        return read_splits(self.name, read, validation_size)
+
+    def _find(self, directory: DataDirectory) -> tuple[Availability, Path | None]:
+        layout = [[name] for name in self.sha256]
+        plain = [name.removesuffix(".gz") for name in self.sha256]
+        availability, folder = directory.find(self.folders, [layout], traces=plain)
+        if folder or directory.is_explicit:
+            return availability, folder
+        folder = cache_dir() / self.name
+        return ("cache", folder) if folder.is_dir() else ("download", None)
+
+
+def is_idx_folder(folder: Path) -> bool:
+    """Whether a folder holds any of the four files, gzip or plain."""
+    return any((folder / n).is_file() or (folder / n[:-3]).is_file() for n in _NAMES)
+
+
+def load_idx_folder(folder: Path, validation_size: int | None) -> Dataset:
+    """Read a user's own four idx files, gzip or plain, whose checksums are not known."""
+
+    def read(file: str) -> tuple[str, bytes]:
+        path = folder / file
+        path = path if path.is_file() else path.with_suffix("")
+        return str(path), _read_bytes(path)
+
+    return read_splits(folder.name, read, validation_size)
+
+
+def read_splits(
+    name: str, read: Callable[[str], tuple[str, bytes]], validation_size: int | None
+) -> Dataset:
+    """Make a data set of four idx files.
+
+    Parameters
+    ----------
+    name : str
+    read : callable
+        Takes one of the names in `FILES`; returns the file's name for messages, and its content.
+    validation_size : int, optional
+        How many of the last training images become the validation split; none by default.
+    """
+    splits = {}
+    for split, files in FILES.items():
+        (images_name, images), (labels_name, labels) = (
+            (source, parse(raw, source, dimensions=_dimensions(file)))
+            for file in files
+            for source, raw in [read(file)]
+        )
+        if len(images) != len(labels):
+            raise HebaeError(
+                f"{labels_name} holds {len(labels):,} labels, but {images_name} holds "
+                f"{len(images):,} images: the numbers must be equal."
+            )
+        splits[split] = Examples(images[:, None], labels.astype(np.int64))
+    dataset = Dataset(name, splits["train"], None, splits["test"], fingerprint(splits))
+    return hold_out(dataset, validation_size, last=True)
 
 
 def parse(raw: bytes, source: str, *, dimensions: int) -> np.ndarray:
@@ -23,9 +150,9 @@ def parse(raw: bytes, source: str, *, dimensions: int) -> np.ndarray:
     raw : bytes
         The content.
     source : str
-        The file, as messages name it.
+        The file's name for messages.
     dimensions : int
-        Number of dimensions to expect: 3 for images, 1 for labels.
+        Expected number of dimensions: 3 for images, 1 for labels.
 
     Returns
     -------
@@ -34,44 +161,53 @@ def parse(raw: bytes, source: str, *, dimensions: int) -> np.ndarray:
     Raises
     ------
     HebaeError
-        If the gzip stream is cut short or damaged, the magic number is another, or there are more
-        or fewer bytes than the header says.
+        If the gzip stream is truncated or damaged, the magic number is wrong, or the number of
+        bytes is not what the header says.
     """
     if raw.startswith(_GZIP_MAGIC):
         try:
             raw = gzip.decompress(raw)
         except EOFError:
             raise HebaeError(
-                f"{source} is a truncated gzip file, so its download was probably interrupted: "
-                "fetch it again."
+                f"{source} is a truncated gzip file; its download was probably interrupted. "
+                "Download it again."
             ) from None
         except (gzip.BadGzipFile, zlib.error) as error:
             raise HebaeError(
-                f"{source} is a damaged gzip file ({error}): fetch it again."
+                f"{source} is a damaged gzip file ({error}). Download it again."
             ) from None
 
-    expected = _magic(dimensions)
+    expected = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
     if raw[:4] != expected:
         raise HebaeError(
             f"{source} has the wrong magic number 0x{raw[:4].hex()}: an idx file of unsigned bytes "
-            f"in {dimensions} dimension(s) starts with 0x{expected.hex()}."
+            f"with {dimensions} dimension(s) starts with 0x{expected.hex()}."
         )
     header = 4 + 4 * dimensions
     shape = struct.unpack(f">{dimensions}I", raw[4:header]) if len(raw) >= header else ()
     if not shape or len(raw) - header != prod(shape):
         raise HebaeError(
             f"{source} holds {max(0, len(raw) - header):,} bytes after its header, but the header "
-            f"counts {' x '.join(map(str, shape)) or 'nothing'}: fetch or write it again."
+            f"says {' x '.join(map(str, shape)) or 'nothing'}. Download or write it again."
         )
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
 
 
 def serialise(array: np.ndarray) -> bytes:
     """Return the content of an uncompressed idx file that holds an array of uint8."""
-    return (
-        _magic(array.ndim) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes(order="C")
-    )
+    header = bytes([0, 0, _UNSIGNED_BYTE, array.ndim])
+    return header + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes(order="C")
 
 
-def _magic(dimensions: int) -> bytes:
-    return bytes([0, 0, _UNSIGNED_BYTE, dimensions])
+def _dimensions(file: str) -> int:
+    return 3 if "idx3" in file else 1
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise HebaeError(
+            f"{path} cannot be read ({error.strerror}): all of {', '.join(_NAMES)} are needed, "
+            "with or without .gz."
+        ) from error

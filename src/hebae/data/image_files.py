@@ -1,4 +1,7 @@
-"""Folders, tar and zip files of images, behind one interface; nothing is ever extracted."""
+"""Image files in folders, tar and zip files; their names give splits and labels.
+
+Archives are read in place, never extracted.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,13 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from hebae.data.splits import draw, hold_out_note, validation_count
 from hebae.errors import HebaeError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -26,25 +31,26 @@ SPLIT_FOLDERS = {
 }
 _END_BYTES = 2**20
 _TAR_BLOCK = 512
-_TAR_ERRORS = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError)
-# The last is what zipfile raises for encryption and for compression that it does not know.
-_ZIP_ERRORS = (zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError)
+_ARCHIVE_ERRORS = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError),
+    RuntimeError,  # raised by zipfile for encryption and for unknown compression
+)
 _Member = TypeVar("_Member")
 
 
 class ImageFiles(Protocol):
-    """Where image files lie."""
+    """A place that holds image files."""
 
     path: Path
 
     def key(self) -> str:
-        """Return what changes when the files do, found without reading them all."""
+        """Return a key that changes with the files, without reading them all."""
 
     def names(self) -> list[str]:
-        """Return the names of the image files, relative and in order."""
+        """Return the relative names of the image files, sorted."""
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """Give the name and content of each of these files, in the order of their storage."""
+        """Yield name and content of each of these files, in the order in which they are stored."""
 
 
 def open_images(path: Path) -> ImageFiles:
@@ -55,12 +61,12 @@ def open_images(path: Path) -> ImageFiles:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file's name says that it is a tar or zip file."""
+    """Whether a file's name ends like that of a tar or zip file."""
     return path.name.lower().endswith((".zip", *TAR_SUFFIXES))
 
 
 class _Folder:
-    """Image files below a folder; the key is made of their names, sizes and times."""
+    """Image files below a folder; the key hashes their names, sizes and times."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -76,9 +82,7 @@ class _Folder:
             try:
                 content = (self.path / name).read_bytes()
             except OSError as error:
-                raise HebaeError(
-                    f"{self.path / name} cannot be read ({error.strerror}): repair or remove it."
-                ) from error
+                raise _unreadable(self.path / name, error) from error
             yield name, content
 
     @cached_property
@@ -86,13 +90,15 @@ class _Folder:
         try:
             return sorted(_walk(self.path))
         except OSError as error:
-            raise HebaeError(
-                f"{error.filename} cannot be read ({error.strerror}): repair or remove it."
-            ) from error
+            raise _unreadable(error.filename, error) from error
+
+
+def _unreadable(path: Path | str, error: OSError) -> HebaeError:
+    return HebaeError(f"{path} cannot be read ({error.strerror}): repair or remove it.")
 
 
 def _walk(folder: str | Path, below: str = "") -> Iterator[tuple[str, int, int]]:
-    """Give the relative name, size in bytes and time in nanoseconds of each image file."""
+    """Yield relative name, size in bytes and time in nanoseconds of each image file."""
     with os.scandir(folder) as entries:
         for entry in entries:
             name = below + entry.name
@@ -104,10 +110,12 @@ def _walk(folder: str | Path, below: str = "") -> Iterator[tuple[str, int, int]]
 
 
 class _Archive:
-    """What tar and zip files share.
+    """An archive of image files; the key hashes its size, time, first and last MiB.
 
-    The key is made of the size, the time of the last change, and the first and last MiB.
+    A member has an offset in the archive, given by `_offset`.
     """
+
+    _offset: str
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -120,86 +128,170 @@ class _Archive:
                 file.seek(max(0, status.st_size - _END_BYTES))
                 last = file.read()
         except OSError as error:
-            raise self._unreadable(error) from error
+            raise self._damaged(error) from error
         stamp = f"{status.st_size} {status.st_mtime_ns} ".encode()
         return hashlib.sha256(stamp + first + last).hexdigest()
 
-    def _unreadable(self, error: Exception) -> HebaeError:
+    def names(self) -> list[str]:
+        return sorted(self._index)
+
+    def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        ordered = sorted(names, key=lambda name: getattr(self._index[name], self._offset))
+        try:
+            yield from self._contents(ordered)
+        except _ARCHIVE_ERRORS as error:
+            raise self._damaged(error) from error
+
+    @cached_property
+    def _index(self) -> dict[str, Any]:
+        """The members of the archive by name of the image."""
+        try:
+            members = self._members()
+        except _ARCHIVE_ERRORS as error:
+            raise self._damaged(error) from error
+        return _images_below_common_folder(members)
+
+    def _members(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _contents(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        raise NotImplementedError
+
+    def _damaged(self, error: Exception) -> HebaeError:
         return HebaeError(
-            f"{self.path} is no whole archive that can be read ({error}): fetch or make it again."
+            f"{self.path} is not a complete archive that can be read ({error}): download or make "
+            "it again."
         )
 
 
 class _Tar(_Archive):
-    """Image files in a tar file, compressed or not."""
+    _offset = "offset"
 
-    def names(self) -> list[str]:
-        return sorted(self._index)
-
-    def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        try:
-            with tarfile.open(self.path) as tar:
-                for name in sorted(names, key=lambda name: self._index[name].offset):
-                    member = tar.extractfile(self._index[name])
-                    assert member is not None  # the index holds files only
-                    yield name, member.read()
-        except _TAR_ERRORS as error:
-            raise self._unreadable(error) from error
-
-    @cached_property
-    def _index(self) -> dict[str, tarfile.TarInfo]:
-        try:
-            with tarfile.open(self.path) as tar:
-                members = {member.name: member for member in tar.getmembers() if member.isreg()}
-        except _TAR_ERRORS as error:
-            raise self._unreadable(error) from error
+    def _members(self) -> dict[str, Any]:
+        with tarfile.open(self.path) as tar:
+            members = {member.name: member for member in tar.getmembers() if member.isreg()}
         if self.path.suffix.lower() == ".tar":
-            self._require_end_mark()
-        return _images_below_common_folder(members)
+            # tarfile does not notice if a file was cut off between two members.
+            with self.path.open("rb") as file:
+                file.seek(max(0, self.path.stat().st_size - _TAR_BLOCK))
+                if any(file.read()):
+                    raise EOFError("its end is missing")
+        return members
 
-    def _require_end_mark(self) -> None:
-        """Refuse a file cut short between two members, which tarfile would take for whole."""
-        with self.path.open("rb") as file:
-            file.seek(max(0, self.path.stat().st_size - _TAR_BLOCK))
-            if any(file.read()):
-                raise self._unreadable(EOFError("its end is missing"))
+    def _contents(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        with tarfile.open(self.path) as tar:
+            for name in names:
+                member = tar.extractfile(self._index[name])
+                assert member is not None  # the index holds files only
+                yield name, member.read()
 
 
 class _Zip(_Archive):
-    """Image files in a zip file."""
+    _offset = "header_offset"
 
-    def names(self) -> list[str]:
-        return sorted(self._index)
+    def _members(self) -> dict[str, Any]:
+        with zipfile.ZipFile(self.path) as archive:
+            return {member.filename: member for member in archive.infolist()}
 
-    def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                for name in sorted(names, key=lambda name: self._index[name].header_offset):
-                    yield name, archive.read(self._index[name])
-        except _ZIP_ERRORS as error:
-            raise self._unreadable(error) from error
-
-    @cached_property
-    def _index(self) -> dict[str, zipfile.ZipInfo]:
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                members = {member.filename: member for member in archive.infolist()}
-        except _ZIP_ERRORS as error:
-            raise self._unreadable(error) from error
-        return _images_below_common_folder(members)
+    def _contents(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        with zipfile.ZipFile(self.path) as archive:
+            for name in names:
+                yield name, archive.read(self._index[name])
 
 
 def _is_image(name: str) -> bool:
-    """Whether a name is that of an image, and not of a hidden file or of macOS's own data."""
+    """Whether a name is that of an image, and not of a hidden file or of macOS metadata."""
     hidden = "/." in f"/{name}" or name.startswith("__MACOSX/")
     return name.lower().endswith(SUFFIXES) and not hidden
 
 
 def _images_below_common_folder(members: dict[str, _Member]) -> dict[str, _Member]:
-    """Keep the images, named from below the one folder that often holds all of an archive."""
+    """Keep the images, without the one folder that often holds everything in an archive."""
     images = {str(PurePosixPath(name)): member for name, member in members.items()}
     images = {name: member for name, member in images.items() if _is_image(name)}
     folders = {PurePosixPath(name).parts[0] for name in images}
     if len(folders) == 1 and not any(name in folders for name in (*images, *SPLIT_FOLDERS)):
         return {str(PurePosixPath(*PurePosixPath(name).parts[1:])): images[name] for name in images}
     return images
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which image files make up each split, in order.
+
+    Parameters
+    ----------
+    splits : mapping of str to sequence of str
+        Names of the files of "train" and, if present, "validation" and "test".
+    labels : mapping of str to int
+        Label of each file; empty if there are none.
+    notes : tuple of str
+        Sentences for the user.
+    """
+
+    splits: Mapping[str, Sequence[str]]
+    labels: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+
+
+def layout_of_folders(source: str, names: Sequence[str]) -> Layout:
+    """Derive splits and labels from the folders of files.
+
+    If there is a folder train/, the folders train/, test/ and validation/ (or valid/ or val/) are
+    the splits, and all files must be in them. Folders within a split, or at the top if there are
+    no splits, are classes, numbered from 0 by name over all splits.
+
+    Raises
+    ------
+    HebaeError
+        If there is no image, no training image, or an image outside the splits or classes.
+    """
+    if not names:
+        raise HebaeError(f"{source} holds no image: put PNG, JPEG or other image files there.")
+    parts = {name: PurePosixPath(name).parts for name in names}
+    folders = {folders[0] for folders in parts.values() if len(folders) > 1}
+    splits: dict[str, list[str]] = {"train": list(names)}
+    if not folders.isdisjoint(SPLIT_FOLDERS):
+        splits = {}
+        for name in names:
+            folder, *below = parts[name]
+            if not below or folder not in SPLIT_FOLDERS:
+                raise HebaeError(
+                    f"{source} has split folders, but {name} is outside train/, validation/ and "
+                    "test/: move it into one of them, or away."
+                )
+            splits.setdefault(SPLIT_FOLDERS[folder], []).append(name)
+            parts[name] = tuple(below)
+        if "train" not in splits:
+            raise HebaeError(f"{source} has {', '.join(sorted(folders))} but no train/: add it.")
+
+    classes = {name: below[0] for name, below in parts.items() if len(below) > 1}
+    if classes and len(classes) < len(names):
+        odd = next(name for name in names if name not in classes)
+        raise HebaeError(
+            f"{source} has class folders, but {odd} is in none of them: move it into one, or away."
+        )
+    numbers = {folder: number for number, folder in enumerate(sorted(set(classes.values())))}
+    return Layout(splits, {name: numbers[folder] for name, folder in classes.items()})
+
+
+def hold_out_files(source: str, layout: Layout, validation_size: int | None) -> Layout:
+    """Set validation files aside, by the rules of `hebae.data.splits.hold_out`."""
+    splits = dict(layout.splits)
+    train = splits["train"]
+    count = validation_count(
+        source,
+        len(train),
+        validation_size,
+        has_validation="validation" in splits,
+        has_test="test" in splits,
+    )
+    if validation_size == 0:
+        splits.pop("validation", None)
+    if count == 0:
+        return Layout(splits, layout.labels, layout.notes)
+    kept, drawn = draw(len(train), count)
+    splits["train"] = [train[position] for position in kept]
+    splits["validation"] = [train[position] for position in drawn]
+    note = hold_out_note(len(train), count)
+    return Layout(splits, layout.labels, (*layout.notes, note))

@@ -1,23 +1,29 @@
-"""The one way in: a name, a path or an array becomes a data set."""
+"""`load`: a name, a path or an array becomes a data set."""
 
 from __future__ import annotations
 
 import difflib
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 from hebae.data.array_files import load_npy, load_npz
 from hebae.data.arrays import from_array
-from hebae.data.celeba import is_celeba_folder, load_celeba_folder
+from hebae.data.celeba import CELEBA, is_celeba_folder, load_celeba_folder
 from hebae.data.examples import Dataset, Examples, fingerprint
-from hebae.data.idx_source import is_idx_folder, load_idx_folder
+from hebae.data.idx import is_idx_folder, load_idx_folder
 from hebae.data.image_files import is_archive, open_images
-from hebae.data.prepared import load_images
-from hebae.data.registry import SOURCES
-from hebae.data.source import DataSource
+from hebae.data.images import load_images
+from hebae.data.mnist import FASHION_MNIST, MNIST, MNIST_MINI
+from hebae.data.source import DataDirectory, DataSource, NamedSource
 from hebae.data.splits import hold_out
+from hebae.data.synthetic_faces import SYNTHETIC_FACES
 from hebae.errors import HebaeError
+
+SOURCES: tuple[NamedSource, ...] = (MNIST_MINI, MNIST, FASHION_MNIST, CELEBA, SYNTHETIC_FACES)
+"""The data sets that have a name. To add one, write its file and list it here."""
+_FORMER_NAMES = {"made-faces": "synthetic-faces"}  # accepted until version 0.3
 
 
 def load(
@@ -30,14 +36,16 @@ def load(
     data : str, Path, array-like, torch.Tensor, Examples or Dataset
         A name listed by `catalogue`; a folder, .tar or .zip of images; a folder of four idx files;
         a folder of the official CelebA; a .npy or .npz file; or an array, data frame or list of
-        lists of shape (n, d), (n, h, w) or (n, c, h, w). Examples and a Dataset are taken as they
-        are.
+        lists of shape (n, d), (n, h, w) or (n, c, h, w). Examples and a Dataset are returned as
+        they are.
     data_dir : str or Path, optional
-        Where to look for named data first; next comes the directory in HEBAE_DATA_DIR.
+        Directory that holds the files of named data. Only this directory is used: data that it
+        does not hold are refused. By default they are looked for in HEBAE_DATA_DIR and the cache,
+        and downloaded if their terms allow it.
     validation_size : int, optional
-        How many training examples to set aside for validation: the last ones of MNIST and its
-        kin, else a fixed random draw; 0 for none. By default the source's own splits are kept,
-        and a tenth is drawn from a source that has neither a validation nor a test split.
+        How many training examples to set aside for validation: the last ones of MNIST and
+        Fashion-MNIST, otherwise a fixed random draw; 0 for none. By default the source's own splits
+        are kept, and a tenth is drawn from a source that has no validation or test split.
 
     Returns
     -------
@@ -46,32 +54,56 @@ def load(
     Raises
     ------
     HebaeError
-        If the data are not found, are not fit to train on, or cannot be split as asked.
+        If the data are not found, cannot be used for training, or cannot be split as requested.
     """
     if isinstance(data, Examples):
         data = Dataset("examples", data, None, None, fingerprint({"train": data}))
     if isinstance(data, Dataset):
+        _refuse_unsupported(data)
         return data if validation_size is None else hold_out(data, validation_size)
     if not isinstance(data, str | os.PathLike):
         return hold_out(from_array(data), validation_size)
+    if data in _FORMER_NAMES:
+        warnings.warn(
+            f"{data} is now called {_FORMER_NAMES[data]}: use the new name.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        data = _FORMER_NAMES[data]
     for source in SOURCES:
         if data == source.name:
-            return source.load(_directories(data_dir), validation_size)
+            return source.load(_directory(data_dir), validation_size)
     path = _expand(data, os.fspath(data))
     if not path.exists():
-        raise HebaeError(_unknown(os.fspath(data)))
+        names = [source.name for source in SOURCES]
+        near = difflib.get_close_matches(os.fspath(data), names, n=1)
+        raise HebaeError(
+            f"{os.fspath(data)} is neither a file or folder nor the name of a data set "
+            f"({', '.join(names)}){f'. Did you mean {near[0]}?' if near else '.'}"
+        )
     return _load_path(path, validation_size)
 
 
 def prepare(name_or_path: str | Path, *, data_dir: str | Path | None = None) -> Dataset:
-    """Download or decode all that `load` will need, and return the data set; see there."""
+    """Download or decode all that `load` will need, and return the data set; see `load`."""
     return load(name_or_path, data_dir=data_dir)
 
 
 def catalogue(data_dir: str | Path | None = None) -> list[DataSource]:
-    """Return what is known of each named data set, and where it is on this machine."""
-    directories = _directories(data_dir)
-    return [source.describe(directories) for source in SOURCES]
+    """Return what is known about each named data set, and where it is on this machine."""
+    directory = _directory(data_dir)
+    return [source.describe(directory) for source in SOURCES]
+
+
+def _refuse_unsupported(dataset: Dataset) -> None:
+    for part in (dataset.train, dataset.validation, dataset.test):
+        if part is not None and (part.is_sparse or part.missing is not None):
+            kind = "are sparse" if part.is_sparse else "have missing values"
+            remedy = ".toarray()" if part.is_sparse else "values of your choice, without the mask"
+            raise HebaeError(
+                f"The examples of {dataset.name} {kind}, which no model can be trained on yet: "
+                f"replace them by {remedy}."
+            )
 
 
 def _load_path(path: Path, validation_size: int | None) -> Dataset:
@@ -88,45 +120,42 @@ def _load_path(path: Path, validation_size: int | None) -> Dataset:
     if path.suffix == ".npz":
         return hold_out(load_npz(path), validation_size)
     raise HebaeError(
-        f"{path} is of no kind that can be read: give a .npy or .npz file, a .tar or .zip of "
+        f"{path} has no format that can be read: give a .npy or .npz file, a .tar or .zip of "
         "images, or a folder of images or idx files."
     )
 
 
-def _directories(data_dir: str | Path | None) -> tuple[Path, ...]:
-    """Return the data directories to look in, which must exist if they are named."""
-    named = {"--data-dir": data_dir, "HEBAE_DATA_DIR": os.environ.get("HEBAE_DATA_DIR")}
-    directories = []
-    for origin, directory in named.items():
-        if directory:
-            path = _expand(directory, f"The data directory {directory} ({origin})")
-            if not path.is_dir():
-                raise HebaeError(f"The data directory {path} ({origin}) is not there: create it.")
-            directories.append(path)
-    return tuple(directories)
+def _directory(data_dir: str | Path | None) -> DataDirectory:
+    """Return the data directory, which must exist if one is named."""
+    origin, given = "--data-dir", data_dir
+    if not given:
+        origin, given = "HEBAE_DATA_DIR", os.environ.get("HEBAE_DATA_DIR")
+    if not given:
+        return DataDirectory()
+    path = _expand(given, f"The data directory {given} ({origin})")
+    if not path.is_dir():
+        raise HebaeError(
+            f"The data directory {path} ({origin}) does not exist: create it or name another."
+        )
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise HebaeError(
+            f"The data directory {path} ({origin}) cannot be read: change its permissions or name "
+            "another."
+        )
+    return DataDirectory(path, is_explicit=origin == "--data-dir")
 
 
 def _expand(given: str | os.PathLike[str], source: str) -> Path:
-    """Expand ~, and refuse a path that the system cannot even look up."""
+    """Expand ~, and refuse a path that the system cannot look up."""
     try:
         path = Path(given).expanduser()
         path.exists()
     except RuntimeError as error:
         raise HebaeError(
-            f"{source} begins with a home directory that is not known here: give the full path."
+            f"{source} begins with a home directory that does not exist: give the full path."
         ) from error
     except OSError as error:
         raise HebaeError(
             f"{source} cannot be looked up ({error.strerror}): check the name or path."
         ) from error
     return path
-
-
-def _unknown(data: str) -> str:
-    names = [source.name for source in SOURCES]
-    near = difflib.get_close_matches(data, names, n=1)
-    hint = f", did you mean {near[0]}?" if near else ""
-    return (
-        f"{data} is neither a file or folder here nor one of the known data sets "
-        f"({', '.join(names)}){hint or '.'}"
-    )

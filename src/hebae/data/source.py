@@ -1,21 +1,23 @@
-"""What a named data set tells about itself, and what it must be able to do."""
+"""What a named data set says about itself, and where its files are looked for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from hebae.data.examples import Dataset
+from hebae.errors import HebaeError
 
-Availability = Literal["embedded", "data directory", "cache", "download", "by hand"]
-"""Where the data are: "download" means on first use, "by hand" that no program may fetch them."""
+Availability = Literal[
+    "embedded", "data directory", "incomplete", "absent", "cache", "download", "by hand"
+]
 
 
 @dataclass(frozen=True)
 class DataSource:
-    """One line of the catalogue.
+    """One entry of the catalogue.
 
     Parameters
     ----------
@@ -25,9 +27,11 @@ class DataSource:
     counts : mapping of str to int
         Number of examples of each official split.
     availability : str
-        "embedded", "data directory", "cache", "download" or "by hand".
+        "embedded" in the package; in the "data directory" or the "cache"; "download" on first use;
+        "by hand": its terms forbid that a program downloads it; "incomplete": some files are
+        missing from the data directory; "absent" from a data directory that was named explicitly.
     location : Path, optional
-        Where on this machine, if it is here as files.
+        Its folder on this machine.
     """
 
     name: str
@@ -40,14 +44,83 @@ class DataSource:
 
 
 class NamedSource(Protocol):
-    """A data set with a name of its own, as listed in `hebae.data.registry`."""
+    """A data set with a name, listed in `hebae.data.loading.SOURCES`."""
 
     @property
     def name(self) -> str:
         """The name that users give."""
 
-    def describe(self, directories: tuple[Path, ...]) -> DataSource:
-        """Return its line of the catalogue, given the data directories to look in."""
+    def describe(self, directory: DataDirectory) -> DataSource:
+        """Return its entry of the catalogue."""
 
-    def load(self, directories: tuple[Path, ...], validation_size: int | None) -> Dataset:
-        """Return its splits, given the data directories to look in."""
+    def load(self, directory: DataDirectory, validation_size: int | None) -> Dataset:
+        """Return its splits."""
+
+
+@dataclass(frozen=True)
+class DataDirectory:
+    """The directory that holds files of named data sets.
+
+    Parameters
+    ----------
+    path : Path or None
+    is_explicit : bool
+        Whether it was given as data_dir (or --data-dir). If so, no other place is used: neither
+        HEBAE_DATA_DIR nor the cache nor a download.
+    """
+
+    path: Path | None = None
+    is_explicit: bool = False
+
+    def find(
+        self,
+        folders: Sequence[str],
+        layouts: Sequence[Sequence[Sequence[str]]],
+        traces: Sequence[str] = (),
+    ) -> tuple[Availability, Path | None]:
+        """Look for a data set in folders below the directory.
+
+        Parameters
+        ----------
+        folders : sequence of str
+        layouts : sequence of layouts
+            A layout lists its parts; a part is there if a file of one of its names is.
+        traces : sequence of str
+            Names that show that the data set was meant to be in a folder.
+
+        Returns
+        -------
+        availability : "data directory", "incomplete" or "absent"
+        folder : Path or None
+            The first complete folder; else the first with a part of a layout or a trace.
+        """
+        if self.path is None:
+            return "absent", None
+        incomplete = None
+        for folder in (self.path / name for name in folders):
+            try:
+                there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+            except OSError as error:
+                raise HebaeError(
+                    f"{folder} cannot be read ({error.strerror}): change its permissions."
+                ) from error
+            if any(all(there & set(part) for part in layout) for layout in layouts):
+                return "data directory", folder
+            names = {name for layout in layouts for part in layout for name in part}
+            if there & (names | set(traces)):
+                incomplete = incomplete or folder
+        return ("incomplete", incomplete) if incomplete else ("absent", None)
+
+    def refuse(
+        self, name: str, availability: Availability, folder: Path | None, files: str
+    ) -> HebaeError:
+        """Return the error for a data set that is incomplete, or absent where it should be."""
+        if availability == "incomplete":
+            return HebaeError(
+                f"{folder} holds only a part of {name}: complete it, so that it holds {files}; or "
+                "remove the files of that part."
+            )
+        return HebaeError(
+            f"{self.path} does not hold {name}, and no other place is used when a data directory "
+            f"is named: put {files} there, or leave out --data-dir (data_dir)."
+        )

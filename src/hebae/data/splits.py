@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import operator
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from hebae.data.examples import Dataset
-from hebae.data.split_files import LARGE, split_on_disk
+from hebae.data.cache import cached_folder
+from hebae.data.examples import Dataset, Examples, blocks
 from hebae.errors import HebaeError
 
+LARGE = 2 * 2**30
+"""Bytes from which memory-mapped examples are split on disk; any machine has so much memory."""
 _FEWEST_TO_SPLIT = 10
+_NAMES = ("kept.npy", "drawn.npy")
 
 
 def validation_count(
@@ -22,19 +29,19 @@ def validation_count(
     Parameters
     ----------
     name : str
-        The data, as messages call it.
+        Name of the data in messages.
     available : int
         Number of training examples.
     requested : int or None
-        None leaves a source with a validation or test split as it is, and otherwise sets aside a
-        tenth, unless there are fewer than 10 examples.
+        None: a tenth of a source that has no validation or test split and at least 10 examples,
+        otherwise none.
     has_validation, has_test : bool
         Which splits the source has of its own.
 
     Raises
     ------
     HebaeError
-        If `requested` is negative, no whole number, leaves no training example, or competes with
+        If `requested` is negative, not an integer, leaves no training example, or conflicts with
         the source's own validation split.
     """
     if requested is None:
@@ -45,7 +52,7 @@ def validation_count(
         requested = operator.index(requested)
     except TypeError:
         raise HebaeError(
-            f"validation_size is a whole number of examples, not {requested!r}."
+            f"validation_size is {requested!r}, but must be a whole number of examples."
         ) from None
     if not 0 <= requested < available:
         raise HebaeError(
@@ -54,8 +61,8 @@ def validation_count(
         )
     if requested and has_validation:
         raise HebaeError(
-            f"{name} has a validation split of its own, so validation_size={requested} cannot be "
-            "met: leave it out to use that split, or give 0 to use none."
+            f"validation_size is {requested}, but {name} has a validation split of its own: leave "
+            "validation_size out to use that split, or give 0 to use none."
         )
     return requested
 
@@ -63,19 +70,19 @@ def validation_count(
 def draw(available: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw `count` of `available` positions with a fixed permutation.
 
-    Files are often sorted by class, so neither end would be a fair sample.
+    Files are often sorted by class, so that neither end would be a fair sample.
 
     Returns
     -------
     kept, drawn : ndarray of int
-        Disjoint, together complete, each in rising order.
+        Disjoint, together complete, each sorted.
     """
     order = np.random.default_rng(0).permutation(available)
     return np.sort(order[count:]), np.sort(order[:count])
 
 
 def hold_out_note(available: int, count: int, *, last: bool = False) -> str:
-    """Tell the user what was set aside, and how."""
+    """Return the sentence that tells the user which examples were set aside."""
     how = f"the last {count:,}" if last else f"{count:,} drawn with a fixed permutation"
     return f"Of the {available:,} training examples, {how} were set aside for validation."
 
@@ -89,10 +96,10 @@ def hold_out(
     ----------
     dataset : Dataset
     validation_size : int, optional
-        0 asks for no validation split; None is explained at `validation_count`.
+        0: no validation split; for None see `validation_count`.
     last : bool
-        Take the last examples (which copies nothing) and not a fixed random draw, which copies
-        memory-mapped values into memory or, from 2 GiB on, into files of the cache.
+        Take the last examples, which copies nothing. Otherwise they are drawn, which copies
+        memory-mapped values into memory or, from 2 GiB on, into files in the cache.
     """
     available = len(dataset.train)
     count = validation_count(
@@ -106,12 +113,54 @@ def hold_out(
         return replace(dataset, validation=None)
     if count == 0:
         return dataset
+    values = dataset.train.values
     if last:
         kept, drawn = dataset.train[: available - count], dataset.train[available - count :]
-    elif isinstance(dataset.train.values, np.memmap) and dataset.train.values.nbytes >= LARGE:
-        _, positions = draw(available, count)
-        kept, drawn = split_on_disk(dataset.train, positions, dataset.fingerprint)
+    elif isinstance(values, np.memmap) and values.nbytes >= LARGE:
+        kept, drawn = split_on_disk(dataset.train, draw(available, count), dataset.fingerprint)
     else:
         kept, drawn = (dataset.train[positions] for positions in draw(available, count))
     note = hold_out_note(available, count, last=last)
     return replace(dataset, train=kept, validation=drawn, notes=(*dataset.notes, note))
+
+
+def split_on_disk(
+    examples: Examples,
+    positions: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    fingerprint: str,
+) -> tuple[Examples, Examples]:
+    """Write kept and drawn examples into files in the cache, and memory-map those.
+
+    The first call reads the examples twice, in order, and needs as much disk space as they do;
+    later calls open the files.
+
+    Parameters
+    ----------
+    examples : Examples
+    positions : pair of ndarray of int
+        Of the kept and of the drawn examples, each sorted.
+    fingerprint : str
+        Of the data set that the examples belong to.
+    """
+    is_drawn = np.zeros(len(examples), bool)
+    is_drawn[positions[1]] = True
+    key = hashlib.sha256(fingerprint.encode() + np.packbits(is_drawn).tobytes()).hexdigest()
+    build = partial(_write_parts, values=examples.values, is_drawn=is_drawn)
+    folder = cached_folder(f"splits/{key[:32]}", build)
+    kept, drawn = (
+        examples.take(index, np.load(folder / name, mmap_mode="r"))
+        for name, index in zip(_NAMES, positions, strict=True)
+    )
+    return kept, drawn
+
+
+def _write_parts(folder: Path, values: np.ndarray, is_drawn: npt.NDArray[np.bool_]) -> None:
+    for name, chosen in zip(_NAMES, (~is_drawn, is_drawn), strict=True):
+        with (folder / name).open("wb") as file:
+            shape = (int(chosen.sum()), *values.shape[1:])
+            header = {"descr": values.dtype.str, "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            start = 0
+            for block in blocks(values):
+                file.write(block[chosen[start : start + len(block)]].tobytes())
+                start += len(block)

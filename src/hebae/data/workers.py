@@ -1,4 +1,4 @@
-"""A function over many items in worker processes or threads, in order, with bounded memory."""
+"""Apply a function to many items in processes or threads, in order and with bounded memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use; 1 where it may start no other process."""
+    """Return the number of cores this process may use; 1 if it may not start processes."""
     if multiprocessing.current_process().daemon:
         return 1
     if hasattr(os, "sched_getaffinity"):
@@ -32,7 +32,7 @@ def available_cores() -> int:
 def map_in_order(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int
 ) -> Generator[Result]:
-    """Apply a picklable function to items, a few ahead of what is asked for.
+    """Apply a picklable function to items in processes, a few items ahead.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def map_in_order(
     pool = ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
-        # An interrupt from the keyboard is for this process to handle.
+        # This process handles Ctrl-C.
         initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_IGN),
     )
@@ -54,7 +54,7 @@ def map_in_order(
             yield from _in_order(pool, function, items, ahead=2 * workers)
         except BrokenProcessPool as error:
             raise HebaeError(
-                "A worker process died, perhaps for want of memory: free some, then try again."
+                "A worker process died, possibly because memory ran out: free some and try again."
             ) from error
 
 
@@ -65,25 +65,21 @@ def map_in_threads(
     *,
     ahead: int | None = None,
 ) -> Generator[Result]:
-    """Apply a function to items in threads, a few ahead of what is asked for.
+    """Apply a function to items in threads, a few items ahead.
 
-    For functions that mostly run outside Python's lock, as Pillow's decoding and NumPy's copying
-    do; they start at once and get and give objects without copies. Closing the generator waits for
-    what is being worked on and leaves out the rest.
+    For functions that mostly run without Python's global lock, such as Pillow's decoding and
+    NumPy's copying. Closing the generator waits for the running calls and cancels the others. What
+    `function` or `items` raise comes at the place of its item.
 
     Parameters
     ----------
     function : callable
     items : iterable
-        Taken in the caller's thread, one by one.
+        Iterated in the caller's thread.
     workers : int
         Number of threads.
     ahead : int, optional
-        Results held beyond the one that is given; twice the number of threads by default.
-
-    Raises
-    ------
-    Whatever `function` or `items` raises, at the place of the item that it concerns.
+        Number of results computed in advance; twice the number of threads by default.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="hebae")
     yield from _in_order(pool, function, items, 2 * workers if ahead is None else ahead)
@@ -106,10 +102,10 @@ def _in_order(
 
 @contextmanager
 def _main_module_hidden() -> Iterator[None]:
-    """Keep the workers from running the user's script again.
+    """Prevent the workers from running the user's script again.
 
-    A spawned process first imports the main module, which in a script without an
-    `if __name__ == "__main__":` would start the same work over.
+    A spawned process first imports the main module, which would start the same work again in a
+    script without `if __name__ == "__main__":`.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")

@@ -11,7 +11,7 @@ import torch
 
 from hebae.config import Settings
 from hebae.data import Dataset, Examples, load
-from hebae.data.registry import SOURCES
+from hebae.data.loading import SOURCES
 from hebae.errors import HebaeError
 from hebae.model import Autoencoder, build
 from hebae.provenance import provenance

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hebae.data import catalogue, load
-from hebae.data.made_faces import draw_faces
+from hebae.data.synthetic_faces import draw_faces
 from hebae.errors import HebaeError
 
 
@@ -24,15 +24,15 @@ def test_a_face_differs_from_its_ground_and_the_ground_is_plain():
 
 
 def test_they_load_by_name_and_stand_in_the_catalogue():
-    dataset = load("made-faces")
+    dataset = load("synthetic-faces")
     assert (len(dataset.train), len(dataset.test), dataset.validation) == (2000, 500, None)
-    assert dataset.fingerprint == load("made-faces").fingerprint
+    assert dataset.fingerprint == load("synthetic-faces").fingerprint
     assert dataset.train.labels is None
-    (line,) = [source for source in catalogue() if source.name == "made-faces"]
+    (line,) = [source for source in catalogue() if source.name == "synthetic-faces"]
     assert (line.shape, sum(line.counts.values())) == (dataset.shape, 2500)
 
 
 def test_validation_examples_can_be_set_aside():
-    assert len(load("made-faces", validation_size=100).validation) == 100
+    assert len(load("synthetic-faces", validation_size=100).validation) == 100
     with pytest.raises(HebaeError, match="choose a number from 0"):
-        load("made-faces", validation_size=2000)
+        load("synthetic-faces", validation_size=2000)

@@ -1,15 +1,14 @@
-"""Small colour images made on the spot: drawn faces, to try a convolutional network on."""
+"""Synthetic faces: small colour drawings, for trying out a convolutional network."""
 
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from hebae.data.examples import Dataset, Examples, fingerprint
-from hebae.data.source import DataSource
+from hebae.data.source import DataDirectory, DataSource
 from hebae.data.splits import hold_out
 
 SIDE = 12
@@ -20,28 +19,28 @@ EDGE = 0.12
 Floats = npt.NDArray[np.float64]
 
 
-class MadeFaces:
-    """An ellipse for a face, two eyes and a mouth, on a ground; no file, and nobody's face."""
+class SyntheticFaces:
+    """An ellipse, two eyes and a mouth on a plain ground; computed, not read from a file."""
 
-    name = "made-faces"
+    name = "synthetic-faces"
 
-    def describe(self, directories: tuple[Path, ...]) -> DataSource:
-        """Return the line of the catalogue."""
+    def describe(self, directory: DataDirectory) -> DataSource:
+        """Return the entry of the catalogue."""
         return DataSource(
             self.name,
-            "Drawn faces, made on the spot",
-            "no terms: nothing is copied",
+            "Drawings of faces, computed",
+            "none needed",
             (3, SIDE, SIDE),
             COUNTS,
             "embedded",
         )
 
-    def load(self, directories: tuple[Path, ...], validation_size: int | None) -> Dataset:
-        """Draw the images; always the same."""
+    def load(self, directory: DataDirectory, validation_size: int | None) -> Dataset:
+        """Draw the images, which are always the same."""
         return hold_out(_dataset(), validation_size)
 
 
-MADE_FACES = MadeFaces()
+SYNTHETIC_FACES = SyntheticFaces()
 
 
 @cache
@@ -49,7 +48,7 @@ def _dataset() -> Dataset:
     images = draw_faces(sum(COUNTS.values()), np.random.default_rng(0))
     train, test = (Examples(part) for part in np.split(images, [COUNTS["train"]]))
     digest = fingerprint({"train": train, "test": test})
-    return Dataset(MADE_FACES.name, train, None, test, digest)
+    return Dataset(SYNTHETIC_FACES.name, train, None, test, digest)
 
 
 def draw_faces(count: int, random: np.random.Generator) -> npt.NDArray[np.uint8]:
@@ -71,7 +70,7 @@ def draw_faces(count: int, random: np.random.Generator) -> npt.NDArray[np.uint8]
         return random.uniform(low, high, (count, 1, 1))
 
     def ellipse(dx: Floats, dy: Floats, width: Floats | float, height: Floats | float) -> Floats:
-        """Return 1 within, 0 without, and what is between on the outline."""
+        """Return 1 inside, 0 outside, and values between on the outline."""
         distance = np.hypot((x - dx) / width, (y - dy) / height)
         return np.clip((1 - distance) / EDGE + 0.5, 0, 1)
 
@@ -87,7 +86,7 @@ def draw_faces(count: int, random: np.random.Generator) -> npt.NDArray[np.uint8]
     layers += [
         (ellipse(cx + side * gap * size, cy - 0.3 * size, 0.16, 0.16), ink) for side in (-1, 1)
     ]
-    # A parabola, whose bend is the smile.
+    # The mouth is a parabola.
     line = cy + 0.45 * size + bend * (1 - ((x - cx) / (0.4 * size)) ** 2)
     mouth = (np.abs(x - cx) < 0.4 * size) & (np.abs(y - line) < 0.12)
     layers.append((mouth.astype(np.float64), ink))

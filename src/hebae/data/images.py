@@ -1,0 +1,284 @@
+"""Images: decoded once, on all cores, into memory-mapped arrays in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from hebae.data.cache import cached_folder, progress
+from hebae.data.examples import Dataset, Examples
+from hebae.data.image_files import ImageFiles, Layout, hold_out_files, layout_of_folders
+from hebae.data.workers import available_cores, map_in_threads
+from hebae.errors import HebaeError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_FORMAT = 2  # to be increased when the cached files change
+_CHUNK = 64
+_SUMMARY = "dataset.json"
+_GREY_MODES = ("1", "L", "LA")
+_DEEP_MODES = ("I", "F")  # 16 or 32 bits per channel; also "I;16"
+
+
+@dataclass(frozen=True)
+class Form:
+    """What all images of a source must have in common: width and height in pixels, and mode."""
+
+    width: int
+    height: int
+    grey: bool
+
+    def __str__(self) -> str:
+        """Return the form as it stands in messages."""
+        return f"{self.width} x {self.height} {'grey' if self.grey else 'RGB'}"
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A box (left, top, right, bottom) to cut out, and the width and height to resize it to."""
+
+    box: tuple[int, int, int, int]
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How to decode the images of a source.
+
+    Parameters
+    ----------
+    form : Form
+        The form that every image must have.
+    model : str
+        The image or images that determine this form, for messages.
+    crop : Crop, optional
+        Applied to every image, with a Lanczos filter.
+    """
+
+    form: Form
+    model: str
+    crop: Crop | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape (channels, height, width) of an image after decoding."""
+        width, height = self.crop.size if self.crop else (self.form.width, self.form.height)
+        return 1 if self.form.grey else 3, height, width
+
+    def pixels(self, name: str, content: bytes) -> np.ndarray:
+        """Return the pixels of one image file as uint8; a HebaeError if they do not fit."""
+        from PIL.Image import Resampling
+
+        image = _open(name, content)
+        form = _form(image)
+        if form != self.form:
+            raise HebaeError(
+                f"{name} is {form}, but {self.model} is {self.form}: "
+                "all images must have the same size and mode."
+            )
+        image = image.convert("L" if form.grey else "RGB")
+        if self.crop:
+            image = image.crop(self.crop.box).resize(self.crop.size, Resampling.LANCZOS)
+        pixels = np.asarray(image)
+        return pixels[None] if form.grey else pixels.transpose(2, 0, 1)
+
+
+class _Decoded(NamedTuple):
+    """Name of an image file, its pixels, and the SHA-256 of its content."""
+
+    name: str
+    pixels: np.ndarray
+    digest: str
+
+
+@dataclass(frozen=True)
+class Processing:
+    """How a source's image files become a data set.
+
+    Parameters
+    ----------
+    arrange : callable
+        Takes the source's name in messages and the names of its files; returns their layout.
+    key : str
+        What else the layout depends on.
+    decoding : Decoding, optional
+        By default images are not changed, and all must have the form of the first.
+    """
+
+    arrange: Callable[[str, Sequence[str]], Layout] = layout_of_folders
+    key: str = ""
+    decoding: Decoding | None = None
+
+
+def load_images(
+    name: str, files: ImageFiles, validation_size: int | None, processing: Processing | None = None
+) -> Dataset:
+    """Return image files as a data set of memory-mapped uint8 arrays.
+
+    The first call decodes all files into the cache; later calls open the result. Its key consists
+    of the key of the files (names, sizes and times for a folder; size, time and both ends for an
+    archive), the processing and `validation_size`. The fingerprint hashes the bytes of all files,
+    their names, splits and labels. The ids of the examples are the names of the files.
+
+    Raises
+    ------
+    HebaeError
+        If there is no image, if images differ in size or mode, or if one cannot be decoded.
+    """
+    processing = processing or Processing()
+    parts = (_FORMAT, files.key(), processing.key, processing.decoding, validation_size)
+    key = hashlib.sha256(repr(parts).encode()).hexdigest()
+    build = partial(_build, files=files, processing=processing, validation_size=validation_size)
+    folder = cached_folder(f"images/{key[:32]}", build)
+    try:
+        summary = json.loads((folder / _SUMMARY).read_text())
+        splits = {}
+        for split, labelled in summary["splits"].items():
+            labels = np.load(folder / f"{split}-labels.npy") if labelled else None
+            values = np.load(folder / f"{split}.npy", mmap_mode="r")
+            splits[split] = Examples(values, labels, np.load(folder / f"{split}-ids.npy"))
+        rest = summary["fingerprint"], tuple(summary["notes"])
+    except (OSError, ValueError, KeyError) as error:
+        raise HebaeError(
+            f"The prepared images in {folder} are damaged ({error}): delete that folder, and they "
+            "will be prepared again."
+        ) from error
+    return Dataset(name, splits["train"], splits.get("validation"), splits.get("test"), *rest)
+
+
+def _build(
+    folder: Path, files: ImageFiles, processing: Processing, validation_size: int | None
+) -> None:
+    source = str(files.path)
+    official = processing.arrange(source, files.names())
+    layout = hold_out_files(source, official, validation_size)
+    decoding = processing.decoding
+    if decoding is None:
+        first = official.splits["train"][0]
+        [(_, content)] = files.read([first])
+        name = f"{files.path}/{first}"
+        decoding = Decoding(_form(_open(name, content)), f"{first}, the first,")
+
+    places = {
+        name: (split, position)
+        for split, names in layout.splits.items()
+        for position, name in enumerate(names)
+    }
+    digests = {}
+    with ExitStack() as stack:
+        writers = {
+            split: stack.enter_context(_ArrayFile(folder, split, (len(names), *decoding.shape)))
+            for split, names in layout.splits.items()
+        }
+        for image in stack.enter_context(closing(_decode_all(files, official, decoding))):
+            digests[image.name] = image.digest
+            if image.name in places:  # not if the validation split was declined
+                split, position = places[image.name]
+                writers[split].write(position, image.pixels)
+
+    for split, names in layout.splits.items():
+        np.save(folder / f"{split}-ids.npy", np.array(names, np.str_))
+        if layout.labels:
+            labels = np.array([layout.labels[name] for name in names], np.int64)
+            np.save(folder / f"{split}-labels.npy", labels)
+    summary = {
+        "fingerprint": _fingerprint(official, digests, decoding.crop),
+        "splits": {split: bool(layout.labels) for split in layout.splits},
+        "notes": layout.notes,
+    }
+    (folder / _SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def _decode_all(files: ImageFiles, layout: Layout, decoding: Decoding) -> Generator[_Decoded]:
+    names = [name for split in layout.splits.values() for name in split]
+
+    def decode(chunk: Sequence[tuple[str, bytes]]) -> list[_Decoded]:
+        return [
+            _Decoded(
+                name,
+                decoding.pixels(f"{files.path}/{name}", content),
+                hashlib.sha256(content).hexdigest(),
+            )
+            for name, content in chunk
+        ]
+
+    chunks = _chunks(files.read(names))
+    with (
+        progress(f"Preparing {files.path.name}", len(names)) as advance,
+        closing(map_in_threads(decode, chunks, available_cores())) as decoded,
+    ):
+        for chunk in decoded:
+            yield from chunk
+            advance(len(chunk))
+
+
+def _chunks(files: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
+    iterator = iter(files)
+    while chunk := list(islice(iterator, _CHUNK)):
+        yield chunk
+
+
+def _fingerprint(layout: Layout, digests: Mapping[str, str], crop: Crop | None) -> str:
+    """Hash the data as they are before validation examples are set aside."""
+    lines = sorted(
+        f"{split} {layout.labels.get(name)} {digests[name]} {name}\n"
+        for split, names in layout.splits.items()
+        for name in names
+    )
+    return hashlib.sha256("".join([f"{crop}\n", *lines]).encode()).hexdigest()
+
+
+def _form(image: Image) -> Form:
+    return Form(image.width, image.height, image.mode in _GREY_MODES)
+
+
+def _open(name: str, content: bytes) -> Image:
+    from PIL import Image
+
+    try:
+        image = Image.open(io.BytesIO(content))
+        image.load()
+    except Exception as error:  # damaged files make decoders raise all kinds of errors
+        raise HebaeError(f"{name} cannot be decoded as an image: repair or remove it.") from error
+    if image.mode.startswith(_DEEP_MODES):
+        raise HebaeError(
+            f"{name} has more than 8 bits per channel (mode {image.mode}): convert it to 8 bits, "
+            "or give the images as an array of floats."
+        )
+    return image
+
+
+class _ArrayFile:
+    """A .npy file of uint8, written row by row in any order.
+
+    A memory map would kill the process without a message when the disk is full.
+    """
+
+    def __init__(self, folder: Path, name: str, shape: tuple[int, ...]) -> None:
+        self._file = (folder / f"{name}.npy").open("wb")
+        np.lib.format.write_array_header_1_0(
+            self._file, {"descr": "|u1", "fortran_order": False, "shape": shape}
+        )
+        self._start, self._row = self._file.tell(), prod(shape[1:])
+
+    def __enter__(self) -> _ArrayFile:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+
+    def write(self, position: int, row: np.ndarray) -> None:
+        self._file.seek(self._start + position * self._row)
+        self._file.write(row.tobytes())

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,10 +19,12 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import hebae
-from hebae import AE, HEBAE, VAE, WAE, HebaeError
-from hebae.objectives import OBJECTIVES
+from hebae import HEBAE, VAE, WAE, HebaeError
+from hebae.config import Settings
+from hebae.estimator import ESTIMATORS, NOT_PARAMETERS, OTHER_PARAMETERS, Estimator
+from hebae.methods import METHODS
 
-CLASSES = (HEBAE, VAE, WAE, AE)
+every_method = pytest.mark.parametrize("cls", ESTIMATORS.values(), ids=ESTIMATORS)
 SAMPLERS = ("auto", "normal", "fitted-normal", "mixture")
 SMALL = {"latent_dim": 3, "encoder_widths": (16,), "decoder_widths": (16,), "batch_size": 32}
 
@@ -25,7 +33,7 @@ def uniform(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).random(shape)
 
 
-def small(cls: type = HEBAE, **changes: object) -> hebae.estimator.Estimator:
+def small(cls: type = HEBAE, **changes: object) -> Estimator:
     return cls(**(SMALL | {"epochs": 2, "random_state": 0, "device": "cpu"} | changes))
 
 
@@ -35,29 +43,69 @@ def images() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def fitted(images: np.ndarray) -> hebae.estimator.Estimator:
+def fitted(images: np.ndarray) -> Estimator:
     return small().fit(images)
 
 
-def test_there_is_an_estimator_for_every_method() -> None:
-    from hebae.config import Settings
-    from hebae.estimator import ESTIMATORS
-
-    names = set(Settings.model_fields["method"].annotation.__args__)
-    assert set(ESTIMATORS) == set(OBJECTIVES) == names
+# ---- parameters ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cls", CLASSES)
-def test_defaults_of_parameters_are_those_of_the_settings(cls: type) -> None:
-    from hebae.config import Settings
+@every_method
+def test_parameters_are_the_settings_of_the_command_line(cls: type) -> None:
+    method = METHODS[cls.method]
+    assert getattr(hebae, method.class_name) is cls
+    options = {name for other in METHODS.values() for name in other.options}
+    expected = {*Settings.model_fields} - NOT_PARAMETERS - options | {*method.options}
+    parameters = inspect.signature(cls).parameters
+    assert {*parameters} == expected | {*OTHER_PARAMETERS}
+    defaults = Settings(method=cls.method)
+    for name in expected - {"validation_size"}:
+        assert parameters[name].default == getattr(defaults, name), name
 
-    defaults = Settings().model_dump()
-    for name, value in cls().get_params().items():
-        if name in defaults and name != "validation_size":
-            assert value == defaults[name], name
+
+@every_method
+def test_each_parameter_is_documented_in_the_class_itself(cls: type) -> None:
+    doc = inspect.getdoc(cls)
+    section = doc[doc.index("Parameters\n---") : doc.index("Attributes\n---")]
+    for name, parameter in inspect.signature(cls).parameters.items():
+        heading = f"\n{name} : "
+        assert heading in section
+        entry = section.split(heading)[1].split("\n")
+        assert repr(parameter.default) in entry[0]
+        assert entry[1].startswith("    ")
+        assert len(entry[1].split()) > 2, f"{name} is not explained"
+    assert "See `" not in doc
+    assert max(map(len, doc.splitlines())) <= 110
 
 
-@pytest.mark.parametrize("cls", CLASSES)
+@every_method
+def test_scikit_learn_can_clone_change_and_pickle_it(cls: type) -> None:
+    model = small(cls, adam_beta1=0.5)
+    assert clone(model).get_params() == model.get_params()
+    assert pickle.loads(pickle.dumps(model)).get_params() == model.get_params()
+    assert model.set_params(epochs=7).epochs == 7
+    with pytest.raises(ValueError, match="nothing_of_the_kind"):
+        model.set_params(nothing_of_the_kind=1)
+    with pytest.raises(TypeError, match="nothing_of_the_kind"):
+        cls(nothing_of_the_kind=1)
+
+
+def test_loading_keeps_every_setting(images: np.ndarray, tmp_path) -> None:
+    changes = {"adam_beta1": 0.5, "adam_beta2": 0.9, "reset_optimizer": True, "compile": "off"}
+    model = small(**changes, log_every=3, gradient_clip=5.0, validation_size=30).fit(images)
+    assert model.settings_.model_dump().items() >= changes.items()
+    model.save(tmp_path / "model")
+    loaded = hebae.load(tmp_path / "model")
+    assert loaded.settings_ == model.settings_
+    resolved = {"likelihood": "bernoulli", "learning_rate": 0.003, "drop_last": False}
+    assert loaded.get_params() == model.get_params() | resolved
+    assert np.array_equal(loaded.fit(images).transform(images), model.transform(images))
+
+
+# ---- a model ------------------------------------------------------------------------------------
+
+
+@every_method
 def test_shapes_and_ranges_of_everything_a_model_gives(cls: type, images: np.ndarray) -> None:
     model = small(cls).fit(images)
     Z = model.transform(images)
@@ -90,7 +138,7 @@ def test_bytes_floats_and_tensors_are_the_same_examples(images: np.ndarray) -> N
         assert np.array_equal(small().fit(X).transform(X), expected)
 
 
-@pytest.mark.parametrize("cls", CLASSES)
+@every_method
 def test_one_example_gives_the_same_in_any_company(cls: type, images: np.ndarray) -> None:
     model = small(cls).fit(images)
     for function in (model.transform, model.reconstruct, model.score_samples):
@@ -123,7 +171,7 @@ def test_interpolation_ends_at_the_reconstructions(fitted, images: np.ndarray) -
     np.testing.assert_allclose(line[[0, -1]], fitted.reconstruct(images[:2]), atol=1e-6)
 
 
-@pytest.mark.parametrize("cls", CLASSES)
+@every_method
 def test_saved_and_loaded_models_are_equal(cls: type, images: np.ndarray, tmp_path) -> None:
     model = small(cls).fit(images)
     model.save(tmp_path / "model")
@@ -135,12 +183,10 @@ def test_saved_and_loaded_models_are_equal(cls: type, images: np.ndarray, tmp_pa
     assert names == {"model.safetensors", "config.json", "samplers.safetensors"}
 
 
-@pytest.mark.parametrize("cls", CLASSES)
+@every_method
 def test_a_model_samples_the_same_once_saved_pickled_or_both(
     cls: type, images: np.ndarray, tmp_path
 ) -> None:
-    import pickle
-
     model = small(cls).fit(images)
     model.save(tmp_path / "before")  # with the codes alone
     expected = {name: model.sample(4, sampler=name, random_state=1) for name in SAMPLERS}
@@ -259,15 +305,11 @@ def test_double_precision_survives_saving(images: np.ndarray, tmp_path) -> None:
     assert np.array_equal(loaded.transform(images), model.transform(images))
 
 
-def test_it_is_a_scikit_learn_estimator(images: np.ndarray) -> None:
+def test_it_works_in_pipelines_and_searches(images: np.ndarray) -> None:
     X = images.reshape(150, 64) / 255.0
-    model = small(penalty_weight=0.5)
-    copied = clone(model)
-    assert copied.get_params() == model.get_params()
     Z = make_pipeline(StandardScaler(), small(WAE)).fit_transform(X)
     assert Z.shape == (150, 3)
-    frame_names = model.fit(X).get_feature_names_out()
-    assert list(frame_names) == ["hebae0", "hebae1", "hebae2"]
+    assert list(small().fit(X).get_feature_names_out()) == ["hebae0", "hebae1", "hebae2"]
     search = GridSearchCV(small(VAE), {"penalty_weight": [0.1, 1.0]}, cv=2).fit(X)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
@@ -305,6 +347,14 @@ def test_what_could_not_work_is_refused_before_training(
         small(**changes).fit(X)
 
 
+def test_messages_name_parameters_and_not_flags() -> None:
+    for changes in ({"batch_size": 3}, {"early_stopping": 2}, {"latent_dim": 300}):
+        with pytest.raises(HebaeError) as refused:
+            small(**changes).fit(uniform(200, 5))
+        assert "--" not in str(refused.value)
+        assert next(iter(changes)) in str(refused.value)
+
+
 def test_misuse_of_a_model_is_refused(fitted, images: np.ndarray, tmp_path) -> None:
     with pytest.raises(NotFittedError):
         small().transform(images)
@@ -316,13 +366,138 @@ def test_misuse_of_a_model_is_refused(fitted, images: np.ndarray, tmp_path) -> N
         fitted.transform(images.astype(np.float32))
     with pytest.raises(HebaeError, match="finite"):
         fitted.inverse_transform(np.full((2, 3), np.nan))
-    with pytest.raises(HebaeError, match="at least 2"):
-        fitted.interpolate(images[0], images[1], steps=1)
-    with pytest.raises(HebaeError, match="at least 1"):
-        fitted.sample(0)
+    with pytest.raises(HebaeError, match=r"Z.*numbers"):
+        fitted.inverse_transform("codes")
+    for steps in (1, 2.5):
+        with pytest.raises(HebaeError, match=rf"steps is {steps}.*at least 2"):
+            fitted.interpolate(images[0], images[1], steps=steps)
+    for count in (0, 2.0, "3"):
+        with pytest.raises(HebaeError, match=rf"count is {count!r}.*whole number.*at least 1"):
+            fitted.sample(count)
+    for seed in (-1, 2**32, "one"):
+        with pytest.raises(HebaeError, match=f"random_state is {seed!r}"):
+            fitted.sample(1, random_state=seed)
     with pytest.raises(HebaeError, match=r"no sampler 'flow'.*mixture, auto"):
         fitted.sample(4, sampler="flow")
     with pytest.raises(HebaeError, match=r"15 codes.*at least 20.*'normal'"):
         small().fit(images[:15]).sample(4)
     with pytest.raises(HebaeError, match="no folder"):
         hebae.load(tmp_path / "nothing")
+
+
+# ---- what must not change -----------------------------------------------------------------------
+
+
+def fitted_attributes(model: Estimator) -> dict[str, Any]:
+    return {name: value for name, value in vars(model).items() if name.endswith("_")}
+
+
+class Interrupting(nn.Module):
+    """An encoder that gets Ctrl-C while it is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training and torch.is_grad_enabled():
+            signal.raise_signal(signal.SIGINT)
+        return self.linear(x.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"learning_rate": 1e9}, HebaeError),
+        ({"encoder": Interrupting()}, KeyboardInterrupt),
+        ({"batch_size": 1}, HebaeError),
+    ],
+    ids=["diverging", "interrupted", "refused"],
+)
+def test_a_refit_that_fails_leaves_the_model_as_it_was(
+    images: np.ndarray, tmp_path, changes: dict[str, object], error: type[BaseException]
+) -> None:
+    model = small().fit(images)
+    before, codes = fitted_attributes(model), model.transform(images)
+    model.set_params(likelihood="continuous_bernoulli", **changes)
+    with pytest.raises(error):
+        model.fit(images)
+    after = fitted_attributes(model)
+    assert after.keys() == before.keys()
+    assert all(after[name] is before[name] for name in before)
+    model.set_params(encoder=None).save(tmp_path / "model")
+    loaded = hebae.load(tmp_path / "model")
+    assert loaded.settings_.likelihood == "bernoulli"
+    assert np.array_equal(loaded.transform(images), codes)
+
+
+def test_a_first_fit_that_fails_leaves_the_estimator_unfitted(images: np.ndarray) -> None:
+    model = small(learning_rate=1e9)
+    with pytest.raises(HebaeError):
+        model.fit(images)
+    with pytest.raises(NotFittedError):
+        model.transform(images)
+    assert not fitted_attributes(model)
+
+
+@pytest.mark.parametrize("learning_rate", [1.0, 1e30])
+def test_a_model_that_is_not_finite_is_not_returned(learning_rate: float) -> None:
+    """One step is enough: its loss was finite, and the weights after it are not."""
+    model = HEBAE(4, learning_rate=learning_rate, epochs=1, batch_size=200, random_state=0)
+    try:
+        model.fit(uniform(200, 12))
+    except HebaeError:
+        return
+    assert np.isfinite(model.transform(uniform(200, 12))).all()
+    assert np.isfinite(model.module_.aggregate_covariance.numpy()).all()
+
+
+def test_fits_in_threads_do_not_disturb_each_other(images: np.ndarray) -> None:
+    loader = torch.utils.data.DataLoader(torch.from_numpy(images), batch_size=50, shuffle=True)
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002  the state of the caller's own code
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+
+    def codes(number: int) -> np.ndarray:
+        return small(epochs=4).fit(loader if number % 4 == 3 else images).transform(images)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(codes, range(16)))
+    for number, result in enumerate(found):
+        # Equal but for rounding: threads share the processor's kernels.
+        np.testing.assert_allclose(result, found[3 if number % 4 == 3 else 0], rtol=1e-4, atol=1e-5)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
+
+
+# ---- tensors and networks of one's own ----------------------------------------------------------
+
+
+def test_tensors_with_gradients_are_examples_and_codes(fitted, images: np.ndarray) -> None:
+    X = torch.from_numpy(images / 255.0).requires_grad_()
+    assert np.array_equal(fitted.transform(X), fitted.transform(X.detach()))
+    Z = torch.zeros(2, 3, requires_grad=True)
+    assert np.array_equal(fitted.inverse_transform(Z), fitted.inverse_transform(np.zeros((2, 3))))
+    line = fitted.interpolate(X[0], X[1], steps=3)
+    np.testing.assert_array_equal(line, fitted.interpolate(images[0], images[1], steps=3))
+
+
+@pytest.mark.parametrize("precision", ["32-true", "64-true"])
+def test_networks_of_ones_own_take_the_precision_of_the_training(
+    images: np.ndarray, precision: str
+) -> None:
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(64, 6)).double()
+    model = small(encoder=encoder, precision=precision).fit(images)
+    assert model.transform(images).shape == (150, 3)
+    assert encoder[1].weight.dtype == torch.float64  # the module given stays as it is
+    with pytest.raises(HebaeError, match=r"encoder.*nn\.Module"):
+        small(encoder=lambda x: x).fit(images)
+
+
+def test_home_folders_are_expanded(fitted, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    fitted.save("~/model")
+    assert (tmp_path / "model" / "model.safetensors").exists()
+    assert not (tmp_path / "~").exists()
+    assert hebae.load("~/model").settings_ == fitted.settings_

@@ -6,13 +6,12 @@ The public names are imported when they are first used, so that ``import hebae``
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hebae import _renamed
-from hebae._version import __version__
-from hebae.errors import HebaeError
+from hebae._version import __version__ as __version__
+from hebae.errors import HebaeError as HebaeError
 
-_ESTIMATORS = ("AE", "HEBAE", "VAE", "WAE", "load")
 _SUBMODULES = (
     "data",
     "evaluation",
@@ -24,19 +23,42 @@ _SUBMODULES = (
     "priors",
     "samplers",
 )
-__all__ = [*_ESTIMATORS, "HebaeError", "__version__", *_SUBMODULES]
+
+if TYPE_CHECKING:
+    from hebae import data as data
+    from hebae import evaluation as evaluation
+    from hebae import gaussian as gaussian
+    from hebae import kernels as kernels
+    from hebae import likelihoods as likelihoods
+    from hebae import networks as networks
+    from hebae import objectives as objectives
+    from hebae import priors as priors
+    from hebae import samplers as samplers
+    from hebae.estimator import Estimator
+    from hebae.estimator import load as load
+
+    def __getattr__(name: str) -> type[Estimator]: ...
+
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name in _SUBMODULES:
+            return importlib.import_module(f"hebae.{name}")
+        if new_name := _renamed.RENAMED.get(f"hebae.{name}"):
+            _renamed.warn(f"hebae.{name}", new_name)
+            return importlib.import_module(new_name)
+        if name == "__all__":
+            return ["HebaeError", "__version__", "load", *_SUBMODULES, *_estimators()]
+        if name == "load" or (not name.startswith("_") and name in _estimators()):
+            return getattr(importlib.import_module("hebae.estimator"), name)
+        raise AttributeError(f"module 'hebae' has no attribute {name!r}")
 
 
-def __getattr__(name: str) -> Any:
-    if name in _SUBMODULES:
-        return importlib.import_module(f"hebae.{name}")
-    if new_name := _renamed.RENAMED.get(f"hebae.{name}"):
-        _renamed.warn(f"hebae.{name}", new_name)
-        return importlib.import_module(new_name)
-    if name in _ESTIMATORS:
-        return getattr(importlib.import_module("hebae.estimator"), name)
-    raise AttributeError(f"module 'hebae' has no attribute {name!r}")
+def _estimators() -> list[str]:
+    from hebae.methods import METHODS
+
+    return [method.class_name for method in METHODS.values()]
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(importlib.import_module("hebae").__all__)

@@ -82,6 +82,8 @@ def expand(path: str | os.PathLike[str]) -> Path:
             f"{os.fspath(path)} begins with ~, and the home folder is not known; give the full "
             "path."
         ) from None
+    except TypeError:
+        raise HebaeError(f"{path!r} is no path; give a str or a Path.") from None
 
 
 def make_folder(path: Path, name: str = "the folder") -> None:

@@ -1,0 +1,603 @@
+"""Every method as a scikit-learn estimator: HEBAE, VAE, WAE and so on, and `load`.
+
+The classes are generated, one per file in ``hebae/objectives``. Their parameters are the settings
+of the command line (``hebae.config``), with the same names, defaults and checks.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import operator
+import re
+import textwrap
+import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import field, make_dataclass, replace
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from hebae import inference
+from hebae.config import ModelSettings, Settings, TrainingSettings
+from hebae.data import Examples
+from hebae.data import load as load_data
+from hebae.errors import HebaeError
+from hebae.files import expand, make_folder
+from hebae.methods import METHODS, Method
+from hebae.model import Autoencoder, build
+from hebae.priors import NAMES, Samplers, check_name, fit_samplers
+from hebae.samplers import Stored, codes_of, read_samplers, training_values, write_samplers
+from hebae.storage import RunFolder, load_model, save_model
+from hebae.training.batches import ArrayBatches, Batches, LoaderBatches
+from hebae.training.callbacks import Callback, ProgressBar
+from hebae.training.checks import DataSummary, complete
+from hebae.training.loop import HeldOut, make_fabric, train
+from hebae.training.session import summary_of
+
+Array = npt.NDArray[np.float32]
+
+
+class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base class of the estimators."""
+
+    method: ClassVar[str]
+    encoder: nn.Module | None
+    decoder: nn.Module | None
+    epochs: int
+    validation_size: int | None
+    random_state: int | np.random.RandomState | None
+    verbose: bool
+
+    if TYPE_CHECKING:  # the subclasses have the parameters one by one
+
+        def __init__(self, latent_dim: int = 20, **parameters: Any) -> None: ...
+
+    def fit(self, X: Any, y: Any = None, *, validation: Any = None) -> Self:
+        """Train on examples.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n, d) or (n, c, h, w), path, or DataLoader
+            uint8, or float (in [0, 1] unless the likelihood is Gaussian).
+        y : ignored
+        validation : like X, optional
+            Held-out examples, instead of `validation_size`.
+
+        Returns
+        -------
+        self
+            If training fails or is interrupted, the estimator stays as it was before the call.
+
+        Raises
+        ------
+        HebaeError
+            If the examples or parameters are invalid, before training starts; or if it diverges.
+        KeyboardInterrupt
+            On Ctrl-C, at the end of the training step.
+        """
+        with _named_as_parameters():
+            settings = self._settings()
+            summary, notes, examples, held_out = self._examples(X, validation)
+            if isinstance(X, torch.utils.data.DataLoader):
+                settings = settings.replace(batch_size=len(_first_batch(X)))
+            settings, decided = complete(settings, summary)
+            fabric = make_fabric(settings)
+            try:
+                model = build(
+                    settings,
+                    summary.shape,
+                    seed=settings.seed,
+                    encoder=_copy(self.encoder, "encoder"),
+                    decoder=_copy(self.decoder, "decoder"),
+                )
+            except ValueError as error:
+                raise HebaeError(str(error)) from None
+            held = None
+            if held_out is not None and summary.held_out is not None:
+                batches = _batches(held_out.values, settings, fabric.device, held_out=True)
+                held = HeldOut(summary.held_out, batches)
+            callbacks: list[Callback] = []
+            if self.verbose:
+                from rich.console import Console
+
+                console = Console(stderr=True)
+                callbacks.append(ProgressBar(type(self).__name__, self.epochs, console))
+            batches = _batches(examples, settings, fabric.device)
+            outcome = train(model, settings, batches, held, fabric=fabric, callbacks=callbacks)
+            if outcome.interrupted:
+                raise KeyboardInterrupt
+            codes = _training_codes(model.eval(), examples, settings)
+            if not np.isfinite(codes).all():
+                raise HebaeError(
+                    "training has diverged: codes of training examples are not finite. Choose a "
+                    "smaller learning_rate."
+                )
+        # Only now, when nothing can fail any more.
+        return self._adopt(model, settings, [*notes, *decided], outcome.history, codes)
+
+    def transform(self, X: Any) -> Array:
+        """Encode examples: posterior means, shape (n, latent_dim)."""
+        codes: Array = inference.encode(self._model(), self._values(X)).mean
+        return codes
+
+    def inverse_transform(self, Z: Any) -> Array:
+        """Decode codes (n, latent_dim): E[x | z], shape (n, *shape)."""
+        k = self._model().latent_dim
+        try:
+            z = np.asarray(_detached(Z), dtype=np.float32)
+        except (TypeError, ValueError):
+            raise HebaeError(f"Z is no array of numbers; codes have shape (n, {k}).") from None
+        if z.ndim != 2 or z.shape[1] != k or not len(z):
+            raise HebaeError(f"Z has shape {z.shape}; codes must have shape (n, {k}), n above 0.")
+        if not np.isfinite(z).all():
+            raise HebaeError("Z holds values that are not finite; codes must be finite.")
+        return inference.decode(self._model(), z)
+
+    def reconstruct(self, X: Any) -> Array:
+        """Encode and decode examples: E[x | z = mu(x)], shape (n, *shape)."""
+        return inference.reconstruct(self._model(), self._values(X))
+
+    def sample(
+        self,
+        count: int = 64,
+        *,
+        sampler: Literal["auto", "normal", "fitted-normal", "mixture"] = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> Array:
+        """Decode draws from a prior.
+
+        Parameters
+        ----------
+        count : int, default=64
+        sampler : {"auto", "normal", "fitted-normal", "mixture"}, default="auto"
+            "normal" is N(0, I), the prior that the paper samples from. The others are fitted to the
+            codes of the training examples when first used, which takes up to two minutes for
+            50,000 examples: a normal, or a mixture of normals. "auto" chooses the one of the three
+            under which held-out codes are most probable, and adds a sentence to `notes_`.
+        random_state : int, RandomState or None, default=None
+            Seed of the draws.
+
+        Returns
+        -------
+        ndarray of shape (count, *shape)
+
+        Raises
+        ------
+        HebaeError
+            If a parameter is invalid, or fewer than 20 codes are known to fit a sampler to.
+        """
+        count = _whole_number("count", count, 1)
+        model = self._model()
+        with _named_as_parameters():
+            check_name(sampler, auto=True)
+            prior = None if sampler == "normal" else self._fitted_samplers(sampler)[sampler]
+            return inference.sample(model, count, _seed(random_state), prior)
+
+    def interpolate(self, first: Any, second: Any, steps: int = 10) -> Array:
+        """Decode the straight line between the codes of two examples: shape (steps, *shape)."""
+        steps = _whole_number("steps", steps, 2)
+        begin, end = (self._values(np.asarray(_detached(x))[None]) for x in (first, second))
+        line: Array = inference.interpolate(self._model(), begin, end, steps)[0]
+        return line
+
+    def score_samples(self, X: Any) -> Array:
+        """Return ``log p(x | z = mu(x))`` of each example, in nats: shape (n,)."""
+        return inference.log_likelihood(self._model(), self._values(X))
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the mean of `score_samples`, in nats per example: higher is better.
+
+        It measures reconstruction. It is not a bound on log p(x) and says nothing about samples.
+        """
+        return float(self.score_samples(X).mean(dtype=np.float64))
+
+    def save(self, folder: str | Path) -> None:
+        """Write the fitted model into a folder, for `hebae.load`.
+
+        The folder gets ``model.safetensors``, ``config.json`` and ``samplers.safetensors``. The
+        last one holds the codes of the training examples and the samplers fitted to them; remove it
+        to share the model without them, and only the sampler "normal" is left.
+        """
+        model, path = self._model(), expand(folder)
+        if RunFolder(path).is_run:
+            raise HebaeError(f"{path} holds a run of the command line; save to another folder.")
+        make_folder(path)
+        own = {f"own_{n}": getattr(self, n) is not None for n in ("encoder", "decoder")}
+        save_model(path, model, self.settings_, own)
+        if self.codes_ is None and self.samplers_ is None:
+            RunFolder(path).samplers.unlink(missing_ok=True)
+        else:
+            write_samplers(path, model, Stored(self.samplers_, self.codes_))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "module_")
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._model().latent_dim
+
+    def _model(self) -> Autoencoder:
+        check_is_fitted(self)
+        return self.module_
+
+    def _adopt(
+        self,
+        model: Autoencoder,
+        settings: Settings,
+        notes: list[str],
+        history: list[dict[str, Any]],
+        codes: Array | None,
+        samplers: Samplers | None = None,
+        origin: tuple[Path, dict[str, Any]] | None = None,
+    ) -> Self:
+        """Set all fitted attributes, together."""
+        self.module_ = model
+        self.settings_, self.notes_, self.history_ = settings, notes, history
+        self.n_features_in_ = int(np.prod(model.input_shape))
+        self.codes_, self.samplers_ = codes, samplers
+        self._origin = origin  # folder and config.json, if it was loaded
+        return self
+
+    def _fitted_samplers(self, name: str) -> Samplers:
+        names = NAMES if name == "auto" else (name,)
+        if self.samplers_ is None or not set(names) <= set(self.samplers_.by_name):
+            if self.codes_ is None:
+                self.codes_ = self._codes_of_run()
+            self.samplers_ = fit_samplers(self.codes_, self.settings_.seed, names, self.samplers_)
+            if name == "auto":
+                self.notes_ = [*self.notes_, f"{self.samplers_}."]
+        return self.samplers_
+
+    def _codes_of_run(self) -> Array:
+        """Codes of a model that was loaded without them, from the data its run was trained on."""
+        if self._origin is None:
+            raise HebaeError(
+                "this model has no training codes to fit a sampler to; fit it again, or choose "
+                "sampler='normal', which needs none."
+            )
+        folder, config = self._origin
+        return codes_of(self.module_, training_values(folder, config), self.settings_.seed)
+
+    def _settings(self) -> Settings:
+        names = self.get_params(deep=False).keys() & Settings.model_fields.keys()
+        values = {name: getattr(self, name) for name in names}
+        seed = _seed(self.random_state)
+        return Settings.checked(values | {"method": self.method, "seed": seed}, type(self).__name__)
+
+    def _examples(
+        self, X: Any, validation: Any
+    ) -> tuple[DataSummary, tuple[str, ...], Any, Examples | None]:
+        """Summary for the checks, notes for the user, training examples, held-out examples."""
+        held_out = None if validation is None else load_data(validation, validation_size=0).train
+        if isinstance(X, torch.utils.data.DataLoader):
+            if self.validation_size:
+                raise HebaeError(
+                    f"validation_size is {self.validation_size}, but examples of a DataLoader "
+                    "cannot be set aside; give fit validation=... instead."
+                )
+            summary = summary_of(load_data(_first_batch(X), validation_size=0), held_out)
+            count = len(X.dataset) if hasattr(X.dataset, "__len__") and not X.drop_last else None
+            return replace(summary, name="the DataLoader", count=count), (), X, held_out
+        dataset = load_data(X, validation_size=self.validation_size if held_out is None else 0)
+        summary = summary_of(dataset, held_out)
+        held_out = held_out or (dataset.held_out() or (None, None))[1]
+        return summary, dataset.notes, dataset.train.values, held_out
+
+    def _values(self, X: Any) -> npt.NDArray[np.generic]:
+        model = self._model()
+        examples = load_data(X, validation_size=0).train
+        if examples.shape != model.input_shape:
+            raise HebaeError(
+                f"X holds examples of shape {examples.shape}; the model was trained on "
+                f"{model.input_shape}."
+            )
+        low, high = model.likelihood.support
+        if examples.range[0] < low or examples.range[1] > high:
+            raise HebaeError(
+                f"X ranges from {examples.range[0]:g} to {examples.range[1]:g}; the model's "
+                f"likelihood, {self.settings_.likelihood}, takes values in [{low:g}, {high:g}]."
+            )
+        return examples.values
+
+
+def load(
+    folder: str | Path, *, encoder: nn.Module | None = None, decoder: nn.Module | None = None
+) -> Estimator:
+    """Read a model that `Estimator.save` or ``hebae train`` wrote.
+
+    Parameters
+    ----------
+    folder : str or Path
+    encoder, decoder : nn.Module, optional
+        For a model with networks of your own: modules of the same architecture.
+
+    Returns
+    -------
+    HEBAE, VAE or another estimator
+        Fitted; its parameters are the settings of the folder.
+
+    Raises
+    ------
+    HebaeError
+        If the folder holds no model, or one that is truncated, altered or of another architecture.
+    """
+    path = expand(folder)
+    with _named_as_parameters():
+        model, config = load_model(
+            path, encoder=_copy(encoder, "encoder"), decoder=_copy(decoder, "decoder")
+        )
+        values = {name: config[name] for name in Settings.model_fields if name in config}
+        settings = Settings.checked(values, f"{path}/config.json")
+        cls = ESTIMATORS[settings.method]
+        names = cls._get_param_names()
+        parameters = {name: getattr(settings, name) for name in names if name in values}
+        estimator = cls(**parameters, encoder=encoder, decoder=decoder, random_state=settings.seed)
+        stored = read_samplers(path, model)
+        return estimator._adopt(
+            model,
+            settings,
+            [],
+            RunFolder(path).history(),
+            stored.codes,
+            stored.samplers,
+            (path.absolute(), config),
+        )
+
+
+def _training_codes(model: Autoencoder, examples: Any, settings: Settings) -> Array:
+    """One code z ~ q(z | x) of each training example; a loader is iterated once more."""
+    if not isinstance(examples, torch.utils.data.DataLoader):
+        return codes_of(model, examples, settings.seed)
+    batches = _batches(examples, settings, model.population_mean.device).epoch(settings.epochs)
+    encoded = [inference.encode(model, x.detach().cpu().numpy()) for x in batches]
+    log_scales = [codes.log_scale for codes in encoded if codes.log_scale is not None]
+    codes = inference.Codes(
+        np.concatenate([codes.mean for codes in encoded]),
+        np.concatenate(log_scales) if log_scales else None,
+    )
+    return inference.draw(model, codes, settings.seed)
+
+
+def _batches(
+    examples: Any, settings: Settings, device: torch.device, *, held_out: bool = False
+) -> Batches:
+    """Batches of an array or loader, on the device; of held-out examples none are left out."""
+    dtype = torch.float64 if settings.precision == "64-true" else torch.float32
+    if isinstance(examples, torch.utils.data.DataLoader):
+        smallest = settings.batch_size if settings.drop_last else 1
+        return LoaderBatches(examples, smallest=smallest, device=device, dtype=dtype)
+    return ArrayBatches(
+        examples,
+        settings.batch_size,
+        seed=settings.seed,
+        device=device,
+        dtype=dtype,
+        drop_last=bool(settings.drop_last) and not held_out,
+    )
+
+
+def _first_batch(loader: torch.utils.data.DataLoader[Any]) -> Any:
+    """Return one batch, which stands for the others: a loader may be too long to look through."""
+    with torch.random.fork_rng():
+        batch = next(iter(loader), None)
+    if isinstance(batch, tuple | list) and batch:
+        batch = batch[0]
+    if not isinstance(batch, torch.Tensor):
+        raise HebaeError(
+            f"the DataLoader gives {'no batch' if batch is None else type(batch).__name__}; a "
+            "batch must be a tensor of examples, or a tuple or list whose first entry is one."
+        )
+    return batch.detach()
+
+
+def _copy(module: nn.Module | None, name: str) -> nn.Module | None:
+    """Return a copy for training; in float32, which precision "64-true" makes float64."""
+    try:
+        return None if module is None else copy.deepcopy(module).float()
+    except (AttributeError, RuntimeError, TypeError) as error:
+        raise HebaeError(f"{name} must be an nn.Module that can be copied: {error}.") from None
+
+
+def _detached(values: Any) -> Any:
+    """Return values without gradients or quantisation, on the CPU."""
+    if not isinstance(values, torch.Tensor):
+        return values
+    return (values.dequantize() if values.is_quantized else values).detach().cpu()
+
+
+def _whole_number(name: str, value: Any, least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least:
+        raise HebaeError(f"{name} is {value!r}; it must be a whole number, at least {least}.")
+    return number
+
+
+def _seed(random_state: Any) -> int:
+    """Return a seed from an int, RandomState or None, as scikit-learn does."""
+    try:
+        number = operator.index(random_state)
+    except TypeError:
+        try:
+            number = int(check_random_state(random_state).randint(2**31))
+        except ValueError:
+            number = -1
+    if not 0 <= number < 2**32:
+        raise HebaeError(
+            f"random_state is {random_state!r}; it must be a whole number from 0 to 2**32 - 1, a "
+            "RandomState or None."
+        )
+    return number
+
+
+@contextmanager
+def _named_as_parameters() -> Iterator[None]:
+    """Let error messages name Python's parameters where they name flags of the command line."""
+    try:
+        yield
+    except HebaeError as error:
+        flag = r"--([a-z]+(?:-[a-z]+)*)"
+        error.args = (re.sub(flag, lambda match: match[1].replace("-", "_"), str(error)),)
+        raise
+
+
+# ---- one class per method ------------------------------------------------------------------------
+
+NOT_PARAMETERS = {
+    "method",  # is the class
+    "seed",  # is random_state
+    "data",  # is the argument of fit
+    "data_dir",
+    "devices",  # starts the program once more per device, which a notebook cannot do
+    "checkpoint_every",  # concerns a run folder, which fit does not write
+    "tensorboard",
+}
+"""Settings of the command line that are no parameters of the estimators, and why."""
+
+OTHER_PARAMETERS: dict[str, tuple[Any, Any, str]] = {
+    "validation_size": (
+        int | None,
+        0,
+        "Training examples to set aside for the held-out terms of `history_` and for early "
+        "stopping. None: a tenth, unless the data have a validation or test split of their own.",
+    ),
+    "encoder": (
+        nn.Module | None,
+        None,
+        "Network of your own instead of `network`: maps (m, *shape) to (m, latent_dim + number of "
+        "log-scales), in the precision of `precision`. A copy is trained.",
+    ),
+    "decoder": (
+        nn.Module | None,
+        None,
+        "Network of your own instead of `network`: maps (m, latent_dim) to (m, *shape). A copy is "
+        "trained.",
+    ),
+    "random_state": (
+        int | np.random.RandomState | None,
+        None,
+        "Seed of weights, order of examples and noise. With an int, two fits on one CPU with the "
+        "same number of threads are bit-identical. None draws the seed from NumPy's global "
+        "generator, as everywhere in scikit-learn.",
+    ),
+    "verbose": (bool, False, "Whether to show a progress bar on standard error."),
+}
+"""Type, default and description of parameters that are no settings of the command line."""
+
+ATTRIBUTES = """
+Attributes
+----------
+module_ : hebae.model.Autoencoder
+    The trained PyTorch module, in evaluation mode.
+history_ : list of dict
+    Terms of the loss, one record per epoch, in nats per example where they have a unit.
+settings_ : hebae.config.Settings
+    All settings as resolved for these data.
+notes_ : list of str
+    What was decided from the data.
+codes_ : ndarray of shape (n, latent_dim) or None
+    One draw z ~ q(z | x) per training example, to which `sample` fits a prior.
+samplers_ : hebae.priors.Samplers or None
+    What `sample` has fitted so far.
+n_features_in_ : int
+    Numbers per example.
+
+Examples
+--------
+>>> import numpy as np
+>>> from hebae import {name}
+>>> X = np.random.default_rng(0).random((200, 12))
+>>> model = {name}(latent_dim=2, epochs=2, random_state=0).fit(X)
+>>> model.transform(X).shape
+(200, 2)
+>>> model.sample(5).shape
+(5, 12)
+"""
+
+
+def _estimator(method: Method) -> type[Estimator]:
+    """Generate the class of a method: a dataclass of its parameters, documented in full."""
+    of_methods = {name for other in METHODS.values() for name in other.options}
+    settings = ModelSettings.model_fields | TrainingSettings.model_fields
+    shared = {
+        name: (setting.annotation, setting.get_default(), setting.description or "")
+        for name, setting in settings.items()
+        if name not in NOT_PARAMETERS | of_methods
+    }
+    parameters = {"latent_dim": shared["latent_dim"]}
+    for name, option in method.options.items():
+        parameters[name] = option.annotation, option.default, option.description
+    parameters |= shared | OTHER_PARAMETERS
+    parameters = {
+        name: (_without_constraints(annotation), default, description)
+        for name, (annotation, default, description) in parameters.items()
+    }
+    lines = [f"{method.display_name}: {method.description}", "", "Parameters", "----------"]
+    for name, (annotation, default, description) in parameters.items():
+        lines.append(f"{name} : {_type_text(annotation)}, default={default!r}")
+        text = re.sub(
+            r"\s*\[default: (.*?)\]\.?", r"; by default \1.", description, flags=re.DOTALL
+        )
+        lines += textwrap.wrap(text, 92, initial_indent="    ", subsequent_indent="    ")
+    return make_dataclass(
+        method.class_name,
+        [
+            (name, annotation, field(default=default, kw_only=name != "latent_dim"))
+            for name, (annotation, default, _) in parameters.items()
+        ],
+        bases=(Estimator,),
+        namespace={
+            "method": method.name,
+            "__doc__": "\n".join(lines) + "\n" + ATTRIBUTES.format(name=method.class_name),
+            "__module__": __name__,
+        },
+        eq=False,
+        repr=False,
+    )
+
+
+def _without_constraints(annotation: Any) -> Any:
+    """Type of a setting without the limits that its check adds."""
+    parts = typing.get_args(annotation)
+    if typing.get_origin(annotation) is Annotated:
+        return _without_constraints(parts[0])
+    if typing.get_origin(annotation) is tuple:
+        return tuple[_without_constraints(parts[0]), ...]
+    if typing.get_origin(annotation) in (typing.Union, UnionType):
+        return functools.reduce(operator.or_, map(_without_constraints, parts))
+    return annotation
+
+
+def _type_text(annotation: Any) -> str:
+    """Type as in the documentation of scikit-learn."""
+    parts = typing.get_args(annotation)
+    if typing.get_origin(annotation) is Literal:
+        return "{" + ", ".join(map(repr, parts)) + "}"
+    if typing.get_origin(annotation) is tuple:
+        return f"tuple of {_type_text(parts[0])}"
+    if parts:
+        return " or ".join(map(_type_text, parts))
+    return "None" if annotation is type(None) else annotation.__name__
+
+
+ESTIMATORS = {name: _estimator(method) for name, method in METHODS.items()}
+"""The classes by the name of the method."""
+
+globals().update({cls.__name__: cls for cls in ESTIMATORS.values()})
+__all__ = ["ESTIMATORS", "Estimator", "load", *(cls.__name__ for cls in ESTIMATORS.values())]
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> type[Estimator]: ...

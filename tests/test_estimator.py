@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import inspect
 import pickle
 import signal
@@ -76,6 +77,12 @@ def test_each_parameter_is_documented_in_the_class_itself(cls: type) -> None:
         assert len(entry[1].split()) > 2, f"{name} is not explained"
     assert "See `" not in doc
     assert max(map(len, doc.splitlines())) <= 110
+
+
+def test_the_example_in_the_documentation_runs() -> None:
+    examples = doctest.DocTestFinder(recurse=False).find(HEBAE, globs={})
+    assert examples[0].examples
+    assert doctest.DocTestRunner().run(examples[0]).failed == 0
 
 
 @every_method

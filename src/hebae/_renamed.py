@@ -31,7 +31,7 @@ class RenamedModules:
         if old is None:
             return None
         new_name = RENAMED[old] + name.removeprefix(old)
-        return ModuleSpec(name, cls(new_name), is_package=name == old)
+        return ModuleSpec(name, cls(new_name))  # type: ignore[arg-type]  a loader by its methods
 
     def create_module(self, spec: ModuleSpec) -> Any:
         """Import the module by its new name; the caller of the old name gets a warning."""

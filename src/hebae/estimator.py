@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import operator
 import re
 import textwrap
@@ -35,6 +36,7 @@ from hebae.errors import HebaeError
 from hebae.files import expand, make_folder
 from hebae.methods import METHODS, Method
 from hebae.model import Autoencoder, build
+from hebae.objectives import OBJECTIVES
 from hebae.priors import NAMES, Samplers, check_name, fit_samplers
 from hebae.samplers import Stored, codes_of, read_samplers, training_values, write_samplers
 from hebae.storage import RunFolder, load_model, save_model
@@ -544,7 +546,8 @@ def _estimator(method: Method) -> type[Estimator]:
         name: (_without_constraints(annotation), default, description)
         for name, (annotation, default, description) in parameters.items()
     }
-    lines = [f"{method.display_name}: {method.description}", "", "Parameters", "----------"]
+    file_docstring = inspect.getdoc(inspect.getmodule(OBJECTIVES[method.name]))
+    lines = [file_docstring or "", "", method.description, "", "Parameters", "----------"]
     for name, (annotation, default, description) in parameters.items():
         lines.append(f"{name} : {_type_text(annotation)}, default={default!r}")
         text = re.sub(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import io
 import os
-import re
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -65,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _expand_home(word: str) -> str:
     """Replace ~ in a path, also in ``--output=~/x``, where the shell leaves it."""
-    flag, path = re.fullmatch(r"(--[\w-]+=)?(.*)", word, re.DOTALL).groups("")
-    return flag + os.path.expanduser(path) if path.startswith("~") else word  # noqa: PTH111
+    flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return flag + equals + os.path.expanduser(value)  # noqa: PTH111
 
 
 def _fail(message: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The Wasserstein autoencoder with an adversarial penalty (section 10 of docs/mathematics.md).
+"""The Wasserstein autoencoder with an adversarial penalty (section 9 of docs/mathematics.md).
 
 Tolstikhin, Bousquet, Gelly, Schoelkopf (2018), "Wasserstein Auto-Encoders", algorithm 1: a critic
 tells codes from draws of the prior, and the encoder learns to mislead it. The generator's term is

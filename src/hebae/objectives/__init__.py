@@ -11,6 +11,7 @@ METHODS = {  # name of the method (its file has the same name): name of the clas
     "wae": "WAE",
     "ae": "AE",
     "wae-gan": "WAEGAN",
+    "infovae": "InfoVAE",
 }
 
 OBJECTIVES: dict[str, type[Objective]] = {

@@ -1,0 +1,82 @@
+"""InfoVAE with the MMD (section 10 of docs/mathematics.md).
+
+Zhao, Song, Ermon (2017), "InfoVAE: Information Maximizing Variational Autoencoders", eq. 6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from torch import nn
+
+from hebae import gaussian, kernels
+from hebae.methods import Positive, Weight
+from hebae.objectives.base import Latents, LogScales, Moments, Noise, Objective, Terms
+from hebae.priors.base import Prior
+
+__all__ = ["InfoVAE"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfoVAE(Objective):
+    """z = mu + sigma * epsilon; the loss adds (1 - alpha) KL + (alpha + lambda - 1) MMD.
+
+    alpha = 0 and lambda = 1 is the VAE; alpha = 1 is the MMD-VAE, which has no KL term.
+    """
+
+    penalty_weight: Weight = 1000.0
+    """Weight lambda of the divergence of q(z) from the prior."""
+    alpha: Annotated[float, Field(le=1, allow_inf_nan=False)] = 0.0
+    """Weight alpha of the mutual information; the KL term has the weight 1 - alpha."""
+    kernel: Literal["imq", "rbf"] = "imq"
+    """Kernel of the MMD: inverse multiquadratic, summed over seven widths, or Gaussian."""
+    base_variance: Positive = 1.0
+    """Variance s2 in the kernel's widths; 2 in the released CelebA code."""
+
+    display_name = "InfoVAE"
+    colour = "#CC79A7"
+    marker = "P"
+    units: ClassVar = {"mmd": ""}
+    stochastic = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.alpha + self.penalty_weight < 1:
+            raise ValueError(
+                f"penalty_weight is {self.penalty_weight} and alpha {self.alpha}; their sum must "
+                "be at least 1, or the MMD would have a negative weight."
+            )
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """``{"kl": 1 - alpha, "mmd": alpha + penalty_weight - 1}``."""
+        return {"kl": 1 - self.alpha, "mmd": self.alpha + self.penalty_weight - 1}
+
+    def smallest_batch(self, latent_dim: int) -> int:
+        """Two: the unbiased MMD averages over pairs."""
+        return 2
+
+    def noise_shapes(self, batch_size: int, latent_dim: int) -> dict[str, tuple[int, ...]]:
+        """One draw of the posterior and one of the prior per example."""
+        shape = (batch_size, latent_dim)
+        return {"posterior": shape, "prior": shape}
+
+    def __call__(
+        self,
+        mean: Latents,
+        log_scale: LogScales,
+        noise: Noise,
+        prior: Prior,
+        running: Moments | None = None,
+        critic: nn.Module | None = None,
+    ) -> tuple[Latents, Terms]:
+        """Return z, ``kl`` (the VAE's) and ``mmd`` of the draws z, unbiased."""
+        assert log_scale is not None, "InfoVAE's penalty needs the encoder's log_scale"
+        z = self.draw(mean, log_scale, noise["posterior"])
+        mmd = kernels.mmd_imq if self.kernel == "imq" else kernels.mmd_rbf
+        return z, {
+            "kl": gaussian.mean_kl_to_standard_normal(mean, log_scale),
+            "mmd": mmd(z, prior.transform(noise["prior"]), self.base_variance),
+        }

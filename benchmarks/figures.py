@@ -24,7 +24,7 @@ ROW = 0.24
 
 
 def draw_aims(aims: Sequence[dict[str, Any]], path: Path) -> None:
-    """Each quantity as a share of its aim: what lies left of the line at 1 is met."""
+    """Draw each quantity as a share of its target: left of the line at 1 it is met."""
     with styled():
         figure = Figure(figsize=(7, 1.0 + ROW * len(aims)), layout="constrained")
         axes = figure.add_subplot()
@@ -36,10 +36,10 @@ def draw_aims(aims: Sequence[dict[str, Any]], path: Path) -> None:
         axes.axvline(1, color=QUIET, linewidth=1)
         _name_rows(axes, [aim["what"].replace("`", "") for aim in aims])
         axes.set_xscale("log")
-        axes.set_xlabel("share of the aim (left of 1: met)")
+        axes.set_xlabel("share of the target (left of 1: met)")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         _label_plainly(axes.xaxis)
-        describe(axes, "What was aimed at", "dots: medians; bars: quartiles")
+        describe(axes, "Targets", "dots: medians; bars: quartiles")
         _write(figure, path)
 
 
@@ -69,8 +69,8 @@ def draw_readings(record: dict[str, Any], path: Path) -> None:
             _plain(axes.xaxis)
         else:
             axes.set_xlim(left=0)
-        axes.set_xlabel(f"{record['readings_unit']}, {record['readings_title']}")
-        describe(axes, record["title"], "dots: rounds; strokes: medians")
+        axes.set_xlabel(f"{record['readings_unit']} {record['readings_title']}")
+        describe(axes, record["title"], "dots: rounds; lines: medians")
         _write(figure, path)
 
 

@@ -275,7 +275,7 @@ def steps(bench: Bench) -> None:
     def bare_face_step(m: int, how: str, half: bool, compiled: bool = False) -> None:
         settings = celeba_settings(bench, "vae", batch_size=m)
         bench.case(
-            f"B.2, m = {m}, bare loop, {how}",
+            f"B.2, m = {m}, plain PyTorch loop, {how}",
             lambda: _bare_face_steps(bench, settings, faces[m], half, compiled),
             50 if compiled else 8,
         )
@@ -289,7 +289,7 @@ def steps(bench: Bench) -> None:
             name = f"B.1, {method}, {'CUDA graph' if graph == 'on' else 'step by step'}"
             settings = mnist_settings(bench, method, compile=graph)
             bench.case(name, lambda s=settings: step_times(bench, s, digits))
-    bench.case("B.1, bare loop", lambda: _bare_steps(bench, digits, compiled=False))
+    bench.case("B.1, plain PyTorch loop", lambda: _bare_steps(bench, digits, compiled=False))
     for fastest in (False, True):
         face_step(100, "vae", fastest)
     few = random_images(bench, 2 if bench.tiny else 60, 128, (1, 28, 28))
@@ -313,7 +313,9 @@ def steps(bench: Bench) -> None:
         face_step(m, "hebae", True)
     for method in ("vae", "wae"):
         peer(f"B.1, pythae's {method.upper()}", mnist_settings(bench, method), digits, method)
-    bench.case("B.1, bare loop, torch.compile", lambda: _bare_steps(bench, digits, True), 35)
+    bench.case(
+        "B.1, plain PyTorch loop, torch.compile", lambda: _bare_steps(bench, digits, True), 35
+    )
     bare_face_step(512, "bf16, torch.compile", half=True, compiled=True)
 
 

@@ -1,4 +1,4 @@
-"""How fast examples come in: a memory-mapped file of 10 GB, and the preparation of CelebA.
+"""How fast examples are read: a memory-mapped file of 10 GB, and the preparation of CelebA.
 
 ``python benchmarks/input.py``, or with ``mapped`` or ``decoding`` one of the two.
 """
@@ -43,28 +43,28 @@ def main(
     output: Path | None = None,
     smoke: bool = False,
 ) -> None:
-    """Measure how fast examples come in, on the CPU.
+    """Measure how fast examples are read and prepared, on the CPU.
 
     Parameters
     ----------
     what
         Training on a memory-mapped file against data in memory; decoding JPEG files; or both.
     size_gb
-        Of the file, which is made on the spot and removed.
+        Size of the file, which is made for the benchmark and removed.
     images
         JPEG files to prepare.
     rounds
-        Stretches of each contender, in turn.
+        Rounds per comparison.
     steps
-        Training steps in a stretch.
+        Training steps of each contender per round.
     threads
-        Of torch; its own default otherwise.
+        Threads of torch [default: torch's own choice].
     folder
-        Where the file is made; the system's temporary folder otherwise, which should lie on a disk.
+        Where to make the file [default: the system's temporary folder]; it should be on a disk.
     output
         JSON file for all readings, with machine, versions and commit.
     smoke
-        Small, one short round: only see whether it runs.
+        One short round at small size, to see whether everything runs.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -110,7 +110,7 @@ def _origin(effort: Effort) -> dict[str, str]:
     return {
         **kept,
         "system": platform.platform(),
-        "effort": f"{effort.rounds} rounds, {effort.steps} steps a stretch",
+        "effort": f"{effort.rounds} rounds of {effort.steps} steps",
     }
 
 

@@ -45,7 +45,7 @@ def _origin() -> dict[str, str]:
     peers = [f"{name} {found[name]}" for name in PEERS if name in found]
     return {
         **kept,
-        "beside them": ", ".join(peers),
+        "other packages": ", ".join(peers),
         "system": platform.platform(),
-        "load before": f"{LOAD:.1f} processes that wanted to run, in the minute before",
+        "load average before": f"{LOAD:.1f}",
     }

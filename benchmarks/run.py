@@ -14,7 +14,7 @@ import torch
 from contenders.released import find_module
 from cyclopts.validators import Number
 from records import RESULTS, write_record
-from report import words_of, write_report
+from report import aim_cells, write_report
 from results import Effort
 from rich.console import Console
 from topics import LONG, TOPICS, measure
@@ -37,27 +37,27 @@ def main(
     released: Path | None = None,
     released_python: str = "python3",
 ) -> None:
-    """Measure, on the CPU, each topic in turn; then make the tables and plots from the JSON.
+    """Measure each topic on the CPU, then make the tables and plots from the JSON files.
 
     Parameters
     ----------
     only
-        Topics to measure; the others keep what was measured before. Those that take long are
-        measured only if they are named here.
+        Topics to measure; the others keep their numbers. Topics that take long are measured only
+        if they are named here.
     rounds
-        Stretches of each contender, in turn; what takes long gets a share of them.
+        Rounds per comparison; topics that take long use fewer.
     steps
-        Training steps in a stretch.
+        Training steps of each contender per round.
     threads
-        Of torch; its own default otherwise.
+        Threads of torch [default: torch's own choice].
     output
         Folder for the JSON, tables and plots.
     smoke
-        One short round, two sizes of each curve: only see whether it runs.
+        One short round and two sizes per curve, to see whether everything runs.
     released
-        Checkout of the paper's released code, to be timed too.
+        Checkout of the paper's released code, to time it as well.
     released_python
-        Interpreter for it, with tensorflow, tensorflow-probability and tf-keras.
+        Python interpreter for it, with tensorflow, tensorflow-probability and tf-keras.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -73,7 +73,7 @@ def main(
             record = write_record(output, topic, measure(topic, effort), effort)
             console.print(record["title"], style="bold")
             for aim in record["aims"]:
-                console.print("  " + ", ".join(filter(None, words_of(aim))), highlight=False)
+                console.print("  " + ", ".join(filter(None, aim_cells(aim))), highlight=False)
         write_report(output)
     except HebaeError as error:
         Console(stderr=True).print(f"Error: {error}", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The yardstick: HEBAE's training step in plain PyTorch, with nothing around it.
+"""HEBAE's training step in plain PyTorch, with nothing around it.
 
 The same operations as Appendix B.1 and `hebae.objectives.HEBAE` ask for, written the way somebody
 would who needs this one training and no other: no Fabric, no monitor, no checks, one function.

@@ -1,4 +1,4 @@
-"""HEBAE's step in JAX, compiled whole; optional, for the record."""
+"""HEBAE's step in JAX, compiled as a whole; optional."""
 
 from __future__ import annotations
 

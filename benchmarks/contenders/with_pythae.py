@@ -20,7 +20,7 @@ from hebae.model import Autoencoder, build, to_unit_interval
 __all__ = ["ABSENT", "AVAILABLE", "by_pythae", "make_peer", "make_trainer"]
 
 AVAILABLE = importlib.util.find_spec("pythae") is not None
-ABSENT = "pythae is not installed; `make bench` installs it"
+ABSENT = "needs pythae, which `make bench` installs"
 
 
 def by_pythae(method: str, **optimizer_params: Any) -> Contender:

@@ -10,7 +10,7 @@ __all__ = ["LONG", "TOPICS", "measure"]
 
 TOPICS = (
     "step",
-    "late",
+    "denormals",
     "epoch",
     "moments",
     "grid",

@@ -22,14 +22,13 @@ from hebae.training.loop import make_fabric, train
 from hebae.training.population import held_out_terms, store_population
 
 TEXT = """\
-pythae's VAE and WAE-MMD, trained by pythae's own trainer, against ours: the networks of Appendix
-B.1, k = 20, the first {examples:,} training images of {data}, {epochs} epochs of batch 128, Adam
-at 0.001, penalty weight 1, initial weights the same for a seed, order and noise each its own. The
-VAE's reconstruction is the cross-entropy summed over pixels, the WAE's the summed squared error
-||x - g(z)||^2, and its kernels are the same seven. The weights of both are judged by one
-evaluation, `hebae`'s held-out terms on the {held_out:,} test images, so that the numbers mean the
-same. To agree is to differ, in the mean over seeds, by no more than the seeds of one trainer do
-(the wider of the two ranges)."""
+VAE and WAE-MMD trained by pythae's own trainer and by `hebae`: networks of Appendix B.1, k = 20,
+the first {examples:,} training images of {data}, {epochs} epochs, batch size 128, Adam with
+learning rate 0.001, penalty weight 1. Initial weights are the same for each seed; order and noise
+are not. The reconstruction is the cross-entropy (VAE) or the squared error (WAE) summed over
+pixels, and the WAEs use the same seven kernels. The weights of both are evaluated in the same way:
+held-out terms by `hebae` on the {held_out:,} test images. They agree if the means over seeds differ
+by no more than the range over the seeds of one trainer (the wider of the two ranges)."""
 
 METHODS: dict[str, dict[str, Any]] = {"vae": {}, "wae": SQUARED_ERROR}
 NAMES = {"vae": "VAE", "wae": "WAE-MMD"}

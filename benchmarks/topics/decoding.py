@@ -25,10 +25,10 @@ AT_A_TIME = 50
 
 TEXT = """\
 {images:,} JPEG files of 178 x 218 (smooth random pictures with a little noise, quality 90,
-{kilobytes:.1f} kB each) in CelebA's official layout, by `hebae.data.load` into an empty cache:
-read, hashed, decoded, cropped to the 140 x 140 centre, resized to 64 x 64 with Lanczos and
-written, on {cores} cores. CPU time is that of all threads together. "Draft" lets the decoder halve
-the image while it decodes, which Pillow offers and `hebae` does not use: the pixels are others."""
+{kilobytes:.1f} kB each) in the layout of CelebA, loaded by `hebae.data.load` into an empty cache:
+read, hashed, decoded, cropped to the central 140 x 140, resized to 64 x 64 with Lanczos and
+written, on {cores} cores. CPU time is summed over all threads. In draft mode the decoder halves the
+image while decoding. Pillow offers this, but `hebae` does not use it because the pixels differ."""
 
 
 def measure(effort: Effort, images: int = 10_000) -> Result:
@@ -65,12 +65,12 @@ def measure(effort: Effort, images: int = 10_000) -> Result:
         [np.abs(full(c).astype(int) - draft(c).astype(int)) for c in contents[:AT_A_TIME]]
     )
     rates = {
-        "prepared a second": [images / seconds for seconds in whole],
-        "prepared a second of CPU time": [images / seconds for seconds in clock],
-        "decoded a second by one thread, in full (as `hebae` does)": [
+        "prepared per second": [images / seconds for seconds in whole],
+        "prepared per second of CPU time": [images / seconds for seconds in clock],
+        "decoded per second by one thread, full size (as `hebae` does)": [
             1 / seconds for seconds in one["in full"]
         ],
-        "decoded a second by one thread, draft": [1 / seconds for seconds in one["draft"]],
+        "decoded per second by one thread, draft mode": [1 / seconds for seconds in one["draft"]],
     }
     cores = available_cores()
     return Result(
@@ -79,7 +79,7 @@ def measure(effort: Effort, images: int = 10_000) -> Result:
             images=images, kilobytes=np.mean([len(c) for c in contents]) / 1e3, cores=cores
         ),
         aims=[
-            Aim(f"images prepared on {cores} cores", "images/s", rates["prepared a second"],
+            Aim(f"images prepared on {cores} cores", "images/s", rates["prepared per second"],
                 at_least=1500.0 if cores == 2 else None),
         ],
         tables=[
@@ -94,7 +94,7 @@ def measure(effort: Effort, images: int = 10_000) -> Result:
                 ],
             ),
             Table(
-                "What draft changes, in levels of 0..255",
+                "Difference made by draft mode, in levels of 0..255",
                 ["", "levels"],
                 [
                     ["mean absolute difference", f"{difference.mean():.2f}"],

@@ -21,13 +21,11 @@ COUNTS = (1, 2, 4, 8, 16, 32, 64)
 EPOCHS = 8
 
 TEXT = """\
-The same models by `hebae.training.grid`, all in one program, and by the training loop for one, in
-turn: equal epochs, the last pass for the population's moments included on both sides, no held-out
-examples and no checkpoints. Each member has a seed (so weights, order and noise) and a penalty
-weight of its own, so that they share nothing. The small ones are 64-128-k and k-128-64 on
-scikit-learn's 1,797 digits of 8 x 8, batch 128, {epochs} epochs; those of Appendix B.1 train on
-random pixels. Before it trains, a sweep tries a few steps of either way and takes the faster; if
-that is in turn, two equal trainings are compared, and the bound leaves 2 % for how they differ."""
+The same models trained together in one program (stacked), and one after the other by the training
+loop: equal epochs, with the last pass over the training set, without held-out examples or
+checkpoints. Each model has its own seed (weights, order and noise) and penalty weight. The small
+models are 64-128-k and k-128-64 on scikit-learn's 1,797 digits of 8 x 8, batch size 128, {epochs}
+epochs. Those of Appendix B.1 train on random pixels."""
 
 
 class Family(NamedTuple):
@@ -90,31 +88,31 @@ def measure(effort: Effort) -> Result:
         gains = {n: paired(read, _in_turn(family, n), _together(family, n)) for n in counts}
         medians = [quartiles(gains[n])[1] for n in counts]
         gained.append(Curve(family.label, counts, medians, fitted=False))
-        for label, name in (("in turn", _in_turn), ("grid", _together)):
+        for label, name in (("one by one", _in_turn), ("stacked", _together)):
             seconds = [quartiles(read[name(family, n)])[1] for n in counts]
             k = family.settings.latent_dim
             taken.append(Curve(f"k = {k}, {label}", counts, seconds))
         for count, bound in ((16, 3.0), (64, 5.0)):
             if count in gains:
-                what = f"{count} models {family.label}: in turn / grid"
+                what = f"{count} models {family.label}: one by one / stacked"
                 aims.append(Aim(what, "x", gains[count], at_least=bound))
     for method in ("vae", "wae"):
         family, count = small(method, 10), 2 if effort.smoke else 16
         read = _both(family, [count], rounds)
         readings |= read
         gain = paired(read, _in_turn(family, count), _together(family, count))
-        aims.append(Aim(f"{count} models {family.label}: in turn / grid", "x", gain))
+        aims.append(Aim(f"{count} models {family.label}: one by one / stacked", "x", gain))
     aims += _of_large_models(effort, rounds, readings)
     return Result(
-        title="Grids",
+        title="Stacked training",
         text=TEXT.format(epochs=EPOCHS),
         aims=aims,
         readings=readings,
-        readings_title="all models",
+        readings_title="for all models",
         readings_unit="s",
         panels=[
-            Panel("A grid against the same in turn", "models N", "times as fast", gained),
-            Panel("What they take", "models N", "s", taken),
+            Panel("Speed-up of stacking", "models N", "speed-up", gained),
+            Panel("Time for all models", "models N", "s", taken),
         ],
     )
 
@@ -175,8 +173,8 @@ def _both(family: Family, counts: tuple[int, ...] | list[int], rounds: int) -> R
 
 
 def _in_turn(family: Family, count: int) -> str:
-    return f"{count} {family.label}, in turn"
+    return f"{count} {family.label}, one by one"
 
 
 def _together(family: Family, count: int) -> str:
-    return f"{count} {family.label}, grid"
+    return f"{count} {family.label}, stacked"

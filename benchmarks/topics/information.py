@@ -10,9 +10,9 @@ from hebae.evaluation import mutual_information
 from hebae.model import build
 
 TEXT = """\
-`hebae.evaluation.mutual_information` of {count:,} examples at k = 20, encoding included: every
-example's posterior against the mixture of all. The networks are untrained, so that all posteriors
-overlap and no pair can be left out. What memory it takes is below."""
+`hebae.evaluation.mutual_information` of {count:,} examples at k = 20, encoding included: the
+posterior of each example against the mixture of all. The networks are untrained, so all posteriors
+overlap and no pair can be skipped. Its memory is listed under "Memory"."""
 
 EXAMPLES = 10_000
 
@@ -37,10 +37,10 @@ def measure(effort: Effort) -> Result:
         title="Mutual information",
         text=TEXT.format(count=count),
         aims=[
-            Aim(f"I(i; z) of {name}, {count:,} x {count:,} pairs", "s", values, at_most=5)
+            Aim(f"I(i; z), {name}, {count:,} x {count:,} pairs", "s", values, at_most=5)
             for name, values in readings.items()
         ],
         readings=readings,
-        readings_title="a call",
+        readings_title="per call",
         readings_unit="s",
     )

@@ -51,16 +51,15 @@ CONVOLUTIONAL = SETTINGS.replace(
 """The network for such images, narrowed to an eighth so that a stretch takes seconds."""
 
 TEXT = """\
-{images:,} images of 3 x 64 x 64 random bytes ({size:.1f} GB) in one .npy file, memory-mapped,
-against {resident:,} of them in memory: the training loop with a network 12288-256-2k and
-k-256-12288, of which a step takes little and so leaves little time to read, HEBAE, batch 100,
-k = 64, {threads} thread(s), {steps} steps a stretch, in turn; and with the convolutional network
-of Appendix B.2 at an eighth of its widths, {few} steps a stretch.
-"Cold" is the file after its pages were dropped from the page cache (posix_fadvise, DONTNEED) right
-before each stretch, so that each row comes from the disk, or from what caches the disk itself has;
-"warm" is the file after it was read once, on a machine with {memory:.0f} GB of memory. "Not read
-ahead" takes each batch's rows from the map in the step, as memory maps are mostly used; cold, it
-has {few} steps a stretch."""
+{images:,} images of 3 x 64 x 64 random bytes ({size:.1f} GB) in a memory-mapped .npy file, compared
+with {resident:,} of them in memory. HEBAE, batch size 100, k = 64, {threads} thread(s), in turns of
+{steps} steps, with a network 12288-256-2k and k-256-12288, whose step is short and leaves little
+time to read; and with the convolutional network of Appendix B.2 at an eighth of its widths, in
+turns of {few} steps. "Cold": the pages of the file are dropped from the page cache (posix_fadvise,
+DONTNEED) before each turn, so every row comes from the disk or from the disk's own cache. "Warm":
+the file was read once before, on a machine with {memory:.0f} GB of memory. "Not read ahead": the
+rows of a batch are read from the map inside the step, as is common; cold, it has turns of {few}
+steps."""
 
 MAPPED, RESIDENT_NAME, PLAIN = "mapped", "in memory", "mapped, not read ahead"
 
@@ -141,10 +140,10 @@ def measure(effort: Effort, size_gb: float = 10.0, folder: Path | None = None) -
         aims=[
             Aim(f"{step}, {state} / in memory", "x", _ratios(readings), at_most=1.03)
             for step, state, readings in (
-                ("a convolutional step on the mapped file", "warm", images_warm),
-                ("a convolutional step on the mapped file", "cold", images_cold),
-                ("a small MLP's step on the mapped file", "warm", warm),
-                ("a small MLP's step on the mapped file", "cold", cold),
+                ("convolutional step, mapped file", "warm", images_warm),
+                ("convolutional step, mapped file", "cold", images_cold),
+                ("small MLP step, mapped file", "warm", warm),
+                ("small MLP step, mapped file", "cold", cold),
             )
         ],
         readings={
@@ -152,7 +151,7 @@ def measure(effort: Effort, size_gb: float = 10.0, folder: Path | None = None) -
             for state, readings in (("warm", warm), ("cold", cold))
             for name, values in readings.items()
         },
-        readings_title="a step",
+        readings_title="per step",
         tables=[_medians(warm, cold)],
     )
 
@@ -166,7 +165,7 @@ def _medians(warm: Readings, cold: Readings) -> Table:
         [name, *(f"{1e3 * statistics.median(readings[name]):.1f}" for readings in (warm, cold))]
         for name in warm
     ]
-    return Table("Milliseconds a step, medians", ["", "warm", "cold"], rows)
+    return Table("Median milliseconds per step", ["", "warm", "cold"], rows)
 
 
 def stretch(

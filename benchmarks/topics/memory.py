@@ -13,10 +13,10 @@ from results import Curve, Effort, Panel, Result, Table
 from rich.progress import track
 
 TEXT = """\
-The most memory that a process ever held (VmHWM, as Linux counts it), above what it held after its
-imports, examples included: 20 steps of training with the networks of Appendix B.1, or one mutual
-information over N examples, whose pairs number N^2. One process a case. The weights with their
-gradients and Adam's moments take {weights:.0f} MiB."""
+Peak memory of a process (VmHWM on Linux) minus its memory after the imports, for 20 training steps
+with the networks of Appendix B.1, or for one mutual information over N examples (N^2 pairs). The
+examples are included. Each case runs in its own process. The weights with their gradients and
+Adam's moments take {weights:.0f} MiB."""
 
 STEPS = 20
 BATCH_SIZES = (128, 512, 2048)
@@ -28,9 +28,9 @@ BENCHMARKS = Path(__file__).parents[1]
 
 def measure(effort: Effort) -> Result:
     """Start a process for each case."""
-    cases = {"HEBAE": ("hebae", 128, 28), "bare loop": ("bare", 128, 28)}
+    cases = {"HEBAE": ("hebae", 128, 28), "plain PyTorch loop": ("bare", 128, 28)}
     if with_pythae.AVAILABLE:
-        cases["pythae's VAE"] = ("pythae", 128, 28)
+        cases["pythae: VAE"] = ("pythae", 128, 28)
     examples = [100, 200] if effort.smoke else list(EXAMPLES)
     batch_sizes = [("hebae", m, 28) for m in effort.few(BATCH_SIZES)]
     sides = [("hebae", 128, side) for side in effort.few(SIDES)]
@@ -56,19 +56,19 @@ def measure(effort: Effort) -> Result:
                 "Batch size",
                 "examples m",
                 "MiB",
-                [curve("HEBAE's training", [m for _, m, _ in batch_sizes], batch_sizes)],
+                [curve("HEBAE training", [m for _, m, _ in batch_sizes], batch_sizes)],
             ),
             Panel(
-                "Image",
+                "Image size",
                 "pixels a side",
                 "MiB",
-                [curve("HEBAE's training", [side for *_, side in sides], sides)],
+                [curve("HEBAE training", [side for *_, side in sides], sides)],
             ),
             Panel(
                 "Mutual information",
                 "examples N",
                 "MiB",
-                [curve("of N x N pairs", examples, information)],
+                [curve("N x N pairs", examples, information)],
             ),
         ],
     )

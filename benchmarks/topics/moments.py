@@ -15,11 +15,11 @@ from hebae.model import Autoencoder, build, build_objective
 from hebae.priors import StandardNormal
 
 TEXT = """\
-HEBAE's objective by itself, forward and backward: moments of the batch of means, Cholesky factor,
-log-determinant, penalty, and the noise shaped by the factor. It is timed apart from the networks,
-on random means, and compared with a step as the loop takes it; a VAE's objective, which draws noise
-too, is there for comparison. The convolutional step is that of Appendix B.2 (64 x 64, k = 64,
-batch 100), forward, backward and Adam."""
+The objective of HEBAE alone, forward and backward: moments of the batch of means, Cholesky factor,
+log-determinant, penalty, and the noise shaped by the factor. It is timed without the networks, on
+random means, and compared with a whole training step. The objective of the VAE, which also draws
+noise, is shown for comparison. The convolutional step is that of Appendix B.2 (64 x 64, k = 64,
+batch size 100): forward, backward and Adam."""
 
 CALLS = 100
 CONVOLUTIONAL = SETTINGS.replace(
@@ -32,23 +32,23 @@ def measure(effort: Effort) -> Result:
     examples = make_examples(effort.steps)
     readings = take_turns(
         {
-            "HEBAE's objective, k = 20, m = 128": objective_alone(128, 20),
-            "VAE's objective, k = 20, m = 128": objective_alone(128, 20, "vae"),
+            "HEBAE objective, k = 20, m = 128": objective_alone(128, 20),
+            "VAE objective, k = 20, m = 128": objective_alone(128, 20, "vae"),
             "step, B.1": timed(by_hebae("hebae"), examples, effort.steps),
-            "HEBAE's objective, k = 64, m = 100": objective_alone(100, 64),
+            "HEBAE objective, k = 64, m = 100": objective_alone(100, 64),
         },
         effort.share(0.5),
         "the moments",
     )
     aims = [
         Aim(
-            "HEBAE's objective / an MLP's step",
+            "HEBAE objective / MLP step",
             "x",
-            paired(readings, "HEBAE's objective, k = 20, m = 128", "step, B.1"),
+            paired(readings, "HEBAE objective, k = 20, m = 128", "step, B.1"),
             at_most=0.05,
         )
     ]
-    absent = "left out of a trial: a convolutional step takes seconds"
+    absent = "left out with --smoke"
     convolutional: list[float] = []
     if not effort.smoke:
         of_network = take_turns(
@@ -63,7 +63,7 @@ def measure(effort: Effort) -> Result:
         readings["step, B.2 (3 steps)"] = of_network["step, B.2"]
     aims.append(
         Aim(
-            "HEBAE's objective / a convolutional step",
+            "HEBAE objective / convolutional step",
             "x",
             convolutional,
             at_most=0.01,
@@ -71,11 +71,11 @@ def measure(effort: Effort) -> Result:
         )
     )
     return Result(
-        title="What the moments cost",
+        title="Cost of the moments",
         text=TEXT,
         aims=aims,
         readings=readings,
-        readings_title="a call",
+        readings_title="per call",
     )
 
 

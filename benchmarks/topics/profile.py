@@ -17,9 +17,9 @@ PYTHON = "(outside operators)"
 """Above all Python."""
 
 TEXT = """\
-An operator's own time, without what it calls, in microseconds a step, the costliest first: what to
-look at where an aim is missed. The profiler makes each call dearer by a microsecond or so, so that
-differences tell something and totals do not. A step of a grid is a step of all its models."""
+Time of each operator without the operators that it calls, in microseconds per step, longest first.
+The profiler adds about a microsecond per call, so differences are meaningful and totals are not. A
+step of stacked models is one step of all of them."""
 
 Stretch = Callable[[Mark], None]
 
@@ -33,17 +33,17 @@ def measure(effort: Effort) -> Result:
 
     rows = 5 if effort.smoke else 15
     pairs = {
-        "HEBAE's step": (of(by_hebae("hebae")), "bare loop", of(by_bare_loop()), effort.steps),
+        "HEBAE step": (of(by_hebae("hebae")), "plain loop", of(by_bare_loop()), effort.steps),
     }
     if with_pythae.AVAILABLE:
         ours, theirs = by_hebae("wae", **SQUARED_ERROR), with_pythae.by_pythae("wae")
-        pairs["WAE-MMD's step"] = (of(ours), "pythae", of(theirs), effort.steps)
+        pairs["WAE step"] = (of(ours), "pythae", of(theirs), effort.steps)
     count = 2 if effort.smoke else 16
     family = small("hebae", 10)
     family = family._replace(settings=family.settings.replace(epochs=1 if effort.smoke else 4))
     steps = family.settings.epochs * (len(family.values) // family.settings.batch_size)
     grid, in_turn = whole(family.together(count)), whole(family.in_turn(count))
-    pairs[f"grid of {count} models 64-128-10"] = (grid, "in turn", in_turn, steps)
+    pairs[f"{count} stacked models 64-128-10"] = (grid, "one by one", in_turn, steps)
     return Result(
         title="Profiles",
         text=TEXT,

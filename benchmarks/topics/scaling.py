@@ -12,10 +12,10 @@ from turns import quartiles, take_turns, timed
 from topics.moments import objective_alone
 
 TEXT = """\
-A step of HEBAE with one size changed and the others those of Appendix B.1 (m = 128, k = 20,
-28 x 28; an image's size changes the first and the last layer alone), and the objective by itself,
-forward and backward. Exponents are slopes of least-squares lines through the logarithms of all
-points shown: of a cost with a constant part they come out smaller than what the cost tends to."""
+A HEBAE step with one size changed and the others as in Appendix B.1 (m = 128, k = 20, 28 x 28; the
+image size changes only the first and the last layer), and the objective alone, forward and
+backward. Exponents are slopes of least-squares lines through the logarithms of all points. Where a
+cost has a constant part, the exponent is smaller than its limit for large sizes."""
 
 BATCH_SIZES = (32, 64, 128, 256, 512, 1024)
 LATENT_DIMS = (5, 10, 20, 40, 80)
@@ -40,7 +40,7 @@ def measure(effort: Effort) -> Result:
 
     few = effort.few
     return Result(
-        title="What grows with what",
+        title="Scaling",
         text=TEXT,
         panels=[
             Panel(
@@ -55,7 +55,7 @@ def measure(effort: Effort) -> Result:
                 ],
             ),
             Panel(
-                "Code",
+                "Latent dimension",
                 "dimensions k",
                 "ms",
                 [
@@ -66,7 +66,7 @@ def measure(effort: Effort) -> Result:
                 ],
             ),
             Panel(
-                "Image",
+                "Image size",
                 "pixels a side",
                 "ms",
                 [curve("step", few(SIDES), lambda side: step(side=side))],

@@ -10,9 +10,9 @@ from results import Aim, Effort, Result
 from turns import clocked, take_turns
 
 TEXT = """\
-Whole processes, from the shell's point of view. "beyond" takes away an interpreter that does
-nothing, or one that only imports what cannot be avoided; the first run of each, which fills the
-disk's cache, is not counted."""
+Whole processes, timed from outside. "Minus" subtracts the time of a Python process that does
+nothing, or that imports only what is needed in any case. The first run of each command, which fills
+the disk cache, is left out."""
 
 COMMANDS = {
     "python -c pass": ["-c", "pass"],
@@ -42,17 +42,20 @@ def measure(effort: Effort) -> Result:
         text=TEXT,
         aims=[
             Aim(
-                "`import hebae`, beyond Python", "s", beyond("import hebae", "python -c pass"), 0.2
+                "`import hebae`, minus Python's own start",
+                "s",
+                beyond("import hebae", "python -c pass"),
+                0.2,
             ),
             Aim("`hebae --help`", "s", readings["hebae --help"], 0.6),
             Aim(
-                "`from hebae import HEBAE`, beyond torch and sklearn.base",
+                "`from hebae import HEBAE`, minus torch and sklearn.base",
                 "s",
                 beyond("from hebae import HEBAE", "import torch, sklearn.base"),
             ),
         ],
         readings=readings,
-        readings_title="a process",
+        readings_title="per process",
     )
 
 

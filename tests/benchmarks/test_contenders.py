@@ -105,7 +105,7 @@ def test_a_profile_counts_the_calls_of_a_step():
     def stretch(mark):
         by_bare_loop()(examples, mark)
 
-    table = breakdown("a step", stretch, "itself", stretch, steps=2, rows=1000)
+    table = breakdown("per step", stretch, "itself", stretch, steps=2, rows=1000)
     calls = {row[0]: row[1:3] for row in table.rows}
     assert calls["`aten::addmm`"] == ["6.0", "6.0"]
     assert calls["`aten::linalg_cholesky_ex`"] == ["1.0", "1.0"]

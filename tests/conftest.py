@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import hypothesis
 import jaxtyping
+import numpy as np
 import pytest
 import torch
-from command_line import Result
+from command_line import SMALL, Command, Result
 
 CHECKED = (
     "hebae.model",
@@ -109,7 +109,7 @@ def batch():
 @pytest.fixture
 def hebae(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Callable[..., Result]:
+) -> Command:
     """Run the command line in this process, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
@@ -123,6 +123,21 @@ def hebae(
         return Result(int(stopped.value.code or 0), captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> Path:
+    """A file of 300 vectors of 12 numbers in [0, 1]."""
+    path = tmp_path / "vectors.npy"
+    np.save(path, np.random.default_rng(0).random((300, 12), dtype=np.float32))
+    return path
+
+
+@pytest.fixture
+def trained(hebae: Command, vectors: Path, tmp_path: Path) -> Path:
+    """The folder of a run on these vectors, named run."""
+    assert hebae("train", "--data", vectors, *SMALL, "--output", "run").status == 0
+    return tmp_path / "run"
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from hebae.cli import (  # noqa: F401  they register their commands
     sweep,
     train,
 )
-from hebae.cli.app import app, told
+from hebae.cli.app import app, told, wrapped
 from hebae.config import explain
 from hebae.errors import HebaeError
 
@@ -69,7 +69,9 @@ def _expand_home(word: str) -> str:
 
 
 def _fail(message: str) -> NoReturn:
-    told.print(Text.assemble(("Error: ", "bold red"), message))
+    text = Text(wrapped(f"Error: {message}"))
+    text.stylize("bold red", 0, len("Error:"))
+    told.print(text, soft_wrap=True)
     sys.exit(2)
 
 

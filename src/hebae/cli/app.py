@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -48,12 +49,18 @@ def command() -> str:
     return shlex.join(["hebae", *sys.argv[1:]])
 
 
-def say(text: str, console: Console = out) -> None:
+def say(text: str, console: Console = out, style: str | None = None) -> None:
     """Print a line without breaking it: paths and commands stay whole for copying."""
-    console.print(text, soft_wrap=True)
+    console.print(text, soft_wrap=True, style=style)
 
 
 def tell(notes: Sequence[str]) -> None:
     """Print notes to standard error."""
     for note in notes:
-        told.print(f"Note: {note}", style="dim")
+        say(wrapped(f"Note: {note}"), told, style="dim")
+
+
+def wrapped(text: str) -> str:
+    """Break text into lines for standard error, but never within a path or flag."""
+    width = max(20, told.width)
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)

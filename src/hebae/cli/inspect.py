@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from hebae.cli.app import app, data_app, out, say, tell
-from hebae.config import DataSettings, ModelSettings, TrainingSettings
+from hebae.methods import METHODS
 
 EPOCHS_SHOWN = 12
 
@@ -28,16 +28,17 @@ def show(run: Path, /) -> int:
 
     folder = RunFolder(run)
     settings = folder.settings()
-    table = Table(title=str(run), title_justify="left", show_header=False, box=None)
-    for group in (DataSettings, ModelSettings, TrainingSettings):
-        for name in group.model_fields:
-            value = getattr(settings, name)
-            if value is not None:
-                text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-                table.add_row(name, text)
-    out.print(table)
+    say(f"{run}")
+    options = {name for method in METHODS.values() for name in method.options}
+    for name, value in settings:
+        if value is not None and name not in options - METHODS[settings.method].options.keys():
+            text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            say(f" {name:17} {text}")
     history = folder.history()
     if history:
+        units = METHODS[settings.method].units
+        others = [f"{n}: {units[n] or 'no unit'}" for n in history[-1]["train"] if n in units]
+        say("; ".join(["Terms of the loss, in nats per example", *others]))
         for table in _history_tables(history, out.width):
             out.print(table)
     if not folder.is_finished:
@@ -55,21 +56,21 @@ def _history_tables(history: Sequence[Mapping[str, Any]], width: int) -> Iterato
     if "held_out" in last:
         splits["held_out"] = last.get("held_out_split", "held out")
     columns = [(split, name) for name in last["train"] for split in splits]
-    if 7 + sum(2 + max(len(name), len(splits[split]), 8) for split, name in columns) > width:
+    if 9 + sum(3 + max(len(name), len(splits[split]), 8) for split, name in columns) > width:
         parts = [[column for column in columns if column[0] == split] for split in splits]
     else:
         parts = [columns]
     for part in parts:
-        of = f", {splits[part[0][0]]} examples" if len(parts) > 1 else ""
-        table = Table(title=f"Nats per example{of}", title_justify="left")
+        split = f"{splits[part[0][0]]} examples" if len(parts) > 1 else None
+        table = Table(title=split, title_justify="left")
         table.add_column("epoch", justify="right")
-        for split, name in part:
-            heading = name if of else f"{name}\n{splits[split]}"
+        for key, name in part:
+            heading = name if split else f"{name}\n{splits[key]}"
             table.add_column(heading, justify="right", overflow="fold")
         count = min(EPOCHS_SHOWN, len(history))
         for i in range(count):
             record = history[round((i + 1) * len(history) / count) - 1]
-            values = [record[split].get(name) for split, name in part]
+            values = [record[key].get(name) for key, name in part]
             numbers = ["-" if value is None else f"{value:.2f}" for value in values]
             table.add_row(str(record["epoch"]), *numbers)
         yield table
@@ -89,7 +90,7 @@ def list_data(*, data_dir: Path | None = None) -> int:
     table = Table(box=None, pad_edge=False)
     table.add_column("name", style="bold")
     for heading in ("examples", "shape", "licence", "where"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for source in catalogue(data_dir):
         counts = "\n".join(f"{count:,} {split}" for split, count in source.counts.items())
         shape = " x ".join(map(str, source.shape))

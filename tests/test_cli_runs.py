@@ -1,0 +1,273 @@
+"""What the command line does to the files of a run: it keeps, resumes, checks and refuses them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import SMALL, Command, command, in_a_process, refused, small
+
+RESUME = ("train", "--resume", "--output", "run", "--epochs", 3)
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+# ---- a run that stops ---------------------------------------------------------------------------
+
+
+def wait_for_lines(path: Path, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists() or len(path.read_text().splitlines()) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)]
+)
+def test_a_killed_or_interrupted_run_resumes_to_the_same_weights(
+    hebae: Command, vectors: Path, tmp_path: Path, number: int, status: int
+) -> None:
+    arguments = ("train", "--data", vectors, *small(epochs=60))
+    with subprocess.Popen(
+        command(*arguments, "--output", "stopped"),
+        cwd=tmp_path,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        wait_for_lines(tmp_path / "stopped" / "metrics.jsonl", 3, process)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "Traceback" not in err
+    assert not (tmp_path / "stopped" / "model.safetensors").exists()
+    if number == signal.SIGINT:
+        assert "hebae train --resume --output stopped" in " ".join(err.split())
+    refused(hebae("sample", "stopped"), "--resume")
+    assert "Not finished" in hebae("show", "stopped").out
+    assert hebae("train", "--resume", "--output", "stopped").status == 0
+    assert hebae(*arguments, "--output", "whole").status == 0
+    weights = [(tmp_path / n / "model.safetensors").read_bytes() for n in ("stopped", "whole")]
+    assert weights[0] == weights[1]
+
+
+def test_resume_refuses_what_would_change_the_run(hebae: Command, trained: Path) -> None:
+    resume = ("train", "--resume", "--output", "run")
+    refused(hebae(*resume), "2 epochs", "--epochs")
+    refused(hebae(*resume, "--epochs", 1), "2 epochs", "1")
+    refused(hebae(*resume, "--epochs", 4, "--latent-dim", 4), "latent_dim", "3", "4")
+    refused(hebae(*resume, "--preset", "mnist"), "--preset")
+    refused(hebae("train", "--resume"), "--output")
+    refused(hebae("train", "--resume", "--output", "nowhere"), "nowhere")
+    assert hebae(*RESUME).status == 0
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice_and_a_checkpoint(
+    hebae: Command, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "flat.npy", np.full((300, 12), 0.5, dtype=np.float32))
+    result = hebae("train", "--data", "flat.npy", *SMALL, "--output", "run")
+    refused(result, "step 1", "nan", "smallest eigenvalue of Sigma", "shrunk")
+    assert (tmp_path / "run" / "resume.pt").exists()
+
+
+def test_a_run_lost_before_its_first_checkpoint_begins_again(hebae: Command, trained: Path) -> None:
+    weights = (trained / "model.safetensors").read_bytes()
+    for name in ("resume.pt", "model.safetensors", "metrics.jsonl"):
+        (trained / name).unlink()
+    assert hebae("train", "--resume", "--output", "run").status == 0
+    assert (trained / "model.safetensors").read_bytes() == weights
+
+
+def test_more_epochs_refit_the_samplers_and_overwriting_clears_them(
+    hebae: Command, vectors: Path, trained: Path
+) -> None:
+    sample = ("sample", "run", "--output", "s.npy")
+    assert "training examples" in hebae(*sample).err
+    assert "training examples" not in hebae(*sample).err
+    assert hebae(*RESUME).status == 0
+    assert "training examples" in hebae(*sample).err
+    again = ("train", "--data", vectors, *SMALL, "--output", "run", "--overwrite")
+    assert hebae(*again).status == 0
+    assert "samplers.safetensors" not in files(trained)
+
+
+def test_a_run_can_be_used_from_any_folder(
+    hebae: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deep").mkdir()
+    np.save(tmp_path / "deep" / "x.npy", np.random.default_rng(0).random((300, 12)))
+    hebae("train", "--data", "deep/x.npy", *SMALL, "--output", "run")
+    monkeypatch.chdir(tmp_path / "deep")
+    assert hebae("reconstruct", "../run", "--output", "r.npy").status == 0
+    assert hebae("show", "../run").status == 0
+    assert hebae("train", "--resume", "--output", "../run", "--epochs", 3).status == 0
+
+
+# ---- folders ------------------------------------------------------------------------------------
+
+
+def test_an_existing_run_is_kept_unless_told_otherwise(
+    hebae: Command, vectors: Path, trained: Path
+) -> None:
+    expected = {"config.yaml", "config.json", "metrics.jsonl", "model.safetensors", "resume.pt"}
+    assert files(trained) == expected | {"provenance.json"}
+    before = (trained / "model.safetensors").read_bytes()
+    arguments = ("train", "--data", vectors, *SMALL, "--seed", 1, "--output", "run")
+    refused(hebae(*arguments), "run", "--resume", "--overwrite")
+    worse = ("train", "--data", vectors, *small(batch_size=2), "--output", "run")
+    refused(hebae(*worse, "--overwrite"), "batch_size")
+    assert (trained / "model.safetensors").read_bytes() == before
+    assert hebae(*arguments, "--overwrite").status == 0
+    assert (trained / "model.safetensors").read_bytes() != before
+
+
+def test_what_is_not_hebaes_is_never_overwritten(
+    hebae: Command, vectors: Path, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "yours").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
+    (tmp_path / "yours" / "config.yaml").write_text("my: project")
+    (trained / "thesis.tex").write_text("years of work")
+    arguments = ("train", "--data", vectors, *SMALL, "--overwrite", "--output")
+    refused(hebae(*arguments, "mine"), "mine")
+    refused(hebae(*arguments, "yours"), "config.yaml")
+    refused(hebae(*arguments, "run"), "thesis.tex")
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
+    assert (tmp_path / "yours" / "config.yaml").read_text() == "my: project"
+    assert "model.safetensors" in files(trained)
+
+
+def test_unwritable_output_is_refused(hebae: Command, vectors: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for output in ("file", "file/run"):
+        refused(hebae("train", "--data", vectors, *SMALL, "--output", output), output)
+
+
+def without_roots_privileges() -> None:
+    """Let file permissions hold for root as well, as on a read-only disk."""
+    if sys.platform == "linux" and os.geteuid() == 0:
+        drop_from_bounding_set, override_permissions = 24, 1  # linux/prctl.h, linux/capability.h
+        ctypes.CDLL(None).prctl(drop_from_bounding_set, override_permissions)
+
+
+def test_a_read_only_run_can_be_sampled(trained: Path, tmp_path: Path) -> None:
+    """The sampler is fitted and used; the user is told that it is not stored."""
+    before = files(trained)
+    trained.chmod(0o555)
+    arguments = ("sample", "run", "--output", "s.npy")
+    try:
+        result = in_a_process(*arguments, cwd=tmp_path, preexec_fn=without_roots_privileges)
+    finally:
+        trained.chmod(0o755)
+    assert result.status == 0, result.err
+    assert "not stored" in " ".join(result.err.split())
+    assert np.load(tmp_path / "s.npy").shape == (64, 12)
+    assert files(trained) == before
+
+
+def test_a_disk_too_small_is_found_before_training(
+    hebae: Command, vectors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=1000))
+    refused(hebae("train", "--data", vectors, *SMALL, "--output", "run"), "run", "MB")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_disk_that_fills_up_leaves_no_half_written_file(vectors: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands in for a full disk."""
+    result = in_a_process(
+        *("train", "--data", vectors, *SMALL, "--output", "run"),
+        cwd=tmp_path,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)),
+    )
+    refused(result, "resume.pt")
+    assert files(tmp_path / "run") == {"config.yaml", "provenance.json"}
+
+
+# ---- damaged files ------------------------------------------------------------------------------
+
+
+def tamper(path: Path, kind: str) -> None:
+    if kind == "truncated":
+        path.write_bytes(path.read_bytes()[:-50])
+    elif kind == "altered":
+        path.write_bytes(b"\0" * 64 + path.read_bytes()[64:])
+    else:
+        path.unlink()
+
+
+@pytest.mark.parametrize("kind", ["truncated", "altered", "missing"])
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "resume.pt"])
+def test_files_of_a_run_that_are_not_whole_are_refused(
+    hebae: Command, trained: Path, name: str, kind: str
+) -> None:
+    before = {path: path.read_bytes() for path in trained.iterdir() if path.name != name}
+    tamper(trained / name, kind)
+    if name == "resume.pt":
+        refused(hebae(*RESUME), "resume.pt", "--overwrite")
+    else:
+        refused(hebae("sample", "run", "--output", "s.npy"), "run")
+        assert not Path("s.npy").exists()
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_a_checkpoint_of_another_architecture_is_refused_by_the_tensor_that_differs(
+    hebae: Command, vectors: Path, trained: Path
+) -> None:
+    hebae("train", "--data", vectors, *small(latent_dim=4), "--output", "wider")
+    for name in ("model.safetensors", "resume.pt"):
+        shutil.copy(trained.parent / "wider" / name, trained / name)
+    refused(hebae("sample", "run", "--output", "s.npy"), "(4, 4)", "(3, 3)")
+    refused(hebae(*RESUME), "(4, 4)", "(3, 3)")
+
+
+def test_no_code_can_run_from_a_checkpoint(hebae: Command, trained: Path, tmp_path: Path) -> None:
+    class Exploit:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path / 'exploited'}",)
+
+    torch.save({"model": Exploit()}, trained / "resume.pt")
+    refused(hebae(*RESUME), "resume.pt")
+    shutil.copy(trained / "resume.pt", trained / "model.safetensors")
+    refused(hebae("sample", "run", "--output", "s.npy"), "run")
+    assert not (tmp_path / "exploited").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop("optimizer"),
+        lambda state: state.pop("data_fingerprint"),
+        lambda state: state.update(epoch="two"),
+        lambda state: state.update(model=[1]),
+        lambda state: state.update(metrics_size=10**9),
+        lambda state: state.update(best={}),
+        lambda state: next(iter(state["model"].values())).fill_(float("nan")),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_resumed_is_refused(
+    hebae: Command, trained: Path, change: Callable[[dict[str, object]], object]
+) -> None:
+    state = torch.load(trained / "resume.pt", weights_only=True)
+    change(state)
+    torch.save(state, trained / "resume.pt")
+    refused(hebae(*RESUME), "resume.pt")
+    assert "model.safetensors" in files(trained)

@@ -10,9 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from torch.distributions import Bernoulli, ContinuousBernoulli, Normal
+from torch import nn
+from torch.distributions import Bernoulli, ContinuousBernoulli, Normal, Poisson
 
 from hebae import likelihoods
+from hebae.model import Autoencoder
+from hebae.objectives import AE
 
 seeds = st.integers(0, 2**32 - 1)
 LOGITS = [-40.0, -8.0, -1.0, -0.31, -0.1, -1e-2, -1e-4, 0.0, 1e-6, 0.05, 0.11, 0.29, 2.0, 15.0]
@@ -319,3 +322,61 @@ def test_gaussian_draws_have_its_mean_and_scale(scale):
         likelihood.log_scale.fill_(math.log(0.3))
         x = draws(likelihood, 2.0)
     assert stats.kstest(x.numpy(), stats.norm(2, 0.3).cdf).pvalue > 1e-4
+
+
+# --- Missing values, and a mean that depends on more than z ---------------------------------------
+
+
+@pytest.mark.parametrize("name", likelihoods.LIKELIHOODS)
+@pytest.mark.parametrize("missing", [math.nan, 1e30])
+def test_missing_numbers_count_for_nothing(name, missing):
+    """The loss and its gradient are those of the observed numbers alone, in nats, not rescaled."""
+    output, x = output_and_x((6, 5))
+    mask = torch.rand(6, 5, generator=torch.Generator().manual_seed(3)) < 0.6
+    likelihood = likelihoods.LIKELIHOODS[name](shape=(5,)).double()
+    context = likelihoods.Context(mask=mask)
+    output.requires_grad_()
+    holes = x.masked_fill(~mask, missing)
+    losses = likelihood.negative_log_likelihood(output, holes, context)
+    (gradient,) = torch.autograd.grad(losses.sum(), output)
+    assert (gradient[~mask] == 0).all()
+    assert gradient.isfinite().all()
+    assert likelihood.encoder_input(holes, context).isfinite().all()
+    observed = likelihood.negative_log_likelihood(output[mask][:, None], x[mask][:, None])
+    same(losses.sum(), observed.sum())
+
+
+class ScaledPoisson(likelihoods.Likelihood):
+    """Counts with mean l_i exp(output): in no list, told the size factor."""
+
+    support = (0.0, math.inf)
+    density = True
+
+    def losses(self, output, x, context):
+        rate = self.mean(output, context)
+        return rate - x * rate.log() + torch.lgamma(x + 1)
+
+    def mean(self, output, context=likelihoods.Context()):  # noqa: B008
+        return context.size_factor[:, None] * output.exp()
+
+    def sample(self, output, generator, context=likelihoods.Context()):  # noqa: B008
+        return torch.poisson(self.mean(output, context), generator)
+
+    def encoder_input(self, x, context=likelihoods.Context()):  # noqa: B008
+        return x.log1p()
+
+
+def test_a_mean_may_depend_on_more_than_z():
+    """A likelihood of one's own gets a size factor through the whole model."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.poisson(torch.full((7, 4), 3.0), generator)
+    context = likelihoods.Context(size_factor=torch.rand(7, generator=generator) + 0.5)
+    encoder, decoder = nn.Linear(4, 2), nn.Linear(2, 4)
+    model = Autoencoder(encoder, decoder, AE(), ScaledPoisson(shape=(4,)), (4,), 2)
+    step = model(x, {}, context)
+    z = encoder(x.log1p())
+    rate = context.size_factor[:, None] * decoder(z).exp()
+    expected = -Poisson(rate).log_prob(x).sum(1)
+    same(step.loss, expected.mean(), 1e-5)
+    same(model.log_likelihood(x, z, context), -expected, 1e-5)
+    same(model.reconstruct(x, context), rate, 1e-5)

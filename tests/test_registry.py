@@ -15,6 +15,8 @@ from hebae.config import (
     Settings,
 )
 from hebae.errors import HebaeError
+from hebae.likelihoods import LIKELIHOODS
+from hebae.methods import LIKELIHOODS as LIKELIHOOD_NAMES
 from hebae.methods import METHODS
 from hebae.objectives import OBJECTIVES
 
@@ -56,6 +58,12 @@ def test_settings_of_a_method_have_its_own_defaults(name):
     settings = Settings(method=name)
     for option in METHODS[name].options.values():
         assert getattr(settings, option.name) == option.default
+
+
+def test_every_listed_likelihood_is_a_setting():
+    assert tuple(LIKELIHOODS) == LIKELIHOOD_NAMES
+    for name in LIKELIHOODS:
+        assert ModelSettings(likelihood=name).likelihood == name
 
 
 def test_importing_the_settings_does_not_import_torch():

@@ -51,8 +51,10 @@ METHODS: tuple[str, ...] = tuple(methods.METHODS)
 
 if TYPE_CHECKING:
     Method = str
+    Likelihood = str
 else:
     Method = Literal[METHODS]
+    Likelihood = Literal[("auto", *methods.LIKELIHOODS)]
 
 
 def _setting(
@@ -140,7 +142,7 @@ else:
 class ModelSettings(_MethodOptions):
     """What is trained."""
 
-    likelihood: Literal["auto", "bernoulli", "continuous_bernoulli", "gaussian"] = _setting("auto")
+    likelihood: Likelihood = _setting("auto")
     """p(x|z); auto: bernoulli for values in [0, 1], else gaussian."""
     likelihood_scale: Literal["learned", "optimal"] | PositiveFloat = _setting("optimal")
     """Gaussian likelihood: its scale, or how it is found."""

@@ -1,9 +1,10 @@
-"""The methods and their options, read from the files of ``objectives/`` without importing torch.
+"""The methods with their options, and the names of likelihoods, without importing torch.
 
 A method is a file in ``objectives/`` and a line in the list in ``objectives/__init__.py``. Its
 dataclass says everything else: the flags of the command line, the parameters of the estimator,
-names, units and colours in tables and figures follow from it. The files are parsed, not imported,
-since importing torch takes seconds and ``hebae --help`` should not.
+names, units and colours in tables and figures follow from it. Likelihoods are listed in
+``likelihoods/__init__.py``. The files are parsed, not imported, since importing torch takes seconds
+and ``hebae --help`` should not.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 __all__ = [
+    "LIKELIHOODS",
     "METHODS",
     "Fraction",
     "Method",
@@ -126,12 +128,15 @@ def file_name(method: str) -> str:
 
 
 def _read_methods() -> dict[str, Method]:
-    folder = resources.files("hebae") / "objectives"
-    module = ast.parse((folder / "__init__.py").read_text("utf-8"))
+    listed = _constants(ast.parse(_read("objectives/__init__.py")))["METHODS"]
     return {
-        name: _read_method(name, class_name, (folder / file_name(name)).read_text("utf-8"))
-        for name, class_name in _constants(module)["METHODS"].items()
+        name: _read_method(name, class_name, _read(f"objectives/{file_name(name)}"))
+        for name, class_name in listed.items()
     }
+
+
+def _read(path: str) -> str:
+    return (resources.files("hebae") / path).read_text("utf-8")
 
 
 def _read_method(name: str, class_name: str, source: str) -> Method:
@@ -191,3 +196,6 @@ def _options(body: ast.ClassDef) -> Iterator[Option]:
 
 METHODS: dict[str, Method] = _read_methods()
 """Every method by its name."""
+
+LIKELIHOODS = tuple(_constants(ast.parse(_read("likelihoods/__init__.py")))["CLASSES"])
+"""Names of the likelihoods."""

@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hebae.config import ModelSettings
-from hebae.likelihoods import LIKELIHOODS, Gaussian, Likelihood, optimal_log_scale
+from hebae.likelihoods import LIKELIHOODS, Context, Gaussian, Likelihood, optimal_log_scale
+from hebae.likelihoods.base import EMPTY
 from hebae.networks import NETWORKS, initialised
 from hebae.objectives import OBJECTIVES, Moments, Noise, Objective
 from hebae.priors import Prior, StandardNormal
@@ -49,7 +50,7 @@ class Autoencoder(nn.Module):
         Maps (m, *input_shape) to (m, latent_dim + objective.log_scale_dim(latent_dim)): means, then
         log-scales.
     decoder : nn.Module
-        Maps codes (m, latent_dim) to (m, *input_shape), in the likelihood's parameters.
+        Maps codes (m, latent_dim) to (m, *likelihood.output_shape): the likelihood's parameters.
     objective : Objective
     likelihood : Likelihood
     input_shape : sequence of int
@@ -114,7 +115,9 @@ class Autoencoder(nn.Module):
             shapes["prior"] = (*shapes["prior"][:-1], self.prior.noise_dim)
         return shapes
 
-    def forward(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Step:
+    def forward(
+        self, x: Float[Tensor, "batch *shape"], noise: Noise, context: Context = EMPTY
+    ) -> Step:
         """Loss of a training batch, with the moments of this batch.
 
         Parameters
@@ -122,24 +125,28 @@ class Autoencoder(nn.Module):
         x : Tensor, shape (m, *shape)
         noise : dict of str to Tensor
             Standard normal numbers in the shapes of `noise_shapes`.
+        context : Context, optional
+            What the likelihood needs besides x and z.
         """
-        mean, log_scale = self.encode(x)
+        mean, log_scale = self.encode(x, context)
         running = self._running_moments()
         # Moments, Cholesky factor and log-determinant lose their meaning in half precision.
         with without_autocast(x):
             z, terms = self.objective(mean, log_scale, noise, self.prior, running, self.critic)
         if running is not None:
             self._update_running(mean.detach(), running)
-        return self._step(x, z, terms, mean)
+        return self._step(x, z, terms, mean, context)
 
-    def held_out_step(self, x: Float[Tensor, "batch *shape"], noise: Noise) -> Step:
+    def held_out_step(
+        self, x: Float[Tensor, "batch *shape"], noise: Noise, context: Context = EMPTY
+    ) -> Step:
         """Terms of a held-out batch: noise by the population's Sigma, penalty of this batch."""
-        mean, log_scale = self.encode(x)
+        mean, log_scale = self.encode(x, context)
         with without_autocast(x):
             _, terms = self.objective(mean, log_scale, noise, self.prior, critic=self.critic)
             stochastic = self.objective.stochastic
             z = self.draw(mean, log_scale, noise["posterior"]) if stochastic else mean
-        return self._step(x, z, terms, mean)
+        return self._step(x, z, terms, mean, context)
 
     def main_parameters(self) -> list[nn.Parameter]:
         """Return all parameters but the critic's."""
@@ -151,10 +158,12 @@ class Autoencoder(nn.Module):
         with without_autocast(z):
             return self.objective.critic_loss(self.critic, z, noise, self.prior)
 
-    def _step(self, x: Tensor, z: Tensor, terms: dict[str, Tensor], mean: Tensor) -> Step:
+    def _step(
+        self, x: Tensor, z: Tensor, terms: dict[str, Tensor], mean: Tensor, context: Context = EMPTY
+    ) -> Step:
         output = self.decoder(z)
         with without_autocast(x):
-            nll = self.likelihood.negative_log_likelihood(at_least_float32(output), x)
+            nll = self.likelihood.negative_log_likelihood(at_least_float32(output), x, context)
         reconstruction = nll.mean(-1)
         loss = reconstruction
         for name, weight in self.objective.weights.items():
@@ -164,10 +173,10 @@ class Autoencoder(nn.Module):
         return Step(loss, terms, mean.detach(), z.detach())
 
     def encode(
-        self, x: Float[Tensor, "batch *shape"]
+        self, x: Float[Tensor, "batch *shape"], context: Context = EMPTY
     ) -> tuple[Float[Tensor, "... latent"], Float[Tensor, "... _"] | None]:
         """Means (m, k), and log-scales (m, k) or (m, 1); None for a deterministic method."""
-        output = at_least_float32(self.encoder(x))
+        output = at_least_float32(self.encoder(self.likelihood.encoder_input(x, context)))
         mean, log_scale = output[..., : self.latent_dim], output[..., self.latent_dim :]
         return mean, (log_scale if log_scale.shape[-1] else None)
 
@@ -180,19 +189,27 @@ class Autoencoder(nn.Module):
         """Z ~ q(z | x), with noise shaped by the population's Sigma."""
         return self.objective.draw(mean, log_scale, epsilon, covariance=self.population_covariance)
 
-    def decode(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch *shape"]:
+    def decode(
+        self, z: Float[Tensor, "batch latent"], context: Context = EMPTY
+    ) -> Float[Tensor, "batch *shape"]:
         """E[x | z], in the units of the data."""
-        return self.likelihood.mean(at_least_float32(self.decoder(z)))
+        return self.likelihood.mean(at_least_float32(self.decoder(z)), context)
 
-    def reconstruct(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+    def reconstruct(
+        self, x: Float[Tensor, "batch *shape"], context: Context = EMPTY
+    ) -> Float[Tensor, "batch *shape"]:
         """E[x | z = mu(x)]."""
-        return self.decode(self.encode(x)[0])
+        return self.decode(self.encode(x, context)[0], context)
 
     def log_likelihood(
-        self, x: Float[Tensor, "batch *shape"], z: Float[Tensor, "batch latent"]
+        self,
+        x: Float[Tensor, "batch *shape"],
+        z: Float[Tensor, "batch latent"],
+        context: Context = EMPTY,
     ) -> Float[Tensor, " batch"]:
         """``log p(x | z)`` of each example, in nats."""
-        return -self.likelihood.negative_log_likelihood(at_least_float32(self.decoder(z)), x)
+        output = at_least_float32(self.decoder(z))
+        return -self.likelihood.negative_log_likelihood(output, x, context)
 
     def store_optimal_scale(self, mean_squared_error: Float[Tensor, ""]) -> None:
         """Keep a Gaussian likelihood's optimal scale of the training set, for evaluation mode."""
@@ -273,6 +290,9 @@ def build(
         If a network does not take the examples' shape, or gives another shape than asked for.
     """
     objective = build_objective(settings)
+    kind = LIKELIHOODS[settings.likelihood]
+    options = {name: getattr(settings, setting) for name, setting in kind.options.items()}
+    likelihood = kind(shape=input_shape, **options)
     latent_dim = settings.latent_dim
     output_dim = latent_dim + objective.log_scale_dim(latent_dim)
     network = NETWORKS[settings.network]
@@ -289,9 +309,11 @@ def build(
 
     if decoder is None:
         decoder_widths = settings.decoder_widths or network.decoder_widths
-        decoder = draw(lambda: network.decoder(latent_dim, input_shape, decoder_widths), seed)
+        decoder = draw(
+            lambda: network.decoder(latent_dim, likelihood.output_shape, decoder_widths), seed
+        )
     else:
-        _check_network("decoder", decoder, (latent_dim,), tuple(input_shape))
+        _check_network("decoder", decoder, (latent_dim,), likelihood.output_shape)
     if encoder is None:
         encoder_widths = settings.encoder_widths or network.encoder_widths
         encoder = draw(
@@ -299,11 +321,6 @@ def build(
         )
     else:
         _check_network("encoder", encoder, tuple(input_shape), (output_dim,))
-    likelihood = (
-        Gaussian(settings.likelihood_scale)
-        if settings.likelihood == "gaussian"
-        else LIKELIHOODS[settings.likelihood]()
-    )
     critic = None
     if objective.adversarial:
         critic = draw(lambda: objective.critic(latent_dim), seed + 2**33)

@@ -1,6 +1,6 @@
 """InfoVAE with the MMD (section 10 of docs/mathematics.md).
 
-Zhao, Song, Ermon (2017), "InfoVAE: Information Maximizing Variational Autoencoders", eq. 6.
+Zhao, Song, Ermon (2017), "InfoVAE: Information Maximizing Variational Autoencoders".
 """
 
 from __future__ import annotations

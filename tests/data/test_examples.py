@@ -94,7 +94,7 @@ def test_ids_feature_names_and_missing_values_follow_a_selection(index):
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        ({"ids": np.arange(3)}, r"ids .*must be str of shape \(3,\), not int64"),
+        ({"ids": np.arange(3)}, r"ids .*must be str_ of shape \(3,\), not int64"),
         ({"ids": np.array(["a", "b"])}, r"ids .*shape \(2,\)"),
         ({"missing": np.zeros((3, 1), bool)}, r"missing values .*bool of shape \(3, 2\)"),
         ({"missing": np.zeros((3, 2))}, "missing values .*float64"),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hebae import data
 from hebae.data import splits
-from hebae.data.splits import draw
+from hebae.data.splits import positions_held_out
 from hebae.errors import HebaeError
 
 
@@ -19,10 +19,23 @@ def table(n):
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n - 1))))
 def test_a_draw_is_disjoint_complete_and_repeatable(sizes):
     available, count = sizes
-    kept, drawn = draw(available, count)
+    given = {"name": "x", "has_validation": False, "has_test": True}
+    chosen = positions_held_out(available=available, requested=count, **given)
+    if count == 0:
+        assert chosen is None
+        return
+    kept, drawn, note = chosen
     assert len(drawn) == count
+    assert f"{count:,} drawn" in note
     assert sorted([*kept, *drawn]) == list(range(available))
-    np.testing.assert_array_equal(drawn, draw(available, count)[1])
+    again = positions_held_out(available=available, requested=count, **given)
+    np.testing.assert_array_equal(drawn, again[1])
+
+
+def test_the_draw_is_that_of_earlier_versions():
+    """Or resumed runs and stored results would have other validation examples."""
+    _, drawn, _ = positions_held_out("x", 20, 4, has_validation=False, has_test=False)
+    np.testing.assert_array_equal(drawn, np.sort(np.random.default_rng(0).permutation(20)[:4]))
 
 
 def test_a_tenth_is_set_aside_over_the_whole_of_a_sorted_source():

@@ -6,8 +6,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from hebae.errors import HebaeError
+from hebae.methods import METHODS
 from hebae.report.curves import loss_curves
-from hebae.report.methods import METHODS
 from hebae.report.style import to_png
 
 

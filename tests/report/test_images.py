@@ -10,13 +10,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from hebae.errors import HebaeError
-from hebae.report.images import (
-    image_grid,
-    interpolations,
-    reconstructions,
-    sample_table,
-    samples,
-)
+from hebae.report.images import interpolations, reconstructions, sample_table, samples
 from hebae.report.pixels import mosaic, to_uint8
 from hebae.report.style import to_png
 
@@ -54,7 +48,7 @@ def expected(images: np.ndarray, columns: int | None, width: int) -> np.ndarray:
 @pytest.mark.parametrize(("n", "columns"), [(1, None), (7, None), (7, 3), (16, 16)])
 def test_every_pixel_of_a_grid_is_drawn_as_a_square_of_its_own(shape, n, columns):
     images = random_images(n, *shape)
-    figure = image_grid(images, columns, title="Some $x$ images")
+    figure = samples({"": images}, columns, title="Some $x$ images")
     (axes,) = figure.axes
     shown = part(drawn(figure), axes)
     np.testing.assert_array_equal(shown, expected(images, columns, shown.shape[1]))
@@ -115,7 +109,7 @@ def test_words_lie_inside_the_figure_and_off_the_images():
         samples({label: random_images(4, *COLOUR), "vae": random_images(4, *COLOUR)}),
         samples({"wider than it": random_images(1, *GREY), "vae": random_images(1, *GREY)}),
         reconstructions(random_images(2, *GREY), {label: random_images(2, *GREY)}),
-        image_grid(random_images(1, *GREY), title="A title much wider than the one image below it"),
+        samples({"": random_images(1, *GREY)}, title="A title much wider than the image below it"),
     ):
         to_png(figure)
         edges = figure.bbox

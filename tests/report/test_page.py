@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hebae.errors import HebaeError
-from hebae.report.images import image_grid
+from hebae.report.images import samples
 from hebae.report.page import Picture, Section, write_page
 from hebae.report.style import to_png
 from hebae.report.tables import Row, Table, Undefined
@@ -49,7 +49,7 @@ class Page(HTMLParser):
 
 
 def figure():
-    return image_grid(np.random.default_rng(0).random((4, 1, 5, 5)))
+    return samples({"vae": np.random.default_rng(0).random((4, 1, 5, 5))})
 
 
 @pytest.fixture

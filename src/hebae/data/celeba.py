@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from hebae.data.examples import Dataset
 from hebae.data.image_files import Layout, open_images
-from hebae.data.images import Crop, Decoding, Form, Processing, load_images
+from hebae.data.images import Decoding, Form, load_images
 from hebae.data.source import DataDirectory, DataSource
 from hebae.errors import HebaeError
 
@@ -25,7 +25,8 @@ CLOSE_CROP = Decoding(
     form=Form(178, 218, grey=False),
     model="an aligned image of CelebA",
     # The central 140 x 140 pixels, as in Tolstikhin et al. (2018).
-    crop=Crop(box=(19, 39, 159, 179), size=(64, 64)),
+    box=(19, 39, 159, 179),
+    size=(64, 64),
 )
 
 
@@ -89,24 +90,20 @@ def load_celeba_folder(
             f"{folder} holds only a part of CelebA ({missing} is missing): add it, or give the "
             "path of the images themselves to use them without the official splits."
         )
-    text = _partition_text(folder / PARTITION)
+    try:
+        text = (folder / PARTITION).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise HebaeError(
+            f"{folder / PARTITION} cannot be read as text ({error}): download it again."
+        ) from error
     return load_images(
         name or folder.name,
         open_images(images),
         validation_size,
-        Processing(
-            arrange=partial(_layout_of_partition, _read_partition(folder / PARTITION, text)),
-            key=hashlib.sha256(text.encode()).hexdigest(),
-            decoding=CLOSE_CROP,
-        ),
+        arrange=partial(_layout_of_partition, _read_partition(folder / PARTITION, text)),
+        arranged_by=hashlib.sha256(text.encode()).hexdigest(),
+        decoding=CLOSE_CROP,
     )
-
-
-def _partition_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise HebaeError(f"{path} cannot be read as text ({error}): download it again.") from error
 
 
 def _read_partition(path: Path, text: str) -> dict[str, str]:

@@ -16,10 +16,7 @@ _CHUNK_BYTES = 2**16
 def download(
     name: str, sha256: Mapping[str, str], mirrors: Sequence[str], folders: Sequence[str]
 ) -> Path:
-    """Download the files of a data set into the cache, all or none.
-
-    HEBAE_MIRROR, if set, is the address of a copy with the layout of a data directory. It is tried
-    first.
+    """Download the files of a data set into the cache, all or none, and return their folder.
 
     Parameters
     ----------
@@ -30,12 +27,7 @@ def download(
     mirrors : sequence of str
         Addresses to which a file's name is added.
     folders : sequence of str
-        Where the files may be below HEBAE_MIRROR.
-
-    Returns
-    -------
-    Path
-        The folder of the files.
+        Where the files may be below the address in HEBAE_MIRROR, which is tried first.
 
     Raises
     ------
@@ -101,7 +93,6 @@ class _Bar:
         self.update = advance
 
     def reset(self) -> None:
-        """Do nothing; pooch calls this before it fills the bar, which is full already."""
+        """Do nothing: pooch calls this before it fills the bar, which is already full."""
 
-    def close(self) -> None:
-        """Do nothing; the bar closes itself."""
+    close = reset

@@ -70,20 +70,15 @@ class Examples:
             size = self.values.itemsize
             if any(stride < 0 or stride % size for stride in self.values.strides):
                 object.__setattr__(self, "values", np.ascontiguousarray(self.values))
-        n = shape[0]
+        n = len(self)
         for name, array, kind, wanted in (
-            ("labels", self.labels, "i", (n,)),
-            ("ids", self.ids, "U", (n,)),
-            ("mask of missing values", self.missing, "b", shape),
+            ("labels", self.labels, np.int64, (n,)),
+            ("ids", self.ids, np.str_, (n,)),
+            ("mask of missing values", self.missing, np.bool_, shape),
         ):
-            if array is not None and (
-                array.shape != wanted
-                or array.dtype.kind != kind
-                or (kind == "i" and array.dtype != np.int64)
-            ):
-                types = {"i": "int64", "U": "str", "b": "bool"}
+            if array is not None and (array.shape != wanted or array.dtype.type != kind):
                 raise HebaeError(
-                    f"The {name} of {n} examples must be {types[kind]} of shape {wanted}, not "
+                    f"The {name} of {n} examples must be {kind.__name__} of shape {wanted}, not "
                     f"{array.dtype} of shape {array.shape}."
                 )
         if self.feature_names is not None and len(self.feature_names) != shape[1]:

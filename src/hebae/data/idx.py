@@ -57,10 +57,8 @@ class IdxSource:
     def describe(self, directory: DataDirectory) -> DataSource:
         """Return the entry of the catalogue."""
         availability, location = self._find(directory)
-        shape = (1, 28, 28)
-        return DataSource(
-            self.name, self.description, self.licence, shape, self.counts, availability, location
-        )
+        about = self.name, self.description, self.licence
+        return DataSource(*about, (1, 28, 28), self.counts, availability, location)
 
     def load(self, directory: DataDirectory, validation_size: int | None) -> Dataset:
         """Read the files from the data directory, else from the cache, else download them."""
@@ -115,15 +113,10 @@ def load_idx_folder(folder: Path, validation_size: int | None) -> Dataset:
 def read_splits(
     name: str, read: Callable[[str], tuple[str, bytes]], validation_size: int | None
 ) -> Dataset:
-    """Make a data set of four idx files.
+    """Make a data set of four idx files; the last training images become the validation split.
 
-    Parameters
-    ----------
-    name : str
-    read : callable
-        Takes one of the names in `FILES`; returns the file's name for messages, and its content.
-    validation_size : int, optional
-        How many of the last training images become the validation split; none by default.
+    `read` takes one of the names in `FILES`, and returns the file's name for messages and its
+    content.
     """
     splits = {}
     for split, files in FILES.items():
@@ -143,26 +136,13 @@ def read_splits(
 
 
 def parse(raw: bytes, source: str, *, dimensions: int) -> np.ndarray:
-    """Read an array of unsigned bytes from the content of an idx file, gzip or plain.
-
-    Parameters
-    ----------
-    raw : bytes
-        The content.
-    source : str
-        The file's name for messages.
-    dimensions : int
-        Expected number of dimensions: 3 for images, 1 for labels.
-
-    Returns
-    -------
-    ndarray of uint8, read-only
+    """Read an array of uint8 from the content of an idx file; messages name the file as `source`.
 
     Raises
     ------
     HebaeError
-        If the gzip stream is truncated or damaged, the magic number is wrong, or the number of
-        bytes is not what the header says.
+        If the gzip stream is truncated or damaged, the magic number is not that of unsigned bytes
+        in so many dimensions, or the number of bytes is not what the header says.
     """
     if raw.startswith(_GZIP_MAGIC):
         try:

@@ -11,13 +11,14 @@ import os
 import tarfile
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-from hebae.data.splits import draw, hold_out_note, validation_count
+from hebae.data.splits import positions_held_out
 from hebae.errors import HebaeError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -35,20 +36,28 @@ _ARCHIVE_ERRORS = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError),
     RuntimeError,  # raised by zipfile for encryption and for unknown compression
 )
-_Member = TypeVar("_Member")
 
 
-class ImageFiles(Protocol):
-    """A place that holds image files."""
+class ImageFiles(ABC):
+    """The image files in one place: a folder or an archive."""
 
-    path: Path
-
-    def key(self) -> str:
-        """Return a key that changes with the files, without reading them all."""
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     def names(self) -> list[str]:
         """Return the relative names of the image files, sorted."""
+        return sorted(self.index)
 
+    @cached_property
+    @abstractmethod
+    def index(self) -> dict[str, Any]:
+        """What is known of each image file, by its relative name."""
+
+    @abstractmethod
+    def key(self) -> str:
+        """Return a key that changes with the files, without reading them all."""
+
+    @abstractmethod
     def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """Yield name and content of each of these files, in the order in which they are stored."""
 
@@ -65,17 +74,11 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith((".zip", *TAR_SUFFIXES))
 
 
-class _Folder:
+class _Folder(ImageFiles):
     """Image files below a folder; the key hashes their names, sizes and times."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
     def key(self) -> str:
-        return hashlib.sha256(repr(self._stamps).encode()).hexdigest()
-
-    def names(self) -> list[str]:
-        return [name for name, _, _ in self._stamps]
+        return hashlib.sha256(repr(sorted(self.index.items())).encode()).hexdigest()
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         for name in names:
@@ -86,9 +89,9 @@ class _Folder:
             yield name, content
 
     @cached_property
-    def _stamps(self) -> list[tuple[str, int, int]]:
+    def index(self) -> dict[str, tuple[int, int]]:
         try:
-            return sorted(_walk(self.path))
+            return dict(_walk(self.path))
         except OSError as error:
             raise _unreadable(error.filename, error) from error
 
@@ -97,8 +100,8 @@ def _unreadable(path: Path | str, error: OSError) -> HebaeError:
     return HebaeError(f"{path} cannot be read ({error.strerror}): repair or remove it.")
 
 
-def _walk(folder: str | Path, below: str = "") -> Iterator[tuple[str, int, int]]:
-    """Yield relative name, size in bytes and time in nanoseconds of each image file."""
+def _walk(folder: str | Path, below: str = "") -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield relative name, and size in bytes and time in nanoseconds, of each image file."""
     with os.scandir(folder) as entries:
         for entry in entries:
             name = below + entry.name
@@ -106,19 +109,17 @@ def _walk(folder: str | Path, below: str = "") -> Iterator[tuple[str, int, int]]
                 yield from _walk(entry.path, f"{name}/")
             elif _is_image(name):
                 status = entry.stat()
-                yield name, status.st_size, status.st_mtime_ns
+                yield name, (status.st_size, status.st_mtime_ns)
 
 
-class _Archive:
-    """An archive of image files; the key hashes its size, time, first and last MiB.
+class _Archive(ImageFiles):
+    """An archive of image files; the key hashes its size, time, first and last MiB."""
 
-    A member has an offset in the archive, given by `_offset`.
-    """
+    @abstractmethod
+    def _members(self) -> dict[str, Any]: ...
 
-    _offset: str
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    @abstractmethod
+    def _contents(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]: ...
 
     def key(self) -> str:
         try:
@@ -132,30 +133,18 @@ class _Archive:
         stamp = f"{status.st_size} {status.st_mtime_ns} ".encode()
         return hashlib.sha256(stamp + first + last).hexdigest()
 
-    def names(self) -> list[str]:
-        return sorted(self._index)
-
     def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        ordered = sorted(names, key=lambda name: getattr(self._index[name], self._offset))
         try:
-            yield from self._contents(ordered)
+            yield from self._contents(names)
         except _ARCHIVE_ERRORS as error:
             raise self._damaged(error) from error
 
     @cached_property
-    def _index(self) -> dict[str, Any]:
-        """The members of the archive by name of the image."""
+    def index(self) -> dict[str, Any]:
         try:
-            members = self._members()
+            return _images_below_common_folder(self._members())
         except _ARCHIVE_ERRORS as error:
             raise self._damaged(error) from error
-        return _images_below_common_folder(members)
-
-    def _members(self) -> dict[str, Any]:
-        raise NotImplementedError
-
-    def _contents(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        raise NotImplementedError
 
     def _damaged(self, error: Exception) -> HebaeError:
         return HebaeError(
@@ -165,8 +154,6 @@ class _Archive:
 
 
 class _Tar(_Archive):
-    _offset = "offset"
-
     def _members(self) -> dict[str, Any]:
         with tarfile.open(self.path) as tar:
             members = {member.name: member for member in tar.getmembers() if member.isreg()}
@@ -180,23 +167,21 @@ class _Tar(_Archive):
 
     def _contents(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         with tarfile.open(self.path) as tar:
-            for name in names:
-                member = tar.extractfile(self._index[name])
+            for name in sorted(names, key=lambda name: self.index[name].offset):
+                member = tar.extractfile(self.index[name])
                 assert member is not None  # the index holds files only
                 yield name, member.read()
 
 
 class _Zip(_Archive):
-    _offset = "header_offset"
-
     def _members(self) -> dict[str, Any]:
         with zipfile.ZipFile(self.path) as archive:
             return {member.filename: member for member in archive.infolist()}
 
     def _contents(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         with zipfile.ZipFile(self.path) as archive:
-            for name in names:
-                yield name, archive.read(self._index[name])
+            for name in sorted(names, key=lambda name: self.index[name].header_offset):
+                yield name, archive.read(self.index[name])
 
 
 def _is_image(name: str) -> bool:
@@ -205,14 +190,15 @@ def _is_image(name: str) -> bool:
     return name.lower().endswith(SUFFIXES) and not hidden
 
 
-def _images_below_common_folder(members: dict[str, _Member]) -> dict[str, _Member]:
+def _images_below_common_folder(members: dict[str, Any]) -> dict[str, Any]:
     """Keep the images, without the one folder that often holds everything in an archive."""
-    images = {str(PurePosixPath(name)): member for name, member in members.items()}
-    images = {name: member for name, member in images.items() if _is_image(name)}
-    folders = {PurePosixPath(name).parts[0] for name in images}
-    if len(folders) == 1 and not any(name in folders for name in (*images, *SPLIT_FOLDERS)):
-        return {str(PurePosixPath(*PurePosixPath(name).parts[1:])): images[name] for name in images}
-    return images
+    images = {PurePosixPath(name): member for name, member in members.items()}
+    images = {path: member for path, member in images.items() if _is_image(str(path))}
+    folders = {path.parts[0] for path in images if len(path.parts) > 1}
+    has_one_folder = len(folders) == 1 and all(len(path.parts) > 1 for path in images)
+    if has_one_folder and folders.isdisjoint(SPLIT_FOLDERS):
+        images = {PurePosixPath(*path.parts[1:]): member for path, member in images.items()}
+    return {str(path): member for path, member in images.items()}
 
 
 @dataclass(frozen=True)
@@ -279,7 +265,7 @@ def hold_out_files(source: str, layout: Layout, validation_size: int | None) -> 
     """Set validation files aside, by the rules of `hebae.data.splits.hold_out`."""
     splits = dict(layout.splits)
     train = splits["train"]
-    count = validation_count(
+    chosen = positions_held_out(
         source,
         len(train),
         validation_size,
@@ -288,10 +274,8 @@ def hold_out_files(source: str, layout: Layout, validation_size: int | None) -> 
     )
     if validation_size == 0:
         splits.pop("validation", None)
-    if count == 0:
+    if chosen is None:
         return Layout(splits, layout.labels, layout.notes)
-    kept, drawn = draw(len(train), count)
-    splits["train"] = [train[position] for position in kept]
-    splits["validation"] = [train[position] for position in drawn]
-    note = hold_out_note(len(train), count)
+    *positions, note = chosen
+    splits["train"], splits["validation"] = ([train[i] for i in index] for index in positions)
     return Layout(splits, layout.labels, (*layout.notes, note))

@@ -32,8 +32,7 @@ _GREY_MODES = ("1", "L", "LA")
 _DEEP_MODES = ("I", "F")  # 16 or 32 bits per channel; also "I;16"
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(NamedTuple):
     """What all images of a source must have in common: width and height in pixels, and mode."""
 
     width: int
@@ -46,14 +45,6 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Crop:
-    """A box (left, top, right, bottom) to cut out, and the width and height to resize it to."""
-
-    box: tuple[int, int, int, int]
-    size: tuple[int, int]
-
-
-@dataclass(frozen=True)
 class Decoding:
     """How to decode the images of a source.
 
@@ -63,18 +54,20 @@ class Decoding:
         The form that every image must have.
     model : str
         The image or images that determine this form, for messages.
-    crop : Crop, optional
-        Applied to every image, with a Lanczos filter.
+    box, size : tuple of int, optional
+        Part of every image (left, top, right, bottom) to cut out, and the width and height to
+        resize it to, with a Lanczos filter.
     """
 
     form: Form
     model: str
-    crop: Crop | None = None
+    box: tuple[int, int, int, int] | None = None
+    size: tuple[int, int] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Shape (channels, height, width) of an image after decoding."""
-        width, height = self.crop.size if self.crop else (self.form.width, self.form.height)
+        width, height = self.size or self.form[:2]
         return 1 if self.form.grey else 3, height, width
 
     def pixels(self, name: str, content: bytes) -> np.ndarray:
@@ -89,58 +82,49 @@ class Decoding:
                 "all images must have the same size and mode."
             )
         image = image.convert("L" if form.grey else "RGB")
-        if self.crop:
-            image = image.crop(self.crop.box).resize(self.crop.size, Resampling.LANCZOS)
+        if self.box and self.size:
+            image = image.crop(self.box).resize(self.size, Resampling.LANCZOS)
         pixels = np.asarray(image)
         return pixels[None] if form.grey else pixels.transpose(2, 0, 1)
 
 
-class _Decoded(NamedTuple):
-    """Name of an image file, its pixels, and the SHA-256 of its content."""
-
-    name: str
-    pixels: np.ndarray
-    digest: str
-
-
-@dataclass(frozen=True)
-class Processing:
-    """How a source's image files become a data set.
-
-    Parameters
-    ----------
-    arrange : callable
-        Takes the source's name in messages and the names of its files; returns their layout.
-    key : str
-        What else the layout depends on.
-    decoding : Decoding, optional
-        By default images are not changed, and all must have the form of the first.
-    """
-
-    arrange: Callable[[str, Sequence[str]], Layout] = layout_of_folders
-    key: str = ""
-    decoding: Decoding | None = None
-
-
 def load_images(
-    name: str, files: ImageFiles, validation_size: int | None, processing: Processing | None = None
+    name: str,
+    files: ImageFiles,
+    validation_size: int | None,
+    *,
+    arrange: Callable[[str, Sequence[str]], Layout] = layout_of_folders,
+    arranged_by: str = "",
+    decoding: Decoding | None = None,
 ) -> Dataset:
     """Return image files as a data set of memory-mapped uint8 arrays.
 
     The first call decodes all files into the cache; later calls open the result. Its key consists
-    of the key of the files (names, sizes and times for a folder; size, time and both ends for an
-    archive), the processing and `validation_size`. The fingerprint hashes the bytes of all files,
+    of the key of the files and of all arguments. The fingerprint hashes the bytes of all files,
     their names, splits and labels. The ids of the examples are the names of the files.
+
+    Parameters
+    ----------
+    name : str
+    files : ImageFiles
+    validation_size : int or None
+    arrange : callable
+        Takes the source's name in messages and the names of its files; returns their layout.
+    arranged_by : str
+        What else the layout depends on.
+    decoding : Decoding, optional
+        By default images are not changed, and all must have the form of the first.
 
     Raises
     ------
     HebaeError
         If there is no image, if images differ in size or mode, or if one cannot be decoded.
     """
-    processing = processing or Processing()
-    parts = (_FORMAT, files.key(), processing.key, processing.decoding, validation_size)
+    parts = (_FORMAT, files.key(), arranged_by, decoding, validation_size)
     key = hashlib.sha256(repr(parts).encode()).hexdigest()
-    build = partial(_build, files=files, processing=processing, validation_size=validation_size)
+    build = partial(
+        _build, files=files, arrange=arrange, decoding=decoding, validation_size=validation_size
+    )
     folder = cached_folder(f"images/{key[:32]}", build)
     try:
         summary = json.loads((folder / _SUMMARY).read_text())
@@ -159,17 +143,19 @@ def load_images(
 
 
 def _build(
-    folder: Path, files: ImageFiles, processing: Processing, validation_size: int | None
+    folder: Path,
+    files: ImageFiles,
+    arrange: Callable[[str, Sequence[str]], Layout],
+    decoding: Decoding | None,
+    validation_size: int | None,
 ) -> None:
     source = str(files.path)
-    official = processing.arrange(source, files.names())
+    official = arrange(source, files.names())
     layout = hold_out_files(source, official, validation_size)
-    decoding = processing.decoding
     if decoding is None:
         first = official.splits["train"][0]
         [(_, content)] = files.read([first])
-        name = f"{files.path}/{first}"
-        decoding = Decoding(_form(_open(name, content)), f"{first}, the first,")
+        decoding = Decoding(_form(_open(f"{source}/{first}", content)), f"{first}, the first,")
 
     places = {
         name: (split, position)
@@ -182,11 +168,12 @@ def _build(
             split: stack.enter_context(_ArrayFile(folder, split, (len(names), *decoding.shape)))
             for split, names in layout.splits.items()
         }
-        for image in stack.enter_context(closing(_decode_all(files, official, decoding))):
-            digests[image.name] = image.digest
-            if image.name in places:  # not if the validation split was declined
-                split, position = places[image.name]
-                writers[split].write(position, image.pixels)
+        decoded = stack.enter_context(closing(_decode_all(files, official, decoding)))
+        for name, pixels, digest in decoded:
+            digests[name] = digest
+            if name in places:  # not if the validation split was declined
+                split, position = places[name]
+                writers[split].write(position, pixels)
 
     for split, names in layout.splits.items():
         np.save(folder / f"{split}-ids.npy", np.array(names, np.str_))
@@ -194,19 +181,22 @@ def _build(
             labels = np.array([layout.labels[name] for name in names], np.int64)
             np.save(folder / f"{split}-labels.npy", labels)
     summary = {
-        "fingerprint": _fingerprint(official, digests, decoding.crop),
+        "fingerprint": _fingerprint(official, digests, decoding),
         "splits": {split: bool(layout.labels) for split in layout.splits},
         "notes": layout.notes,
     }
     (folder / _SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
 
 
-def _decode_all(files: ImageFiles, layout: Layout, decoding: Decoding) -> Generator[_Decoded]:
+def _decode_all(
+    files: ImageFiles, layout: Layout, decoding: Decoding
+) -> Generator[tuple[str, np.ndarray, str]]:
+    """Yield name, pixels and SHA-256 of each image file."""
     names = [name for split in layout.splits.values() for name in split]
 
-    def decode(chunk: Sequence[tuple[str, bytes]]) -> list[_Decoded]:
+    def decode(chunk: Iterable[tuple[str, bytes]]) -> list[tuple[str, np.ndarray, str]]:
         return [
-            _Decoded(
+            (
                 name,
                 decoding.pixels(f"{files.path}/{name}", content),
                 hashlib.sha256(content).hexdigest(),
@@ -214,7 +204,8 @@ def _decode_all(files: ImageFiles, layout: Layout, decoding: Decoding) -> Genera
             for name, content in chunk
         ]
 
-    chunks = _chunks(files.read(names))
+    contents = files.read(names)
+    chunks: Iterator[list[tuple[str, bytes]]] = iter(lambda: list(islice(contents, _CHUNK)), [])
     with (
         progress(f"Preparing {files.path.name}", len(names)) as advance,
         closing(map_in_threads(decode, chunks, available_cores())) as decoded,
@@ -224,14 +215,10 @@ def _decode_all(files: ImageFiles, layout: Layout, decoding: Decoding) -> Genera
             advance(len(chunk))
 
 
-def _chunks(files: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
-    iterator = iter(files)
-    while chunk := list(islice(iterator, _CHUNK)):
-        yield chunk
-
-
-def _fingerprint(layout: Layout, digests: Mapping[str, str], crop: Crop | None) -> str:
+def _fingerprint(layout: Layout, digests: Mapping[str, str], decoding: Decoding) -> str:
     """Hash the data as they are before validation examples are set aside."""
+    # In the words of version 0.1, so that fingerprints stay.
+    crop = f"Crop(box={decoding.box}, size={decoding.size})" if decoding.box else None
     lines = sorted(
         f"{split} {layout.labels.get(name)} {digests[name]} {name}\n"
         for split, names in layout.splits.items()

@@ -81,7 +81,19 @@ def load(
             f"{os.fspath(data)} is neither a file or folder nor the name of a data set "
             f"({', '.join(names)}){f'. Did you mean {near[0]}?' if near else '.'}"
         )
-    return _load_path(path, validation_size)
+    if path.is_dir() and is_idx_folder(path):
+        return load_idx_folder(path, validation_size)
+    if path.is_dir() and is_celeba_folder(path):
+        return load_celeba_folder(path, validation_size)
+    if path.is_dir() or is_archive(path):
+        return load_images(path.name, open_images(path), validation_size)
+    for suffix, read in ((".npy", load_npy), (".npz", load_npz)):
+        if path.suffix == suffix:
+            return hold_out(read(path), validation_size)
+    raise HebaeError(
+        f"{path} has no format that can be read: give a .npy or .npz file, a .tar or .zip of "
+        "images, or a folder of images or idx files."
+    )
 
 
 def prepare(name_or_path: str | Path, *, data_dir: str | Path | None = None) -> Dataset:
@@ -106,25 +118,6 @@ def _refuse_unsupported(dataset: Dataset) -> None:
             )
 
 
-def _load_path(path: Path, validation_size: int | None) -> Dataset:
-    if path.is_dir():
-        if is_idx_folder(path):
-            return load_idx_folder(path, validation_size)
-        if is_celeba_folder(path):
-            return load_celeba_folder(path, validation_size)
-        return load_images(path.name, open_images(path), validation_size)
-    if is_archive(path):
-        return load_images(path.name, open_images(path), validation_size)
-    if path.suffix == ".npy":
-        return hold_out(load_npy(path), validation_size)
-    if path.suffix == ".npz":
-        return hold_out(load_npz(path), validation_size)
-    raise HebaeError(
-        f"{path} has no format that can be read: give a .npy or .npz file, a .tar or .zip of "
-        "images, or a folder of images or idx files."
-    )
-
-
 def _directory(data_dir: str | Path | None) -> DataDirectory:
     """Return the data directory, which must exist if one is named."""
     origin, given = "--data-dir", data_dir
@@ -136,11 +129,6 @@ def _directory(data_dir: str | Path | None) -> DataDirectory:
     if not path.is_dir():
         raise HebaeError(
             f"The data directory {path} ({origin}) does not exist: create it or name another."
-        )
-    if not os.access(path, os.R_OK | os.X_OK):
-        raise HebaeError(
-            f"The data directory {path} ({origin}) cannot be read: change its permissions or name "
-            "another."
         )
     return DataDirectory(path, is_explicit=origin == "--data-dir")
 

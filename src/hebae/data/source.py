@@ -14,6 +14,9 @@ Availability = Literal[
     "embedded", "data directory", "incomplete", "absent", "cache", "download", "by hand"
 ]
 
+Layout = Sequence[Sequence[str]]
+"""The files of a data set: each part lists the names that it may have."""
+
 
 @dataclass(frozen=True)
 class DataSource:
@@ -73,31 +76,15 @@ class DataDirectory:
     is_explicit: bool = False
 
     def find(
-        self,
-        folders: Sequence[str],
-        layouts: Sequence[Sequence[Sequence[str]]],
-        traces: Sequence[str] = (),
+        self, folders: Sequence[str], layouts: Sequence[Layout], traces: Sequence[str] = ()
     ) -> tuple[Availability, Path | None]:
-        """Look for a data set in folders below the directory.
+        """Return the first of `folders` that holds all files of a layout.
 
-        Parameters
-        ----------
-        folders : sequence of str
-        layouts : sequence of layouts
-            A layout lists its parts; a part is there if a file of one of its names is.
-        traces : sequence of str
-            Names that show that the data set was meant to be in a folder.
-
-        Returns
-        -------
-        availability : "data directory", "incomplete" or "absent"
-        folder : Path or None
-            The first complete folder; else the first with a part of a layout or a trace.
+        A folder that holds only some of the files, or one of the names in `traces`, makes the data
+        set "incomplete".
         """
-        if self.path is None:
-            return "absent", None
         incomplete = None
-        for folder in (self.path / name for name in folders):
+        for folder in [self.path / name for name in folders] if self.path else []:
             try:
                 there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
             except OSError as error:

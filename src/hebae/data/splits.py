@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import operator
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from hebae.data.cache import cached_folder
 from hebae.data.examples import Dataset, Examples, blocks
@@ -21,22 +21,27 @@ _FEWEST_TO_SPLIT = 10
 _NAMES = ("kept.npy", "drawn.npy")
 
 
-def validation_count(
-    name: str, available: int, requested: int | None, *, has_validation: bool, has_test: bool
-) -> int:
-    """Return how many training examples to set aside for validation.
+def positions_held_out(
+    name: str,
+    available: int,
+    requested: int | None,
+    *,
+    has_validation: bool,
+    has_test: bool,
+    last: bool = False,
+) -> tuple[np.ndarray, np.ndarray, str] | None:
+    """Choose which of `available` training examples become the validation split.
 
-    Parameters
-    ----------
-    name : str
-        Name of the data in messages.
-    available : int
-        Number of training examples.
-    requested : int or None
-        None: a tenth of a source that has no validation or test split and at least 10 examples,
-        otherwise none.
-    has_validation, has_test : bool
-        Which splits the source has of its own.
+    `requested` is how many. None sets a tenth aside if the source has no validation or test split
+    and at least 10 examples, otherwise none.
+
+    Returns
+    -------
+    kept, held_out : ndarray of int
+        Positions, each sorted: the last ones are held out, or ones drawn with a fixed permutation
+        (files are often sorted by class, so that neither end would be a fair sample).
+    note : str
+        A sentence for the user. None is returned instead of all three if nothing is set aside.
 
     Raises
     ------
@@ -45,9 +50,8 @@ def validation_count(
         the source's own validation split.
     """
     if requested is None:
-        if has_validation or has_test or available < _FEWEST_TO_SPLIT:
-            return 0
-        return available // 10
+        splittable = available >= _FEWEST_TO_SPLIT and not (has_validation or has_test)
+        requested = available // 10 if splittable else 0
     try:
         requested = operator.index(requested)
     except TypeError:
@@ -64,83 +68,56 @@ def validation_count(
             f"validation_size is {requested}, but {name} has a validation split of its own: leave "
             "validation_size out to use that split, or give 0 to use none."
         )
-    return requested
-
-
-def draw(available: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw `count` of `available` positions with a fixed permutation.
-
-    Files are often sorted by class, so that neither end would be a fair sample.
-
-    Returns
-    -------
-    kept, drawn : ndarray of int
-        Disjoint, together complete, each sorted.
-    """
-    order = np.random.default_rng(0).permutation(available)
-    return np.sort(order[count:]), np.sort(order[:count])
-
-
-def hold_out_note(available: int, count: int, *, last: bool = False) -> str:
-    """Return the sentence that tells the user which examples were set aside."""
-    how = f"the last {count:,}" if last else f"{count:,} drawn with a fixed permutation"
-    return f"Of the {available:,} training examples, {how} were set aside for validation."
+    if requested == 0:
+        return None
+    order = np.arange(available)
+    how = f"the last {requested:,}"
+    if not last:
+        order = np.roll(np.random.default_rng(0).permutation(available), -requested)
+        how = f"{requested:,} drawn with a fixed permutation"
+    kept, held_out = np.sort(order[:-requested]), np.sort(order[-requested:])
+    note = f"Of the {available:,} training examples, {how} were set aside for validation."
+    return kept, held_out, note
 
 
 def hold_out(
     dataset: Dataset, validation_size: int | None = None, *, last: bool = False
 ) -> Dataset:
-    """Set validation examples aside from the training examples of a data set.
+    """Set validation examples aside from the training examples; see `positions_held_out`.
 
-    Parameters
-    ----------
-    dataset : Dataset
-    validation_size : int, optional
-        0: no validation split; for None see `validation_count`.
-    last : bool
-        Take the last examples, which copies nothing. Otherwise they are drawn, which copies
-        memory-mapped values into memory or, from 2 GiB on, into files in the cache.
+    With a `validation_size` of 0 the data set gets no validation split. Taking the `last` examples
+    copies nothing. Drawing copies memory-mapped values into memory or, from 2 GiB on, into files
+    in the cache.
     """
-    available = len(dataset.train)
-    count = validation_count(
+    train = dataset.train
+    chosen = positions_held_out(
         dataset.name,
-        available,
+        len(train),
         validation_size,
         has_validation=dataset.validation is not None,
         has_test=dataset.test is not None,
+        last=last,
     )
     if validation_size == 0:
         return replace(dataset, validation=None)
-    if count == 0:
+    if chosen is None:
         return dataset
-    values = dataset.train.values
+    *positions, note = chosen
     if last:
-        kept, drawn = dataset.train[: available - count], dataset.train[available - count :]
-    elif isinstance(values, np.memmap) and values.nbytes >= LARGE:
-        kept, drawn = split_on_disk(dataset.train, draw(available, count), dataset.fingerprint)
+        kept, drawn = train[: len(positions[0])], train[len(positions[0]) :]
+    elif isinstance(train.values, np.memmap) and train.values.nbytes >= LARGE:
+        kept, drawn = _split_on_disk(train, positions, dataset.fingerprint)
     else:
-        kept, drawn = (dataset.train[positions] for positions in draw(available, count))
-    note = hold_out_note(available, count, last=last)
+        kept, drawn = (train[index] for index in positions)
     return replace(dataset, train=kept, validation=drawn, notes=(*dataset.notes, note))
 
 
-def split_on_disk(
-    examples: Examples,
-    positions: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
-    fingerprint: str,
+def _split_on_disk(
+    examples: Examples, positions: Sequence[np.ndarray], fingerprint: str
 ) -> tuple[Examples, Examples]:
-    """Write kept and drawn examples into files in the cache, and memory-map those.
+    """Write the examples at two sets of positions into files in the cache, and memory-map those.
 
-    The first call reads the examples twice, in order, and needs as much disk space as they do;
-    later calls open the files.
-
-    Parameters
-    ----------
-    examples : Examples
-    positions : pair of ndarray of int
-        Of the kept and of the drawn examples, each sorted.
-    fingerprint : str
-        Of the data set that the examples belong to.
+    The first call reads the examples twice, in order; later calls open the files.
     """
     is_drawn = np.zeros(len(examples), bool)
     is_drawn[positions[1]] = True
@@ -154,7 +131,7 @@ def split_on_disk(
     return kept, drawn
 
 
-def _write_parts(folder: Path, values: np.ndarray, is_drawn: npt.NDArray[np.bool_]) -> None:
+def _write_parts(folder: Path, values: np.ndarray, is_drawn: np.ndarray) -> None:
     for name, chosen in zip(_NAMES, (~is_drawn, is_drawn), strict=True):
         with (folder / name).open("wb") as file:
             shape = (int(chosen.sum()), *values.shape[1:])

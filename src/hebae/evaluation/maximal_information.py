@@ -32,8 +32,9 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from joblib import Parallel, delayed
 
-from hebae.data.workers import available_cores, map_in_order
+from hebae.data.workers import available_cores
 from hebae.errors import HebaeError
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
@@ -165,7 +166,8 @@ def mic_and_tic(
         worthwhile = sum(len(x) for x, _ in pairs) >= WORTH_PROCESSES  # type: ignore[arg-type]
         workers = min(available_cores(), len(pairs)) if worthwhile else 1
     work = partial(_of_pair, estimator=estimator, alpha=alpha, c=c)
-    return np.array(list(map_in_order(work, pairs, workers))).reshape(-1, 2)
+    results = Parallel(workers)(delayed(work)(pair) for pair in pairs)
+    return np.array(results).reshape(-1, 2)
 
 
 def _of_pair(

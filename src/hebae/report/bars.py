@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hebae.report.methods import looks
-from hebae.report.style import INK, QUIET, add_title, describe, literal, new_figure, styled
+from hebae.report.style import INK, QUIET, describe, literal, new_figure, styled
 
 _HALF = 0.32  # of a bar's width
 _DASHED = (0, (4, 2))
@@ -41,8 +41,8 @@ class BarPanel:
 @styled()
 def bars_beside_null(panels: Mapping[str, BarPanel], *, title: str = "") -> Figure:
     """Draw one panel per coefficient, side by side; a HebaeError if one has no values."""
-    drawn = panels if all(panel.values for panel in panels.values()) else []
-    figure = new_figure(2.5 * len(panels) + 0.4, 2.9, drawn, "panel, or a panel without values,")
+    drawn = panels if all(panel.values for panel in panels.values()) else ()
+    figure = new_figure(2.5 * len(panels) + 0.4, 2.9, drawn, title, what="value")
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, panel in zip(grid, panels.values(), strict=True):
         look = looks(panel.values)
@@ -69,5 +69,4 @@ def bars_beside_null(panels: Mapping[str, BarPanel], *, title: str = "") -> Figu
         handles.append(most)
     if handles:
         figure.legend(handles=handles, loc="outside lower left", ncols=len(handles))
-    add_title(figure, title)
     return figure

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from hebae.methods import METHODS
 from hebae.report.lines import plot_seeds
 from hebae.report.methods import looks
 from hebae.report.style import (
     QUIET,
     add_legend,
-    add_title,
     describe,
     literal,
     new_figure,
@@ -32,13 +32,13 @@ _Line: TypeAlias = dict[float, list[float]]  # values over seeds, by epoch
 
 _TRAINING: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.1, "alpha": 0.6}
 _NATS = "nats per example"
-# What each penalty is, and its unit.
 _PENALTIES = {
-    "moments": ("KL(N(β, Σ) ‖ N(0, I))", "nats"),
-    "aggregate": ("KL(N(β, C) ‖ N(0, I))", "nats"),
-    "rate": ("mean KL(q(z|x) ‖ N(β, C))", "nats"),
-    "kl": ("mean KL(q(z|x) ‖ N(0, I))", "nats"),
-    "mmd": ("MMD² of the codes and N(0, I)", "no unit"),
+    "moments": "KL(N(β, Σ) ‖ N(0, I))",
+    "aggregate": "KL(N(β, C) ‖ N(0, I))",
+    "rate": "mean KL(q(z|x) ‖ N(β, C))",
+    "kl": "mean KL(q(z|x) ‖ prior)",
+    "mmd": "MMD² of codes and prior",
+    "adversarial": "mean −log D(z), D the critic",
 }
 _BOUNDARY: dict[str, Any] = {"color": QUIET, "linewidth": 0.8, "linestyle": (0, (1, 2))}
 _COMPRESSED = 0.35  # height of the compressed part of an axis, over that of the linear part
@@ -82,7 +82,7 @@ def loss_curves(
     penalties = [name for name in terms if name not in ("objective", "reconstruction")]
     rows, columns = max(1, len(penalties)), 3 if penalties else 2
     figure = new_figure(
-        3.2 * columns, max(3.3, 1.25 * rows + 0.4), terms, "finished epoch", w_pad=0.1
+        3.2 * columns, max(3.3, 1.25 * rows + 0.4), terms, title, what="finished epoch"
     )
     grid = figure.add_gridspec(rows, columns)
     panels = [
@@ -90,8 +90,9 @@ def loss_curves(
         (grid[:, 1], "reconstruction", "Reconstruction", "−log p(x|z)", _NATS),
     ]
     for row, name in enumerate(penalties):
-        meaning, unit = _PENALTIES.get(name, ("", ""))
-        panels.append((grid[row, 2], name, f"Penalty: {name}", meaning, unit))
+        unit = next((m.units[name] for m in METHODS.values() if name in m.units), "nats")
+        meaning = _PENALTIES.get(name, "")
+        panels.append((grid[row, 2], name, f"Penalty: {name}", meaning, unit or "no unit"))
     compressed = False
     for place, term, heading, note, unit in panels:
         axes = figure.add_subplot(place)
@@ -117,7 +118,6 @@ def loss_curves(
     if compressed:
         handles.append(Line2D([], [], label="compressed beyond this line", **_BOUNDARY))
     add_legend(figure, handles)
-    add_title(figure, title)
     return figure
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -35,42 +35,32 @@ _LETTER = 13  # average letter of a heading
 
 
 @styled()
-def image_grid(images: ArrayLike, columns: int | None = None, *, title: str = "") -> Figure:
-    """Draw images as a mosaic, the first at the upper left.
+def samples(
+    images: Mapping[str, ArrayLike], columns: int | None = None, *, title: str = ""
+) -> Figure:
+    """Draw a mosaic of images per method.
+
+    The mosaics are side by side, in as many rows as let each pixel be 3 x 3 if images are small.
 
     Parameters
     ----------
-    images : array of float, (n, c, h, w)
-        In [0, 1], clipped otherwise; c = 1 (grey) or 3 (colour).
+    images : mapping of str to array of float, (n, c, h, w)
+        By method: values in [0, 1], clipped otherwise; c = 1 (grey) or 3 (colour).
     columns : int, optional
-        Images per row; as square as possible by default.
+        Images per row of a mosaic; as square as possible by default.
     title : str
 
     Raises
     ------
     HebaeError
-        If `images` are vectors, have other channels, or values that are not finite.
+        If the images are vectors, have other channels, or values that are not finite.
     """
-    return _arrange([[_Panel(to_uint8(images), columns)]], title)
-
-
-@styled()
-def samples(
-    images: Mapping[str, ArrayLike], columns: int | None = None, *, title: str = ""
-) -> Figure:
-    """Draw a mosaic of the images of each method; see `image_grid`.
-
-    The mosaics are side by side, in as many rows as let each pixel be 3 x 3, if images are small.
-    """
-    look = looks(images)
     panels = [
-        _Panel(to_uint8(values), columns, heading=look[label].name)
-        for label, values in images.items()
+        _Panel(to_uint8(images[label]), columns, heading=look.name)
+        for label, look in looks(images).items()
     ]
-    if not panels:
-        return _arrange([], title)
-    width = max(panel.across * panel.images.shape[3] for panel in panels)
-    side = max(max(panel.images.shape[2:]) for panel in panels)
+    width = max((panel.across * panel.images.shape[3] for panel in panels), default=1)
+    side = max((max(panel.images.shape[2:]) for panel in panels), default=1)
     per_row = max(1, _WIDTH // (width * max(1, min(3, _LARGEST // side))))
     return _arrange([panels[i : i + per_row] for i in range(0, len(panels), per_row)], title)
 
@@ -88,32 +78,23 @@ def sample_table(
     Parameters
     ----------
     images : mapping of str to (mapping of str to array of float, (n, c, h, w))
-        By method, then by sampler, the same samplers for each method; see `image_grid`.
+        By method, then by sampler, the same samplers for each method; see `samples`.
     columns : int, optional
         Images per row of a mosaic.
     title : str
     methods_across : bool
         Draw one column per method and one row per sampler instead.
     """
-    look = looks(images)
-    cells = {look[label].name: by_sampler for label, by_sampler in images.items()}
+    cells = {look.name: images[label] for label, look in looks(images).items()}
     if methods_across:
-        samplers = dict.fromkeys(sampler for ways in images.values() for sampler in ways)
-        cells = {
-            sampler: {look[label].name: ways[sampler] for label, ways in images.items()}
-            for sampler in samplers
-        }
+        ways = dict.fromkeys(way for by_way in cells.values() for way in by_way)
+        cells = {way: {name: by_way[way] for name, by_way in cells.items()} for way in ways}
     grid = [
         [
-            _Panel(
-                to_uint8(values),
-                columns,
-                heading="" if row else above,
-                label="" if place else left,
-            )
-            for place, (above, values) in enumerate(panels.items())
+            _Panel(to_uint8(values), columns, "" if row else above, "" if place else left)
+            for place, (above, values) in enumerate(by_column.items())
         ]
-        for row, (left, panels) in enumerate(cells.items())
+        for row, (left, by_column) in enumerate(cells.items())
     ]
     return _arrange(grid, title)
 
@@ -161,141 +142,104 @@ def interpolations(
         Names of the first and of the last image of a row.
     title : str
     """
-    look = looks(images)
     panels: list[_Panel] = []
-    for label, values in images.items():
-        array = np.asarray(values)
+    for label, look in looks(images).items():
+        array = np.asarray(images[label])
         if array.ndim != 5 or array.shape[1] < 2:
             raise HebaeError(
-                f"The interpolations of {look[label].name} have shape {array.shape}: they must be "
+                f"The interpolations of {look.name} have shape {array.shape}: they must be "
                 "(pairs, steps, c, h, w) with at least 2 steps."
             )
-        steps = array.shape[1]
         pixels = to_uint8(array.reshape(-1, *array.shape[2:]))
-        over = {0: ends[0], steps - 1: ends[1]}
-        panels.append(_Panel(pixels, steps, label=look[label].name, over_columns=over))
-    figure = _arrange([[panel] for panel in panels], title)
-    for axes, panel, label in zip(figure.axes, panels, images, strict=True):
-        right, bottom = axes.get_xlim()[1], axes.get_ylim()[0]
-        pitch = (right + _GAP) / panel.across
-        for column in (0, panel.across - 1):
-            # The frame's line fills the gap and covers no pixel of an image.
-            frame = Rectangle(
-                (column * pitch - _GAP / 2, -_GAP / 2),
-                pitch,
-                bottom + _GAP,
-                fill=False,
-                edgecolor=look[label].colour,
-                linewidth=_GAP * 72 / DPI,
-                joinstyle="miter",
-                clip_on=False,
-            )
-            axes.add_patch(frame)
-    return figure
+        panels.append(_Panel(pixels, array.shape[1], label=look.name, ends=ends, frame=look.colour))
+    return _arrange([[panel] for panel in panels], title)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Panel:
-    """A mosaic with text around it.
-
-    Parameters
-    ----------
-    images : array of uint8, (n, c, h, w)
-    columns : int, optional
-        Images per row.
-    heading, label : str
-        Text above it, and to its left.
-    over_columns : mapping of int to str
-        Small headings of the first and last column, instead of `heading`.
-    """
+    """A mosaic with text around it, and the room that both need once they are `enlarged`."""
 
     images: NDArray[np.uint8]
     columns: int | None = None
     heading: str = ""
     label: str = ""
-    over_columns: Mapping[int, str] = field(default_factory=dict)
+    ends: tuple[str, ...] = ()
+    """Names of the first and the last column, above them."""
+    frame: str = ""
+    """Colour of the frames around these columns."""
 
     @property
     def across(self) -> int:
         return images_across(len(self.images), self.columns)
 
-
-def _arrange(grid: Sequence[Sequence[_Panel]], title: str = "") -> Figure:
-    """Draw rows of panels, all images enlarged by the same whole number."""
-    if not any(grid):
-        raise HebaeError("There is nothing to draw: no method was given.")
-    across: int = max(sum(p.across * p.images.shape[3] for p in row) for row in grid)
-    side: int = max(max(p.images.shape[2:]) for row in grid for p in row)
-    scale = max(1, min(_WIDTH // across, _LARGEST // side))
-    rows = [[_Drawing(panel, scale) for panel in row] for row in grid]
-    label_width = max(_size(drawing.label)[0] for row in rows for drawing in row)
-    left = _SPACE + (label_width + _SPACE // 2 if label_width else 0)
-    title_width, title_height = _size(title, "figure.titlesize")
-    top = _SPACE + (title_height + _SPACE if title else 0)
-
-    width = left + max(sum(drawing.width + _SPACE for drawing in row) for row in rows)
-    width = max(width, title_width + 2 * _SPACE)
-    height = top + sum(
-        max(d.head for d in row) + max(d.pixels.shape[0] for d in row) + _SPACE for row in rows
-    )
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-    if title:
-        figure.suptitle(literal(title), x=_SPACE / width, y=1 - _SPACE / height, ha="left")
-    for row in rows:
-        top += max(drawing.head for drawing in row)
-        x = left
-        # The columns of a table stand below each other.
-        for drawing in row:
-            h, w = drawing.pixels.shape[:2]
-            box = (x / width, 1 - (top + h) / height, w / width, h / height)
-            drawing.draw_on(figure.add_axes(box))
-            x += drawing.width + _SPACE
-        top += max(drawing.pixels.shape[0] for drawing in row) + _SPACE
-    return figure
-
-
-class _Drawing:
-    """A panel's pixels, and the room that its text needs."""
-
-    def __init__(self, panel: _Panel, scale: int) -> None:
-        self.panel = panel
-        self.pixels = mosaic(panel.images, panel.columns, gap=_GAP, scale=scale)
-        self.label = textwrap.fill(panel.label, _LABEL_LETTERS)
-        letters = max(_LABEL_LETTERS, self.pixels.shape[1] // _LETTER)
-        self.heading = textwrap.fill(panel.heading, letters)
-        heading_width, heading_height = _size(self.heading, "axes.titlesize", "axes.titleweight")
-        over = [_size(text, "xtick.labelsize") for text in panel.over_columns.values()]
-        self.width = max(self.pixels.shape[1], heading_width, sum(w + _SPACE for w, _ in over))
-        self.head = max([heading_height, *(h for _, h in over)])
-        self.head += _SPACE // 2 if self.head else 0
+    def enlarge(self, scale: int) -> None:
+        pixels = mosaic(self.images, self.columns, gap=_GAP, scale=scale)
+        self.pixels = pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels
+        self.height, self.image_width = pixels.shape[:2]
+        self.label = textwrap.fill(self.label, _LABEL_LETTERS)
+        letters = max(_LABEL_LETTERS, self.image_width // _LETTER)
+        self.heading = textwrap.fill(self.heading, letters)
+        above = [_size(self.heading, "axes.titlesize", "axes.titleweight")]
+        over = [_size(text, "xtick.labelsize") for text in self.ends]
+        self.width = max(self.image_width, above[0][0], sum(w + _SPACE for w, _ in over))
+        head = max(h for _, h in above + over)
+        self.head = head + _SPACE // 2 if head else 0
 
     def draw_on(self, axes: Axes) -> None:
         """Draw on `axes`, which are as large as the pixels."""
-        h, w, c = self.pixels.shape
-        colours = self.pixels.repeat(3, axis=2) if c == 1 else self.pixels
         # Coordinates count pixels from the upper left corner.
-        axes.imshow(colours, extent=(0, w, h, 0), aspect="auto", interpolation="nearest")
+        extent = (0, self.image_width, self.height, 0)
+        axes.imshow(self.pixels, extent=extent, aspect="auto", interpolation="nearest")
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        over = list(self.panel.over_columns.values())
-        for text, x, side in zip(
-            over, (0, max(w, self.width - _SPACE)), ("left", "right"), strict=False
-        ):
-            axes.annotate(
-                literal(text),
-                (x, 0),
-                (0, 2),
-                textcoords="offset points",
-                ha=side,
-                va="bottom",
-                fontsize=mpl.rcParams["xtick.labelsize"],
-            )
+        axes.set(xticks=[], yticks=[])
         axes.set_title(literal(self.heading), pad=4)
         axes.set_ylabel(
             literal(self.label), rotation="horizontal", ha="right", va="center", labelpad=3
         )
+        right = max(self.image_width, self.width - _SPACE)
+        for text, x, side in zip(self.ends, (0, right), ("left", "right"), strict=False):
+            place: dict[str, Any] = {"textcoords": "offset points", "ha": side, "va": "bottom"}
+            axes.annotate(literal(text), (x, 0), (0, 2), fontsize=8, **place)
+        pitch = (self.image_width + _GAP) / self.across
+        for column in (0, self.across - 1) if self.frame else ():
+            # The frame's line fills the gap and covers no pixel of an image.
+            corner = (column * pitch - _GAP / 2, -_GAP / 2)
+            frame = Rectangle(corner, pitch, self.height + _GAP, fill=False, clip_on=False)
+            frame.set(edgecolor=self.frame, linewidth=_GAP * 72 / DPI, joinstyle="miter")
+            axes.add_patch(frame)
+
+
+def _arrange(grid: Sequence[Sequence[_Panel]], title: str = "") -> Figure:
+    """Draw rows of panels, all images enlarged by the same whole number."""
+    panels = [panel for row in grid for panel in row]
+    if not panels:
+        raise HebaeError("There is nothing to draw: no method was given.")
+    across: int = max(sum(p.across * p.images.shape[3] for p in row) for row in grid)
+    side: int = max(max(p.images.shape[2:]) for p in panels)
+    for panel in panels:
+        panel.enlarge(max(1, min(_WIDTH // across, _LARGEST // side)))
+    label_width = max(_size(panel.label)[0] for panel in panels)
+    left = _SPACE + (label_width + _SPACE // 2 if label_width else 0)
+    title_width, title_height = _size(title, "figure.titlesize")
+    top = _SPACE + (title_height + _SPACE if title else 0)
+
+    width = left + max(sum(panel.width + _SPACE for panel in row) for row in grid)
+    width = max(width, title_width + 2 * _SPACE)
+    heights = [(max(p.head for p in row), max(p.height for p in row)) for row in grid]
+    height = top + sum(head + images + _SPACE for head, images in heights)
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    if title:
+        figure.suptitle(literal(title), x=_SPACE / width, y=1 - _SPACE / height, ha="left")
+    for row, (head, images) in zip(grid, heights, strict=True):
+        x, top = left, top + head
+        for panel in row:
+            w, h = panel.image_width, panel.height
+            box = (x / width, 1 - (top + h) / height, w / width, h / height)
+            panel.draw_on(figure.add_axes(box))
+            x += panel.width + _SPACE
+        top += images + _SPACE
+    return figure
 
 
 def _size(text: str, size: str = "axes.labelsize", weight: str = "font.weight") -> tuple[int, int]:
@@ -305,6 +249,6 @@ def _size(text: str, size: str = "axes.labelsize", weight: str = "font.weight") 
     scratch = Figure(dpi=DPI)
     FigureCanvasAgg(scratch)
     rc: Any = mpl.rcParams
-    text_of = scratch.text(0, 0, literal(text), fontsize=rc[size], fontweight=rc[weight])
-    box = text_of.get_window_extent()
+    drawn = scratch.text(0, 0, literal(text), fontsize=rc[size], fontweight=rc[weight])
+    box = drawn.get_window_extent()
     return math.ceil(box.width), math.ceil(box.height)

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,12 +14,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from hebae.errors import HebaeError
-from hebae.report.methods import Look, looks
+from hebae.report.methods import looks
 from hebae.report.style import (
     BAND,
     QUIET,
     add_legend,
-    add_title,
     describe,
     literal,
     new_figure,
@@ -30,10 +29,12 @@ from hebae.report.style import (
 
 _MARKERS = 12  # per line at most
 # Multiples of a power of ten that a logarithmic axis labels, by its range (greatest / least).
-_LABELLED = {8: (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), 100: (1.0, 2.0, 5.0)}
+_LABELLED = {8: (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), 100: (1.0, 2.0, 5.0), math.inf: (1.0,)}
 
 Scale = Literal["linear", "log", "negative log"]
 """Scale of an axis; "negative log" is for negative values, the greatest at the top."""
+Line: TypeAlias = Mapping[float, Sequence[float]]
+"""Values over seeds, by x."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class LinePanel:
         An x to mark with a vertical line.
     """
 
-    lines: Mapping[str, Mapping[float, Sequence[float]]]
+    lines: Mapping[str, Line]
     title: str = ""
     note: str = ""
     x_label: str = ""
@@ -65,13 +66,7 @@ class LinePanel:
 
 @styled()
 def line_grid(rows: Sequence[Sequence[LinePanel]], *, title: str = "") -> Figure:
-    """Draw rows of panels; the panels of a row share their y axis.
-
-    Parameters
-    ----------
-    rows : sequence of sequence of LinePanel
-        All rows of one length.
-    title : str
+    """Draw rows of panels, all of one length; the panels of a row share their y axis.
 
     Raises
     ------
@@ -79,84 +74,61 @@ def line_grid(rows: Sequence[Sequence[LinePanel]], *, title: str = "") -> Figure
         If there is no panel, the rows differ in length, no panel has a value, or a value has the
         wrong sign for a logarithmic axis.
     """
-    columns = {len(row) for row in rows}
-    if len(columns) != 1 or columns == {0}:
+    across = len(rows[0]) if rows else 0
+    if not across or any(len(row) != across for row in rows):
         raise HebaeError(
             f"The rows of a grid have {[len(row) for row in rows]} panels: give rows of one "
             "length, with at least one panel."
         )
-    (across,) = columns
     look = looks(dict.fromkeys(label for row in rows for panel in row for label in panel.lines))
     values = [[_finite_values(panel) for panel in row] for row in rows]
     drawn = [line for row in values for lines in row for line in lines.values() if line]
-    figure = new_figure(
-        max(2.3 * across + 0.7, 5.0), 1.75 * len(rows) + 0.6, drawn, "finite value", w_pad=0.05
-    )
+    size = max(2.3 * across + 0.7, 5.0), 1.75 * len(rows) + 0.6
+    figure = new_figure(*size, drawn, title, what="finite value", w_pad=0.05)
     grid = figure.subplots(len(rows), across, squeeze=False)
-    for axes_of_row, panels, lines_of_row in zip(grid, rows, values, strict=True):
-        for column, (axes, panel, lines) in enumerate(
-            zip(axes_of_row, panels, lines_of_row, strict=True)
-        ):
-            _draw(axes, panel, lines, look)
-            describe(axes, panel.title, panel.note)
-            axes.set(xlabel=panel.x_label, ylabel=panel.y_label if column == 0 else "")
-        _share_y_axis(axes_of_row, panels, lines_of_row)
+    for row, panels, lines_of_row in zip(grid, rows, values, strict=True):
+        for axes, panel, lines in zip(row, panels, lines_of_row, strict=True):
+            for label, line in lines.items():
+                style = {"color": look[label].colour, "marker": look[label].marker}
+                every = max(1, math.ceil(len(line) / _MARKERS))
+                plot_seeds(axes, line, markevery=every, markersize=3.5, linewidth=1.3, **style)
+            _set_axes(axes, panel)
+        _share_y_axis(row, panels, lines_of_row)
     handles: list[Any] = [
         Line2D([], [], color=one.colour, marker=one.marker, label=literal(one.name))
         for one in look.values()
     ]
-    if any(len(seeds) > 1 for line in drawn for seeds in line.values()):
-        handles.append(seed_range())
-    add_legend(figure, handles)
-    add_title(figure, title)
+    several = any(len(seeds) > 1 for line in drawn for seeds in line.values())
+    add_legend(figure, [*handles, seed_range()] if several else handles)
     return figure
 
 
-def plot_seeds(axes: Axes, line: Mapping[float, Sequence[float]], **style: Any) -> None:
+def plot_seeds(axes: Axes, line: Line, **style: Any) -> None:
     """Plot the median over seeds by x, in a band from the smallest to the largest value."""
     axes.plot(list(line), [*map(statistics.median, line.values())], **style)
     if any(len(seeds) > 1 for seeds in line.values()):
         low, high = [*map(min, line.values())], [*map(max, line.values())]
-        axes.fill_between(list(line), low, high, color=style.get("color"), alpha=BAND, linewidth=0)
+        axes.fill_between(list(line), low, high, color=style["color"], alpha=BAND, linewidth=0)
 
 
-def _finite_values(panel: LinePanel) -> dict[str, dict[float, list[float]]]:
+def _finite_values(panel: LinePanel) -> dict[str, Line]:
     """Return the finite values by label and x in rising order; negated for "negative log"."""
     sign = -1 if panel.y_scale == "negative log" else 1
-    kept = {
-        label: {
-            x: values
-            for x in sorted(line)
-            if (values := [sign * value for value in line[x] if math.isfinite(value)])
-        }
-        for label, line in panel.lines.items()
-    }
-    for label, line in kept.items():
-        if panel.y_scale != "linear" and any(v <= 0 for values in line.values() for v in values):
-            side = "negative" if sign < 0 else "positive"
+    kept = {}
+    for label, line in panel.lines.items():
+        finite = {x: [sign * v for v in line[x] if math.isfinite(v)] for x in sorted(line)}
+        kept[label] = {x: values for x, values in finite.items() if values}
+        if panel.y_scale != "linear" and any(v <= 0 for vs in finite.values() for v in vs):
             raise HebaeError(
-                f"{label} has values that are not {side}: they cannot be drawn on a logarithmic "
-                "axis."
+                f"{label} has values that are not {'negative' if sign < 0 else 'positive'}: they "
+                "cannot be drawn on a logarithmic axis."
             )
     return kept
 
 
-def _draw(
-    axes: Axes,
-    panel: LinePanel,
-    lines: Mapping[str, Mapping[float, Sequence[float]]],
-    look: Mapping[str, Look],
-) -> None:
-    for label, line in lines.items():
-        plot_seeds(
-            axes,
-            line,
-            color=look[label].colour,
-            marker=look[label].marker,
-            markevery=max(1, math.ceil(len(line) / _MARKERS)),
-            markersize=3.5,
-            linewidth=1.3,
-        )
+def _set_axes(axes: Axes, panel: LinePanel) -> None:
+    describe(axes, panel.title, panel.note)
+    axes.set_xlabel(panel.x_label)
     if panel.mark is not None:
         axes.axvline(panel.mark, color=QUIET, linewidth=0.7, linestyle=(0, (2, 2)), zorder=0.5)
     if panel.x_scale == "log":
@@ -165,33 +137,31 @@ def _draw(
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         whole_numbers(axes.xaxis)
+    if panel.y_scale != "linear":
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _share_y_axis(
-    row: Sequence[Axes],
-    panels: Sequence[LinePanel],
-    lines: Sequence[Mapping[str, Mapping[float, Sequence[float]]]],
+    row: Sequence[Axes], panels: Sequence[LinePanel], lines: Sequence[Mapping[str, Line]]
 ) -> None:
     """Give the panels of a row one range of values, labelled at the first panel only."""
-    for axes, panel in zip(row, panels, strict=True):
-        if panel.y_scale != "linear":
-            axes.set_yscale("log")
-            axes.yaxis.set_minor_formatter(NullFormatter())
     drawn = [axes for axes, of_panel in zip(row, lines, strict=True) if any(of_panel.values())]
     limits = [axes.get_ylim() for axes in drawn or row[:1]]
     low, high = min(low for low, _ in limits), max(high for _, high in limits)
-    for place, (axes, panel) in enumerate(zip(row, panels, strict=True)):
+    for axes, panel in zip(row, panels, strict=True):
         negative = panel.y_scale == "negative log"
         if panel.y_scale != "linear":
             # Powers of ten alone would give a narrow range one labelled tick, or none.
-            subs = next((s for most, s in _LABELLED.items() if high < most * low), (1.0,))
+            subs = next(s for most, s in _LABELLED.items() if high < most * low)
             axes.yaxis.set_major_locator(LogLocator(subs=subs))
             minus = "\N{MINUS SIGN}" if negative else ""
             axes.yaxis.set_major_formatter(
                 FuncFormatter(lambda value, _, minus=minus: f"{minus}{value:,.10g}")
             )
         axes.set_ylim(*((high, low) if negative else (low, high)))
-        axes.tick_params(labelleft=place == 0)
+        axes.tick_params(labelleft=axes is row[0])
+    row[0].set_ylabel(panels[0].y_label)
 
 
 @dataclass(frozen=True)
@@ -215,26 +185,17 @@ class Convergence:
 
 @styled()
 def annealing_convergence(models: Mapping[str, Convergence], *, title: str = "") -> Figure:
-    """Draw the bound on test examples and the gap on simulated examples by temperatures.
+    """Draw, by temperatures, the bound on test examples and the gap on simulated ones.
 
-    Parameters
-    ----------
-    models : mapping of str to Convergence
-        By method, or any name.
-    title : str
-
-    Raises
-    ------
-    HebaeError
-        If no model is given.
+    Models are given by method, or any name.
     """
-    figure = new_figure(7.2, 3.2, models)
+    figure = new_figure(7.2, 3.2, models, title)
     left, right = figure.subplots(1, 2)
     for label, look in looks(models).items():
         curve = models[label]
-        line: dict[str, Any] = {"color": look.colour, "marker": look.marker, "label": look.name}
-        left.plot(curve.temperatures, curve.lower, **line)
-        right.plot(curve.temperatures, curve.gap, **line)
+        style: dict[str, Any] = {"color": look.colour, "marker": look.marker, "label": look.name}
+        left.plot(curve.temperatures, curve.lower, **style)
+        right.plot(curve.temperatures, curve.gap, **style)
     describe(left, "Test examples", "lower bound on log p(x), nats per example")
     describe(right, "Simulated examples", "upper minus lower bound, nats per example; 0: converged")
     ticks = sorted({t for curve in models.values() for t in curve.temperatures})
@@ -245,5 +206,4 @@ def annealing_convergence(models: Mapping[str, Convergence], *, title: str = "")
         axes.set_xlabel("temperatures")
     right.axhline(0, color=QUIET, linewidth=0.9)
     add_legend(figure, left.get_lines())
-    add_title(figure, title)
     return figure

@@ -1,4 +1,4 @@
-"""How each method is named and drawn, the same in every figure and table."""
+"""How methods and runs are named and drawn, the same in every figure and table."""
 
 from __future__ import annotations
 
@@ -6,49 +6,53 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import cycle
 
-__all__ = ["METHODS", "Look", "display_name", "looks"]
+from hebae.methods import METHODS, Method
+
+# Colours of Okabe and Ito, told apart with any common kind of colour vision, for runs that are not
+# named after a method. Yellow is left out, since it is too faint on white.
+_COLOURS = ("#CC79A7", "#56B4E9", "#E69F00")
+_MARKERS = ("v", "P", "X", "<", ">")
+_BY_NAME = {
+    name.casefold(): method
+    for method in METHODS.values()
+    for name in (method.name, method.display_name)
+}
 
 
 @dataclass(frozen=True)
 class Look:
-    """Name, colour and marker of a line; the marker tells methods apart in print without colour."""
+    """Name, colour and marker of a line; markers tell methods apart in print without colour."""
 
     name: str
     colour: str
     marker: str
 
 
-# The colours are Okabe and Ito's, told apart with any common kind of colour vision.
-METHODS = {
-    "hebae": Look("HEBAE", "#D55E00", "o"),
-    "vae": Look("VAE", "#0072B2", "s"),
-    "wae": Look("WAE-MMD", "#009E73", "^"),
-    "ae": Look("AE", "#000000", "D"),
-}
-# What the methods leave; yellow, the eighth, is too faint on white. Three colours against five
-# markers: fifteen pairs before one comes again.
-_OTHER_COLOURS = ("#CC79A7", "#56B4E9", "#E69F00")
-_OTHER_MARKERS = ("v", "P", "X", "<", ">")
-
-
 def looks(labels: Iterable[str]) -> dict[str, Look]:
-    """Return the look of each label: a method's own, or the next of the rest.
+    """Return the look of each label: that of its method, or one that no method has.
 
     Parameters
     ----------
     labels : iterable of str
         Methods ("hebae" or "HEBAE", "wae" or "WAE-MMD", ...) or any names of runs.
     """
-    rest = zip(cycle(_OTHER_COLOURS), cycle(_OTHER_MARKERS), strict=False)
-    return {label: _method(label) or Look(label, *next(rest)) for label in labels}
+    taken = {(method.colour, method.marker) for method in METHODS.values()}
+    pairs = zip(_COLOURS * len(_MARKERS), _MARKERS * len(_COLOURS), strict=True)
+    rest = cycle([pair for pair in pairs if pair not in taken])
+    found = {}
+    for label in labels:
+        method = method_of(label)
+        colour, marker = (method.colour, method.marker) if method else next(rest)
+        found[label] = Look(display_name(label), colour, marker)
+    return found
 
 
 def display_name(label: str) -> str:
-    """Return a method's name as the paper writes it; any other label as it is."""
-    look = _method(label)
-    return look.name if look else label
+    """Return a method's name as the paper writes it; any other label unchanged."""
+    method = method_of(label)
+    return method.display_name if method else label
 
 
-def _method(label: str) -> Look | None:
-    key = label.casefold()
-    return METHODS.get("wae" if key == "wae-mmd" else key)
+def method_of(label: str) -> Method | None:
+    """Return the method that has this name or display name."""
+    return _BY_NAME.get(label.casefold())

@@ -21,25 +21,6 @@ from matplotlib.ticker import MaxNLocator
 from hebae.errors import HebaeError
 from hebae.files import write_atomically
 
-__all__ = [
-    "BAND",
-    "DPI",
-    "INK",
-    "QUIET",
-    "SEQUENTIAL",
-    "SIGNED",
-    "add_legend",
-    "add_title",
-    "describe",
-    "literal",
-    "new_figure",
-    "save",
-    "seed_range",
-    "styled",
-    "to_png",
-    "whole_numbers",
-]
-
 DPI = 150
 INK = "#222222"
 QUIET = "#666666"
@@ -97,35 +78,34 @@ def styled() -> Iterator[None]:
 
 
 def new_figure(
-    width: float, height: float, drawn: Collection[object], what: str = "model", **layout: Any
+    width: float,
+    height: float,
+    drawn: Collection[object],
+    title: str = "",
+    *,
+    what: str = "model",
+    **layout: Any,
 ) -> Figure:
-    """Return an empty figure with a constrained layout; `width` and `height` are in inches.
+    """Return an empty figure with a constrained layout and a title at the upper left.
 
     Parameters
     ----------
     width, height : float
+        In inches.
     drawn : collection
         What will be drawn. An empty collection is refused.
-    what : str
-        What one of its elements is called.
+    title, what : str
+        The title, and what an element of `drawn` is called.
     layout : dict
         Arguments of matplotlib's ``ConstrainedLayoutEngine``.
-
-    Raises
-    ------
-    HebaeError
-        If `drawn` is empty.
     """
     if not drawn:
         raise HebaeError(f"There is nothing to draw: no {what} was given.")
     layout = {"w_pad": 0.08, "h_pad": 0.08, **layout}
-    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(**layout))
-
-
-def add_title(figure: Figure, title: str) -> None:
-    """Put a title at the upper left of a figure, if it is not empty."""
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(**layout))
     if title:
         figure.suptitle(literal(title), x=0.01, ha="left", wrap=True)
+    return figure
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:

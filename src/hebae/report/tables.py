@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import math
 import re
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 _ARROWS = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓", "": ""}
-_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+_RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 _REPLACEMENTS = {
     "↑": "(higher is better)",
     "↓": "(lower is better)",
@@ -53,19 +54,9 @@ Value: TypeAlias = float | Measured | str | Undefined | Sequence[float | None] |
 
 @dataclass(frozen=True)
 class Summary:
-    """What a table keeps of a value; over several seeds, the median and the range.
+    """What a table keeps of a value: over several seeds, the median and the range.
 
-    Parameters
-    ----------
-    value : float, str or None
-    minimum, maximum : float or None
-        Over several seeds.
-    seeds : int or None
-        How many of several seeds have a value.
-    note : str
-        Why there is no value, or not one for each seed.
-    standard_error : float or None
-        Of a single number.
+    `seeds` says how many of them have a value, `note` why there is none, or not one for each.
     """
 
     value: float | str | None
@@ -251,29 +242,26 @@ class Table:
             (shown(section), shown(row.heading), row.best, [*map(shown, cells)])
             for section, row, cells in self.lines(before_range="\n")
         ]
-        heading_width = max(24, options.max_width // 3)
         longest = max((len(text) for line in lines for text in line[:2]), default=0)
-        heading_width = min(heading_width, longest)
-        parts: list[list[int]] = [[]]
-        used = heading_width
+        heading_width = min(max(24, options.max_width // 3), longest)
+        parts: list[list[int]] = []
+        used = options.max_width
         for place, column in enumerate(self.columns):
             texts = [line for *_, cells in lines for line in cells[place].splitlines()]
             width = 1 + max([min(len(column), _LETTERS), *map(len, texts)])
-            if parts[-1] and used + width > options.max_width:
+            if used + width > options.max_width:
                 parts.append([])
                 used = heading_width
             parts[-1].append(place)
             used += width
         for part in parts:
-            first, last = part is parts[0], part is parts[-1]
             table = RichTable(
-                title=Text(shown(self.title), style="bold") if self.title and first else None,
-                title_justify="left",
-                caption=Text("\n".join(map(shown, self.footnotes())), "dim") if last else None,
-                caption_justify="left",
-                box=SIMPLE_HEAD,
-                padding=(0, 1, 0, 0),
+                title_justify="left", caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
             )
+            if self.title and part is parts[0]:
+                table.title = Text(shown(self.title), style="bold")
+            if part is parts[-1]:
+                table.caption = Text("\n".join(map(shown, self.footnotes())), "dim")
             table.add_column("", max_width=heading_width, overflow="fold")
             for place in part:
                 heading = Text(shown(self.columns[place]))
@@ -303,37 +291,25 @@ def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
 
 def encodable(text: str, encoding: str) -> str:
     """Replace the characters of `text` that an output's encoding does not have, such as "↑"."""
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        text = re.sub("[⁰¹²³⁴-⁹]+", lambda m: f"[{unicodedata.normalize('NFKD', m[0])}]", text)
-        return "".join(_replacement(character, encoding) for character in text)
-    except LookupError:  # an encoding that Python does not know: the stream decides
-        return text
-    return text
+    return text.encode(encoding, "hebae.replacement").decode(encoding)
 
 
-def _replacement(character: str, encoding: str) -> str:
-    """Return a character, or what stands for it: other signs, a Greek letter's name, or "?"."""
+def _replacement(error: UnicodeError) -> tuple[str, int]:
+    """Return what stands for a character: ASCII signs, a Greek letter's name, or "?"."""
+    assert isinstance(error, UnicodeEncodeError)
+    character = error.object[error.start]
     name = unicodedata.name(character, "")
-    candidates = [
-        character,
-        _REPLACEMENTS.get(character, ""),
-        unicodedata.normalize("NFKD", character)[0],
-    ]
+    plain = _REPLACEMENTS.get(character) or unicodedata.normalize("NFKD", character)[0]
     if name.startswith("GREEK"):
-        candidates.append(name.rsplit(" ", 1)[-1].lower())
-    for candidate in filter(None, candidates):
-        try:
-            candidate.encode(encoding)
-        except UnicodeEncodeError:
-            continue
-        return candidate
-    return "?"
+        plain = name.rsplit(" ", 1)[-1].lower()
+    return plain if plain.isascii() else "?", error.start + 1
+
+
+codecs.register_error("hebae.replacement", _replacement)
 
 
 def _raised(number: int) -> str:
-    return str(number).translate(_SUPERSCRIPTS)
+    return "".join(_RAISED[int(digit)] for digit in str(number))
 
 
 def _markdown_line(cells: Sequence[str], bold: Collection[int] = ()) -> str:

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from hebae.errors import HebaeError
-from hebae.report.style import QUIET, SEQUENTIAL, add_title, describe, literal, new_figure, styled
+from hebae.report.style import QUIET, SEQUENTIAL, describe, literal, new_figure, styled
 
 _MISSING = "#EEEEEE"
 _SHADES = (0.12, 0.95)  # the part of the colour scale on which text is legible
@@ -78,7 +78,7 @@ def value_maps(
     across = min(across, len(maps)) or 1
     down = math.ceil(len(maps) / across)
     width, height = across * (0.5 * len(columns) + 0.85), down * (0.3 * len(rows) + 0.85) + 0.4
-    figure = new_figure(width, height, maps, "map")
+    figure = new_figure(width, height, maps, title, what="map")
     grid = figure.subplots(down, across, squeeze=False)
     for axes in grid.flat[len(maps) :]:
         axes.set_axis_off()
@@ -94,7 +94,6 @@ def value_maps(
         axes.set_yticks(range(len(rows)), [f"{value:g}" for value in rows])
         is_lowest = place + across >= len(maps)
         axes.set(xlabel=labels[1] if is_lowest else "", ylabel="" if place % across else labels[0])
-    add_title(figure, title)
     return figure
 
 

@@ -100,7 +100,7 @@ def test_bytes_come_back_from_floats(x):
 
 
 def test_quantised_images_are_not_quantised_again():
-    with is_refused("pictures need floats from 0 to 1; got uint8"):
+    with is_refused("uint8"):
         to_uint8(to_uint8(images() / 255))
 
 
@@ -110,7 +110,7 @@ def test_data_are_rounded_as_samples_are(x):
 
 
 BAD_IMAGES = [
-    (images() / 255, "takes images as uint8, 0 to 255, not float64; round them once"),
+    (images() / 255, "uint8, 0 to 255, not float64"),
     (images().astype(np.int32), "not int32"),
     (images()[0], r"takes images \(n, c, h, w\) .* \(1, 8, 9\)"),
     (images(shape=(2, 8, 9)), r"c = 1 or 3"),
@@ -155,7 +155,7 @@ def test_networks_are_neither_trained_nor_left_in_training():
 
 
 def test_a_network_of_another_width_is_refused():
-    with is_refused(r"gave features of shape \(40, 3\) for 40 images, not \(40, 4\)"):
+    with is_refused(r"\(40, 3\) .*must give \(40, 4\)"):
         NetworkFeatures(Sums(), "sums", 4, "0" * 64)(images())
 
 
@@ -305,7 +305,7 @@ def test_unknown_features_are_refused_with_what_there_is(spec):
 
 
 def test_weights_are_for_inception_alone():
-    with is_refused("weights are given for inception alone, and the features are pixels"):
+    with is_refused("weights .*'pixels'"):
         extractor("pixels", dataset=dataset_of(images()), weights="file.pth")
 
 

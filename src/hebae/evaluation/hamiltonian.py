@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -33,10 +33,9 @@ energy (Neal 2011, section 3.2)."""
 ACCEPTANCE = 0.65  # near the optimum in many dimensions: Neal (2011), section 4.4
 FIRST_STEP_SIZE = 0.5  # about half of what N(0, I) allows
 PILOT_CHAINS = 4
-PILOT_TEMPERATURES = 200
+PILOT_TEMPERATURES = (50, 200)  # as many as the path, within these limits
 SETTLING = 20  # transitions at the first temperature before step sizes are recorded
 RATE = 0.3  # change of a log step size per unit of difference in acceptance
-PILOT_WORK = PILOT_CHAINS * (PILOT_TEMPERATURES + SETTLING)  # transitions per example
 WINDOW = 9  # temperatures that log step sizes are averaged over
 
 
@@ -130,7 +129,7 @@ def transition(
     step_size : Tensor, shape (n,)
         Of each example, on average: each chain's varies at random.
     generator : torch.Generator
-        On the device of z, for momentum, step sizes and acceptance.
+        Of momentum, step sizes and acceptance; on the CPU, for the same draws on every device.
 
     Returns
     -------
@@ -139,14 +138,14 @@ def transition(
         Probability of accepting each proposal; 0 if it diverged.
     """
     z = state.z
-    options: dict[str, Any] = {"generator": generator, "dtype": z.dtype, "device": z.device}
-    jitter = torch.rand(z.shape[:-1], **options)
+    jitter = torch.rand(z.shape[:-1], generator=generator, dtype=z.dtype).to(z.device)
     step_size = step_size * (1 + JITTER * (2 * jitter - 1))
-    momentum = torch.randn(z.shape, **options)
+    momentum = torch.randn(z.shape, generator=generator, dtype=z.dtype).to(z.device)
     proposal, last = leapfrog(state, momentum, temperature, step_size, steps, evaluate)
     change = _energy(proposal, last, temperature) - _energy(state, momentum, temperature)
     acceptance = torch.where(change.isfinite(), torch.exp(-change.clamp(min=0)), 0.0)
-    accepted = torch.rand(acceptance.shape, **options) < acceptance
+    level = torch.rand(acceptance.shape, generator=generator, dtype=z.dtype).to(z.device)
+    accepted = level < acceptance
     moved = (
         torch.where(accepted[..., None] if new.ndim > accepted.ndim else accepted, new, old)
         for new, old in zip(proposal, state, strict=True)
@@ -169,9 +168,9 @@ def fit_step_sizes(
 ) -> Float[Tensor, "count n"]:
     """Fit step sizes along temperatures from 0 to 1 so that about 65 % of transitions are accepted.
 
-    A separate run of 220 transitions, however many temperatures there are: step sizes that adapted
-    while weights are accumulated would bias the weights. After each transition an example's log
-    step size moves by the difference of the acceptance, averaged over chains, from 0.65.
+    In a separate run of `pilot_steps` transitions: step sizes that adapt while weights accumulate
+    would bias the weights. After each transition an example's log step size moves by the difference
+    of the acceptance, averaged over chains, from 0.65.
 
     Parameters
     ----------
@@ -185,24 +184,31 @@ def fit_step_sizes(
     progress : callable
     """
     place = torch.linspace(0, 1, len(temperatures), dtype=torch.float64)
-    pilot_place = torch.linspace(0, 1, PILOT_TEMPERATURES + 1, dtype=torch.float64)[1:]
+    count = pilot_steps(len(temperatures)) - SETTLING
+    pilot_place = torch.linspace(0, 1, count + 1, dtype=torch.float64)[1:]
     pilot = _interpolate(place, pilot_place, temperatures[:, None])[:, 0].tolist()
     visited = [pilot[0]] * SETTLING + pilot
     state = evaluate(z[:PILOT_CHAINS])
     log_step = torch.full_like(z[0, :, 0], math.log(FIRST_STEP_SIZE))
     history = []
-    for count, temperature in enumerate(visited, start=1):
+    for step, temperature in enumerate(visited, start=1):
         state, acceptance = transition(
             state, temperature, log_step.exp(), leapfrog_steps, evaluate, generator
         )
         log_step = log_step + RATE * (acceptance.mean(0) - ACCEPTANCE)
         history.append(log_step)
-        progress(count / len(visited))
+        progress(step / len(visited))
     found = torch.stack(history[SETTLING:], dim=1)
     reach = WINDOW // 2
     padded = F.pad(found[:, None], (reach, reach), mode="replicate")
     smooth = F.avg_pool1d(padded, WINDOW, stride=1)[:, 0].mT.exp()
     return _interpolate(pilot_place.to(z.device), place.to(z.device), smooth)
+
+
+def pilot_steps(temperatures: int) -> int:
+    """Transitions that `fit_step_sizes` takes for this number of temperatures."""
+    least, most = PILOT_TEMPERATURES
+    return SETTLING + min(max(temperatures, least), most)
 
 
 def _interpolate(x: Tensor, at: Tensor, y: Float[Tensor, "count n"]) -> Float[Tensor, "places n"]:

@@ -167,14 +167,13 @@ def log_prior(module: Autoencoder, z: Float[Tensor, "*draws latent"]) -> Float[T
 
 
 def draw_prior(
-    module: Autoencoder, shape: tuple[int, ...], generator: torch.Generator
+    module: Autoencoder, shape: tuple[int, ...], generator: torch.Generator, device: torch.device
 ) -> Float[Tensor, "*draws latent"]:
-    """Draws z ~ p(z) of shape (*shape, k), float64, on the generator's device."""
-    prior, device = module.prior, generator.device
-    size = (math.prod(shape), prior.noise_dim)
-    epsilon = torch.randn(size, generator=generator, dtype=torch.float64, device=device)
+    """Draws z ~ p(z) of shape (*shape, k), float64, on a device."""
+    size = (math.prod(shape), module.prior.noise_dim)
+    epsilon = torch.randn(size, generator=generator, dtype=torch.float64).to(device)
     with torch.no_grad():
-        z = prior.transform(_as_prior(module, epsilon))
+        z = module.prior.transform(_as_prior(module, epsilon))
     return z.to(epsilon).view(*shape, module.latent_dim)
 
 
@@ -211,7 +210,7 @@ def checked_means(mean: ArrayLike) -> Float[Tensor, "n latent"]:
 
 
 def _finite(name: str, values: ArrayLike) -> Tensor:
-    if not isinstance(values, Tensor):
+    if not isinstance(values, Tensor) or not values.is_floating_point() or values.is_sparse:
         return torch.from_numpy(np.array(checks.finite(values, name)))
     if not values.isfinite().all():
         raise HebaeError(f"{name} has NaN or infinite values; all must be finite.")

@@ -188,7 +188,7 @@ def _train(folder: Path, dataset: Dataset, progress: Progress | None) -> None:
     if examples is not None and examples.labels is not None:
         with torch.inference_mode():
             predicted = [
-                network.head(network(torch.from_numpy(part))).argmax(dim=1).numpy()
+                network.head(network(torch.from_numpy(part.copy()))).argmax(dim=1).numpy()
                 for part in np.array_split(as_uint8(examples.values), -(-len(examples) // 1000))
             ]
         accuracy = float((classes[np.concatenate(predicted)] == examples.labels).mean())

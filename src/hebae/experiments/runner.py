@@ -1,0 +1,239 @@
+"""The folder of an experiment and the runs in it: check, train, measure.
+
+`compare`, `sweep` and `evaluate --output` share this protocol. A folder is recognised by its mark,
+a JSON file with the settings of all runs. It is created with ``--output``, continued with
+``--resume`` (finished runs are kept, further runs may be added, none may be left out or changed)
+and replaced with ``--overwrite``. Folders with other content are never touched. One process holds
+the folder at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hebae.config import Settings
+from hebae.errors import HebaeError
+from hebae.experiments.figures import Picture
+from hebae.experiments.measure import take
+from hebae.experiments.measurement import Measurement
+from hebae.experiments.metrics.bounds import training
+from hebae.experiments.plan import PlannedRun, common_settings
+from hebae.experiments.settings import EvaluationSettings
+from hebae.experiments.trained_run import TrainedRun
+from hebae.files import clear, locked, make_folder, require_only, write_atomically
+from hebae.report.page import Picture as PagePicture
+from hebae.report.page import Section, write_page
+from hebae.storage import RunFolder
+from hebae.training.many import Job, Watcher, train_all
+from hebae.training.session import CHANGEABLE
+
+__all__ = ["ExperimentFolder", "RunResult", "run_all"]
+
+
+class ExperimentFolder:
+    """The folder of a comparison, a sweep or an evaluation.
+
+    Parameters
+    ----------
+    path : Path
+    kind : "comparison", "sweep" or "evaluation"
+    """
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self.path = path
+        self.kind = kind
+        self.mark = path / ("evaluation-table.json" if kind == "evaluation" else f"{kind}.json")
+        self.runs = path / "runs"
+        self.figures = path / "figures"
+        self.page = path / "report.html"
+        tables = (f"{kind}.csv", f"{kind}.md")
+        self.names = (self.mark.name, *tables, "report.html", "figures", "runs", "evaluations")
+
+    def require_usable(self, *, resume: bool, overwrite: bool) -> None:
+        """Raise a HebaeError unless the experiment may be started or resumed here."""
+        article = "an" if self.kind == "evaluation" else "a"
+        if self.mark.is_file():
+            if overwrite:
+                require_only(self.path, self.names)
+            elif not resume:
+                raise HebaeError(
+                    f"{self.path} already holds {article} {self.kind}; --resume continues it, "
+                    "--overwrite replaces it, or name another --output."
+                )
+        elif self.path.is_file():
+            raise HebaeError(f"--output {self.path} is a file; name a folder.")
+        elif self.path.is_dir() and any(not f.name.startswith(".") for f in self.path.iterdir()):
+            raise HebaeError(
+                f"--output {self.path} holds files of another kind; name another folder."
+            )
+        elif resume:
+            raise HebaeError(
+                f"{self.path} holds no {self.kind} to resume; leave out --resume, or name its "
+                "--output."
+            )
+
+    @contextmanager
+    def hold(self, *, resume: bool, overwrite: bool) -> Iterator[None]:
+        """Create the folder, or empty it with `overwrite`, and keep other processes out."""
+        self.require_usable(resume=resume, overwrite=overwrite)
+        make_folder(self.path, "--output")
+        with locked(self.path):
+            if overwrite:
+                clear(self.path, self.names)
+            yield
+
+    def require_same(self, jobs: Sequence[Job]) -> None:
+        """Raise a HebaeError if the folder holds runs that are not asked for, or differ."""
+        if not self.mark.is_file():
+            return
+        try:
+            stored = json.loads(self.mark.read_text(encoding="utf-8"))
+            shared = stored.get("settings", {})
+            before = {label: shared | rest for label, rest in stored["runs"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise HebaeError(f"{self.mark} is altered; start again with --overwrite.") from None
+        wanted = {job.label: job.prepared.settings for job in jobs}
+        for label, values in before.items():
+            if label not in wanted:
+                raise HebaeError(
+                    f"{self.path} holds a {self.kind} with the run {label}, which is not asked "
+                    "for; with --resume give all its earlier runs, or name another --output."
+                )
+            # A setting that an older version did not have has its default.
+            settings = Settings.checked(values, str(self.mark))
+            for name in sorted(Settings.model_fields.keys() - (CHANGEABLE - {"epochs"})):
+                was, now = getattr(settings, name), getattr(wanted[label], name)
+                if was != now:
+                    raise HebaeError(
+                        f"{self.path} holds a {self.kind} with {name} {was!r}, but {now!r} is "
+                        f"asked for ({label}); give the same settings with --resume, or name "
+                        "another --output."
+                    )
+
+    def write_mark(self, jobs: Sequence[Job], content: Mapping[str, Any]) -> None:
+        """Write the mark: the settings that all runs share, those of each, and `content`."""
+        common, own = common_settings(job.prepared.settings for job in jobs)
+        runs = {job.label: rest for job, rest in zip(jobs, own, strict=True)}
+        self.write(self.mark.name, {"settings": common, "runs": runs, **content})
+
+    def write(self, name: str, content: str | Mapping[str, Any]) -> None:
+        """Write a text file, or a mapping as JSON."""
+        text = content
+        if not isinstance(text, str):
+            text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+        write_atomically(
+            self.path / name,
+            lambda path: path.write_text(text, encoding="utf-8", errors="replace"),
+        )
+
+    def write_page(
+        self,
+        title: str,
+        sections: Sequence[Section],
+        pictures: Sequence[Picture],
+        *last: Section,
+    ) -> None:
+        """Write ``report.html``: `sections`, the figures, then `last`."""
+        figures = [
+            Section(one.title, [PagePicture(one.path.read_bytes(), one.title, one.caption)])
+            for one in pictures
+        ]
+        write_page(self.page, title, [*sections, *figures, *last])
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run of an experiment after training.
+
+    Parameters
+    ----------
+    planned : PlannedRun
+        With the settings as resolved for the data.
+    path : Path
+    state : "finished" or "diverged"
+    reason : str
+        Why the run diverged.
+    measurements : list of Measurement
+        The metrics ``objective`` and ``moments`` on the held-out examples, and the training time;
+        none if the run diverged.
+    split : str
+        The split that they were taken on.
+    """
+
+    planned: PlannedRun
+    path: Path
+    state: str
+    reason: str = ""
+    measurements: Sequence[Measurement] = ()
+    split: str = ""
+
+    @property
+    def label(self) -> str:
+        """Name of the run's folder."""
+        return self.planned.label
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as resolved for the data."""
+        return self.planned.settings
+
+
+def run_all(
+    planned: Sequence[PlannedRun],
+    jobs: Sequence[Job],
+    *,
+    command: str,
+    watcher: Watcher | None = None,
+    retry_diverged: bool = False,
+    progress: Callable[[str], None] = lambda message: None,
+) -> list[RunResult] | None:
+    """Train the runs that are not finished, stacked where that pays, and measure all of them.
+
+    A run that diverges is marked and does not stop the others.
+
+    Parameters
+    ----------
+    planned, jobs : sequences of the same length
+        See `hebae.experiments.plan.prepare`.
+    command : str
+        For the provenance.
+    watcher : Watcher, optional
+        Receives the progress of the trainings.
+    retry_diverged : bool
+        Train runs again that diverged earlier.
+    progress : callable
+        Receives a message before each measurement.
+
+    Returns
+    -------
+    list of RunResult or None
+        None if the training was interrupted.
+    """
+    if retry_diverged:
+        for job in jobs:
+            if job.folder.divergence.is_file():
+                clear(job.path, RunFolder.NAMES)
+    results = train_all(jobs, command=command, watcher=watcher)
+    if any(result.state == "interrupted" for result in results):
+        return None
+    found = []
+    for run, result in zip(planned, results, strict=True):
+        prepared = result.job.prepared
+        resolved = PlannedRun(run.label, prepared.settings, run.values)
+        if result.state == "diverged":
+            found.append(RunResult(resolved, result.job.path, "diverged", result.message))
+            continue
+        progress(f"measuring {run.label}")
+        split, _ = prepared.dataset.held_out() or ("train", None)
+        evaluation = EvaluationSettings(split=split, device=prepared.settings.device)
+        trained = TrainedRun(result.job.path, prepared.dataset, evaluation)
+        measurements = [*take(trained, ("objective", "moments")), *training(trained)]
+        found.append(
+            RunResult(resolved, result.job.path, "finished", "", measurements, split)
+        )
+    return found

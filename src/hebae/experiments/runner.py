@@ -117,9 +117,13 @@ class ExperimentFolder:
 
     def write_mark(self, jobs: Sequence[Job], content: Mapping[str, Any]) -> None:
         """Write the mark: the settings that all runs share, those of each, and `content`."""
-        common, own = common_settings(job.prepared.settings for job in jobs)
+        if self.kind == "comparison":  # few runs: each with all its settings
+            common, own = {}, [job.prepared.settings.model_dump(mode="json") for job in jobs]
+        else:
+            common, own = common_settings(job.prepared.settings for job in jobs)
         runs = {job.label: rest for job, rest in zip(jobs, own, strict=True)}
-        self.write(self.mark.name, {"settings": common, "runs": runs, **content})
+        shared = {"settings": common} if common else {}
+        self.write(self.mark.name, {**shared, "runs": runs, **content})
 
     def write(self, name: str, content: str | Mapping[str, Any]) -> None:
         """Write a text file, or a mapping as JSON."""

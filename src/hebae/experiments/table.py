@@ -11,25 +11,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hebae.experiments.measurement import Measurement, find
+from hebae.experiments.measurement import Measurement, find, value_of
 from hebae.report.tables import Measured, Row, Table, Undefined, Value
 
-__all__ = ["Column", "details", "numbers", "summary_ids", "tabulate"]
+__all__ = ["Column", "details", "numbers", "summary_rows", "tabulate"]
 
 ERRORS = 2
 """Standard errors by which the best value must differ from every other to be highlighted."""
 DIVERGED = "the run diverged"
 
-_NUMBERS = {
-    "objective": "objective",
-    "reconstruction": "objective.reconstruction",
-    "excess": "objective.excess",
-    "median_sigma": "moments.median_sigma",
-    "correlation": "moments.mean_abs_correlation.mean",
-    "seconds": "training.seconds",
-    "milliseconds_a_step": "training.milliseconds_per_step",
-}
 _PENALTY = "objective.penalty."
+# The summary of a run, in the tables of compare and sweep: id, heading, key in JSON and CSV.
+_SUMMARY = (
+    ("objective", "objective", "objective"),
+    ("objective.reconstruction", "reconstruction", "reconstruction"),
+    (_PENALTY, "penalty", ""),
+    ("objective.excess", "penalty over noise floor", "excess"),
+    ("moments.median_sigma", "median sigma", "median_sigma"),
+    ("moments.mean_abs_correlation.mean", "mean |correlation|", "correlation"),
+    ("training.seconds", "training", "seconds"),
+    ("training.milliseconds_per_step", "time per step", "milliseconds_a_step"),
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def tabulate(
     title: str,
     notes: Sequence[str] = (),
     *,
-    ids: Sequence[str] | None = None,
+    ids: Mapping[str, str] | None = None,
 ) -> Table:
     """Make a table of measurements; the best value of a row is bold if it is significantly better.
 
@@ -76,10 +78,10 @@ def tabulate(
     title : str
     notes : sequence of str
         Shown below the table.
-    ids : sequence of str, optional
-        The rows, in this order and without sections; an id that ends with a dot stands for the
-        first measurement of each run whose id begins with it. Left out: all headline measurements,
-        by section.
+    ids : mapping of str to str, optional
+        Ids of the rows, in this order and without sections, and their headings ("": the name of the
+        measurement). An id that ends with a dot stands for the first measurement of each run whose
+        id begins with it. Left out: all headline measurements, by section.
     """
     one_likelihood = len({column.likelihood for column in columns}) == 1
     rows = []
@@ -88,7 +90,7 @@ def tabulate(
         comparable = bool(head.better) and (one_likelihood or not head.by_likelihood)
         rows.append(
             Row(
-                "penalty" if id == _PENALTY else head.name,
+                (ids or {}).get(id) or head.name,
                 [_cell(*pair) for pair in zip(columns, found, strict=True)],
                 "" if id == _PENALTY else head.unit,
                 head.format,
@@ -108,33 +110,32 @@ def tabulate(
     return Table(title, [column.label for column in columns], rows, shown)
 
 
-def summary_ids(runs: Iterable[Sequence[Measurement]]) -> list[str]:
-    """Return the rows of the tables of `compare` and `sweep`.
+def summary_rows(runs: Iterable[Sequence[Measurement]]) -> dict[str, str]:
+    """Return ids and headings of the tables of `compare` and `sweep`.
 
-    A method's first penalty shares a row with those of other methods; its further penalties get
+    A method's first penalty shares a row with those of other methods; its further penalties have
     rows of their own.
     """
-    further: dict[str, None] = {}
+    further: dict[str, str] = {}
     for run in runs:
-        penalties = [one.id for one in run if one.id.startswith(_PENALTY)]
-        further |= dict.fromkeys(penalties[1:])
-    first, second, *rest = _NUMBERS.values()
-    return [first, second, _PENALTY, *further, *rest]
+        penalties = [one for one in run if one.id.startswith(_PENALTY)]
+        further |= {one.id: one.name for one in penalties[1:]}
+    rows = {id: heading for id, heading, _ in _SUMMARY}
+    position = list(rows).index(_PENALTY) + 1
+    items = list(rows.items())
+    return dict([*items[:position], *further.items(), *items[position:]])
 
 
 def numbers(run: Sequence[Measurement], split: str) -> dict[str, Any]:
-    """Return the measurements of `summary_ids` by short names, for JSON and CSV."""
+    """Return the values of `summary_rows` by short names, for JSON and CSV."""
     found: dict[str, Any] = {"split": split}
-    for name, id in _NUMBERS.items():
-        one = find(run, id)
-        found[name] = None if one is None else one.value
+    found |= {key: value_of(run, id) for id, _, key in _SUMMARY if key}
     penalties = [one for one in run if one.id.startswith(_PENALTY) and one.id != f"{_PENALTY}none"]
-    found["penalty"] = {one.id.removeprefix(_PENALTY): one.value for one in penalties}
-    return found
+    return found | {"penalty": {one.id.removeprefix(_PENALTY): one.value for one in penalties}}
 
 
 def _heads(
-    columns: Sequence[Column], ids: Sequence[str] | None
+    columns: Sequence[Column], ids: Iterable[str] | None
 ) -> list[tuple[str, str | None, Measurement]]:
     """List id, features and an example of each row."""
     every = [one for column in columns for run in column.runs for one in run]

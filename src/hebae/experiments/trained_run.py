@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hebae import inference, priors
+from hebae import inference, samplers
 from hebae.config import DataSettings, Settings
 from hebae.data import Dataset, Examples, load
 from hebae.errors import HebaeError
@@ -60,7 +60,7 @@ class TrainedRun:
         self.dataset = dataset
         self.evaluation = evaluation or EvaluationSettings()
         self.seed = self.evaluation.evaluation_seed
-        self.sampler_names = self.evaluation.samplers or priors.NAMES
+        self.sampler_names = self.evaluation.samplers or samplers.NAMES
         self._samples: dict[str, Array] = {}
         self._features: dict[tuple[str, str], Array] = {}
 
@@ -128,9 +128,9 @@ class TrainedRun:
         return inference.encode(self.model, self.dataset.train.values)
 
     @cached_property
-    def fitted(self) -> priors.Samplers:
+    def fitted(self) -> samplers.Samplers:
         """The samplers, fitted to the training codes and stored with the run."""
-        return priors.fitted_samplers(
+        return samplers.fitted_samplers(
             self.path,
             self.model,
             lambda: self.dataset.train.values,
@@ -145,7 +145,7 @@ class TrainedRun:
 
     def shown(self, sampler: str, count: int) -> Array:
         """Decode the first `count` draws of a sampler for a figure: floats (count, *shape)."""
-        return inference.decode(self.model, self.fitted[sampler].draw(count, self.seed))
+        return inference.decode(self.model, self.fitted[sampler].sample(count, self.seed))
 
     def samples(self, sampler: str) -> Array:
         """Decode draws of a sampler: floats (samples, *shape)."""
@@ -175,7 +175,7 @@ class TrainedRun:
             train = self.dataset.train.values
             count = min(self.evaluation.samples, len(train))
             rows = reference_rows(len(train), count, self.seed)
-            return inference.decode(self.model, priors.codes_of(self.model, train[rows], self.seed))
+            return inference.decode(self.model, samplers.codes_of(self.model, train[rows], self.seed))
         return self.samples(kind)
 
     def extract(self, decoded: Array, extractor: FeatureExtractor) -> Array:

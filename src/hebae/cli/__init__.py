@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from rich.text import Text
 
 from hebae.cli import (  # noqa: F401  they register their commands
+    compare,
     evaluate,
     generate,
     inspect,

@@ -64,3 +64,9 @@ def wrapped(text: str) -> str:
     """Break text into lines for standard error, but never within a path or flag."""
     width = max(20, told.width)
     return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+def say_resumable() -> None:
+    """Say that an interrupted command was saved, and how to resume it."""
+    words = [word for word in sys.argv[1:] if word not in ("--overwrite", "--resume")]
+    say(f"Stopped and saved. Resume with: {shlex.join(['hebae', *words, '--resume'])}", told)

@@ -7,10 +7,12 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from hebae.cli.app import Switch, app, command, out, say, told
-from hebae.experiments.evaluation.settings import EvaluationSettings
+from hebae.cli.app import Switch, app, command, out, say, tell, told
+from hebae.experiments.settings import EvaluationSettings
 
-HowMuch = Annotated[EvaluationSettings, Parameter(name="*", group=Group("Estimates", sort_key=2))]
+Evaluation = Annotated[
+    EvaluationSettings, Parameter(name="*", group=Group("Estimates", sort_key=2))
+]
 
 
 @app.command
@@ -21,40 +23,40 @@ def evaluate(
     pool_seeds: Annotated[bool, Switch] = False,
     data: str | None = None,
     data_dir: Path | None = None,
-    settings: HowMuch = EvaluationSettings(),  # noqa: B008
+    settings: Evaluation = EvaluationSettings(),  # noqa: B008
 ) -> int:
-    """Judge finished runs by one yardstick: bounds, samples, code, information, use.
+    """Evaluate trained runs with the same metrics: bounds, samples, codes, information, use.
 
-    Each metric is kept in the run's evaluation.json as soon as it is measured: stopped and started
-    again, the command goes on where it was.
+    Each metric is stored in the run's evaluation.json as soon as it is measured and is not measured
+    again: a stopped command resumes.
 
     Parameters
     ----------
     runs
-        Folders of finished runs, all trained on the same data; a column each.
+        Folders of finished runs, all trained on the same data; one column each.
     metrics
-        all, fast, or names, with commas or spaces: objective, reconstruction, elbo, iwae, ais,
-        frechet, kernel, precision-recall, density-coverage, copying, moments, normality, samplers,
-        information, mic, labels, robustness, smoothness.
+        all, fast, or names, separated by commas or spaces: objective, reconstruction, elbo, iwae,
+        ais, frechet, kernel, precision-recall, density-coverage, copying, moments, normality,
+        samplers, information, mic, labels, robustness, smoothness.
     output
         Folder for the table, figures of all runs side by side and report.html.
     pool_seeds
-        Let runs that differ in their seed alone share a column.
+        Put runs that differ only in their seed into one column.
     data
         Where the runs' data are now, if they have moved: name, file or folder.
     data_dir
-        Folder that holds them [env: HEBAE_DATA_DIR].
+        Folder that holds data files [env: HEBAE_DATA_DIR].
     """
-    from rich.markup import escape
+    from rich.text import Text
 
-    from hebae.experiments.evaluation import metrics as registry
-    from hebae.experiments.evaluation.evaluate import evaluate as judge
+    from hebae.experiments.evaluate import evaluate as run
+    from hebae.experiments.metrics import choose, is_fast
 
-    chosen = registry.choose(metrics)
-    if registry.is_fast(metrics):
+    chosen = choose(metrics)
+    if is_fast(metrics):
         settings = settings.for_fast()
     with told.status("loading") as status:
-        found = judge(
+        found = run(
             runs,
             chosen,
             settings,
@@ -63,10 +65,8 @@ def evaluate(
             pool_seeds=pool_seeds,
             data=data,
             data_dir=data_dir,
-            told=lambda note: told.print(
-                f"Note: {note}", style="dim", markup=False, highlight=False
-            ),
-            progress=lambda words: status.update(escape(words)),
+            notify=lambda note: tell([note]),
+            progress=lambda message: status.update(Text(message)),
         )
     out.print(found.table)
     for folder in dict.fromkeys(picture.path.parent for picture in found.figures):

@@ -23,7 +23,7 @@ def show(run: Path, /) -> int:
     run
         Run folder, finished or not.
     """
-    from hebae.experiments import overview
+    from hebae.experiments.figures import draw_run
     from hebae.storage import RunFolder
 
     folder = RunFolder(run)
@@ -44,7 +44,7 @@ def show(run: Path, /) -> int:
     if not folder.is_finished:
         say(f"Not finished: {len(history)} of {settings.epochs} epochs. Resume with:")
         say(f"hebae train --resume --output {run}")
-    for picture in overview.draw(run):
+    for picture in draw_run(run):
         say(f"{picture.title}: {picture.path}")
     return 0
 

@@ -13,6 +13,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.status import Status
 
 from hebae.training.many import Result, Watcher
 
@@ -28,10 +29,13 @@ class RunsProgress(Watcher):
     Parameters
     ----------
     console : Console
+    status : Status, optional
+        Shows what happens before and after the trainings; it is paused during them.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, status: Status | None = None) -> None:
         self.console = console
+        self.status = status
         self.done = self.total = 0
         self.progress = Progress(
             TextColumn("[bold]{task.description}"),
@@ -49,6 +53,8 @@ class RunsProgress(Watcher):
 
     def on_start(self, results: Sequence[Result], waiting: int, steps: int) -> None:
         """See `Watcher`."""
+        if self.status is not None:  # a terminal has room for one live display
+            self.status.stop()
         self.done, self.total = len(results), len(results) + waiting
         self.progress.start()
         self.progress.update(self.task, description=self._state(), total=steps)
@@ -85,6 +91,8 @@ class RunsProgress(Watcher):
     def on_end(self) -> None:
         """See `Watcher`."""
         self.progress.stop()
+        if self.status is not None:
+            self.status.start()
 
     def _state(self) -> str:
         return f"{self.done} of {self.total} runs, {self.total - self.done} left"

@@ -160,9 +160,7 @@ def _which(drawn: dict[str, RunResult], seeds: int) -> str:
     return f" One model per method (seeds: {each}); the table shows medians over {seeds} seeds."
 
 
-def _tabulate(
-    by_method: dict[str, list[RunResult]], data: str, shape: Sequence[int]
-) -> Table:
+def _tabulate(by_method: dict[str, list[RunResult]], data: str, shape: Sequence[int]) -> Table:
     settings = {method: runs[0].settings for method, runs in by_method.items()}
     first = next(iter(settings.values()))
     every = [one for runs in by_method.values() for one in runs]

@@ -109,9 +109,7 @@ def evaluate(
         folder.require_usable(resume=folder.mark.is_file(), overwrite=False)
         make_folder(folder.path, "--output")
     stores = {path: _store(path, output) for path in runs}
-    extractors = feature_extractors(
-        dataset, metrics, settings, notify=notify, progress=progress
-    )
+    extractors = feature_extractors(dataset, metrics, settings, notify=notify, progress=progress)
     columns = group_by_column(runs, pool_seeds)
     judged_on = f"{dataset.name} {settings.split} examples"
     chosen = {metric.name for metric in metrics}

@@ -17,7 +17,8 @@ from hebae.evaluation import latent
 from hebae.experiments.measurement import Measurement, find
 from hebae.experiments.metrics.code import CODES
 from hebae.experiments.metrics.samples import SAMPLERS
-from hebae.experiments.trained_run import TrainedRun
+from hebae.experiments.settings import EvaluationSettings
+from hebae.experiments.trained_run import TrainedRun, load_dataset
 from hebae.files import make_folder
 from hebae.report import curves, images, style
 from hebae.report.codes import (
@@ -30,8 +31,9 @@ from hebae.report.codes import (
 )
 from hebae.report.lines import Convergence, annealing_convergence
 from hebae.report.methods import display_name
+from hebae.storage import RunFolder
 
-__all__ = ["Picture", "draw_measurements", "draw_models", "samples_by_sampler"]
+__all__ = ["Picture", "draw_measurements", "draw_models", "draw_run", "samples_by_sampler"]
 
 SAMPLES_ACROSS, SAMPLES_DOWN = 8, 6
 RECONSTRUCTIONS = 16
@@ -141,9 +143,7 @@ def draw_models(
     seeds = max(map(len, histories.values()))
     target.save(
         "loss-curves",
-        curves.loss_curves(
-            histories, held_out, title=f"Terms of the loss, {first.dataset.name}"
-        ),
+        curves.loss_curves(histories, held_out, title=f"Terms of the loss, {first.dataset.name}"),
         "Terms of the loss",
         "Per example, over the epochs. Each method has its own objective and penalty: they are not "
         "comparable between methods."
@@ -156,13 +156,13 @@ def draw_models(
     }
     target.save(
         "codes",
-        code_heatmaps(
-            matrices, title=f"Covariance and correlation of the codes, {split} examples"
-        ),
+        code_heatmaps(matrices, title=f"Covariance and correlation of the codes, {split} examples"),
         "Covariance and correlation of the codes",
         f"Posterior means of the {split} examples (compare Fig. 2a of the paper).{note}",
     )
-    _save_points(target, {label: run.z for label, run in runs.items()}, examples.labels, split, note)
+    _save_points(
+        target, {label: run.z for label, run in runs.items()}, examples.labels, split, note
+    )
     return target.pictures
 
 
@@ -311,3 +311,15 @@ def _histograms(run: Sequence[Measurement]) -> dict[str, Histograms]:
         for of, one in found.items()
         if one is not None
     }
+
+
+def draw_run(path: Path) -> list[Picture]:
+    """Draw the figures of a finished run into its folder; none if it is not finished."""
+    folder = RunFolder(path)
+    if not folder.is_finished:
+        return []
+    settings = folder.settings()
+    dataset = load_dataset(settings)
+    split, _ = dataset.held_out() or ("train", None)
+    run = TrainedRun(path, dataset, EvaluationSettings(split=split, device=settings.device))
+    return draw_models({settings.method: run}, {settings.method: [run.history]}, folder.figures)

@@ -237,7 +237,5 @@ def run_all(
         evaluation = EvaluationSettings(split=split, device=prepared.settings.device)
         trained = TrainedRun(result.job.path, prepared.dataset, evaluation)
         measurements = [*take(trained, ("objective", "moments")), *training(trained)]
-        found.append(
-            RunResult(resolved, result.job.path, "finished", "", measurements, split)
-        )
+        found.append(RunResult(resolved, result.job.path, "finished", "", measurements, split))
     return found

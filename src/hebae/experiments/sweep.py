@@ -364,9 +364,7 @@ def _plot(panel: Axes, line: Line, look: Mapping[str, Any]) -> None:
     panel.plot(list(line), [statistics.median(values) for values in line.values()], **look)
     if any(len(values) > 1 for values in line.values()):
         low, high = ([end(values) for values in line.values()] for end in (min, max))
-        panel.fill_between(
-            list(line), low, high, color=look["color"], alpha=_BAND, linewidth=0
-        )
+        panel.fill_between(list(line), low, high, color=look["color"], alpha=_BAND, linewidth=0)
 
 
 def _scale(panel: Axes, across: Axis, ys: Sequence[float]) -> None:

@@ -175,7 +175,9 @@ class TrainedRun:
             train = self.dataset.train.values
             count = min(self.evaluation.samples, len(train))
             rows = reference_rows(len(train), count, self.seed)
-            return inference.decode(self.model, samplers.codes_of(self.model, train[rows], self.seed))
+            return inference.decode(
+                self.model, samplers.codes_of(self.model, train[rows], self.seed)
+            )
         return self.samples(kind)
 
     def extract(self, decoded: Array, extractor: FeatureExtractor) -> Array:

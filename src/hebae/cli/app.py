@@ -20,7 +20,10 @@ app = App(
     name="hebae",
     version=__version__,
     help="Train, compare and evaluate generative autoencoders.",
-    default_parameter=Parameter(consume_multiple=True, negative_iterable=()),
+    # A path may begin with a bracket: no argument is JSON.
+    default_parameter=Parameter(
+        consume_multiple=True, negative_iterable=(), json_list=False, json_dict=False
+    ),
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hebae.data import Dataset
 from hebae.errors import HebaeError
 from hebae.experiments.figures import Picture, draw_measurements, samples_by_sampler
 from hebae.experiments.measure import feature_extractors, is_writable, measure
-from hebae.experiments.measurement import Measurement
+from hebae.experiments.measurement import Measurement, find
 from hebae.experiments.metrics import Metric
 from hebae.experiments.metrics.bounds import not_white
 from hebae.experiments.runner import ExperimentFolder
@@ -105,62 +106,60 @@ def evaluate(
     settings = _resolved(settings, dataset)
     choose_device(settings.device)
     folder = None if output is None else ExperimentFolder(output, "evaluation")
-    if folder is not None:
-        folder.require_usable(resume=folder.mark.is_file(), overwrite=False)
-        make_folder(folder.path, "--output")
-    stores = {path: _store(path, output) for path in runs}
-    extractors = feature_extractors(dataset, metrics, settings, notify=notify, progress=progress)
-    columns = group_by_column(runs, pool_seeds)
-    judged_on = f"{dataset.name} {settings.split} examples"
-    chosen = {metric.name for metric in metrics}
-    measured: dict[Path, list[Measurement]] = {}
-    samples: dict[str, Mapping[str, Any]] = {}
-    codes: dict[str, Any] = {}
-    pictures: list[Picture] = []
-    total = 0
-    for label, members in columns.items():
-        for path in members:
+    with nullcontext() if folder is None else folder.hold(resume=folder.mark.is_file()):
+        stores = {path: _store(path, output) for path in runs}
+        extractors = feature_extractors(
+            dataset, metrics, settings, notify=notify, progress=progress
+        )
+        judged_on = f"{dataset.name} {settings.split} examples"
+        groups = group_by_column(runs, pool_seeds)
+        firsts = {paths[0]: label for label, paths in groups.items()}
+        drawn: dict[str, dict[str, Any]] = {"samples": {}, "codes": {}}
+        measured: dict[Path, list[Measurement]] = {}
+        pictures: list[Picture] = []
+        total = 0
+        for path in (path for paths in groups.values() for path in paths):
             run = TrainedRun(path, dataset, settings)
             name = path.resolve().name
-            store = stores[path]
             measured[path], taken = measure(
                 run,
                 metrics,
                 extractors,
                 command=command,
                 progress=lambda message, name=name: progress(f"{name}: {message}"),
-                store=store,
+                store=stores[path],
             )
             total += taken
             progress(f"{name}: figures")
-            drawn = samples_by_sampler(run) if _of_samples(metrics) and run.has_images else {}
-            points = {label: run.z} if "moments" in chosen else {}
-            if path == members[0]:
-                samples |= {label: drawn} if drawn else {}
-                codes |= points
-            if store is None:
-                method = run.settings.method
+            method = run.settings.method
+            samples = samples_by_sampler(run) if _needs_samples(run, metrics) else {}
+            codes = run.z if any(metric.name == "moments" for metric in metrics) else None
+            if stores[path] is None:
                 pictures += draw_measurements(
                     {method: measured[path]},
                     judged_on,
                     run.folder.figures,
-                    samples={method: drawn} if drawn else None,
-                    codes={method: run.z} if points else None,
+                    samples={method: samples} if samples else {},
+                    codes={} if codes is None else {method: codes},
                     labels=run.examples.labels,
                 )
-    likelihoods = {label: runs[members[0]].likelihood for label, members in columns.items()}
-    table = _tabulate(columns, likelihoods, measured, dataset, settings)
-    if folder is None:
-        return Evaluation(table, pictures, total)
-    with folder.hold(resume=folder.mark.is_file(), overwrite=False):
+            if path in firsts:
+                drawn["samples"] |= {firsts[path]: samples} if samples else {}
+                drawn["codes"] |= {} if codes is None else {firsts[path]: codes}
+        columns = [
+            Column(label, runs[paths[0]].likelihood, [measured[path] for path in paths])
+            for label, paths in groups.items()
+        ]
+        table = _tabulate(columns, dataset, settings)
+        if folder is None:
+            return Evaluation(table, pictures, total)
         clear(folder.path, ("figures",))
         pictures = draw_measurements(
-            {label: measured[members[0]] for label, members in columns.items()},
+            {column.label: column.runs[0] for column in columns},
             judged_on,
             folder.figures,
-            samples=samples,
-            codes=codes,
             labels=examples_of(dataset, settings.split).labels,
+            **drawn,
         )
         seeds = [each.seed for each in runs.values()]
         origin = provenance(command, dataset, next(iter(runs.values())), seeds)
@@ -168,8 +167,20 @@ def evaluate(
         folder.write("evaluation.md", table.to_markdown())
         folder.write("evaluation.csv", table.to_csv())
         folder.write(folder.mark.name, {"provenance": origin, "table": table.records()})
-        _write_page(folder, table, pictures, columns, likelihoods, measured, origin)
-    return Evaluation(table, pictures, total)
+        by_run = {
+            label if len(paths) == 1 else path.name: measured[path]
+            for label, paths in groups.items()
+            for path in paths
+        }
+        shown = {label: paths[0].name for label, paths in groups.items() if len(paths) > 1}
+        folder.write_page(
+            table.title,
+            [*_results(table, columns), *_which(shown)],
+            pictures,
+            *_explanations(by_run),
+            Section("Provenance", [origin]),
+        )
+        return Evaluation(table, pictures, total)
 
 
 def _store(path: Path, output: Path | None) -> Path | None:
@@ -187,8 +198,8 @@ def _store(path: Path, output: Path | None) -> Path | None:
     return store
 
 
-def _of_samples(metrics: Sequence[Metric]) -> bool:
-    return any("samples" in metric.depends for metric in metrics)
+def _needs_samples(run: TrainedRun, metrics: Sequence[Metric]) -> bool:
+    return run.has_images and any("samples" in metric.depends for metric in metrics)
 
 
 def _resolved(settings: EvaluationSettings, dataset: Dataset) -> EvaluationSettings:
@@ -204,14 +215,8 @@ def _resolved(settings: EvaluationSettings, dataset: Dataset) -> EvaluationSetti
     return settings.model_copy(update={"split": split, "samplers": samplers})
 
 
-def _tabulate(
-    columns: Mapping[str, Sequence[Path]],
-    likelihoods: Mapping[str, str],
-    measured: Mapping[Path, Sequence[Measurement]],
-    dataset: Dataset,
-    settings: EvaluationSettings,
-) -> Table:
-    every = [one for run in measured.values() for one in run]
+def _tabulate(columns: Sequence[Column], dataset: Dataset, settings: EvaluationSettings) -> Table:
+    every = [one for column in columns for run in column.runs for one in run]
     notes = []
     if any("@" in one.name for one in every):
         notes.append(
@@ -220,66 +225,44 @@ def _tabulate(
         )
     if any(one.id == "objective" for one in every):
         notes.append("Each method has its own objective: not comparable between methods.")
-    for label, members in columns.items():
-        warnings = [w for path in members if (w := not_white(measured[path], settings.split or ""))]
-        notes += [f"{label}: {warnings[0]}"] if warnings else []
-    return tabulate(
-        [
-            Column(label, likelihoods[label], [measured[path] for path in members])
-            for label, members in columns.items()
-        ],
-        f"{dataset.name}: {len(examples_of(dataset, settings.split)):,} {settings.split} examples",
-        notes,
-    )
+    split = settings.split or "test"
+    for column in columns:
+        warnings = [warning for run in column.runs if (warning := not_white(run, split))]
+        notes += [f"{column.label}: {warnings[0]}"] if warnings else []
+    count = len(examples_of(dataset, split))
+    return tabulate(columns, f"{dataset.name}: {count:,} {split} examples", notes)
 
 
-def _write_page(
-    folder: ExperimentFolder,
-    table: Table,
-    pictures: Sequence[Picture],
-    columns: Mapping[str, Sequence[Path]],
-    likelihoods: Mapping[str, str],
-    measured: Mapping[Path, Sequence[Measurement]],
-    origin: Mapping[str, str],
-) -> None:
-    """Write a page that begins with the most important rows; the whole table is folded."""
-    every = [one for run in measured.values() for one in run]
-    headlines = {one.id: one for one in every if one.headline}
-    ids = {id: "" for id in SUMMARY if id in headlines}
-    summary = table
-    if len(table.rows) > SUMMARY_ROWS:
-        summary = tabulate(
-            [
-                Column(label, likelihoods[label], [measured[path] for path in members])
-                for label, members in columns.items()
-            ],
-            table.title,
-            table.notes,
-            ids=dict(list(ids.items())[:SUMMARY_ROWS]),
-        )
-    sections = [Section("Results", [summary])]
-    if summary is not table:
-        sections.append(Section(f"All {len(table.rows)} rows", [table], folded=True))
-    seeds = any(len(members) > 1 for members in columns.values())
-    if seeds:
-        shown = ", ".join(f"{label}: {paths[0].name}" for label, paths in columns.items())
-        sections.append(
-            Section("Which run the figures show", [f"The first run of each column ({shown})."])
-        )
-    by_run = {
-        (label if len(members) == 1 else path.name): measured[path]
-        for label, members in columns.items()
-        for path in members
-    }
-    folder.write_page(
-        table.title,
-        sections,
-        pictures,
-        Section(
-            "What the metrics mean",
-            [{one.name: one.note for one in headlines.values() if one.note}],
-            folded=True,
-        ),
-        Section("Details of single runs", [details(by_run)], folded=True),
-        Section("Provenance", [origin]),
-    )
+def _results(table: Table, columns: Sequence[Column]) -> list[Section]:
+    """Return the table; a long one is folded behind its most important rows."""
+    if len(table.rows) <= SUMMARY_ROWS:
+        return [Section("Results", [table])]
+    every = [one for column in columns for run in column.runs for one in run]
+    ids = {id: "" for id in SUMMARY if find(every, id) is not None}
+    summary = tabulate(columns, table.title, ids=dict(list(ids.items())[:SUMMARY_ROWS]))
+    if not summary.rows:
+        return [Section("Results", [table])]
+    return [
+        Section("Results", [replace(summary, notes=table.notes)]),
+        Section(f"All {len(table.rows)} rows", [replace(table, notes=())], folded=True),
+    ]
+
+
+def _which(shown: Mapping[str, str]) -> list[Section]:
+    """Say which run the figures show, for columns of several seeds."""
+    if not shown:
+        return []
+    runs = "; ".join(f"{label}: {name}" for label, name in shown.items())
+    text = f"The table shows all seeds; the figures show the first run of each column ({runs})."
+    return [Section("Figures", [text])]
+
+
+def _explanations(by_run: Mapping[str, Sequence[Measurement]]) -> list[Section]:
+    """Return what the metrics mean, and what is particular to single runs."""
+    every = [one for run in by_run.values() for one in run if one.headline]
+    meanings = {one.name: one.note for one in every if one.note}
+    particular = details(by_run)
+    return [
+        *([Section("What the metrics mean", [meanings], folded=True)] if meanings else []),
+        *([Section("Details of single runs", [particular], folded=True)] if particular else []),
+    ]

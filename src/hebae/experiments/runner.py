@@ -67,7 +67,9 @@ class ExperimentFolder:
                 )
         elif self.path.is_file():
             raise HebaeError(f"--output {self.path} is a file; name a folder.")
-        elif self.path.is_dir() and any(not f.name.startswith(".") for f in self.path.iterdir()):
+        elif self.path.is_dir() and any(
+            not f.name.startswith(".") and f.name != "evaluations" for f in self.path.iterdir()
+        ):
             raise HebaeError(
                 f"--output {self.path} holds files of another kind; name another folder."
             )
@@ -78,7 +80,7 @@ class ExperimentFolder:
             )
 
     @contextmanager
-    def hold(self, *, resume: bool, overwrite: bool) -> Iterator[None]:
+    def hold(self, *, resume: bool, overwrite: bool = False) -> Iterator[None]:
         """Create the folder, or empty it with `overwrite`, and keep other processes out."""
         self.require_usable(resume=resume, overwrite=overwrite)
         make_folder(self.path, "--output")

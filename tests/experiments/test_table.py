@@ -1,24 +1,17 @@
-"""The table of an evaluation: what is set off as best, and what never is."""
+"""Tables of measurements: what is highlighted as best, and what never is."""
 
-import json
-import math
-
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from hebae.evaluation.estimate import Estimate, UndefinedMetric
-from hebae.experiments.evaluation.measurement import Measurement, measured
-from hebae.experiments.evaluation.table import Column, tabulate
+from hebae.experiments.measurement import Measurement
+from hebae.experiments.table import Column, details, numbers, summary_rows, tabulate
 
 
 def bound(value, error=1.0, **others):
-    fields = {"name": "AIS", "unit": "nats", "better": "higher", "format": ".1f"} | others
+    fields = {"id": "ais", "name": "AIS", "unit": "nats", "better": "higher", "format": ".1f"}
+    fields |= {"section": "Bounds"} | others
     return Measurement(value=value, standard_error=error, **fields)
 
 
 def column(label, *measurements, likelihood="bernoulli"):
-    return Column(label, likelihood, [{"Bounds": [m]} for m in measurements])
+    return Column(label, likelihood, [[m] for m in measurements])
 
 
 def best(*columns):
@@ -38,7 +31,7 @@ def test_without_a_direction_an_error_or_a_rival_none_is_best():
     assert best(column("a", bound(1, better="")), column("b", bound(9, better=""))) == []
     assert best(column("a", bound(1, None)), column("b", bound(9, None))) == []
     assert best(column("a", bound(1))) == []
-    undefined = Measurement(name="AIS", unit="nats", better="higher", undefined="why")
+    undefined = Measurement(id="ais", name="AIS", better="higher", undefined="why")
     assert best(column("a", bound(1)), column("b", undefined)) == []
 
 
@@ -81,10 +74,18 @@ def test_bounds_on_the_same_examples_are_compared_in_pairs():
     assert best(*seeds) == ["a"]
 
 
-def test_one_run_shows_its_error_and_what_is_undefined_its_reason():
-    undefined = Measurement(name="ELBO", undefined="the encoder is deterministic")
-    runs = [{"Bounds": [bound(-100.04, 0.51), undefined], "Use": [bound(1, 0.0, name="exact")]}]
-    table = tabulate([Column("a", "bernoulli", runs), Column("b", "bernoulli", [{}])], "t")
+def test_one_run_shows_its_error_and_undefined_values_their_reason():
+    undefined = Measurement(
+        id="elbo", name="ELBO", section="Bounds", undefined="the encoder is deterministic"
+    )
+    exact = bound(1, 0.0, id="exact", name="exact", section="Use")
+    table = tabulate(
+        [
+            Column("a", "bernoulli", [[bound(-100.04, 0.51), undefined, exact]]),
+            Column("b", "b", []),
+        ],
+        "t",
+    )
     assert table.cells() == [
         ["-100.0 ± 0.51", "–¹"],
         ["undefined²", "–¹"],
@@ -94,52 +95,55 @@ def test_one_run_shows_its_error_and_what_is_undefined_its_reason():
     assert [row.section for row in table.rows] == ["Bounds", "Bounds", "Use"]
 
 
-def test_what_two_metrics_measure_is_one_value_of_one_run():
-    twice = Column("a", "bernoulli", [{"Bounds": [bound(-1.0, None), bound(-1.0, None)]}])
+def test_a_median_of_exactly_zero_is_a_value():
+    seeds = column("a", bound(-1.0, None), bound(0.0, None), bound(1.0, None))
+    assert tabulate([seeds], "").cells() == [["0.0 [-1.0, 1.0]"]]
+    assert tabulate([column("a", bound(0.0, 0.5))], "").cells() == [["0.0 ± 0.5"]]
+
+
+def test_what_two_metrics_measure_is_one_row():
+    twice = Column("a", "bernoulli", [[bound(-1.0, None), bound(-1.0, None)]])
     assert tabulate([twice], "").cells() == [["-1.0"]]
 
 
-def test_what_is_no_headline_stays_in_the_file():
-    hidden = Column("a", "bernoulli", [{"Bounds": [bound(1.0, headline=False)]}])
-    assert tabulate([hidden], "").rows == []
+def test_measurements_that_are_no_headline_are_only_stored():
+    assert tabulate([column("a", bound(1.0, headline=False))], "").rows == []
 
 
-@given(value=st.floats(-1e6, 1e6), error=st.none() | st.floats(0, 10), counts=st.integers(1, 10**6))
-def test_a_measurement_survives_the_file(value, error, counts):
-    made = bound(value, error, counts={"examples": counts}, arrays={"x": [1.0, 2.0]}, note="n")
-    assert Measurement.from_json(made.to_json()) == made
+def test_runs_that_diverged_are_marked_in_their_column():
+    some = Column("a", "bernoulli", [[bound(-1.0)], [bound(-2.0)]], diverged=1)
+    none = Column("b", "bernoulli", [], diverged=1)
+    table = tabulate([some, none], "")
+    assert table.cells() == [["-1.5 [-2.0, -1.0]¹", "undefined²"]]
+    assert table.footnotes()[:2] == ["¹ 2 of 3 seeds", "² the run diverged"]
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_is_not_finite_is_undefined_and_can_be_kept(value):
-    made = measured("x", lambda: Estimate(value, value))
-    assert (made.value, made.standard_error) == (None, None)
-    assert made.undefined == "it is not a finite number"
-    assert json.loads(json.dumps(made.to_json(), allow_nan=False))["value"] is None
+def summary(**penalties):
+    terms = [
+        bound(value, id=f"objective.penalty.{name}", name=f"penalty: {name}", better="")
+        for name, value in penalties.items()
+    ]
+    return [bound(-9.0, id="objective", name="objective"), *terms]
 
 
-def test_measuring_keeps_errors_and_reasons():
-    made = measured("x", lambda: Estimate(2.0, 0.5), unit="nats")
-    assert (made.value, made.standard_error, made.unit) == (2.0, 0.5, "nats")
-    assert measured("x", lambda: 3).standard_error is None
+def test_the_first_penalties_of_methods_share_a_row_and_further_ones_have_their_own():
+    runs = {"hebae": summary(aggregate=1.0, rate=2.0), "vae": summary(kl=3.0)}
+    rows = summary_rows(runs.values())
+    columns = [Column(label, "bernoulli", [run]) for label, run in runs.items()]
+    table = tabulate(columns, "", ids=rows)
+    assert [row.name for row in table.rows] == ["objective", "penalty", "penalty: rate"]
+    assert [[cell.split(" ")[0] for cell in row] for row in table.cells()] == [
+        ["-9.0", "-9.0"],
+        ["1.0", "3.0"],
+        ["2.0", "–¹"],
+    ]
+    assert numbers(runs["hebae"], "test")["penalty"] == {"aggregate": 1.0, "rate": 2.0}
+    assert numbers(runs["hebae"], "test")["correlation"] is None
 
-    def undefined():
-        raise UndefinedMetric("there is none")
 
-    made = measured("x", undefined)
-    assert made.value is None
-    assert made.undefined == "there is none"
-    assert made.to_json() == {
-        "name": "x",
-        "value": None,
-        "undefined": "there is none",
-        "by_likelihood": False,
-        "headline": True,
-        "format": ".4g",
+def test_details_name_the_run_that_they_belong_to():
+    runs = {
+        "HEBAE": [bound(1.0, detail="p 0.01"), bound(2.0, id="y", name="y")],
+        "VAE": [bound(1.0, detail="p 0.5")],
     }
-
-
-def test_other_errors_are_not_swallowed():
-    with pytest.raises(ZeroDivisionError):
-        measured("x", lambda: 1 / 0)
-    assert math.isfinite(measured("x", lambda: 1.0).value)
+    assert details(runs) == {"AIS": "HEBAE: p 0.01; VAE: p 0.5"}

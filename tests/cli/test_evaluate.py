@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,9 +66,9 @@ def stored(run: Path) -> dict[str, Any]:
 
 
 def measurements(run: Path) -> dict[str, dict[str, Any]]:
-    """The latest of each name."""
-    kept = [entry for entries in stored(run)["metrics"].values() for entry in entries]
-    return {m["name"]: m for entry in kept for m in entry["measurements"]}
+    """The latest of each id."""
+    entries = [entry for entries in stored(run)["metrics"].values() for entry in entries]
+    return {m["id"]: m for entry in entries for m in entry["measurements"]}
 
 
 def test_all_metrics_of_three_methods(hebae: Callable[..., Result], runs: Path) -> None:
@@ -72,32 +76,32 @@ def test_all_metrics_of_three_methods(hebae: Callable[..., Result], runs: Path) 
     arguments = ("evaluate", "hebae", "vae", "ae", "--metrics", "all", *QUICK_FLAGS)
     result = hebae(*arguments, "--features", "pixels", "--output", "out")
     assert result.status == 0, result.err
-    for heading in ("Bounds on log p(x)", "Samples and reconstructions", "Latent code"):
+    for heading in ("Bounds on log p(x)", "Samples and", "Latent code"):
         assert heading in result.out
     for method in ("hebae", "vae", "ae"):
         file = stored(runs / method)
-        assert set(file) == {"of", "metrics", "provenance"}
-        assert file["provenance"][0]["command"].startswith("hebae")
         for (entry,) in file["metrics"].values():
             assert entry["seconds"] >= 0
-            assert entry["version"]
+            assert entry["version"] >= 1
+            assert entry["provenance"]["command"].startswith("hebae")
             assert entry["settings"]["evaluation_seed"] == 0
         found = measurements(runs / method)
-        bound = found["AIS-8, log p(x)"]
+        bound = found["ais"]
         assert bound["standard_error"] > 0
         assert bound["counts"] == {"examples": 10, "temperatures": 8, "chains": 2}
-        for sampler in ("N(0, I), the paper's", "fitted normal", "mixture"):
-            assert found[f"frechet[pixels@100/100], {sampler}"]["value"] >= 0
-            assert found[f"copying[pixels@100/100], {sampler}"]["value"] > 0
-        assert found["accuracy of logistic regression on the code"]["value"] > 0.5
+        for sampler in ("normal", "fitted-normal", "mixture"):
+            assert found[f"frechet.{sampler}"]["value"] >= 0
+            assert found[f"frechet.{sampler}"]["counts"] == {"samples": 100, "reference": 100}
+            assert found[f"copying.{sampler}"]["value"] > 0
+        assert found["labels.logistic_regression"]["value"] > 0.5
         assert all(np.isfinite(m["value"]) for m in found.values() if m["value"] is not None)
         figures = {path.name for path in (runs / method / "figures").iterdir()}
         assert figures >= {"annealing.png", "code-histograms.png", "dimensions.png"}
-    assert measurements(runs / "ae")["ELBO"]["value"] is None
-    assert "deterministic" in measurements(runs / "ae")["ELBO"]["undefined"]
-    assert measurements(runs / "vae")["ELBO"]["value"] < 0
+    assert measurements(runs / "ae")["elbo"]["value"] is None
+    assert "deterministic" in measurements(runs / "ae")["elbo"]["undefined"]
+    assert measurements(runs / "vae")["elbo"]["value"] < 0
     assert "undefined" in result.out
-    names = {path.name for path in (runs / "out").iterdir()}
+    names = {path.name for path in (runs / "out").iterdir() if path.name[0] != "."}
     assert names == {
         "evaluation.csv",
         "evaluation.md",
@@ -106,7 +110,10 @@ def test_all_metrics_of_three_methods(hebae: Callable[..., Result], runs: Path) 
         "report.html",
     }
     page = (runs / "out" / "report.html").read_text()
-    assert page.count("<img") == len(list((runs / "out" / "figures").iterdir())) == 6
+    assert page.count("<img") == len(list((runs / "out" / "figures").iterdir())) == 7
+    before_the_fold = page.partition("<details")[0]
+    assert 3 < before_the_fold.count('scope="row"') <= 8  # of about 80 rows
+    assert page.count('scope="row"') > 60
 
 
 def test_what_is_measured_is_kept_and_only_the_rest_measured(
@@ -152,11 +159,11 @@ def test_a_stop_loses_the_metric_under_way_alone(
 
 def test_other_weights_are_measured_anew(hebae: Callable[..., Result], runs: Path) -> None:
     hebae("evaluate", "vae", "--metrics", "elbo", "moments")
-    before = measurements(runs / "vae")["ELBO"]["value"]
+    before = measurements(runs / "vae")["elbo"]["value"]
     assert hebae("train", "--resume", "--output", "vae", "--epochs", 4).status == 0
     assert hebae("evaluate", "vae", "--metrics", "elbo").status == 0
     assert set(stored(runs / "vae")["metrics"]) == {"elbo"}
-    assert measurements(runs / "vae")["ELBO"]["value"] != before
+    assert measurements(runs / "vae")["elbo"]["value"] != before
 
 
 def test_seeds_share_a_column_when_asked_to(hebae: Callable[..., Result], runs: Path) -> None:
@@ -167,7 +174,7 @@ def test_seeds_share_a_column_when_asked_to(hebae: Callable[..., Result], runs: 
     assert hebae(*arguments, "--pool-seeds").status == 0
     table = json.loads((runs / "out" / "evaluation-table.json").read_text())["table"]
     assert [cell["column"] for cell in table][:2] == ["HEBAE", "VAE"]
-    each = [measurements(runs / run)["ELBO"]["value"] for run in ("vae", "vae-again")]
+    each = [measurements(runs / run)["elbo"]["value"] for run in ("vae", "vae-again")]
     pooled = table[1]
     assert (pooled["minimum"], pooled["maximum"]) == (min(each), max(each))
     assert pooled["seeds"] == 2
@@ -178,7 +185,7 @@ def test_fast_trains_nothing_and_a_classifier_is_kept_with_its_accuracy(
 ) -> None:
     assert hebae("evaluate", "hebae", "--samples", 100).status == 0
     names = set(measurements(runs / "hebae"))
-    assert "frechet[pixels@100/100], fitted normal" in names
+    assert "frechet.fitted-normal" in names
     assert not any("mixture" in name for name in names)
     result = hebae("evaluate", "hebae", "--metrics", "frechet", "--samples", 150)
     assert result.status == 0
@@ -224,7 +231,7 @@ def test_runs_are_judged_on_the_data_they_were_trained_on(
     assert hebae("train", "--data", "mine.npy", *flags, "--output", "mine").status == 0
     wanted = ("evaluate", "mine", "--metrics", "reconstruction")
     np.save("mine.npy", values[::-1].copy())
-    refused(hebae(*wanted), "not the content", "SHA-256", "--data")
+    refused(hebae(*wanted), "does not have the content", "SHA-256", "--data")
     Path("mine.npy").unlink()
     refused(hebae(*wanted), "mine.npy", "--data")
     np.save("moved.npy", values)
@@ -258,8 +265,8 @@ def test_a_collapsed_encoder_is_undefined_where_it_must_be(
     found = measurements(runs / "ae")
     assert "equal" in found["frechet"]["undefined"]
     assert "decode to the same" in found["robustness"]["undefined"]
-    assert found["squared error"]["value"] > 0
-    assert found["active units"]["value"] == 0
+    assert found["reconstruction.squared_error"]["value"] > 0
+    assert found["moments.active_units"]["value"] == 0
 
 
 def test_a_run_that_is_still_training_is_refused(hebae: Callable[..., Result], runs: Path) -> None:
@@ -288,10 +295,10 @@ def test_vectors_without_labels_have_all_that_is_defined_for_them(
     result = hebae("evaluate", "table", "--metrics", "all", *QUICK_FLAGS)
     assert result.status == 0, result.err
     found = measurements(runs / "table")
-    assert found["frechet[values@100/100], mixture"]["value"] >= 0
-    assert "no labels" in found["accuracy of 10 nearest neighbours on the code"]["undefined"]
-    assert np.isfinite(found["ELBO, bits per dimension"]["value"])
-    assert "undefined" not in found["frechet[values@100/100], mixture"]
+    assert found["frechet.mixture"]["value"] >= 0
+    assert "no labels" in found["labels.nearest_neighbours"]["undefined"]
+    assert np.isfinite(found["elbo.bits_per_dimension"]["value"])
+    assert "undefined" not in found["frechet.mixture"]
     refused(hebae("evaluate", "table", "--features", "classifier"), "classifier", "pixels")
 
 
@@ -305,12 +312,12 @@ def test_a_distance_that_the_data_are_too_few_for_is_undefined_unless_asked_for(
     wanted = ("evaluate", "wide", "--metrics", "frechet", "kernel", "--samplers", "normal")
     assert hebae(*wanted).status == 0
     found = measurements(runs / "wide")
-    assert "at least 61" in found["frechet[values@10000/40], N(0, I), the paper's"]["undefined"]
-    assert np.isfinite(found["kernel[values@10000/40], N(0, I), the paper's"]["value"])
+    assert "at least 61" in found["frechet.normal"]["undefined"]
+    assert np.isfinite(found["kernel.normal"]["value"])
     refused(hebae(*wanted, "--features", "pixels"), "at least 61", "test split", "has 40")
     assert hebae(*wanted, "--features", "pixels", "--allow-rank-deficient").status == 0
     found = measurements(runs / "wide")
-    assert found["frechet[values@10000/40], N(0, I), the paper's"]["value"] > 0
+    assert found["frechet.normal"]["value"] > 0
 
 
 def test_without_a_test_split_the_validation_split_is_judged_on(
@@ -329,8 +336,8 @@ def test_without_a_test_split_the_validation_split_is_judged_on(
 def test_a_distance_is_extrapolated_on_request(hebae: Callable[..., Result], runs: Path) -> None:
     wanted = ("evaluate", "vae", "--metrics", "frechet", "--samplers", "normal", "--extrapolate")
     assert hebae(*wanted, "--features", "pixels", "--samples", 150).status == 0
-    found = measurements(runs / "vae")["frechet-extrapolated[pixels@150/150], N(0, I), the paper's"]
-    whole = measurements(runs / "vae")["frechet[pixels@150/150], N(0, I), the paper's"]
+    found = measurements(runs / "vae")["frechet_extrapolated.normal"]
+    whole = measurements(runs / "vae")["frechet.normal"]
     assert found["standard_error"] > 0
     assert found["value"] < whole["value"]  # a finite number of samples is biased upwards
     values = np.random.default_rng(0).random((200, 60), dtype=np.float32)
@@ -339,8 +346,8 @@ def test_a_distance_is_extrapolated_on_request(hebae: Callable[..., Result], run
     assert hebae("train", "--data", "wide.npz", *flags, "--output", "wide").status == 0
     result = hebae("evaluate", "wide", *wanted[2:])
     assert result.status == 0, result.err
-    name = "frechet-extrapolated[values@10000/40], N(0, I), the paper's"
-    assert "at least 62" in measurements(runs / "wide")[name]["undefined"]
+    wide = measurements(runs / "wide")
+    assert "at least 62" in wide["frechet_extrapolated.normal"]["undefined"]
 
 
 def test_one_example_is_too_few(hebae: Callable[..., Result], runs: Path) -> None:
@@ -358,3 +365,75 @@ def test_an_altered_evaluation_is_refused_and_left(
     (runs / "vae" / "evaluation.json").write_text("{")
     refused(hebae("evaluate", "vae", "--metrics", "elbo"), "evaluation.json", "remove it")
     assert (runs / "vae" / "evaluation.json").read_text() == "{"
+
+
+def test_what_is_particular_to_a_run_is_shown_with_its_name(
+    hebae: Callable[..., Result], runs: Path
+) -> None:
+    arguments = ("evaluate", "hebae", "vae", "ae", "--metrics", "normality", "samplers")
+    assert hebae(*arguments, "--output", "out").status == 0
+    page = html.unescape((runs / "out" / "report.html").read_text())
+    details = [
+        measurements(runs / name)["normality.mardia_kurtosis.z"]["detail"]
+        for name in ("hebae", "vae", "ae")
+    ]
+    assert len(set(details)) == 3
+    for label, detail in zip(("HEBAE", "VAE", "AE"), details, strict=True):
+        assert f"{label}: {detail}" in page
+    assert page.count("sampler auto chose") == 3
+
+
+def test_the_device_can_be_chosen(
+    hebae: Callable[..., Result], runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    wanted = ("evaluate", "vae", "--metrics", "reconstruction", "--device")
+    refused(hebae(*wanted, "cuda"), "cuda", "cpu")
+    refused(hebae(*wanted, "tpu"), "tpu", "'cpu', 'cuda'")
+    assert hebae(*wanted, "cpu").status == 0
+    (entry,) = stored(runs / "vae")["metrics"]["reconstruction"]
+    assert entry["provenance"]["device"] == "cpu"
+
+
+def test_a_run_that_cannot_be_written_is_evaluated_into_the_output(
+    hebae: Callable[..., Result], runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test may run as root, who can write everywhere: what the system says is stood in for."""
+    from hebae.experiments import evaluate
+
+    monkeypatch.setattr(evaluate, "is_writable", lambda folder: False)
+    before = {path: path.read_bytes() for path in (runs / "vae").iterdir()}
+    wanted = ("evaluate", "vae", "--metrics", "elbo", "moments")
+    refused(hebae(*wanted), "vae", "--output")
+    assert hebae(*wanted, "--output", "out").status == 0
+    assert {path: path.read_bytes() for path in (runs / "vae").iterdir()} == before
+    (file,) = (runs / "out" / "evaluations").glob("vae-*/evaluation.json")
+    assert set(json.loads(file.read_text())["metrics"]) == {"elbo", "moments"}
+    assert hebae(*wanted, "--output", "out").status == 0
+
+
+def test_codes_that_are_not_white_are_pointed_out(hebae: Callable[..., Result], runs: Path) -> None:
+    wanted = ("--metrics", "objective", "moments")
+    text = " ".join(hebae("evaluate", "hebae", "vae", *wanted).out.split())
+    assert "HEBAE: the codes of the test examples are not white" in text
+    assert "--batch-size" in text
+    assert "VAE: the codes" not in text  # the VAE does not claim it
+
+
+def test_brackets_in_a_path_stay_and_any_terminal_will_do(
+    hebae: Callable[..., Result], runs: Path
+) -> None:
+    (runs / "vae").rename(runs / "[red]k")
+    arguments = ("evaluate", "[red]k", "--metrics", "moments", "--output", "[b]out")
+    result = hebae(*arguments)
+    assert result.status == 0, result.err
+    assert "[b]out/figures" in result.out
+    assert "[red]k" in (runs / "[b]out" / "evaluation-table.json").read_text()
+    process = subprocess.run(
+        [sys.executable, "-m", "hebae", *arguments],
+        env=os.environ | {"PYTHONUTF8": "0", "PYTHONIOENCODING": "cp1252"},
+        capture_output=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert b"[b]out" in process.stdout

@@ -1,0 +1,206 @@
+"""The numbers, tables and figure of a sweep."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from hebae.config import Settings
+from hebae.experiments.measurement import Measurement, value_of
+from hebae.experiments.plan import Axis, PlannedRun, as_text, parse_axes, plan_grid, prepare
+from hebae.experiments.runner import RunResult, run_all
+from hebae.experiments.sweep import MOST_LINES, Drawing, console_table, draw, flat, tabulate_runs
+from hebae.report.tables import to_csv
+from hebae.storage import RunFolder
+
+
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """200 training vectors of 12 numbers in [0, 1], 40 for validation."""
+    path = tmp_path_factory.mktemp("data") / "vectors.npz"
+    values = np.random.default_rng(0).random((240, 12), dtype=np.float32)
+    np.savez(path, x_train=values[:200], validation=values[200:])
+    return path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"method": "wae"},
+        {"method": "ae", "latent_dim": 1},
+        {"early_stopping": 2, "epochs": 30, "learning_rate": 0.03},
+    ],
+    ids=str,
+)
+def test_the_numbers_are_those_of_the_weights_that_were_kept(
+    vectors: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    """They agree with the last epoch, or with the best one after early stopping."""
+    flags = {"data": str(vectors), "batch_size": 32, "latent_dim": 3, "epochs": 2, "device": "cpu"}
+    flags |= {"encoder_widths": (16,), "decoder_widths": (16,)} | changes
+    planned = plan_grid(parse_axes(["seed=0"]), flags=flags)
+    results = run_all(planned, prepare(planned, tmp_path), command="test")
+    assert results is not None
+    (found,) = results
+    history = RunFolder(found.path).history()
+    kept = history[-1]["held_out"]
+    if "early_stopping" in changes:
+        assert len(history) < 30
+        kept = max((record["held_out"] for record in history), key=lambda h: h["objective"])
+    numbers = flat(found)
+    assert numbers["split"] == "validation"
+    assert numbers["objective"] == pytest.approx(kept.pop("objective"), rel=1e-5)
+    assert numbers["reconstruction"] == pytest.approx(kept.pop("reconstruction"), rel=1e-5)
+    for name, value in kept.items():
+        assert numbers[f"penalty_{name}"] == pytest.approx(value, rel=1e-5)
+    assert value_of(found.measurements, "training.seconds") == history[-1]["seconds"]
+
+
+def swept(reconstruction: float | None, penalty: float = 1.0, **values: Any) -> RunResult:
+    """Make a result by hand; of a run that diverged if it has no reconstruction."""
+    settings = Settings(**values)
+    term = {"hebae": "moments", "vae": "kl", "wae": "mmd"}[settings.method]
+    label = "-".join(f"{name}={as_text(value)}" for name, value in values.items())
+    planned = PlannedRun(label, settings, values)
+    if reconstruction is None:
+        return RunResult(planned, Path(label), "diverged", "too far")
+    numbers = {
+        "objective": (-reconstruction - penalty, ".1f"),
+        "objective.reconstruction": (reconstruction, ".1f"),
+        f"objective.penalty.{term}": (penalty, ".3f"),
+        "moments.median_sigma": (0.5, ".3g"),
+        "moments.mean_abs_correlation.mean": (None, ".4f"),
+        "training.seconds": (2.0, ".1f"),
+    }
+    measurements = [
+        Measurement(
+            id=id,
+            name=id,
+            value=value,
+            format=format,
+            unit="" if id.endswith("mmd") else "nats",
+            undefined="" if value is not None else "it needs two dimensions",
+        )
+        for id, (value, format) in numbers.items()
+    ]
+    return RunResult(planned, Path(label), "finished", "", measurements, "test")
+
+
+def test_csv_has_one_row_per_run_in_full_precision() -> None:
+    runs = [
+        swept(1 / 3, method="vae", encoder_widths=(16, 8)),
+        swept(None, method="hebae", encoder_widths=(16, 8)),
+    ]
+    first, second = csv.DictReader(to_csv([flat(run) for run in runs]).splitlines())
+    assert float(first["reconstruction"]) == 1 / 3
+    assert (first["method"], first["encoder_widths"], first["state"]) == ("vae", "16x8", "finished")
+    assert (first["penalty_kl"], first["correlation"]) == ("1.0", "")
+    assert (second["state"], second["reason"], second["reconstruction"]) == (
+        "diverged",
+        "too far",
+        "",
+    )
+
+
+def test_tables_mark_what_diverged_and_give_the_reason() -> None:
+    runs = [swept(80.25, seed=0), swept(None, seed=1)]
+    markdown = tabulate_runs(runs, "title").to_markdown()
+    assert "| seed 0 | finished | -81.2 | 80.2 |" in markdown
+    assert "| seed 1 | diverged |" in markdown
+    assert "seed=1: too far" in markdown
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(console_table(runs, 80))
+    lines = [line.split() for line in console.export_text().splitlines()]
+    assert ["0", "-81.2", "80.2", "1.000", "0.5", "–", "2.0"] in lines
+    assert ["1", "diverged", "–", "–", "–", "–", "–"] in lines
+
+
+@pytest.mark.parametrize("width", [30, 50, 80])
+def test_a_narrow_console_gets_fewer_columns_and_no_cut_numbers(width: int) -> None:
+    console = Console(width=width, record=True, file=StringIO())
+    runs = [swept(123.45, method=method, seed=0) for method in ("vae", "wae")]
+    console.print(console_table(runs, width))
+    (line,) = (x.split() for x in console.export_text().splitlines() if x.startswith(" vae"))
+    every = ["vae", "0", "-124.5", "123.5", "1.000", "0.5", "–", "2.0"]
+    assert line == every[: len(line)]
+    assert (len(line) == len(every)) == (width == 80)
+
+
+def axis(name: str, *values: Any) -> Axis:
+    return Axis(name, values)
+
+
+def test_a_line_is_the_median_over_seeds_in_a_band() -> None:
+    axes = [axis("penalty_weight", 1.0, 0.01, 100.0), axis("seed", 0, 1, 2)]
+    numbers = {0.01: (70, 90, 80), 1.0: (100, 101, 99), 100.0: (200, 220, 210)}
+    runs = [
+        swept(numbers[weight][seed], penalty_weight=weight, seed=seed)
+        for weight in axes[0].values
+        for seed in axes[1].values
+    ]
+    drawing = draw(axes, runs)
+    assert isinstance(drawing, Drawing)
+    reconstruction, penalty = drawing.figure.axes
+    (line,) = reconstruction.get_lines()
+    assert line.get_xdata().tolist() == [0.01, 1, 100]
+    assert line.get_ydata().tolist() == [80, 100, 210]
+    (band,) = reconstruction.collections
+    edges = band.get_paths()[0].vertices
+    assert (edges[:, 1].min(), edges[:, 1].max()) == (70, 220)
+    assert reconstruction.get_xscale() == "log"
+    assert "moments" in penalty.get_title("left")
+    assert "medians over the seeds" in drawing.caption
+
+
+def test_methods_share_reconstruction_and_never_a_penalty() -> None:
+    axes = [axis("method", "hebae", "vae", "wae"), axis("latent_dim", 2, 5, 10)]
+    runs = [swept(80, method=m, latent_dim=k) for m in axes[0].values for k in axes[1].values]
+    drawing = draw(axes, runs)
+    assert isinstance(drawing, Drawing)
+    assert [len(panel.get_lines()) for panel in drawing.figure.axes] == [3, 1, 1, 1]
+    colours = [line.get_color() for line in drawing.figure.axes[0].get_lines()]
+    assert colours == ["#D55E00", "#0072B2", "#009E73"]
+    assert drawing.figure.axes[3].get_ylabel() == "no unit"
+
+
+def test_what_diverged_is_left_out_and_said() -> None:
+    axes = [axis("learning_rate", 0.001, 0.01, 10.0)]
+    runs = [swept(r, learning_rate=x) for r, x in zip((90, 80, None), axes[0].values, strict=True)]
+    drawing = draw(axes, runs)
+    assert isinstance(drawing, Drawing)
+    assert drawing.figure.axes[0].get_lines()[0].get_xdata().tolist() == [0.001, 0.01]
+    assert "1 of 3 runs diverged" in drawing.caption
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: ([axis("seed", 0, 1)], [swept(1, seed=s) for s in (0, 1)]), "only the seed"),
+        (lambda: ([axis("method", "vae")], [swept(1, method="vae")]), "only the seed"),
+        (
+            lambda: ([axis("latent_dim", 2, 3)], [swept(None, latent_dim=k) for k in (2, 3)]),
+            "every run diverged",
+        ),
+        (
+            lambda: (
+                [axis("latent_dim", *range(1, 18)), axis("batch_size", *range(1, 17))],
+                [swept(1, latent_dim=1, batch_size=m) for m in range(1, 17)],
+            ),
+            f"{MOST_LINES + 1} lines",
+        ),
+    ],
+)
+def test_why_there_is_no_figure(
+    make: Callable[[], tuple[list[Axis], list[SweptRun]]], said: str
+) -> None:
+    drawing = draw(*make())
+    assert isinstance(drawing, str)
+    assert said in drawing

@@ -13,8 +13,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from hebae.cli.compare import compare
 from hebae.cli.sweep import sweep
-from hebae.cli.train import compare, train
+from hebae.cli.train import train
 from hebae.config import Settings, preset_names, resolve
 from hebae.experiments.measures import Measures
 from hebae.experiments.summary import summarise

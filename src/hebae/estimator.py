@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import field, make_dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -215,11 +216,21 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             raise HebaeError(f"{path} holds a run of the command line; save to another folder.")
         make_folder(path)
         own = {f"own_{n}": getattr(self, n) is not None for n in ("encoder", "decoder")}
-        save_model(path, model, self.settings_, own)
-        if self.codes_ is None and self.samplers_ is None:
-            RunFolder(path).samplers.unlink(missing_ok=True)
-        else:
-            write_samplers(path, model, Stored(self.samplers_, self.codes_))
+        try:
+            # Together or not at all: another model's weights may not meet these settings.
+            with TemporaryDirectory(dir=path, prefix=".", suffix=".tmp") as temporary:
+                save_model(Path(temporary), model, self.settings_, own)
+                if self.codes_ is None and self.samplers_ is None:
+                    RunFolder(path).samplers.unlink(missing_ok=True)
+                else:
+                    stored = Stored(self.samplers_, self.codes_)
+                    write_samplers(Path(temporary), model, stored)
+                for file in Path(temporary).iterdir():
+                    file.replace(path / file.name)
+        except OSError as error:
+            raise HebaeError(
+                f"cannot write to {path}: {error.strerror or error}; choose a folder you may write to."
+            ) from error
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "module_")

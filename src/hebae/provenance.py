@@ -1,4 +1,4 @@
-"""Where a result comes from: command, commit, data, seeds, machine, versions."""
+"""The origin of a result: command, commit, data, seeds, machine and versions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["provenance"]
 def provenance(
     command: str, dataset: Dataset, settings: Settings, seeds: Sequence[int]
 ) -> dict[str, str]:
-    """Everything that somebody needs to make a result again, as text by name."""
+    """Return what is needed to reproduce a result, as text by name."""
     import torch
 
     splits = {"training": dataset.train, "validation": dataset.validation, "test": dataset.test}
@@ -48,7 +48,7 @@ def provenance(
 
 @cache
 def _commit() -> str:
-    """Commit of the working copy this package lies in, or that it is an installed release."""
+    """Return the commit of the working copy that holds this package, or the installed release."""
     here = Path(__file__).parent
     try:
         run = subprocess.run(

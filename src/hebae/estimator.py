@@ -229,7 +229,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                     file.replace(path / file.name)
         except OSError as error:
             raise HebaeError(
-                f"cannot write to {path}: {error.strerror or error}; choose a folder you may write to."
+                f"cannot write to {path}: {error.strerror or error}. Choose a folder that you may "
+                "write to."
             ) from error
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -1,4 +1,4 @@
-"""Train VAE and WAE-MMD by `hebae` and by pythae on the same work, and see whether they agree.
+"""Train VAE and WAE-MMD with `hebae` and with pythae, and compare the results.
 
 A study of minutes, outside CI: ``python benchmarks/agreement.py --examples 10000 --epochs 5``, with
 MNIST where HEBAE_DATA_DIR names it and with the digits that come with the package otherwise.
@@ -35,7 +35,7 @@ def main(
     threads: AtLeastOne | None = None,
     output: Path = RESULTS,
 ) -> None:
-    """Hold the results of two trainers against each other.
+    """Compare the results of two trainers.
 
     Parameters
     ----------

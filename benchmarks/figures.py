@@ -20,7 +20,7 @@ __all__ = ["draw_aims", "draw_panels", "draw_readings"]
 MET, MISSED = "#1b7837", "#b2182b"
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377")
 ROW = 0.24
-"""Inches that a line of a plot of lines takes."""
+"""Inches per row of a plot."""
 
 
 def draw_aims(aims: Sequence[dict[str, Any]], path: Path) -> None:
@@ -44,7 +44,7 @@ def draw_aims(aims: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def _share(aim: dict[str, Any], value: float) -> float:
-    """How much of its bound a quantity takes up; of a least value, how much of it is lacking."""
+    """Value / target for an upper bound, target / value for a lower bound."""
     smallest = 1e-3  # a difference of two clocks may be 0
     if aim["at_most"] is not None:
         return max(value, smallest) / aim["at_most"]
@@ -52,7 +52,7 @@ def _share(aim: dict[str, Any], value: float) -> float:
 
 
 def draw_readings(record: dict[str, Any], path: Path) -> None:
-    """Every round of every contender, and the medians."""
+    """Draw all rounds of all contenders, and the medians."""
     factor = 1e3 if record["readings_unit"] == "ms" else 1
     readings = record["readings"]
     with styled():
@@ -75,7 +75,7 @@ def draw_readings(record: dict[str, Any], path: Path) -> None:
 
 
 def draw_panels(panels: Sequence[dict[str, Any]], path: Path) -> None:
-    """Curves on logarithmic axes, with their exponents."""
+    """Draw curves on logarithmic axes, with their exponents."""
     with styled():
         width = 2.9 if len(panels) > 2 else 3.6
         figure = Figure(figsize=(width * len(panels), 2.9), layout="constrained")
@@ -105,7 +105,7 @@ def _name_rows(axes: Any, names: Sequence[str]) -> None:
 
 
 def _plain(axis: Any) -> None:
-    """Numbers as they are, not as powers of the base, and a few of them in a narrow range too."""
+    """Label an axis with plain numbers, also in a narrow range."""
     low, high = axis.get_view_interval()
     if high < 20 * low:
         axis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))

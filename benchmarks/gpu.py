@@ -1,4 +1,4 @@
-"""Measure `hebae` on a GPU: one command, at most 8 minutes on one card of the H100's class.
+"""Measure `hebae` on a GPU: one command, at most 8 minutes on one H100-class card.
 
 ``python benchmarks/gpu.py --help``. Each part is a list of cases in ``gpu_parts``; what a case
 returns is written to the JSON file as soon as it is there, so a run can be stopped and resumed.
@@ -19,12 +19,12 @@ import cyclopts
 from cyclopts.validators import Number
 
 PARTS = {"ceilings": 20, "tests": 75, "steps": 130, "grid": 40, "mnist": 130, "celeba": 300}
-"""Each part with the seconds that it may take at most."""
+"""Parts in order, with their time limits in seconds."""
 
 Part = Literal["ceilings", "tests", "steps", "grid", "mnist", "celeba"]
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "speed" / "gpu.json"
 LEAST_SECONDS = 10
-"""A part is not started with less time than this."""
+"""A part is not started if less time is left."""
 
 
 def main(
@@ -41,7 +41,7 @@ def main(
     commit: str | None = None,
     join: Annotated[list[Path] | None, cyclopts.Parameter(consume_multiple=True)] = None,
 ) -> None:
-    """Measure each part and write JSON; parts and cases that are in the file already are kept.
+    """Measure each part and write JSON; cases that are in the file already are not repeated.
 
     Parameters
     ----------
@@ -60,13 +60,13 @@ def main(
     quick
         Fewer cases per part: a first look in two minutes.
     tiny
-        Tiny sizes: only see whether everything runs.
+        Tiny sizes, to check that everything runs.
     again
         Repeat cases that failed before.
     commit
         Commit to record, where the code is not in a git checkout.
     join
-        Measure nothing: put the parts of these JSON files together, later files first.
+        Measure nothing: combine these JSON files; later files take precedence.
     """
     if join:
         write_record(output, _join([read_record(path) for path in join]))
@@ -95,7 +95,7 @@ def main(
 
 
 RESTART = 3
-"""Exit status of a worker whose device is no longer usable: the rest goes to a new process."""
+"""Exit status of a process that can no longer use its device; a new one measures the rest."""
 
 
 def _run_part(
@@ -108,7 +108,7 @@ def _run_part(
     tiny: bool,
     again: bool,
 ) -> int:
-    """Measure a part in a process of its own, so that a crash or a hang ends that part alone."""
+    """Measure a part in a separate process, so that a crash or a hang only ends that part."""
     options = {"limit": limit, "device": device, "quick": quick, "tiny": tiny, "again": again}
     arguments = [part, str(output.resolve()), str(work.resolve()), json.dumps(options)]
     root = Path(__file__).parents[1]
@@ -130,7 +130,7 @@ def _run_part(
 
 
 def _join(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """Put the cases of several files together; what a later file measured replaces the rest."""
+    """Combine the cases of several files; later measurements replace earlier ones."""
     joined: dict[str, Any] = {}
     parts: dict[str, Any] = {}
     for record in records:

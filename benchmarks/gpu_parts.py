@@ -1,4 +1,4 @@
-"""The cases of ``gpu.py``, part by part: each is a function that returns numbers for the JSON file.
+"""The parts of ``gpu.py``: each case is a function that returns numbers for the JSON file.
 
 ``python -m gpu_parts PART OUTPUT WORK OPTIONS`` measures one part; ``gpu.py`` calls it.
 """
@@ -44,7 +44,7 @@ Result = dict[str, Any]
 
 
 class Bench:
-    """Runs cases and writes what each returns, or why it failed, into the JSON file."""
+    """Runs cases and writes their results, or why they failed, to the JSON file."""
 
     def __init__(
         self,
@@ -67,11 +67,11 @@ class Bench:
 
     @property
     def left(self) -> float:
-        """Seconds until the part's time is over."""
+        """Seconds that are left for the part."""
         return self.deadline - time.monotonic()
 
     def case(self, name: str, measure: Callable[[], Result], seconds: float = 5) -> Result | None:
-        """Measure a case that takes about so many seconds, unless the file has it already.
+        """Measure a case that takes about `seconds`, unless the file has it already.
 
         Returns
         -------
@@ -118,7 +118,7 @@ class Bench:
             torch.cuda.synchronize()
 
     def milliseconds(self, function: Callable[[], object], rounds: int, warm_up: int = 3) -> float:
-        """Median time of a call, with the device's own clock."""
+        """Median time of a call, measured by the device."""
         for _ in range(warm_up):
             function()
         self.wait()
@@ -144,7 +144,7 @@ class Bench:
             yield Path(name)
 
     def describe(self) -> None:
-        """Write what was measured on what."""
+        """Record the card, versions and commit."""
         record = read_record(self.output)
         on_cuda = self.device.type == "cuda"
         record |= {
@@ -224,7 +224,7 @@ def _launch_time(bench: Bench, count: int = 1000) -> Result:
 
 
 def tests(bench: Bench) -> None:
-    """The tests that compare CUDA with the CPU."""
+    """Run the tests that compare CUDA with the CPU."""
     bench.case("tests/cuda", lambda: _run_tests(bench), seconds=30)
 
 
@@ -259,9 +259,9 @@ def _environment() -> dict[str, str]:
 
 
 def steps(bench: Bench) -> None:
-    """Training steps: Appendix B.1 and, in bf16, Appendix B.2, each against others' loops.
+    """Time training steps: Appendix B.1 and, in bf16, Appendix B.2, and other loops.
 
-    The cases that matter most go first, and those that compile go last.
+    The most important cases come first, and those that compile come last.
     """
     torch.set_float32_matmul_precision("high")
     digits = random_images(bench, 2 if bench.tiny else 469, 128, (1, 28, 28))
@@ -320,7 +320,7 @@ def steps(bench: Bench) -> None:
 
 
 def random_images(bench: Bench, steps: int, m: int, shape: tuple[int, ...]) -> Dataset:
-    """Images of random pixels for so many steps of batch size m; nothing is held out."""
+    """Make images of random pixels for `steps` steps of batch size m, without held-out examples."""
     if bench.tiny:
         m, shape = 32, (shape[0], 16, 16)
     values = np.random.default_rng(0).integers(0, 256, (steps * m, *shape), dtype=np.uint8)
@@ -349,7 +349,7 @@ def celeba_settings(bench: Bench, method: str, **changes: Any) -> Settings:
 
 
 def step_times(bench: Bench, settings: Settings, dataset: Dataset) -> Result:
-    """Milliseconds per step of `hebae train`, in each epoch but the first, which captures."""
+    """Milliseconds per step of `hebae train`, for each epoch but the first."""
     with bench.folder() as folder:
         run(prepare(settings, dataset), folder / "run")
         history = RunFolder(folder / "run").history()
@@ -361,7 +361,7 @@ def step_times(bench: Bench, settings: Settings, dataset: Dataset) -> Result:
 
 
 def profile(bench: Bench, settings: Settings, dataset: Dataset) -> Result:
-    """Kernels of a whole short training, divided by its steps: how many, and how long they take."""
+    """Count and time the kernels of a short training, per step."""
     from torch.profiler import ProfilerActivity, profile
 
     activities = [ProfilerActivity.CPU]
@@ -386,7 +386,7 @@ def profile(bench: Bench, settings: Settings, dataset: Dataset) -> Result:
 
 
 def _bare_steps(bench: Bench, dataset: Dataset, compiled: bool) -> Result:
-    """HEBAE's step of Appendix B.1 in plain PyTorch."""
+    """Time the HEBAE step of Appendix B.1 in plain PyTorch."""
     examples = torch.from_numpy(np.array(dataset.train.values)).flatten(1).to(bench.device)
     if bench.tiny:  # the bare model is made for 784 numbers
         examples = examples[:, :196].repeat(1, 4)
@@ -423,7 +423,7 @@ def _face_steps(bench: Bench, settings: Settings, dataset: Dataset, benchmark: b
 
 
 def _utilisation(bench: Bench, settings: Settings, dataset: Dataset, ms: float) -> Result:
-    """Floating-point operations of a step's products, and the share of the measured bf16 rate."""
+    """Floating-point operations of a step, and the share of the measured bf16 rate."""
     model = build(settings, dataset.shape).to(bench.device)
     x, noise = _batch(model, settings.batch_size, bench.device)
     with FlopCounterMode(display=False) as counter:
@@ -508,7 +508,7 @@ def pythae_steps(bench: Bench, settings: Settings, dataset: Dataset, method: str
 
 
 def grid(bench: Bench) -> None:
-    """64 models of Appendix B.1 that differ in seed and penalty weight, trained by `train_all`."""
+    """Train 64 models of Appendix B.1 that differ in seed and penalty weight, stacked."""
     count = 3 if bench.tiny else 64
     digits = random_images(bench, 2 if bench.tiny else 469, 128, (1, 28, 28))
     for method in ("hebae",) if bench.quick else METHODS:
@@ -538,7 +538,7 @@ def _grid(bench: Bench, method: str, count: int, dataset: Dataset) -> Result:
 
 
 def mnist(bench: Bench) -> None:
-    """Training on MNIST by the preset, then evaluation on the device."""
+    """Train on MNIST with the preset, then evaluate on the device."""
     dataset = load("mnist-mini" if bench.tiny else "mnist")
     for method in METHODS:
         settings = mnist_settings(bench, method, epochs=2 if bench.tiny else 100)
@@ -550,7 +550,7 @@ def mnist(bench: Bench) -> None:
 
 
 def celeba(bench: Bench) -> None:
-    """Training on CelebA by the preset, as many of its epochs as time allows; evaluation."""
+    """Train on CelebA with the preset, for as many of its epochs as time allows, and evaluate."""
     if bench.tiny:
         path = bench.work / "images.npy"
         np.save(path, random_images(bench, 4, 32, (3, 16, 16)).train.values)
@@ -566,11 +566,11 @@ def celeba(bench: Bench) -> None:
 
 
 SECONDS_OF_EVALUATION = 20
-"""Per model; what is left of the part's time is for training."""
+"""Time reserved per model; the rest of the part's time is for training."""
 
 
 def _affordable_epochs(bench: Bench, dataset: Dataset) -> int:
-    """Epochs, 70 at most, that three methods can have; timed on two epochs of the slowest."""
+    """Return the number of epochs, at most 70, that fit for three methods."""
     known = bench.case(
         "time of an epoch",
         lambda: _time_of_epoch(bench, celeba_settings(bench, "hebae", epochs=3), dataset),
@@ -616,7 +616,7 @@ def _train(bench: Bench, settings: Settings, dataset: Dataset, name: str) -> Res
 
 
 def _evaluate(bench: Bench, name: str, everything: bool = False) -> Result:
-    """`hebae evaluate --device`: bounds, reconstructions and samples; or all metrics but AIS."""
+    """Run `hebae evaluate --device` for bounds, reconstructions and samples, or for all but AIS."""
     from hebae.experiments.metrics import METRICS
 
     metrics = ["reconstruction", "elbo", "frechet"]
@@ -628,6 +628,8 @@ def _evaluate(bench: Bench, name: str, everything: bool = False) -> Result:
     arguments += ["--features", "pixels" if bench.tiny else features]
     if bench.tiny:
         arguments += ["--samples", "20", "--samplers", "normal", "--allow-rank-deficient"]
+    elif not everything:
+        arguments += ["--samplers", "normal", "mixture"]
     begin = time.perf_counter()
     _run_hebae(arguments)
     wall = time.perf_counter() - begin

@@ -1,4 +1,4 @@
-"""A topic's result as a JSON file, with where it comes from."""
+"""Write the result of a topic as a JSON file, with its provenance."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["RESULTS", "write_record"]
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "speed"
 LOAD = os.getloadavg()[0]
-"""Read when the benchmark starts: times of a machine that is busy with something else lie apart."""
+"""Load average before the benchmark: times on a busy machine scatter."""
 PEERS = ("pythae", "jax", "optax", "scikit-learn", "lightning-fabric")
 
 

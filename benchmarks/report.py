@@ -1,4 +1,4 @@
-"""From the JSON of the topics: README.md and plots. ``python benchmarks/report.py [FOLDER]``."""
+"""Make README.md and plots from the JSON files. ``python benchmarks/report.py [FOLDER]``."""
 
 from __future__ import annotations
 

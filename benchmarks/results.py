@@ -1,4 +1,4 @@
-"""What a topic of the benchmark comes to, in a form that the report can show without knowing it."""
+"""Results of a topic, in a form that the report can show for any topic."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ __all__ = ["Aim", "Curve", "Effort", "Panel", "Result", "Table"]
 
 
 class Effort(NamedTuple):
-    """How much is measured, and with whom."""
+    """How much is measured, and with which references."""
 
     rounds: int = 20
     steps: int = 40
     smoke: bool = False
-    """Only see whether it runs."""
+    """Only check that everything runs."""
     released: Path | None = None
     released_python: str = "python3"
 
     def share(self, fraction: float) -> int:
-        """So many of the rounds, for what takes long: at least 3, but never more than all."""
+        """Fewer rounds for slow comparisons: this fraction, but at least 3 if there are so many."""
         return min(self.rounds, max(3, round(self.rounds * fraction)))
 
     def few(self, sizes: Sequence[int]) -> Sequence[int]:
-        """All sizes, or two of them for a trial."""
+        """All sizes, or two of them with --smoke."""
         return sizes[:2] if self.smoke else sizes
 
 
 @dataclass(frozen=True)
 class Aim:
-    """A quantity that was measured once a round, and the bound that its median is held to."""
+    """A quantity measured once per round, and the target for its median."""
 
     what: str
     unit: str
@@ -43,10 +43,10 @@ class Aim:
     at_most: float | None = None
     at_least: float | None = None
     note: str = ""
-    """Why there are no values, or what they leave out."""
+    """Why there are no values."""
 
     def as_record(self) -> dict[str, Any]:
-        """For JSON: with median, quartiles and verdict (None: no bound, or nothing measured)."""
+        """Return the JSON form, with median, quartiles and verdict (None if there is none)."""
         record: dict[str, Any] = {**asdict(self), "values": list(self.values)}
         low, median, high = quartiles(self.values) if self.values else (None, None, None)
         met = None
@@ -59,7 +59,7 @@ class Aim:
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers beyond the readings, ready to be printed."""
+    """Further numbers, ready to be printed."""
 
     title: str
     columns: Sequence[str]
@@ -68,7 +68,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Curve:
-    """Medians against a size; with `fitted`, the exponent of the power law through them."""
+    """Medians as a function of size; with `fitted`, the exponent of a fitted power law."""
 
     label: str
     x: Sequence[float]
@@ -96,11 +96,11 @@ class Panel:
 
 @dataclass(frozen=True)
 class Result:
-    """All that a topic measured."""
+    """Everything that a topic measured."""
 
     title: str
     text: str
-    """What was measured and how, for the reader of the report."""
+    """What was measured and how."""
     aims: Sequence[Aim] = ()
     readings: Readings = field(default_factory=dict)
     readings_title: str = ""
@@ -109,7 +109,7 @@ class Result:
     panels: Sequence[Panel] = ()
 
     def as_record(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the JSON form."""
         record = asdict(self)
         record["aims"] = [aim.as_record() for aim in self.aims]
         record["panels"] = [

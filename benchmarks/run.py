@@ -1,4 +1,4 @@
-"""Measure how fast `hebae` is, and write what came out: JSON, tables and plots.
+"""Measure how fast `hebae` is; write JSON files, tables and plots.
 
 ``python benchmarks/run.py --help``; ``make bench`` runs all of it.
 """

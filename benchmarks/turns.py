@@ -1,4 +1,4 @@
-"""Contenders take turns, so that what else the machine does falls on all of them alike."""
+"""Contenders take turns, so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rich.progress import track
 __all__ = ["Readings", "clocked", "paired", "quartiles", "take_turns", "timed"]
 
 Readings = dict[str, list[float]]
-"""Seconds by contender, one number a round."""
+"""Seconds by contender, one number per round."""
 
 
 def take_turns(
     contenders: Mapping[str, Callable[[], float]], rounds: int, label: str = "measuring"
 ) -> Readings:
-    """Let each contender measure itself once a round."""
+    """Measure each contender once per round."""
     readings: Readings = {name: [] for name in contenders}
     for round_ in track(range(rounds), label, transient=True):
         # There and back again, so that a machine that is slowing down favours nobody.
@@ -29,7 +29,7 @@ def take_turns(
 
 
 def timed(contender: Contender, examples: np.ndarray, count: int) -> Callable[[], float]:
-    """Seconds that a stretch counts, divided by `count`."""
+    """Return a function that runs a contender and returns its seconds divided by `count`."""
 
     def measure() -> float:
         marks: list[float] = []
@@ -41,7 +41,7 @@ def timed(contender: Contender, examples: np.ndarray, count: int) -> Callable[[]
 
 
 def clocked(function: Callable[[], object]) -> Callable[[], float]:
-    """Seconds that a function takes."""
+    """Return a function that runs another one and returns its seconds."""
 
     def measure() -> float:
         begin = time.perf_counter()
@@ -52,7 +52,7 @@ def clocked(function: Callable[[], object]) -> Callable[[], float]:
 
 
 def paired(readings: Readings, name: str, reference: str) -> list[float]:
-    """How many times as long `name` took as `reference`, round by round."""
+    """Ratio of the times of `name` and `reference` in each round."""
     pairs = zip(readings[name], readings[reference], strict=True)
     return [ours / theirs for ours, theirs in pairs]
 

@@ -1,7 +1,7 @@
-"""What is timed: stretches of training steps, each contender in a file of its own.
+"""Contenders: training loops that are timed, one per file.
 
-A stretch starts from new weights and a new optimizer, takes a few steps that are not counted, so
-that memory and caches are warm, and then the ones that are.
+A contender starts from new weights and a new optimizer, takes a few steps that are not counted, to
+warm up memory and caches, and then the steps that are counted.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ SQUARED_ERROR = {"likelihood": "gaussian", "likelihood_scale": 0.5**0.5}
 """Settings under which the reconstruction is ``||x - g(z)||^2``, but for a constant."""
 
 WARM_UP = 5
-"""Steps before the ones that count."""
+"""Steps that are not counted."""
 
 Mark = Callable[[], object]
-"""To be called when counting begins and when it ends."""
+"""Called when counting begins and when it ends."""
 
 Contender = Callable[[np.ndarray, Mark], None]
-"""Trains on examples (n, 1, h, w), uint8, once and in random order, and marks begin and end."""
+"""Trains on uint8 examples (n, 1, h, w) once, in random order, and marks begin and end."""
 
 
 def make_examples(steps: int, batch_size: int = SETTINGS.batch_size, side: int = 28) -> np.ndarray:
-    """Grey images of random pixels, enough for so many steps; no data set is needed."""
+    """Make grey images of random pixels, enough for `steps` steps."""
     shape = (steps * batch_size, 1, side, side)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 def load_digits(steps: int, batch_size: int = SETTINGS.batch_size) -> np.ndarray:
-    """Images of MNIST, enough for so many steps; up to 78 of 128, from the package itself."""
+    """Load MNIST images of the package, enough for `steps` steps, up to 78 of 128."""
     images = load("mnist-mini", validation_size=0).train.values
     return np.array(images[: steps * batch_size])  # the package's own are read-only

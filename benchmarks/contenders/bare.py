@@ -72,7 +72,7 @@ def run_epoch(
 
 
 def by_bare_loop(moments_dtype: torch.dtype = torch.float64, epochs_before: int = 0) -> Contender:
-    """HEBAE by `run_epoch`, with fused Adam; more epochs than the warm-up may go before."""
+    """Train HEBAE with `run_epoch` and fused Adam, after `epochs_before` epochs."""
 
     def stretch(examples: np.ndarray, mark: Mark) -> None:
         resident = torch.from_numpy(examples).flatten(1)

@@ -1,4 +1,4 @@
-"""`hebae` itself: an epoch of its training loop, as ``hebae train`` runs it."""
+"""An epoch of `hebae`'s training loop, as ``hebae train`` runs it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def by_hebae(method: str, epochs_before: int = 0, **changes: object) -> Contende
 
 
 class _WarmedUp(ArrayBatches):
-    """Batches whose first epoch is only its last few steps, and whose population is one batch."""
+    """Batches whose first epoch has only a few steps and whose last pass has one batch."""
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
         if epoch == 0:
@@ -53,7 +53,7 @@ class _WarmedUp(ArrayBatches):
 
 
 class _AtEpochs(Callback):
-    """Marks the end of each epoch: the loop's whole work for an epoch lies between two."""
+    """Marks the end of each epoch; between two marks is all work of the loop for an epoch."""
 
     def __init__(self, mark: Mark, after: int) -> None:
         self.mark = mark

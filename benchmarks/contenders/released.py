@@ -1,4 +1,4 @@
-"""The code that was released with the paper, run from a checkout that the user names.
+"""The paper's released code, run from a checkout that the user names.
 
 github.com/ramachandran-lab/HEBAE needs TensorFlow and TensorFlow Probability, which have no place
 beside `hebae`: another interpreter runs `released_worker.py`, for as long as the benchmark lasts,
@@ -31,7 +31,7 @@ def find_module(checkout: Path) -> Path:
 
 
 def by_released_code(checkout: Path, python: str) -> Contender:
-    """Train the released HEBAE by its own loop; `python` is an interpreter with TensorFlow."""
+    """Train the released HEBAE with its own loop; `python` is an interpreter with TensorFlow."""
     folder = find_module(checkout).resolve()
     command = [python, str(Path(__file__).with_name("released_worker.py")), str(folder)]
     command += [str(SETTINGS.latent_dim), str(SETTINGS.batch_size)]

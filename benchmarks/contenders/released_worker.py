@@ -1,4 +1,4 @@
-"""Runs in an interpreter with TensorFlow: stretches of the released code's training, on command.
+"""Runs the released code's training on command, in an interpreter with TensorFlow.
 
 ``released_worker.py FOLDER LATENT_DIM BATCH_SIZE``; see `released.py` for what is said.
 """

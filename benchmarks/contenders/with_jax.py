@@ -20,7 +20,7 @@ DECODER = (SETTINGS.latent_dim, 800, 800, 784)
 
 
 def loss(parameters: Any, pixels: Any, epsilon: Any) -> Any:
-    """HEBAE's loss of a batch of bytes (m, 784) with noise (m, k); moments in float32."""
+    """Loss of HEBAE for a uint8 batch (m, 784) with noise (m, k); moments in float32."""
     import jax.numpy as jnp
     import optax
 
@@ -46,7 +46,7 @@ def _apply(layers: Sequence[tuple[Any, Any]], x: Any) -> Any:
 
 
 def by_jax() -> Contender:
-    """HEBAE of Appendix B.1 with optax's Adam; it uses all cores, whatever torch does."""
+    """Train HEBAE of Appendix B.1 with optax's Adam, on all cores."""
     import jax
     import jax.numpy as jnp
     import optax

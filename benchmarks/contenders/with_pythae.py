@@ -24,7 +24,7 @@ ABSENT = "needs pythae, which `make bench` installs"
 
 
 def by_pythae(method: str, **optimizer_params: Any) -> Contender:
-    """Train pythae's VAE ("vae") or WAE-MMD ("wae") by pythae's own trainer, on one process.
+    """Train pythae's VAE ("vae") or WAE-MMD ("wae") with pythae's own trainer, in one process.
 
     Left as it comes, but for its logging, which is silenced; its data loader has no workers.
     """
@@ -62,7 +62,7 @@ def _settings(method: str) -> Any:
 
 
 def make_peer(model: Autoencoder, method: str, penalty_weight: float = 1.0) -> Any:
-    """Make pythae's model on the networks of ours, with the same objective but for constants.
+    """Make pythae's model with our networks and the same objective up to a constant.
 
     Its VAE's "bce" and its WAE's squared error are summed over pixels as ours are, and its kernels
     have our widths. The weights are shared: training one trains the other.
@@ -111,7 +111,7 @@ def make_trainer(
     no_cuda: bool = True,
     **params: Any,
 ) -> Iterator[Any]:
-    """Give pythae's trainer for values (n, *shape) in [0, 1]; what it saves and prints is lost."""
+    """Make pythae's trainer for values (n, *shape) in [0, 1]; its files and prints are dropped."""
     from pythae.data.datasets import BaseDataset
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
 

@@ -1,4 +1,4 @@
-"""What is measured, one topic a file; each has ``measure(effort) -> Result``."""
+"""What is measured: one topic per file, each with ``measure(effort) -> Result``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ TOPICS = (
     "startup",
     "profile",
 )
-"""In the order in which they are measured and shown."""
+"""In the order of measuring and of the report."""
 
 LONG = ("mapped", "decoding", "agreement")
-"""Measured only when asked for, and shown when they were."""
+"""Measured only if named; shown if they were measured."""
 
 
 def measure(topic: str, effort: Effort) -> Result:

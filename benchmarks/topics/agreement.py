@@ -1,4 +1,4 @@
-"""Whether ours and pythae's training come to the same, on the same work."""
+"""Whether training with `hebae` and with pythae gives the same results."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Terms = dict[str, float]
 
 
 def measure(effort: Effort, examples: int = 10_000, epochs: int = 5, seeds: int = 3) -> Result:
-    """Train each method with each seed, by either trainer.
+    """Train each method with each seed and both trainers.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def measure(effort: Effort, examples: int = 10_000, epochs: int = 5, seeds: int 
 
 
 def run(dataset: Dataset, method: str, by: str, seed: int, examples: int, epochs: int) -> Terms:
-    """Train one model and judge it by our held-out terms."""
+    """Train one model and compute its held-out terms with `hebae`."""
     settings = SETTINGS.replace(method=method, seed=seed, epochs=epochs, **METHODS[method])
     values = dataset.train.values[:examples]
     batches = ArrayBatches(values, settings.batch_size, seed=seed)

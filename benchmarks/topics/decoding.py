@@ -1,4 +1,4 @@
-"""Preparing images of CelebA's size: decoded, cropped, resized and stored, images a second."""
+"""Preparation of CelebA: images decoded, cropped, resized and stored per second."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ image while decoding. Pillow offers this, but `hebae` does not use it because th
 
 
 def measure(effort: Effort, images: int = 10_000) -> Result:
-    """Prepare the images some times over."""
+    """Prepare the images several times."""
     images = 2 * DISTINCT if effort.smoke else images
     contents = [picture(seed) for seed in range(DISTINCT)]
     clock: list[float] = []
@@ -106,7 +106,7 @@ def measure(effort: Effort, images: int = 10_000) -> Result:
 
 
 def picture(seed: int) -> bytes:
-    """Make one JPEG file of about the size that CelebA's have."""
+    """Make one JPEG file of about the size of CelebA's files."""
     generator = np.random.default_rng(seed)
     coarse = Image.fromarray(generator.integers(0, 256, (14, 12, 3), dtype=np.uint8))
     smooth = np.asarray(coarse.resize((FORM.width, FORM.height), Image.Resampling.BICUBIC))
@@ -117,7 +117,7 @@ def picture(seed: int) -> bytes:
 
 
 def write_layout(folder: Path, contents: Sequence[bytes], images: int) -> None:
-    """Write so many files, taking the contents in turn, and the partition: all for training."""
+    """Write the image files and the partition, all for training."""
     (folder / IMAGES[0]).mkdir(parents=True)
     names = [f"{number:06}.jpg" for number in range(1, images + 1)]
     for number, name in enumerate(names):
@@ -145,7 +145,7 @@ def draft(content: bytes) -> np.ndarray:
 
 
 def seconds_an_image(decode: Callable[[bytes], object], contents: Sequence[bytes]) -> float:
-    """Decode some images in this thread."""
+    """Decode images in this thread."""
     begin = time.perf_counter()
     for content in contents:
         decode(content)

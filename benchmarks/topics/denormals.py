@@ -20,7 +20,7 @@ single bit, which a test checks. The plain PyTorch loop does not do this."""
 
 
 def measure(effort: Effort) -> Result:
-    """Time an epoch of the bare loop and of ours, the first and a late one, in turn."""
+    """Time the first and a late epoch of the plain loop and of `hebae`."""
     steps = effort.steps if effort.smoke else STEPS
     before = 1 if effort.smoke else EPOCHS_BEFORE
     late = f"after {before * steps:,} steps"

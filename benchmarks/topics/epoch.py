@@ -1,4 +1,4 @@
-"""An epoch of the VAE, data included: `hebae` against pythae."""
+"""An epoch of the VAE with data loading: `hebae` and pythae."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from results import Aim, Effort, Result
 from turns import paired, take_turns, timed
 
 STEPS = 78
-"""Of 128 examples: as many as the package has images of MNIST."""
+"""Batches of 128: all MNIST images in the package."""
 
 TEXT = """\
 One epoch of the VAE over {count:,} MNIST images with the networks of Appendix B.1 and batch size
@@ -18,7 +18,7 @@ trainer uses PyTorch's default Adam; the same with fused Adam is shown as well."
 
 
 def measure(effort: Effort) -> Result:
-    """Time epochs, ours and theirs in turn."""
+    """Time epochs of both."""
     steps = effort.steps if effort.smoke else STEPS
     examples = load_digits(steps)
     contenders = {"VAE": by_hebae("vae")}
@@ -32,7 +32,7 @@ def measure(effort: Effort) -> Result:
     )
     absent = not with_pythae.AVAILABLE
     return Result(
-        title="An epoch of the VAE, data included",
+        title="An epoch of the VAE with data loading",
         text=TEXT.format(count=steps * SETTINGS.batch_size),
         aims=[
             Aim(

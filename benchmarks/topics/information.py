@@ -18,7 +18,7 @@ EXAMPLES = 10_000
 
 
 def measure(effort: Effort) -> Result:
-    """Time it for noise of either kind."""
+    """Time it for both kinds of noise."""
     count = 300 if effort.smoke else EXAMPLES
     examples = make_examples(-(-count // SETTINGS.batch_size))[:count]
     models = {

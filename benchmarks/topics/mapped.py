@@ -1,4 +1,4 @@
-"""Training on a memory-mapped file of 10 GB against training on data in memory."""
+"""Training on a memory-mapped file of 10 GB compared with training on data in memory."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from hebae.training.loop import make_fabric, train
 
 SHAPE = (3, 64, 64)
 RESIDENT = 20_000
-"""Images of the file that are copied into memory, to be trained on there."""
+"""Images of the file that are copied into memory for comparison."""
 WRITTEN = 5_000
-"""Images made at a time."""
+"""Images written at a time."""
 SETTINGS = Settings(
     method="hebae",
     network="mlp",
@@ -48,7 +48,7 @@ SETTINGS = Settings(
 CONVOLUTIONAL = SETTINGS.replace(
     network="convolutional", encoder_widths=(16, 32, 64, 128), decoder_widths=(128, 64, 32, 16)
 )
-"""The network for such images, narrowed to an eighth so that a stretch takes seconds."""
+"""The network for such images at an eighth of its widths, so that a turn takes seconds."""
 
 TEXT = """\
 {images:,} images of 3 x 64 x 64 random bytes ({size:.1f} GB) in a memory-mapped .npy file, compared
@@ -177,12 +177,12 @@ def stretch(
     before: Callable[[], object] | None = None,
     settings: Settings = SETTINGS,
 ) -> float:
-    """Seconds a step of the training loop, after a few steps that do not count and `before`."""
+    """Seconds per step of the training loop, after some steps that do not count, and `before`."""
     settings = settings.replace(seed=seed)
     marks: list[float] = []
 
     class Stretch(kind):  # type: ignore[misc, valid-type]
-        """An epoch is so many steps, and the population is one batch.
+        """An epoch has `steps` steps, and the last pass one batch.
 
         The clock starts after the first step: the order of a million examples is drawn before it,
         once for an epoch of thousands of steps.
@@ -222,7 +222,7 @@ def stretch(
 
 
 class NotAhead(ArrayBatches):
-    """Batches whose rows are copied in the step, without a word to the system beforehand."""
+    """Batches whose rows are copied in the step, without announcing them to the system."""
 
     def _taken(self, batches: Sequence[Tensor]) -> Generator[Tensor]:
         for indices in batches:
@@ -230,7 +230,7 @@ class NotAhead(ArrayBatches):
 
 
 def write_images(path: Path, images: int) -> None:
-    """Write random images into a .npy file, a few at a time."""
+    """Write random images into a .npy file."""
     generator = np.random.Generator(np.random.SFC64(0))
     header = {"descr": "|u1", "fortran_order": False, "shape": (images, *SHAPE)}
     with path.open("wb") as file:
@@ -248,7 +248,7 @@ def drop_pages(path: Path) -> None:
 
 
 def read_whole(path: Path) -> None:
-    """Bring a file into the page cache, as far as memory goes."""
+    """Read a file into the page cache, as far as memory allows."""
     with path.open("rb", buffering=0) as file:
         while file.read(2**24):
             pass

@@ -1,4 +1,4 @@
-"""Peak memory, each case in a process of its own."""
+"""Peak memory, each case in its own process."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _weights() -> float:
 
 
 def peak(kind: str, size: int, side: int) -> float:
-    """Run a case in a new process; MiB above what its imports took."""
+    """Run a case in a new process and return its peak MiB minus that of its imports."""
     code = f"from topics.memory import child; child({kind!r}, {size}, {side})"
     paths = [str(BENCHMARKS), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
@@ -93,7 +93,7 @@ def peak(kind: str, size: int, side: int) -> float:
 
 
 def child(kind: str, size: int, side: int) -> None:
-    """Do the work of a case and print what it took."""
+    """Run a case and print its peak memory."""
     import lightning_fabric  # noqa: F401  # `hebae` imports it when training starts
     from contenders.bare import by_bare_loop
     from contenders.ours import by_hebae
@@ -116,7 +116,7 @@ def child(kind: str, size: int, side: int) -> None:
 
 
 def _resident(field: str) -> float:
-    """MiB that this process holds now (VmRSS), or the most that it ever held (VmHWM)."""
+    """Memory of this process in MiB: now (VmRSS) or at its peak (VmHWM)."""
     # Not getrusage, whose maximum a process inherits from the one that started it.
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith(f"{field}:"):

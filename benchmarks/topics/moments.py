@@ -1,4 +1,4 @@
-"""What the empirical Bayes costs: covariance, Cholesky factor, log-determinant, shaped noise."""
+"""Cost of the objective: covariance, Cholesky factor, log-determinant, shaped noise."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONVOLUTIONAL = SETTINGS.replace(
 
 
 def measure(effort: Effort) -> Result:
-    """Time the objective alone, and the steps that it is a part of."""
+    """Time the objective alone and whole steps."""
     examples = make_examples(effort.steps)
     readings = take_turns(
         {
@@ -82,7 +82,7 @@ def measure(effort: Effort) -> Result:
 def objective_alone(
     batch_size: int, latent_dim: int, method: str = "hebae", calls: int = CALLS
 ) -> Callable[[], float]:
-    """Seconds that an objective takes, forward and backward."""
+    """Return a function that times an objective, forward and backward."""
     objective = build_objective(SETTINGS.replace(method=method, latent_dim=latent_dim))
     mean, log_scale, epsilon = torch.randn(3, batch_size, latent_dim)
     mean.requires_grad_()
@@ -104,7 +104,7 @@ def objective_alone(
 
 
 def convolutional_step() -> Callable[[], float]:
-    """Seconds that a step of Appendix B.2 takes; the first, which allocates, is not counted."""
+    """Return a function that times steps of Appendix B.2, without the first."""
     model: Autoencoder = build(CONVOLUTIONAL, (3, 64, 64))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
     x = torch.rand(CONVOLUTIONAL.batch_size, 3, 64, 64)

@@ -1,4 +1,4 @@
-"""Where the time goes, operator by operator: ours beside what it is compared with."""
+"""Time per operator, compared with a reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 from topics.grid import small
 
 PYTHON = "(outside operators)"
-"""Above all Python."""
+"""Mostly Python."""
 
 TEXT = """\
 Time of each operator without the operators that it calls, in microseconds per step, longest first.
@@ -25,7 +25,7 @@ Stretch = Callable[[Mark], None]
 
 
 def measure(effort: Effort) -> Result:
-    """Profile a stretch of each pair."""
+    """Profile each pair."""
     examples = make_examples(effort.steps)
 
     def of(contender: Contender) -> Stretch:
@@ -55,7 +55,7 @@ def measure(effort: Effort) -> Result:
 
 
 def whole(function: Callable[[], object]) -> Stretch:
-    """Count all of a function."""
+    """Make a function that counts from its start to its end."""
 
     def stretch(mark: Mark) -> None:
         mark()
@@ -68,7 +68,7 @@ def whole(function: Callable[[], object]) -> Stretch:
 def breakdown(
     title: str, ours: Stretch, reference: str, theirs: Stretch, steps: int, rows: int
 ) -> Table:
-    """Tabulate what two stretches spend their time in."""
+    """Tabulate the operators of two stretches."""
     our_costs, their_costs = costs(ours, steps), costs(theirs, steps)
     lines = []
     for name in {*our_costs, *their_costs}:
@@ -87,7 +87,7 @@ def breakdown(
 
 
 def costs(stretch: Stretch, steps: int) -> dict[str, tuple[float, float]]:
-    """Measure calls and microseconds a step, by operator."""
+    """Measure calls and microseconds per step, by operator."""
     profiler = profile(activities=[ProfilerActivity.CPU])
     clock: list[float] = []
 

@@ -1,4 +1,4 @@
-"""How a step's cost grows with batch size, code dimension and image size."""
+"""Step time as a function of batch size, latent dimension and image size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long until something happens: importing, and asking for help."""
+"""Time to import `hebae` and to print its help."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training step: `hebae` against a bare loop, pythae, JAX and the released code."""
+"""A training step: `hebae`, a plain PyTorch loop, pythae, JAX and the released code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ left out."""
 
 
 def measure(effort: Effort) -> Result:
-    """Let all that are installed take turns."""
+    """Time all contenders that are installed."""
     rates = {dtype: product_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
     has_bf16 = rates[torch.bfloat16] > rates[torch.float32]
     contenders: dict[str, Contender] = {
@@ -97,7 +97,7 @@ def _aims(readings: Readings, rates: dict[torch.dtype, float]) -> list[Aim]:
 
 
 def product_rate(dtype: torch.dtype, repeats: int = 4) -> float:
-    """Best GFLOP/s of a product of the size that the networks have, for a large batch."""
+    """Best GFLOP/s of a matrix product of the size in the networks, for a large batch."""
     x, weight = torch.randn(1024, 784).to(dtype), torch.randn(784, 800).to(dtype)
     rates = []
     for _ in range(10):

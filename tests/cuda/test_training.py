@@ -83,6 +83,7 @@ def test_a_model_trained_on_the_device_is_stored_for_the_cpu(train, device):
     assert relative_error(weights(loaded), weights(model)) == 0
 
 
+@pytest.mark.filterwarnings("error:steps are not captured")
 @pytest.mark.parametrize("method", ["hebae", "vae", "wae"])
 def test_stacked_models_end_as_each_alone(method, images, tmp_path, train, device):
     jobs, alone = [], []

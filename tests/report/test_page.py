@@ -145,3 +145,22 @@ def test_a_table_has_sections_and_sets_off_the_best(tmp_path):
         None,
         None,
     ]
+
+
+def test_a_folded_section_is_closed_under_its_heading(tmp_path):
+    sections = [Section("Summary", ["Some rows."]), Section("All", ["Many rows."], folded=True)]
+    write_page(tmp_path / "p.html", "t", sections)
+    made = Page((tmp_path / "p.html").read_text(encoding="utf-8"))
+    assert made.all("h2") == ["Summary", "All"]
+    names = [tag for tag, _ in made.tags]
+    assert names.index("section") < names.index("details") < names.index("summary")
+    assert made.attributes("details") == [{}]  # not open
+
+
+def test_wide_tables_and_figures_scroll_in_a_box_of_their_own(page):
+    (style,) = page.all("style")
+    assert re.search(r"\.wide { overflow-x: auto", style)
+    names = [tag for tag, _ in page.tags]
+    for tag in ("table", "img"):
+        _, box = page.tags[names.index(tag) - 1]
+        assert box["class"] == "wide"

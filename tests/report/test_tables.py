@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from hebae.errors import HebaeError
-from hebae.report.tables import Measured, Row, Table, Undefined
+from hebae.report.tables import Measured, Row, Table, Undefined, encodable
 
 NO_DENSITY = "q(z|x) has no density"
 
@@ -193,3 +193,46 @@ def test_the_terminal_shows_sections_and_bold():
     assert text.count("Bounds") == text.count("Samples") == 1
     bold = next(line for line in text.splitlines() if "ELBO" in line)
     assert "\x1b[1m" in bold.split("1", 1)[1]
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_on_a_narrow_terminal_nothing_is_cut_off(width):
+    """Columns that do not fit beside the others go below them."""
+    columns = [f"runs/hebae-with-a-long-name-{i}" for i in range(9)]
+    rows = [Row(f"a long name of quantity {i}", [i + j / 10 for j in range(9)]) for i in range(3)]
+    lines = printed(Table("A title", columns, rows, ["A note."]), width)
+    assert max(map(len, lines)) <= width
+    assert "…" not in "".join(lines)
+    letters = "".join(char for line in lines for char in line if not char.isspace())
+    numbers = sorted(re.findall(r"(?<![\d.])\d\.\d(?!\d)", "\n".join(lines)))
+    assert numbers == sorted(f"{i + j / 10:.4g}" for i in range(3) for j in range(9) if j)
+    assert letters.count("Anote.") == letters.count("Atitle") == 1
+
+
+def test_headings_are_whole_on_a_narrow_terminal():
+    lines = printed(Table("", ["penalty_weight 10, seed 0"], [Row("x", [1.0])]), 20)
+    assert "".join("".join(lines[:5]).split()).startswith("penalty_weight10,seed0")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("utf-8", "λ ↑ ± –¹⁴ é ☃"),
+        ("cp1252", "lambda (higher is better) ± –¹[4] é ?"),
+        ("ascii", "lambda (higher is better) +/- -[1][4] e ?"),
+    ],
+)
+def test_text_falls_back_to_what_an_encoding_has(encoding, shown):
+    assert encodable("λ ↑ ± –¹⁴ é ☃", encoding) == shown
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_a_table_can_be_shown_in_any_encoding(encoding):
+    raw = io.BytesIO()
+    console = Console(width=80, file=io.TextIOWrapper(raw, encoding=encoding), color_system=None)
+    rows = [Row("λ", [[1.0, 2.0], None], "", better="lower")]
+    console.print(Table("β", ["a", "b"], rows))
+    console.file.flush()
+    text = raw.getvalue().decode(encoding)
+    assert ("↓" in text) == (encoding == "utf-8")
+    assert ("lower is better" in " ".join(text.split())) == (encoding != "utf-8")

@@ -82,7 +82,7 @@ def loss_curves(
     penalties = [name for name in terms if name not in ("objective", "reconstruction")]
     rows, columns = max(1, len(penalties)), 3 if penalties else 2
     figure = new_figure(
-        3.2 * columns, max(3.3, 1.25 * rows + 0.4), terms, title, what="finished epoch"
+        3.2 * columns, max(3.5, 1.35 * rows + 0.7), terms, title, what="finished epoch"
     )
     grid = figure.add_gridspec(rows, columns)
     panels = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import resources
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -29,38 +30,9 @@ SIGNED = "RdBu_r"  # for values of both signs: white is 0, so the scale must be 
 _LETTERS_PER_INCH = 14  # of a legend
 BAND = 0.16  # opacity of the range over seeds
 
-_RC: dict[Any, Any] = {
-    "figure.dpi": DPI,
-    "savefig.dpi": DPI,
-    "pdf.fonttype": 42,  # TrueType: journals refuse Type 3 fonts
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so it is there on every machine
-    "font.size": 8.5,
-    "text.color": INK,
-    "figure.titlesize": 10.5,
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelcolor": INK,
-    "axes.edgecolor": QUIET,
-    "axes.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.formatter.useoffset": False,
-    "axes.grid": True,
-    "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.6,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "lines.linewidth": 1.5,
-    "lines.markersize": 4.5,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-}
+_RC = mpl.rc_params_from_file(
+    str(resources.files("hebae.report") / "hebae.mplstyle"), use_default_template=False
+)
 # No date and no version, so that equal figures give equal files.
 _METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},

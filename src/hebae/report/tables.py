@@ -26,7 +26,9 @@ _REPLACEMENTS = {
     "↓": "(lower is better)",
     "±": "+/-",
     "‖": "||",
+    "λ": "lambda",
     **dict(zip("–—−’“”×…", '---\'""x.', strict=True)),
+    **{raised: f"[{digit}]" for digit, raised in enumerate(_RAISED)},
 }
 _LETTERS = 14  # of a column's heading before it is wrapped
 _NOT_MEASURED = "not measured"
@@ -298,8 +300,8 @@ def _replacement(error: UnicodeError) -> tuple[str, int]:
     """Return what stands for a character: ASCII signs, a Greek letter's name, or "?"."""
     assert isinstance(error, UnicodeEncodeError)
     character = error.object[error.start]
-    name = unicodedata.name(character, "")
     plain = _REPLACEMENTS.get(character) or unicodedata.normalize("NFKD", character)[0]
+    name = unicodedata.name(plain, "") if len(plain) == 1 else ""
     if name.startswith("GREEK"):
         plain = name.rsplit(" ", 1)[-1].lower()
     return plain if plain.isascii() else "?", error.start + 1

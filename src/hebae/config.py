@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -241,7 +241,7 @@ class Settings(TrainingSettings, ModelSettings, DataSettings):
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read a run's ``config.yaml``."""
-        return cls.checked(_read_mapping(path, path.read_text), str(path))
+        return cls.checked(read_mapping(path, path.read_text), str(path))
 
     def to_yaml(self) -> str:
         """Every setting, in the order of this file."""
@@ -286,7 +286,7 @@ def resolve(
     if preset is not None:
         layers.append((f"preset {preset}", _read_preset(preset)))
     if config is not None:
-        layers.append((str(config), _read_mapping(config, config.read_text)))
+        layers.append((str(config), read_mapping(config, config.read_text)))
     method = "hebae"
     for origin, values in [*layers, ("the flags", flags)]:
         method = values.get("method", method)
@@ -322,10 +322,17 @@ def _read_preset(name: str) -> dict[str, Any]:
             f"unknown preset {name!r}{_suggestion(name, names)}; allowed are {', '.join(names)}."
         )
     file = resources.files("hebae") / "presets" / f"{name}.yaml"
-    return _read_mapping(Path(f"{name}.yaml"), file.read_text)
+    return read_mapping(Path(f"{name}.yaml"), file.read_text)
 
 
-def _read_mapping(path: Path, read: Any) -> dict[str, Any]:
+def read_mapping(path: Path, read: Callable[..., str]) -> dict[str, Any]:
+    """Read a YAML file of settings, given what returns its text.
+
+    Raises
+    ------
+    HebaeError
+        If it cannot be read, or holds something else.
+    """
     try:
         values = yaml.safe_load(read(encoding="utf-8"))
     except OSError as error:

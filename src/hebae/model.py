@@ -341,6 +341,11 @@ def _check_network(
     was_training = network.training
     network.eval()  # batch normalisation must not learn from the trial
     parameter = next(network.parameters(), torch.empty(0))
+    if parameter.dtype != torch.float32:
+        raise ValueError(
+            f"the {name}'s weights are {parameter.dtype}; give it in float32, with {name}.float(). "
+            "Precision 64-true makes the whole model float64."
+        )
     trial = torch.zeros(2, *input_shape, dtype=parameter.dtype, device=parameter.device)
     try:
         with torch.no_grad():
@@ -355,5 +360,5 @@ def _check_network(
     if given != (2, *expected):
         raise ValueError(
             f"the {name} maps {(2, *input_shape)} to {given}; it must give one tensor of shape "
-            f"{(2, *expected)}, {math.prod(expected)} numbers an example."
+            f"{(2, *expected)}, {math.prod(expected)} numbers per example."
         )

@@ -1,4 +1,4 @@
-"""A run is a folder: what lies in it, and how its files are written and read.
+"""A run is a folder: which files it has, and how they are written and read.
 
 Files are written under a temporary name and renamed, so that a reader finds the old file or the new
 one, never half of one. Weights are safetensors and checkpoints are read with ``weights_only``: no
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,27 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hebae._version import __version__
-from hebae.config import ModelSettings, Settings
+from hebae.config import Settings, read_mapping
 from hebae.errors import HebaeError
 from hebae.files import LOCK_FILES, NOT_A_PICKLE, clear, require_only, write_atomically
 from hebae.model import Autoencoder, build
 
 __all__ = ["RunFolder", "load_model", "require_same_architecture", "save_model"]
 
+_NOT_SETTINGS = {
+    "model_type",
+    "hebae_version",
+    "input_shape",
+    "data_name",
+    "data_fingerprint",
+    "own_encoder",
+    "own_decoder",
+}
+"""What else ``config.json`` holds."""
+
 
 def _as_os_error(write: Callable[[Path], object]) -> Callable[[Path], None]:
-    """Torch and safetensors report a full disk as errors of their own; make them one kind."""
+    """Turn errors of torch and safetensors, such as a full disk, into OSErrors."""
 
     def wrapped(path: Path) -> None:
         try:
@@ -81,25 +92,18 @@ def load_model(
     model : Autoencoder
         On the CPU, in evaluation mode.
     config : dict
+        All settings, with defaults for those that the version that wrote it did not have.
 
     Raises
     ------
     HebaeError
-        If the folder holds no model, or one that is truncated, altered or of another architecture.
+        If the folder holds no model, or one that is truncated, altered, of another architecture or
+        of a newer version.
     """
-    config_path, weights_path = folder / "config.json", folder / "model.safetensors"
+    weights_path = folder / "model.safetensors"
     if not weights_path.is_file():
         raise HebaeError(_no_model(folder))
-    try:
-        config = json.loads(config_path.read_text(encoding="utf-8"))
-        shape = tuple(int(n) for n in config["input_shape"])
-        fields = {name: config[name] for name in ModelSettings.model_fields}
-        settings = ModelSettings.model_validate(fields)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HebaeError(
-            f"{config_path} is missing, truncated or altered ({type(error).__name__}); "
-            "restore it or train the model again."
-        ) from None
+    shape, settings, config = _read_config(folder / "config.json")
     for name, given in (("encoder", encoder), ("decoder", decoder)):
         if config.get(f"own_{name}") and given is None:
             raise HebaeError(
@@ -120,6 +124,42 @@ def load_model(
     return model.eval(), config
 
 
+def _read_config(path: Path) -> tuple[tuple[int, ...], Settings, dict[str, Any]]:
+    """Read the shape of an example, the settings, and everything, defaults included."""
+    try:
+        config = dict(json.loads(path.read_text(encoding="utf-8")))
+        shape = tuple(int(n) for n in config["input_shape"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HebaeError(
+            f"{path} is missing, truncated or altered ({type(error).__name__}); "
+            "restore it or train the model again."
+        ) from None
+    settings = _settings_of({n: v for n, v in config.items() if n not in _NOT_SETTINGS}, path)
+    return shape, settings, {**settings.model_dump(mode="json"), **config}
+
+
+def _settings_of(values: Mapping[str, Any], path: Path) -> Settings:
+    """Check stored settings; refuse those of a newer version, naming both versions."""
+    unknown = sorted(set(values) - set(Settings.model_fields))
+    if unknown:
+        raise HebaeError(
+            f"{path} has the setting {unknown[0]!r}, which hebae {__version__} does not know; the "
+            f"folder was written by hebae {_version_of(path.parent)}. Use that version or a newer "
+            "one."
+        )
+    return Settings.checked(values, str(path))
+
+
+def _version_of(folder: Path) -> str:
+    """Return the version of hebae that wrote a folder last, as far as its files tell."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        return str(json.loads((folder / "config.json").read_text("utf-8"))["hebae_version"])
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+        entry = json.loads((folder / "provenance.json").read_text("utf-8"))[-1]
+        return str(entry["versions"].split(",")[0].removeprefix("hebae "))
+    return "of an unknown version"
+
+
 def require_same_architecture(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Raise, naming the first tensor that differs, if `tensors` are of another architecture."""
     expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
@@ -129,7 +169,7 @@ def require_same_architecture(model: nn.Module, tensors: Mapping[str, Tensor], p
         raise HebaeError(
             f"{path} holds a model of another architecture: {name} is "
             f"{found.get(name, 'missing')} in the file and {expected.get(name, 'absent')} by the "
-            "settings beside it; restore the files or train again."
+            "settings next to it; restore the files or train again."
         )
 
 
@@ -175,17 +215,18 @@ class RunFolder:
 
     @property
     def stopped_before_checkpoint(self) -> bool:
-        """Whether a run was started here and lost before there was anything to go on from."""
+        """Whether a run was started here and stopped before its first checkpoint."""
         return self.is_run and not self.is_finished and not self.checkpoint.exists()
 
     def settings(self) -> Settings:
         """Read the settings of the run, as resolved when it started."""
         if not self.is_run:
             raise HebaeError(_no_model(self.path))
-        return Settings.read(self.config)
+        values = read_mapping(self.config, self.config.read_text)
+        return _settings_of(values, self.config)
 
     def history(self) -> list[dict[str, Any]]:
-        """Return the records of ``metrics.jsonl``, one an epoch."""
+        """Return the records of ``metrics.jsonl``, one per epoch."""
         try:
             lines = self.metrics.read_text(encoding="utf-8").splitlines()
             return [json.loads(line) for line in lines]
@@ -195,10 +236,9 @@ class RunFolder:
             raise HebaeError(f"{self.metrics} is altered or truncated: {error}.") from None
 
     def require_free(self, *, overwrite: bool) -> None:
-        """Raise unless a run may be put here.
+        """Raise unless a run may be written here.
 
-        An existing run is given up only when asked to, and a folder that holds anything but a run
-        never is.
+        An existing run is replaced only with `overwrite`; a folder with other files never is.
         """
         if not self.path.exists() and not self.path.is_symlink():
             return
@@ -208,12 +248,12 @@ class RunFolder:
             return
         if not self.is_run:
             raise HebaeError(
-                f"--output {self.path} holds files that are not a run's; name another folder."
+                f"--output {self.path} holds files that are not of a run; name another folder."
             )
         if not overwrite:
             raise HebaeError(
-                f"{self.path} holds a run already; --resume goes on with it, --overwrite replaces "
-                "it, or name another --output."
+                f"{self.path} already holds a run; resume it with --resume, replace it with "
+                "--overwrite, or name another --output."
             )
         self.settings()  # a config.yaml that is not ours raises
         require_only(self.path, self.NAMES)
@@ -248,7 +288,7 @@ class RunFolder:
         write_atomically(self.config, lambda path: path.write_text(text, encoding="utf-8"))
 
     def add_provenance(self, origin: Mapping[str, str]) -> None:
-        """Add an entry to ``provenance.json``: one for each time the run was started or resumed."""
+        """Add an entry to ``provenance.json``, once for each start or resume."""
         entries = []
         if self.provenance.is_file():
             try:
@@ -259,7 +299,7 @@ class RunFolder:
         write_atomically(self.provenance, lambda path: path.write_text(text, encoding="utf-8"))
 
     def mark_diverged(self, reason: str) -> None:
-        """Write ``diverged.txt``: one of many trainings broke, and would again."""
+        """Write ``diverged.txt``: at which step the training diverged, and how."""
         write_atomically(
             self.divergence, lambda path: path.write_text(reason + "\n", encoding="utf-8")
         )
@@ -269,28 +309,30 @@ class RunFolder:
         write_atomically(self.checkpoint, _as_os_error(lambda path: torch.save(dict(state), path)))
 
     def read_checkpoint(self, *, mapped: bool = False) -> dict[str, Any]:
-        """Read ``resume.pt``, tensors and plain values alone; `mapped`, tensors when used."""
+        """Read ``resume.pt``: tensors and plain values only; `mapped` reads tensors when used."""
         if not self.checkpoint.is_file():
             raise HebaeError(
-                f"{self.path} has no resume.pt, so there is nothing to go on from; train it anew "
-                "with --overwrite."
+                f"{self.path} has no resume.pt, so it cannot be resumed; train again with "
+                "--overwrite."
             )
         try:
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True, mmap=mapped)
         except NOT_A_PICKLE as error:
             raise HebaeError(
                 f"{self.checkpoint} is truncated or altered ({type(error).__name__}) and was not "
-                "loaded; restore it, or train anew with --overwrite."
+                "loaded; restore it, or train again with --overwrite."
             ) from None
         if not isinstance(state, dict) or "model" not in state:
-            raise HebaeError(f"{self.checkpoint} is no checkpoint of hebae; train anew.")
+            raise HebaeError(
+                f"{self.checkpoint} is no checkpoint of hebae; train again with --overwrite."
+            )
         return state
 
 
 def _no_model(folder: Path) -> str:
     if RunFolder(folder).is_run:
         return (
-            f"{folder} is a run that has not finished; go on with: "
+            f"{folder} is a run that has not finished; resume it with: "
             f"hebae train --resume --output {folder}"
         )
     if not folder.exists():

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
+import mmap
 import warnings
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import count, islice, tee, zip_longest
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from hebae.model import to_unit_interval
-from hebae.training.prefetch import HostRows, map_of
+from hebae.data.workers import map_in_threads
+from hebae.training.randomness import NetworkRandomState, epoch_seed, spread
 
-__all__ = ["ArrayBatches", "Batches", "LoaderBatches"]
+__all__ = ["ArrayBatches", "Batches", "HostRows", "LoaderBatches", "map_of"]
 
 
 class Batches(Protocol):
@@ -38,7 +42,7 @@ class ArrayBatches:
 
     The array goes to CUDA's memory as it is (uint8 stays uint8) where it takes less than half of
     what is free; on the CPU nothing is copied. Otherwise, and if it is a memory map, only the rows
-    of a few batches are in memory, read ahead of need: see `hebae.training.prefetch`.
+    of a few batches are in memory, read ahead of need: see `HostRows`.
 
     Parameters
     ----------
@@ -46,8 +50,9 @@ class ArrayBatches:
         uint8, standing for [0, 1], or float32.
     batch_size : int
         Over all processes together.
-    seed : int
-        Of the order: epoch e takes the permutation of ``numpy.random.default_rng([seed, e])``.
+    seed : int or sequence of int
+        Of the order: epoch e takes the permutation of ``numpy.random.default_rng([seed, e])``. With
+        a sequence, batches are for a stack of models, (n, m, *shape), one order per seed.
     device : torch.device
     dtype : torch.dtype
         Of the batches.
@@ -62,7 +67,7 @@ class ArrayBatches:
         values: np.ndarray,
         batch_size: int,
         *,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         drop_last: bool = False,
@@ -74,7 +79,10 @@ class ArrayBatches:
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             self.values = torch.from_numpy(values)
         self.batch_size = batch_size
-        self.seed = seed
+        self.stacked = not isinstance(seed, int)
+        seeds = [seed] if isinstance(seed, int) else seed
+        self.seeds = list(dict.fromkeys(seeds))
+        self.positions = [self.seeds.index(seed) for seed in seeds]
         self.device = torch.device(device)
         self.dtype = dtype
         self.rank = rank
@@ -90,37 +98,40 @@ class ArrayBatches:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
         """See `Batches`."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.values))
-        indices = torch.from_numpy(order)
-        batches = torch.split(indices, self.batch_size)[start : self.steps_per_epoch]
-        return self._taken(map(self._share, batches))
+        n = len(self.values)
+        orders = [np.random.default_rng([seed, epoch]).permutation(n) for seed in self.seeds]
+        indices = torch.from_numpy(np.stack(orders))
+        batches = torch.split(indices, self.batch_size, dim=1)[start : self.steps_per_epoch]
+        shares = [self._share(batch) for batch in batches]
+        taken = self._taken(share.flatten() for share in shares)
+        if not self.stacked:
+            return taken
+        return (
+            spread(rows.view(*share.shape, *rows.shape[1:]), self.positions)
+            for share, rows in zip(shares, taken, strict=True)
+        )
 
     def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
         """See `Batches`; a limited number is spread evenly, for data may be sorted by class."""
-        count = min(limit or len(self.values), len(self.values))
-        spread = torch.arange(count) * len(self.values) // count
-        return self._taken(torch.split(spread, batch_size))
+        n = min(limit or len(self.values), len(self.values))
+        evenly = torch.arange(n) * len(self.values) // n
+        return self._taken(torch.split(evenly, batch_size))
 
     def _share(self, batch: Tensor) -> Tensor:
         # Equal shares, since data-parallel training weighs the processes alike.
-        share = len(batch) // self.processes
-        return batch[self.rank * share : (self.rank + 1) * share]
+        share = batch.shape[1] // self.processes
+        return batch[:, self.rank * share : (self.rank + 1) * share]
 
     def _taken(self, batches: Iterable[Tensor]) -> Generator[Tensor]:
         """Give the examples of each batch of indices, in order."""
         if self._host is None:
-            yield from map(self._take, batches)
+            for indices in batches:
+                index = indices.to(self.values.device)
+                yield self._on_device(self.values.index_select(0, index))
             return
         with closing(self._host.ahead(batch.numpy() for batch in batches)) as ahead:
             for rows in ahead:
                 yield self._on_device(rows)
-
-    def _take(self, indices: Tensor) -> Tensor:
-        if self._host is None:
-            rows = self.values.index_select(0, indices.to(self.values.device))
-        else:
-            rows = self._host.take(indices.numpy())
-        return self._on_device(rows)
 
     def _on_device(self, rows: Tensor) -> Tensor:
         pinned = self.device.type == "cuda"
@@ -131,7 +142,8 @@ class LoaderBatches:
     """Batches of a user's own ``torch.utils.data.DataLoader``.
 
     It decides order and batch size; a batch is a tensor, or a tuple or list whose first entry is.
-    Batches of fewer than `smallest` examples are left out.
+    Batches of fewer than `smallest` examples are left out. What the loader draws from torch's
+    global generator depends on `seed` and epoch alone.
     """
 
     def __init__(
@@ -139,11 +151,13 @@ class LoaderBatches:
         loader: Any,
         *,
         smallest: int = 1,
+        seed: int = 0,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.loader = loader
         self.smallest = smallest
+        self.seed = seed
         self.device = torch.device(device)
         self.dtype = dtype
         try:
@@ -153,16 +167,124 @@ class LoaderBatches:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
         """See `Batches`."""
-        for step, batch in enumerate(self.loader):
+        random_state = NetworkRandomState(epoch_seed(self.seed, epoch), torch.device("cpu"))
+        with random_state():
+            iterator = iter(self.loader)
+        for step in count():
+            with random_state():
+                batch = next(iterator, None)
+            if batch is None:
+                return
             x = batch[0] if isinstance(batch, tuple | list) else batch
             if step >= start and len(x) >= self.smallest:
                 yield to_unit_interval(x.to(self.device, non_blocking=True), self.dtype)
 
     def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
         """See `Batches`; in the loader's own order and batches, the first `limit` or a few more."""
-        count = 0
+        taken = 0
         for x in self.epoch(0):
             yield x
-            count += len(x)
-            if count >= (limit or math.inf):
+            taken += len(x)
+            if taken >= (limit or math.inf):
                 return
+
+
+READY = 2
+"""Batches that wait in memory, beside the one in use and the one that is being made."""
+
+ANNOUNCED = 4
+"""Batches of which the system is told before they are made."""
+
+Indices = npt.NDArray[np.int64]
+
+
+class HostRows:
+    """Rows of an array in host memory, or on disk as a memory map, read in the background.
+
+    Random rows of a file that is not in memory are slow one by one: the disk has one request at a
+    time, and a memory map reads a stretch around each row that nobody needs (the kernel's
+    readahead, of megabytes for rows of kilobytes). So the system is told the rows of the next few
+    batches, which the disk then reads side by side, and a thread copies them into batches while the
+    step runs.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, *shape)
+    pinned : bool
+        Give batches in page-locked memory, from which CUDA copies while the host goes on; PyTorch
+        uses a batch's memory again once its copy is done.
+
+    Attributes
+    ----------
+    mapped : bool
+        Whether the array is a memory map, or a view of one.
+    """
+
+    def __init__(self, values: np.ndarray, *, pinned: bool = False) -> None:
+        self.values = values
+        self.pinned = pinned
+        self._map = map_of(values)
+        self.mapped = self._map is not None
+
+    def take(self, indices: Indices) -> Shaped[Tensor, "batch *shape"]:
+        """Copy rows, in one thread: the other cores belong to the step."""
+        self._announce(indices)
+        return self._copy(indices)
+
+    def ahead(self, batches: Iterable[Indices]) -> Generator[Shaped[Tensor, "batch *shape"]]:
+        """Copy the rows of each batch, in order and in the background.
+
+        What goes wrong there is raised here, at the batch that it concerns. Closing the generator,
+        as leaving a ``for`` loop over it does, waits for the copy that is being made and ends.
+        """
+        now, later = tee(batches)
+        for indices in islice(later, ANNOUNCED):
+            self._announce(indices)
+
+        def read(pair: tuple[Indices, Indices | None]) -> Tensor:
+            indices, coming = pair
+            if coming is not None:
+                self._announce(coming)
+            return self._copy(indices)
+
+        pairs = zip_longest(now, later)
+        with closing(map_in_threads(read, pairs, workers=1, ahead=READY)) as rows:
+            yield from rows
+
+    def _copy(self, indices: Indices) -> Tensor:
+        rows = torch.from_numpy(np.ascontiguousarray(self.values[indices]))
+        return rows.pin_memory() if self.pinned else rows
+
+    def _announce(self, indices: Indices) -> None:
+        """Tell the system which rows of a memory map will be read.
+
+        Not where rows do not lie apart in the file, nor where the system takes no advice (Windows).
+        """
+        values, whole = self.values, self._map
+        stride = values.strides[0]
+        inner = zip(values.shape[1:], values.strides[1:], strict=True)
+        extent = values.itemsize + sum((size - 1) * step for size, step in inner)
+        if whole is None or extent > stride or not hasattr(mmap.mmap, "madvise"):
+            return
+        # A map begins at a page, and the array somewhere in it.
+        start = whole.offset % mmap.ALLOCATIONGRANULARITY
+        start += values.ctypes.data - whole.ctypes.data
+        rows = np.sort(indices)
+        firsts = start + stride * rows[np.diff(rows, prepend=-2) != 1]  # of runs of neighbours
+        ends = start + stride * rows[np.diff(rows, append=-2) != 1] + extent
+        firsts -= firsts % mmap.PAGESIZE
+        for first, length in zip(firsts.tolist(), (ends - firsts).tolist(), strict=True):
+            _will_need(whole, first, length)
+
+
+def map_of(values: np.ndarray) -> np.memmap | None:
+    """Return the whole memory map that an array is a view of, if it is one."""
+    array = values
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array if isinstance(array.base, mmap.mmap) and isinstance(array, np.memmap) else None
+
+
+def _will_need(whole: np.memmap, first: int, length: int) -> None:
+    pages: mmap.mmap = whole.base  # type: ignore[assignment]
+    pages.madvise(mmap.MADV_WILLNEED, first, length)

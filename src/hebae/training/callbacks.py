@@ -1,10 +1,10 @@
-"""What is told of a training while it runs: progress bar, metrics file, TensorBoard."""
+"""What follows a training while it runs: progress bar, metrics file, TensorBoard."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,10 @@ __all__ = ["Callback", "MetricsFile", "ProgressBar", "TensorBoard"]
 
 
 class Callback:
-    """Something that is told how a training goes; every method may be left as it is."""
+    """Follows a training; methods that are not overridden do nothing."""
 
     def on_start(self, step: int, total: int | None) -> None:
-        """Training begins, or goes on, at `step` of `total`."""
+        """Training starts, or resumes, at `step` of `total`."""
 
     def on_log(self, step: int, epoch: int, means: Mapping[str, float]) -> None:
         """Every ``log_every`` steps: means of the terms over the epoch so far."""
@@ -39,7 +39,7 @@ class Callback:
 
 
 class MetricsFile(Callback):
-    """One line of JSON an epoch; a line is on the disk before the epoch's checkpoint is."""
+    """One line of JSON per epoch; `sync` puts the lines on the disk before a checkpoint is."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -50,25 +50,27 @@ class MetricsFile(Callback):
         return self.path.stat().st_size if self.path.exists() else 0
 
     def truncate(self, size: int) -> None:
-        """Forget what was written after a checkpoint."""
+        """Remove what was written after a checkpoint."""
         if self.path.exists():
             os.truncate(self.path, size)
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         """See `Callback`."""
-        self.write([record])
+        self._write(json.dumps(record, allow_nan=False) + "\n")
 
-    def write(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Add a line for each record."""
-        lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
+    def sync(self) -> None:
+        """Wait until the lines are on the disk."""
+        self._write("")
+
+    def _write(self, line: str) -> None:
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(lines)
-                file.flush()
-                os.fsync(file.fileno())
+                file.write(line)
+                if not line:
+                    os.fsync(file.fileno())
         except OSError as error:
             raise HebaeError(
-                f"cannot write {self.path}: {error.strerror}; free some space, then go on with "
+                f"cannot write {self.path}: {error.strerror}. Free some space, then continue with "
                 "--resume."
             ) from error
 

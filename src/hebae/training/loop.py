@@ -1,11 +1,18 @@
-"""The training loop, on Lightning Fabric: read it from top to bottom."""
+"""The training loop, on Lightning Fabric: read it from top to bottom.
+
+One epoch body trains a model alone and a stack of models. A member of a stack is treated as a model
+alone is: it has its own settings, callbacks, checkpoint and history, and stops when it diverges.
+"""
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -17,29 +24,23 @@ from hebae.networks import freeze_batch_norm
 from hebae.training.batches import Batches
 from hebae.training.callbacks import Callback
 from hebae.training.checks import device_type
-from hebae.training.interrupt import deferred_interrupt
-from hebae.training.monitor import Monitor, require_finite
-from hebae.training.noise import draw_noise, noise_seed
-from hebae.training.population import held_out_terms, store_population
-from hebae.training.precision import lay_out_filters, tensor_cores
-from hebae.training.record import named
-from hebae.training.schedule import learning_rate_factor
+from hebae.training.monitor import DivergenceError, Monitor, find_divergence
+from hebae.training.population import held_out_terms, member_estimates, store_population
+from hebae.training.randomness import NetworkRandomState, NoiseSource, draws_random_numbers
+from hebae.training.stack import Stack
 from hebae.training.state import Checkpointer
-from hebae.training.step import (
-    load_optimizer,
-    make_optimizer,
-    make_step,
-    reset_moments,
-    set_learning_rate,
-)
+from hebae.training.step import Updater, lay_out_filters, tensor_cores
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["HeldOut", "Outcome", "make_fabric", "train"]
+__all__ = ["HeldOut", "Member", "Outcome", "make_fabric", "train", "train_stack"]
 
 MONITORED = 5000
 """Training examples, spread evenly, that give beta and Sigma for the held-out terms of an epoch."""
+
+SECONDS_BETWEEN_CHECKPOINTS = 30
+"""Of a stack: its small models pass an epoch in less time than writing all of them takes."""
 
 
 @dataclass(frozen=True)
@@ -52,44 +53,60 @@ class HeldOut:
 
 @dataclass
 class Outcome:
-    """What a training came to."""
+    """Result of a training."""
 
     history: list[dict[str, Any]] = field(default_factory=list)
-    """One record an epoch, as in ``metrics.jsonl``; on a resumed run, since it was resumed."""
+    """One record per epoch, as in ``metrics.jsonl``; of a resumed run, since it was resumed."""
     seconds: float = 0.0
-    """Spent in training steps, all stretches of a resumed run together."""
+    """Spent in training steps, all parts of a resumed run together. Of a member of a stack, its
+    share."""
     steps: int = 0
     interrupted: bool = False
     stopped_early: bool = False
 
 
-def make_fabric(settings: TrainingSettings) -> Fabric:
-    """Lightning Fabric for the settings' device, count of processes and precision.
+@dataclass
+class Member:
+    """One model in training, alone or in a stack."""
 
-    Raises
-    ------
-    ValueError
-        For precision "auto", which ``hebae.training.trial`` has to decide first.
-    """
-    if settings.precision == "auto":
-        raise ValueError("precision is 'auto'; decide it first, with hebae.training.trial.decide.")
+    model: Autoencoder
+    settings: TrainingSettings
+    callbacks: Sequence[Callback] = ()
+    checkpointer: Checkpointer | None = None
+    outcome: Outcome = field(default_factory=Outcome)
+    best: dict[str, Any] = field(
+        default_factory=lambda: {"objective": None, "epoch": 0, "model": None}
+    )
+    """Held-out objective, number and weights of the best epoch, where early stopping is on."""
+    diverged: DivergenceError | None = None
+    """Why it stopped: from then on it is neither recorded nor saved."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Adam's step size at first."""
+        return self.settings.learning_rate or 1e-3
+
+
+def make_fabric(settings: TrainingSettings) -> Fabric:
+    """Lightning Fabric for the settings' device, number of processes and precision."""
     from lightning_fabric import Fabric
     from lightning_fabric.plugins import MixedPrecision
 
     class Mixed(MixedPrecision):
-        """Autocast for the networks; examples and noise stay as exact as they are."""
+        """Autocast for the networks; examples and noise keep their precision."""
 
         def convert_input(self, data: Any) -> Any:
             return data
 
     gpu = device_type(settings) == "cuda"
-    mixed = settings.precision in ("16-mixed", "bf16-mixed")
+    precision = "32-true" if settings.precision == "auto" else settings.precision
+    mixed = precision in ("16-mixed", "bf16-mixed")
     return Fabric(
         accelerator="gpu" if settings.device == "cuda" else settings.device,
         devices=settings.devices,
         strategy="auto" if settings.devices == 1 else "ddp",
-        precision=None if mixed else settings.precision,
-        plugins=Mixed(settings.precision, "cuda" if gpu else "cpu") if mixed else None,  # type: ignore[arg-type]
+        precision=None if mixed else precision,
+        plugins=Mixed(precision, "cuda" if gpu else "cpu") if mixed else None,  # type: ignore[arg-type]
     )
 
 
@@ -103,139 +120,241 @@ def train(
     callbacks: Sequence[Callback] = (),
     checkpointer: Checkpointer | None = None,
 ) -> Outcome:
-    """Train `model` in place; go on from the checkpointer's last checkpoint if it has one.
+    """Train `model` in place; resume from the checkpointer's last checkpoint if it has one.
 
-    Two calls with the same arguments on one CPU end with the same weights, bit for bit, and so does
-    a training that was stopped at any moment and resumed. The caller's random state is not touched.
+    Two calls with the same arguments, on one machine and with the same number of threads, end with
+    the same weights, bit for bit. So does a training that was stopped at any step and resumed.
+    torch's global random state is neither read nor changed.
 
     Raises
     ------
     DivergenceError
-        If the loss stops being finite. The last good checkpoint stays.
+        If the loss, or in the end a weight, a moment of the population or a code, is not finite.
+        The last good checkpoint stays.
     """
-    with (
-        _own_random_state(settings.seed),
-        tensor_cores(fabric.device),
-        deferred_interrupt(fabric.world_size) as interrupt,
-    ):
-        lay_out_filters(model, torch.channels_last)
-        module, optimizer = fabric.setup(model, make_optimizer(model, settings, fabric.device))
-        take_step = make_step(model, module, optimizer, settings, fabric)
-        noise = torch.Generator(fabric.device)
-        monitor = Monitor(
-            ["reconstruction", *model.objective.weights],
-            fabric.device,
-            reduce=lambda total: cast("Tensor", fabric.all_reduce(total, reduce_op="sum")),
-        )
-        outcome = Outcome()
-        position = {"epoch": 0, "batch": 0}
-        best: dict[str, Any] = {"objective": None, "epoch": 0, "model": None}
+    member = Member(model, settings, callbacks, checkpointer)
+    _train([member], batches, held_out, fabric, stacked=False)
+    if member.diverged is not None:
+        raise member.diverged
+    return member.outcome
 
-        def save() -> None:
-            if checkpointer is None or not fabric.is_global_zero:
-                return
-            require_finite(model.named_parameters(), outcome.steps)
-            checkpointer.save(
-                model=model.state_dict(),
-                optimizer=optimizer.state_dict(),
-                noise=noise.get_state(),
-                monitor=monitor.state(),
-                best=best,
-                steps=outcome.steps,
-                seconds=outcome.seconds,
-                **position,
+
+def train_stack(
+    members: Sequence[Member], batches: Batches, held_out: HeldOut | None = None, *, fabric: Fabric
+) -> None:
+    """Train the members' models in place, in one program; resume from their checkpoints.
+
+    The models are of one architecture and objective but for weights; settings differ only in seed
+    and learning rate (`hebae.training.many` groups them so). All members are new, or all stopped at
+    the same step. ``outcome`` and ``diverged`` of each member tell how it ended.
+
+    Parameters
+    ----------
+    members : sequence of Member
+        In the order of their learning rates.
+    batches, held_out
+        Of one order per member (`ArrayBatches` with a sequence of seeds).
+    fabric : Fabric
+        Of one process.
+    """
+    _train(members, batches, held_out, fabric, stacked=True)
+
+
+def _train(
+    members: Sequence[Member],
+    batches: Batches,
+    held_out: HeldOut | None,
+    fabric: Fabric,
+    *,
+    stacked: bool,
+) -> None:
+    first = members[0]
+    settings = first.settings
+    states = [m.checkpointer.load(m.model) if m.checkpointer else None for m in members]
+    if stacked:
+        wide = settings.precision == "64-true"
+        for member in members:
+            member.model.to(device=fabric.device, dtype=torch.float64 if wide else None)
+    model = Stack([member.model for member in members]) if stacked else first.model
+    networks = (model.encoder, model.decoder)
+    random_state = None
+    if not stacked and any(map(draws_random_numbers, networks)):
+        random_state = NetworkRandomState(settings.seed, fabric.device)
+    lay_out_filters(model, torch.channels_last)
+    rates = [member.learning_rate for member in members]
+    updater = Updater(model, settings, fabric, rates, random_state)
+    noise = NoiseSource(
+        [member.settings.seed for member in members],
+        fabric.device,
+        rank=fabric.global_rank,
+        stacked=stacked,
+    )
+    monitor = Monitor(
+        ["reconstruction", *model.objective.weights],
+        len(members),
+        fabric.device,
+        reduce=lambda total: cast("Tensor", fabric.all_reduce(total, reduce_op="sum")),
+    )
+    dtype = model.population_mean.dtype
+    start_epoch = batch = steps = 0
+    saved = time.monotonic()
+
+    # Of a group, some may have a checkpoint of before their first step, and others none.
+    begun = [state for state in states if state is not None]
+    if begun and (not stacked or begun[0]["steps"]):
+        updater.load(begun)
+        noise.load([state["noise"] for state in begun])
+        monitor.load([state["monitor"] for state in begun])
+        start_epoch, batch, steps = (begun[0][name] for name in ("epoch", "batch", "steps"))
+        if random_state is not None:
+            random_state.states = begun[0]["network_random_states"]
+        for member, state in zip(members, begun, strict=True):
+            member.best = state["best"]
+            member.outcome.steps, member.outcome.seconds = steps, state["seconds"]
+
+    def left() -> list[tuple[int, Member]]:
+        return [(index, m) for index, m in enumerate(members) if m.diverged is None]
+
+    def look() -> dict[int, dict[str, float]]:
+        """Mark who has diverged; means of the epoch so far of the others. Waits for the device."""
+        means = monitor.means()
+        for index, member in left():
+            member.outcome.steps = steps
+            member.diverged = monitor.diverged.get(index)
+        return {index: means[index] for index, _ in left()}
+
+    def save(epoch: int) -> None:
+        nonlocal saved
+        saved = time.monotonic()
+        for index, member in left():
+            state = model.state_of(index) if isinstance(model, Stack) else model.state_dict()
+            member.diverged = find_divergence(state, steps)
+            if member.diverged or member.checkpointer is None or not fabric.is_global_zero:
+                continue
+            member.checkpointer.save(
+                model={n: t.clone() for n, t in state.items()} if stacked else state,
+                **updater.state_of(index),
+                noise=noise.state_of(index),
+                network_random_states=random_state.states if random_state else [],
+                monitor=monitor.state_of(index),
+                best=member.best,
+                steps=steps,
+                seconds=member.outcome.seconds,
+                epoch=epoch,
+                batch=batch,
             )
 
-        state = checkpointer.load(model) if checkpointer else None
-        if state is not None:
-            load_optimizer(optimizer, state["optimizer"])
-            noise.set_state(state["noise"])
-            monitor.restore(state["monitor"])
-            best = state["best"]
-            position = {"epoch": state["epoch"], "batch": state["batch"]}
-            outcome.steps, outcome.seconds = state["steps"], state["seconds"]
-        else:
-            save()  # so that even the first epoch has something to go back to
-
-        per_epoch = batches.steps_per_epoch
-        total = per_epoch * settings.epochs if per_epoch else None
-        for callback in callbacks:
-            callback.on_start(outcome.steps, total)
+    if not begun and not stacked:
+        save(0)  # so that even the first epoch has something to go back to
+    per_epoch = batches.steps_per_epoch
+    for member in members:
+        for callback in member.callbacks:
+            callback.on_start(steps, per_epoch * settings.epochs if per_epoch else None)
+    with tensor_cores(fabric.device), _deferred_interrupt(fabric.world_size) as interrupt:
         try:
-            for epoch in range(position["epoch"], settings.epochs):
-                if _patience_is_over(settings, best, epoch):
-                    outcome.stopped_early = True
+            for epoch in range(start_epoch, settings.epochs):
+                if _patience_is_over(settings, first.best, epoch):
+                    first.outcome.stopped_early = True
                     break
-                if position["batch"] == 0:
-                    noise.manual_seed(noise_seed(settings.seed, epoch, fabric.global_rank))
+                if batch == 0:
+                    noise.begin(epoch)
                     if settings.reset_optimizer:
-                        reset_moments(optimizer)
-                learning_rate = settings.learning_rate or 1e-3
-                learning_rate *= learning_rate_factor(settings.schedule, epoch)
-                set_learning_rate(optimizer, learning_rate)
+                        updater.reset_moments()
+                factor = learning_rate_factor(settings.schedule, epoch)
+                updater.set_rate_factor(factor)
                 model.train()
                 if settings.batch_norm == "frozen":
                     freeze_batch_norm(model)
                 started = time.perf_counter()
 
-                for x in batches.epoch(epoch, start=position["batch"]):
-                    step = take_step(x, draw_noise(model.noise_shapes(len(x)), noise, x.dtype))
-                    outcome.steps += 1
-                    position["batch"] += 1
-                    monitor.add(outcome.steps, step)
-                    if outcome.steps % settings.log_every == 0:
-                        means = monitor.means()
-                        for callback in callbacks:
-                            callback.on_log(outcome.steps, epoch + 1, means)
-                    if interrupt.is_set():
+                for x in batches.epoch(epoch, start=batch):
+                    m = x.shape[1] if stacked else x.shape[0]
+                    step = updater.take(x, noise.draw(model.noise_shapes(m), dtype))
+                    steps += 1
+                    batch += 1
+                    monitor.add(steps, step)
+                    if steps % settings.log_every == 0:
+                        for index, means in look().items():
+                            for callback in members[index].callbacks:
+                                callback.on_log(steps, epoch + 1, means)
+                    if interrupt.is_set() or not left():
                         break
 
-                means = monitor.means()  # waits for the device, so the clock is right
-                outcome.seconds += time.perf_counter() - started
-                if interrupt.is_set():
-                    save()
-                    outcome.interrupted = True
+                all_means = look()
+                seconds = time.perf_counter() - started
+                for _, member in left():
+                    member.outcome.seconds += seconds / len(members)
+                if not left():
                     break
-                monitor.reset()
-                position = {"epoch": epoch + 1, "batch": 0}
-                record = {
-                    "epoch": epoch + 1,
-                    "step": outcome.steps,
-                    "seconds": round(outcome.seconds, 3),
-                    "learning_rate": learning_rate,
-                    "train": named(means),
-                }
+                if interrupt.is_set():
+                    save(epoch)
+                    for _, member in left():
+                        member.outcome.interrupted = True
+                    break
+                monitor.begin_epoch()
+                batch = 0
+                held_out_means: Sequence[Mapping[str, float | None]] = []
                 if held_out is not None:
                     store_population(model, batches, MONITORED)
-                    terms = held_out_terms(model, held_out.batches)
-                    record |= {"held_out_split": held_out.split, "held_out": named(terms)}
-                    _keep_best(settings, best, record, model)
-                outcome.history.append(record)
-                for callback in callbacks:
-                    callback.on_log(outcome.steps, epoch + 1, means)
-                    callback.on_epoch(record)
-                if (epoch + 1) % settings.checkpoint_every == 0 or epoch + 1 == settings.epochs:
-                    save()
+                    held_out_means = _held_out_means(model, held_out.batches)
+                for index, means in all_means.items():
+                    member = members[index]
+                    record = {
+                        "epoch": epoch + 1,
+                        "step": steps,
+                        "seconds": round(member.outcome.seconds, 3),
+                        "learning_rate": member.learning_rate * factor,
+                        "train": _named(means),
+                    }
+                    if held_out is not None:
+                        record["held_out_split"] = held_out.split
+                        record["held_out"] = _named(held_out_means[index])
+                        _keep_best(member, record)
+                    member.outcome.history.append(record)
+                    for callback in member.callbacks:
+                        callback.on_log(steps, epoch + 1, means)
+                        callback.on_epoch(record)
+                is_last = epoch + 1 == settings.epochs
+                is_due = not stacked or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS
+                if is_last or (is_due and (epoch + 1) % settings.checkpoint_every == 0):
+                    save(epoch + 1)
         finally:
-            for callback in callbacks:
-                callback.on_end()
+            for member in members:
+                for callback in member.callbacks:
+                    callback.on_end()
 
-        if not outcome.interrupted:
-            if best["model"] is not None:
-                model.load_state_dict(best["model"])
+        if left() and not interrupt.is_set():
+            if first.best["model"] is not None:
+                model.load_state_dict(first.best["model"])
             store_population(model, batches)
-        lay_out_filters(model, torch.contiguous_format)
-        return outcome
+        for index, member in enumerate(members):
+            if isinstance(model, Stack):
+                member.model.load_state_dict(model.state_of(index))
+            if member.diverged is None and not member.outcome.interrupted:
+                member.diverged = find_divergence(member.model.state_dict(), steps)
+    lay_out_filters(model, torch.contiguous_format)
 
 
-def _keep_best(
-    settings: TrainingSettings, best: dict[str, Any], record: dict[str, Any], model: Autoencoder
-) -> None:
-    objective = record["held_out"]["objective"]
-    if settings.early_stopping is None or objective is None:
+def _held_out_means(
+    model: Autoencoder, batches: Batches
+) -> list[dict[str, float | None]]:
+    estimates = member_estimates(model, batches)
+    return [{name: value for name, (value, _) in terms.items()} for terms in estimates]
+
+
+def _named(terms: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Terms for a record: the loss, negated, is what the paper plots as the objective."""
+    loss = terms["loss"]
+    rest = {name: value for name, value in terms.items() if name != "loss"}
+    return {"objective": None if loss is None else -loss, **rest}
+
+
+def _keep_best(member: Member, record: Mapping[str, Any]) -> None:
+    objective, best = record["held_out"]["objective"], member.best
+    if member.settings.early_stopping is None or objective is None:
         return
     if best["objective"] is None or objective > best["objective"]:
-        weights = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
+        weights = {n: t.detach().cpu().clone() for n, t in member.model.state_dict().items()}
         best.update(objective=objective, epoch=record["epoch"], model=weights)
 
 
@@ -244,9 +363,48 @@ def _patience_is_over(settings: TrainingSettings, best: Mapping[str, Any], epoch
     return patience is not None and epoch - best["epoch"] >= patience
 
 
+SCHEDULE_STEPS = ((70, 10.0), (50, 5.0), (30, 2.0))
+"""Epochs after which the first rate is divided, and by what (CelebA, after the WAE's authors)."""
+
+
+def learning_rate_factor(schedule: str, epoch: int) -> float:
+    """Factor of the first learning rate for an epoch, counted from 0.
+
+    Parameters
+    ----------
+    schedule : "constant", "exponential" or "steps"
+        1; 0.995 to the power of the epoch (MNIST); or 1/2 after 30 epochs, 1/5 after 50, 1/10 after
+        70 (CelebA).
+    epoch : int
+        Epochs that are over.
+    """
+    if schedule == "exponential":
+        return 0.995**epoch
+    if schedule == "steps":
+        return next((1 / divisor for after, divisor in SCHEDULE_STEPS if epoch >= after), 1.0)
+    return 1.0
+
+
 @contextmanager
-def _own_random_state(seed: int) -> Iterator[None]:
-    """Networks of the user's own may draw from the global generator (dropout)."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
+def _deferred_interrupt(processes: int) -> Iterator[threading.Event]:
+    """Let Ctrl-C (and SIGTERM) wait for the end of the step; a second one acts at once.
+
+    Signals belong to the main thread. Several processes would each stop at another step: they stop
+    at once, and resume from their last checkpoint.
+    """
+    requested = threading.Event()
+    if threading.current_thread() is not threading.main_thread() or processes > 1:
+        yield requested
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if requested.is_set():
+            raise KeyboardInterrupt
+        requested.set()
+
+    previous = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield requested
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,9 +1,8 @@
-"""Running means of the loss's terms, and the watch for a loss that is no longer a number."""
+"""Running means of the loss's terms, and the watch for values that are not finite."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,15 +12,20 @@ from hebae.errors import HebaeError
 from hebae.gaussian import batch_moments
 from hebae.model import Step
 
-__all__ = ["DivergenceError", "Monitor", "require_finite"]
+__all__ = ["DivergenceError", "Monitor", "find_divergence"]
+
+ADVICE = (
+    "Try a smaller learning_rate, gradient_clip 10, a larger batch_size, or for HEBAE moments "
+    "'shrunk'."
+)
 
 
 class DivergenceError(HebaeError):
-    """The loss stopped being a finite number; the last good checkpoint is kept."""
+    """The loss, the weights or the codes are not finite; the last good checkpoint is kept."""
 
 
 class _Seen(NamedTuple):
-    """A step that was looked at: its number, loss and terms, and the encoder's means."""
+    """A step that was looked at: its number, loss and terms (n, terms), and means (n, m, k)."""
 
     number: int
     values: Tensor
@@ -29,130 +33,114 @@ class _Seen(NamedTuple):
 
 
 class Monitor:
-    """Takes note of steps, and is looked at now and then: no step waits for it, nor does its work.
+    """Takes note of steps; they are looked at now and then, so that no step waits for it.
 
     Parameters
     ----------
     names : list of str
         Names of the terms, "reconstruction" first.
+    members : int
+        Models in a stack; 1 for a model alone.
     device : torch.device
     reduce : callable, optional
         Sums a tensor over all processes.
-    members : sequence of int
-        Leading dimensions of the terms: none of one model, (n,) of a stack of n.
 
     Attributes
     ----------
-    sums : Tensor, shape (*members, terms)
-        Over the examples that were looked at, float64, on the CPU.
-    seen : list
-        The steps that were looked at since the last `means`, so that one that broke can be named.
+    sums : Tensor, shape (members, terms)
+        Over the examples of the epoch, float64, on the CPU.
+    diverged : dict of int to DivergenceError
+        Members with a term that was not finite.
     """
 
     def __init__(
         self,
-        names: list[str],
+        names: Sequence[str],
+        members: int,
         device: torch.device,
         reduce: Callable[[Tensor], Tensor] = lambda total: total,
-        members: Sequence[int] = (),
     ) -> None:
         self.names = ["loss", *names]
         self.device = device
-        self.sums = torch.zeros(*members, len(self.names), dtype=torch.float64)
-        self.count = 0
         self.reduce = reduce
-        self.seen: list[_Seen] = []
+        self.sums = torch.zeros(members, len(self.names), dtype=torch.float64)
+        self.count = 0
+        self.diverged: dict[int, DivergenceError] = {}
         self._new: list[tuple[int, Step]] = []
 
     def add(self, number: int, step: Step) -> None:
         """Take note of step `number`."""
         self.count += step.mean.shape[-2]
-        self._new.append((number, step._replace(loss=step.loss.detach())))
+        self._new.append((number, step))
 
-    def look(self) -> None:
-        """Sum what is new; waits for the device."""
-        if not self._new:
-            return
-        rows = [torch.stack([s.loss, *s.terms.values()], dim=-1) for _, s in self._new]
-        values = torch.stack(rows).cpu().double()
-        for (number, step), row in zip(self._new, values, strict=True):
-            self.sums.add_(row, alpha=step.mean.shape[-2])
-            self.seen.append(_Seen(number, row, step.mean))
-        self._new.clear()
+    def means(self) -> list[dict[str, float]]:
+        """Mean of each term over the examples of the epoch, of each member; waits for the device.
 
-    def means(self) -> dict[str, float]:
-        """Mean of each term over the examples since the last `reset`; waits for the device.
-
-        Of one model: of a stack, ask a `member`.
-
-        Raises
-        ------
-        DivergenceError
-            If any term since the last look is not finite: the first such step, its terms, the
-            smallest eigenvalue of its codes' covariance, and advice.
+        Members with a term that is not finite are put into `diverged`, with the first step where it
+        was not, its terms, the smallest eigenvalue of its codes' covariance, and advice.
         """
-        self.look()
-        sums = torch.cat([self.sums, self.sums.new_tensor([self.count])])
+        rows = [torch.stack([s.loss.detach(), *s.terms.values()], dim=-1) for _, s in self._new]
+        seen = []
+        if rows:
+            values = torch.stack(rows).cpu().double().view(len(rows), *self.sums.shape)
+            for (number, step), row in zip(self._new, values, strict=True):
+                self.sums.add_(row, alpha=step.mean.shape[-2])
+                seen.append(_Seen(number, row, step.mean.view(len(row), *step.mean.shape[-2:])))
+        self._new.clear()
         # MPS has no float64.
-        sums = sums.float() if self.device.type == "mps" else sums
-        *totals, count = self.reduce(sums.to(self.device)).tolist()
-        if not all(map(math.isfinite, totals)):
-            raise self._diverged()
-        self.seen.clear()
-        return {name: total / count for name, total in zip(self.names, totals, strict=True)}
+        exact = torch.float32 if self.device.type == "mps" else torch.float64
+        total = torch.cat([self.sums.flatten(), self.sums.new_tensor([self.count])])
+        total = self.reduce(total.to(self.device, exact)).cpu().double()
+        totals = total[:-1].view_as(self.sums)
+        for member in (~totals.isfinite().all(-1)).nonzero().flatten().tolist():
+            if member not in self.diverged and seen:
+                self.diverged[member] = self._error(member, seen)
+        return [dict(zip(self.names, row, strict=True)) for row in (totals / total[-1]).tolist()]
 
-    def reset(self) -> None:
-        """Begin a new epoch."""
+    def begin_epoch(self) -> None:
+        """Forget the sums."""
         self.sums.zero_()
         self.count = 0
-        self.seen.clear()
         self._new.clear()
 
-    def member(self, index: int) -> Monitor:
-        """Return what one member of a stack would have seen alone."""
-        self.look()
-        alone = Monitor(self.names[1:], self.device)
-        alone.sums, alone.count = self.sums[index], self.count
-        alone.seen = [_Seen(n, values[index], mean[index]) for n, values, mean in self.seen]
-        return alone
+    def state_of(self, member: int) -> dict[str, Any]:
+        """For a checkpoint of a member, after `means`."""
+        return {"sums": self.sums[member].clone(), "count": self.count}
 
-    def state(self) -> dict[str, Any]:
-        """For a checkpoint in the middle of an epoch."""
-        self.look()
-        return {"sums": self.sums.clone(), "count": self.count}
+    def load(self, states: Sequence[dict[str, Any]]) -> None:
+        """Take up the states of the members' checkpoints."""
+        self.sums.copy_(torch.stack([state["sums"] for state in states]))
+        self.count = int(states[0]["count"])
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take up a `state`."""
-        self.sums.copy_(state["sums"])
-        self.count = int(state["count"])
-
-    def _diverged(self) -> DivergenceError:
+    def _error(self, member: int, seen: Sequence[_Seen]) -> DivergenceError:
         number, values, mean = next(
-            (step for step in self.seen if not bool(step.values.isfinite().all())), self.seen[-1]
+            (step for step in seen if not bool(step.values[member].isfinite().all())), seen[-1]
         )
         terms = ", ".join(
-            f"{name} {value:.4g}" for name, value in zip(self.names, values.tolist(), strict=True)
+            f"{name} {value:.4g}"
+            for name, value in zip(self.names, values[member].tolist(), strict=True)
         )
-        if bool(mean.isfinite().all()):
-            smallest = float(torch.linalg.eigvalsh(batch_moments(mean.double().cpu())[1])[0])
-            codes = f"the smallest eigenvalue of Sigma was {smallest:.3g}"
+        if bool(mean[member].isfinite().all()):
+            Sigma = batch_moments(mean[member].double().cpu())[1]
+            codes = f"the smallest eigenvalue of Sigma was {torch.linalg.eigvalsh(Sigma)[0]:.3g}"
         else:
-            codes = (
-                "the encoder's outputs were not finite, so Sigma has no eigenvalues: the step "
-                "before had broken the weights"
-            )
+            codes = "the encoder's outputs were not finite, since the step before broke the weights"
         return DivergenceError(
             f"training stopped at step {number}: the loss is not a finite number ({terms}); "
-            f"{codes}. Try a smaller learning_rate, gradient_clip 10, a larger batch_size, or for "
-            "HEBAE moments 'shrunk'."
+            f"{codes}. {ADVICE}"
         )
 
 
-def require_finite(parameters: Iterable[tuple[str, Tensor]], step: int) -> None:
-    """Raise a DivergenceError for weights that broke in a step whose loss was still a number."""
-    for name, parameter in parameters:
-        if not bool(parameter.isfinite().all()):
-            raise DivergenceError(
-                f"training stopped at step {step}: the weights {name} are not finite though the "
-                "loss was; try a smaller learning_rate or gradient_clip 10."
+def find_divergence(state: Mapping[str, Tensor], step: int) -> DivergenceError | None:
+    """Return the error for a model's state that is not finite though the loss was, if it is not.
+
+    The state holds the weights and, at the end of a training, the moments of the training set's
+    codes: their mean is not finite if a code is not.
+    """
+    for name, tensor in state.items():
+        if not bool(tensor.isfinite().all()):
+            return DivergenceError(
+                f"training ended at step {step} with a model that is not usable: {name} is not "
+                f"finite, although the loss was. {ADVICE}"
             )
+    return None

@@ -1,15 +1,19 @@
-"""Saving and taking up the whole state of a training, in one file written at once."""
+"""The whole state of a training in one file: saved, checked and loaded."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from hebae.config import TrainingSettings
 from hebae.errors import HebaeError
+from hebae.model import Autoencoder
 from hebae.storage import RunFolder, require_same_architecture
 from hebae.training.callbacks import MetricsFile
+from hebae.training.checks import device_type
+from hebae.training.step import is_captured
 
 __all__ = ["Checkpointer"]
 
@@ -17,51 +21,60 @@ FORMAT = 1
 
 
 class Checkpointer:
-    """Writes ``resume.pt`` and reads it back, the metrics file kept in step with it.
+    """Writes ``resume.pt`` and reads it back, in step with ``metrics.jsonl``.
 
-    A checkpoint holds weights, optimiser, random states, the position in the epoch and the sums of
-    its terms, and how long ``metrics.jsonl`` was: whatever was written later is written again.
+    A checkpoint holds weights, optimizers, random states, the position in the epoch and the sums of
+    its terms, how long ``metrics.jsonl`` was (later lines are written again), and on what kind of
+    device the steps ran, as what kind of program: both change how numbers are rounded.
 
     Parameters
     ----------
     folder : RunFolder
     metrics : MetricsFile
     fingerprint : str
-        Of the data: to go on with other data would be another training.
+        Of the data: with other data it would be another training.
+    settings : TrainingSettings
+        Of this training.
     resume : bool
-        Whether to take up the folder's checkpoint.
+        Whether to load the folder's checkpoint.
     """
 
     def __init__(
-        self, folder: RunFolder, metrics: MetricsFile, fingerprint: str, *, resume: bool
+        self,
+        folder: RunFolder,
+        metrics: MetricsFile,
+        fingerprint: str,
+        settings: TrainingSettings,
+        *,
+        resume: bool,
     ) -> None:
         self.folder = folder
         self.metrics = metrics
         self.fingerprint = fingerprint
+        self.settings = settings
         self.resume = resume
         self.state: dict[str, Any] | None = None
 
     def save(self, **state: Any) -> None:
         """Write a checkpoint in place of the last."""
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        self.metrics.sync()
         self.folder.write_checkpoint(
             {
                 "format": FORMAT,
                 "data_fingerprint": self.fingerprint,
                 "metrics_size": self.metrics.size,
-                "random_state": torch.get_rng_state(),
-                "cuda_random_states": cuda,
+                "rounding": _rounding(self.settings),
                 **state,
             }
         )
 
-    def check(self, model: nn.Module) -> None:
-        """Read the checkpoint and see that it fits `model` and the data; change nothing.
+    def check(self, model: Autoencoder) -> None:
+        """Read the checkpoint and check that it fits `model` and the data; change nothing.
 
         Raises
         ------
         HebaeError
-            If it is damaged, or of another format, architecture or data.
+            If it is damaged, or of another format, architecture, data or rounding.
         """
         state = self.folder.read_checkpoint()
         if state.get("format") != FORMAT:
@@ -84,10 +97,31 @@ class Checkpointer:
                 f"{self.folder.path} was trained on data that have changed since; resume it with "
                 "the same data, or train anew with --overwrite."
             )
+        self._require_equal_rounding(state)
         self.state = state
 
-    def load(self, model: nn.Module) -> dict[str, Any] | None:
-        """Put the checkpoint into `model` and the random states; cut the metrics file back to it.
+    def _require_equal_rounding(self, state: dict[str, Any]) -> None:
+        """Refuse a device or program that was not asked for, and rounds differently.
+
+        A resumed run equals an uninterrupted one only on the same kind of device and with the same
+        kind of program. A setting that is not "auto" was chosen by the user.
+        """
+        now = _rounding(self.settings)
+        stored = state.get("rounding", now)  # version 0.1.0 did not store it
+        chosen = {"device": self.settings.device != "auto"}
+        chosen["program"] = chosen["device"] or self.settings.compile != "auto"
+        for name in now:
+            if stored[name] != now[name] and not chosen[name]:
+                raise HebaeError(
+                    f"{self.folder.path} was trained with {name} {stored[name]!r} and would resume "
+                    f"with {now[name]!r}, which rounds differently: the result would not equal "
+                    "that of an uninterrupted run. Give --device explicitly: "
+                    f"--device {stored['device']} for equal results, --device {now['device']} to "
+                    "accept the difference."
+                )
+
+    def load(self, model: Autoencoder) -> dict[str, Any] | None:
+        """Load the checkpoint into `model`; cut the metrics file back to it.
 
         Returns the rest of the state, or None where a training is to start from the beginning.
         """
@@ -98,15 +132,20 @@ class Checkpointer:
         state, self.state = self.state, None
         assert state is not None
         model.load_state_dict(state["model"])
-        torch.set_rng_state(state["random_state"])
-        if state["cuda_random_states"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["cuda_random_states"])
         self.metrics.truncate(state["metrics_size"])
         return state
 
 
-def _require_whole(state: dict[str, Any], model: nn.Module, metrics_size: int) -> None:
-    """Raise for a state that lacks something, or holds what training could not go on from."""
+def _rounding(settings: TrainingSettings) -> dict[str, str]:
+    """What decides how a step rounds: the kind of device and of program."""
+    device = device_type(settings)
+    captured = is_captured(settings, torch.device(device))
+    program = "captured" if captured else "compiled" if settings.compile == "on" else "plain"
+    return {"device": device, "program": program}
+
+
+def _require_whole(state: dict[str, Any], model: Autoencoder, metrics_size: int) -> None:
+    """Raise for a state that lacks something, or from which training could not continue."""
     for name in ("epoch", "batch", "steps", "metrics_size"):
         if not isinstance(state[name], int) or state[name] < 0:
             raise ValueError(f"{name} is {state[name]!r}")
@@ -114,8 +153,6 @@ def _require_whole(state: dict[str, Any], model: nn.Module, metrics_size: int) -
         raise ValueError(f"metrics.jsonl has {metrics_size} bytes of {state['metrics_size']}")
     float(state["seconds"])
     str(state["data_fingerprint"])
-    len(state["cuda_random_states"])
-    torch.Generator().set_state(state["random_state"])
     for name, tensor in state["model"].items():
         if not bool(tensor.isfinite().all()):
             raise ValueError(f"{name} is not finite")
@@ -123,8 +160,13 @@ def _require_whole(state: dict[str, Any], model: nn.Module, metrics_size: int) -
         raise ValueError("the best epoch is not whole")
     state["monitor"]["sums"].shape, state["monitor"]["count"], state["noise"].shape
     # Adam's fused kernel trusts the shapes it is given.
-    moments = state["optimizer"]["state"]
-    for index, parameter in enumerate(model.parameters()):
-        for name in ("exp_avg", "exp_avg_sq"):
-            if moments and moments[index][name].shape != parameter.shape:
-                raise ValueError(f"{name} of weight {index} has another shape")
+    critic = [] if model.critic is None else list(model.critic.parameters())
+    optimizers = {"optimizer": model.main_parameters()}
+    if critic:
+        optimizers["critic_optimizer"] = critic
+    for name, parameters in optimizers.items():
+        moments = state[name]["state"]
+        for index, parameter in enumerate(parameters):
+            for moment in ("exp_avg", "exp_avg_sq"):
+                if moments and moments[index][moment].shape != parameter.shape:
+                    raise ValueError(f"{moment} of weight {index} has another shape")

@@ -1,137 +1,358 @@
-"""One step of training: noise and examples in, weights moved, terms of the loss out."""
+"""One step of training: a batch and noise in, weights updated, terms of the loss out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from hebae.config import TrainingSettings
+from hebae.errors import HebaeError
 from hebae.model import Autoencoder, Step
 from hebae.objectives import Noise
-from hebae.training.capture import CapturedStep
 from hebae.training.denormals import clear_denormal_means
+from hebae.training.stack import Stack, StackedAdam
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 __all__ = [
-    "TakeStep",
-    "load_optimizer",
-    "make_optimizer",
-    "make_step",
-    "reset_moments",
-    "set_learning_rate",
+    "CapturedStep",
+    "Updater",
+    "is_captured",
+    "lay_out_filters",
+    "tensor_cores",
 ]
 
 TakeStep = Callable[[Tensor, Noise], Step]
 """From a batch x (m, *shape) and its noise: forward, backward, update."""
 
 
-def make_optimizer(
-    model: Autoencoder, settings: TrainingSettings, device: torch.device
-) -> torch.optim.Adam:
-    """Adam in one fused kernel, ready for a CUDA graph where the step is to be captured."""
-    rate = settings.learning_rate or 1e-3
-    captured = is_captured(settings, device)
-    adam = torch.optim.Adam(
-        model.parameters(),
-        # A graph reads what stands at an address, so the rate must have one.
-        lr=torch.tensor(rate, device=device) if captured else rate,
-        betas=(settings.adam_beta1, settings.adam_beta2),
-        fused=True,
-        capturable=captured,
-    )
-    clear_denormal_means(adam)
-    return adam
+class Updater:
+    """Updates a model, or a stack of models, by one batch at a time.
 
+    One fused Adam updates the main weights. If the method has a critic, a second one then updates
+    the critic on the codes of the same step.
 
-def make_step(
-    model: Autoencoder,
-    module: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    settings: TrainingSettings,
-    fabric: Fabric,
-) -> TakeStep:
-    """Make the step that the settings ask for.
-
-    Compiled or captured are the full batches alone: a last, smaller one is taken by hand, so that
-    there is one program, and the same wherever a run is resumed.
+    Full batches are compiled or captured where the settings say so. A last, smaller batch never is,
+    so that there is one program, and the same one wherever a run is resumed.
 
     Parameters
     ----------
     model : Autoencoder
-    module, optimizer
-        The model and its optimizer, as Fabric has set them up.
+        Moved to Fabric's device here.
     settings : TrainingSettings
     fabric : Fabric
+    rates : sequence of float
+        First learning rate of each member of a stack, or of the one model.
+    random_state : callable, optional
+        Context for the forward pass of networks that draw random numbers.
     """
-    # With one process, and no loss to be scaled, Fabric's wrappers pass their arguments on: without
-    # them, and Adam's own way of freeing gradients, a step of Appendix B.1 takes 2 % less.
-    plain = fabric.world_size == 1 and settings.precision != "16-mixed"
-    forward: Callable[..., Step] = model if plain else module
-    backward = Tensor.backward if plain else fabric.backward
-    adam = getattr(optimizer, "optimizer", optimizer) if plain else optimizer
-    autocast = nullcontext if settings.precision == "32-true" else fabric.autocast
-    parameters = list(model.parameters())
 
-    def by_hand(x: Tensor, noise: Noise, forward: Callable[..., Step] = forward) -> Step:
-        with autocast():
-            step = forward(x, noise)
-        # Here, not after the step: gradients are freed when their memory is wanted.
-        for parameter in parameters:
-            parameter.grad = None
-        backward(step.loss)
-        if settings.gradient_clip is not None:
-            # To look whether the norm is finite would wait for the device; the monitor finds out.
-            fabric.clip_gradients(
-                module, optimizer, max_norm=settings.gradient_clip, error_if_nonfinite=False
-            )
-        adam.step()
-        return step
+    def __init__(
+        self,
+        model: Autoencoder,
+        settings: TrainingSettings,
+        fabric: Fabric,
+        rates: Sequence[float],
+        random_state: Callable[[], AbstractContextManager[object]] | None = None,
+    ) -> None:
+        stacked = isinstance(model, Stack)
+        wide = settings.precision == "64-true"
+        model.to(device=fabric.device, dtype=torch.float64 if wide else None)
+        captured = is_captured(settings, fabric.device)
+        if captured and random_state is not None:
+            if settings.compile == "on":
+                raise HebaeError(
+                    "compile is 'on', and a step that draws random numbers in the networks (such "
+                    "as dropout) is not captured in a CUDA graph. Use compile='off'."
+                )
+            captured = False
+        self.rates = list(rates)
+        adam: dict[str, Any] = {
+            "betas": (settings.adam_beta1, settings.adam_beta2),
+            "fused": True,
+            "capturable": captured,
+        }
+        self.main: torch.optim.Adam | StackedAdam
+        self.critic: torch.optim.Adam | None = None
+        if isinstance(model, Stack):
+            self.main = StackedAdam(model, rates, **adam)
+            module, main = model, self.main
+        else:
+            self.main = torch.optim.Adam(model.main_parameters(), lr=rates[0], **adam)
+            optimizers = [self.main]
+            if model.critic is not None:
+                self.critic = torch.optim.Adam(model.critic.parameters(), lr=rates[0], **adam)
+                optimizers.append(self.critic)
+                if fabric.world_size > 1:  # its gradients are averaged below
+                    names = [f"critic.{name}" for name, _ in model.critic.named_parameters()]
+                    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
+                        model, names
+                    )
+            for optimizer in optimizers:
+                clear_denormal_means(optimizer)
+            module, main, *critics = fabric.setup(model, *optimizers)
+        if captured:  # a graph reads what is at an address, so each rate needs one
+            for group in (group for adam in self.optimizers for group in adam.param_groups):
+                group["lr"] = torch.tensor(group["lr"], device=fabric.device)
+        # With one process, and no loss to be scaled, Fabric's wrappers pass their arguments on.
+        # Without them a step of Appendix B.1 takes 2 % less time.
+        plain = fabric.world_size == 1 and settings.precision != "16-mixed"
+        forward: Callable[..., Step] = model if plain else module
+        backward = Tensor.backward if plain else fabric.backward
+        main = self.main if plain else main
+        mixed = settings.precision in ("16-mixed", "bf16-mixed")
+        autocast = fabric.autocast if mixed else nullcontext
+        random_state = random_state or nullcontext
+        parameters = model.main_parameters()
+        critic_parameters = [] if model.critic is None else list(model.critic.parameters())
 
-    if settings.compile != "on":
-        return by_hand
-    if is_captured(settings, fabric.device):
-        return CapturedStep(by_hand, settings.batch_size)
-    compiled = torch.compile(model, dynamic=False)
+        def by_hand(x: Tensor, noise: Noise, forward: Callable[..., Step] = forward) -> Step:
+            with autocast(), random_state():
+                step = forward(x, noise)
+            # Here, not after the step: gradients are freed when their memory is needed.
+            for parameter in parameters:
+                parameter.grad = None
+            backward(step.loss.sum() if stacked else step.loss)
+            if settings.gradient_clip is not None:
+                if isinstance(main, StackedAdam):
+                    main.clip(settings.gradient_clip)
+                else:
+                    # Checking that the norm is finite would wait for the device; the monitor does.
+                    fabric.clip_gradients(
+                        module, main, max_norm=settings.gradient_clip, error_if_nonfinite=False
+                    )
+            main.step()
+            if self.critic is not None:
+                with autocast():
+                    loss = model.critic_loss(step.z, noise)
+                for parameter in critic_parameters:
+                    parameter.grad = None
+                backward(loss)
+                if fabric.world_size > 1:
+                    for parameter in critic_parameters:
+                        parameter.grad = fabric.all_reduce(parameter.grad, reduce_op="mean")
+                (self.critic if plain else critics[0]).step()
+            return step
 
-    def take(x: Tensor, noise: Noise) -> Step:
-        return by_hand(x, noise, compiled if len(x) == settings.batch_size else forward)
+        self.take: TakeStep = by_hand
+        if captured:
+            strict = settings.compile == "on"
+            self.take = CapturedStep(by_hand, settings.batch_size, int(stacked), strict=strict)
+        elif settings.compile == "on" and not stacked:
+            compiled = torch.compile(model, dynamic=False)
 
-    return take
+            def take(x: Tensor, noise: Noise) -> Step:
+                return by_hand(x, noise, compiled if len(x) == settings.batch_size else forward)
+
+            self.take = take
+
+    @property
+    def optimizers(self) -> list[torch.optim.Adam | StackedAdam]:
+        """The main optimizer, and the critic's if there is one."""
+        return [self.main] if self.critic is None else [self.main, self.critic]
+
+    def set_rate_factor(self, factor: float) -> None:
+        """Multiply the first learning rates by a schedule's factor, where a graph reads them."""
+        for optimizer in self.optimizers:
+            rates = iter(dict.fromkeys(self.rates))
+            for group, rate in zip(optimizer.param_groups, rates, strict=False):
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate * factor)
+                else:
+                    group["lr"] = rate * factor
+
+    def reset_moments(self) -> None:
+        """Start Adam anew: its moments and step count become zeros, as they are at the start."""
+        for optimizer in self.optimizers:
+            for state in optimizer.state.values():
+                for tensor in state.values():
+                    tensor.zero_()
+
+    def state_of(self, member: int) -> dict[str, Any]:
+        """Optimizers of one member, for its checkpoint."""
+        if isinstance(self.main, StackedAdam):
+            return {"optimizer": self.main.state_of(member), "critic_optimizer": None}
+        critic = None if self.critic is None else self.critic.state_dict()
+        return {"optimizer": self.main.state_dict(), "critic_optimizer": critic}
+
+    def load(self, states: Sequence[dict[str, Any]]) -> None:
+        """Take up the optimizers of the members' checkpoints; learning rates stay this run's."""
+        if isinstance(self.main, StackedAdam):
+            self.main.load([state["optimizer"] for state in states])
+            return
+        _load_adam(self.main, states[0]["optimizer"])
+        if self.critic is not None:
+            _load_adam(self.critic, states[0]["critic_optimizer"])
 
 
-def is_captured(settings: TrainingSettings, device: torch.device) -> bool:
-    """Tell whether steps are to be replayed from a CUDA graph."""
-    return settings.compile == "on" and device.type == "cuda"
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Take up Adam's moments from a checkpoint; its rates and ways of working stay this run's."""
+def _load_adam(optimizer: torch.optim.Adam, state: dict[str, Any]) -> None:
     own = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state["state"], "param_groups": own})
-    # The fused kernel goes through memory as it lies, so moments must lie as their weights do.
+    # The fused kernel goes through memory in order, so moments need the layout of their weights.
     for parameter, moments in optimizer.state.items():
         for name, tensor in moments.items():
             if tensor.shape == parameter.shape:
                 moments[name] = torch.empty_like(parameter).copy_(tensor).detach()
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the rate of all parameters, in place where a CUDA graph reads it."""
-    for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
-        else:
-            group["lr"] = rate
+def is_captured(settings: TrainingSettings, device: torch.device) -> bool:
+    """Whether steps are replayed from a CUDA graph: on CUDA, unless the settings say otherwise.
+
+    Not with 16-mixed, which scales each loss by what the step before gave, nor with several
+    processes.
+    """
+    return (
+        settings.compile != "off"
+        and device.type == "cuda"
+        and settings.devices == 1
+        and settings.precision != "16-mixed"
+    )
 
 
-def reset_moments(optimizer: torch.optim.Optimizer) -> None:
-    """Let Adam begin anew: its moments and count of steps are zeros at the start."""
-    for state in optimizer.state.values():
-        for tensor in state.values():
-            tensor.zero_()
+WARM_UP = 3
+"""Full batches taken by hand first: what allocates or initialises must not happen in a capture."""
+
+Record = Callable[[Callable[[], Step]], tuple[Callable[[], None], Step]]
+"""From a step without arguments to what replays it, and the result that a replay overwrites."""
+
+
+def record_cuda_graph(take: Callable[[], Step]) -> tuple[Callable[[], None], Step]:
+    """Capture a step, which is not executed, in a CUDA graph."""
+    graph = torch.cuda.CUDAGraph()
+    # Other threads may use the device meanwhile.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        result = take()
+    return graph.replay, result
+
+
+class CapturedStep:
+    """Replays a step for batches of one size; batches of other sizes are taken by hand.
+
+    A graph reads its inputs at fixed addresses, so each batch is copied to where the graph was
+    recorded, and the results are copied from there before the next replay overwrites them.
+    The first `WARM_UP` full batches are taken by hand: they are steps like any other.
+
+    Parameters
+    ----------
+    take : callable
+        A step by hand, from x and noise; it must not wait for the device.
+    batch_size : int
+        Examples in a full batch.
+    dim : int
+        Of the examples in x: 1 for a stack.
+    strict : bool
+        Raise a HebaeError if the step cannot be captured, instead of a warning and steps by hand.
+    record : callable
+        See `Record`.
+    """
+
+    def __init__(
+        self,
+        take: TakeStep,
+        batch_size: int,
+        dim: int = 0,
+        *,
+        strict: bool = True,
+        record: Record = record_cuda_graph,
+    ) -> None:
+        self.take = take
+        self.batch_size = batch_size
+        self.dim = dim
+        self.strict = strict
+        self.record = record
+        self.taken = 0
+        self.works = True
+        self.replay: Callable[[], None] | None = None
+
+    def __call__(self, x: Tensor, noise: Noise) -> Step:
+        """Take a step."""
+        if x.shape[self.dim] != self.batch_size or not self.works:
+            return self.take(x, noise)
+        if self.taken < WARM_UP:
+            self.taken += 1
+            return _on_a_stream_of_its_own(self.take, x, noise)
+        if self.replay is None:
+            self.x = x.clone()
+            self.noise = {name: epsilon.clone() for name, epsilon in noise.items()}
+            try:
+                self.replay, self.result = self.record(lambda: self.take(self.x, self.noise))
+            except RuntimeError as error:
+                reason = str(error).strip().partition("\n")[0]
+                if self.strict:
+                    raise HebaeError(
+                        f"--compile on: the step cannot be captured in a CUDA graph ({reason}). "
+                        "Use --compile off."
+                    ) from error
+                warnings.warn(
+                    f"steps are not captured in a CUDA graph ({reason}); training goes on without.",
+                    stacklevel=2,
+                )
+                self.works = False
+                return self.take(x, noise)
+        self.x.copy_(x)
+        for name, epsilon in noise.items():
+            self.noise[name].copy_(epsilon)
+        self.replay()
+        loss, terms, mean, z = self.result
+        terms = {name: term.clone() for name, term in terms.items()}
+        return Step(loss.detach().clone(), terms, mean.clone(), z)
+
+
+def _on_a_stream_of_its_own(take: TakeStep, x: Tensor, noise: Noise) -> Step:
+    # A capture runs on one too, and autograd remembers the stream that a gradient was made on.
+    if x.device.type != "cuda":
+        return take(x, noise)
+    stream = torch.cuda.Stream(x.device)  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream(x.device))
+    with torch.cuda.stream(stream):
+        step = take(x, noise)
+    torch.cuda.current_stream(x.device).wait_stream(stream)
+    return step
+
+
+_PRECISION = threading.Lock()
+_trainings_on_cuda: list[str] = []
+"""Of each training that uses tensor cores now, the precision that it found."""
+
+
+@contextmanager
+def tensor_cores(device: torch.device) -> Iterator[None]:
+    """Let a GPU compute float32 products in TF32, with 10 bits of mantissa in place of 23.
+
+    The setting is the process's: the last of several trainings in threads restores it.
+
+    HEBAE's moments are float64, whose products are not rounded so. The distances of a WAE's codes
+    are: by a thousandth of their size, at random, far below the noise of a batch's MMD.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    with _PRECISION:
+        _trainings_on_cuda.append(torch.get_float32_matmul_precision())
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        with _PRECISION:
+            before = _trainings_on_cuda.pop()
+            if not _trainings_on_cuda:
+                torch.set_float32_matmul_precision(before)
+
+
+def lay_out_filters(model: nn.Module, memory_format: torch.memory_format) -> None:
+    """Lay the filters of convolutions out in memory; the images follow them, values stay.
+
+    ``torch.channels_last`` is what fast kernels want: measured on one CPU core, networks of
+    Appendix B.2 with 16 to 128 filters, a step takes 0.70 times as long.
+    """
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=memory_format)

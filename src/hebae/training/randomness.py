@@ -1,0 +1,153 @@
+"""Every random number of a training, from generators of its own.
+
+torch's global generators belong to the caller. A training neither seeds nor reads them, so that
+trainings in several threads do not disturb each other.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+from torch import Tensor, nn
+
+__all__ = ["NetworkRandomState", "NoiseSource", "draws_random_numbers", "epoch_seed", "spread"]
+
+
+def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """Seed of the noise of an epoch; each process draws noise of its own.
+
+    It depends on seed, epoch and process alone, and differs from the seeds of weights and order.
+    """
+    return int(np.random.SeedSequence([seed, epoch, rank, 1]).generate_state(1)[0])
+
+
+class NoiseSource:
+    """Standard normal draws for each step, of one model or of a stack of models.
+
+    Parameters
+    ----------
+    seeds : sequence of int
+        One per model. Models of equal seed get equal draws, which are made once.
+    device : torch.device
+    rank : int
+        Of this process.
+    stacked : bool
+        Whether draws have a leading dimension for the models.
+    """
+
+    def __init__(
+        self, seeds: Sequence[int], device: torch.device, *, rank: int = 0, stacked: bool = False
+    ) -> None:
+        self.seeds = list(dict.fromkeys(seeds))
+        self.positions = [self.seeds.index(seed) for seed in seeds]
+        self.rank = rank
+        self.stacked = stacked
+        self.generators = [torch.Generator(device) for _ in self.seeds]
+
+    def begin(self, epoch: int) -> None:
+        """Begin the draws of an epoch."""
+        for seed, generator in zip(self.seeds, self.generators, strict=True):
+            generator.manual_seed(epoch_seed(seed, epoch, self.rank))
+
+    def draw(self, shapes: Mapping[str, tuple[int, ...]], dtype: torch.dtype) -> dict[str, Tensor]:
+        """Draw the noise of a step, in the order of `shapes`."""
+        noise = {}
+        for name, shape in shapes.items():
+            draws = [
+                torch.randn(shape, generator=generator, device=generator.device, dtype=dtype)
+                for generator in self.generators
+            ]
+            noise[name] = spread(torch.stack(draws), self.positions) if self.stacked else draws[0]
+        return noise
+
+    def state_of(self, member: int) -> Tensor:
+        """State of a model's generator, for its checkpoint."""
+        return self.generators[self.positions[member]].get_state()
+
+    def load(self, states: Sequence[Tensor]) -> None:
+        """Take up the states of the models' generators."""
+        for position, state in zip(self.positions, states, strict=True):
+            self.generators[position].set_state(state)
+
+
+def spread(
+    x: Shaped[Tensor, "seed *rest"], positions: Sequence[int]
+) -> Shaped[Tensor, "member *rest"]:
+    """From one entry per distinct seed to one per member; without a copy where possible."""
+    if len(x) == 1:
+        return x.expand(len(positions), *x.shape[1:])
+    if len(x) == len(positions):
+        return x
+    return x.index_select(0, torch.tensor(positions, device=x.device))
+
+
+_GLOBAL_GENERATORS = threading.RLock()
+
+
+class NetworkRandomState:
+    """Random state of code that can only draw from torch's global generators.
+
+    Dropout in a network of the user's own and the shuffling of a ``DataLoader`` are such code. Within
+    ``with state():`` the global generators hold this state; afterwards the caller's state is back.
+    A lock keeps other trainings out of the block, so that each training sees its own state only.
+
+    Parameters
+    ----------
+    seed : int
+    device : torch.device
+        Its global generator is kept as well as that of the CPU.
+    """
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.modules = [torch] if device.type == "cpu" else [torch, torch.get_device_module(device)]
+        self.states = [
+            torch.Generator(place).manual_seed(seed).get_state()
+            for place in ("cpu", device)[: len(self.modules)]
+        ]
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Put the state in place while the block lasts."""
+        with _GLOBAL_GENERATORS:
+            before = self._exchange(self.states)
+            try:
+                yield
+            finally:
+                self.states = self._exchange(before)
+
+    def _exchange(self, states: Sequence[Tensor]) -> list[Tensor]:
+        found = [module.get_rng_state() for module in self.modules]
+        for module, state in zip(self.modules, states, strict=True):
+            module.set_rng_state(state)
+        return found
+
+
+_DETERMINISTIC = (
+    nn.Sequential,
+    nn.Flatten,
+    nn.Unflatten,
+    nn.Identity,
+    nn.Linear,
+    nn.Conv2d,
+    nn.ConvTranspose2d,
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.LayerNorm,
+    nn.ReLU,
+    nn.LeakyReLU,
+    nn.ELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Sigmoid,
+    nn.Tanh,
+)
+
+
+def draws_random_numbers(network: nn.Module) -> bool:
+    """Whether a network may draw random numbers, as dropout does: unless all layers are known."""
+    return not all(type(layer) in _DETERMINISTIC for layer in network.modules())

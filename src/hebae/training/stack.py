@@ -1,0 +1,342 @@
+"""Many models of one architecture trained as one: tensors get a leading dimension for the member.
+
+A `Stack` is an `Autoencoder` whose layers are batched matrix products and whose objective and
+likelihood are mapped over the members by ``torch.func.vmap``. Small models gain most: a step of a
+small model is mostly fixed costs, which a stack pays once. Batched products are written out, since
+``vmap`` over whole networks takes longer: 16 models 64-128-5 took 3.8 ms per step with them and
+6.1 ms with ``vmap``, on two cores.
+
+Kernels for batches sum in another order than kernels for one model. A member therefore ends near
+the same model trained alone (a relative difference of 1e-5 after 100 steps in float32), not with
+equal bits.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from hebae.likelihoods import Likelihood, optimal_log_scale
+from hebae.model import Autoencoder, at_least_float32
+from hebae.objectives import Moments, Noise, Objective
+from hebae.priors import Prior
+from hebae.training.denormals import clear_denormal_means
+
+__all__ = ["Stack", "StackedAdam", "is_stackable", "stacked_linear"]
+
+
+def is_stackable(model: Autoencoder) -> bool:
+    """Whether every part of a model can be stacked: fully connected layers, and no critic."""
+    known = (nn.Linear, nn.ReLU, nn.Flatten, nn.Unflatten)
+    networks = (model.encoder, model.decoder)
+    return (
+        model.critic is None
+        and not any(True for _ in model.prior.parameters())
+        and all(isinstance(network, nn.Sequential) for network in networks)
+        and all(type(layer) in known for network in networks for layer in network.children())
+    )
+
+
+class Stack(Autoencoder):
+    """Autoencoders of one architecture and method as one module.
+
+    Parameters
+    ----------
+    models : sequence of Autoencoder
+        Alike but for their weights and the weights of the objective's terms. They are copied;
+        `state_of` gives a member's state back.
+
+    Attributes
+    ----------
+    parameters and buffers
+        By their names in an `Autoencoder`, with a leading dimension for the member.
+    """
+
+    def __init__(self, models: Sequence[Autoencoder]) -> None:
+        nn.Module.__init__(self)
+        template = models[0]
+        if not is_stackable(template):
+            raise ValueError("only fully connected networks without a critic can be stacked.")
+        self.size = len(models)
+        self.encoder = _stacked_network([model.encoder for model in models])
+        self.decoder = _stacked_network([model.decoder for model in models])
+        self.objective = _StackedObjective(models)  # type: ignore[assignment]
+        self.likelihood = _StackedLikelihood([model.likelihood for model in models])
+        self.prior = copy.deepcopy(template.prior)
+        self.critic = None
+        self.input_shape = template.input_shape
+        self.latent_dim = template.latent_dim
+        self.keeps_running_moments = template.keeps_running_moments
+        for name, _ in template.named_buffers(recurse=False):
+            self.register_buffer(name, torch.stack([getattr(model, name) for model in models]))
+
+    def encode(
+        self, x: Float[Tensor, "member batch *shape"]
+    ) -> tuple[Float[Tensor, "member batch latent"], Float[Tensor, "member batch _"] | None]:
+        """Means (n, m, k), and log-scales (n, m, k) or (n, m, 1), or None."""
+        output = at_least_float32(self.encoder(x))
+        mean, log_scale = output[..., : self.latent_dim], output[..., self.latent_dim :]
+        return mean, (log_scale if log_scale.shape[-1] else None)
+
+    def draw(
+        self,
+        mean: Float[Tensor, "member batch latent"],
+        log_scale: Float[Tensor, "member batch _"] | None,
+        epsilon: Float[Tensor, "member batch latent"],
+    ) -> Float[Tensor, "member batch latent"]:
+        """Z ~ q(z | x), with noise shaped by each member's population covariance."""
+        return self.objective.draw(mean, log_scale, epsilon, covariance=self.population_covariance)
+
+    def decode(
+        self, z: Float[Tensor, "member batch latent"]
+    ) -> Float[Tensor, "member batch *shape"]:
+        """E[x | z], in the units of the data."""
+        return self.likelihood.mean(at_least_float32(self.decoder(z)))
+
+    def store_optimal_scale(self, mean_squared_error: Float[Tensor, " member"]) -> None:
+        """See `Autoencoder`."""
+        self.likelihood.log_scale.copy_(optimal_log_scale(mean_squared_error))
+
+    def state_of(self, member: int) -> dict[str, Tensor]:
+        """Return the state dict of a member's `Autoencoder`; views, not copies."""
+        return {name: tensor[member] for name, tensor in self.state_dict().items()}
+
+
+class _StackedObjective:
+    """The functions of an objective, mapped over the members; weights are tensors (n,)."""
+
+    def __init__(self, models: Sequence[Autoencoder]) -> None:
+        self.one: Objective = models[0].objective
+        like = models[0].population_mean
+        self.weights = {
+            name: like.new_tensor([model.objective.weights[name] for model in models])
+            for name in self.one.weights
+        }
+
+    def __call__(
+        self,
+        mean: Tensor,
+        log_scale: Tensor | None,
+        noise: Noise,
+        prior: Prior,
+        running: Moments | None = None,
+        critic: None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        def of_one(mean: Tensor, log_scale: Tensor | None, noise: Noise, running: Any) -> Any:
+            return self.one(mean, log_scale, noise, prior, running)
+
+        in_dims = (0, _dim(log_scale), 0 if noise else None, _dim(running))
+        z, terms = vmap(of_one, in_dims=in_dims)(mean, log_scale, noise, running)
+        return z, terms
+
+    def draw(
+        self, mean: Tensor, log_scale: Tensor | None, epsilon: Tensor, covariance: Tensor
+    ) -> Tensor:
+        in_dims = (0, _dim(log_scale), 0, 0)
+        z: Tensor = vmap(self.one.draw, in_dims=in_dims)(mean, log_scale, epsilon, covariance)
+        return z
+
+    def estimate(self, mean: Tensor, running: Moments) -> Moments:
+        moments: Moments = vmap(self.one.estimate)(mean, running)  # type: ignore[attr-defined]
+        return moments
+
+    def __getattr__(self, name: str) -> Any:  # what works on any leading dimensions
+        return getattr(self.one, name)
+
+
+def _dim(argument: object) -> int | None:
+    return None if argument is None else 0
+
+
+class _StackedLikelihood(nn.Module):
+    """A likelihood for all members: by one call where it has no tensors, else mapped over them."""
+
+    def __init__(self, likelihoods: Sequence[Likelihood]) -> None:
+        super().__init__()
+        self._one = (copy.deepcopy(likelihoods[0]),)  # in a tuple: its tensors are not this module's
+        for name, parameter in likelihoods[0].named_parameters():
+            stacked = torch.stack([dict(one.named_parameters())[name] for one in likelihoods])
+            self.register_parameter(name, nn.Parameter(stacked.detach()))
+        for name, _ in likelihoods[0].named_buffers():
+            stacked = torch.stack([dict(one.named_buffers())[name] for one in likelihoods])
+            self.register_buffer(name, stacked)
+
+    def train(self, mode: bool = True) -> _StackedLikelihood:
+        self._one[0].train(mode)
+        return super().train(mode)
+
+    @property
+    def scale(self) -> object:
+        return getattr(self._one[0], "scale", None)
+
+    def negative_log_likelihood(self, output: Tensor, x: Tensor) -> Tensor:
+        one, own = self._one[0], dict(self.named_parameters()) | dict(self.named_buffers())
+        if not own:
+            losses = one.negative_log_likelihood(output.flatten(0, 1), x.flatten(0, 1))
+            return losses.view(output.shape[:2])
+        call = _NegativeLogLikelihood(one)
+        own = {f"likelihood.{name}": tensor for name, tensor in own.items()}
+        return vmap(lambda own, *given: functional_call(call, own, given))(own, output, x)
+
+    def mean(self, output: Tensor) -> Tensor:
+        return self._one[0].mean(output)
+
+
+class _NegativeLogLikelihood(nn.Module):
+    """``functional_call`` calls modules."""
+
+    def __init__(self, likelihood: Likelihood) -> None:
+        super().__init__()
+        self.likelihood = likelihood
+
+    def forward(self, output: Tensor, x: Tensor) -> Tensor:
+        return self.likelihood.negative_log_likelihood(output, x)
+
+
+def _stacked_network(networks: Sequence[nn.Module]) -> nn.Sequential:
+    """Networks layer by layer, under the names that the layers have in one network."""
+    layers: list[nn.Module] = []
+    for each in zip(*(network.children() for network in networks), strict=True):
+        layer = each[0]
+        if isinstance(layer, nn.Linear):
+            layers.append(_StackedLinear(each))
+        elif isinstance(layer, nn.ReLU):
+            layers.append(nn.ReLU(inplace=True))
+        elif isinstance(layer, nn.Flatten):
+            layers.append(nn.Flatten(2))
+        else:
+            layers.append(nn.Unflatten(2, layer.unflattened_size))
+    return nn.Sequential(*layers)
+
+
+class _StackedLinear(nn.Module):
+    def __init__(self, layers: Sequence[nn.Linear]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))
+        self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return stacked_linear(x, self.weight, self.bias)
+
+
+def stacked_linear(
+    x: Float[Tensor, "member batch input"],
+    weight: Float[Tensor, "member output input"],
+    bias: Float[Tensor, "member output"],
+) -> Float[Tensor, "member batch output"]:
+    """``torch.nn.functional.linear`` of each member, in autocast's precision where it is on."""
+    if torch.is_autocast_enabled(x.device.type):
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, weight, bias = x.to(dtype), weight.to(dtype), bias.to(dtype)
+    result: Tensor = _BatchedLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _BatchedLinear(torch.autograd.Function):
+    """``x W^T + b`` for each member.
+
+    Autograd's own gradient of a batched product is transposed, and is copied before the optimizer
+    can use it. This gradient has the layout of the weights.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return torch.baddbmm(bias[:, None, :], x, weight.mT)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        (gradient,) = gradients
+        x, weight = ctx.saved_tensors
+        of_x = torch.bmm(gradient, weight) if ctx.needs_input_grad[0] else None
+        return of_x, torch.bmm(gradient.mT, x), gradient.sum(dim=1)
+
+
+class StackedAdam:
+    """Adam for a stack, each member with its own step size and gradient norm.
+
+    The fused kernel takes one step size per parameter group. Neighbouring members of equal step
+    size make a group, whose tensors are slices of the stack; order the members by step size.
+
+    Parameters
+    ----------
+    stack : Stack
+    rates : sequence of float
+        Step size of each member.
+    **settings
+        Of ``torch.optim.Adam``.
+    """
+
+    def __init__(self, stack: Stack, rates: Sequence[float], **settings: Any) -> None:
+        self.parameters = stack.main_parameters()
+        self.rates = list(rates)
+        self.slices: list[slice] = []
+        groups: list[dict[str, Any]] = []
+        for rate, members in groupby(range(stack.size), key=self.rates.__getitem__):
+            positions = list(members)
+            where = slice(positions[0], positions[-1] + 1)
+            self.slices.append(where)
+            # One group for all takes the parameters themselves: nothing has to be handed on.
+            whole = len(positions) == stack.size
+            pieces = [p if whole else p.detach()[where] for p in self.parameters]
+            groups.append({"params": pieces, "lr": rate})
+        self.adam = torch.optim.Adam(groups, **settings)
+        self.param_groups = self.adam.param_groups
+        self.state = self.adam.state
+        clear_denormal_means(self.adam)
+
+    def step(self) -> None:
+        """Update every member from the gradients of the stacked parameters."""
+        if len(self.slices) > 1:
+            for where, group in zip(self.slices, self.param_groups, strict=True):
+                for piece, parameter in zip(group["params"], self.parameters, strict=True):
+                    piece.grad = None if parameter.grad is None else parameter.grad[where]
+        self.adam.step()
+
+    def clip(self, largest: float) -> None:
+        """``torch.nn.utils.clip_grad_norm_`` of each member."""
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients])
+        factor = (largest / (norms.norm(dim=0) + 1e-6)).clamp(max=1)
+        for gradient in gradients:
+            gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
+
+    def state_of(self, member: int) -> dict[str, Any]:
+        """Return the state dict that the member's own Adam would have; copies."""
+        state: dict[int, Any] = {}
+        for where, group in zip(self.slices, self.param_groups, strict=True):
+            if not where.start <= member < where.stop:
+                continue
+            for index, piece in enumerate(group["params"]):
+                if piece in self.state:
+                    state[index] = {
+                        name: (value if name == "step" else value[member - where.start]).clone()
+                        for name, value in self.state[piece].items()
+                    }
+            settings = {name: value for name, value in group.items() if name != "params"}
+        return {
+            "state": state,
+            "param_groups": [settings | {"params": list(range(len(self.parameters)))}],
+        }
+
+    def load(self, states: Sequence[dict[str, Any]]) -> None:
+        """Take up the states of the members' own Adams, all after equally many steps."""
+        self.state.clear()
+        for where, group in zip(self.slices, self.param_groups, strict=True):
+            for index, piece in enumerate(group["params"]):
+                own = [state["state"].get(index) for state in states[where]]
+                if own[0] is None:  # no step was taken yet
+                    continue
+                self.state[piece] = {
+                    name: value.to(piece.device, copy=True)
+                    if name == "step"
+                    else torch.stack([moments[name] for moments in own]).to(piece.device)
+                    for name, value in own[0].items()
+                }

@@ -214,7 +214,7 @@ def test_early_stopping_keeps_the_best_epochs_weights(
     ],
 )
 def test_schedules_are_the_papers(schedule: str, expected: dict[int, float]) -> None:
-    from hebae.training.schedule import learning_rate_factor
+    from hebae.training.loop import learning_rate_factor
 
     for epoch, factor in expected.items():
         assert learning_rate_factor(schedule, epoch - 1) == pytest.approx(factor)

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from hebae.model import to_unit_interval
 from hebae.data.workers import map_in_threads
+from hebae.model import to_unit_interval
 from hebae.training.randomness import NetworkRandomState, epoch_seed, spread
 
 __all__ = ["ArrayBatches", "Batches", "HostRows", "LoaderBatches", "map_of"]

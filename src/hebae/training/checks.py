@@ -6,16 +6,18 @@ import importlib.util
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 
 import torch
+from torch import nn
 
 from hebae.config import Settings, TrainingSettings
 from hebae.errors import HebaeError
 from hebae.likelihoods import LIKELIHOODS
 from hebae.model import build_objective
 from hebae.networks import NETWORKS
-from hebae.objectives import HEBAE, OBJECTIVES
-from hebae.objectives.wae import WAE
+from hebae.objectives import OBJECTIVES
+from hebae.training.memory import estimate_memory, free_memory
 
 __all__ = [
     "DataSummary",
@@ -31,7 +33,7 @@ LEFT_OUT = 0.01
 
 @dataclass(frozen=True)
 class DataSummary:
-    """What a check needs to know of the data.
+    """What the checks need to know of the data.
 
     Parameters
     ----------
@@ -59,13 +61,26 @@ class DataSummary:
     held_out_count: int = 0
 
 
-def complete(settings: Settings, facts: DataSummary) -> tuple[Settings, list[str]]:
+def complete(
+    settings: Settings,
+    data: DataSummary,
+    *,
+    encoder: nn.Module | None = None,
+    decoder: nn.Module | None = None,
+) -> tuple[Settings, list[str]]:
     """Decide what the settings leave to the data, and check all of them against it.
+
+    Parameters
+    ----------
+    settings : Settings
+    data : DataSummary
+    encoder, decoder : nn.Module, optional
+        Networks of the user's own, in place of those of the settings.
 
     Returns
     -------
     settings : Settings
-        With ``likelihood``, ``learning_rate``, widths and ``drop_last`` decided.
+        With ``likelihood``, ``learning_rate``, widths, ``precision`` and ``drop_last`` decided.
     notes : list of str
         What was decided, for the user.
 
@@ -79,38 +94,40 @@ def complete(settings: Settings, facts: DataSummary) -> tuple[Settings, list[str
     settings = settings.replace(
         encoder_widths=settings.encoder_widths or network.encoder_widths,
         decoder_widths=settings.decoder_widths or network.decoder_widths,
+        precision="32-true" if settings.precision == "auto" else settings.precision,
     )
     if settings.likelihood == "auto":
-        ranges = [r for r in (facts.range, facts.held_out_range) if r is not None]
+        ranges = [r for r in (data.range, data.held_out_range) if r is not None]
         unit = all(low >= 0 and high <= 1 for low, high in ranges)
         settings = settings.replace(likelihood="bernoulli" if unit else "gaussian")
         notes.append(
-            f"likelihood {settings.likelihood}: the values lie "
+            f"likelihood {settings.likelihood}: the values are "
             f"{'in' if unit else 'outside'} [0, 1]."
         )
     if settings.learning_rate is None:
-        settings = settings.replace(learning_rate=default_learning_rate(facts.shape))
-        if math.prod(facts.shape) != 784:
+        settings = settings.replace(learning_rate=default_learning_rate(data.shape))
+        if math.prod(data.shape) != 784:
             notes.append(
-                f"learning rate {settings.learning_rate:.2g}, by the {math.prod(facts.shape):,} "
-                "numbers of an example."
+                f"learning rate {settings.learning_rate:.2g}, from the {math.prod(data.shape):,} "
+                "numbers per example."
             )
-    weight = weight_of_mean_squared_error(settings, facts.shape)
+    weight = weight_of_mean_squared_error(settings, data.shape)
     if weight is not None:
         notes.append(
             f"{settings.method}: penalty weight {settings.penalty_weight:g} is {weight:.4g} "
             "against the mean squared error of images in [-1, 1]."
         )
-    _check_likelihood(settings, facts)
-    settings, more = _decide_batches(settings, facts)
+    _check_likelihood(settings, data)
+    settings, more = _decide_batches(settings, data)
     notes += more
-    _check_early_stopping(settings, facts)
+    _check_early_stopping(settings, data)
     if settings.batch_norm == "frozen" and settings.network != "convolutional":
         raise HebaeError(
             f"--batch-norm frozen has no effect on --network {settings.network}, which has no "
             "batch normalisation; leave it out or use --network convolutional."
         )
     _check_machine(settings)
+    _check_memory(settings, data.shape, encoder, decoder)
     return settings, notes
 
 
@@ -149,47 +166,49 @@ def require_relevant(given: Collection[str], methods: Sequence[str]) -> None:
         )
 
 
-def _check_likelihood(settings: Settings, facts: DataSummary) -> None:
+def _check_likelihood(settings: Settings, data: DataSummary) -> None:
     low, high = LIKELIHOODS[settings.likelihood].support
-    for split, limits in (("training", facts.range), (facts.held_out, facts.held_out_range)):
+    for split, limits in (("training", data.range), (data.held_out, data.held_out_range)):
         if limits is not None and (limits[0] < low or limits[1] > high):
             raise HebaeError(
                 f"likelihood {settings.likelihood} takes values in [{low:g}, {high:g}], and the "
-                f"{split} examples of {facts.name} range from {limits[0]:g} to {limits[1]:g}; "
+                f"{split} examples of {data.name} range from {limits[0]:g} to {limits[1]:g}; "
                 "scale the data or use --likelihood gaussian."
             )
 
 
-def _decide_batches(settings: Settings, facts: DataSummary) -> tuple[Settings, list[str]]:
+def _decide_batches(settings: Settings, data: DataSummary) -> tuple[Settings, list[str]]:
     """Check the batches' sizes, and decide whether the last one of an epoch is left out."""
     needed = _smallest_batch(settings)
     size, k = settings.batch_size, settings.latent_dim
-    if size < needed and settings.method == "hebae":
-        raise HebaeError(
-            f"batch_size {size} is too small for HEBAE with latent_dim {k}: the covariance of a "
-            f"batch needs more examples than dimensions; use --batch-size {2 * k} or more (several "
-            "times latent_dim is better), a smaller --latent-dim, or --moments shrunk."
-        )
     if size < needed:
-        reason = "the MMD of wae" if settings.method == "wae" else "batch normalisation"
-        raise HebaeError(f"batch_size {size} is too small for {reason}; use at least {needed}.")
+        advice = f"Use --batch-size {needed} or more"
+        if settings.method == "hebae":
+            advice = (
+                f"Use --batch-size {2 * k} or more (several times latent_dim is better), a smaller "
+                "--latent-dim, or --moments shrunk"
+            )
+        raise HebaeError(
+            f"batch_size is {size}, but {settings.method} with latent_dim {k} and network "
+            f"{settings.network} needs at least {needed} examples per batch. {advice}."
+        )
     if size % settings.devices:
         raise HebaeError(
             f"batch_size {size} cannot be shared evenly by {settings.devices} devices; use a "
             "multiple of their number."
         )
-    count = facts.count
+    count = data.count
     if count is None:
         return settings, []
     if count < size and (settings.drop_last or count < needed):
         raise HebaeError(
-            f"{facts.name} has {count:,} training examples, too few for a batch of {size} and "
+            f"{data.name} has {count:,} training examples, too few for a batch of {size} and "
             f"{settings.method} with latent_dim {k}, which needs at least {needed} in a batch; use "
             "more examples, a smaller --batch-size or a smaller --latent-dim."
         )
-    if isinstance(build_objective(settings), HEBAE) and count <= k:
+    if count < _smallest_batch(settings.replace(moments="batch")):
         raise HebaeError(
-            f"{facts.name} has {count:,} training examples, not more than latent_dim {k}: their "
+            f"{data.name} has {count:,} training examples, not more than latent_dim {k}: their "
             "covariance is singular; use more examples or a smaller --latent-dim."
         )
     last = count % size
@@ -205,35 +224,30 @@ def _decide_batches(settings: Settings, facts: DataSummary) -> tuple[Settings, l
     if too_small and not settings.drop_last:
         raise HebaeError(
             f"the last batch of an epoch would hold {last} of the {count:,} training examples of "
-            f"{facts.name}, and {settings.method} with latent_dim {k} needs at least {needed}; "
+            f"{data.name}, and {settings.method} with latent_dim {k} needs at least {needed}; "
             "leave it out with --drop-last or choose another --batch-size."
         )
     return settings, []
 
 
 def _smallest_batch(settings: Settings) -> int:
-    """How many examples a batch must have for the method's penalty to be defined."""
-    objective = build_objective(settings)
-    if isinstance(objective, HEBAE):
-        of_the_batch_alone = objective.moments == "batch" or (
-            objective.moments == "running" and objective.moments_decay == 0
-        )
-        return settings.latent_dim + 1 if of_the_batch_alone else 2
+    """How many examples a batch must have for the method's terms to be defined."""
+    needed = build_objective(settings).smallest_batch(settings.latent_dim)
     # Batch normalisation has no variance to divide by in a batch of one.
-    return 2 if isinstance(objective, WAE) or settings.network == "convolutional" else 1
+    return max(needed, 2) if settings.network == "convolutional" else needed
 
 
-def _check_early_stopping(settings: Settings, facts: DataSummary) -> None:
+def _check_early_stopping(settings: Settings, data: DataSummary) -> None:
     if settings.early_stopping is None:
         return
-    if facts.held_out != "validation":
+    if data.held_out != "validation":
         raise HebaeError(
             "early_stopping needs validation examples, since stopping by test examples would make "
-            f"their results too good; {facts.name} has none: give --validation-size."
+            f"their results too good; {data.name} has none: give --validation-size."
         )
     # Held-out batches have no running moments to lean on.
     needed = _smallest_batch(settings.replace(moments_decay=0.0))
-    found = min(facts.held_out_count, settings.batch_size)
+    found = min(data.held_out_count, settings.batch_size)
     if found < needed:
         raise HebaeError(
             f"early_stopping needs at least {needed} validation examples in a batch, for "
@@ -243,7 +257,7 @@ def _check_early_stopping(settings: Settings, facts: DataSummary) -> None:
 
 
 def device_type(settings: TrainingSettings) -> str:
-    """Where "auto" leads: "cuda", "mps" or "cpu"."""
+    """Return what "auto" stands for on this machine: "cuda", "mps" or "cpu"."""
     if settings.device != "auto":
         return settings.device
     if torch.cuda.is_available():
@@ -262,11 +276,6 @@ def _check_machine(settings: Settings) -> None:
         raise HebaeError(
             f"--device {settings.device} is not available on this machine; use cpu or auto."
         )
-    if settings.precision == "auto" and settings.devices > 1:
-        raise HebaeError(
-            f"--precision auto is tried by one process, and --devices is {settings.devices}: "
-            "processes could decide otherwise; choose 32-true or bf16-mixed."
-        )
     if settings.compile == "on":
         _check_compile(settings)
     if settings.tensorboard and importlib.util.find_spec("tensorboard") is None:
@@ -284,9 +293,52 @@ def _check_compile(settings: Settings) -> None:
         )
     where = device_type(settings)
     if where == "mps":
-        raise HebaeError("--compile on is for cpu and cuda, and not for mps; use --compile off.")
+        raise HebaeError("--compile on is for cpu and cuda, not for mps; use --compile off.")
     if where == "cuda" and settings.precision == "16-mixed":
         raise HebaeError(
-            "--compile on captures the step in a CUDA graph, and 16-mixed scales its loss by what "
-            "the step before gave; use --precision bf16-mixed, or --compile off."
+            "--compile on captures the step in a CUDA graph, and 16-mixed scales its loss by the "
+            "result of the step before; use --precision bf16-mixed, or --compile off."
+        )
+    if where == "cpu":
+        try:
+            _compile_something()
+        except RuntimeError as error:
+            lines = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+            raise HebaeError(
+                f"--compile on cannot be done here ({lines[0].rstrip('.')[:200]}); on the CPU it "
+                "needs a C++ compiler such as g++; use --compile off."
+            ) from None
+
+
+@cache
+def _compile_something() -> None:
+    """Compile the least there is: only this shows whether a compiler is there and works."""
+    torch.compile(_negate, options={"fx_graph_cache": False})(torch.ones(2))
+
+
+def _negate(x: torch.Tensor) -> torch.Tensor:
+    return -x
+
+
+def _check_memory(
+    settings: Settings,
+    shape: Sequence[int],
+    encoder: nn.Module | None,
+    decoder: nn.Module | None,
+) -> None:
+    where = device_type(settings)
+    try:
+        need = estimate_memory(settings, shape, encoder=encoder, decoder=decoder)
+    except ValueError as error:  # of a network that does not take such examples
+        raise HebaeError(f"{error}") from None
+    processes = settings.devices if where == "cpu" else 1
+    free = free_memory(where)
+    if processes * need.total > free:
+        raise HebaeError(
+            f"training needs about {processes * need.total / 1e9:.1f} GB of memory "
+            f"({need.count / 1e6:,.0f} million weights with gradients and Adam's moments: "
+            f"{need.weights / 1e9:.1f} GB; a batch of {settings.batch_size}: "
+            f"{need.batch / 1e9:.1f} GB), and {free / 1e9:.1f} GB are free on {where}. Use smaller "
+            "--encoder-widths and --decoder-widths, smaller examples, a smaller --batch-size, or "
+            "--network convolutional for images."
         )

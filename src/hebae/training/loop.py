@@ -25,7 +25,7 @@ from hebae.training.batches import Batches
 from hebae.training.callbacks import Callback
 from hebae.training.checks import device_type
 from hebae.training.monitor import DivergenceError, Monitor, find_divergence
-from hebae.training.population import held_out_terms, member_estimates, store_population
+from hebae.training.population import member_estimates, store_population
 from hebae.training.randomness import NetworkRandomState, NoiseSource, draws_random_numbers
 from hebae.training.stack import Stack
 from hebae.training.state import Checkpointer
@@ -335,9 +335,7 @@ def _train(
     lay_out_filters(model, torch.contiguous_format)
 
 
-def _held_out_means(
-    model: Autoencoder, batches: Batches
-) -> list[dict[str, float | None]]:
+def _held_out_means(model: Autoencoder, batches: Batches) -> list[dict[str, float | None]]:
     estimates = member_estimates(model, batches)
     return [{name: value for name, (value, _) in terms.items()} for terms in estimates]
 

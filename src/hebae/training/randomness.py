@@ -92,7 +92,7 @@ _GLOBAL_GENERATORS = threading.RLock()
 class NetworkRandomState:
     """Random state of code that can only draw from torch's global generators.
 
-    Dropout in a network of the user's own and the shuffling of a ``DataLoader`` are such code. Within
+    Dropout in a user's own network and the shuffling of a ``DataLoader`` are such code. Within
     ``with state():`` the global generators hold this state; afterwards the caller's state is back.
     A lock keeps other trainings out of the block, so that each training sees its own state only.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hebae.config import Settings
 from hebae.data import Dataset, Examples, load
 from hebae.data.loading import SOURCES
 from hebae.errors import HebaeError
+from hebae.files import locked, make_folder
 from hebae.model import Autoencoder, build
 from hebae.provenance import provenance
 from hebae.storage import RunFolder, save_model
@@ -21,13 +23,14 @@ from hebae.training.callbacks import Callback, MetricsFile, TensorBoard
 from hebae.training.checks import DataSummary, complete
 from hebae.training.loop import HeldOut, Outcome, make_fabric, train
 from hebae.training.state import Checkpointer
-from hebae.training.trial import decide
 
 __all__ = [
     "CHANGEABLE",
     "Files",
     "Prepared",
-    "open_folder",
+    "batches_of",
+    "held_out_of",
+    "opened",
     "prepare",
     "prepare_alike",
     "resume",
@@ -36,16 +39,18 @@ __all__ = [
     "summary_of",
 ]
 
-CHANGEABLE = {
+ROUNDING = {"device", "compile"}
+"""Settings that change how numbers are rounded. On resume they may be changed explicitly; the
+result then does not equal that of an uninterrupted run (see `hebae.training.state`)."""
+
+CHANGEABLE = ROUNDING | {
     "epochs",
     "data_dir",
-    "device",
-    "compile",
     "log_every",
     "checkpoint_every",
     "tensorboard",
 }
-"""Settings that may change when a run is resumed, since they leave its steps as they are."""
+"""Settings that may change when a run is resumed."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +63,14 @@ class Prepared:
 
     @cached_property
     def model(self) -> Autoencoder:
-        """The model: made when first asked for, then always the same one."""
-        return build(self.settings, self.dataset.shape, seed=self.settings.seed)
+        """The model: built at first use, then always the same one."""
+        try:
+            return build(self.settings, self.dataset.shape, seed=self.settings.seed)
+        except ValueError as error:
+            raise HebaeError(str(error)) from None
 
     def release(self) -> None:
-        """Forget the model, where many trainings wait: it is made again when asked for."""
+        """Free the model, where many trainings wait; it is built again at the next use."""
         self.__dict__.pop("model", None)
 
 
@@ -91,7 +99,7 @@ def summary_of(dataset: Dataset, validation: Examples | None = None) -> DataSumm
 
 
 def prepare(settings: Settings, dataset: Dataset | None = None) -> Prepared:
-    """Load the data (unless given), complete and check the settings, build the model.
+    """Load the data (unless given), complete and check the settings.
 
     Raises
     ------
@@ -103,36 +111,18 @@ def prepare(settings: Settings, dataset: Dataset | None = None) -> Prepared:
             settings.data, data_dir=settings.data_dir, validation_size=settings.validation_size
         )
     settings, notes = complete(_with_absolute_paths(settings), summary_of(dataset))
-    try:
-        settings, decided = decide(settings, dataset.shape)
-        prepared = Prepared(settings, dataset, (*dataset.notes, *notes, *decided))
-        prepared.model  # noqa: B018
-    except ValueError as error:  # of networks that cannot be built
-        raise HebaeError(str(error)) from None
-    return prepared
+    return Prepared(settings, dataset, (*dataset.notes, *notes))
 
 
 def prepare_alike(
     settings: Mapping[str, Settings], dataset: Dataset
 ) -> Iterator[tuple[str, Prepared]]:
-    """`prepare` trainings that are to be compared, by name: precision "auto" is decided for all.
-
-    Raises
-    ------
-    HebaeError
-        Naming the first training that could not be done.
-    """
-    precision = None
+    """`prepare` several trainings on the same data; an error names the training."""
     for name, own in settings.items():
-        if precision is not None and own.precision == "auto":
-            own = own.replace(precision=precision)
         try:
-            prepared = prepare(own, dataset)
+            yield name, prepare(own, dataset)
         except HebaeError as error:
             raise HebaeError(f"the run {name} cannot be trained: {error}") from None
-        if own.precision == "auto":
-            precision = prepared.settings.precision
-        yield name, prepared
 
 
 def run(
@@ -155,59 +145,73 @@ def run(
     overwrite : bool
         Replace a run that is there already.
     resuming : bool
-        Go on from the checkpoint in `output`; see `resume`.
+        Continue from the checkpoint in `output`; see `resume`.
     callbacks : callable
-        From the settings to what is to be told of the training.
+        From the settings to the callbacks of the training.
 
     Raises
     ------
     HebaeError
-        If the folder is taken or cannot be written, or (`DivergenceError`) the loss diverges.
+        If the folder is taken, in use by another process or cannot be written, or
+        (`DivergenceError`) the training diverges.
     """
-    settings, dataset, model = prepared.settings, prepared.dataset, prepared.model
+    settings = prepared.settings
     fabric = make_fabric(settings)
     fabric.launch()
-    files = open_folder(
+    writing = fabric.is_global_zero
+    with opened(
         prepared,
         output,
         command=command,
         overwrite=overwrite,
         resuming=resuming,
-        writing=fabric.is_global_zero,
-    )
-    dtype = torch.float64 if settings.precision == "64-true" else torch.float32
+        writing=writing,
+    ) as files:
+        followers: list[Callback] = []
+        if writing:
+            followers = [files.metrics, *callbacks(settings)]
+            if settings.tensorboard:
+                followers.append(TensorBoard(files.folder.tensorboard))
+        outcome = train(
+            prepared.model,
+            settings,
+            batches_of(prepared, fabric.device, settings.seed)(
+                prepared.dataset.train.values,
+                drop_last=bool(settings.drop_last),
+                rank=fabric.global_rank,
+                processes=fabric.world_size,
+            ),
+            held_out_of(prepared, fabric.device, settings.seed),
+            fabric=fabric,
+            callbacks=followers,
+            checkpointer=files.checkpointer,
+        )
+        if not outcome.interrupted and writing:
+            store(prepared, output)
+    return outcome
 
-    batches = partial(
+
+def batches_of(
+    prepared: Prepared, device: torch.device, seed: int | Sequence[int]
+) -> Callable[..., ArrayBatches]:
+    """Make batches of arrays in the settings' size and precision."""
+    settings = prepared.settings
+    wide = settings.precision == "64-true"
+    return partial(
         ArrayBatches,
         batch_size=settings.batch_size,
-        seed=settings.seed,
-        device=fabric.device,
-        dtype=dtype,
+        seed=seed,
+        device=device,
+        dtype=torch.float64 if wide else torch.float32,
     )
 
-    held_out = dataset.held_out()
-    told: list[Callback] = []
-    if fabric.is_global_zero:
-        told = [files.metrics, *callbacks(settings)]
-        if settings.tensorboard:
-            told.append(TensorBoard(files.folder.tensorboard))
-    outcome = train(
-        model,
-        settings,
-        batches(
-            dataset.train.values,
-            drop_last=bool(settings.drop_last),
-            rank=fabric.global_rank,
-            processes=fabric.world_size,
-        ),
-        HeldOut(held_out[0], batches(held_out[1].values)) if held_out else None,
-        fabric=fabric,
-        callbacks=told,
-        checkpointer=files.checkpointer,
-    )
-    if not outcome.interrupted and fabric.is_global_zero:
-        store(prepared, output)
-    return outcome
+
+def held_out_of(
+    prepared: Prepared, device: torch.device, seed: int | Sequence[int]
+) -> HeldOut | None:
+    """Return the held-out examples, if the data have some."""
+    found = prepared.dataset.held_out()
+    return HeldOut(found[0], batches_of(prepared, device, seed)(found[1].values)) if found else None
 
 
 @dataclass(frozen=True)
@@ -219,7 +223,8 @@ class Files:
     checkpointer: Checkpointer
 
 
-def open_folder(
+@contextmanager
+def opened(
     prepared: Prepared,
     output: Path,
     *,
@@ -227,21 +232,29 @@ def open_folder(
     overwrite: bool = False,
     resuming: bool = False,
     writing: bool = True,
-) -> Files:
-    """Make a run folder, or take up the run in it; of several processes only one is `writing`.
+) -> Iterator[Files]:
+    """Make a run folder, or take up the run in it, and lock it while the block lasts.
 
-    Parameters and errors are those of `run`.
+    Of several processes of one training only one is `writing`. The other parameters and errors are
+    those of `run`.
     """
-    folder = RunFolder(output)
+    settings, folder = prepared.settings, RunFolder(output)
+    metrics = MetricsFile(folder.metrics)
     if resuming and folder.stopped_before_checkpoint:
         resuming, overwrite = False, True
-    metrics = MetricsFile(folder.metrics)
-    checkpointer = Checkpointer(folder, metrics, prepared.dataset.fingerprint, resume=resuming)
-    if resuming:
-        checkpointer.check(prepared.model)  # before anything is given up
-    if writing:
-        settings = prepared.settings
-        if not resuming:
+    checkpointer = Checkpointer(
+        folder, metrics, prepared.dataset.fingerprint, settings, resume=resuming
+    )
+    if not writing:
+        yield Files(folder, metrics, checkpointer)
+        return
+    if not resuming:
+        folder.require_free(overwrite=overwrite)
+    make_folder(output, "--output")
+    with locked(output):
+        if resuming:
+            checkpointer.check(prepared.model)  # before anything is given up
+        else:
             space = _space_needed(prepared.model)
             folder.create(settings, overwrite=overwrite, space_needed=space)
         folder.add_provenance(provenance(command, prepared.dataset, settings, [settings.seed]))
@@ -249,7 +262,7 @@ def open_folder(
             # A finished run that is given more epochs is unfinished until they are done.
             folder.weights.unlink(missing_ok=True)
             folder.write_settings(settings)
-    return Files(folder, metrics, checkpointer)
+        yield Files(folder, metrics, checkpointer)
 
 
 def store(prepared: Prepared, output: Path) -> None:
@@ -260,13 +273,14 @@ def store(prepared: Prepared, output: Path) -> None:
 
 
 def resume(output: Path, changes: dict[str, object]) -> Prepared:
-    """Make ready to go on with the run in `output`.
+    """Prepare to resume the run in `output`.
 
     Parameters
     ----------
     output : Path
     changes : dict
-        Settings to change, of those in `CHANGEABLE`; `epochs` may grow.
+        Settings to change, of those in `CHANGEABLE`; `epochs` may grow. If `device` or `compile`
+        changes, the result does not equal that of an uninterrupted run; a note says so.
 
     Raises
     ------
@@ -294,13 +308,21 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
         )
     if folder.is_finished and settings.epochs == stored.epochs:
         raise HebaeError(
-            f"{output} is finished after {done} epochs; give more --epochs to go on with it."
+            f"{output} is finished after {done} epochs; give more --epochs to train it further."
         )
-    return prepare(settings)
+    prepared = prepare(settings)
+    changed = sorted(n for n in ROUNDING if getattr(stored, n) != getattr(settings, n))
+    if changed:
+        note = (
+            f"{' and '.join(changed)} changed: numbers are rounded differently from here on, so "
+            "that the result does not equal that of an uninterrupted run."
+        )
+        prepared = replace(prepared, notes=(*prepared.notes, note))
+    return prepared
 
 
 def _with_absolute_paths(settings: Settings) -> Settings:
-    """So that a run can be gone on with from any folder."""
+    """So that a run can be resumed from any folder."""
     changes: dict[str, object] = {}
     if settings.data not in {source.name for source in SOURCES}:
         changes["data"] = str(Path(settings.data).expanduser().absolute())

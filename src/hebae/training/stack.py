@@ -160,8 +160,9 @@ class _StackedLikelihood(nn.Module):
 
     def __init__(self, likelihoods: Sequence[Likelihood]) -> None:
         super().__init__()
-        self._one = (copy.deepcopy(likelihoods[0]),)  # in a tuple: its tensors are not this module's
-        for name, parameter in likelihoods[0].named_parameters():
+        # In a tuple, so that its tensors are not among this module's.
+        self._one = (copy.deepcopy(likelihoods[0]),)
+        for name, _ in likelihoods[0].named_parameters():
             stacked = torch.stack([dict(one.named_parameters())[name] for one in likelihoods])
             self.register_parameter(name, nn.Parameter(stacked.detach()))
         for name, _ in likelihoods[0].named_buffers():

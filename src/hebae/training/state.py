@@ -137,7 +137,7 @@ class Checkpointer:
 
 
 def _rounding(settings: TrainingSettings) -> dict[str, str]:
-    """What decides how a step rounds: the kind of device and of program."""
+    """Return what decides how a step rounds: the kind of device and of program."""
     device = device_type(settings)
     captured = is_captured(settings, torch.device(device))
     program = "captured" if captured else "compiled" if settings.compile == "on" else "plain"

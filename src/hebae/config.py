@@ -186,14 +186,15 @@ class TrainingSettings(_Group):
     seed: int = _setting(0, stack=True, ge=0, lt=2**32)
     """Seed of weights, order and noise."""
     device: Literal["auto", "cpu", "cuda", "mps"] = _setting("auto", affects="rounding")
-    """Where to compute; another device rounds differently."""
-    devices: int = _setting(1, affects="rounding", ge=1)
+    """Where to compute. Devices round differently: a run resumes on another kind of device only if
+    it is named here."""
+    devices: int = _setting(1, ge=1)
     """Processes that share each batch, one per device."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"] = _setting("32-true")
     """Of the arithmetic, as Lightning Fabric names it; auto: 32-true."""
     compile: Literal["auto", "on", "off"] = _setting("auto", affects="rounding")
     """The step as one program: by torch.compile on the CPU, in a CUDA graph on a GPU; auto: off on
-    the CPU, on on a GPU."""
+    the CPU, on on a GPU. It changes how numbers are rounded."""
     checkpoint_every: int = _setting(1, affects="nothing", resume=True, ge=1)
     """Epochs between checkpoints."""
     log_every: int = _setting(50, affects="nothing", resume=True, stack=True, ge=1)

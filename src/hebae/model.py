@@ -228,7 +228,7 @@ class Autoencoder(nn.Module):
         self.running_covariance.copy_(Sigma)
 
 
-_GLOBAL_GENERATOR = threading.RLock()
+GLOBAL_GENERATORS = threading.RLock()
 
 
 @contextmanager
@@ -237,7 +237,7 @@ def seeded(seed: int) -> Iterator[None]:
 
     For modules and loaders of the user's own, which may draw from them (dropout, shuffling).
     """
-    with _GLOBAL_GENERATOR, torch.random.fork_rng():
+    with GLOBAL_GENERATORS, torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
 

@@ -9,13 +9,11 @@ from torch import Tensor
 
 from hebae.config import Settings
 from hebae.model import build
-from hebae.training import denormals
+from hebae.training import step
 from hebae.training.batches import ArrayBatches
 from hebae.training.denormals import EVERY, clear_denormal_means
-from hebae.training.grid.optimizer import StackedAdam
-from hebae.training.grid.stack import Stack
 from hebae.training.loop import make_fabric, train
-from hebae.training.step import make_optimizer
+from hebae.training.stack import Stack, StackedAdam
 
 TINY = torch.finfo(torch.float32).tiny
 
@@ -85,13 +83,14 @@ def test_training_ends_with_the_same_weights_to_the_last_bit(monkeypatch):
     """And without the clearing some means do sink on such examples: the test has a subject."""
     examples = sparse_examples()
     ends = []
-    for every in (EVERY, 10**9):
-        monkeypatch.setattr(denormals, "EVERY", every)
+    for clear in (clear_denormal_means, lambda adam: None):
         adams = []
-        monkeypatch.setattr(
-            "hebae.training.loop.make_optimizer",
-            lambda *given, adams=adams: adams.append(make_optimizer(*given)) or adams[-1],
-        )
+
+        def noted(adam, clear=clear, adams=adams):
+            adams.append(adam)
+            clear(adam)
+
+        monkeypatch.setattr(step, "clear_denormal_means", noted)
         model = build(SETTINGS, (24,), seed=3)
         batches = ArrayBatches(examples, SETTINGS.batch_size)
         train(model, SETTINGS, batches, fabric=make_fabric(SETTINGS))
@@ -104,18 +103,20 @@ def test_training_ends_with_the_same_weights_to_the_last_bit(monkeypatch):
         assert torch.equal(cleared[name], tensor), name
 
 
-def test_a_grid_clears_too():
+def test_a_stack_clears_too():
     stack = Stack([build(SETTINGS, (24,), seed=seed) for seed in range(3)])
-    adam = StackedAdam(stack, [1e-3, 1e-3, 2e-3], (0.9, 0.999))
+    adam = StackedAdam(stack, [1e-3, 1e-3, 2e-3], betas=(0.9, 0.999), fused=True)
 
     def sunk() -> int:
-        return sum(subnormals(state["exp_avg"]) for state in adam.adam.state.values())
+        return sum(subnormals(state["exp_avg"]) for state in adam.state.values())
 
     for taken in range(1, EVERY + 1):
-        adam.step(sum((0 * parameter.square()).sum() for parameter in stack.parameters.values()))
+        for parameter in stack.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        adam.step()
         if taken == 1:
-            for state in adam.adam.state.values():
+            for state in adam.state.values():
                 state["exp_avg"].fill_(TINY / 2)
         if taken == EVERY - 1:
-            assert sunk() == sum(parameter.numel() for parameter in stack.parameters.values())
+            assert sunk() == sum(parameter.numel() for parameter in stack.parameters())
     assert sunk() == 0

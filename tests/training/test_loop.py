@@ -74,7 +74,8 @@ def test_two_runs_of_one_seed_are_bit_identical_and_another_seed_is_not(
         (17, {"method": "wae", "checkpoint_every": 3}),
         (18, {"moments": "running", "schedule": "exponential"}),  # the last step of an epoch
         (22, {"early_stopping": 2, "rate_weight": 0.5}),
-        (30, {"reset_optimizer": True, "gradient_clip": 1.0}),
+        (30, {"reset_optimizer": True, "gradient_clip": 1.0, "precision": "64-true"}),
+        (20, {"method": "wae-gan"}),
     ],
 )
 def test_a_run_stopped_at_any_step_and_resumed_ends_as_one_never_stopped(

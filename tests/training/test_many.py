@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from hebae.config import Settings
 from hebae.data import Dataset
 from hebae.errors import HebaeError
-from hebae.training import many, session
+from hebae.training import session
 from hebae.training.many import Job, Result, Watcher, train_all
 
 Make = Callable[..., Job]
@@ -123,7 +122,7 @@ def by_signal() -> None:
 @pytest.mark.parametrize("interrupt", [by_exception, by_signal])
 def test_after_an_interrupt_the_same_call_goes_on(job: Make, interrupt: Callable[[], None]) -> None:
     def pair(prefix: str = "") -> list[Job]:
-        return [job("a", f"{prefix}a"), job("b", f"{prefix}b", seed=1)]
+        return [job("a", f"{prefix}a"), job("b", f"{prefix}b", latent_dim=2)]
 
     once = [interrupt]
     # Steps are told of at every fifth and at the end of an epoch of nine: this is within the third.
@@ -171,45 +170,18 @@ def test_two_jobs_cannot_share_a_folder(job: Make, tmp_path: Path) -> None:
     assert not (tmp_path / "same").exists()
 
 
-def test_what_others_finish_meanwhile_is_counted_and_not_done_again(job: Make) -> None:
-    """Another process, with the same folders, finishes one job and half of another."""
-    jobs = [job("a"), job("b", latent_dim=2), job("c", latent_dim=5)]
-
-    class Others(Told):
-        def on_result(self, result: Result) -> None:
-            super().on_result(result)
-            if result.job.label == "a":
-                train_all([jobs[1]], command="theirs")
-                once = [by_signal]
-                stop = Told(lambda taken: once.pop()() if taken >= 20 and once else None)
-                assert states(train_all([jobs[2]], command="theirs", watcher=stop))[0][1] == (
-                    "interrupted"
-                )
-
-    told = Others()
-    results = train_all(jobs, command="ours", watcher=told)
-    assert states(results) == [("a", "finished"), ("b", "finished"), ("c", "finished")]
-    assert told.over == [("a", "finished"), ("b", "finished"), ("c", "finished")]
-    assert told.taken + told.spared == told.promised
-    assert told.spared > 0
-    assert "theirs" in (jobs[1].path / "provenance.json").read_text()
-
-
-@pytest.mark.parametrize(("pays", "claimed"), [(True, ["abc"]), (False, ["a", "b", "c"])])
-def test_only_jobs_that_are_trained_together_are_claimed_together(
-    job: Make, monkeypatch: pytest.MonkeyPatch, pays: bool, claimed: list[str]
-) -> None:
-    """What is trained in turn stays free for other processes until its turn comes."""
-    monkeypatch.setattr(many, "pays", lambda jobs: pays)
-    asked: list[str] = []
-
-    @contextmanager
-    def claim(jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
-        asked.append("".join(job.label for job in jobs))
-        yield jobs
-
-    results = train_all(
-        [job(label, seed=i) for i, label in enumerate("abc")], command="", claim=claim
-    )
-    assert {result.state for result in results} == {"finished"}
-    assert asked == claimed
+def test_a_diverged_run_is_trained_again_if_asked(job: Make) -> None:
+    jobs = [job("a", learning_rate=1e30)]
+    assert states(train_all(jobs, command="test")) == [("a", "diverged")]
+    # As if an older version had marked a run that does not diverge.
+    job("b").folder.path.mkdir()
+    jobs = [job("b")]
+    train_all(jobs, command="test")
+    before = weights(jobs[0].path)
+    jobs[0].folder.weights.unlink()
+    jobs[0].folder.mark_diverged("the loss is not a finite number")
+    assert states(train_all(jobs, command="test")) == [("b", "diverged")]
+    results = train_all([job("b")], command="test", retry_diverged=True)
+    assert states(results) == [("b", "finished")]
+    assert weights(jobs[0].path) == before
+    assert not jobs[0].folder.divergence.exists()

@@ -9,8 +9,7 @@ import torch
 from hebae.data import Examples
 from hebae.training import batches as prefetch
 from hebae.training import session
-from hebae.training.batches import ArrayBatches
-from hebae.training.batches import ANNOUNCED, READY, HostRows, map_of
+from hebae.training.batches import ANNOUNCED, READY, ArrayBatches, HostRows, map_of
 
 needs_advice = pytest.mark.skipif(
     not hasattr(mmap.mmap, "madvise"), reason="this system takes no advice on maps"

@@ -11,33 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hebae.config import Settings
 from hebae.data import Dataset, load
+from hebae.errors import HebaeError
 from hebae.model import Autoencoder, Step, build
 from hebae.storage import RunFolder
 from hebae.training import session
 from hebae.training.batches import ArrayBatches
-from hebae.training.capture import WARM_UP, CapturedStep
 from hebae.training.loop import make_fabric, train
 from hebae.training.monitor import DivergenceError
-from hebae.training.precision import lay_out_filters, tensor_cores
-from hebae.training.step import (
-    TakeStep,
-    load_optimizer,
-    make_optimizer,
-    make_step,
-    reset_moments,
-    set_learning_rate,
-)
+from hebae.training.step import WARM_UP, CapturedStep, Updater, lay_out_filters, tensor_cores
 
 
-def stepper(settings: Settings) -> tuple[Autoencoder, torch.optim.Optimizer, TakeStep]:
-    fabric = make_fabric(settings)
+def stepper(settings: Settings) -> tuple[Autoencoder, Updater]:
     model = build(settings.replace(likelihood="bernoulli"), (12,), seed=1)
-    module, optimizer = fabric.setup(model, make_optimizer(model, settings, fabric.device))
-    return model, optimizer, make_step(model, module, optimizer, settings, fabric)
+    return model, Updater(model, settings, make_fabric(settings), [1e-3])
 
 
 def inputs(sizes: list[int]) -> list[tuple[Tensor, dict[str, Tensor]]]:
@@ -82,11 +72,11 @@ def test_a_captured_step_is_the_step_by_hand_for_full_and_for_smaller_batches(
     settings: Settings,
 ) -> None:
     batches = inputs([32] * (WARM_UP + 2) + [20] + [32] * 3)
-    by_hand, _, take = stepper(settings)
-    expected = [take(*batch) for batch in batches]
-    captured, _, take = stepper(settings)
+    by_hand, updater = stepper(settings)
+    expected = [updater.take(*batch) for batch in batches]
+    captured, updater = stepper(settings)
     tape = Tape()
-    step = CapturedStep(take, 32, tape.record)
+    step = CapturedStep(updater.take, 32, record=tape.record)
     found = [step(*batch) for batch in batches]
     assert (tape.recordings, tape.replays) == (1, 5)
     for mine, its in zip(found, expected, strict=True):
@@ -113,7 +103,7 @@ import torch
 from hebae.model import build
 from hebae.config import Settings
 from hebae.training.loop import make_fabric
-from hebae.training.step import make_optimizer, make_step
+from hebae.training.step import Updater
 
 traced = []
 
@@ -128,10 +118,7 @@ batches = [(torch.rand(m, 12), dict.fromkeys(("posterior", "prior"), torch.randn
 def losses(method, compile):
     settings = Settings(method=method, compile=compile, device="cpu", likelihood="bernoulli",
                         latent_dim=3, encoder_widths=(16,), decoder_widths=(16,), batch_size=32)
-    fabric = make_fabric(settings)
-    model = build(settings, (12,))
-    module, optimizer = fabric.setup(model, make_optimizer(model, settings, fabric.device))
-    take = make_step(model, module, optimizer, settings, fabric)
+    take = Updater(build(settings, (12,)), settings, make_fabric(settings), [1e-3]).take
     return torch.stack([take(*batch).loss.detach() for batch in batches])
 
 for count, method in enumerate(("hebae", "wae")):
@@ -142,51 +129,94 @@ for count, method in enumerate(("hebae", "wae")):
 """
 
 
+def test_what_cannot_be_captured_is_said_and_steps_go_on_by_hand_unless_asked_for(
+    settings: Settings,
+) -> None:
+    def fails(take: Callable[[], Step]) -> tuple[Callable[[], None], Step]:
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    batches = inputs([32] * (WARM_UP + 2))
+    _, updater = stepper(settings)
+    expected = [updater.take(*batch).loss for batch in batches]
+    _, updater = stepper(settings)
+    step = CapturedStep(updater.take, 32, strict=False, record=fails)
+    with pytest.warns(UserWarning, match="operation not permitted"):
+        assert [step(*batch).loss for batch in batches] == expected
+    step = CapturedStep(updater.take, 32, strict=True, record=fails)
+    with pytest.raises(HebaeError, match=r"operation not permitted.*--compile off"):
+        [step(*batch) for batch in batches]
+
+
 def test_moments_set_to_zero_are_those_of_a_new_optimizer(settings: Settings) -> None:
     first, second = inputs([32, 32])
-    model, optimizer, take = stepper(settings)
-    take(*first)
-    fresh, _, take_afresh = stepper(settings)
+    model, updater = stepper(settings)
+    updater.take(*first)
+    fresh, afresh = stepper(settings)
     fresh.load_state_dict(model.state_dict())
-    reset_moments(optimizer)
-    take(*second)
-    take_afresh(*second)
+    updater.reset_moments()
+    updater.take(*second)
+    afresh.take(*second)
     assert all(map(torch.equal, model.parameters(), fresh.parameters()))
 
 
-def test_a_rate_that_a_graph_reads_is_changed_where_it_lies() -> None:
-    rate = torch.tensor(1e-3)
-    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=rate)
-    set_learning_rate(optimizer, 5e-4)
-    assert optimizer.param_groups[0]["lr"] is rate
-    assert float(rate) == pytest.approx(5e-4)
-
-
-def test_a_checkpoints_moments_are_laid_out_as_the_weights_and_its_rate_is_not_taken(
+def test_a_critic_is_updated_by_its_own_loss_and_rate_and_resumes_exactly(
     settings: Settings,
 ) -> None:
-    def make(rate: float) -> tuple[nn.Module, torch.optim.Optimizer]:
-        torch.manual_seed(0)
-        model = nn.Conv2d(3, 4, 5)
-        return model, torch.optim.Adam(model.parameters(), lr=rate, fused=True)
+    adversarial = settings.replace(method="wae-gan", critic_learning_rate=2e-3)
+    generator = torch.Generator().manual_seed(0)
+    batches = [
+        (
+            torch.rand(32, 12, generator=generator),
+            {"prior": torch.randn(32, 3, generator=generator)},
+        )
+        for _ in range(4)
+    ]
+    model, updater = stepper(adversarial)
+    other = copy.deepcopy(model)
+    updater.take(*batches[0])
+    # By hand: the main weights first, then the critic on the codes that the step gave.
+    main = torch.optim.Adam(other.main_parameters(), lr=1e-3)
+    critic = torch.optim.Adam(other.critic.parameters(), lr=2e-3)
+    step = other(*batches[0])
+    step.loss.backward()
+    main.step()
+    critic.zero_grad()
+    other.critic_loss(step.z, batches[0][1]).backward()
+    critic.step()
+    for mine, its in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, its)  # fused Adam rounds differently
+    resumed, again = stepper(adversarial)
+    resumed.load_state_dict(model.state_dict())
+    again.load([copy.deepcopy(updater.state_of(0))])
+    for batch in batches[1:]:
+        updater.take(*batch)
+        again.take(*batch)
+    assert all(map(torch.equal, model.parameters(), resumed.parameters()))
 
-    plain, optimizer = make(1e-2)
-    plain(torch.ones(1, 3, 8, 8)).square().sum().backward()
-    optimizer.step()
-    laid_out, other = make(1e-2)
+
+def test_a_checkpoints_moments_get_the_layout_of_the_weights_and_its_rate_is_not_taken() -> None:
+    images = Settings(
+        network="convolutional", encoder_widths=(4,), decoder_widths=(4,), latent_dim=2,
+        batch_size=8, likelihood="bernoulli", device="cpu",
+    )  # fmt: skip
+    x = torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    noise = {"posterior": torch.randn(8, 2, generator=torch.Generator().manual_seed(1))}
+    fabric = make_fabric(images)
+    plain = Updater(model := build(images, x.shape[1:]), images, fabric, [1e-2])
+    plain.take(x, noise)
+    laid_out = build(images, x.shape[1:])
+    laid_out.load_state_dict(model.state_dict())
     lay_out_filters(laid_out, torch.channels_last)
-    laid_out.load_state_dict(plain.state_dict())
-    other.param_groups[0]["lr"] = 1e-3
-    load_optimizer(other, copy.deepcopy(optimizer.state_dict()))
-    assert other.param_groups[0]["lr"] == 1e-3
-    moments = other.state[laid_out.weight]["exp_avg"]
-    assert moments.stride() == laid_out.weight.stride() != plain.weight.stride()
-    optimizer.param_groups[0]["lr"] = 1e-3
-    for model, adam in ((plain, optimizer), (laid_out, other)):
-        adam.zero_grad()
-        model(torch.ones(1, 3, 8, 8)).square().sum().backward()
-        adam.step()
-    torch.testing.assert_close(laid_out.weight, plain.weight)
+    other = Updater(laid_out, images, fabric, [1e-3])
+    other.load([copy.deepcopy(plain.state_of(0))])
+    weight = laid_out.encoder[0].weight
+    assert other.main.param_groups[0]["lr"] == 1e-3
+    moments = other.main.state[weight]["exp_avg"]
+    assert moments.stride() == weight.stride() != model.encoder[0].weight.stride()
+    plain.set_rate_factor(0.1)
+    plain.take(x, noise)
+    other.take(x, noise)
+    torch.testing.assert_close(laid_out.encoder[0].weight, model.encoder[0].weight)
 
 
 def test_a_convolutional_run_stopped_and_resumed_ends_as_one_never_stopped(tmp_path: Path) -> None:

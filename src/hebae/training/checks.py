@@ -11,7 +11,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from hebae.config import Settings, TrainingSettings
+from hebae.config import Settings
 from hebae.errors import HebaeError
 from hebae.likelihoods import LIKELIHOODS
 from hebae.model import build_objective
@@ -256,7 +256,7 @@ def _check_early_stopping(settings: Settings, data: DataSummary) -> None:
         )
 
 
-def device_type(settings: TrainingSettings) -> str:
+def device_type(settings: Settings) -> str:
     """Return what "auto" stands for on this machine: "cuda", "mps" or "cpu"."""
     if settings.device != "auto":
         return settings.device

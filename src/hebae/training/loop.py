@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from hebae.config import TrainingSettings
+from hebae.config import Settings
 from hebae.model import Autoencoder
 from hebae.networks import freeze_batch_norm
 from hebae.training.batches import Batches
@@ -70,7 +70,7 @@ class Member:
     """One model in training, alone or in a stack."""
 
     model: Autoencoder
-    settings: TrainingSettings
+    settings: Settings
     callbacks: Sequence[Callback] = ()
     checkpointer: Checkpointer | None = None
     outcome: Outcome = field(default_factory=Outcome)
@@ -87,7 +87,7 @@ class Member:
         return self.settings.learning_rate or 1e-3
 
 
-def make_fabric(settings: TrainingSettings) -> Fabric:
+def make_fabric(settings: Settings) -> Fabric:
     """Lightning Fabric for the settings' device, number of processes and precision."""
     from lightning_fabric import Fabric
     from lightning_fabric.plugins import MixedPrecision
@@ -112,7 +112,7 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
 
 def train(
     model: Autoencoder,
-    settings: TrainingSettings,
+    settings: Settings,
     batches: Batches,
     held_out: HeldOut | None = None,
     *,
@@ -170,11 +170,10 @@ def _train(
 ) -> None:
     first = members[0]
     settings = first.settings
+    wide = settings.precision == "64-true"
+    for member in members:
+        member.model.to(device=fabric.device, dtype=torch.float64 if wide else None)
     states = [m.checkpointer.load(m.model) if m.checkpointer else None for m in members]
-    if stacked:
-        wide = settings.precision == "64-true"
-        for member in members:
-            member.model.to(device=fabric.device, dtype=torch.float64 if wide else None)
     model = Stack([member.model for member in members]) if stacked else first.model
     networks = (model.encoder, model.decoder)
     random_state = None
@@ -356,7 +355,7 @@ def _keep_best(member: Member, record: Mapping[str, Any]) -> None:
         best.update(objective=objective, epoch=record["epoch"], model=weights)
 
 
-def _patience_is_over(settings: TrainingSettings, best: Mapping[str, Any], epoch: int) -> bool:
+def _patience_is_over(settings: Settings, best: Mapping[str, Any], epoch: int) -> bool:
     patience = settings.early_stopping
     return patience is not None and epoch - best["epoch"] >= patience
 

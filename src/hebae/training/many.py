@@ -1,9 +1,10 @@
 """Many trainings, each into a run folder of its own; small models are trained stacked.
 
 The rule (`why_alone` and `_key`): two or more jobs are trained as one stack if they have the same
-method, architecture, data and budget, and differ in no more than `MAY_DIFFER`; if every layer can
-be stacked (`hebae.training.stack`); and, on a CPU, if a model has at most `LARGEST_ON_CPU` weights.
-A stack that would take more than half of the free memory is divided.
+method, architecture, data and budget, and differ in no more than weights of the penalty, seed and
+learning rate (``config.MAY_DIFFER_IN_STACK``); if every layer can be stacked; and, on a CPU, if a
+model has at most `LARGEST_ON_CPU` weights. A stack that would take more than half of the free
+memory is divided.
 
 Measured on two cores (docs/results/speed, "Grids"), time in turn over time stacked:
 
@@ -31,7 +32,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, MAY_DIFFER_IN_STACK
 from hebae.errors import HebaeError
+from hebae.model import build_objective
 from hebae.storage import RunFolder
 from hebae.training import session
 from hebae.training.callbacks import Callback
@@ -39,13 +42,9 @@ from hebae.training.checks import device_type
 from hebae.training.loop import Member, make_fabric, train_stack
 from hebae.training.memory import estimate_memory, free_memory
 from hebae.training.monitor import DivergenceError
-from hebae.training.session import CHANGEABLE, Prepared
-from hebae.training.stack import is_stackable
+from hebae.training.session import Prepared
 
 __all__ = ["Job", "Result", "Watcher", "groups", "train_all", "why_alone"]
-
-MAY_DIFFER = {"penalty_weight", "rate_weight", "seed", "learning_rate", "data_dir", "log_every"}
-"""Settings in which the members of a stack may differ."""
 
 LARGEST_ON_CPU = 500_000
 """Weights of the largest model that is stacked on a CPU."""
@@ -180,6 +179,8 @@ def why_alone(job: Job) -> str | None:
     settings = job.prepared.settings
     if settings.network != "mlp":
         return f"network {settings.network} (batch normalisation and convolutions are not stacked)"
+    if build_objective(settings).adversarial:
+        return f"method {settings.method} (a critic is not stacked)"
     if settings.early_stopping is not None:
         return "early stopping"
     if settings.devices > 1:
@@ -194,8 +195,6 @@ def why_alone(job: Job) -> str | None:
     weights = estimate_memory(settings, job.prepared.dataset.shape).count
     if on_cpu and weights > LARGEST_ON_CPU:
         return f"{weights:,} weights (above {LARGEST_ON_CPU:,} a stack is not faster on a CPU)"
-    if not is_stackable(job.prepared.model):
-        return f"method {settings.method} (a critic or a learned prior is not stacked)"
     return None
 
 
@@ -204,10 +203,10 @@ def _key(job: Job) -> str:
     shared: dict[str, Any] = {
         name: value
         for name, value in settings.model_dump(mode="json").items()
-        if name not in MAY_DIFFER
+        if name not in MAY_DIFFER_IN_STACK
     }
     # Without a rate weight HEBAE has other terms.
-    shared["terms"] = list(job.prepared.model.objective.weights)
+    shared["terms"] = list(build_objective(settings).weights)
     shared["data"] = job.prepared.dataset.fingerprint
     shared["position"] = [0, 0]
     if job.folder.checkpoint.is_file():
@@ -231,7 +230,7 @@ def _earlier_result(job: Job, retry_diverged: bool) -> Result | None:
         return None
     stored = folder.settings()
     for name in type(stored).model_fields:
-        if name in CHANGEABLE - {"epochs"}:
+        if name in (MAY_CHANGE_ON_RESUME | AFFECT_ROUNDING) - {"epochs"}:
             continue
         found, wanted = getattr(stored, name), getattr(job.prepared.settings, name)
         if found != wanted:

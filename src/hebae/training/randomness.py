@@ -6,7 +6,6 @@ trainings in several threads do not disturb each other.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -14,6 +13,8 @@ import numpy as np
 import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
+
+from hebae.model import GLOBAL_GENERATORS
 
 __all__ = ["NetworkRandomState", "NoiseSource", "draws_random_numbers", "epoch_seed", "spread"]
 
@@ -86,9 +87,6 @@ def spread(
     return x.index_select(0, torch.tensor(positions, device=x.device))
 
 
-_GLOBAL_GENERATORS = threading.RLock()
-
-
 class NetworkRandomState:
     """Random state of code that can only draw from torch's global generators.
 
@@ -113,7 +111,7 @@ class NetworkRandomState:
     @contextmanager
     def __call__(self) -> Iterator[None]:
         """Put the state in place while the block lasts."""
-        with _GLOBAL_GENERATORS:
+        with GLOBAL_GENERATORS:
             before = self._exchange(self.states)
             try:
                 yield

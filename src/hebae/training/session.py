@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from hebae.config import Settings
+from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, Settings
 from hebae.data import Dataset, Examples, load
 from hebae.data.loading import SOURCES
 from hebae.errors import HebaeError
@@ -25,7 +25,6 @@ from hebae.training.loop import HeldOut, Outcome, make_fabric, train
 from hebae.training.state import Checkpointer
 
 __all__ = [
-    "CHANGEABLE",
     "Files",
     "Prepared",
     "batches_of",
@@ -38,19 +37,6 @@ __all__ = [
     "store",
     "summary_of",
 ]
-
-ROUNDING = {"device", "compile"}
-"""Settings that change how numbers are rounded. On resume they may be changed explicitly; the
-result then does not equal that of an uninterrupted run (see `hebae.training.state`)."""
-
-CHANGEABLE = ROUNDING | {
-    "epochs",
-    "data_dir",
-    "log_every",
-    "checkpoint_every",
-    "tensorboard",
-}
-"""Settings that may change when a run is resumed."""
 
 
 @dataclass(frozen=True)
@@ -279,8 +265,8 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
     ----------
     output : Path
     changes : dict
-        Settings to change, of those in `CHANGEABLE`; `epochs` may grow. If `device` or `compile`
-        changes, the result does not equal that of an uninterrupted run; a note says so.
+        Settings to change, of ``config.MAY_CHANGE_ON_RESUME``; `epochs` may grow. Also `device` and
+        `compile`: the result then does not equal that of an uninterrupted run, and a note says so.
 
     Raises
     ------
@@ -291,7 +277,7 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
     stored = folder.settings()
     changes = {n: getattr(_with_absolute_paths(stored.replace(**changes)), n) for n in changes}
     for name, value in changes.items():
-        if name not in CHANGEABLE and getattr(stored, name) != value:
+        if name not in MAY_CHANGE_ON_RESUME | AFFECT_ROUNDING and getattr(stored, name) != value:
             raise HebaeError(
                 f"{output} was started with {name} {getattr(stored, name)!r}, and --resume cannot "
                 f"change it to {value!r}; leave the flag out, or start another run."
@@ -311,7 +297,7 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
             f"{output} is finished after {done} epochs; give more --epochs to train it further."
         )
     prepared = prepare(settings)
-    changed = sorted(n for n in ROUNDING if getattr(stored, n) != getattr(settings, n))
+    changed = sorted(n for n in AFFECT_ROUNDING if getattr(stored, n) != getattr(settings, n))
     if changed:
         note = (
             f"{' and '.join(changed)} changed: numbers are rounded differently from here on, so "

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hebae.config import TrainingSettings
+from hebae.config import Settings
 from hebae.errors import HebaeError
 from hebae.model import Autoencoder
 from hebae.storage import RunFolder, require_same_architecture
@@ -33,7 +33,7 @@ class Checkpointer:
     metrics : MetricsFile
     fingerprint : str
         Of the data: with other data it would be another training.
-    settings : TrainingSettings
+    settings : Settings
         Of this training.
     resume : bool
         Whether to load the folder's checkpoint.
@@ -44,7 +44,7 @@ class Checkpointer:
         folder: RunFolder,
         metrics: MetricsFile,
         fingerprint: str,
-        settings: TrainingSettings,
+        settings: Settings,
         *,
         resume: bool,
     ) -> None:
@@ -136,7 +136,7 @@ class Checkpointer:
         return state
 
 
-def _rounding(settings: TrainingSettings) -> dict[str, str]:
+def _rounding(settings: Settings) -> dict[str, str]:
     """Return what decides how a step rounds: the kind of device and of program."""
     device = device_type(settings)
     captured = is_captured(settings, torch.device(device))

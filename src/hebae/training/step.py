@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from hebae.config import TrainingSettings
+from hebae.config import Settings
 from hebae.errors import HebaeError
 from hebae.model import Autoencoder, Step
 from hebae.objectives import Noise
@@ -46,8 +46,8 @@ class Updater:
     Parameters
     ----------
     model : Autoencoder
-        Moved to Fabric's device here.
-    settings : TrainingSettings
+        On Fabric's device.
+    settings : Settings
     fabric : Fabric
     rates : sequence of float
         First learning rate of each member of a stack, or of the one model.
@@ -58,14 +58,12 @@ class Updater:
     def __init__(
         self,
         model: Autoencoder,
-        settings: TrainingSettings,
+        settings: Settings,
         fabric: Fabric,
         rates: Sequence[float],
         random_state: Callable[[], AbstractContextManager[object]] | None = None,
     ) -> None:
         stacked = isinstance(model, Stack)
-        wide = settings.precision == "64-true"
-        model.to(device=fabric.device, dtype=torch.float64 if wide else None)
         captured = is_captured(settings, fabric.device)
         if captured and random_state is not None:
             if settings.compile == "on":
@@ -74,7 +72,6 @@ class Updater:
                     "as dropout) is not captured in a CUDA graph. Use compile='off'."
                 )
             captured = False
-        self.rates = list(rates)
         adam: dict[str, Any] = {
             "betas": (settings.adam_beta1, settings.adam_beta2),
             "fused": True,
@@ -89,7 +86,8 @@ class Updater:
             self.main = torch.optim.Adam(model.main_parameters(), lr=rates[0], **adam)
             optimizers = [self.main]
             if model.critic is not None:
-                self.critic = torch.optim.Adam(model.critic.parameters(), lr=rates[0], **adam)
+                rates = [*rates, settings.critic_learning_rate]
+                self.critic = torch.optim.Adam(model.critic.parameters(), lr=rates[1], **adam)
                 optimizers.append(self.critic)
                 if fabric.world_size > 1:  # its gradients are averaged below
                     names = [f"critic.{name}" for name, _ in model.critic.named_parameters()]
@@ -99,8 +97,10 @@ class Updater:
             for optimizer in optimizers:
                 clear_denormal_means(optimizer)
             module, main, *critics = fabric.setup(model, *optimizers)
+        groups = [group for adam in self.optimizers for group in adam.param_groups]
+        self.rates = [float(group["lr"]) for group in groups]
         if captured:  # a graph reads what is at an address, so each rate needs one
-            for group in (group for adam in self.optimizers for group in adam.param_groups):
+            for group in groups:
                 group["lr"] = torch.tensor(group["lr"], device=fabric.device)
         # With one process, and no loss to be scaled, Fabric's wrappers pass their arguments on.
         # Without them a step of Appendix B.1 takes 2 % less time.
@@ -161,13 +161,12 @@ class Updater:
 
     def set_rate_factor(self, factor: float) -> None:
         """Multiply the first learning rates by a schedule's factor, where a graph reads them."""
-        for optimizer in self.optimizers:
-            rates = iter(dict.fromkeys(self.rates))
-            for group, rate in zip(optimizer.param_groups, rates, strict=False):
-                if isinstance(group["lr"], Tensor):
-                    group["lr"].fill_(rate * factor)
-                else:
-                    group["lr"] = rate * factor
+        groups = [group for adam in self.optimizers for group in adam.param_groups]
+        for rate, group in zip(self.rates, groups, strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate * factor)
+            else:
+                group["lr"] = rate * factor
 
     def reset_moments(self) -> None:
         """Start Adam anew: its moments and step count become zeros, as they are at the start."""
@@ -203,7 +202,7 @@ def _load_adam(optimizer: torch.optim.Adam, state: dict[str, Any]) -> None:
                 moments[name] = torch.empty_like(parameter).copy_(tensor).detach()
 
 
-def is_captured(settings: TrainingSettings, device: torch.device) -> bool:
+def is_captured(settings: Settings, device: torch.device) -> bool:
     """Whether steps are replayed from a CUDA graph: on CUDA, unless the settings say otherwise.
 
     Not with 16-mixed, which scales each loss by what the step before gave, nor with several

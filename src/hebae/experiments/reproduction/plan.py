@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hebae.config import Settings, resolve
-from hebae.training.session import CHANGEABLE
+from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, Settings, resolve
 
 __all__ = ["PlannedRun", "planned", "unique"]
 
-NOT_OF_THE_RESULT = (CHANGEABLE - {"epochs"}) | {"devices"}
+NOT_OF_THE_RESULT = ((MAY_CHANGE_ON_RESUME | AFFECT_ROUNDING) - {"epochs"}) | {"devices"}
 """Settings that say where a run computes and what it writes, and leave its result as it is."""
 
 

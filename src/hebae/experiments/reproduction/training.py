@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hebae.experiments.reproduction.claiming import claim, holder
 from hebae.experiments.reproduction.datasets import Datasets
 from hebae.experiments.reproduction.plan import PlannedRun
 from hebae.storage import RunFolder
@@ -48,11 +44,9 @@ def train(
     command: str,
     device: str = "auto",
     watcher: Watcher | None = None,
-    progress: Callable[[str], None] = lambda words: None,
+    progress: Callable[[str], None] = lambda words: None,  # no longer used
 ) -> bool:
     """Train every run that is not done into a folder beneath `root`.
-
-    What another process has claimed is waited for, and taken over if that process is gone.
 
     Parameters
     ----------
@@ -78,25 +72,10 @@ def train(
     HebaeError
         If a folder holds a run of other settings, or cannot be written.
     """
-    while waiting := [run for run in runs if not is_done(root / run.name)]:
-        jobs = [_job(run, root, datasets, device) for run in waiting]
-        results = train_all(
-            jobs, command=command, watcher=watcher, claim=partial(_claim_jobs, root)
-        )
-        states = {result.state for result in results}
-        if "interrupted" in states:
-            return False
-        if states == {"elsewhere"}:
-            first = holder(root, waiting[0].name)
-            progress(f"waiting for {len(waiting)} runs, the first claimed by {first}")
-            time.sleep(POLL)
-    return True
-
-
-@contextmanager
-def _claim_jobs(root: Path, jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    with claim(root, [job.label for job in jobs]) as names:
-        yield [job for job in jobs if job.label in names]
+    waiting = [run for run in runs if not is_done(root / run.name)]
+    jobs = [_job(run, root, datasets, device) for run in waiting]
+    results = train_all(jobs, command=command, watcher=watcher)
+    return all(result.state != "interrupted" for result in results)
 
 
 def _job(run: PlannedRun, root: Path, datasets: Datasets, device: str) -> Job:

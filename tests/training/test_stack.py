@@ -1,0 +1,278 @@
+"""A stack: each member ends near the same run alone, whatever happens to the others."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional as F
+
+from hebae.config import Settings
+from hebae.data import Dataset
+from hebae.model import build
+from hebae.storage import RunFolder
+from hebae.training import many, session
+from hebae.training.callbacks import Callback
+from hebae.training.many import Job, Watcher, groups, train_all, why_alone
+from hebae.training.stack import Stack, stacked_linear
+
+Make = Callable[..., list[Job]]
+
+FLOAT64 = 1e-8
+"""Relative. A batched product sums in another order: 1e-16 per step, times what 40 steps of
+training make of a difference (a factor of 1e4 was seen where Sigma is nearly singular)."""
+
+FLOAT32 = 1e-5
+"""Relative, after 100 steps in float32, where 1e-7 is the rounding of one product."""
+
+
+@pytest.fixture
+def jobs(dataset: Dataset, settings: Settings, tmp_path: Path) -> Make:
+    """One job for each of the changes, on top of what they share."""
+
+    def make(folder: str, *each: dict[str, object], **shared: object) -> list[Job]:
+        return [
+            Job(
+                f"{folder}-{number}",
+                session.prepare(settings.replace(**shared | changes), dataset),
+                tmp_path / folder / str(number),
+            )
+            for number, changes in enumerate(each)
+        ]
+
+    return make
+
+
+def in_turn(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        session.run(job.prepared, job.path, command="test")
+
+
+def together(jobs: Sequence[Job], watcher: Watcher | None = None) -> list[str]:
+    assert [len(group) for group in groups(jobs)] == [len(jobs)]
+    return [result.state for result in train_all(jobs, command="test", watcher=watcher)]
+
+
+def history(path: Path) -> list[dict[str, object]]:
+    lines = (path / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+def assert_alike(first: Path, second: Path, limit: float = FLOAT64) -> None:
+    ours, theirs = (load_file(path / "model.safetensors") for path in (first, second))
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert (ours[name] - theirs[name]).norm() <= limit * ours[name].norm(), name
+    for one, other in zip(history(first), history(second), strict=True):
+        for part in ("train", "held_out"):
+            assert one.pop(part) == pytest.approx(other.pop(part), rel=100 * limit, abs=limit)
+        assert one == other
+
+
+EACH = (
+    {"seed": 1, "penalty_weight": 0.1},
+    {"seed": 1, "penalty_weight": 10.0, "learning_rate": 1e-2},
+    {"seed": 2, "penalty_weight": 1.0},
+)
+EXACT = {"precision": "64-true"}
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [
+        {},
+        {"method": "vae", "likelihood": "gaussian"},
+        {"method": "wae", "gradient_clip": 1.0},
+        {"method": "ae", "likelihood": "continuous_bernoulli", "schedule": "exponential"},
+        {"rate_weight": 0.5, "likelihood": "gaussian", "likelihood_scale": "learned"},
+        {"moments": "running", "reset_optimizer": True, "encoder_widths": (16, 9)},
+        {"moments": "shrunk", "noise": "diagonal", "scale": "scalar", "drop_last": True},
+    ],
+)
+def test_a_member_ends_as_the_same_run_alone(jobs: Make, shared: dict[str, object]) -> None:
+    """In float64, where rounding cannot hide a mistake."""
+    alone, members = (jobs(name, *EACH, **EXACT, **shared) for name in ("alone", "stack"))
+    in_turn(alone)
+    assert together(members) == ["finished"] * 3
+    for one, other in zip(alone, members, strict=True):
+        assert_alike(one.path, other.path)
+
+
+@pytest.mark.parametrize("method", ["hebae", "vae", "wae"])
+def test_in_float32_a_member_ends_within_a_hundred_thousandth(jobs: Make, method: str) -> None:
+    shared = {"method": method, "epochs": 11, "learning_rate": 1e-3, "drop_last": True}
+    each = [{"seed": seed} for seed in range(3)]
+    alone, members = (jobs(name, *each, **shared) for name in ("alone", "stack"))
+    in_turn(alone)
+    assert together(members) == ["finished"] * 3
+    for one, other in zip(alone, members, strict=True):
+        first, second = (load_file(job.path / "model.safetensors") for job in (one, other))
+        for name, weights in first.items():
+            if name.startswith(("encoder", "decoder")):
+                assert (weights - second[name]).norm() < FLOAT32 * weights.norm(), name
+
+
+def test_in_half_precision_a_member_ends_nearly_as_alone(jobs: Make) -> None:
+    """Products in bfloat16 round differently in a batch, by some thousandths."""
+    shared = {"precision": "bf16-mixed", "epochs": 2}
+    alone, members = (jobs(name, *EACH, **shared) for name in ("alone", "stack"))
+    in_turn(alone)
+    assert together(members) == ["finished"] * 3
+    for one, other in zip(alone, members, strict=True):
+        first, second = (load_file(job.path / "model.safetensors") for job in (one, other))
+        for name, weights in first.items():
+            assert weights.dtype == torch.float32
+            if name.endswith("weight"):
+                assert (weights - second[name]).norm() < 0.02 * weights.norm()
+
+
+def test_a_member_is_an_ordinary_run(jobs: Make) -> None:
+    """It can be loaded, and resumed alone, as if it had been alone."""
+    members = jobs("stack", *EACH, **EXACT)
+    together(members)
+    folder = RunFolder(members[0].path)
+    assert folder.is_finished
+    assert [entry["seeds"] for entry in json.loads(folder.provenance.read_text())] == ["1"]
+    (longer,) = jobs("alone", {**EACH[0], "epochs": 6}, **EXACT)
+    in_turn([longer])
+    (more,) = jobs("stack", {**EACH[0], "epochs": 6}, **EXACT)
+    session.run(more.prepared, folder.path, resuming=True)
+    assert_alike(longer.path, folder.path)
+
+
+class StopAt(Watcher):
+    """Press Ctrl-C once so many steps were taken."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def on_steps(self, count: int) -> None:
+        self.left -= count
+        if self.left <= 0:
+            self.left = 10**9
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("stop", [3, 40, 27 * 3])
+def test_a_stack_stopped_at_any_step_and_resumed_ends_as_one_never_stopped(
+    jobs: Make, stop: int
+) -> None:
+    shared = {"moments": "running", "likelihood": "gaussian", "log_every": 1, **EXACT}
+    whole, stopped = (jobs(name, *EACH, **shared) for name in ("whole", "stopped"))
+    together(whole)
+    assert together(stopped, StopAt(stop)) == ["interrupted"] * 3
+    assert not any(RunFolder(job.path).is_finished for job in stopped)
+    again = jobs("stopped", *EACH, **shared)
+    alone = again.pop(1)  # one is resumed alone
+    session.run(alone.prepared, alone.path, resuming=True)
+    assert together(again) == ["finished"] * 2
+    for one, other in zip(whole, stopped, strict=True):
+        assert_alike(one.path, other.path)
+
+
+def test_members_with_and_without_a_checkpoint_of_their_beginning_go_together(jobs: Make) -> None:
+    """A run that was killed in its first epoch has one; a run that never began has none."""
+    alone, members = (jobs(name, *EACH, **EXACT) for name in ("alone", "stack"))
+    in_turn(alone)
+
+    class Killed(Callback):
+        def on_start(self, step: int, total: int | None) -> None:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        session.run(members[1].prepared, members[1].path, callbacks=lambda settings: [Killed()])
+    assert RunFolder(members[1].path).checkpoint.is_file()
+    assert together(jobs("stack", *EACH, **EXACT)) == ["finished"] * 3
+    for one, other in zip(alone, members, strict=True):
+        assert_alike(one.path, other.path)
+
+
+def test_a_member_that_diverges_is_marked_and_does_not_touch_the_others(jobs: Make) -> None:
+    each = (EACH[0], {"seed": 1, "learning_rate": 1e30}, EACH[2])
+    alone, members = jobs("alone", EACH[0], EACH[2], **EXACT), jobs("stack", *each, **EXACT)
+    in_turn(alone)
+    results = train_all(members, command="test")
+    assert [result.state for result in results] == ["finished", "diverged", "finished"]
+    assert "not finite" in results[1].message or "not a finite number" in results[1].message
+    broken = RunFolder(members[1].path)
+    assert broken.divergence.read_text().strip() == results[1].message
+    assert not broken.is_finished
+    assert_alike(alone[0].path, members[0].path)
+    assert_alike(alone[1].path, members[2].path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "together"),
+    [
+        ({"seed": 5, "penalty_weight": 7.0, "learning_rate": 0.1}, True),
+        ({"method": "vae"}, False),
+        ({"latent_dim": 2}, False),
+        ({"rate_weight": 1.0}, False),  # other terms than without
+        ({"batch_size": 30}, False),
+        ({"epochs": 5}, False),
+    ],
+)
+def test_only_weights_seed_and_learning_rate_may_differ(
+    jobs: Make, changes: dict[str, object], together: bool
+) -> None:
+    found = [len(group) for group in groups(jobs("runs", {}, changes, {"seed": 1}))]
+    assert found == ([3] if together else [2, 1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"early_stopping": 2}, "early stopping"),
+        ({"precision": "16-mixed"}, "16-mixed"),
+        ({"method": "wae-gan"}, "critic"),
+        ({"encoder_widths": (3000, 3000)}, "weights"),  # measured: not faster on a CPU
+    ],
+)
+def test_what_a_stack_does_not_do_or_not_faster_is_trained_alone(
+    jobs: Make, changes: dict[str, object], word: str
+) -> None:
+    pair = jobs("runs", changes, changes | {"seed": 1})
+    assert word in str(why_alone(pair[0]))
+    assert [len(group) for group in groups(pair)] == [1, 1]
+
+
+def test_a_group_that_memory_cannot_hold_is_divided_evenly(
+    jobs: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each = jobs("runs", *({"seed": seed} for seed in range(7)))
+    need = many.estimate_memory(each[0].prepared.settings, (12,)).total
+    monkeypatch.setattr(many, "free_memory", lambda device: 7 * need)  # half of it for a stack
+    assert [len(group) for group in groups(each)] == [2, 2, 3]
+    monkeypatch.setattr(many, "free_memory", lambda device: 0)
+    assert [len(group) for group in groups(each[:2])] == [1, 1]
+
+
+@pytest.mark.parametrize("contraction", [5, 300])
+def test_a_stacked_layer_and_its_gradients_are_those_of_each_layer(contraction: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+    x, weight, bias = draw(3, 8, contraction), draw(3, 4, contraction), draw(3, 4)
+    together = stacked_linear(x, weight, bias)
+    alone = torch.stack([F.linear(x[i], weight[i], bias[i]) for i in range(3)])
+    torch.testing.assert_close(together, alone)
+    out = torch.randn(together.shape, generator=generator, dtype=torch.float64)
+    ours = torch.autograd.grad(together, (x, weight, bias), out)
+    theirs = torch.autograd.grad(alone, (x, weight, bias), out)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other)
+        assert one.is_contiguous()  # or Adam would have to copy it
+
+
+def test_a_model_with_other_layers_is_refused(settings: Settings) -> None:
+    model = build(settings.replace(likelihood="bernoulli"), (12,))
+    model.encoder.append(torch.nn.Dropout())
+    with pytest.raises(ValueError, match="fully connected"):
+        Stack([model, model])

@@ -13,9 +13,7 @@ from turns import Readings, clocked, paired, quartiles, take_turns
 from hebae.config import Settings
 from hebae.model import build
 from hebae.training.batches import ArrayBatches
-from hebae.training.grid.loop import Member, train_grid
-from hebae.training.grid.pace import seconds_a_member
-from hebae.training.loop import make_fabric, train
+from hebae.training.loop import Member, make_fabric, train, train_stack
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
 EPOCHS = 8
@@ -69,7 +67,14 @@ class Family(NamedTuple):
                 Member(build(settings, self.values.shape[1:], seed=settings.seed), settings)
                 for settings in self.members(count)
             ]
-            if not train_grid(members, self.values, fabric=make_fabric(self.settings)):
+            batches = ArrayBatches(
+                self.values,
+                self.settings.batch_size,
+                seed=[member.settings.seed for member in members],
+                drop_last=bool(self.settings.drop_last),
+            )
+            train_stack(members, batches, fabric=make_fabric(self.settings))
+            if any(member.outcome.interrupted for member in members):
                 raise KeyboardInterrupt
 
         return clocked(run)
@@ -118,28 +123,16 @@ def measure(effort: Effort) -> Result:
 
 
 def _of_large_models(effort: Effort, rounds: int, readings: Readings) -> list[Aim]:
-    """Compare large models in turn with a grid, and with what a sweep does after its trial."""
+    """Compare large models in turn with a grid."""
     family, count = large(steps=2 if effort.smoke else 20), 2 if effort.smoke else 8
-    shape = tuple(family.values.shape[1:])
-    alone, together = seconds_a_member(family.settings, shape, count)
-    way = "together" if together < alone else "in turn"
     contenders = {
         _in_turn(family, count): family.in_turn(count),
         _together(family, count): family.together(count),
-        "as chosen": (family.together if way == "together" else family.in_turn)(count),
     }
     read = take_turns(contenders, rounds, f"grids, {family.label}")
-    readings |= {name: values for name, values in read.items() if name != "as chosen"}
-    what = f"{count} models {family.label}: in turn / "
-    return [
-        Aim(what + "grid", "x", paired(read, _in_turn(family, count), _together(family, count))),
-        Aim(
-            f"{what}as a sweep trains them ({way}, by its trial)",
-            "x",
-            paired(read, _in_turn(family, count), "as chosen"),
-            at_least=0.98,
-        ),
-    ]
+    readings |= read
+    what = f"{count} models {family.label}: in turn / grid"
+    return [Aim(what, "x", paired(read, _in_turn(family, count), _together(family, count)))]
 
 
 def small(method: str, latent_dim: int) -> Family:

@@ -94,7 +94,7 @@ def sweep(
     if dry_run:
         import yaml
 
-        from hebae.training.grid.grouping import groups, why_alone
+        from hebae.training.many import groups, why_alone
 
         common, own = common_settings(job.prepared.settings for job in jobs)
         sizes = [len(group) for group in groups(jobs)]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hebae.config import Settings
+from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, Settings
 from hebae.errors import HebaeError
 from hebae.experiments.figures import Picture
 from hebae.experiments.measure import take
@@ -30,9 +30,11 @@ from hebae.report.page import Picture as PagePicture
 from hebae.report.page import Section, write_page
 from hebae.storage import RunFolder
 from hebae.training.many import Job, Watcher, train_all
-from hebae.training.session import CHANGEABLE
 
 __all__ = ["ExperimentFolder", "RunResult", "run_all"]
+
+
+_MAY_CHANGE = (MAY_CHANGE_ON_RESUME | AFFECT_ROUNDING) - {"epochs"}
 
 
 class ExperimentFolder:
@@ -108,7 +110,7 @@ class ExperimentFolder:
                 )
             # A setting that an older version did not have has its default.
             settings = Settings.checked(values, str(self.mark))
-            for name in sorted(Settings.model_fields.keys() - (CHANGEABLE - {"epochs"})):
+            for name in sorted(Settings.model_fields.keys() - _MAY_CHANGE):
                 was, now = getattr(settings, name), getattr(wanted[label], name)
                 if was != now:
                     raise HebaeError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -31,7 +31,6 @@ __all__ = [
     "held_out_of",
     "opened",
     "prepare",
-    "prepare_alike",
     "resume",
     "run",
     "store",
@@ -98,17 +97,6 @@ def prepare(settings: Settings, dataset: Dataset | None = None) -> Prepared:
         )
     settings, notes = complete(_with_absolute_paths(settings), summary_of(dataset))
     return Prepared(settings, dataset, (*dataset.notes, *notes))
-
-
-def prepare_alike(
-    settings: Mapping[str, Settings], dataset: Dataset
-) -> Iterator[tuple[str, Prepared]]:
-    """`prepare` several trainings on the same data; an error names the training."""
-    for name, own in settings.items():
-        try:
-            yield name, prepare(own, dataset)
-        except HebaeError as error:
-            raise HebaeError(f"the run {name} cannot be trained: {error}") from None
 
 
 def run(

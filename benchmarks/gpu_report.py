@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hebae.methods import METHODS
+
 __all__ = ["gpu_section"]
 
 NOT_MEASURED = """\
@@ -19,7 +21,8 @@ Measured by `python benchmarks/gpu.py` ([how](../../../benchmarks/README.md)) on
 {driver}, PyTorch {torch}, at commit {commit} ({date}). B.1 and B.2 are the networks of Appendix B
 of the paper: the fully connected one for MNIST with batch size 128, and the convolutional one for
 64 x 64 faces, in bf16. Step times are those of `hebae train`, median over epochs, with the step
-captured in a CUDA graph unless stated otherwise. "Share" is the share of the card's measured bf16
+captured in a CUDA graph unless stated otherwise. Trainings use the presets, with one checkpoint at
+the end; their times include building the model, held-out passes and writing files. "Share" is the share of the card's measured bf16
 rate that the network's own operations reach. The plain PyTorch loop is the same network, loss and
 fused Adam without anything else."""
 
@@ -96,7 +99,8 @@ def _targets(measured: dict[str, Cases]) -> Rows:
 
     for method in ("hebae", "vae", "wae"):
         training = measured.get("mnist", {}).get(f"{method}, training", {})
-        add(f"MNIST, 100 epochs, {method}", training.get("wall"), " s", 10, False)
+        name = METHODS[method].display_name
+        add(f"MNIST, 100 epochs, {name}", training.get("wall"), " s", 10, False)
     grid = next((c for n, c in measured.get("grid", {}).items() if "hebae" in n), None)
     minutes = grid and grid["seconds_per_epoch"] / 64 * 360 * 100 / 60
     add("Figure 1a at full budget, from 64 stacked models", minutes, " min", 10, False)
@@ -147,7 +151,7 @@ def _trainings(cases: Cases) -> Rows:
         shown = [number(values[key][0]) if key in values else "" for key in VALUES]
         wall = number(case["wall"]) if case["wall"] else ""
         times = [str(case["epochs"]), wall, number(case["seconds_in_steps"])]
-        rows.append([method, *times, *shown])
+        rows.append([METHODS[method].display_name, *times, *shown])
     return rows
 
 

@@ -105,7 +105,7 @@ def test_the_section_on_a_gpu_shows_what_was_measured(tmp_path):
         "| B.2, m = 100: share of the card's bf16 rate | 50.00 % | at least 40 % | met |" in section
     )
     assert "| B.2, m = 100: step, pythae / hebae | 4.00 x | at least 3 x | met |" in section
-    assert "| MNIST, 100 epochs, vae | 12.00 s | at most 10 s | **missed** |" in section
+    assert "| MNIST, 100 epochs, VAE | 12.00 s | at most 10 s | **missed** |" in section
     assert "Not measured: B.2, m = 512, vae, default (CUDA error)" in section
 
 

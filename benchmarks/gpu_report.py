@@ -22,9 +22,9 @@ Measured by `python benchmarks/gpu.py` ([how](../../../benchmarks/README.md)) on
 of the paper: the fully connected one for MNIST with batch size 128, and the convolutional one for
 64 x 64 faces, in bf16. Step times are those of `hebae train`, median over epochs, with the step
 captured in a CUDA graph unless stated otherwise. Trainings use the presets, with one checkpoint at
-the end; their times include building the model, held-out passes and writing files. "Share" is the share of the card's measured bf16
-rate that the network's own operations reach. The plain PyTorch loop is the same network, loss and
-fused Adam without anything else."""
+the end; their times include building the model, held-out passes and writing files. "Share" is the
+share of the card's measured bf16 rate that the network's own operations reach. The plain PyTorch
+loop is the same network, loss and fused Adam without anything else."""
 
 VALUES = {
     "elbo": "ELBO",

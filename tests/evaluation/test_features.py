@@ -18,7 +18,12 @@ from hebae.data.examples import fingerprint
 from hebae.errors import HebaeError
 from hebae.evaluation import frechet_distance
 from hebae.evaluation.estimate import UndefinedMetric
-from hebae.evaluation.features import NetworkFeatures, extractor, metric_name
+from hebae.evaluation.features import (
+    NetworkFeatures,
+    extractor,
+    metric_name,
+    random_convolutional_features,
+)
 from hebae.evaluation.features.base import as_uint8
 from hebae.report.pixels import to_uint8
 
@@ -64,26 +69,12 @@ def test_data_that_are_no_images_are_taken_as_they_are(values):
     np.testing.assert_array_equal(taken(values.astype(np.float64)), values.reshape(40, -1))
 
 
-def test_bytes_that_are_no_images_stand_for_0_to_1():
-    x = images().reshape(40, -1)
-    taken = extractor("pixels", dataset=dataset_of(x))
-    assert taken.name == "values"
-    np.testing.assert_array_equal(np.rint(255 * taken(x)), x)
-
-
 def test_values_of_another_shape_or_type_are_refused():
     taken = extractor("pixels", dataset=dataset_of(np.ones((9, 5), np.float32)))
     with is_refused(r"values takes examples of shape \(5,\); got an array \(9, 4\)"):
         taken(np.ones((9, 4)))
     with is_refused("values takes floats or uint8, not int64"):
         taken(np.ones((9, 5), np.int64))
-
-
-def test_what_is_calculated_has_a_fingerprint():
-    pixels = extractor("pixels", dataset=dataset_of(images()))
-    values = extractor("pixels", dataset=dataset_of(np.ones((9, 5), np.float32)))
-    assert len(pixels.fingerprint) == 64
-    assert pixels.fingerprint != values.fingerprint
 
 
 # --- Through 8 bits exactly once -------------------------------------------------------------
@@ -97,11 +88,6 @@ def test_bytes_come_back_from_floats(x):
         floats = x.astype(dtype) / dtype(255)
         np.testing.assert_array_equal(to_uint8(floats), x)
         np.testing.assert_array_equal(as_uint8(floats), x)
-
-
-def test_quantised_images_are_not_quantised_again():
-    with is_refused("uint8"):
-        to_uint8(to_uint8(images() / 255))
 
 
 @given(arrays.arrays(np.float32, (2, 1, 3, 3), elements=st.floats(-1, 2, width=32)))
@@ -139,19 +125,12 @@ class Sums(nn.Module):
         return torch.stack([x.mean((1, 2, 3)), x.square().mean((1, 2, 3)), x[:, 0, 0].mean(1)], 1)
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 40, 1000])
+@pytest.mark.parametrize("batch_size", [7, 40])
 def test_batches_change_nothing(batch_size):
     x = images()
     features = NetworkFeatures(Sums(), "sums", 3, "0" * 64, batch_size=batch_size)(x)
     assert features.dtype == np.float32
     np.testing.assert_array_equal(features, Sums()(torch.from_numpy(x)).numpy())
-
-
-def test_networks_are_neither_trained_nor_left_in_training():
-    network = NetworkFeatures(nn.Sequential(nn.Flatten(), nn.Linear(72, 2)), "linear", 2, "0" * 64)
-    assert not network.network.training
-    assert not any(p.requires_grad for p in network.network.parameters())
-    assert network.minimum == 3
 
 
 def test_a_network_of_another_width_is_refused():
@@ -304,17 +283,37 @@ def test_unknown_features_are_refused_with_what_there_is(spec):
         extractor(spec, dataset=dataset_of(images()))
 
 
-def test_weights_are_for_inception_alone():
-    with is_refused("weights .*'pixels'"):
-        extractor("pixels", dataset=dataset_of(images()), weights="file.pth")
-
-
-@pytest.mark.parametrize("spec", ["classifier", "inception", "timm:small", "net.pt"])
+@pytest.mark.parametrize("spec", ["classifier", "random", "inception", "timm:small", "net.pt"])
 def test_networks_are_undefined_for_what_is_no_image(spec):
     data = dataset_of(np.random.default_rng(0).standard_normal((9, 5), np.float32))
     with is_refused(r"toy has shape \(5,\) .*choose pixels", UndefinedMetric):
         extractor(spec, dataset=data)
 
 
-def test_shipped_digits_are_images():
-    assert extractor("pixels", dataset=load("mnist-mini")).dimension == 784
+# --- A random network ------------------------------------------------------------------------
+
+
+def test_random_features_are_the_same_everywhere_and_use_no_global_generator():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = random_convolutional_features(3)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    x = images(n=5, shape=(3, 5, 9))
+    assert extractor("random", dataset=dataset_of(x)).fingerprint == first.fingerprint
+    assert first(x).shape == (5, 483)
+    assert (first.dimension, first.minimum) == (483, 484)
+
+
+def test_blur_and_noise_are_farther_than_chance():
+    """Two halves of the synthetic faces differ only by chance."""
+    real, other = np.split(load("made-faces").train.values, 2)
+    taken = random_convolutional_features(3)
+    pixels = torch.from_numpy(other.astype(np.float32))
+    blurred = torch.nn.functional.avg_pool2d(pixels, 3, 1, 1, count_include_pad=False).numpy()
+    noisy = other + np.random.default_rng(0).normal(0, 40, other.shape)
+    chance, *others = (
+        frechet_distance(taken(np.clip(np.rint(kind), 0, 255).astype(np.uint8)), taken(real))
+        for kind in (other, blurred, noisy)
+    )
+    assert min(others) > 2 * chance

@@ -114,14 +114,6 @@ def test_the_error_of_the_energy_is_quadratic_in_the_step():
     assert errors[1] / errors[2] == pytest.approx(4, rel=0.1)
 
 
-def test_each_example_goes_by_its_own_step_size():
-    state, momentum, _ = chains()
-    step = torch.tensor([0.1, 0.0], dtype=torch.float64).expand(3, 2)
-    end, _ = leapfrog(state, momentum, 0.5, step, 3, at)
-    same(end.z[:, 1], state.z[:, 1])
-    assert (end.z[:, 0] != state.z[:, 0]).all()
-
-
 # --- Transitions -----------------------------------------------------------------------------
 
 
@@ -153,18 +145,6 @@ def test_transitions_leave_their_target_as_it_is(t, step):
         assert float(values.mean()) == pytest.approx(
             float((density * grid**power).sum()), abs=4 * error
         )
-
-
-def test_transitions_find_their_target_from_elsewhere():
-    generator = torch.Generator().manual_seed(2)
-    z = torch.full((4000, 1, 1), -3.0, dtype=torch.float64)
-    state = at(z)
-    for _ in range(60):
-        state, _ = transition(state, 1.0, torch.tensor([0.2]).double(), 3, at, generator)
-    _, grid, density = exact_draws(1, 1.0, generator)
-    values = state.z.flatten()
-    error = float(values.std()) / math.sqrt(len(values))
-    assert float(values.mean()) == pytest.approx(float((density * grid).sum()), abs=4 * error)
 
 
 def test_a_transition_costs_as_many_gradients_as_it_has_steps():

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from hebae.data import Dataset, Examples
 from hebae.errors import HebaeError
-from hebae.evaluation.features import extractor, inception, inception_features
+from hebae.evaluation.features import inception, inception_features
 
 installed = pytest.mark.skipif(
     importlib.util.find_spec("torch_fidelity") is None,
@@ -67,27 +66,12 @@ def test_features_are_those_of_torch_fidelity(network_class, weights):
 
 
 @installed
-def test_grey_images_are_grey_in_colours(weights):
-    found, grey = inception_features(weights), images(n=2, shape=(1, 8, 8))
-    np.testing.assert_array_equal(found(grey), found(np.repeat(grey, 3, axis=1)))
-
-
-@installed
 def test_only_the_official_weights_have_the_name(weights, monkeypatch):
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     found = inception_features(weights)
     assert (found.name, found.fingerprint) == (f"inception-v3-compat-{digest[:8]}", digest)
     monkeypatch.setattr(inception, "SHA256", digest)
     assert inception_features(weights).name == "inception-v3-compat"
-
-
-@installed
-def test_weights_by_argument_or_variable(weights, monkeypatch):
-    train = Examples(images(n=4))
-    data = Dataset("toy", train, None, None, "f" * 64)
-    by_argument = extractor("inception", dataset=data, weights=weights)
-    monkeypatch.setenv("HEBAE_INCEPTION_WEIGHTS", str(weights))
-    assert extractor("inception", dataset=data).fingerprint == by_argument.fingerprint
 
 
 @installed
@@ -101,16 +85,6 @@ def test_weights_are_downloaded_once_and_checked(weights, serve, monkeypatch, tm
     assert inception_features().name == "inception-v3-compat"
     assert inception_features().name == "inception-v3-compat"
     assert len(asked) == 2
-
-
-@installed
-def test_own_mirror_comes_first(weights, serve, monkeypatch):
-    address, asked = serve(weights.parent)
-    monkeypatch.setattr(inception, "SHA256", hashlib.sha256(weights.read_bytes()).hexdigest())
-    monkeypatch.setattr(inception, "MIRRORS", ())
-    monkeypatch.setenv("HEBAE_MIRROR", address)
-    inception_features()
-    assert asked == [f"/{inception.FILE}"]
 
 
 @installed
@@ -142,15 +116,6 @@ def test_bad_weights_are_refused_and_run_no_code(tmp_path, capsys):
     with pytest.raises(HebaeError, match=r"none.pth cannot be read"):
         inception_features(tmp_path / "none.pth")
     assert "code ran" not in capsys.readouterr().out
-
-
-@installed
-def test_no_half_package_is_left_behind():
-    """Else a later ``import torch_fidelity`` would find nothing in it."""
-    with inception.bare_torch_fidelity():
-        importlib.import_module("torch_fidelity.helpers")
-        assert "torch_fidelity.helpers" in sys.modules
-    assert not [name for name in sys.modules if name.split(".")[0] == "torch_fidelity"]
 
 
 def test_without_the_package_the_message_says_which(monkeypatch):

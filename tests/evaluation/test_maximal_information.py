@@ -223,12 +223,6 @@ def test_codes_that_forget_their_example_are_the_null():
     assert found.tic == pytest.approx(found.null_tic, abs=4 * 0.25 * math.sqrt(2 / 30))
 
 
-def test_one_draw_an_example_tells_nothing_however_exact_the_code():
-    """Why several draws are asked for: the order of examples is arbitrary."""
-    found = index_dependence(codes(800, 1, noise=0.1), permutations=5)
-    assert found.mic == pytest.approx(found.null_mic, abs=0.02)
-
-
 def test_index_dependence_is_the_mean_over_dimensions():
     z = codes(10, 8, noise=0.3)
     index = np.repeat(np.random.default_rng(7).permutation(10), 8)

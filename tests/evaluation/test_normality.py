@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
-from hebae.evaluation import coverage, normality
 from hebae.evaluation.estimate import UndefinedMetric
 from hebae.evaluation.normality import (
     energy_distance_to_normal,
@@ -91,14 +90,6 @@ def test_codes_of_another_distribution_stand_out(statistic, change):
     assert found.count == 1000
 
 
-def test_mardia_tells_skewness_from_tails():
-    rng = np.random.default_rng(0)
-    skewed, heavy = rng.exponential(size=(1000, 3)), rng.standard_t(5, size=(1000, 3))
-    assert mardia(skewed).skewness.p_value < 1e-10
-    assert mardia(heavy).kurtosis.standard_score > 6
-    assert mardia(rng.uniform(size=(1000, 3))).kurtosis.standard_score < -6
-
-
 # --- Definitions -----------------------------------------------------------------------------
 
 
@@ -156,9 +147,8 @@ def test_mean_distance_to_normal_where_scipys_function_is_infinite(k):
         assert found[0] == pytest.approx(expected, rel=1e-9)
 
 
-def test_energy_distance_by_definition(monkeypatch):
-    """In one dimension 2 int (F - Phi)^2, with F's own variance taken off; in blocks."""
-    monkeypatch.setattr(coverage, "BLOCK_ENTRIES", 100)
+def test_energy_distance_by_definition():
+    """In one dimension 2 int (F - Phi)^2, minus F's own variance."""
     codes = 0.5 + 2 * normal(30, 1)
     t = np.linspace(-20, 20, 400_001)
     F = np.searchsorted(np.sort(codes[:, 0]), t, side="right") / 30
@@ -168,27 +158,8 @@ def test_energy_distance_by_definition(monkeypatch):
     assert energy_distance_to_normal(codes).value == pytest.approx(expected, abs=1e-4)
 
 
-@given(seeds)
-def test_a_rotation_leaves_the_energy_distance(seed):
-    codes = normal(seed=seed) + 1
-    turned = energy_distance_to_normal(codes @ rotation(seed))
-    assert turned.value == pytest.approx(energy_distance_to_normal(codes).value, rel=1e-9)
-
-
-def test_a_limit_takes_a_random_subset_and_says_so():
-    codes = normal(500) + 0.5
-    found = energy_distance_to_normal(codes, limit=100)
-    assert found.count == 100
-    assert found == energy_distance_to_normal(codes, limit=100)
-    assert found != energy_distance_to_normal(codes, limit=100, seed=1)
-    spread = np.std([energy_distance_to_normal(codes, limit=100, seed=s).value for s in range(20)])
-    whole = energy_distance_to_normal(codes).value
-    assert found.value == pytest.approx(whole, abs=4 * spread)
-
-
-def test_sliced_wasserstein_by_quantiles(monkeypatch):
-    """In one dimension, the integral of (F^-1 - Phi^-1)^2, in blocks of directions."""
-    monkeypatch.setattr(normality, "BLOCK_ENTRIES", 70)
+def test_sliced_wasserstein_by_quantiles():
+    """In one dimension, the integral of (F^-1 - Phi^-1)^2."""
     codes = 0.5 + 2 * normal(20, 1)
     u = (np.arange(2_000_000) + 0.5) / 2_000_000
     quantile = np.sort(codes[:, 0])[(u * 20).astype(int)]
@@ -197,15 +168,6 @@ def test_sliced_wasserstein_by_quantiles(monkeypatch):
     mirrored = math.sqrt(((quantile + stats.norm.ppf(u)[::-1]) ** 2).mean())
     found = sliced_wasserstein_to_normal(codes, directions=7).value
     assert min(expected, mirrored) - 1e-6 <= found <= max(expected, mirrored) + 1e-6
-
-
-@given(st.floats(0, 3))
-def test_sliced_wasserstein_of_scaled_quantiles(scale):
-    """Codes at the cells' own means differ from these by the scale, and never by less than 0."""
-    u = (np.arange(1000) + 0.5) / 1000
-    codes = scale * stats.norm.ppf(u)[:, None]
-    found = sliced_wasserstein_to_normal(codes, directions=3, replicates=2).value
-    assert found == pytest.approx(abs(scale - 1), abs=0.03)
 
 
 @given(seeds, st.floats(-3, 3))
@@ -240,15 +202,6 @@ def test_the_order_of_codes_and_the_precision_do_not_matter(statistic):
 
 
 # --- Edges -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("statistic", AGAINST_STANDARD)
-def test_a_constant_dimension_is_far_from_normal_but_has_a_distance(statistic):
-    codes = normal()
-    codes[:, 1] = 0
-    found = statistic(codes)
-    assert math.isfinite(found.value)
-    assert found.standard_score > 3
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, -1e6])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import io
-import os
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from hebae.cli import (  # noqa: F401  they register their commands
 from hebae.cli.app import app, told, wrapped
 from hebae.config import explain
 from hebae.errors import HebaeError
+from hebae.files import expand
 
 __all__ = ["main"]
 
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _expand_home(word: str) -> str:
     """Replace ~ in a path, also in ``--output=~/x``, where the shell leaves it."""
     flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-    return flag + equals + os.path.expanduser(value)  # noqa: PTH111
+    return f"{flag}{equals}{expand(value)}" if value.startswith("~") else word
 
 
 def _fail(message: str) -> NoReturn:

@@ -187,8 +187,12 @@ def test_a_disk_too_small_is_found_before_training(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=1000))
-    refused(hebae("train", "--data", vectors, *SMALL, "--output", "run"), "run", "MB")
-    assert not (tmp_path / "run").exists()
+    arguments = ("train", "--data", vectors, *SMALL, "--output", "run")
+    refused(hebae(*arguments), "run", "MB")
+    assert not (tmp_path / "run").exists() or not files(tmp_path / "run")
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert hebae(*arguments).status == 0
 
 
 def test_a_disk_that_fills_up_leaves_no_half_written_file(vectors: Path, tmp_path: Path) -> None:
@@ -199,7 +203,8 @@ def test_a_disk_that_fills_up_leaves_no_half_written_file(vectors: Path, tmp_pat
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)),
     )
     refused(result, "resume.pt")
-    assert files(tmp_path / "run") == {"config.yaml", "provenance.json"}
+    assert files(tmp_path / "run") <= {"config.yaml", "provenance.json", "metrics.jsonl"}
+    refused(in_a_process("sample", "run", cwd=tmp_path), "not finished")
 
 
 # ---- damaged files ------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ from hebae.training.batches import ArrayBatches, Batches, LoaderBatches
 from hebae.training.callbacks import Callback, ProgressBar
 from hebae.training.checks import DataSummary, complete
 from hebae.training.loop import HeldOut, make_fabric, train
+from hebae.training.randomness import NetworkRandomState
 from hebae.training.session import summary_of
 
 Array = npt.NDArray[np.float32]
@@ -93,16 +94,11 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             summary, notes, examples, held_out = self._examples(X, validation)
             if isinstance(X, torch.utils.data.DataLoader):
                 settings = settings.replace(batch_size=len(_first_batch(X)))
-            settings, decided = complete(settings, summary)
+            own = {n: _copy(getattr(self, n), n) for n in ("encoder", "decoder")}
+            settings, decided = complete(settings, summary, **own)
             fabric = make_fabric(settings)
             try:
-                model = build(
-                    settings,
-                    summary.shape,
-                    seed=settings.seed,
-                    encoder=_copy(self.encoder, "encoder"),
-                    decoder=_copy(self.decoder, "decoder"),
-                )
+                model = build(settings, summary.shape, seed=settings.seed, **own)
             except ValueError as error:
                 raise HebaeError(str(error)) from None
             held = None
@@ -120,11 +116,6 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             if outcome.interrupted:
                 raise KeyboardInterrupt
             codes = _training_codes(model.eval(), examples, settings)
-            if not np.isfinite(codes).all():
-                raise HebaeError(
-                    "training has diverged: codes of training examples are not finite. Choose a "
-                    "smaller learning_rate."
-                )
         # Only now, when nothing can fail any more.
         return self._adopt(model, settings, [*notes, *decided], outcome.history, codes)
 
@@ -389,7 +380,9 @@ def _batches(
     dtype = torch.float64 if settings.precision == "64-true" else torch.float32
     if isinstance(examples, torch.utils.data.DataLoader):
         smallest = settings.batch_size if settings.drop_last else 1
-        return LoaderBatches(examples, smallest=smallest, device=device, dtype=dtype)
+        return LoaderBatches(
+            examples, smallest=smallest, seed=settings.seed, device=device, dtype=dtype
+        )
     return ArrayBatches(
         examples,
         settings.batch_size,
@@ -402,7 +395,7 @@ def _batches(
 
 def _first_batch(loader: torch.utils.data.DataLoader[Any]) -> Any:
     """Return one batch, which stands for the others: a loader may be too long to look through."""
-    with torch.random.fork_rng():
+    with NetworkRandomState(0, torch.device("cpu"))():  # shuffling must not disturb the caller's
         batch = next(iter(loader), None)
     if isinstance(batch, tuple | list) and batch:
         batch = batch[0]

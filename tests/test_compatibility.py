@@ -67,7 +67,6 @@ def test_a_run_is_resumed_from_its_checkpoint(run: Path, hebae: Command) -> None
     assert objectives[2] > objectives[1]
 
 
-@pytest.mark.xfail(reason="compare does not read plans of 0.1.0 yet", strict=False)
 def test_a_comparison_of_0_1_0_is_resumed(hebae: Command, tmp_path: Path) -> None:
     """Its runs are finished: nothing is trained again, and the table is made."""
     folder = Path(shutil.copytree(OLD / "comparison", tmp_path / "comparison"))

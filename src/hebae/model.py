@@ -7,28 +7,29 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from hebae.config import ModelSettings
-from hebae.likelihoods import LIKELIHOODS, Context, Gaussian, Likelihood, optimal_log_scale
-from hebae.likelihoods.base import EMPTY
+from hebae.likelihoods import (
+    EMPTY,
+    LIKELIHOODS,
+    Context,
+    Gaussian,
+    Likelihood,
+    optimal_log_scale,
+)
 from hebae.networks import NETWORKS, initialised
 from hebae.objectives import OBJECTIVES, Moments, Noise, Objective
 from hebae.priors import Prior, StandardNormal
 
-__all__ = [
-    "Autoencoder",
-    "Step",
-    "build",
-    "build_objective",
-    "seeded",
-    "to_unit_interval",
-    "without_autocast",
-]
+# Of one model, or with another leading dimension for the members of a stack.
+Examples: TypeAlias = Float[Tensor, "_ *_shape"]
+Codes: TypeAlias = Float[Tensor, "*members batch latent"]
+LogScales: TypeAlias = Float[Tensor, "*members batch _"] | None
 
 
 class Step(NamedTuple):
@@ -37,8 +38,8 @@ class Step(NamedTuple):
     loss: Float[Tensor, ""]
     terms: dict[str, Float[Tensor, ""]]
     """``reconstruction`` first, then the objective's unweighted terms by name."""
-    mean: Float[Tensor, "batch latent"]
-    z: Float[Tensor, "batch latent"]
+    mean: Codes
+    z: Codes
 
 
 class Autoencoder(nn.Module):
@@ -115,9 +116,7 @@ class Autoencoder(nn.Module):
             shapes["prior"] = (*shapes["prior"][:-1], self.prior.noise_dim)
         return shapes
 
-    def forward(
-        self, x: Float[Tensor, "batch *shape"], noise: Noise, context: Context = EMPTY
-    ) -> Step:
+    def forward(self, x: Examples, noise: Noise, context: Context = EMPTY) -> Step:
         """Loss of a training batch, with the moments of this batch.
 
         Parameters
@@ -137,9 +136,7 @@ class Autoencoder(nn.Module):
             self._update_running(mean.detach(), running)
         return self._step(x, z, terms, mean, context)
 
-    def held_out_step(
-        self, x: Float[Tensor, "batch *shape"], noise: Noise, context: Context = EMPTY
-    ) -> Step:
+    def held_out_step(self, x: Examples, noise: Noise, context: Context = EMPTY) -> Step:
         """Terms of a held-out batch: noise by the population's Sigma, penalty of this batch."""
         mean, log_scale = self.encode(x, context)
         with without_autocast(x):
@@ -152,7 +149,7 @@ class Autoencoder(nn.Module):
         """Return all parameters but the critic's."""
         return [p for name, p in self.named_parameters() if not name.startswith("critic.")]
 
-    def critic_loss(self, z: Float[Tensor, "batch latent"], noise: Noise) -> Float[Tensor, ""]:
+    def critic_loss(self, z: Codes, noise: Noise) -> Float[Tensor, ""]:
         """Loss of the critic, given the codes (``Step.z``) and the noise of the same step."""
         assert self.critic is not None, "the method has no critic"
         with without_autocast(z):
@@ -172,41 +169,25 @@ class Autoencoder(nn.Module):
         terms = {name: term.detach() for name, term in terms.items()}
         return Step(loss, terms, mean.detach(), z.detach())
 
-    def encode(
-        self, x: Float[Tensor, "batch *shape"], context: Context = EMPTY
-    ) -> tuple[Float[Tensor, "... latent"], Float[Tensor, "... _"] | None]:
+    def encode(self, x: Examples, context: Context = EMPTY) -> tuple[Codes, LogScales]:
         """Means (m, k), and log-scales (m, k) or (m, 1); None for a deterministic method."""
         output = at_least_float32(self.encoder(self.likelihood.encoder_input(x, context)))
         mean, log_scale = output[..., : self.latent_dim], output[..., self.latent_dim :]
         return mean, (log_scale if log_scale.shape[-1] else None)
 
-    def draw(
-        self,
-        mean: Float[Tensor, "batch latent"],
-        log_scale: Float[Tensor, "batch _"] | None,
-        epsilon: Float[Tensor, "batch latent"],
-    ) -> Float[Tensor, "batch latent"]:
+    def draw(self, mean: Codes, log_scale: LogScales, epsilon: Codes) -> Codes:
         """Z ~ q(z | x), with noise shaped by the population's Sigma."""
         return self.objective.draw(mean, log_scale, epsilon, covariance=self.population_covariance)
 
-    def decode(
-        self, z: Float[Tensor, "batch latent"], context: Context = EMPTY
-    ) -> Float[Tensor, "batch *shape"]:
+    def decode(self, z: Codes, context: Context = EMPTY) -> Examples:
         """E[x | z], in the units of the data."""
         return self.likelihood.mean(at_least_float32(self.decoder(z)), context)
 
-    def reconstruct(
-        self, x: Float[Tensor, "batch *shape"], context: Context = EMPTY
-    ) -> Float[Tensor, "batch *shape"]:
+    def reconstruct(self, x: Examples, context: Context = EMPTY) -> Examples:
         """E[x | z = mu(x)]."""
         return self.decode(self.encode(x, context)[0], context)
 
-    def log_likelihood(
-        self,
-        x: Float[Tensor, "batch *shape"],
-        z: Float[Tensor, "batch latent"],
-        context: Context = EMPTY,
-    ) -> Float[Tensor, " batch"]:
+    def log_likelihood(self, x: Examples, z: Codes, context: Context = EMPTY) -> Tensor:
         """``log p(x | z)`` of each example, in nats."""
         output = at_least_float32(self.decoder(z))
         return -self.likelihood.negative_log_likelihood(output, x, context)

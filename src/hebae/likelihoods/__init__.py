@@ -5,7 +5,7 @@ To add one, write its class and add a line to `CLASSES`.
 
 from importlib import import_module
 
-from hebae.likelihoods.base import Context, Likelihood
+from hebae.likelihoods.base import EMPTY, Context, Likelihood
 from hebae.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli, log_normaliser
 from hebae.likelihoods.gaussian import Gaussian, optimal_log_scale
 
@@ -22,6 +22,7 @@ for _name, _path in CLASSES.items():
 
 __all__ = [
     "CLASSES",
+    "EMPTY",
     "LIKELIHOODS",
     "Bernoulli",
     "Context",

@@ -23,8 +23,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from hebae.likelihoods import Likelihood, optimal_log_scale
-from hebae.model import Autoencoder, at_least_float32
+from hebae.likelihoods import EMPTY, Context, Likelihood, optimal_log_scale
+from hebae.model import Autoencoder
 from hebae.objectives import Moments, Noise, Objective
 from hebae.priors import Prior
 from hebae.training.denormals import clear_denormal_means
@@ -76,29 +76,6 @@ class Stack(Autoencoder):
         self.keeps_running_moments = template.keeps_running_moments
         for name, _ in template.named_buffers(recurse=False):
             self.register_buffer(name, torch.stack([getattr(model, name) for model in models]))
-
-    def encode(
-        self, x: Float[Tensor, "member batch *shape"]
-    ) -> tuple[Float[Tensor, "member batch latent"], Float[Tensor, "member batch _"] | None]:
-        """Means (n, m, k), and log-scales (n, m, k) or (n, m, 1), or None."""
-        output = at_least_float32(self.encoder(x))
-        mean, log_scale = output[..., : self.latent_dim], output[..., self.latent_dim :]
-        return mean, (log_scale if log_scale.shape[-1] else None)
-
-    def draw(
-        self,
-        mean: Float[Tensor, "member batch latent"],
-        log_scale: Float[Tensor, "member batch _"] | None,
-        epsilon: Float[Tensor, "member batch latent"],
-    ) -> Float[Tensor, "member batch latent"]:
-        """Z ~ q(z | x), with noise shaped by each member's population covariance."""
-        return self.objective.draw(mean, log_scale, epsilon, covariance=self.population_covariance)
-
-    def decode(
-        self, z: Float[Tensor, "member batch latent"]
-    ) -> Float[Tensor, "member batch *shape"]:
-        """E[x | z], in the units of the data."""
-        return self.likelihood.mean(at_least_float32(self.decoder(z)))
 
     def store_optimal_scale(self, mean_squared_error: Float[Tensor, " member"]) -> None:
         """See `Autoencoder`."""
@@ -177,17 +154,26 @@ class _StackedLikelihood(nn.Module):
     def scale(self) -> object:
         return getattr(self._one[0], "scale", None)
 
-    def negative_log_likelihood(self, output: Tensor, x: Tensor) -> Tensor:
+    def encoder_input(self, x: Tensor, context: Context = EMPTY) -> Tensor:
+        return self._one[0].encoder_input(x, context)
+
+    def negative_log_likelihood(
+        self, output: Tensor, x: Tensor, context: Context = EMPTY
+    ) -> Tensor:
         one, own = self._one[0], dict(self.named_parameters()) | dict(self.named_buffers())
         if not own:
-            losses = one.negative_log_likelihood(output.flatten(0, 1), x.flatten(0, 1))
+            flat = Context(*(None if part is None else part.flatten(0, 1) for part in context))
+            losses = one.negative_log_likelihood(output.flatten(0, 1), x.flatten(0, 1), flat)
             return losses.view(output.shape[:2])
         call = _NegativeLogLikelihood(one)
         own = {f"likelihood.{name}": tensor for name, tensor in own.items()}
-        return vmap(lambda own, *given: functional_call(call, own, given))(own, output, x)
+        in_dims = (0, 0, 0, Context(*map(_dim, context)))
+        return vmap(lambda own, *given: functional_call(call, own, given), in_dims=in_dims)(
+            own, output, x, context
+        )
 
-    def mean(self, output: Tensor) -> Tensor:
-        return self._one[0].mean(output)
+    def mean(self, output: Tensor, context: Context = EMPTY) -> Tensor:
+        return self._one[0].mean(output, context)
 
 
 class _NegativeLogLikelihood(nn.Module):
@@ -197,8 +183,8 @@ class _NegativeLogLikelihood(nn.Module):
         super().__init__()
         self.likelihood = likelihood
 
-    def forward(self, output: Tensor, x: Tensor) -> Tensor:
-        return self.likelihood.negative_log_likelihood(output, x)
+    def forward(self, output: Tensor, x: Tensor, context: Context) -> Tensor:
+        return self.likelihood.negative_log_likelihood(output, x, context)
 
 
 def _stacked_network(networks: Sequence[nn.Module]) -> nn.Sequential:

@@ -138,11 +138,6 @@ def test_what_torch_cannot_stride_over_is_copied(kind):
         np.testing.assert_array_equal(torch.from_numpy(values).numpy(), given)
 
 
-def test_what_torch_can_stride_over_is_not_copied():
-    for given in (IMAGES[::2], IMAGES[..., ::2], IMAGES.transpose(0, 1, 3, 2)):
-        assert np.shares_memory(data.load(given).train.values, IMAGES)
-
-
 def test_large_values_are_taken_up_to_a_limit():
     assert data.load(np.array([[1e18, -1e18]])).train.range == pytest.approx((-1e18, 1e18))
     with pytest.raises(HebaeError, match=r"holds 2 value.*beyond 1e\+18.*scale them"):
@@ -150,9 +145,8 @@ def test_large_values_are_taken_up_to_a_limit():
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e300, -3e38])
-def test_values_that_are_not_finite_are_counted_and_placed(wrong, monkeypatch):
-    monkeypatch.setattr("hebae.data.examples._BLOCK_BYTES", 64)
-    given = np.zeros((20, 4))
+def test_values_that_are_not_finite_are_counted_and_placed(wrong):
+    given = np.zeros((20, 300_000))  # several blocks
     given[7, 2] = given[7, 3] = given[19, 0] = wrong
     with pytest.raises(HebaeError, match=r"holds 3 value.*index \(7, 2\)"):
         data.load(given)

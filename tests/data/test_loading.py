@@ -1,7 +1,6 @@
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from hebae import data
@@ -36,15 +35,6 @@ print({"torch", "PIL", "pooch", "requests", "rich"} & set(sys.modules))
 def test_unknown_names_are_refused_with_a_suggestion(name, words):
     with pytest.raises(HebaeError, match=words):
         data.load(name)
-
-
-def test_files_of_another_kind_are_refused(tmp_path):
-    path = tmp_path / "table.csv"
-    path.write_text("1,2")
-    with pytest.raises(
-        HebaeError, match=r"table\.csv has no format that can be read.*\.npy or \.npz"
-    ):
-        data.load(path)
 
 
 def test_a_missing_data_directory_is_refused_with_its_origin(tmp_path, monkeypatch):
@@ -85,11 +75,3 @@ def test_the_former_name_of_synthetic_faces_is_accepted_with_a_warning():
     with pytest.warns(FutureWarning, match="made-faces is now called synthetic-faces"):
         old = data.load("made-faces")
     assert old.fingerprint == data.load("synthetic-faces").fingerprint
-
-
-def test_a_folder_that_shares_a_name_is_reached_by_its_path(tmp_path, monkeypatch):
-    (tmp_path / "mnist").mkdir()
-    np.save(tmp_path / "mnist" / "not-an-image.npy", np.zeros((2, 2)))
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(HebaeError, match="mnist holds no image"):
-        data.load("./mnist")

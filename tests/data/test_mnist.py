@@ -1,4 +1,3 @@
-import gzip
 import shutil
 
 import numpy as np
@@ -133,18 +132,4 @@ def test_labels_must_match_images(tmp_path, write_idx):
     other = write_idx(tmp_path / "other", train=29)
     (other / FILES["train"][1]).rename(folder / FILES["train"][1])
     with pytest.raises(HebaeError, match=r"own/train-labels-idx1-ubyte\.gz holds 29.*30 images"):
-        data.load(folder)
-
-
-def test_a_missing_idx_file_is_named(tmp_path, write_idx):
-    folder = write_idx(tmp_path / "own")
-    (folder / FILES["test"][1]).unlink()
-    with pytest.raises(HebaeError, match=r"t10k-labels-idx1-ubyte cannot be read.*all of"):
-        data.load(folder)
-
-
-def test_images_of_other_content_are_refused(tmp_path, write_idx):
-    folder = write_idx(tmp_path / "own")
-    (folder / FILES["train"][0]).write_bytes(gzip.compress(b"not images"))
-    with pytest.raises(HebaeError, match=r"train-images-idx3-ubyte\.gz has the wrong magic"):
         data.load(folder)

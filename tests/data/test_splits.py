@@ -112,19 +112,18 @@ def test_everything_known_about_examples_is_carried_into_the_splits():
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.float32])
-def test_a_large_map_is_split_on_disk_as_it_would_be_in_memory(kind, tmp_path, monkeypatch, cache):
+def test_a_large_map_is_split_on_disk_as_it_would_be_in_memory(kind, tmp_path, cache):
     """Data larger than memory must not be copied into it for their split."""
-    values = np.random.default_rng(0).integers(0, 256, (50, 1, 3, 4)).astype(kind)
+    side = 600  # 18 MB or more: several blocks
+    values = np.random.default_rng(0).integers(0, 256, (50, 1, side, side)).astype(kind)
     np.save(tmp_path / "x.npy", values)
-    monkeypatch.setattr("hebae.data.examples._BLOCK_BYTES", 7 * values[0].nbytes)
     train = data.Examples(
         np.load(tmp_path / "x.npy", mmap_mode="r"), np.arange(50), np.arange(50).astype(str)
     )
     whole = data.Dataset("x", train, None, None, "the data")
     in_memory = splits.hold_out(whole, 11)
-    monkeypatch.setattr(splits, "LARGE", 1)
     for _ in range(2):  # the second time, the files are there
-        on_disk = splits.hold_out(whole, 11)
+        on_disk = splits.hold_out(whole, 11, on_disk_from=1)
         for one, other in (
             (in_memory.train, on_disk.train),
             (in_memory.validation, on_disk.validation),
@@ -134,5 +133,5 @@ def test_a_large_map_is_split_on_disk_as_it_would_be_in_memory(kind, tmp_path, m
                 np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
         assert len([p for p in (cache / "splits").iterdir() if p.is_dir()]) == 1
     for other in (replace(whole, fingerprint="other data"), whole):
-        splits.hold_out(other, 12 if other is whole else 11)
+        splits.hold_out(other, 12 if other is whole else 11, on_disk_from=1)
     assert len([p for p in (cache / "splits").iterdir() if p.is_dir()]) == 3

@@ -47,20 +47,3 @@ def test_an_error_in_a_thread_or_in_the_items_comes_in_its_place():
     with pytest.raises(KeyError, match="the items"):
         list(map_in_threads(abs, (number for number in items()), workers=2))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("hebae")]
-
-
-def test_closing_leaves_out_what_was_not_begun():
-    begun, go_on = [], threading.Event()
-
-    def work(item):
-        begun.append(item)
-        if item == 1:
-            assert go_on.wait(10)
-        return item
-
-    results = map_in_threads(work, range(50), workers=1, ahead=10)
-    threading.Timer(0.05, go_on.set).start()
-    assert next(results) == 0
-    results.close()
-    assert len(begun) <= 12
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("hebae")]

@@ -145,14 +145,6 @@ def test_epochs_are_whole_numbers(epochs):
         assert all(tick == round(tick) for tick in ticks)
 
 
-def test_an_autoencoder_alone_has_no_penalty():
-    assert titles(loss_curves({"ae": history(3)})) == ["Objective", "Reconstruction"]
-
-
-def test_an_unknown_penalty_is_named():
-    assert titles(loss_curves({"mine": history(3, "novel")}))[-1] == "Penalty: novel"
-
-
 def test_a_run_without_an_epoch_is_passed_over_and_nothing_else_is_refused():
     figure = loss_curves({"vae": history(3, "kl"), "ae": []})
     assert legend(figure)[:2] == ["VAE", "AE"]

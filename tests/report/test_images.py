@@ -124,12 +124,6 @@ def test_words_lie_inside_the_figure_and_off_the_images():
             assert not any(box.overlaps(other) for other in boxes[:i])
 
 
-@pytest.mark.parametrize("draw", [samples, interpolations, lambda none: reconstructions([], none)])
-def test_nothing_to_draw_is_refused(draw):
-    with pytest.raises(HebaeError):
-        draw({})
-
-
 def test_a_way_of_one_step_is_refused():
     with pytest.raises(HebaeError, match="2 steps"):
         interpolations({"vae": random_images(3, 1, *GREY)})

@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from hebae.errors import HebaeError
 from hebae.report.images import samples
 from hebae.report.page import Picture, Section, write_page
 from hebae.report.style import to_png
@@ -102,32 +101,9 @@ def test_nothing_comes_from_elsewhere_and_nothing_runs(page):
     assert policies[0]["content"].startswith("default-src 'none'")
 
 
-def test_light_dark_and_narrow_are_provided_for(page):
-    (style,) = page.all("style")
-    assert "prefers-color-scheme: dark" in style
-    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in (
-        page.attributes("meta")
-    )
-
-
-def test_bytes_of_a_png_do_as_well_and_pages_are_alike(tmp_path):
-    for name, image in (("a", figure()), ("b", to_png(figure()))):
-        write_page(tmp_path / name, "Title", [Section("S", [Picture(image, "alt")])])
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-
-
 def test_a_name_that_utf_8_cannot_hold_does_not_stop_it(tmp_path):
     write_page(tmp_path / "a.html", "runs/\udcff", [])
     assert "runs/?" in (tmp_path / "a.html").read_text(encoding="utf-8")
-
-
-def test_nothing_is_left_by_a_failure(tmp_path):
-    (tmp_path / "report.html").mkdir()
-    with pytest.raises(HebaeError, match="cannot write"):
-        write_page(tmp_path / "report.html", "Title", [])
-    with pytest.raises(AttributeError):
-        write_page(tmp_path / "b.html", "Title", [Section("S", [Picture(None, "alt")])])
-    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_a_table_has_sections_and_sets_off_the_best(tmp_path):

@@ -15,8 +15,6 @@ from hebae.data.cache import cached_folder
 from hebae.data.examples import Dataset, Examples, blocks
 from hebae.errors import HebaeError
 
-LARGE = 2 * 2**30
-"""Bytes from which memory-mapped examples are split on disk; any machine has so much memory."""
 _FEWEST_TO_SPLIT = 10
 _NAMES = ("kept.npy", "drawn.npy")
 
@@ -80,13 +78,17 @@ def positions_held_out(
 
 
 def hold_out(
-    dataset: Dataset, validation_size: int | None = None, *, last: bool = False
+    dataset: Dataset,
+    validation_size: int | None = None,
+    *,
+    last: bool = False,
+    on_disk_from: int = 2 * 2**30,
 ) -> Dataset:
     """Set validation examples aside from the training examples; see `positions_held_out`.
 
     With a `validation_size` of 0 the data set gets no validation split. Taking the `last` examples
-    copies nothing. Drawing copies memory-mapped values into memory or, from 2 GiB on, into files
-    in the cache.
+    copies nothing. Drawing copies memory-mapped values into memory or, if they are at least
+    `on_disk_from` bytes, into files in the cache.
     """
     train = dataset.train
     chosen = positions_held_out(
@@ -104,7 +106,7 @@ def hold_out(
     *positions, note = chosen
     if last:
         kept, drawn = train[: len(positions[0])], train[len(positions[0]) :]
-    elif isinstance(train.values, np.memmap) and train.values.nbytes >= LARGE:
+    elif isinstance(train.values, np.memmap) and train.values.nbytes >= on_disk_from:
         kept, drawn = _split_on_disk(train, positions, dataset.fingerprint)
     else:
         kept, drawn = (train[index] for index in positions)

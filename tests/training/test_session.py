@@ -1,0 +1,232 @@
+"""A run folder in training: locked, resumed on what rounds alike, refused if memory is short."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import SMALL, Command, in_a_process, refused, small
+from safetensors.torch import load_file
+
+from hebae.config import Settings
+from hebae.data import Dataset
+from hebae.errors import HebaeError
+from hebae.model import Step, build
+from hebae.storage import RunFolder
+from hebae.training import checks, memory, session, state
+
+HELD = """
+import sys, time
+from pathlib import Path
+from hebae.files import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("words", [["--resume", "--epochs", "5"], ["--overwrite"]])
+def test_a_folder_in_use_is_refused_by_host_and_process(
+    trained: Path, hebae: Command, vectors: Path, words: list[str]
+) -> None:
+    before = {path.name: path.read_bytes() for path in trained.glob("[a-z]*")}
+    given = ["train", "--output", trained, *words]
+    if "--overwrite" in words:
+        given += ["--data", vectors, *SMALL]
+    other = subprocess.Popen([sys.executable, "-c", HELD, trained], stdout=subprocess.PIPE)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        refused(hebae(*given), str(trained.name), f"process {other.pid}", socket.gethostname())
+    finally:
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+    assert {path.name: path.read_bytes() for path in trained.glob("[a-z]*")} == before
+    # A process that was killed holds nothing.
+    assert hebae(*given).status == 0
+
+
+def test_a_training_holds_its_folder(
+    dataset: Dataset, settings: Settings, tmp_path: Path, vectors: Path
+) -> None:
+    from hebae.training.callbacks import Callback
+
+    results = []
+
+    class Second(Callback):
+        def on_start(self, step: int, total: int | None) -> None:
+            words = ["--data", vectors, *SMALL, "--output", tmp_path / "run", "--overwrite"]
+            results.append(in_a_process("train", *words, cwd=tmp_path))
+
+    prepared = session.prepare(settings.replace(epochs=1), dataset)
+    session.run(prepared, tmp_path / "run", callbacks=lambda settings: [Second()])
+    refused(results[0], f"process {os.getpid()}")
+    assert RunFolder(tmp_path / "run").is_finished
+
+
+def test_a_resumed_run_does_not_change_its_device_silently(
+    dataset: Dataset, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine whose GPU is gone: "auto" is another device than it was."""
+    path = tmp_path / "run"
+    auto = settings.replace(device="auto")
+    monkeypatch.setattr(state, "device_type", lambda settings: "cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    session.run(session.prepare(auto, dataset), path)
+    monkeypatch.undo()
+    longer = session.prepare(auto.replace(epochs=5, device="auto"), dataset)
+    if torch.cuda.is_available():
+        pytest.skip("this machine has the GPU")
+    with pytest.raises(HebaeError, match=r"'cuda'.*'cpu'.*--device cpu"):
+        session.run(longer, path, resuming=True)
+    assert RunFolder(path).is_finished  # nothing was given up
+    named = session.prepare(auto.replace(epochs=5, device="cpu"), dataset)
+    assert session.run(named, path, resuming=True).steps == 5 * 9
+    entry = RunFolder(path).read_checkpoint()["rounding"]
+    assert entry == {"device": "cpu", "program": "plain"}
+
+
+def test_a_change_that_rounds_differently_is_told(trained: Path, hebae: Command) -> None:
+    resumed = hebae("train", "--resume", "--output", trained, "--epochs", 3, "--compile", "off")
+    assert resumed.status == 0
+    assert "does not equal that of an uninterrupted run" in " ".join(resumed.err.split())
+
+
+def test_several_processes_train_the_same_model(tmp_path: Path, vectors: Path) -> None:
+    """Without noise and moments, gradients are means over the batch, whoever computes them."""
+    words = ["--data", vectors, *small(method="ae", batch_size=30)]
+    for devices in (1, 2):
+        given = [*words, "--devices", devices, "--output", f"run{devices}"]
+        done = in_a_process("train", *given, cwd=tmp_path)
+        assert done.status == 0, done.err
+    one, two = (load_file(tmp_path / f"run{n}" / "model.safetensors") for n in (1, 2))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["hebae", "wae-gan"])
+def test_a_model_that_breaks_is_refused_by_every_process(
+    tmp_path: Path, vectors: Path, method: str
+) -> None:
+    """One step: its loss is finite, and the weights after it are not."""
+    words = small(method=method, batch_size=300, epochs=1, learning_rate=1e30, validation_size=0)
+    given = ["--data", vectors, *words, "--devices", 2, "--output", "run"]
+    done = in_a_process("train", *given, cwd=tmp_path)
+    assert done.status != 0
+    assert "Error:" in done.err
+    assert "not finite" in " ".join(done.err.split())
+    assert not RunFolder(tmp_path / "run").is_finished
+
+
+def test_a_model_that_does_not_fit_into_memory_is_refused_before_training(
+    hebae: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """300 x 300 RGB with the default network: 424 million weights, four times in float32."""
+    np.save(tmp_path / "x.npy", np.zeros((200, 3, 300, 300), np.uint8))
+    monkeypatch.setattr(checks, "free_memory", lambda device: 4e9)
+    for words in (["--dry-run"], ["--output", "run"]):
+        given = ["--data", tmp_path / "x.npy", "--device", "cpu", "--validation-size", 20, *words]
+        refused(hebae("train", *given), "GB", "4.0 GB are free", "--encoder-widths")
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr(checks, "free_memory", lambda device: 40e9)
+    assert hebae("train", *given[:-2], "--dry-run").status == 0
+
+
+NETWORKS = {
+    "mlp": ({}, (1, 28, 28)),
+    "convolutional": ({"encoder_widths": (8, 16), "decoder_widths": (16, 8)}, (3, 32, 32)),
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_estimate_is_near_what_a_step_keeps(network: str) -> None:
+    changes, shape = NETWORKS[network]
+    settings = Settings(network=network, likelihood="bernoulli", **changes)
+    need = memory.estimate_memory(settings, shape)
+    model = build(settings, shape)
+    assert need.count == sum(p.numel() for p in model.parameters())
+    assert need.weights == 4 * 4 * need.count
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.data_ptr()] = tensor.nbytes
+        return tensor
+
+    m = settings.batch_size
+    noise = {name: torch.zeros(size) for name, size in model.noise_shapes(m).items()}
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        step: Step = model(torch.rand(m, *shape), noise)
+    step.loss.backward()
+    weights = {p.data_ptr() for p in model.parameters()}
+    measured = sum(size for address, size in kept.items() if address not in weights)
+    # Not less than the forward pass keeps, and not many times as much: gradients come on top.
+    assert measured <= need.batch <= 5 * measured
+
+
+def test_free_memory_heeds_the_limit_of_a_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in {
+        "memory.max": "3000000000",
+        "memory.current": "2500000000",
+        "memory.stat": "anon 1500000000\ninactive_file 1000000000",
+    }.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(memory, "Path", lambda path: tmp_path)
+    assert memory.free_memory("cpu") <= 1.5e9
+    (tmp_path / "memory.max").write_text("max")
+    assert memory.free_memory("cpu") > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"compile": "on", "devices": 2, "batch_size": 32}, "one process"),
+        ({"compile": "on", "device": "mps"}, "mps"),
+        ({"compile": "on", "device": "cuda", "precision": "16-mixed"}, "16-mixed"),
+        ({"network": "convolutional", "encoder_widths": None, "decoder_widths": None}, "images"),
+        ({"batch_norm": "frozen"}, "frozen"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_training(
+    settings: Settings,
+    dataset: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, object],
+    parts: str,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(HebaeError, match=parts):
+        session.prepare(settings.replace(**changes), dataset)
+
+
+def test_compile_on_needs_a_compiler_and_says_so_before_training(
+    settings: Settings, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_compiler(*arguments: object, **named: object) -> Callable[..., object]:
+        raise RuntimeError("No working C++ compiler found")
+
+    checks._compile_something.cache_clear()
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    with pytest.raises(HebaeError, match=r"No working C\+\+ compiler found.*--compile off"):
+        session.prepare(settings.replace(compile="on"), dataset)
+
+
+def test_precision_auto_is_exact_and_what_was_decided_is_saved(
+    settings: Settings, dataset: Dataset, tmp_path: Path
+) -> None:
+    auto = settings.replace(precision="auto", epochs=1)
+    session.run(session.prepare(auto, dataset), tmp_path / "run")
+    stored = RunFolder(tmp_path / "run").settings()
+    assert (stored.precision, stored.likelihood) == ("32-true", "bernoulli")
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["precision"] == "32-true"

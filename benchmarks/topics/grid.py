@@ -1,4 +1,4 @@
-"""Many models in one program against the same models in turn."""
+"""Many models stacked in one program, compared with the same models one by one."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ epochs. Those of Appendix B.1 train on random pixels."""
 
 
 class Family(NamedTuple):
-    """Models that differ in seed and weight only, and what they are trained on."""
+    """Models that differ only in seed and penalty weight, and their training data."""
 
     label: str
     settings: Settings
     values: np.ndarray
 
     def members(self, count: int) -> list[Settings]:
-        """Give the settings of so many models."""
+        """Return the settings of `count` models."""
         weights = np.geomspace(0.1, 10, count) if count > 1 else [1.0]
         return [
             self.settings.replace(seed=seed, penalty_weight=float(weight))
@@ -42,17 +42,12 @@ class Family(NamedTuple):
         ]
 
     def in_turn(self, count: int) -> Callable[[], float]:
-        """Seconds that the models take one after another."""
+        """Return a function that trains the models one by one and returns the seconds."""
 
         def run() -> None:
             for settings in self.members(count):
-                batches = ArrayBatches(
-                    self.values,
-                    settings.batch_size,
-                    seed=settings.seed,
-                    drop_last=bool(settings.drop_last),
-                )
                 model = build(settings, self.values.shape[1:], seed=settings.seed)
+                batches = self.batches(settings.seed)
                 outcome = train(model, settings, batches, fabric=make_fabric(settings))
                 if outcome.interrupted:
                     raise KeyboardInterrupt
@@ -60,28 +55,29 @@ class Family(NamedTuple):
         return clocked(run)
 
     def together(self, count: int) -> Callable[[], float]:
-        """Seconds that the models take as a grid."""
+        """Return a function that trains the models as a stack and returns the seconds."""
 
         def run() -> None:
             members = [
                 Member(build(settings, self.values.shape[1:], seed=settings.seed), settings)
                 for settings in self.members(count)
             ]
-            batches = ArrayBatches(
-                self.values,
-                self.settings.batch_size,
-                seed=[member.settings.seed for member in members],
-                drop_last=bool(self.settings.drop_last),
-            )
+            batches = self.batches([member.settings.seed for member in members])
             train_stack(members, batches, fabric=make_fabric(self.settings))
             if any(member.outcome.interrupted for member in members):
                 raise KeyboardInterrupt
 
         return clocked(run)
 
+    def batches(self, seed: int | list[int]) -> ArrayBatches:
+        """Batches of one order, or of one order per seed."""
+        settings = self.settings
+        drop_last = bool(settings.drop_last)
+        return ArrayBatches(self.values, settings.batch_size, seed=seed, drop_last=drop_last)
+
 
 def measure(effort: Effort) -> Result:
-    """Time grids of growing size, and one of large models."""
+    """Time stacks of growing size, and one of large models."""
     counts = effort.few(COUNTS)
     rounds = effort.share(0.15)
     aims: list[Aim] = []
@@ -107,7 +103,11 @@ def measure(effort: Effort) -> Result:
         readings |= read
         gain = paired(read, _in_turn(family, count), _together(family, count))
         aims.append(Aim(f"{count} models {family.label}: one by one / stacked", "x", gain))
-    aims += _of_large_models(effort, rounds, readings)
+    family, count = large(2 if effort.smoke else 20), 2 if effort.smoke else 8
+    read = _both(family, [count], rounds)
+    readings |= read
+    gain = paired(read, _in_turn(family, count), _together(family, count))
+    aims.append(Aim(f"{count} models {family.label}: one by one / stacked", "x", gain))
     return Result(
         title="Stacked training",
         text=TEXT.format(epochs=EPOCHS),
@@ -122,21 +122,8 @@ def measure(effort: Effort) -> Result:
     )
 
 
-def _of_large_models(effort: Effort, rounds: int, readings: Readings) -> list[Aim]:
-    """Compare large models in turn with a grid."""
-    family, count = large(steps=2 if effort.smoke else 20), 2 if effort.smoke else 8
-    contenders = {
-        _in_turn(family, count): family.in_turn(count),
-        _together(family, count): family.together(count),
-    }
-    read = take_turns(contenders, rounds, f"grids, {family.label}")
-    readings |= read
-    what = f"{count} models {family.label}: in turn / grid"
-    return [Aim(what, "x", paired(read, _in_turn(family, count), _together(family, count)))]
-
-
 def small(method: str, latent_dim: int) -> Family:
-    """Models 64-128-k on scikit-learn's digits."""
+    """Return models 64-128-k on scikit-learn's digits."""
     from sklearn.datasets import load_digits
 
     values = (load_digits().images[:, None] / 16).astype(np.float32)
@@ -152,7 +139,7 @@ def small(method: str, latent_dim: int) -> Family:
 
 
 def large(steps: int) -> Family:
-    """Models of Appendix B.1."""
+    """Return models of Appendix B.1."""
     settings = SETTINGS.replace(epochs=1)
     return Family("HEBAE, Appendix B.1", settings, make_examples(steps))
 
@@ -162,7 +149,7 @@ def _both(family: Family, counts: tuple[int, ...] | list[int], rounds: int) -> R
     for count in counts:
         contenders[_in_turn(family, count)] = family.in_turn(count)
         contenders[_together(family, count)] = family.together(count)
-    return take_turns(contenders, rounds, f"grids, {family.label}")
+    return take_turns(contenders, rounds, f"stacks, {family.label}")
 
 
 def _in_turn(family: Family, count: int) -> str:

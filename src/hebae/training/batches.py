@@ -82,8 +82,9 @@ class ArrayBatches:
         self.stacked = not isinstance(seed, int)
         seeds = [seed] if isinstance(seed, int) else seed
         self.seeds = list(dict.fromkeys(seeds))
-        self.positions = [self.seeds.index(seed) for seed in seeds]
         self.device = torch.device(device)
+        positions = [self.seeds.index(seed) for seed in seeds]
+        self._positions = torch.tensor(positions, device=self.device)
         self.dtype = dtype
         self.rank = rank
         self.processes = processes
@@ -100,14 +101,14 @@ class ArrayBatches:
         """See `Batches`."""
         n = len(self.values)
         orders = [np.random.default_rng([seed, epoch]).permutation(n) for seed in self.seeds]
-        indices = torch.from_numpy(np.stack(orders))
+        indices = self._where_values_are(torch.from_numpy(np.stack(orders)))
         batches = torch.split(indices, self.batch_size, dim=1)[start : self.steps_per_epoch]
         shares = [self._share(batch) for batch in batches]
         taken = self._taken(share.flatten() for share in shares)
         if not self.stacked:
             return taken
         return (
-            spread(rows.view(*share.shape, *rows.shape[1:]), self.positions)
+            spread(rows.view(*share.shape, *rows.shape[1:]), self._positions)
             for share, rows in zip(shares, taken, strict=True)
         )
 
@@ -115,7 +116,11 @@ class ArrayBatches:
         """See `Batches`; a limited number is spread evenly, for data may be sorted by class."""
         n = min(limit or len(self.values), len(self.values))
         evenly = torch.arange(n) * len(self.values) // n
-        return self._taken(torch.split(evenly, batch_size))
+        return self._taken(torch.split(self._where_values_are(evenly), batch_size))
+
+    def _where_values_are(self, indices: Tensor) -> Tensor:
+        # All at once: a copy to a GPU per step would make each step wait for the one before.
+        return indices if self._host is not None else indices.to(self.values.device)
 
     def _share(self, batch: Tensor) -> Tensor:
         # Equal shares, since data-parallel training weighs the processes alike.
@@ -126,8 +131,7 @@ class ArrayBatches:
         """Give the examples of each batch of indices, in order."""
         if self._host is None:
             for indices in batches:
-                index = indices.to(self.values.device)
-                yield self._on_device(self.values.index_select(0, index))
+                yield self._on_device(self.values.index_select(0, indices))
             return
         with closing(self._host.ahead(batch.numpy() for batch in batches)) as ahead:
             for rows in ahead:

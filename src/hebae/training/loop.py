@@ -202,6 +202,7 @@ def _train(
     begun = [state for state in states if state is not None]
     if begun and (not stacked or begun[0]["steps"]):
         updater.load(begun)
+        noise.begin(begun[0]["epoch"])
         noise.load([state["noise"] for state in begun])
         monitor.load([state["monitor"] for state in begun])
         start_epoch, batch, steps = (begun[0][name] for name in ("epoch", "batch", "steps"))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from hebae.model import GLOBAL_GENERATORS
@@ -46,6 +46,7 @@ class NoiseSource:
     ) -> None:
         self.seeds = list(dict.fromkeys(seeds))
         self.positions = [self.seeds.index(seed) for seed in seeds]
+        self._index = torch.tensor(self.positions, device=device)
         self.rank = rank
         self.stacked = stacked
         self.generators = [torch.Generator(device) for _ in self.seeds]
@@ -63,7 +64,7 @@ class NoiseSource:
                 torch.randn(shape, generator=generator, device=generator.device, dtype=dtype)
                 for generator in self.generators
             ]
-            noise[name] = spread(torch.stack(draws), self.positions) if self.stacked else draws[0]
+            noise[name] = spread(torch.stack(draws), self._index) if self.stacked else draws[0]
         return noise
 
     def state_of(self, member: int) -> Tensor:
@@ -71,20 +72,20 @@ class NoiseSource:
         return self.generators[self.positions[member]].get_state()
 
     def load(self, states: Sequence[Tensor]) -> None:
-        """Take up the states of the models' generators."""
+        """Take up the states of the models' generators, unless they are of another device."""
         for position, state in zip(self.positions, states, strict=True):
-            self.generators[position].set_state(state)
+            generator = self.generators[position]
+            if state.shape == generator.get_state().shape:
+                generator.set_state(state)
 
 
 def spread(
-    x: Shaped[Tensor, "seed *rest"], positions: Sequence[int]
+    x: Shaped[Tensor, "seed *rest"], positions: Int[Tensor, " member"]
 ) -> Shaped[Tensor, "member *rest"]:
     """From one entry per distinct seed to one per member; without a copy where possible."""
     if len(x) == 1:
         return x.expand(len(positions), *x.shape[1:])
-    if len(x) == len(positions):
-        return x
-    return x.index_select(0, torch.tensor(positions, device=x.device))
+    return x if len(x) == len(positions) else x.index_select(0, positions)
 
 
 class NetworkRandomState:

@@ -140,7 +140,8 @@ class Updater:
                     for parameter in critic_parameters:
                         parameter.grad = fabric.all_reduce(parameter.grad, reduce_op="mean")
                 (self.critic if plain else critics[0]).step()
-            return step
+            # Without the graph, whose nodes belong to the CUDA stream of this step.
+            return step._replace(loss=step.loss.detach())
 
         self.take: TakeStep = by_hand
         if captured:
@@ -302,7 +303,7 @@ class CapturedStep:
         self.replay()
         loss, terms, mean, z = self.result
         terms = {name: term.clone() for name, term in terms.items()}
-        return Step(loss.detach().clone(), terms, mean.clone(), z)
+        return Step(loss.clone(), terms, mean.clone(), z)
 
 
 def _on_a_stream_of_its_own(take: TakeStep, x: Tensor, noise: Noise) -> Step:

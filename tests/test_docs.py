@@ -1,4 +1,4 @@
-"""Every number of README and docs that a JSON file holds is the file's."""
+"""Every number of README and docs that a JSON file holds is that of the file."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from hebae.cli.compare import compare
 from hebae.cli.sweep import sweep
 from hebae.cli.train import train
 from hebae.config import Settings, preset_names, resolve
+from hebae.errors import HebaeError
 from hebae.experiments.measures import Measures
 from hebae.experiments.summary import summarise
+from hebae.paper.reproduce import table_to_json
+from hebae.report.tables import Measured, Row, Table, Undefined
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -26,9 +29,9 @@ NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?")
 
 
 @pytest.fixture(scope="module")
-def docs() -> ModuleType:
-    """The module docs/pages.py."""
-    spec = importlib.util.spec_from_file_location("docs_pages", ROOT / "docs" / "pages.py")
+def pages() -> ModuleType:
+    """The module tools/pages.py."""
+    spec = importlib.util.spec_from_file_location("tools_pages", ROOT / "tools" / "pages.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -37,8 +40,8 @@ def docs() -> ModuleType:
     return module
 
 
-def test_committed_pages_are_what_the_json_files_make_of_them(docs: ModuleType) -> None:
-    made = docs.texts()
+def test_committed_pages_have_the_numbers_of_the_json_files(pages: ModuleType) -> None:
+    made = pages.texts()
     assert {ROOT / "README.md", *RESULTS.glob("*/README.md")} - {
         RESULTS / "speed" / "README.md"  # by benchmarks/run.py; see tests/benchmarks
     } <= set(made)
@@ -47,7 +50,7 @@ def test_committed_pages_are_what_the_json_files_make_of_them(docs: ModuleType) 
 
 
 def test_a_number_that_changes_in_the_json_changes_on_the_page(
-    docs: ModuleType, tmp_path: Path
+    pages: ModuleType, tmp_path: Path
 ) -> None:
     folder = RESULTS / "mnist-hebae"
     for path in folder.iterdir():
@@ -56,16 +59,115 @@ def test_a_number_that_changes_in_the_json_changes_on_the_page(
     history = tmp_path / "metrics.jsonl"
     history.write_text(history.read_text().replace('"objective": -78.48', '"objective": -77.48'))
     before = (folder / "README.md").read_text(encoding="utf-8")
-    after = docs.rendered(tmp_path / "README.md.jinja")
+    after = pages.rendered(tmp_path / "README.md.jinja")
     assert after == before.replace("-78.49", "-77.49") != before
 
 
-def test_a_row_that_is_not_there_is_an_error(docs: ModuleType, tmp_path: Path) -> None:
+def test_a_row_that_does_not_exist_is_an_error(pages: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "evaluation-table.json").write_text('{"table": []}')
     template = tmp_path / "page.md.jinja"
     template.write_text('{{ number("ELBO", "VAE") | fixed(1) }}')
     with pytest.raises(KeyError, match="no 'ELBO' of 'VAE'"):
-        docs.rendered(template)
+        pages.rendered(template)
+
+
+TABLE = Table(
+    "Numbers",
+    ["HEBAE", "VAE", "AE"],
+    [
+        Row("ELBO", [-103.25, Measured(-99.5, 0.25), Undefined("no density")], "nats", ".2f"),
+        Row("seeds", [[1.0, 3.0, None], "words", None], better="lower", section="S", best=(0,)),
+    ],
+    ["A note."],
+)
+STUDIES = {
+    "figure9": {
+        "statements": [{"key": "best", "numbers": {"hebae": 1.25, "vae": None}}],
+        "tables": [table_to_json(TABLE)],
+    }
+}
+MARKDOWN = """**A table**
+
+|  | HEBAE | VAE |
+| :-- | --: | --: |
+| **Section** | | |
+| -log p(x \\| mu(x)) (nats) ↓ | 62.6 | **75.1** |
+| I(i; z) | 9.2 | undefined¹ |
+
+¹ no density
+"""
+
+
+def test_a_table_comes_back_from_json(pages: ModuleType) -> None:
+    stored = json.loads(json.dumps(table_to_json(TABLE), allow_nan=False))
+    again = pages.table_from_json(stored)
+    assert again.to_markdown() == TABLE.to_markdown()
+    assert again.records() == TABLE.records()
+    infinite = table_to_json(Table("", ["a", "b"], [Row("x", [np.nan, [np.inf, 1.0]])]))
+    assert infinite["rows"][0]["values"] == [None, [None, 1.0]]
+
+
+def test_numbers_between_markers_follow_the_json(pages: ModuleType) -> None:
+    text = "It is <!-- number: figure9 best hebae .2f -->7<!-- /number --> nats."
+    filled = pages.fill_markers(text, STUDIES, Path("README.md"))
+    assert filled == "It is <!-- number: figure9 best hebae .2f -->1.25<!-- /number --> nats."
+    assert pages.fill_markers(filled, STUDIES, Path("README.md")) == filled
+
+
+def test_rows_between_markers_are_those_of_the_table(pages: ModuleType) -> None:
+    text = "Before\n<!-- rows: figure9; seeds; ELBO -->\n7\n<!-- /rows -->\nafter"
+    filled = pages.fill_markers(text, STUDIES, Path("README.md"))
+    assert "| ELBO (nats) | -103.25 | -99.50 ± 0.25 | undefined¹ |\n\n¹ no density\n" in filled
+    assert filled.index("| seeds") < filled.index("| ELBO")
+    assert "**S**" not in filled  # the heading of a section that is not complete
+    assert filled.startswith("Before\n<!-- rows: figure9; seeds; ELBO -->\n|  | HEBAE | VAE | AE |")
+    assert filled.endswith("<!-- /rows -->\nafter")
+
+
+def test_rows_can_come_from_a_markdown_file(pages: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "table.md").write_text(MARKDOWN)
+    text = "<!-- rows: table.md; -log p(x | mu(x)) -->\n7\n<!-- /rows -->"
+    filled = pages.fill_markers(text, {}, tmp_path / "README.md")
+    lines = MARKDOWN.splitlines()
+    assert filled.splitlines()[1:-1] == [*lines[2:4], lines[5]]
+    whole = pages.fill_markers("<!-- rows: table.md -->\n<!-- /rows -->", {}, tmp_path / "a.md")
+    assert whole.splitlines()[1:-1] == lines[2:7]
+
+
+@pytest.mark.parametrize(
+    "marker",
+    [
+        "<!-- number: figure8 best hebae .2f -->7<!-- /number -->",
+        "<!-- number: figure9 worst hebae .2f -->7<!-- /number -->",
+        "<!-- number: figure9 best ae .2f -->7<!-- /number -->",
+        "<!-- rows: figure8; ELBO -->\n<!-- /rows -->",
+        "<!-- rows: figure9; entropy -->\n<!-- /rows -->",
+        "<!-- rows: none.md; ELBO -->\n<!-- /rows -->",
+    ],
+)
+def test_a_marker_that_names_nothing_is_refused(
+    pages: ModuleType, tmp_path: Path, marker: str
+) -> None:
+    with pytest.raises(HebaeError, match=r"README\.md names"):
+        pages.fill_markers(marker, STUDIES, tmp_path / "README.md")
+
+
+def test_verdicts_of_committed_results_follow_from_ranges_over_seeds() -> None:
+    """Studies of one seed have none; in the table each follows from the values of the seeds."""
+    for path in (RESULTS / "reproduction").glob("*.json"):
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["provenance"]["seeds"] == "0":
+            for one in stored["statements"]:
+                assert one["verdict"].startswith("cannot be told ("), (path, one["key"])
+    stored = json.loads((RESULTS / "reproduction" / "table.json").read_text(encoding="utf-8"))
+    distances: dict[str, list[float]] = {}
+    for record in stored["records"]:
+        if record["quantity"] == "frechet[classifier-mnist@10000/10000], mixture":
+            distances.setdefault(record["method"], []).append(record["value"])
+    numbers = {one["key"]: one for one in stored["statements"]}["samples-mixture"]
+    assert max(distances["hebae"]) < min(distances["vae"])
+    assert numbers["verdict"] == "holds"
+    assert numbers["numbers"]["hebae_greatest"] == max(distances["hebae"])
 
 
 def test_the_demonstrations_table_is_that_of_its_json() -> None:
@@ -117,7 +219,7 @@ def test_every_preset_is_named_where_people_look() -> None:
 
 def test_the_preset_of_the_rate_term_is_the_best_point_of_its_study() -> None:
     stored = json.loads((RESULTS / "reproduction" / "rate.json").read_text(encoding="utf-8"))
-    best = next(c["numbers"] for c in stored["claims"] if c["key"] == "at-once")
+    best = next(c["numbers"] for c in stored["statements"] if c["key"] == "at-once")
     preset = resolve("mnist-rate", None, {"method": "hebae"})
     assert (preset.penalty_weight, preset.rate_weight) == (best["lambda"], best["gamma"])
     others = {"method", "rate_weight"}

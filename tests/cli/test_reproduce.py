@@ -3,9 +3,9 @@
 import pytest
 from command_line import refused
 
-from hebae.experiments import studies
-from hebae.experiments.reproduction.budgets import BUDGETS
-from hebae.experiments.reproduction.study import Findings, Study
+from hebae import paper
+from hebae.paper.budgets import BUDGETS
+from hebae.paper.study import Findings, Study
 
 TINY = {
     "epochs": 1,
@@ -24,18 +24,16 @@ def one_run(monkeypatch):
         assert list(names) == ["figure2"]
         made = Study(
             "figure2",
-            "Figure 2",
-            "It shows the code.",
             lambda budget: [budget.run("mnist", "vae", **TINY)],
-            lambda budget, run: ("elbo",),
-            lambda budget, runs: Findings([], [], [{"elbo": runs[0].value("elbo", "ELBO")}], []),
+            ("elbo",),
+            lambda budget, runs: Findings([]),
         )
         return [made]
 
-    monkeypatch.setattr(studies, "choose", choose)
+    monkeypatch.setattr(paper, "choose", choose)
 
 
-def test_a_study_ends_with_its_page_and_goes_on_where_it_was(hebae, one_run, tmp_path):
+def test_a_study_ends_with_its_page_and_resumes(hebae, one_run, tmp_path):
     first = hebae("reproduce", "figure2", "--output", "out", "--train-only")
     assert first.status == 0, first
     assert "Trained: out/runs" in " ".join(first.out.split())
@@ -44,8 +42,12 @@ def test_a_study_ends_with_its_page_and_goes_on_where_it_was(hebae, one_run, tmp
     assert second.status == 0, second
     assert "out/results/figure2.md" in second.out
     assert "1 of 1 runs" not in second.err  # it was trained before
-    assert "measuring 1 of 1" in second.err
-    assert (tmp_path / "out/results/figure2.md").read_text().startswith("# Figure 2\n")
+    assert "elbo (1 of 1)" in second.err
+    assert (
+        (tmp_path / "out/results/figure2.md")
+        .read_text()
+        .startswith("# Figure 2: the latent code\n")
+    )
 
 
 def test_the_default_output_bears_the_budget(hebae, one_run, tmp_path):
@@ -88,5 +90,5 @@ def test_an_output_that_is_a_file_is_refused(hebae, tmp_path):
 
 def test_the_help_names_every_study_and_budget(hebae):
     said = hebae("reproduce", "--help").out
-    for name in (*studies.NAMES, *BUDGETS):
+    for name in (*paper.NAMES, *BUDGETS):
         assert name in said

@@ -25,19 +25,19 @@ def reproduce(
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     train_only: Annotated[bool, Switch] = False,
 ) -> int:
-    """Run what the paper ran: its figures, the numbers behind them, and what became of its claims.
+    """Reproduce the paper: train its models, draw its figures, and check its statements.
 
-    Stopped and started again, the command goes on where it was. Studies share their runs; several
-    machines share the work if --output is a folder that all of them see.
+    Runs and measurements that --output holds already are reused, and an interrupted command
+    resumes. Studies share their runs.
 
     Parameters
     ----------
     studies
         figure1a, figure1b, figure2, figure3, figure4, table, rate, ablations, or all.
     budget
-        smoke: mnist-mini and drawn faces, tiny networks, seconds, to see that all works. small:
-        MNIST, 12 epochs, and CelebA, a narrowed network, one seed, hours on two cores. full: the
-        paper's networks and epochs, five seeds, for a GPU.
+        smoke: mnist-mini and synthetic faces with tiny networks, a few minutes, to check that
+        everything runs. small: MNIST for 12 epochs and CelebA with narrow networks, one to three
+        seeds, hours on two cores. full: the paper's networks and epochs, five seeds, for a GPU.
     output
         Folder for runs/ and results/ [default: reproduction/BUDGET].
     data_dir
@@ -45,11 +45,11 @@ def reproduce(
     device
         Where to train.
     train_only
-        Train, and leave measuring and drawing to another call, perhaps on another machine.
+        Train only. Run the command again without this option to measure and draw.
     """
-    from hebae.experiments.reproduction.budgets import BUDGETS
-    from hebae.experiments.reproduction.reproduce import reproduce as run
-    from hebae.experiments.studies import choose
+    from hebae.paper import choose
+    from hebae.paper.budgets import BUDGETS
+    from hebae.paper.reproduce import reproduce as run
 
     chosen = choose(studies)
     output = output or Path("reproduction") / budget
@@ -63,35 +63,35 @@ def reproduce(
             device=device,
             train_only=train_only,
             watcher=_watcher(status),
-            told=lambda note: tell([note]),
-            progress=lambda words: _show(words, status),
+            tell=lambda note: tell([note]),
+            progress=lambda message: _show(message, status),
         )
     if pages is None:
-        say(f"Stopped and saved. Go on with: {shlex.join(['hebae', *sys.argv[1:]])}", told)
+        say(f"Stopped and saved. Resume with: {shlex.join(['hebae', *sys.argv[1:]])}", told)
         return 130
     for page in pages:
-        say(f"What the paper says, what we found: {page}")
+        say(f"Results: {page}")
     if train_only:
-        say(f"Trained: {output / 'runs'}. Measure and draw by the same command, less --train-only.")
+        say(f"Trained: {output / 'runs'}. Run the command without --train-only to measure them.")
     return 0
 
 
-def _show(words: str, status: Status) -> None:
-    """Say what is being done: in place on a terminal, a line each in a log file."""
+def _show(message: str, status: Status) -> None:
+    """Show what is being done: in place on a terminal, one line each in a log file."""
     from rich.markup import escape
 
     if told.is_terminal:
-        status.update(escape(words))
+        status.update(escape(message))
     else:
-        say(words, told)
+        say(message, told)
 
 
 def _watcher(status: Status) -> Watcher:
-    """Give the trainings' progress the terminal while they go: it bears one live line."""
+    """Return a progress display that replaces the status line during training."""
     from hebae.cli.progress import RunsProgress
     from hebae.training.many import Result
 
-    class Taking(RunsProgress):
+    class Display(RunsProgress):
         def on_start(self, results: Sequence[Result], waiting: int, steps: int) -> None:
             status.stop()
             super().on_start(results, waiting, steps)
@@ -100,4 +100,4 @@ def _watcher(status: Status) -> Watcher:
             super().on_end()
             status.start()
 
-    return Taking(told)
+    return Display(told)

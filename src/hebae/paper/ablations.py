@@ -1,0 +1,143 @@
+"""Ablations: the effect of each decision on which the paper and its released code differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from hebae.paper import faces
+from hebae.paper.budgets import Budget, PlannedRun
+from hebae.paper.statements import Statement, median, order, verdict
+from hebae.paper.study import TEXTS, Findings, Study, StudyRun, table_of
+from hebae.report.methods import display_name
+
+WEIGHTS = {"hebae": 1.0, "vae": 1.0, "wae": 10.0}
+BATCHES = (72, 100, 128, 256, 512, 1000)
+"""For k = 64. With 64 examples or fewer, Σ is singular and training is refused."""
+METRICS = ("objective", "reconstruction", "moments", "iwae", "elbo", "frechet")
+FACE_METRICS = ("reconstruction", "frechet", "moments")
+
+
+class Criterion(NamedTuple):
+    """A measurement by which variants are compared, and whether lower values are better."""
+
+    id: str
+    format: str
+    lower: bool = True
+
+
+CRITERIA = {
+    "correlation": Criterion("moments.mean_abs_correlation.mean", ".4f"),
+    "likelihood": Criterion("iwae.fitted_width", ".1f", lower=False),
+    "normality": Criterion("moments.kl_to_normal.mean", ".3f"),
+    "excess": Criterion("objective.excess", ".3f"),
+    "reconstruction": Criterion("reconstruction.squared_error", ".2f"),
+}
+ROWS = (
+    "reconstruction.negative_log_likelihood",
+    "reconstruction.squared_error",
+    "elbo",
+    "iwae.fitted_width",
+    "objective.penalty.moments",
+    "objective.excess",
+    "moments.mean_abs_correlation.mean",
+    "moments.kl_to_normal.mean",
+    "frechet.normal",
+    "frechet.mixture",
+)
+"""Rows of each table."""
+
+
+class Decision(NamedTuple):
+    """The variants of a decision by label, one run per seed, and the pairs that are compared."""
+
+    variants: Mapping[str, Sequence[PlannedRun]]
+    pairs: Sequence[tuple[str, str]]
+    """The first of each is expected to be better."""
+
+
+def decisions(budget: Budget) -> dict[str, Decision]:
+    """Return each decision; ``texts.yaml`` has its statements."""
+
+    def mnist(method: str = "hebae", preset: str = "mnist", **changes: Any) -> list[PlannedRun]:
+        changes = {"latent_dim": 20, "penalty_weight": WEIGHTS[method]} | changes
+        return [budget.run(preset, method, seed=seed, **changes) for seed in budget.seeds]
+
+    def celeba(**changes: Any) -> list[PlannedRun]:
+        return [faces.face_run(budget, "hebae", seed=seed, **changes) for seed in budget.seeds]
+
+    sizes = BATCHES[1::4] if budget.is_smoke else BATCHES
+    two = {
+        "noise": {"Cholesky": mnist(), "diagonal": mnist(noise="diagonal")},
+        "scale": {"vector": mnist(), "scalar": mnist(scale="scalar")},
+        "batch": {f"m = {m}": mnist(latent_dim=64, batch_size=m) for m in sizes},
+        "batch-norm": {"by batches": celeba(), "frozen": celeba(batch_norm="frozen")},
+    }
+    found = {}
+    for key, variants in two.items():
+        first, *_, last = variants
+        found[key] = Decision(variants, [(last, first) if key == "batch" else (first, last)])
+    presets = ("mnist", "mnist-released")
+    pairs = [tuple(f"{display_name(m)}, {preset}" for preset in presets) for m in WEIGHTS]
+    released = [mnist(method, preset) for method in WEIGHTS for preset in presets]
+    labels = [label for pair in pairs for label in pair]
+    found["released"] = Decision(dict(zip(labels, released, strict=True)), pairs)
+    return found
+
+
+def plan(budget: Budget) -> list[PlannedRun]:
+    """All variants of all decisions."""
+    groups = [group for one in decisions(budget).values() for group in one.variants.values()]
+    return [run for group in groups for run in group]
+
+
+def metrics(budget: Budget, run: PlannedRun) -> Sequence[str]:
+    """Penalties, moments, bounds and samples; no bounds for faces; the fast ones for smoke."""
+    if run.settings.network != "mlp":
+        return FACE_METRICS
+    return METRICS[:4] if budget.is_smoke else METRICS
+
+
+def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
+    """Tabulate each decision and compare its variants."""
+    by_label = {run.planned.label: run for run in runs}
+    texts = TEXTS["ablations"]
+    statements, tables, notes = [], [], []
+    for key, decision in decisions(budget).items():
+        title, note = texts["decisions"][key]["title"], texts["decisions"][key]["note"]
+        variants = {
+            label: [by_label[planned.label] for planned in group if planned.label in by_label]
+            for label, group in decision.variants.items()
+        }
+        if all(variants.values()):
+            statements += state(key, decision.pairs, variants)
+            tables.append(table_of(variants, title, [note], ROWS))
+        else:
+            notes.append(texts["notes"]["missing"].format(title=title))
+    return Findings(statements, tables, notes=[*notes, *faces.notes(budget)])
+
+
+def state(
+    decision: str,
+    pairs: Sequence[tuple[str, str]],
+    variants: Mapping[str, Sequence[StudyRun]],
+) -> list[Statement]:
+    """Compare the variants of one decision by each of its criteria."""
+    statements: dict[str, Statement] = {}
+    for first, second in pairs:
+        for by, text in TEXTS["ablations"]["decisions"][decision]["statements"].items():
+            id, form, lower = CRITERIA[by]
+            ours, theirs = ([run.value(id) for run in variants[one]] for one in (first, second))
+            key = f"{decision}-{by}"
+            while key in statements:  # two pairs of variants, compared by one criterion
+                key += "-2"
+            text = text.format(method=first.split(",")[0])
+            result = f"{first}: {{ours:{form}}}; {second}: {{theirs:{form}}}"
+            numbers = {"ours": median(ours), "theirs": median(theirs)}
+            case = order(ours, theirs, lower=lower)
+            statements[key] = Statement(key, text, result, numbers, verdict(case), "ours")
+    return list(statements.values())
+
+
+EVALUATION = {"iwae_samples": 500, "samplers": ("normal", "mixture")}
+STUDY = Study("ablations", plan, metrics, conclude, EVALUATION, optional=("celeba",))

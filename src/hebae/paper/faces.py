@@ -1,0 +1,102 @@
+"""What the studies of faces share: runs of the preset celeba, and the units of their λ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import torch
+
+from hebae.errors import HebaeError
+from hebae.evaluation.features.inception import inception_features
+from hebae.paper.budgets import Budget, PlannedRun, data_of
+from hebae.paper.study import TEXTS, StudyRun
+from hebae.report.methods import display_name
+from hebae.report.tables import Row, Table
+from hebae.training.checks import weight_of_mean_squared_error
+
+METHODS = ("hebae", "vae", "wae")
+WEIGHTS = {"hebae": 12.288, "vae": 12.288, "wae": 2000.0}
+"""Weights of the preset, relative to the summed squared error of images in [-1, 1]."""
+SHAPES = {"celeba": (3, 64, 64), "synthetic-faces": (3, 12, 12)}
+WAE_SCALE = 0.05
+"""The WAE's authors multiply the summed squared error by this."""
+
+
+def face_run(budget: Budget, method: str, factor: float = 1.0, **changes: Any) -> PlannedRun:
+    """Plan a run of the preset celeba with its penalty weight multiplied by `factor`.
+
+    At a factor of 1 the weight is not declared, so that all studies share the run.
+    """
+    if factor != 1:
+        changes["penalty_weight"] = float(f"{WEIGHTS[method] * factor:.6g}")
+    return budget.run("celeba", method, **changes)
+
+
+def data_name(planned: PlannedRun) -> str:
+    """Return the name of the data set for people."""
+    return "CelebA" if data_of(planned) == "celeba" else data_of(planned)
+
+
+def label(planned: PlannedRun) -> str:
+    """Return data set and k for titles."""
+    return f"{data_name(planned)}, k = {planned.settings.latent_dim}"
+
+
+def features(planned: PlannedRun) -> tuple[str, ...] | None:
+    """Return the features in which samples are compared; None for those of ``hebae evaluate``.
+
+    CelebA has no labels to train a classifier on, and more pixels than test images. Samples are
+    compared in the features of an untrained network, and of Inception if its weights are available.
+    """
+    if data_of(planned) != "celeba":
+        return None
+    return ("random",) if inception_problem() else ("inception", "random")
+
+
+@cache
+def inception_problem() -> str:
+    """Return why Inception is not available; "" if it is."""
+    try:
+        inception_features(device="cuda" if torch.cuda.is_available() else "cpu")
+    except HebaeError as error:
+        # What to do about it names folders of the machine that measured.
+        return str(error).partition(": put a copy at ")[0].rstrip(".")
+    return ""
+
+
+def weight_table(runs: Sequence[StudyRun]) -> Table:
+    """Tabulate each λ in its units, for images in [-1, 1]."""
+    columns: dict[str, list[PlannedRun]] = {method: [] for method in METHODS}
+    for run in sorted(runs, key=lambda run: run.planned.settings.penalty_weight):
+        if run.planned.settings.seed == runs[0].planned.settings.seed:
+            columns[run.method].append(run.planned)
+    rows = []
+    for members in zip(*columns.values(), strict=True):
+        settings = [planned.settings for planned in members]
+        in_units = {
+            "the summed squared error": [s.penalty_weight for s in settings],
+            "the mean squared error": [
+                weight_of_mean_squared_error(s, SHAPES[s.data]) for s in settings
+            ],
+            "0.05 times the summed squared error": [
+                WAE_SCALE * s.penalty_weight if s.method == "wae" else "" for s in settings
+            ],
+        }
+        factor = settings[0].penalty_weight / WEIGHTS[settings[0].method]
+        section = f"{factor:.4g} × the preset's λ"
+        rows += [
+            Row(f"relative to {unit}", values, section=section) for unit, values in in_units.items()
+        ]
+    title = f"λ in each of its units, {label(runs[0].planned)}"
+    names = [display_name(method) for method in METHODS]
+    return Table(title, names, rows, [TEXTS["faces"]["units"]])
+
+
+def notes(budget: Budget) -> list[str]:
+    """Return the limitations of a budget's data and networks."""
+    texts = TEXTS["faces"]
+    if budget.is_smoke:
+        return [texts["smoke"]]
+    return [texts["fid"], texts["subset"], *([texts["small"]] if budget.name == "small" else [])]

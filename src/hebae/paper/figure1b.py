@@ -1,0 +1,83 @@
+"""Figure 1b: the Frechet distance of face samples against λ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hebae.paper import faces
+from hebae.paper.budgets import Budget, PlannedRun
+from hebae.paper.grids import WeightGrid, at_one, lines, over_weights, spread
+from hebae.paper.statements import Statement, compare
+from hebae.paper.study import TEXTS, Drawing, Findings, Study, StudyRun
+from hebae.report.lines import LinePanel, line_grid
+
+FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
+"""Multiples of the preset's weight."""
+KINDS = {"normal": "z from N(0, I)", "mixture": "z from a mixture", "reconstructions": "z = μ(x)"}
+"""Titles of the panels."""
+
+
+def plan(budget: Budget) -> list[PlannedRun]:
+    """Three methods at each multiple of the preset's weight."""
+    factors = (0.1, 1.0) if budget.is_smoke else FACTORS
+    return [
+        faces.face_run(budget, method, factor, seed=seed)
+        for seed in budget.seeds
+        for factor in factors
+        for method in faces.METHODS
+    ]
+
+
+def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
+    """Draw the distances in each feature space."""
+    texts = TEXTS["figure1b"]
+    title = f"Frechet distance against λ, {faces.label(runs[0].planned)}"
+    panels = [[_panel(runs, kind, space) for kind in KINDS] for space in feature_spaces(runs)]
+    drawings = []
+    if panels:
+        figure = line_grid(panels, title=title)
+        drawings.append(Drawing("figure1b", figure, title, texts["caption"]))
+    notes = faces.notes(budget)
+    if faces.features(runs[0].planned) == ("random",):
+        notes.append(texts["notes"]["fid"].format(reason=faces.inception_problem()))
+    return Findings(state(runs), [faces.weight_table(runs)], drawings, notes)
+
+
+def state(runs: Sequence[StudyRun]) -> list[Statement]:
+    """Compare the distances at the preset's λ, and how far they vary over λ.
+
+    Inception decides where it is available, and otherwise the untrained network.
+    """
+    space = next(iter(feature_spaces(runs)), "")
+    normal, mixture = (_grid(runs, kind, space) for kind in ("normal", "mixture"))
+    values = {
+        "samples": {m: at_one(normal, m) for m in faces.METHODS},
+        "robust": {m: spread(normal, m, ratio=True) for m in faces.METHODS},
+        "samples-mixture": {m: at_one(mixture, m) for m in faces.METHODS},
+    }
+    return [compare("figure1b", key, by_method) for key, by_method in values.items()]
+
+
+def feature_spaces(runs: Sequence[StudyRun]) -> list[str]:
+    """Return the feature spaces in which distances were measured, in their order."""
+    spaces = [
+        one.features
+        for run in runs
+        for one in run.measurements
+        if one.id == "frechet.normal" and one.value is not None
+    ]
+    return list(dict.fromkeys(spaces))
+
+
+def _grid(runs: Sequence[StudyRun], kind: str, space: str) -> WeightGrid:
+    return over_weights(runs, lambda run: run.value(f"frechet.{kind}", space), faces.WEIGHTS)
+
+
+def _panel(runs: Sequence[StudyRun], kind: str, space: str) -> LinePanel:
+    measured = next(m for run in runs if (m := run.measurement(f"frechet.{kind}", space)))
+    counts = "/".join(map(str, measured.counts.values()))
+    values = lines(_grid(runs, kind, space), faces.METHODS)
+    return LinePanel(values, KINDS[kind], counts, "λ / the preset's λ", space, "log", "log", 1.0)
+
+
+STUDY = Study("figure1b", plan, ("frechet",), conclude, {"samplers": ("normal", "mixture")})

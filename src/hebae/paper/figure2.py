@@ -1,0 +1,120 @@
+"""Figure 2: covariance and correlation of held-out codes, and the information they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from hebae.evaluation import latent
+from hebae.paper import faces
+from hebae.paper.budgets import Budget, PlannedRun, data_of
+from hebae.paper.statements import Statement, by_method, compare, spelled, summary
+from hebae.paper.study import TEXTS, Drawing, Findings, Study, StudyRun, table_of
+from hebae.report.bars import BarPanel, bars_beside_null
+from hebae.report.codes import code_heatmaps
+from hebae.report.methods import display_name
+
+WEIGHTS = {"hebae": 1.0, "vae": 1.0, "wae": 10.0}
+CORRELATION = "moments.mean_abs_correlation"
+NULL = "_if_independent"
+"""Suffix of the id of a coefficient's value for permuted indices."""
+
+
+def plan(budget: Budget) -> list[PlannedRun]:
+    """Three methods at the paper's weights, on MNIST (k = 20; 4 for smoke) and on CelebA."""
+    k = 4 if budget.is_smoke else 20
+    mnist = [
+        budget.run("mnist", method, latent_dim=k, penalty_weight=weight)
+        for method, weight in WEIGHTS.items()
+    ]
+    return [*mnist, *(faces.face_run(budget, method) for method in faces.METHODS)]
+
+
+def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
+    """Draw the matrices and the coefficients of each data set."""
+    statements, tables, drawings = [], [], []
+    notes = [TEXTS["figure2"]["notes"]["seeds"]]
+    mnist = [run for run in runs if data_of(run.planned).startswith("mnist")]
+    others = [run for run in runs if run not in mnist]
+    notes += faces.notes(budget) if others else [TEXTS["figure2"]["notes"]["missing"]]
+    for group in filter(None, (mnist, others)):
+        name, data = "mnist", "MNIST"
+        if group is others:
+            name, data = data_of(group[0].planned), faces.data_name(group[0].planned)
+        label = f"{data} test images, k = {group[0].planned.settings.latent_dim}"
+        tables.append(table_of({display_name(run.method): [run] for run in group}, label))
+        drawings += [*draw_codes(group, name, label), draw_information(group, name, label)]
+        prefix = "" if group is mnist else f"{name}-"
+        statements += [replace(one, key=prefix + one.key) for one in state(group, data)]
+    return Findings(statements, tables, drawings, notes)
+
+
+def state(runs: Sequence[StudyRun], data: str) -> list[Statement]:
+    """Compare correlation, of the means as in the paper and of z, and the coefficients."""
+    statements = [
+        compare("figure2", key, by_method(runs, f"{CORRELATION}.{of}"), data=data)
+        for key, of in (("correlation", "mean"), ("correlation-of-z", "z"))
+    ]
+    for key in ("mic", "tic"):
+        one = compare("figure2", key, by_method(runs, f"mic.{key}"), data=data)
+        numbers, shown = dict(one.numbers), []
+        for method, values in by_method(runs, f"mic.{key}{NULL}").items():
+            numbers |= summary(f"{method}_null", values)
+            shown.append(f"{display_name(method)} {spelled(f'{method}_null', values, '.3f')}")
+        result = f"{one.result}; for permuted indices: {', '.join(shown)}"
+        statements.append(replace(one, result=result, numbers=numbers))
+    return statements
+
+
+def draw_codes(runs: Sequence[StudyRun], name: str, label: str) -> list[Drawing]:
+    """Draw covariance and correlation of the means (Fig. 2a, b of the paper), and of z."""
+    drawings = []
+    for file, of in (("mean", "the mean of q(z|x)"), ("z", "z")):
+        matrices = {}
+        for run in runs:
+            measurement = run.measurement(f"{CORRELATION}.{file}")
+            if measurement is not None:
+                covariance = np.asarray(measurement.arrays["covariance"])
+                matrices[run.method] = covariance, latent.correlation(covariance)
+        if matrices:
+            title = f"Covariance and correlation of {of}, {label}"
+            figure = code_heatmaps(matrices, title=title)
+            caption = TEXTS["figure2"]["captions"][file]
+            drawings.append(Drawing(f"figure2-{name}-{file}", figure, title, caption))
+    return drawings
+
+
+def draw_information(runs: Sequence[StudyRun], name: str, label: str) -> Drawing:
+    """Draw MIC and TIC with their null (Fig. 2c, d), and I(i; z) with its upper bound."""
+
+    def values(id: str) -> dict[str, float]:
+        found = {run.method: run.value(id) for run in runs}
+        return {method: value for method, value in found.items() if value is not None}
+
+    panels = {
+        key: BarPanel(
+            values(f"mic.{key}"),
+            values(f"mic.{key}{NULL}"),
+            title=f"{key.upper()}_e",
+            note="mean over dimensions",
+        )
+        for key in ("mic", "tic")
+    }
+    panels["I"] = BarPanel(
+        values("information.mutual"),
+        {},
+        title="I(i; z)",
+        note="index and code",
+        y_label="nats",
+        ceiling=max(values("information.ceiling").values(), default=None),
+    )
+    title = f"Information of the code about the example, {label}"
+    figure = bars_beside_null(panels, title=title)
+    caption = TEXTS["figure2"]["captions"]["information"]
+    return Drawing(f"figure2-{name}-information", figure, title, caption)
+
+
+METRICS = ("moments", "information", "mic")
+STUDY = Study("figure2", plan, METRICS, conclude, optional=("celeba",))

@@ -1,0 +1,74 @@
+"""Figure 3: reconstructions, interpolations and samples of faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from hebae import inference
+from hebae.experiments.metrics.samples import SAMPLERS
+from hebae.experiments.trained_run import TrainedRun
+from hebae.paper import faces
+from hebae.paper.budgets import Budget, PlannedRun
+from hebae.paper.statements import by_method, compare
+from hebae.paper.study import TEXTS, Drawing, Findings, Study, StudyRun, table_of
+from hebae.report import images
+from hebae.report.methods import display_name
+
+SHOWN_SAMPLERS = ("normal", "mixture")
+LIKELIHOOD = "reconstruction.negative_log_likelihood"
+ERROR = "reconstruction.squared_error"
+RECONSTRUCTIONS, PAIRS, STEPS = 12, 3, 10
+ACROSS, DOWN = 6, 6
+
+
+def plan(budget: Budget) -> list[PlannedRun]:
+    """Three methods at the preset's weights, as in figure 2."""
+    return [faces.face_run(budget, method) for method in faces.METHODS]
+
+
+def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
+    """Draw the same examples, pairs and draws of z for all methods."""
+    statement = compare("figure3", "reconstruction", by_method(runs, ERROR))
+    columns = {display_name(run.method): [run] for run in runs}
+    title = f"Reconstruction, {faces.label(runs[0].planned)}"
+    table = table_of(columns, title, ids=[LIKELIHOOD, ERROR])
+    drawings = draw({r.method: r.open() for r in runs if not r.diverged}, runs[0].planned)
+    return Findings([statement], [table], drawings, faces.notes(budget))
+
+
+def draw(models: dict[str, TrainedRun], planned: PlannedRun) -> list[Drawing]:
+    """Draw reconstructions, interpolations and samples; nothing if every run diverged."""
+    if not models:
+        return []
+    examples = next(iter(models.values())).some(RECONSTRUCTIONS + 2 * PAIRS)
+    shown, ends = examples[:RECONSTRUCTIONS], examples[RECONSTRUCTIONS:]
+    of = faces.label(planned)
+
+    def each(make: Callable[[TrainedRun], np.ndarray]) -> dict[str, np.ndarray]:
+        return {method: make(run) for method, run in models.items()}
+
+    reconstructed = each(lambda run: inference.reconstruct(run.model, shown))
+    between = each(lambda run: inference.interpolate(run.model, ends[:PAIRS], ends[PAIRS:], STEPS))
+    samples = {
+        method: {SAMPLERS[name]: run.shown(name, ACROSS * DOWN) for name in SHOWN_SAMPLERS}
+        for method, run in models.items()
+    }
+    figures = {
+        "Reconstructions": images.reconstructions(
+            shown / np.float32(255), reconstructed, title=f"Reconstructions of test images, {of}"
+        ),
+        "Interpolations": images.interpolations(
+            between, title=f"Interpolations between test images, {of}"
+        ),
+        "Samples": images.sample_table(samples, ACROSS, title=f"Samples, {of}"),
+    }
+    captions, private = TEXTS["figure3"]["captions"], faces.data_name(planned) == "CelebA"
+    return [
+        Drawing(f"figure3-{title.lower()}", figure, title, captions[title], private)
+        for title, figure in figures.items()
+    ]
+
+
+STUDY = Study("figure3", plan, ("reconstruction",), conclude, {"samplers": SHOWN_SAMPLERS})

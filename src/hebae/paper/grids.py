@@ -1,0 +1,84 @@
+"""Quantities over a grid of penalty weights, as figures 1a and 1b compare them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from hebae.paper.statements import Values
+from hebae.paper.study import StudyRun
+
+WeightGrid = dict[str, dict[float, dict[int, float | None]]]
+"""By method, by λ and by seed: a number, or None where it is undefined."""
+
+
+def over_weights(
+    runs: Sequence[StudyRun],
+    pick: Callable[[StudyRun], float | None],
+    weight_at_one: Mapping[str, float],
+) -> WeightGrid:
+    """Arrange a quantity of the runs by method, λ and seed.
+
+    Parameters
+    ----------
+    runs : sequence of StudyRun
+    pick : callable
+        Returns the quantity of a run.
+    weight_at_one : mapping of str to float
+        By method: the penalty weight that counts as λ = 1; 1 if the method is not named.
+    """
+    grid: WeightGrid = {}
+    for run in runs:
+        settings = run.planned.settings
+        weight = float(f"{settings.penalty_weight / weight_at_one.get(run.method, 1.0):.4g}")
+        grid.setdefault(run.method, {}).setdefault(weight, {})[settings.seed] = pick(run)
+    return grid
+
+
+def at_one(grid: WeightGrid, method: str) -> Values:
+    """Return the values of a method at λ = 1, one per seed."""
+    return list(grid.get(method, {}).get(1.0, {}).values())
+
+
+def spread(grid: WeightGrid, method: str, *, ratio: bool = False) -> Values:
+    """Return how far a method's quantity varies over λ, one number per seed.
+
+    Parameters
+    ----------
+    grid : WeightGrid
+    method : str
+    ratio : bool
+        Divide the greatest value by the least, instead of subtracting it.
+
+    Returns
+    -------
+    sequence of (float or None)
+        None for a seed that has no value at some λ at which any method has one.
+    """
+    weights = {
+        weight
+        for by_weight in grid.values()
+        for weight, seeds in by_weight.items()
+        if any(value is not None for value in seeds.values())
+    }
+    by_weight = grid.get(method, {})
+    spreads: list[float | None] = []
+    for seed in {seed: None for seeds in by_weight.values() for seed in seeds}:
+        values = [by_weight.get(weight, {}).get(seed) for weight in weights]
+        known = [value for value in values if value is not None]
+        if len(known) < max(2, len(weights)):
+            spreads.append(None)
+        else:
+            spreads.append(max(known) / min(known) if ratio else max(known) - min(known))
+    return spreads
+
+
+def lines(grid: WeightGrid, methods: Sequence[str]) -> dict[str, Mapping[float, Sequence[float]]]:
+    """Return the values of each method by λ, as `hebae.report.lines.LinePanel` takes them."""
+    return {
+        method: {
+            weight: known
+            for weight, seeds in grid.get(method, {}).items()
+            if (known := [value for value in seeds.values() if value is not None])
+        }
+        for method in methods
+    }

@@ -1,0 +1,156 @@
+"""Pages of results in Markdown, made from the JSON files beside them."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hebae.errors import HebaeError
+from hebae.paper.study import TEXTS
+from hebae.report.tables import Table
+
+SOURCES = {
+    "paper": "Statements of the paper",
+    "target": "Targets set beforehand",
+    "ours": "Further statements",
+}
+VERDICTS = ("holds", "holds in part", "does not hold", "cannot be told")
+
+
+def index(studies: Mapping[str, Mapping[str, Any]], note: str = "") -> str:
+    """Return a page with every statement and its verdict.
+
+    Parameters
+    ----------
+    studies : mapping of str to mapping
+        The content of each study's JSON file, by name.
+    note : str
+        A paragraph to add below the introduction.
+    """
+    parts = [
+        "# The paper, reproduced",
+        "The results of `hebae reproduce`. The page of each study has its figures and all numbers.",
+        TEXTS["standard"],
+        *([note] if note else []),
+        *(
+            [TEXTS["smoke"]]
+            if any(values["budget"] == "smoke" for values in studies.values())
+            else []
+        ),
+    ]
+    for source, heading in SOURCES.items():
+        found = [
+            (statement, f"[{values['study']}]({name}.md), {values['budget']}")
+            for name, values in studies.items()
+            for statement in values["statements"]
+            if statement["source"] == source
+        ]
+        if found:
+            counts = Counter(s["verdict"].partition(" (")[0] for s, _ in found)
+            counted = "; ".join(f"{v}: {counts[v]}" for v in VERDICTS if counts[v])
+            parts += [
+                f"## {heading}",
+                f"{len(found)} statements" + (f". {counted}." if counted else "."),
+                _statements(found, "study, budget"),
+            ]
+    return "\n\n".join(parts) + "\n"
+
+
+def page(values: Mapping[str, Any], tables: Sequence[Table]) -> str:
+    """Return the page of a study.
+
+    Parameters
+    ----------
+    values : mapping
+        The content of its JSON file.
+    tables : sequence of Table
+        Its tables.
+    """
+    origin = values["provenance"]
+    runs = (
+        f"These results: budget `{values['budget']}`, {origin['runs']} runs of {origin['epochs']} "
+        f"epochs, seeds {origin['seeds']}; data: {origin['data']}."
+    )
+    parts = [f"# {values['title']}", values["paper"], runs]
+    if values["statements"]:
+        parts.append(TEXTS["smoke" if values["budget"] == "smoke" else "standard"])
+    for source, heading in SOURCES.items():
+        statements = [(s, "") for s in values["statements"] if s["source"] == source]
+        if statements:
+            parts += [f"## {heading}", _statements(statements)]
+    for figure in values["figures"]:
+        name, title = figure["name"], figure["title"]
+        parts.append(f"## {title}")
+        if figure["shows_faces"]:
+            parts.append(
+                "_This figure shows photographs of people and is not published. Make it with "
+                f"`hebae reproduce {values['study']}`; it is saved in the folder `faces`._"
+            )
+        else:
+            parts += [f"![{title}]({name}.png)", f"[PDF]({name}.pdf)"]
+        parts.append(figure["caption"])
+    if values["tables"]:
+        parts += ["## Numbers", *(table.to_markdown().strip() for table in tables)]
+    if values["notes"]:
+        parts += ["## Limitations", _list(values["notes"])]
+    if values["deviations"]:
+        named = [TEXTS["deviations"][name].values() for name in values["deviations"]]
+        rows = [f"| {' | '.join(map(_cell, words))} |" for words in named]
+        head = ["| where | what the paper or its code does | here |", "| :-- | :-- | :-- |"]
+        parts += ["## Deviations from the paper", "\n".join([*head, *rows])]
+    files = f"All numbers: [JSON]({values['study']}.json), [CSV]({values['study']}.csv)."
+    parts += ["## Provenance", files, _list(f"{name}: {value}" for name, value in origin.items())]
+    return "\n\n".join(parts) + "\n"
+
+
+def fill(result: str, numbers: Mapping[str, float | None]) -> str:
+    """Put the numbers into a result; a number that does not exist becomes "undefined"."""
+    parts = []
+    for before, name, form, _ in string.Formatter().parse(result):
+        parts.append(before)
+        if name is not None:
+            value = numbers[name]
+            parts.append("undefined" if value is None else format(value, form or ""))
+    return "".join(parts)
+
+
+def stored(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the content of each study's JSON file in a folder, by name."""
+    return {path.stem: read(path) for path in sorted(folder.glob("*.json"))}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file; a HebaeError if it cannot be read."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise HebaeError(f"cannot read {path}: {error.strerror}.") from None
+    except ValueError as error:
+        raise HebaeError(f"{path} is altered or truncated: {error}; restore it.") from None
+
+
+def _statements(statements: Iterable[tuple[Mapping[str, Any], str]], last: str = "") -> str:
+    """Tabulate statements; `last` is the heading of a last column, if there is one."""
+    statements = list(statements)
+    judged = any(one["verdict"] for one, _ in statements)
+    head = ["statement", "result", *(["verdict"] if judged else []), *([last] if last else [])]
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join([':--'] * len(head))} |"]
+    for one, place in statements:
+        cells = [_cell(one["text"]), _cell(fill(one["result"], one["numbers"]))]
+        if judged:
+            name, _, reason = one["verdict"].partition(" (")
+            cells.append((f"**{name}**" if name else "") + (f" ({reason}" if reason else ""))
+        lines.append(f"| {' | '.join([*cells, *([place] if last else [])])} |")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _list(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)

@@ -1,0 +1,157 @@
+"""Statements about the methods, and their verdicts: one standard for all studies."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from hebae.paper.study import TEXTS, StudyRun
+from hebae.report.methods import display_name
+
+Values = Sequence[float | None]
+"""One number per seed; None where it is undefined."""
+Case = bool | str
+"""True or False if the seeds decide it; otherwise the reason why they do not."""
+Source = Literal["paper", "target", "ours"]
+"""Who makes a statement: the paper, a target that was set before the runs, or ourselves."""
+
+ONE_SEED, OVERLAP, MISSING = "one seed", "ranges over seeds overlap", "undefined"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement about the methods, and what the runs say about it.
+
+    Parameters
+    ----------
+    key : str
+        Names it within its study.
+    text : str
+        The statement.
+    result : str
+        What the runs show, with ``{name:.2f}`` in place of a number of `numbers`.
+    numbers : mapping of str to (float or None)
+        None where a number is undefined.
+    verdict : str
+        See `verdict`.
+    source : Source
+    """
+
+    key: str
+    text: str
+    result: str
+    numbers: Mapping[str, float | None]
+    verdict: str
+    source: Source = "paper"
+
+
+def order(ours: Values, theirs: Values, *, lower: bool = False) -> Case:
+    """Tell whether one method is better than another over several seeds.
+
+    Returns
+    -------
+    bool or str
+        True if every seed of `ours` is better than every seed of `theirs`, False if every one is
+        worse. Otherwise the reason why it cannot be told: the ranges overlap, or there is one seed.
+    """
+    sign = -1 if lower else 1
+    a, b = ([sign * v for v in values if v is not None] for values in (ours, theirs))
+    if min(len(a), len(b)) < 2:
+        return ONE_SEED if a and b else MISSING
+    if min(a) > max(b):
+        return True
+    return False if max(a) < min(b) else OVERLAP
+
+
+def limit(values: Values, bound: float, *, above: bool = False) -> Case:
+    """Tell whether all seeds are at most `bound`, or all above it if `above`."""
+    known = [v for v in values if v is not None]
+    if len(known) < 2:
+        return ONE_SEED if known else MISSING
+    over = {v > bound for v in known}
+    return OVERLAP if len(over) > 1 else over == {above}
+
+
+def all_of(cases: Iterable[Case]) -> Case:
+    """Return True if all are, False if one is, else the first reason why it cannot be told."""
+    cases = list(cases)
+    return False if False in cases else next((c for c in cases if c is not True), True)
+
+
+def any_of(cases: Iterable[Case]) -> Case:
+    """Return True if one is, False if all are, else the first reason why it cannot be told."""
+    cases = list(cases)
+    return True if True in cases else next((c for c in cases if c is not False), False)
+
+
+def verdict(*cases: Case) -> str:
+    """Sum up a statement that consists of one or several cases, such as one per dimension.
+
+    Returns
+    -------
+    str
+        "holds", "does not hold", "holds in part", or "cannot be told (REASON)".
+    """
+    if True in cases and False in cases:
+        return "holds in part"
+    reasons = list(dict.fromkeys(case for case in cases if isinstance(case, str)))
+    if reasons or not cases:
+        return f"cannot be told ({'; '.join(reasons) or MISSING})"
+    return "holds" if cases[0] else "does not hold"
+
+
+def compare(study: str, key: str, values: Mapping[str, Values], **names: str) -> Statement:
+    """State that HEBAE has the greatest number of all methods, or the least.
+
+    Parameters
+    ----------
+    study, key : str
+        Under which ``texts.yaml`` has the wording, the format, and whether lower is better.
+    values : mapping of str to sequence of (float or None)
+        By method, HEBAE among them; one per seed.
+    **names
+        Put into the text.
+    """
+    words = TEXTS[study]["statements"][key]
+    form, lower = words["form"], words.get("lower", False)
+    numbers: dict[str, float | None] = {}
+    for method, seeds in values.items():
+        numbers |= summary(method, seeds)
+    shown = (f"{display_name(name)} {spelled(name, v, form)}" for name, v in values.items())
+    ours = values.get("hebae", ())
+    case = all_of(order(ours, v, lower=lower) for name, v in values.items() if name != "hebae")
+    text, result = words["text"].format(**names), f"{words['what']}: {', '.join(shown)}"
+    return Statement(key, text, result, numbers, verdict(case), words.get("source", "paper"))
+
+
+def by_method(
+    runs: Sequence[StudyRun], id: str, methods: Sequence[str] = ("hebae", "vae", "wae")
+) -> dict[str, Values]:
+    """Return the values of a measurement by method, one per run."""
+    return {
+        method: [run.value(id) for run in runs if run.method == method]
+        for method in methods
+        if any(run.method == method for run in runs)
+    }
+
+
+def median(values: Values) -> float | None:
+    """Return the median over the seeds that have a value; None if none has."""
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def summary(name: str, values: Values) -> dict[str, float | None]:
+    """Return the median, and the least and the greatest of several seeds, for `Statement`."""
+    known = [value for value in values if value is not None]
+    ends = {f"{name}_least": min(known), f"{name}_greatest": max(known)} if len(known) > 1 else {}
+    return {name: median(values), **ends}
+
+
+def spelled(name: str, values: Values, form: str) -> str:
+    """Return the placeholders of `summary`: ``{name:.1f} [{name_least:.1f}, ...]``."""
+    several = sum(value is not None for value in values) > 1
+    span = f" [{{{name}_least:{form}}}, {{{name}_greatest:{form}}}]" if several else ""
+    return f"{{{name}:{form}}}{span}"

@@ -1,0 +1,32 @@
+"""Runs of studies as if they had been trained and measured."""
+
+from __future__ import annotations
+
+import json
+
+from hebae.experiments.measurement import Measurement
+from hebae.paper.study import StudyRun
+
+
+def finished(planned, folder, values=None, *, objectives=(), features="", diverged="", open=None):
+    """Return a run in `folder` with these values by id, and held-out objectives by epoch.
+
+    A value can also be a mapping of fields of `Measurement`.
+    """
+    path = folder / planned.label
+    path.mkdir(parents=True, exist_ok=True)
+    lines = [
+        json.dumps({"epoch": epoch, "train": {}, "held_out": {"objective": value}})
+        for epoch, value in enumerate(objectives, 1)
+    ]
+    (path / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    measurements = [
+        Measurement(id=id, name=id, **_fields(value, features if "frechet" in id else ""))
+        for id, value in (values or {}).items()
+    ]
+    return StudyRun(planned, path, [] if diverged else measurements, open, diverged)
+
+
+def _fields(value, features):
+    fields = value if isinstance(value, dict) else {"value": value, "counts": {"a": 9, "b": 5}}
+    return {"features": features, "undefined": "" if fields.get("value") else "no", **fields}

@@ -1,0 +1,189 @@
+"""Runs and measurements are reused; what cannot work is refused before any training."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from hebae.errors import HebaeError
+from hebae.files import locked
+from hebae.paper import reproduce as module
+from hebae.paper import study as studies
+from hebae.paper.budgets import Budget
+from hebae.paper.page import stored
+from hebae.paper.reproduce import reproduce
+from hebae.paper.statements import compare
+from hebae.paper.study import Findings, Study
+from hebae.training.many import Result, Watcher
+
+TINY = {
+    "data": "mnist-mini",
+    "epochs": 1,
+    "encoder_widths": (4,),
+    "decoder_widths": (4,),
+    "latent_dim": 2,
+    "batch_size": 500,
+}
+BUDGET = Budget("tiny", (0,), (0,), {"mnist": TINY}, {})
+
+
+@pytest.fixture(autouse=True)
+def texts(monkeypatch):
+    """Texts of studies that only exist here."""
+    for name in ("first", "second", "bad", "both"):
+        words = {"title": name, "paper": "Nothing.", "deviations": []}
+        words["statements"] = {"elbo": {"text": "It is high", "what": "ELBO", "form": ".1f"}}
+        monkeypatch.setitem(studies.TEXTS, name, words)
+
+
+def plan(*methods):
+    return lambda budget: [budget.run("mnist", method) for method in methods]
+
+
+def conclude(budget, runs):
+    return Findings([compare("first", "elbo", {run.method: [run.value("elbo")] for run in runs})])
+
+
+def study(name, *methods):
+    return Study(name, plan(*methods), ("elbo",), conclude)
+
+
+class Counting(Watcher):
+    """Lists the methods of the runs that are trained."""
+
+    def __init__(self):
+        self.trained = []
+
+    def on_result(self, result):
+        self.trained.append(result.job.prepared.settings.method)
+
+
+def go(output, *studies, **changes):
+    watcher = Counting()
+    pages = reproduce(studies, BUDGET, output, command="test", watcher=watcher, **changes)
+    return pages, watcher.trained
+
+
+def test_studies_are_trained_and_measured_and_share_their_runs(tmp_path):
+    output = tmp_path / "out"
+    assert go(output, study("first", "vae", "ae"), train_only=True) == ([], ["ae", "vae"])
+    assert not list(output.rglob("evaluation.json"))
+    (page,), trained = go(output, study("first", "vae", "ae"))
+    assert trained == []
+    values = json.loads(page.with_suffix(".json").read_text())
+    assert values["statements"][0]["numbers"]["vae"] < 0
+    assert values["statements"][0]["numbers"]["ae"] is None  # it has no ELBO
+    assert "AE undefined" in page.read_text()
+    assert page.with_suffix(".csv").read_text().startswith("run,method,k,")
+    assert "mnist-mini (10,000 training" in values["provenance"]["data"]
+    kept = {path: path.read_bytes() for path in output.rglob("evaluation.json")}
+
+    pages, trained = go(output, study("first", "vae", "ae"), study("second", "vae", "hebae"))
+    assert trained == ["hebae"]
+    assert [page.stem for page in pages] == ["first", "second"]
+    assert {path: path.read_bytes() for path in kept} == kept  # nothing was measured again
+
+
+def test_a_run_that_diverged_is_not_trained_again_and_is_reported(tmp_path):
+    def runs(budget):
+        return [budget.run("mnist", "vae", learning_rate=1e9), budget.run("mnist", "ae")]
+
+    made = Study("first", runs, ("elbo",), conclude)
+    (page,), trained = go(tmp_path / "out", made)
+    assert sorted(trained) == ["ae", "vae"]
+    assert f"- {runs(BUDGET)[0].label} diverged: " in page.read_text()
+    assert go(tmp_path / "out", made)[1] == []
+
+
+def test_an_interrupt_is_not_an_end(tmp_path, monkeypatch):
+    def interrupted(jobs, **_):
+        return [Result(job, "interrupted") for job in jobs]
+
+    monkeypatch.setattr(module, "train_all", interrupted)
+    assert go(tmp_path / "out", study("first", "vae"))[0] is None
+
+
+def test_settings_that_cannot_work_are_found_before_any_training(tmp_path):
+    def bad(budget):
+        return [budget.run("mnist", "vae"), budget.run("mnist", "hebae", latent_dim=600)]
+
+    with pytest.raises(HebaeError, match=r"500.*600"):
+        go(tmp_path / "out", Study("bad", bad, (), conclude))
+    assert not list((tmp_path / "out" / "runs").iterdir())
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(HebaeError, match=r"thesis\.tex"):
+        go(tmp_path, study("first", "vae"))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_folder_that_is_in_use_is_refused(tmp_path):
+    (tmp_path / "out").mkdir()
+    with locked(tmp_path / "out"), pytest.raises(HebaeError, match="in use"):
+        go(tmp_path / "out", study("first", "vae"))
+
+
+def two_data_sets(**fields):
+    def both(budget):
+        return [budget.run("mnist", "vae"), budget.run("mnist", "vae", data="absent-faces")]
+
+    return Study("both", both, ("elbo",), conclude, **fields)
+
+
+def test_optional_data_that_are_missing_are_left_out_with_a_note(tmp_path):
+    notes = []
+    made = two_data_sets(optional=("absent-faces",))
+    pages, trained = go(tmp_path / "out", made, tell=notes.append)
+    assert (len(pages), trained) == (1, ["vae"])
+    assert any("1 of its 2 runs" in note and "absent-faces" in note for note in notes)
+
+
+def test_other_data_that_are_missing_are_refused(tmp_path):
+    with pytest.raises(HebaeError, match="absent-faces"):
+        go(tmp_path / "out", two_data_sets())
+    assert not list((tmp_path / "out" / "runs").iterdir())
+
+
+def test_a_page_repeats_the_notes_of_its_data(tmp_path, monkeypatch):
+    prepare = module.prepare
+
+    def with_note(runs, folder):
+        jobs = prepare(runs, folder)
+        for job in jobs:
+            dataset = replace(job.prepared.dataset, notes=("It is a subset.",))
+            object.__setattr__(job.prepared, "dataset", dataset)
+        return jobs
+
+    monkeypatch.setattr(module, "prepare", with_note)
+    (page,), _ = go(tmp_path / "out", study("first", "vae"))
+    assert "- mnist-mini: It is a subset." in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    [
+        ("figure1b", {"figure1b"}),
+        ("figure3", {"figure3-interpolations", "figure3-reconstructions", "figure3-samples"}),
+        ("rate", {"rate"}),
+    ],
+)
+def test_a_study_ends_with_a_page_numbers_and_figures(smoke, name, figures):
+    values = stored(smoke)[name]
+    assert (smoke / f"{name}.md").read_text().startswith(f"# {values['title']}\n")
+    assert {path.stem for path in smoke.glob(f"{name}*.png")} == figures
+    assert values["records"]
+    assert {one["verdict"] for one in values["statements"]} == {""}
+    for one in values["statements"]:
+        assert None not in one["numbers"].values(), one
+
+
+def test_made_up_faces_are_not_called_celeba(smoke):
+    figures = {path.stem for path in smoke.glob("figure2*.png")}
+    assert {name.rsplit("-", 1)[0] for name in figures} == {
+        "figure2-mnist",
+        "figure2-synthetic-faces",
+    }
+    assert not any("CelebA" in one["text"] for one in stored(smoke)["figure2"]["statements"])
+    assert not (smoke / "faces").exists()

@@ -21,7 +21,7 @@ bench: $(PEERS)  ## measure how fast it is, against others too: about ten minute
 	$(BIN)/python benchmarks/run.py
 
 pages: $(READY)  ## make the pages and numbers of README and docs from the JSON files
-	$(BIN)/python docs/pages.py
+	$(BIN)/python tools/pages.py
 
 $(READY): pyproject.toml constraints.txt
 	python3 -m venv .venv

@@ -6,8 +6,7 @@ import math
 import pytest
 
 from hebae.config import resolve
-from hebae.data import load
-from hebae.data.celeba import CELEBA
+from hebae.data import catalogue, load
 from hebae.errors import HebaeError
 from hebae.experiments.metrics import METRICS
 from hebae.paper import (
@@ -162,7 +161,8 @@ def test_faces_have_the_presets_weights_networks_and_shapes():
     assert small.encoder_widths == (16, 32, 64, 128)
     synthetic = faces.face_run(SMOKE, "hebae").settings.data
     assert faces.SHAPES[synthetic] == load(synthetic).shape
-    assert faces.SHAPES["celeba"] == CELEBA.describe(()).shape
+    (celeba,) = [source for source in catalogue() if source.name == "celeba"]
+    assert faces.SHAPES["celeba"] == celeba.shape
 
 
 def test_all_takes_each_study_once_in_the_papers_order():

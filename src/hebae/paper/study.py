@@ -139,7 +139,7 @@ def table_of(
         )
         for label, runs in columns.items()
     ]
-    return tabulate(made, title, notes, ids=ids)
+    return tabulate(made, title, notes, ids=dict.fromkeys(ids, "") if ids else None)
 
 
 def records(runs: Sequence[StudyRun]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,18 +68,22 @@ def code_points(
     HebaeError
         If no model is given, or codes and labels differ in number.
     """
-    width = max(5.0, 3.3 * len(codes) + 0.5)
-    figure = new_figure(width, 4.4, codes, title, h_pad=0.12)
+    down = 1 if len(codes) < 4 else 2
+    across = max(1, math.ceil(len(codes) / down))
+    size = max(5.0, 3.3 * across + 0.5), 3.5 * down + 0.9
+    figure = new_figure(*size, codes, title, h_pad=0.12)
     classes = np.unique(np.asarray(labels if labels is not None else [], np.int64))
-    styles = [
+    styles: list[dict[str, Any]] = [
         {
             "color": _CLASS_COLOURS[i % len(_CLASS_COLOURS)],
             "marker": _CLASS_MARKERS[i % len(_CLASS_MARKERS)],
         }
         for i in range(len(classes))
     ]
-    grid = figure.subplots(1, len(codes), squeeze=False)[0]
-    for axes, (label, look) in zip(grid, looks(codes).items(), strict=True):
+    grid = figure.subplots(down, across, squeeze=False).flat
+    for axes in grid[len(codes) :]:
+        axes.set_axis_off()
+    for axes, (label, look) in zip(grid, looks(codes).items(), strict=False):
         values = np.asarray(codes[label], np.float64)
         of_class = np.zeros(len(values)) if labels is None else np.asarray(labels)
         if values.ndim != 2 or len(of_class) != len(values):
@@ -97,7 +102,7 @@ def code_points(
         for share in (0.5, 0.95):
             radius = np.sqrt(-2 * np.log(1 - share))
             axes.plot(radius * np.cos(angle), radius * np.sin(angle), **_PRIOR)
-        half = max(2.7, 1.05 * np.quantile(np.abs(points), 0.998))
+        half = max(2.7, 1.1 * np.quantile(np.abs(points), 0.99))
         outside = int((np.abs(plane) > half).any(axis=1).sum())
         axes.set(xlim=(-half, half), ylim=(-half, half), aspect="equal")
         axes.set(xlabel=axis_names[0], ylabel=axis_names[1])

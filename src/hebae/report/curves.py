@@ -101,7 +101,7 @@ def loss_curves(
         )
         describe(axes, heading, note)
         axes.set(ylabel=unit)
-        is_lowest = axes.get_subplotspec().is_last_row()
+        is_lowest = place.rowspan.stop == rows
         axes.set(xlabel="epoch" if is_lowest else "")
         axes.tick_params(labelbottom=is_lowest)
 

@@ -114,7 +114,7 @@ def plot_seeds(axes: Axes, line: Line, **style: Any) -> None:
 def _finite_values(panel: LinePanel) -> dict[str, Line]:
     """Return the finite values by label and x in rising order; negated for "negative log"."""
     sign = -1 if panel.y_scale == "negative log" else 1
-    kept = {}
+    kept: dict[str, Line] = {}
     for label, line in panel.lines.items():
         finite = {x: [sign * v for v in line[x] if math.isfinite(v)] for x in sorted(line)}
         kept[label] = {x: values for x, values in finite.items() if values}

@@ -266,8 +266,8 @@ class Table:
                 table.caption = Text("\n".join(map(shown, self.footnotes())), "dim")
             table.add_column("", max_width=heading_width, overflow="fold")
             for place in part:
-                heading = Text(shown(self.columns[place]))
-                table.add_column(heading, justify="right", overflow="fold")
+                name = Text(shown(self.columns[place]))
+                table.add_column(name, justify="right", overflow="fold")
             for section, heading, best, cells in lines:
                 if section:
                     table.add_section()

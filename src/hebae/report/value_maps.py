@@ -116,8 +116,9 @@ def _draw(axes: Axes, one: ValueMap, values: NDArray[np.float64]) -> None:
     if one.better and known.any():
         pick = np.nanargmax if one.better == "higher" else np.nanargmin
         row, column = np.unravel_index(pick(np.where(known, values, np.nan)), values.shape)
-        frame = {"fill": False, "edgecolor": "#D55E00", "linewidth": 2, "clip_on": False}
-        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **frame))
+        frame = Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, clip_on=False)
+        frame.set(edgecolor="#D55E00", linewidth=2)
+        axes.add_patch(frame)
     describe(axes, one.title, one.note)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)

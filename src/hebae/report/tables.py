@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from hebae.errors import HebaeError
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions
-    from rich.table import Table as RichTable
+    from rich.console import Console, ConsoleOptions, RenderableType
 
 _ARROWS = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓", "": ""}
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
@@ -230,7 +229,9 @@ class Table:
         notes = "  \n".join(map(_escaped, self.footnotes()))
         return "\n\n".join(part for part in (title, "\n".join(lines), notes) if part) + "\n"
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RichTable]:
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
         """Show the table; columns that do not fit beside the others go below them."""
         from rich.box import SIMPLE_HEAD
         from rich.table import Table as RichTable
@@ -244,26 +245,25 @@ class Table:
             (shown(section), shown(row.heading), row.best, [*map(shown, cells)])
             for section, row, cells in self.lines(before_range="\n")
         ]
-        longest = max((len(text) for line in lines for text in line[:2]), default=0)
-        heading_width = min(max(24, options.max_width // 3), longest)
-        parts: list[list[int]] = []
-        used = options.max_width
+        widths = []
         for place, column in enumerate(self.columns):
             texts = [line for *_, cells in lines for line in cells[place].splitlines()]
-            width = 1 + max([min(len(column), _LETTERS), *map(len, texts)])
-            if used + width > options.max_width:
+            widths.append(1 + max([min(len(column), _LETTERS), *map(len, texts)]))
+        width = options.max_width
+        longest = max((len(text) for line in lines for text in line[:2]), default=0)
+        heading_width = min(max(24, width // 3, width - sum(widths) - 1), longest)
+        parts: list[list[int]] = []
+        used = width
+        for place, column_width in enumerate(widths):
+            if used + column_width > width:
                 parts.append([])
-                used = heading_width
+                used = heading_width + 1
             parts[-1].append(place)
-            used += width
+            used += column_width
+        if self.title:
+            yield Text(shown(self.title), style="bold")
         for part in parts:
-            table = RichTable(
-                title_justify="left", caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-            )
-            if self.title and part is parts[0]:
-                table.title = Text(shown(self.title), style="bold")
-            if part is parts[-1]:
-                table.caption = Text("\n".join(map(shown, self.footnotes())), "dim")
+            table = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
             table.add_column("", max_width=heading_width, overflow="fold")
             for place in part:
                 name = Text(shown(self.columns[place]))
@@ -275,6 +275,8 @@ class Table:
                 styled = (Text(cells[i], "bold" if i in best else "") for i in part)
                 table.add_row(Text(heading), *styled)
             yield table
+        if self.footnotes():
+            yield Text("\n".join(map(shown, self.footnotes())), style="dim")
 
     def _reasons(self) -> list[str]:
         notes = [summary.note for row in self.rows for summary in row.summaries if summary.note]

@@ -101,7 +101,7 @@ def test_a_damaged_file_is_refused_by_name(model: Autoencoder, tmp_path: Path) -
     ):
         path.write_bytes(damaged)
         with pytest.raises(
-            HebaeError, match=r"samplers\.safetensors is truncated or altered.*anew"
+            HebaeError, match=r"samplers\.safetensors is truncated or altered.*again"
         ):
             samplers_of(tmp_path, model, Loader())
     path.unlink()

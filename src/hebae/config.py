@@ -32,21 +32,6 @@ from hebae import methods
 from hebae.errors import HebaeError
 from hebae.methods import MOST_UNITS, Widths, allowed_values
 
-__all__ = [
-    "AFFECT_NOTHING",
-    "AFFECT_ROUNDING",
-    "MAY_CHANGE_ON_RESUME",
-    "MAY_DIFFER_IN_STACK",
-    "METHODS",
-    "DataSettings",
-    "ModelSettings",
-    "Settings",
-    "TrainingSettings",
-    "explain",
-    "preset_names",
-    "resolve",
-]
-
 METHODS: tuple[str, ...] = tuple(methods.METHODS)
 
 if TYPE_CHECKING:
@@ -65,19 +50,9 @@ def _setting(
     stack: bool = False,
     **constraints: Any,
 ) -> Any:
-    """Declare a setting.
+    """Declare a setting: what it affects, whether it may change on resume or differ in a stack.
 
-    Parameters
-    ----------
-    default
-    affects : "results", "rounding" or "nothing"
-        "rounding": results differ in their last digits, as between two processors.
-    resume : bool
-        Whether it may change when a run is resumed.
-    stack : bool
-        Whether runs that are trained in one stack may differ in it.
-    **constraints
-        Of the values, for ``pydantic.Field``.
+    "rounding": results differ in their last digits, as between two processors.
     """
     traits: dict[str, Any] = {"affects": affects, "resume": resume, "stack": stack}
     return Field(default=default, json_schema_extra=traits, **constraints)
@@ -143,24 +118,26 @@ class ModelSettings(_MethodOptions):
     """What is trained."""
 
     likelihood: Likelihood = _setting("auto")
-    """p(x|z); auto: bernoulli for values in [0, 1], else gaussian."""
+    """Likelihood p(x|z); auto: bernoulli for values in [0, 1], else gaussian."""
     likelihood_scale: Literal["learned", "optimal"] | PositiveFloat = _setting("optimal")
-    """Gaussian likelihood: its scale, or how it is found."""
+    """Scale of the Gaussian likelihood: a number, learned with the weights, or the best one for
+    each batch."""
     network: Literal["mlp", "convolutional"] = _setting("mlp")
-    """Appendix B.1 or B.2 of the paper."""
+    """Fully connected (Appendix B.1 of the paper), or convolutional (B.2), for images with sides
+    divisible by 16."""
     encoder_widths: Widths | None = _setting(None)
     """Widths of the encoder's layers, input first [default: the paper's]."""
     decoder_widths: Widths | None = _setting(None)
     """Widths of the decoder's layers, code first [default: the paper's]."""
     initial_weights: Literal["default", "normal"] = _setting("default")
-    """PyTorch's initial weights, or N(0, 0.02^2)."""
+    """Initial weights: PyTorch's, or drawn from N(0, 0.02^2)."""
 
 
 class TrainingSettings(_Group):
     """How it is trained."""
 
     batch_size: int = _setting(128, ge=1, le=2**31)
-    """Examples per step; HEBAE needs more than latent_dim."""
+    """Examples per step; HEBAE with moments "batch" needs more than latent_dim."""
     drop_last: bool | None = _setting(None)
     """Leave out the last, smaller batch of an epoch [default: if the method cannot use it and it is
     under 1 % of the examples]."""
@@ -191,7 +168,7 @@ class TrainingSettings(_Group):
     devices: int = _setting(1, ge=1)
     """Processes that share each batch, one per device."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"] = _setting("32-true")
-    """Of the arithmetic, as Lightning Fabric names it; auto: 32-true."""
+    """Precision of the arithmetic, as Lightning Fabric names it; auto: 32-true."""
     compile: Literal["auto", "on", "off"] = _setting("auto", affects="rounding")
     """The step as one program: by torch.compile on the CPU, in a CUDA graph on a GPU; auto: off on
     the CPU, on on a GPU. It changes how numbers are rounded."""
@@ -327,13 +304,7 @@ def _read_preset(name: str) -> dict[str, Any]:
 
 
 def read_mapping(path: Path, read: Callable[..., str]) -> dict[str, Any]:
-    """Read a YAML file of settings, given what returns its text.
-
-    Raises
-    ------
-    HebaeError
-        If it cannot be read, or holds something else.
-    """
+    """Read a YAML file of settings, given what returns its text; a HebaeError if it cannot be."""
     try:
         values = yaml.safe_load(read(encoding="utf-8"))
     except OSError as error:
@@ -360,12 +331,9 @@ def explain(error: ValidationError, origin: str) -> HebaeError:
             f"unknown key {key!r} in {origin}{_suggestion(key, Settings.model_fields)}; "
             "hebae train --help lists all keys."
         )
-    if key == "likelihood_scale":
-        allowed = "a number above 0, 'learned' or 'optimal'"
-    else:
-        allowed = allowed_values(first)
-    flag = "--" + key.replace("_", "-")
-    name = f"{flag}" if origin == "the flags" else f"{key} in {origin}"
+    is_scale = key == "likelihood_scale"
+    allowed = "a number above 0, 'learned' or 'optimal'" if is_scale else allowed_values(first)
+    name = f"--{key.replace('_', '-')}" if origin == "the flags" else f"{key} in {origin}"
     return HebaeError(f"{name} is {given!r}; it must be {allowed}.")
 
 

@@ -19,19 +19,6 @@ from hebae.errors import HebaeError
 from hebae.model import Autoencoder, to_unit_interval
 from hebae.priors import Prior
 
-__all__ = [
-    "Codes",
-    "decode",
-    "draw",
-    "encode",
-    "evaluating",
-    "interpolate",
-    "log_likelihood",
-    "module_of",
-    "reconstruct",
-    "sample",
-]
-
 LARGEST_BLOCK = 1000
 """Examples that go through the networks at a time, at most."""
 

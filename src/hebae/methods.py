@@ -20,19 +20,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-__all__ = [
-    "LIKELIHOODS",
-    "METHODS",
-    "Fraction",
-    "Method",
-    "Option",
-    "Positive",
-    "Real",
-    "Weight",
-    "Widths",
-    "allowed_values",
-]
-
 MOST_UNITS = 2**20  # of a layer or a code: a larger number is a typing error
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]

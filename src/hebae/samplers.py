@@ -1,7 +1,7 @@
 """Samplers stored with the model whose codes they were fitted to: ``samplers.safetensors``.
 
-The file names the weights by their SHA-256, so that samplers of other weights, as those of a run
-that was since given more epochs, count as absent.
+The file names the weights by their SHA-256: samplers of other weights, such as those of a run that
+was trained further since, count as missing.
 """
 
 from __future__ import annotations
@@ -56,8 +56,6 @@ __all__ = [
     "write_samplers",
 ]
 
-WITHOUT = "the sampler 'normal' needs no data"
-
 _TENSORS = {
     "fitted-normal": (FittedNormal, ("mean", "covariance")),
     "mixture": (Mixture, ("weights", "means", "covariances")),
@@ -70,7 +68,7 @@ class Stored:
 
     samplers: Samplers | None = None
     codes: Floats | None = None
-    """Training codes (n, k), which a model saved from Python brings along in place of its data."""
+    """Training codes (n, k), which a model saved from Python has in place of its data."""
 
 
 def codes_of(model: Autoencoder, values: npt.NDArray[np.generic], seed: int = 0) -> Floats:
@@ -98,7 +96,7 @@ def fitted_samplers(
     names: Sequence[str] = NAMES,
     notify: Callable[[str], object] | None = None,
 ) -> Samplers:
-    """Return the samplers of a run: those that its folder holds, and what is missing, fitted once.
+    """Return the samplers of a run: those stored in its folder, and missing ones, fitted once.
 
     Parameters
     ----------
@@ -130,9 +128,8 @@ def fitted_samplers(
     known = stored.samplers
     if known and set(names) <= set(known.by_name):
         return known
-    if stored.codes is not None:
-        codes = stored.codes
-    else:
+    codes = stored.codes
+    if codes is None:
         codes = codes_of(module, load_training_values(), known.seed if known else seed)
     fitted = fit_samplers(codes, seed, names, known)
     try:
@@ -175,7 +172,7 @@ def write_samplers(folder: Path, model: Autoencoder, stored: Stored) -> None:
 
 
 def read_samplers(folder: Path, model: Autoencoder) -> Stored:
-    """Read ``samplers.safetensors``; nothing of it if it belongs to other weights.
+    """Read ``samplers.safetensors``; nothing if it belongs to other weights.
 
     Raises
     ------
@@ -195,7 +192,7 @@ def read_samplers(folder: Path, model: Autoencoder) -> Stored:
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, HebaeError) as error:
         raise HebaeError(
             f"{path} is truncated or altered ({type(error).__name__}); remove it, and the samplers "
-            "are fitted anew."
+            "are fitted again."
         ) from None
 
 
@@ -251,27 +248,27 @@ def training_values(
     """
     from hebae.data import load
 
+    without = "the sampler 'normal' needs no data"
     if "data_fingerprint" not in config:
         raise HebaeError(
             f"{folder} was saved from Python without its training codes, so no sampler can be "
-            f"fitted; {WITHOUT}."
+            f"fitted; {without}."
         )
-    stored_dir = config.get("data_dir")
     try:
         dataset = load(
             data or config["data"],
-            data_dir=data_dir or stored_dir,
+            data_dir=data_dir or config.get("data_dir"),
             validation_size=config.get("validation_size"),
         )
     except HebaeError as error:
         raise HebaeError(
-            f"a sampler is fitted to the training data, which could not be loaded: {error} Say "
-            f"where they are by --data or --data-dir, or take --sampler normal: {WITHOUT}."
+            f"a sampler is fitted to the training data, which could not be loaded: {error} Name "
+            f"them with --data or --data-dir, or use --sampler normal: {without}."
         ) from None
     if dataset.fingerprint != config["data_fingerprint"]:
         raise HebaeError(
-            f"{dataset.name} has not the content that the run in {folder} was trained on "
-            f"({config.get('data_name')}, SHA-256 {config['data_fingerprint'][:16]}); name its own "
-            f"data by --data or --data-dir, or take --sampler normal: {WITHOUT}."
+            f"the content of {dataset.name} differs from what the run in {folder} was trained on "
+            f"({config.get('data_name')}, SHA-256 {config['data_fingerprint'][:16]}); name its "
+            f"data with --data or --data-dir, or use --sampler normal: {without}."
         )
     return dataset.train.values

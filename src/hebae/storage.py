@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,6 @@ from hebae.errors import HebaeError
 from hebae.files import LOCK_FILES, NOT_A_PICKLE, clear, require_only, write_atomically
 from hebae.model import Autoencoder, build
 
-__all__ = ["RunFolder", "load_model", "require_same_architecture", "save_model"]
-
 _NOT_SETTINGS = {
     "model_type",
     "hebae_version",
@@ -39,16 +37,18 @@ _NOT_SETTINGS = {
 """What else ``config.json`` holds."""
 
 
-def _as_os_error(write: Callable[[Path], object]) -> Callable[[Path], None]:
-    """Turn errors of torch and safetensors, such as a full disk, into OSErrors."""
+def _write_text(path: Path, text: str) -> None:
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
-    def wrapped(path: Path) -> None:
+
+def _write_tensors(path: Path, write: Callable[[Path], object]) -> None:
+    def with_os_error(temporary: Path) -> None:
         try:
-            write(path)
-        except (RuntimeError, SafetensorError) as error:
-            raise OSError(str(error).splitlines()[0]) from error
+            write(temporary)
+        except (RuntimeError, SafetensorError) as error:  # what they raise for a full disk
+            raise OSError("the file could not be written in full") from error
 
-    return wrapped
+    write_atomically(path, with_os_error)
 
 
 def save_model(
@@ -66,12 +66,11 @@ def save_model(
         **settings.model_dump(mode="json"),
         **extra,
     }
-    text = json.dumps(config, indent=2) + "\n"
+    _write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
     # The weights go last: a folder that has them is complete.
-    write_atomically(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
-    write_atomically(
+    _write_tensors(
         folder / "model.safetensors",
-        _as_os_error(lambda path: save_file(tensors, path, metadata={"format": "pt"})),
+        lambda path: save_file(tensors, path, metadata={"format": "pt"}),
     )
 
 
@@ -103,7 +102,16 @@ def load_model(
     weights_path = folder / "model.safetensors"
     if not weights_path.is_file():
         raise HebaeError(_no_model(folder))
-    shape, settings, config = _read_config(folder / "config.json")
+    path = folder / "config.json"
+    try:
+        config = dict(json.loads(path.read_text(encoding="utf-8")))
+        shape = tuple(int(n) for n in config["input_shape"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HebaeError(
+            f"{path} is missing, truncated or altered ({type(error).__name__}); "
+            "restore it or train the model again."
+        ) from None
+    settings = _settings_of({n: v for n, v in config.items() if n not in _NOT_SETTINGS}, path)
     for name, given in (("encoder", encoder), ("decoder", decoder)):
         if config.get(f"own_{name}") and given is None:
             raise HebaeError(
@@ -121,21 +129,7 @@ def load_model(
         model.double()
     require_same_architecture(model, tensors, weights_path)
     model.load_state_dict(tensors)
-    return model.eval(), config
-
-
-def _read_config(path: Path) -> tuple[tuple[int, ...], Settings, dict[str, Any]]:
-    """Read the shape of an example, the settings, and everything, defaults included."""
-    try:
-        config = dict(json.loads(path.read_text(encoding="utf-8")))
-        shape = tuple(int(n) for n in config["input_shape"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HebaeError(
-            f"{path} is missing, truncated or altered ({type(error).__name__}); "
-            "restore it or train the model again."
-        ) from None
-    settings = _settings_of({n: v for n, v in config.items() if n not in _NOT_SETTINGS}, path)
-    return shape, settings, {**settings.model_dump(mode="json"), **config}
+    return model.eval(), {**settings.model_dump(mode="json"), **config}
 
 
 def _settings_of(values: Mapping[str, Any], path: Path) -> Settings:
@@ -222,8 +216,7 @@ class RunFolder:
         """Read the settings of the run, as resolved when it started."""
         if not self.is_run:
             raise HebaeError(_no_model(self.path))
-        values = read_mapping(self.config, self.config.read_text)
-        return _settings_of(values, self.config)
+        return _settings_of(read_mapping(self.config, self.config.read_text), self.config)
 
     def history(self) -> list[dict[str, Any]]:
         """Return the records of ``metrics.jsonl``, one per epoch."""
@@ -267,25 +260,29 @@ class RunFolder:
             If the folder is taken or cannot be written, or the disk has under `space_needed` bytes.
         """
         self.require_free(overwrite=overwrite)
-        with _explain_unwritable(self.path):
-            existing = self.path.absolute()
-            while not existing.exists():
-                existing = existing.parent
+        existing = self.path.absolute()
+        while not existing.exists():
+            existing = existing.parent
+        try:
             free = shutil.disk_usage(existing).free
-            if free < space_needed:
-                raise HebaeError(
-                    f"the disk of --output {self.path} has {free / 1e6:,.0f} MB left and the run "
-                    f"needs {space_needed / 1e6:,.0f} MB; free some space or choose another."
-                )
-            if self.path.exists() and overwrite:
+            if self.path.exists() and overwrite and free >= space_needed:
                 clear(self.path, self.NAMES)
             self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HebaeError(
+                f"cannot write to --output {self.path}: {error.strerror or error}; choose a folder "
+                "you may write to."
+            ) from None
+        if free < space_needed:
+            raise HebaeError(
+                f"the disk of --output {self.path} has {free / 1e6:,.0f} MB left and the run needs "
+                f"{space_needed / 1e6:,.0f} MB; free some space or choose another."
+            )
         self.write_settings(settings)
 
     def write_settings(self, settings: Settings) -> None:
         """Write ``config.yaml``."""
-        text = settings.to_yaml()
-        write_atomically(self.config, lambda path: path.write_text(text, encoding="utf-8"))
+        _write_text(self.config, settings.to_yaml())
 
     def add_provenance(self, origin: Mapping[str, str]) -> None:
         """Add an entry to ``provenance.json``, once for each start or resume."""
@@ -295,18 +292,15 @@ class RunFolder:
                 entries = list(json.loads(self.provenance.read_text(encoding="utf-8")))
             except (ValueError, TypeError) as error:
                 raise HebaeError(f"{self.provenance} is altered: {error}; remove it.") from None
-        text = json.dumps([*entries, dict(origin)], indent=2) + "\n"
-        write_atomically(self.provenance, lambda path: path.write_text(text, encoding="utf-8"))
+        _write_text(self.provenance, json.dumps([*entries, dict(origin)], indent=2) + "\n")
 
     def mark_diverged(self, reason: str) -> None:
         """Write ``diverged.txt``: at which step the training diverged, and how."""
-        write_atomically(
-            self.divergence, lambda path: path.write_text(reason + "\n", encoding="utf-8")
-        )
+        _write_text(self.divergence, reason + "\n")
 
     def write_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write ``resume.pt``."""
-        write_atomically(self.checkpoint, _as_os_error(lambda path: torch.save(dict(state), path)))
+        _write_tensors(self.checkpoint, lambda path: torch.save(dict(state), path))
 
     def read_checkpoint(self, *, mapped: bool = False) -> dict[str, Any]:
         """Read ``resume.pt``: tensors and plain values only; `mapped` reads tensors when used."""
@@ -338,14 +332,3 @@ def _no_model(folder: Path) -> str:
     if not folder.exists():
         return f"there is no folder {folder}; name a run folder that hebae train made."
     return f"{folder} holds no model; name a run folder that hebae train made."
-
-
-@contextmanager
-def _explain_unwritable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise HebaeError(
-            f"cannot write to --output {path}: {error.strerror or error}; choose a folder you may "
-            "write to."
-        ) from None

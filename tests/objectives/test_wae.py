@@ -26,6 +26,7 @@ def test_codes_are_the_means_compared_with_draws_from_the_prior(batch):
     mean, _, epsilon = batch(8, 3)
     root = torch.tensor([[1.0, 0, 0], [0.5, 1, 0], [-0.3, 0.2, 0.7]]).double()
     prior = FittedNormal(torch.ones(3), root @ root.mT)
-    z, terms = WAE()(mean, None, {"prior": epsilon}, prior)
+    noise = torch.cat([torch.zeros(8, 1), epsilon], dim=1)  # the first selects the component
+    z, terms = WAE()(mean, None, {"prior": noise}, prior)
     assert torch.equal(z, mean)
     torch.testing.assert_close(terms["mmd"], kernels.mmd_imq(mean, 1 + epsilon @ root.mT))

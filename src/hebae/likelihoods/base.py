@@ -10,8 +10,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-__all__ = ["EMPTY", "Context", "Likelihood"]
-
 
 class Context(NamedTuple):
     """What p(x | z) may depend on besides z; None for what the data do not have."""

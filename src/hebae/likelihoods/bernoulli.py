@@ -11,8 +11,6 @@ from torch import Tensor
 
 from hebae.likelihoods.base import EMPTY, Context, Likelihood, uniform
 
-__all__ = ["Bernoulli", "ContinuousBernoulli", "log_normaliser"]
-
 
 class Bernoulli(Likelihood):
     """Cross-entropy on logits: what the paper uses for MNIST.

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from hebae.likelihoods.base import EMPTY, Context, Likelihood, mean_of_observed
 
-__all__ = ["Gaussian", "optimal_log_scale"]
-
 
 class Gaussian(Likelihood):
     """N(x; output, s^2 I) with one scale s for all numbers of all examples.

@@ -12,12 +12,6 @@ from collections.abc import Sequence
 
 from torch import nn
 
-__all__ = [
-    "convolutional_decoder",
-    "convolutional_encoder",
-    "freeze_batch_norm",
-]
-
 
 def convolutional_encoder(
     input_shape: Sequence[int], output_dim: int, widths: Sequence[int]

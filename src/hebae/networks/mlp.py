@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 from torch import nn
 
-__all__ = ["mlp_decoder", "mlp_encoder"]
-
 
 def mlp_encoder(input_shape: Sequence[int], output_dim: int, widths: Sequence[int]) -> nn.Module:
     """Map examples (m, *input_shape) to (m, output_dim) through ReLU layers of the given widths."""

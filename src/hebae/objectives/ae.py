@@ -9,8 +9,6 @@ from torch import nn
 from hebae.objectives.base import Latents, LogScales, Moments, Noise, Objective, Terms
 from hebae.priors.base import Prior
 
-__all__ = ["AE"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class AE(Objective):

@@ -16,17 +16,6 @@ from torch import Tensor, nn
 from hebae.methods import allowed_values
 from hebae.priors.base import Prior
 
-__all__ = [
-    "Covariance",
-    "Covariances",
-    "Latents",
-    "LogScales",
-    "Moments",
-    "Noise",
-    "Objective",
-    "Terms",
-]
-
 Latents: TypeAlias = Float[Tensor, "batch latent"]
 LogScales: TypeAlias = Float[Tensor, "batch _"] | None  # latent or 1 of them; None without noise
 Covariance: TypeAlias = Float[Tensor, "latent latent"]

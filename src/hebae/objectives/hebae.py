@@ -26,8 +26,6 @@ from hebae.objectives.base import (
 )
 from hebae.priors.base import Prior
 
-__all__ = ["HEBAE"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class HEBAE(Objective):

@@ -16,8 +16,6 @@ from hebae.methods import Positive, Weight
 from hebae.objectives.base import Latents, LogScales, Moments, Noise, Objective, Terms
 from hebae.priors.base import Prior
 
-__all__ = ["InfoVAE"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class InfoVAE(Objective):

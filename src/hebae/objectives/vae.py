@@ -21,8 +21,6 @@ from hebae.objectives.base import (
 )
 from hebae.priors.base import Prior
 
-__all__ = ["VAE"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class VAE(Objective):

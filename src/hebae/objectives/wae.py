@@ -22,8 +22,6 @@ from hebae.objectives.base import (
 )
 from hebae.priors.base import Prior
 
-__all__ = ["WAE"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class WAE(Objective):

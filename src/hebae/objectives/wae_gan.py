@@ -17,8 +17,6 @@ from hebae.methods import Positive, Weight, Widths
 from hebae.objectives.base import Latents, LogScales, Moments, Noise, Objective, Terms
 from hebae.priors.base import Prior
 
-__all__ = ["WAEGAN"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class WAEGAN(Objective):

@@ -1,4 +1,4 @@
-"""What every prior p(z) has in common, as a part of a model or fitted to codes afterwards."""
+"""The contract of a prior p(z), and N(0, I), the paper's prior."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hebae.errors import HebaeError
-
-__all__ = ["Prior", "check_codes", "normal_log_density"]
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -86,6 +84,30 @@ class Prior(nn.Module, ABC):
             )
         with torch.inference_mode():
             return self.log_prob(torch.from_numpy(z)).numpy()
+
+
+class StandardNormal(Prior):
+    """N(0, I): the paper's prior.
+
+    Parameters
+    ----------
+    latent_dim : int
+        k.
+    """
+
+    name = "normal"
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """``log N(z; 0, I)``."""
+        return -0.5 * (z.square().sum(dim=-1) + self.latent_dim * math.log(2 * math.pi))
+
+    def transform(self, epsilon: Tensor) -> Tensor:
+        """Return epsilon itself."""
+        return epsilon
 
 
 def check_codes(codes: npt.ArrayLike) -> Doubles:

@@ -1,4 +1,4 @@
-"""The samplers of one model side by side, and which of them its codes ask for."""
+"""The samplers of one model, compared by the log density of held-out codes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 import numpy.typing as npt
 
 from hebae.errors import HebaeError
-from hebae.priors.base import Prior, check_codes
-from hebae.priors.mixture import Mixture, fit_mixture, hold_out_tenth
-from hebae.priors.normal import FittedNormal, StandardNormal
-
-__all__ = ["NAMES", "Samplers", "check_name", "fit_samplers"]
+from hebae.priors.base import Prior, StandardNormal, check_codes
+from hebae.priors.fitting import fit_mixture, hold_out_tenth
+from hebae.priors.mixture import FittedNormal, Mixture
 
 NAMES = ("normal", "fitted-normal", "mixture")
 
@@ -25,8 +23,8 @@ class Samplers:
     ----------
     by_name : dict of str to Prior
     held_out : dict of str to float
-        Mean log density, in nats, of a tenth of the training codes that the fit (of this number)
-        did not see. The samplers themselves are then fitted to all of them.
+        Mean log density, in nats, of a tenth of the training codes, under samplers fitted to the
+        other nine tenths. The samplers in `by_name` are fitted to all of them.
     seed : int
         Of the fit.
     curve : dict of int to float
@@ -40,9 +38,9 @@ class Samplers:
 
     @property
     def best(self) -> str:
-        """Name of the sampler under which the held-out codes are the most probable.
+        """Name of the sampler under which the held-out codes are most probable.
 
-        A mixture of one component is left out beside the fitted normal, which it is over again.
+        A mixture of one component is skipped if there is the fitted normal, which it equals.
         """
         return self._ranking[0]
 
@@ -59,10 +57,10 @@ class Samplers:
         return self.by_name[self.best if name == "auto" else name]
 
     def __str__(self) -> str:
-        """Say in a sentence which is the best, and by how much."""
+        """Return a sentence that names the best, and by how much."""
         best, *others = self._ranking
         sampler = self.by_name[best]
-        size = f" ({sampler.components} components)" if isinstance(sampler, Mixture) else ""
+        size = f" ({sampler.components} components)" if type(sampler) is Mixture else ""
         numbers = [f"{name} {self.held_out[name]:.1f}" for name in others]
         return f"sampler auto chose {best}{size}: held-out log density of the codes " + ", ".join(
             [f"{self.held_out[best]:.1f} nats", *numbers]
@@ -72,7 +70,7 @@ class Samplers:
 def fit_samplers(
     codes: npt.ArrayLike, seed: int = 0, names: Sequence[str] = NAMES, known: Samplers | None = None
 ) -> Samplers:
-    """Fit samplers to codes, and hold them to a tenth of the codes that they have not seen.
+    """Fit samplers to codes, and evaluate them on a held-out tenth of the codes.
 
     Parameters
     ----------
@@ -83,7 +81,7 @@ def fit_samplers(
     names : sequence of str
         Of `NAMES`.
     known : Samplers, optional
-        Fitted to the same codes before: kept, and their seed with them.
+        Fitted to the same codes before: kept, with their seed.
 
     Raises
     ------
@@ -114,4 +112,4 @@ def check_name(name: str, *, auto: bool = False) -> None:
     """Raise a HebaeError unless there is a sampler of that name."""
     allowed = (*NAMES, "auto") if auto else NAMES
     if name not in allowed:
-        raise HebaeError(f"there is no sampler {name!r}; take one of {', '.join(allowed)}.")
+        raise HebaeError(f"there is no sampler {name!r}; use one of {', '.join(allowed)}.")

@@ -1,10 +1,8 @@
-"""A mixture of normals with full covariances, fitted with as many components as codes support."""
+"""Mixtures of normals with full covariances, and the normal with the codes' own moments."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,19 +11,12 @@ from torch import Tensor
 
 from hebae.errors import HebaeError, UndefinedMetric
 from hebae.priors.base import Doubles, Prior, check_codes, normal_log_density
-from hebae.priors.em import Parameters, em_step, kmeans_start, log_density
-from hebae.priors.normal import as_double, factor_of, principal_moments
 
-__all__ = ["COMPONENTS", "Mixture", "MixtureFit", "fit_mixture", "hold_out_tenth"]
+VARIANCE_FLOOR = 1e-6
+"""Smallest variance of the codes in any direction, relative to their mean variance.
 
-COMPONENTS = (1, 2, 5, 10, 20, 50, 100, 200, 400, 800)
-FEWEST_CODES = 20
-"""Two codes to hold out are the fewest that tell noise from gain."""
-ITERATIONS = 15
-TOLERANCE = 0.005
-"""Nats a held-out code that one more iteration must bring."""
-PATIENCE = 2
-REFIT_ITERATIONS = 3
+A collapsed dimension of a deterministic encoder has no variance, and would have no density.
+"""
 
 
 class Mixture(Prior):
@@ -64,9 +55,8 @@ class Mixture(Prior):
         self.latent_dim = k
         if self.weights.shape != (c,) or self.covariances.shape != (c, k, k):
             raise HebaeError(
-                f"a mixture with means {(c, k)} takes weights ({c},) and covariances "
-                f"({c}, {k}, {k}), not {tuple(self.weights.shape)} and "
-                f"{tuple(self.covariances.shape)}."
+                f"a mixture with means {(c, k)} takes weights ({c},) and covariances {(c, k, k)}, "
+                f"not {tuple(self.weights.shape)} and {tuple(self.covariances.shape)}."
             )
         if not (self.weights > 0).all() or abs(float(self.weights.sum()) - 1) > 1e-9:
             raise HebaeError("the weights of a mixture must be above 0 and have the sum 1.")
@@ -83,7 +73,7 @@ class Mixture(Prior):
         return self.latent_dim + 1
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """See `Prior`."""
+        """``log sum_c w_c N(z; m_c, C_c)``."""
         joint = normal_log_density(z, self.means, self.factors) + self.weights.log()
         return joint.logsumexp(dim=1)
 
@@ -100,123 +90,86 @@ class Mixture(Prior):
         return z
 
 
-@dataclass(frozen=True)
-class MixtureFit:
-    """A mixture, and what was seen on the way to it.
-
-    Attributes
-    ----------
-    mixture : Mixture
-    held_out : float
-        Mean log density of the held-out tenth under the mixture of the other nine tenths, in nats.
-    curve : dict of int to float
-        The same by number of components.
-    """
-
-    mixture: Mixture
-    held_out: float
-    curve: dict[int, float]
-
-
-def fit_mixture(
-    codes: npt.ArrayLike, seed: int = 0, components: tuple[int, ...] = COMPONENTS
-) -> MixtureFit:
-    """Fit mixtures of more and more components, and keep the best for held-out codes.
-
-    A random tenth of the codes is held out. A number of components is better than a smaller one if
-    it raises their mean log density by more than the standard error of the difference; two in a row
-    that do not end the search. The best is then refitted to all codes by a few more iterations.
-
-    The codes are whitened first: affine maps of the codes leave the fit as it is, up to rounding.
-    No component is narrower than a thousandth of the codes' variance in any direction.
+class FittedNormal(Mixture):
+    """N(beta, C), with the mean and covariance of the codes (mathematics, section 6).
 
     Parameters
     ----------
-    codes : array, shape (n, k)
-        At least 20.
-    seed : int
-        Of the tenth held out and of the starts.
-    components : tuple of int
-        Numbers to try, rising. Those that leave fewer than max(10, 5 k) codes a component are left
-        out, but for the first.
-
-    Raises
-    ------
-    HebaeError
-        If there are too few codes, or they are all equal or not finite.
+    mean : array or Tensor, shape (k,)
+    covariance : array or Tensor, shape (k, k)
+        Positive definite.
     """
-    z = check_codes(codes)
-    moments = principal_moments(z)
-    scale = np.sqrt(moments.variances)
-    white = (z - moments.mean) @ moments.directions / scale
-    fitted_to, held_out = (torch.from_numpy(part) for part in hold_out_tenth(white, seed))
-    most = len(fitted_to) // max(10, 5 * z.shape[1])
-    log_jacobian = float(np.log(scale).sum())
-    best: _Candidate | None = None
-    curve: dict[int, float] = {}
-    failures = 0
-    for count in [c for c in components if c == components[0] or c <= most]:
-        candidate = _fit(fitted_to, held_out, count, seed)
-        curve[count] = float(candidate.density.mean()) - log_jacobian
-        if best is None or _is_better(candidate.density, best.density):
-            best, failures = candidate, 0
-        else:
-            failures += 1
-            if failures == PATIENCE:
-                break
-    if best is None:
-        raise HebaeError("components is empty; name at least one number of components.")
-    parameters = best.parameters
-    for _ in range(REFIT_ITERATIONS):
-        parameters = em_step(torch.from_numpy(white), parameters)
-    weights, means, covariances = (np.asarray(part) for part in parameters)
-    spread = moments.directions * scale
-    return MixtureFit(
-        Mixture(weights, moments.mean + means @ spread.T, spread @ covariances @ spread.T),
-        curve[len(weights)],
-        curve,
-    )
+
+    name = "fitted-normal"
+
+    def __init__(self, mean: npt.ArrayLike | Tensor, covariance: npt.ArrayLike | Tensor) -> None:
+        super().__init__(np.ones(1), as_double(mean)[None], as_double(covariance)[None])
+
+    @property
+    def mean(self) -> Tensor:
+        """Shape (k,)."""
+        return self.means[0]
+
+    @property
+    def covariance(self) -> Tensor:
+        """Shape (k, k)."""
+        return self.covariances[0]
+
+    @classmethod
+    def fit(cls, codes: npt.ArrayLike) -> Self:
+        """Compute the moments of codes (n, k).
+
+        In directions where the codes do not vary, the variance is a millionth of their mean
+        variance.
+
+        Raises
+        ------
+        HebaeError
+            If the codes are all equal, or not finite.
+        """
+        mean, values, directions = principal_moments(check_codes(codes))
+        return cls(mean, (directions * values) @ directions.T)
 
 
-def hold_out_tenth(z: Doubles, seed: int) -> tuple[Doubles, Doubles]:
-    """Split codes (n, k) at random into nine tenths and one.
+class PrincipalMoments(NamedTuple):
+    """Moments of codes along the axes of their covariance."""
 
-    Raises
-    ------
-    HebaeError
-        If there are fewer than 20.
-    """
-    if len(z) < FEWEST_CODES:
+    mean: Doubles
+    """Shape (k,)."""
+    variances: Doubles
+    """Shape (k,); none below the floor."""
+    directions: Doubles
+    """Shape (k, k), orthonormal columns."""
+
+
+def principal_moments(z: Doubles) -> PrincipalMoments:
+    """Moments of codes (n, k), the covariance as (directions * variances) @ directions.T."""
+    mean = z.mean(axis=0)
+    deviation = z - mean
+    values, directions = np.linalg.eigh(deviation.T @ deviation / len(z))
+    average = values.mean()
+    if not average > np.finfo(np.float32).eps ** 2 * (mean**2).mean():  # codes come in float32
         raise UndefinedMetric(
-            f"there are {len(z)} codes and a sampler is fitted to at least {FEWEST_CODES}; give "
-            "more training examples, or take the sampler 'normal', which needs none."
+            "the codes of all examples are equal, so no sampler can be fitted to them; the model "
+            "has collapsed. The sampler 'normal' needs no fit."
         )
-    order = np.random.default_rng(seed).permutation(len(z))
-    tenth = len(z) // 10
-    return z[order[tenth:]], z[order[:tenth]]
+    return PrincipalMoments(mean, np.maximum(values, VARIANCE_FLOOR * average), directions)
 
 
-class _Candidate(NamedTuple):
-    parameters: Parameters
-    density: Tensor
-    """Of the held-out codes, shape (n,)."""
+def as_double(values: npt.ArrayLike | Tensor) -> Tensor:
+    """Return an array as a float64 tensor of its own."""
+    if isinstance(values, Tensor):
+        return values.detach().double().clone()
+    return torch.from_numpy(np.array(values, dtype=np.float64))
 
 
-def _fit(z: Tensor, held_out: Tensor, components: int, seed: int) -> _Candidate:
-    """Iterate as long as it helps the held-out codes, and keep what was best for them."""
-    parameters = em_step(z, kmeans_start(z, components, seed))
-    best = _Candidate(parameters, log_density(held_out, parameters))
-    for _ in range(ITERATIONS):
-        parameters = em_step(z, parameters)
-        candidate = _Candidate(parameters, log_density(held_out, parameters))
-        gain = float((candidate.density - best.density).mean())
-        if gain > 0:
-            best = candidate
-        if gain < TOLERANCE:
-            break
-    return best
-
-
-def _is_better(density: Tensor, than: Tensor) -> bool:
-    difference = density - than
-    return float(difference.mean()) > float(difference.std()) / math.sqrt(len(difference))
+def factor_of(covariances: Tensor) -> Tensor:
+    """Cholesky factors of covariances (..., k, k)."""
+    factors: Tensor
+    factors, failed = torch.linalg.cholesky_ex(covariances)
+    if bool(failed.any()):
+        raise HebaeError(
+            "a covariance is not positive definite, so it belongs to no normal density; fit the "
+            "sampler with its fit method."
+        )
+    return factors

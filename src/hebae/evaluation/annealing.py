@@ -18,7 +18,7 @@ Carlo".
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -44,7 +44,7 @@ from hebae.evaluation.hamiltonian import (
     with_gradient,
 )
 from hebae.evaluation.posterior import batch_of, draw_prior, log_prior
-from hebae.inference import module_of
+from hebae.inference import evaluating, module_of
 from hebae.model import Autoencoder, at_least_float32
 from hebae.priors import StandardNormal
 
@@ -130,14 +130,10 @@ def ais(
     device : str or torch.device, optional
         Where to compute; default: where the model is. Afterwards the model is moved back.
 
-    Returns
-    -------
-    Annealed
-
     Raises
     ------
     HebaeError
-        If the data do not fit the model, a number is too small, or log p(x | z) is not finite.
+        If log p(x | z) is not finite.
 
     Notes
     -----
@@ -153,9 +149,9 @@ def ais(
         x = batch_of(module, values)
         draw = partial(draw_prior, module, generator=generator, device=work)
         with target(module, x, block) as evaluate:
-            step_sizes = _fitted(evaluate, draw, len(x), t, leapfrog_steps, generator, pilot)
-            z = draw((chains, len(x)))
-            return anneal(evaluate, z, t, step_sizes, leapfrog_steps, generator, run)
+            z, start = draw((chains, len(x))), draw((PILOT_CHAINS, len(x)))
+            steps = fit_step_sizes(evaluate, start, t, leapfrog_steps, generator, pilot)
+            return anneal(evaluate, z, t, steps, leapfrog_steps, generator, run)
 
 
 def bidirectional(
@@ -182,15 +178,6 @@ def bidirectional(
         Examples ``x ~ p(x | z)``, ``z ~ p(z)`` to simulate.
     seed : int
         Of the examples, too.
-
-    Returns
-    -------
-    Bidirectional
-
-    Raises
-    ------
-    HebaeError
-        If a number is too small, or log p(x | z) is not finite.
     """
     module = module_of(model)
     checks.counts(2, count=count)
@@ -203,8 +190,8 @@ def bidirectional(
         z, x = simulate(module, count, generator, work)
         draw = partial(draw_prior, module, generator=generator, device=work)
         with target(module, x, block) as evaluate:
-            steps = _fitted(evaluate, draw, count, t, leapfrog_steps, generator, pilot)
-            prior = draw((chains, count))
+            prior, start = draw((chains, count)), draw((PILOT_CHAINS, count))
+            steps = fit_step_sizes(evaluate, start, t, leapfrog_steps, generator, pilot)
             lower = anneal(evaluate, prior, t, steps, leapfrog_steps, generator, there)
             z = z.expand(chains, *z.shape)
             upper = anneal(evaluate, z, t.flip(0), steps.flip(0), leapfrog_steps, generator, back)
@@ -213,19 +200,10 @@ def bidirectional(
 
 
 def annealing_schedule(count: int, kind: Schedule = "sigmoid") -> Float[Tensor, " count"]:
-    """Return `count` temperatures from 0 to 1.
+    """Return `count` temperatures from 0 to 1, at least 2.
 
-    Parameters
-    ----------
-    count : int, at least 2
-    kind : {"sigmoid", "linear"}
-        "sigmoid" takes small steps at both ends: t proportional to sigmoid(4 u) - sigmoid(-4) for
-        u in equal steps from -1 to 1 (Wu et al. 2017).
-
-    Raises
-    ------
-    HebaeError
-        If `count` is below 2 or the kind is another.
+    "sigmoid" takes small steps at both ends: t proportional to sigmoid(4 u) - sigmoid(-4) for u in
+    equal steps from -1 to 1 (Wu et al. 2017).
     """
     checks.counts(2, temperatures=count)
     checks.require(kind in ("sigmoid", "linear"), "schedule", kind, "'sigmoid' or 'linear'")
@@ -243,29 +221,11 @@ def anneal(
     generator: torch.Generator,
     progress: Progress = lambda share: None,
 ) -> Annealed:
-    """Weigh chains on their way along the temperatures.
+    """Weigh chains on their way along the temperatures, from 0 to 1 or back.
 
-    Each step from a temperature t to the next t' adds ``(t' - t) log p(x | z)`` to a chain's log
-    weight, then moves the chain by a transition that leaves p(z) p(x | z)^t' invariant.
-
-    Parameters
-    ----------
-    evaluate : callable
-        See `hamiltonian.state_at`.
-    z : Tensor, shape (chains, n, k), float64
-        Exact draws from the first distribution: the prior, or the posterior.
-    temperatures : Tensor, shape (count,)
-        From 0 to 1, or back.
-    step_sizes : Tensor, shape (count, n)
-        Of each example's transitions; the first and last are not used.
-    leapfrog_steps : int
-    generator : torch.Generator
-    progress : callable
-
-    Raises
-    ------
-    HebaeError
-        If log p(x | z) is not finite where a chain starts.
+    They start at z, exact draws from the first distribution: prior or posterior. Each step from a
+    temperature t to the next t' adds ``(t' - t) log p(x | z)`` to a chain's log weight, then moves
+    the chain by a transition that leaves p(z) p(x | z)^t' invariant.
     """
     ladder = temperatures.tolist()
     last = len(ladder) - 1
@@ -303,22 +263,6 @@ def anneal(
     )
 
 
-def _fitted(
-    evaluate: Evaluate,
-    draw: Callable[[tuple[int, int]], Tensor],
-    n: int,
-    temperatures: Tensor,
-    leapfrog_steps: int,
-    generator: torch.Generator,
-    progress: Progress,
-) -> Float[Tensor, "count n"]:
-    """Step sizes by chains of their own; with two temperatures there is nothing to fit."""
-    if len(temperatures) == 2:
-        return torch.ones(2, n, dtype=torch.float64)
-    start = draw((PILOT_CHAINS, n))
-    return fit_step_sizes(evaluate, start, temperatures, leapfrog_steps, generator, progress)
-
-
 @contextmanager
 def target(module: Autoencoder, x: Float[Tensor, "n *shape"], block: int) -> Iterator[Evaluate]:
     """Give log p(z) and log p(x_i | z) with gradients, the module being in evaluation mode.
@@ -340,7 +284,7 @@ def target(module: Autoencoder, x: Float[Tensor, "n *shape"], block: int) -> Ite
 
     is_standard = isinstance(module.prior, StandardNormal)
     prior = standard_normal if is_standard else with_gradient(lambda z: log_prior(module, z))
-    with _evaluation_mode(module):
+    with evaluating(module), torch.inference_mode(False):
         yield state_at(prior, log_likelihood)
 
 
@@ -351,19 +295,9 @@ def simulate(
     like = module.population_mean
     # In the decoder's precision, so that z is exactly what x was generated from.
     z = draw_prior(module, (count,), generator, device).to(like)
-    with _evaluation_mode(module), torch.no_grad():
+    with evaluating(module), torch.inference_mode(False), torch.no_grad():
         x = module.likelihood.sample(at_least_float32(module.decoder(z)), generator)
     return z.to(device).double(), x
-
-
-@contextmanager
-def _evaluation_mode(module: Autoencoder) -> Iterator[None]:
-    was_training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(was_training)
 
 
 def shares(progress: Progress | None, work: Sequence[float]) -> list[Progress]:

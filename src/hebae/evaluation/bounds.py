@@ -119,7 +119,7 @@ def elbo(
     UndefinedMetric
         If the encoder is deterministic, or its noise has a singular covariance.
     HebaeError
-        If the data do not fit the model, a number is below 1 or a result is not finite.
+        If a result is not finite.
 
     References
     ----------
@@ -185,8 +185,7 @@ def iwae(
     UndefinedMetric
         If the proposal is the encoder's and q(z | x) has no density (see `elbo`).
     HebaeError
-        If the data do not fit the model, width and proposal do not match, a number is out of range
-        or a result is not finite.
+        If a result is not finite.
 
     References
     ----------
@@ -276,7 +275,7 @@ def fit_width(
     Raises
     ------
     HebaeError
-        If the data do not fit the model, a number is below 1 or no finite width is found.
+        If no finite width is found.
 
     References
     ----------

@@ -19,7 +19,7 @@ from hebae.evaluation.estimate import Estimate
 __all__ = ["Copying", "copying_ratio"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Copying:
     """How much nearer samples are to training examples than to held-out ones."""
 
@@ -72,8 +72,6 @@ def copying_ratio(
     ------
     UndefinedMetric
         If every sample equals a held-out example, so that the ratio has no denominator.
-    HebaeError
-        If a set is not an array (n, d) of finite numbers, or widths differ.
 
     References
     ----------
@@ -89,14 +87,9 @@ def copying_ratio(
     rng = np.random.default_rng(seed)
     near = [two_nearest(points, subset) for subset in _subsets(members, size, rng)]
     far = [two_nearest(points, subset) for subset in _subsets(others, size, rng)]
-    return Copying(
-        ratio=_ratio(near, far, size),
-        closer_to_train=_mean_score(_closer, near, far, size),
-        near_copies=_mean_score(_much_closer, near, far, size),
-        count=len(points),
-        reference_count=size,
-        subsets=max(len(near), len(far)),
-    )
+    ratio = _ratio(near, far, size)
+    closer, much_closer = (_mean_score(f, near, far, size) for f in (_closer, _much_closer))
+    return Copying(ratio, closer, much_closer, len(points), size, max(len(near), len(far)))
 
 
 class Neighbours(NamedTuple):
@@ -134,22 +127,17 @@ def _subsets(members: Tensor, size: int, rng: np.random.Generator) -> list[Tenso
 
 
 def _ratio(near: list[Neighbours], far: list[Neighbours], size: int) -> Estimate:
-    to_train, to_held_out = (
-        torch.stack([n.distance for n in side]).mean(dim=0) for side in (near, far)
+    to_train, scale = (
+        float(torch.stack([n.distance for n in side]).mean()) for side in (near, far)
     )
-    scale = float(to_held_out.mean())
     if scale == 0:
         raise UndefinedMetric(
             "Every sample equals a held-out example, so the distances to training examples have "
             "nothing to be divided by."
         )
-    ratio = float(to_train.mean()) / scale
-    variance = _variance_of_mean((to_train - ratio * to_held_out) / scale)
-    for side, weight in ((near, 1 / scale), (far, ratio / scale)):
-        for n in side:
-            change = weight * (n.next_distance - n.distance) / len(side)
-            variance += _jackknife(n.place, change, size)
-    return Estimate(ratio, variance**0.5)
+    ratio = to_train / scale
+    linear = _mean_score(lambda a, b: (a - ratio * b) / scale, near, far, size)  # delta method
+    return Estimate(ratio, linear.standard_error)
 
 
 def _closer(to_train: Tensor, to_held_out: Tensor) -> Tensor:
@@ -172,7 +160,7 @@ def _mean_score(
     pairs = [(a, b) for a in near for b in far]  # one side is a single set
     each = [score(a.distance, b.distance) for a, b in pairs]
     mean = torch.stack(each).mean(dim=0)
-    variance = _variance_of_mean(mean)
+    variance = float(mean.var()) / len(mean)
     for side, own in ((near, 0), (far, 1)):
         for member in side:
             change = torch.zeros_like(mean)
@@ -183,10 +171,6 @@ def _mean_score(
                     change += (score(*distances) - before) / len(pairs)
             variance += _jackknife(member.place, change, size)
     return Estimate(float(mean.mean()), variance**0.5)
-
-
-def _variance_of_mean(values: Tensor) -> float:
-    return float(values.var()) / len(values)
 
 
 def _jackknife(place: Tensor, change: Tensor, size: int) -> float:

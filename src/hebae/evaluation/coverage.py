@@ -48,11 +48,6 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionR
     k : int
         The neighbour that a ball reaches to: at least 1, and less than the size of either set.
 
-    Raises
-    ------
-    HebaeError
-        If k is out of range, or either set is not an array (n, d) of finite numbers.
-
     References
     ----------
     Kynkaanniemi et al. (2019), "Improved precision and recall metric for assessing generative

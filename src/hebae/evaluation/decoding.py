@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ BLOCK = 1000
 """Examples decoded at once."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ReconstructionError:
     """How far an example is from what the mean of its code decodes to; means over examples."""
 
@@ -42,7 +42,7 @@ class ReconstructionError:
     count: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Robustness:
     """How far noise in the code moves what is decoded."""
 
@@ -77,11 +77,6 @@ def reconstruction_error(
         n at least 2; uint8 (0 to 255 stands for 0 to 1) or float, preferably held out.
     device : str or torch.device, optional
         Where to compute; default: where the model is. Afterwards the model is moved back.
-
-    Raises
-    ------
-    HebaeError
-        If the data do not fit the model.
     """
     module, data = checks.examples(model, values)
     squares, likelihoods = [], []
@@ -92,11 +87,8 @@ def reconstruction_error(
             error -= x / 255 if x.dtype == np.uint8 else x
             squares.append(np.square(error).reshape(len(x), -1).sum(axis=1))
             likelihoods.append(inference.log_likelihood(module, x))
-    return ReconstructionError(
-        squared_error=mean_estimate(np.concatenate(squares)),
-        negative_log_likelihood=mean_estimate(-np.concatenate(likelihoods)),
-        count=len(data),
-    )
+    error, log_likelihood = np.concatenate(squares), np.concatenate(likelihoods)
+    return ReconstructionError(mean_estimate(error), mean_estimate(-log_likelihood), len(data))
 
 
 def robustness(
@@ -128,8 +120,6 @@ def robustness(
     ------
     UndefinedMetric
         If all codes decode to the same, so that there is nothing to compare with.
-    HebaeError
-        If codes do not fit the model or are not finite, or `scale` is not above 0.
 
     Notes
     -----
@@ -152,16 +142,10 @@ def robustness(
             moved.append(np.linalg.norm(near - here, axis=1))
             apart.append(np.linalg.norm(far - here, axis=1))
     distance, pair_distance = np.concatenate(moved), np.concatenate(apart)
+    undefined = "All codes decode to the same, so there is nothing to compare noise with."
+    relative = ratio_of_means(distance, pair_distance, undefined)
     return Robustness(
-        distance=mean_estimate(distance),
-        pair_distance=mean_estimate(pair_distance),
-        relative=ratio_of_means(
-            distance,
-            pair_distance,
-            "All codes decode to the same, so there is nothing to compare noise with.",
-        ),
-        scale=scale,
-        count=len(z),
+        mean_estimate(distance), mean_estimate(pair_distance), relative, scale, len(z)
     )
 
 
@@ -198,8 +182,6 @@ def smoothness(
     ------
     UndefinedMetric
         If the ends of every line decode to the same.
-    HebaeError
-        If codes do not fit the model or are not finite, or `steps` is below 3.
     """
     module, begin = _decodable(model, first, "first")
     end = checks.pair(begin, second, ("first", "second"))[1]
@@ -224,11 +206,8 @@ def smoothness(
             second_difference = f[:, :-2] - 2 * f[:, 1:-1] + f[:, 2:]
             bends.append(np.linalg.norm(second_difference, axis=2).mean(axis=1) * (steps - 1) ** 2)
             chords.append(np.linalg.norm(f[:, -1] - f[:, 0], axis=1))
-    curvature = ratio_of_means(
-        np.concatenate(bends),
-        np.concatenate(chords),
-        "The ends of every line decode to the same, so its curvature has no scale.",
-    )
+    undefined = "The ends of every line decode to the same, so its curvature has no scale."
+    curvature = ratio_of_means(np.concatenate(bends), np.concatenate(chords), undefined)
     return Smoothness(curvature.value, curvature.standard_error, len(begin), steps)
 
 
@@ -242,9 +221,8 @@ def _decodable(model: Any, codes: ArrayLike, name: str = "codes") -> tuple[Autoe
     return module, z
 
 
-def _rows(count: int, block: int = BLOCK) -> Iterator[slice]:
-    for start in range(0, count, block):
-        yield slice(start, start + block)
+def _rows(count: int, block: int = BLOCK) -> list[slice]:
+    return [slice(start, start + block) for start in range(0, count, block)]
 
 
 def _flat(images: npt.NDArray[np.float32]) -> Array:

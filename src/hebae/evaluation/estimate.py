@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from hebae.errors import HebaeError, UndefinedMetric
 
-__all__ = ["Estimate", "UndefinedMetric", "mean_estimate", "ratio_of_means"]
-
 
 @dataclass(frozen=True)
 class Estimate:

@@ -86,21 +86,8 @@ def leapfrog(
 ) -> tuple[State, Float[Tensor, "chains n latent"]]:
     """Follow Hamilton's equations for `steps` steps; reversible and volume-preserving.
 
-    Parameters
-    ----------
-    state, momentum
-        Where to start.
-    temperature : float
-        t of the target p(z) p(x | z)^t.
-    step_size : Tensor, shape (chains, n)
-    steps : int, at least 1
-    evaluate : callable
-        See `state_at`.
-
-    Returns
-    -------
-    state, momentum
-        Where it ends. From there, the negated momentum leads back.
+    `temperature` is t of the target p(z) p(x | z)^t. From the state and momentum returned, the
+    negated momentum leads back.
     """
     step = step_size[..., None]
     force = state.prior_gradient + temperature * state.likelihood_gradient
@@ -122,20 +109,9 @@ def transition(
 ) -> tuple[State, Float[Tensor, "chains n"]]:
     """Move each chain once, leaving p(z) p(x | z)^t invariant.
 
-    Parameters
-    ----------
-    state, temperature, steps, evaluate
-        See `leapfrog`.
-    step_size : Tensor, shape (n,)
-        Of each example, on average: each chain's varies at random.
-    generator : torch.Generator
-        Of momentum, step sizes and acceptance; on the CPU, for the same draws on every device.
-
-    Returns
-    -------
-    state : State
-    acceptance : Tensor, shape (chains, n)
-        Probability of accepting each proposal; 0 if it diverged.
+    `step_size` is an example's average; each chain's varies at random. The generator is on the CPU,
+    for the same draws on every device. Returns the new state and the probability of accepting each
+    proposal: 0 if it diverged.
     """
     z = state.z
     jitter = torch.rand(z.shape[:-1], generator=generator, dtype=z.dtype).to(z.device)
@@ -170,18 +146,8 @@ def fit_step_sizes(
 
     In a separate run of `pilot_steps` transitions: step sizes that adapt while weights accumulate
     would bias the weights. After each transition an example's log step size moves by the difference
-    of the acceptance, averaged over chains, from 0.65.
-
-    Parameters
-    ----------
-    evaluate : callable
-        See `state_at`.
-    z : Tensor, shape (chains, n, k)
-        Draws from the prior: at most `PILOT_CHAINS` chains are used.
-    temperatures : Tensor, shape (count,), on the CPU
-    leapfrog_steps : int
-    generator : torch.Generator
-    progress : callable
+    of the acceptance, averaged over chains, from 0.65. z holds draws from the prior, `PILOT_CHAINS`
+    of which are used; the temperatures are on the CPU.
     """
     place = torch.linspace(0, 1, len(temperatures), dtype=torch.float64)
     count = pilot_steps(len(temperatures)) - SETTLING

@@ -60,8 +60,6 @@ def mutual_information(
     ------
     UndefinedMetric
         If the covariance of HEBAE's noise is singular.
-    HebaeError
-        If the data do not fit the model, or as in `posterior_information`.
     """
     module, values = checks.examples(model, data)
     with checks.on_device(module, device) as work:
@@ -110,12 +108,6 @@ def posterior_information(
     Information
         With standard error 0 if nothing had to be estimated.
 
-    Raises
-    ------
-    HebaeError
-        If shapes do not fit, a value or sigma is not finite, a sigma is 0, L is singular or not
-        lower triangular, or a number is below 1.
-
     References
     ----------
     Hoffman, Johnson (2016), "ELBO surgery: yet another way to carve up the variational evidence
@@ -132,7 +124,7 @@ def posterior_information(
             )
         _, counts = torch.unique(means, dim=0, return_counts=True)
         shared = float((counts.double() * counts.double().log()).sum()) / len(means)
-        return Information(value=ceiling - shared, standard_error=0.0, ceiling=ceiling)
+        return Information(ceiling - shared, 0.0, ceiling)
 
     posteriors = Posteriors.checked(means, log_scale, noise_factor)
     mixture = _Mixture(posteriors)
@@ -142,11 +134,8 @@ def posterior_information(
         epsilon = torch.randn(means.shape, generator=generator, dtype=torch.float64)
         z, _ = posteriors.draw(epsilon.to(means.device))
         ratio += mixture.log_ratio(z, block) / draws
-    return Information(
-        value=min(ceiling + float(ratio.mean()), ceiling),
-        standard_error=float(ratio.std()) / math.sqrt(len(means)),
-        ceiling=ceiling,
-    )
+    value, error = ceiling + float(ratio.mean()), float(ratio.std()) / math.sqrt(len(means))
+    return Information(min(value, ceiling), error, ceiling)
 
 
 class _Mixture:

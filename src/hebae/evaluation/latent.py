@@ -19,22 +19,6 @@ from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
 from hebae.evaluation.frechet import FeatureMoments
 
-__all__ = [
-    "active_units",
-    "aggregate_covariance",
-    "collapsed_share",
-    "correlation",
-    "covariance",
-    "covariance_of_moments",
-    "degeneracy",
-    "kl_by_dimension",
-    "kl_to_standard_normal",
-    "mean_absolute_off_diagonal",
-    "median_scale",
-    "noise_covariance",
-    "variance_range",
-]
-
 
 def covariance(codes: ArrayLike) -> Array:
     """Covariance (k, k) of codes (n, k), divided by n (Fig. 2a of the paper)."""
@@ -110,11 +94,6 @@ def aggregate_covariance(
         None for a deterministic method, whose C is Cov(mu).
     noise_covariance : array-like, shape (k, k)
         N; see `noise_covariance`.
-
-    Raises
-    ------
-    HebaeError
-        If the shapes do not match, or a value is not finite.
     """
     mu = checks.features(mean, "mean", least=1)
     if log_scale is None:
@@ -140,8 +119,6 @@ def kl_to_standard_normal(mean: ArrayLike, covariance: ArrayLike) -> float:
     UndefinedMetric
         If the covariance is singular and the divergence infinite; the message names the dimensions
         that never vary, or the rank.
-    HebaeError
-        If the shapes do not match, or a value is not finite.
     """
     beta, Sigma = checks.finite(mean, "mean"), checks.finite(covariance, "covariance")
     k = len(beta) if beta.ndim == 1 else -1

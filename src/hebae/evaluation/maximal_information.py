@@ -106,11 +106,6 @@ def characteristic_matrix(
     array, shape (B // 2 - 1, B // 2 - 1)
         Row i, column j: y in i + 2 rows by x in j + 2 columns, in [0, 1]; NaN for more than B
         cells. All zero if x or y is constant.
-
-    Raises
-    ------
-    HebaeError
-        If the arrays differ in length, are too short or not finite, or alpha or c is out of range.
     """
     points = checks.finite(x, "x"), checks.finite(y, "y")
     if points[0].ndim != 1 or points[0].shape != points[1].shape:
@@ -177,7 +172,7 @@ def _of_pair(
     return float(np.nanmax(matrix)), float(np.nansum(matrix))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class IndexDependence:
     """MIC_e and TIC_e between index and code, each a mean over the dimensions of the code."""
 
@@ -218,11 +213,6 @@ def index_dependence(
         See `characteristic_matrix`.
     workers : int, optional
         See `mic_and_tic`.
-
-    Raises
-    ------
-    HebaeError
-        If z is not of this shape or not finite, or a number is out of range.
     """
     codes = checks.finite(z, "z")
     if codes.ndim != 3 or 0 in codes.shape:
@@ -237,15 +227,8 @@ def index_dependence(
     nulls = [(rng.permutation(index), latent) for _ in range(permutations) for latent in latents]
     pairs = [(index, latent) for latent in latents] + nulls
     coefficients = mic_and_tic(pairs, "e", alpha, c, workers=workers)
-    (mic, tic), (null_mic, null_tic) = (part.mean(axis=0) for part in np.split(coefficients, [k]))
-    return IndexDependence(
-        mic=float(mic),
-        tic=float(tic),
-        null_mic=float(null_mic),
-        null_tic=float(null_tic),
-        examples=n,
-        draws=draws,
-    )
+    own, null = (part.mean(axis=0).tolist() for part in np.split(coefficients, [k]))
+    return IndexDependence(*own, *null, n, draws)
 
 
 def _information(x: Array, y: Array, cells: float, c: float, only_wider: bool) -> Array:

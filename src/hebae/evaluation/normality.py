@@ -1,4 +1,4 @@
-"""Statistics of codes against N(0, I), each with its distribution over truly normal codes.
+"""Statistics of codes (n, k) against N(0, I), each with its distribution over truly normal codes.
 
 No finite sample has a statistic of zero. So each comes with its mean and standard deviation over
 standard normal samples of the same size and dimension: what a perfect code would show.
@@ -34,7 +34,7 @@ BLOCK_ENTRIES = 2**22
 """Projections held at once: 32 MiB."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Compared:
     """A statistic of n codes, with the same statistic of n standard normal ones."""
 
@@ -54,14 +54,14 @@ class Compared:
         return f"{self.value:.4g} (normal {self.normal_mean:.4g} +- {self.normal_spread:.2g})"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class MardiaStatistic(Compared):
     """A statistic with the probability of one as extreme among normal codes."""
 
     p_value: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class KolmogorovSmirnov(Compared):
     """Greatest distance, over points and dimensions, of a distribution function from N(0, 1)'s."""
 
@@ -88,18 +88,9 @@ def kolmogorov_smirnov(codes: ArrayLike, *, level: float = 0.05) -> KolmogorovSm
     codes : array-like, shape (n, k)
         mu or z, n at least 2.
     level : float
-        Of the family: the probability that any dimension of normal codes is rejected.
-
-    Returns
-    -------
-    KolmogorovSmirnov
-        Normal mean and spread are those of the greatest of k independent statistics, by
-        integrating the statistic's exact distribution.
-
-    Raises
-    ------
-    HebaeError
-        If codes is not an array (n, k) of finite numbers, or the level is not between 0 and 1.
+        Of the family: the probability that any dimension of normal codes is rejected. Normal mean
+        and spread are those of the greatest of k independent statistics, by integrating the
+        statistic's exact distribution.
 
     References
     ----------
@@ -113,16 +104,10 @@ def kolmogorov_smirnov(codes: ArrayLike, *, level: float = 0.05) -> KolmogorovSm
     tests = [stats.kstest(column, "norm") for column in values.T]
     p_values = np.sort([test.pvalue for test in tests])
     corrected = np.minimum(np.maximum.accumulate(p_values * np.arange(k, 0, -1)), 1)
-    mean, spread = _greatest_statistic(n, k)
+    greatest = float(max(test.statistic for test in tests))
+    rejected = int((corrected < level).sum())
     return KolmogorovSmirnov(
-        value=float(max(test.statistic for test in tests)),
-        normal_mean=mean,
-        normal_spread=spread,
-        count=n,
-        dimensions=k,
-        rejected=int((corrected < level).sum()),
-        smallest_p_value=float(corrected[0]),
-        level=level,
+        greatest, *_greatest_statistic(n, k), n, k, rejected, float(corrected[0]), level
     )
 
 
@@ -149,8 +134,6 @@ def mardia(codes: ArrayLike) -> Mardia:
     ------
     UndefinedMetric
         If the codes' covariance is singular, or there are too few codes for either to vary.
-    HebaeError
-        If codes is not an array (n, k) of finite numbers.
 
     References
     ----------
@@ -175,27 +158,18 @@ def mardia(codes: ArrayLike) -> Mardia:
 
     skewness = sum(float(np.square((y * column[:, None]).T @ y).sum()) for column in y.T) / n**2
     freedom = k * (k + 1) * (k + 2) / 6
-    mean = k * (k + 2) * ((n + 1) * (k + 1) - 6) / ((n + 1) * (n + 3))
-    skewness_statistic = MardiaStatistic(
-        value=skewness,
-        normal_mean=mean,
-        normal_spread=mean * math.sqrt(2 / freedom),
-        count=n,
-        p_value=float(stats.chi2.sf(skewness * freedom / mean, freedom)),
-    )
+    mean_b1 = k * (k + 2) * ((n + 1) * (k + 1) - 6) / ((n + 1) * (n + 3))
+    p_b1 = float(stats.chi2.sf(skewness * freedom / mean_b1, freedom))
 
     kurtosis = float(np.square(np.square(y).sum(axis=1)).mean())
-    mean = k * (k + 2) * (n - 1) / (n + 1)
+    mean_b2 = k * (k + 2) * (n - 1) / (n + 1)
     variance = 8 * k * (k + 2) * (n - 3) * (n - k - 1) * (n - k + 1)
     spread = math.sqrt(variance / ((n + 3) * (n + 5))) / (n + 1)
-    kurtosis_statistic = MardiaStatistic(
-        value=kurtosis,
-        normal_mean=mean,
-        normal_spread=spread,
-        count=n,
-        p_value=float(2 * stats.norm.sf(abs(kurtosis - mean) / spread)),
+    p_b2 = float(2 * stats.norm.sf(abs(kurtosis - mean_b2) / spread))
+    return Mardia(
+        MardiaStatistic(skewness, mean_b1, mean_b1 * math.sqrt(2 / freedom), n, p_b1),
+        MardiaStatistic(kurtosis, mean_b2, spread, n, p_b2),
     )
-    return Mardia(skewness_statistic, kurtosis_statistic)
 
 
 @cache
@@ -233,11 +207,6 @@ def energy_distance_to_normal(codes: ArrayLike, *, limit: int = 10_000, seed: in
         In units of the code. The normal spread is exact: ``sqrt(2 E h^2 / (n (n - 1)))``, where
         ``h = |x - x'| - E|x - Y| - E|x' - Y| + E|Y - Y'|`` for normal x and x'.
 
-    Raises
-    ------
-    HebaeError
-        If codes is not an array (n, k) of finite numbers, or `limit` is below 2.
-
     References
     ----------
     Szekely, Rizzo (2013), "Energy statistics: a class of statistics based on distances".
@@ -255,12 +224,8 @@ def energy_distance_to_normal(codes: ArrayLike, *, limit: int = 10_000, seed: in
     pairs = n * (n - 1)
     normal_pair = 2 * math.exp(math.lgamma((k + 1) / 2) - math.lgamma(k / 2))  # E|Y - Y'|
     to_normal = float(mean_distance_to_normal(np.linalg.norm(values, axis=1), k).mean())
-    return Compared(
-        value=2 * to_normal - within / pairs - normal_pair,
-        normal_mean=0.0,
-        normal_spread=math.sqrt(2 * _mean_squared_kernel(k, normal_pair) / pairs),
-        count=n,
-    )
+    spread = math.sqrt(2 * _mean_squared_kernel(k, normal_pair) / pairs)
+    return Compared(2 * to_normal - within / pairs - normal_pair, 0.0, spread, n)
 
 
 def mean_distance_to_normal(radius: Array, dimension: int) -> Array:
@@ -323,15 +288,12 @@ def sliced_wasserstein_to_normal(
     Compared
         In units of the code.
 
-    Raises
-    ------
-    HebaeError
-        If codes is not an array (n, k) of finite numbers, or a number is out of range.
-
     References
     ----------
     Bonneel, Rabin, Peyre, Pfister (2015), "Sliced and Radon Wasserstein barycenters of measures".
     """
+    from scipy import stats
+
     values = checks.features(codes, "codes")
     checks.counts(directions=directions)
     checks.counts(2, replicates=replicates)
@@ -339,23 +301,11 @@ def sliced_wasserstein_to_normal(
     rng = np.random.default_rng(seed)
     lines = rng.standard_normal((k, directions))
     lines /= np.linalg.norm(lines, axis=0)
-    quantiles = _mean_quantiles(n)
-    normal = [_sliced(rng.standard_normal((n, k)), lines, quantiles) for _ in range(replicates)]
-    return Compared(
-        value=_sliced(values, lines, quantiles),
-        normal_mean=float(np.mean(normal)),
-        normal_spread=float(np.std(normal, ddof=1)),
-        count=n,
-    )
-
-
-def _mean_quantiles(n: int) -> Array:
-    """N times c_i, shape (n,): the mean of N(0, 1) between its quantiles (i - 1)/n and i/n."""
-    from scipy import stats
-
     density = stats.norm.pdf(stats.norm.ppf(np.linspace(0, 1, n + 1)))
-    quantiles: Array = -n * np.diff(density)
-    return quantiles
+    quantiles: Array = -n * np.diff(density)  # n c_i: the mean of N(0, 1) within each cell
+    normal = [_sliced(rng.standard_normal((n, k)), lines, quantiles) for _ in range(replicates)]
+    spread = float(np.std(normal, ddof=1))
+    return Compared(_sliced(values, lines, quantiles), float(np.mean(normal)), spread, n)
 
 
 def _sliced(values: Array, lines: Array, quantiles: Array) -> float:

@@ -1,4 +1,4 @@
-"""Features of the data that samples are held against, calculated once and kept in the cache."""
+"""Features of the data that samples are compared with, computed once and kept in the cache."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from typing import Literal
 
 import numpy as np
 
-from hebae.data import Dataset, Examples
+from hebae.data import Dataset
 from hebae.data.cache import cached_folder
 from hebae.errors import HebaeError
 from hebae.evaluation.features.base import FeatureExtractor, Floats, as_uint8
 
-__all__ = ["Split", "reference_features", "reference_rows"]
-
 Split = Literal["train", "validation", "test"]
-FORMAT = 1  # to be raised when what is written changes
+FORMAT = 1  # raise it when what is written changes
 FILE = "features.npy"
 BLOCK = 1000
 
@@ -24,30 +22,22 @@ BLOCK = 1000
 def reference_features(
     dataset: Dataset, split: Split, count: int, extractor: FeatureExtractor, seed: int = 0
 ) -> Floats:
-    """Return the features of `count` examples of a split, in the order of `reference_rows`.
+    """Features, float32 (count, d), of `count` examples of a split, chosen by `reference_rows`.
 
     Float images are rounded to uint8 for extractors that take these, as samples are.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    split : {"train", "validation", "test"}
-    count : int
-    extractor : FeatureExtractor
-    seed : int
-        Of the choice of examples.
-
-    Returns
-    -------
-    array of float32, shape (count, d)
 
     Raises
     ------
     HebaeError
-        If the data have no such split, it has fewer than `count` examples, or the cache cannot be
-        written or is damaged.
+        If the data have no such split or too few examples, or the cache is damaged.
     """
-    examples = _split(dataset, split)
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    present = {name: part for name, part in splits.items() if part is not None}
+    if split not in present:
+        raise HebaeError(
+            f"{dataset.name} has no split {split!r} to compare with; it has {', '.join(present)}."
+        )
+    examples = present[split]
     rows = reference_rows(len(examples), count, seed, f"the {split} split of {dataset.name}")
 
     def build(folder: Path) -> None:
@@ -58,16 +48,8 @@ def reference_features(
             features[start : start + BLOCK] = extractor(values)
         np.save(folder / FILE, features)
 
-    parts = (
-        FORMAT,
-        dataset.fingerprint,
-        split,
-        len(examples),
-        count,
-        seed,
-        extractor.name,
-        extractor.fingerprint,
-    )
+    data = (FORMAT, dataset.fingerprint, split, len(examples), count, seed)
+    parts = (*data, extractor.name, extractor.fingerprint)
     key = hashlib.sha256(repr(parts).encode()).hexdigest()
     path = cached_folder(f"features/{key[:32]}", build) / FILE
     try:
@@ -76,8 +58,8 @@ def reference_features(
             raise ValueError(f"shape {features.shape}")
     except (OSError, ValueError, EOFError) as error:
         raise HebaeError(
-            f"the reference features in {path.parent} are damaged ({error}): delete that folder, "
-            "and they will be calculated anew."
+            f"the reference features in {path.parent} are damaged ({error}); delete that folder, "
+            "and they will be computed again."
         ) from None
     return features
 
@@ -85,29 +67,13 @@ def reference_features(
 def reference_rows(
     available: int, count: int, seed: int = 0, source: str = "the data"
 ) -> np.ndarray:
-    """Which examples are the reference: the first `count` of one permutation of them all.
+    """Choose reference examples: the first `count` of one permutation of all.
 
-    The permutation depends on `available` and `seed` alone, so that a smaller reference is the
-    beginning of a larger one.
-
-    Raises
-    ------
-    HebaeError
-        If `count` is not from 1 to `available`.
+    It depends on `available` and `seed` alone, so a smaller reference is the start of a larger one.
     """
     if not 1 <= count <= available:
         raise HebaeError(
-            f"{count} reference examples were asked for, but {source} has {available}; choose from "
-            f"1 to {available}."
+            f"count is {count}, but {source} has {available} reference examples; choose from 1 to "
+            f"{available}."
         )
     return np.random.default_rng(seed).permutation(available)[:count]
-
-
-def _split(dataset: Dataset, split: Split) -> Examples:
-    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-    present = {name: examples for name, examples in splits.items() if examples is not None}
-    if split not in present:
-        raise HebaeError(
-            f"{dataset.name} has no split {split}; it has {', '.join(present)} to compare with."
-        )
-    return present[split]

@@ -51,11 +51,6 @@ def knn_accuracy(
         Numbers or strings.
     neighbours : int
         From 1 to n.
-
-    Raises
-    ------
-    HebaeError
-        If `neighbours` is out of range, codes are not finite, or labels and codes differ in number.
     """
     from sklearn.neighbors import KNeighborsClassifier
 
@@ -95,8 +90,6 @@ def logistic_accuracy(
     ------
     UndefinedMetric
         If the training examples are of one class, or the fit has not converged.
-    HebaeError
-        If a number is out of range, or as in `knn_accuracy`.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -142,10 +135,5 @@ def _checked(
 
 def _accuracy(correct: npt.NDArray[np.bool_], train_count: int, truth: Labels) -> Accuracy:
     share, count = float(correct.mean()), len(correct)
-    return Accuracy(
-        value=share,
-        standard_error=math.sqrt(share * (1 - share) / count),
-        train_count=train_count,
-        test_count=count,
-        chance=float(np.unique(truth, return_counts=True)[1].max()) / count,
-    )
+    chance = float(np.unique(truth, return_counts=True)[1].max()) / count
+    return Accuracy(share, math.sqrt(share * (1 - share) / count), train_count, count, chance)

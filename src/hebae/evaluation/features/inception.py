@@ -1,4 +1,4 @@
-"""Features of the Inception network of the FID, by torch-fidelity: weights and preprocessing."""
+"""Features of the Inception network of the FID, with torch-fidelity's weights and preprocessing."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ from hebae.errors import HebaeError
 from hebae.evaluation.features.base import NetworkFeatures, file_hash
 from hebae.files import NOT_A_PICKLE
 
-__all__ = ["bare_torch_fidelity", "inception_features"]
-
 NAME = "inception-v3-compat"
 DIMENSION = 2048
 FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -34,22 +32,22 @@ VARIABLE = "HEBAE_INCEPTION_WEIGHTS"
 def inception_features(
     weights: Path | None = None, *, device: str | torch.device = "cpu"
 ) -> NetworkFeatures:
-    """Return torch-fidelity's "inception-v3-compat": 2,048 features, preprocessing its own.
+    """Return torch-fidelity's "inception-v3-compat": 2,048 features, with its own preprocessing.
 
     Grey images are repeated in three colours. By convention 2,048 examples are enough for the FID.
 
     Parameters
     ----------
     weights : Path, optional
-        The file ``weights-inception-2015-12-05-6726825d.pth``; else the one that
-        HEBAE_INCEPTION_WEIGHTS names, else it is downloaded once. Another file of the same form
-        will do, but its hash becomes part of the name, since its distances are no FID.
+        The file ``weights-inception-2015-12-05-6726825d.pth``. Default: the file that
+        HEBAE_INCEPTION_WEIGHTS names; without it, it is downloaded once. Another file of the same
+        form is accepted, but its hash becomes part of the name, since its distances are no FID.
     device : str or torch.device
 
     Raises
     ------
     HebaeError
-        If torch-fidelity is not installed, or the weights cannot be had or are of another form.
+        If torch-fidelity is not installed, or the weights are not available or of another form.
 
     References
     ----------
@@ -60,16 +58,16 @@ def inception_features(
     if weights is None and os.environ.get(VARIABLE):
         weights = Path(os.environ[VARIABLE])
     path = Path(weights).expanduser() if weights is not None else _downloaded()
-    found = file_hash(path)
+    fingerprint = file_hash(path)
     network = _Inception(_load(network_class, path))
-    name = NAME if found == SHA256 else f"{NAME}-{found[:8]}"
+    name = NAME if fingerprint == SHA256 else f"{NAME}-{fingerprint[:8]}"
     return NetworkFeatures(
-        network, name, DIMENSION, found, minimum=DIMENSION, batch_size=32, device=device
+        network, name, DIMENSION, fingerprint, minimum=DIMENSION, batch_size=32, device=device
     )
 
 
 class _Inception(nn.Module):
-    """Its features of grey images, too."""
+    """Accepts grey images, too."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -86,15 +84,15 @@ def _downloaded() -> Path:
         return download(NAME, {FILE: SHA256}, MIRRORS, FOLDERS) / FILE
     except HebaeError as error:
         raise HebaeError(
-            f"the Inception weights {FILE} (SHA-256 {SHA256}) are not here and could not be "
-            f"downloaded from {MIRRORS[0]}: put a copy at {cache_dir() / NAME / FILE}, name it by "
+            f"the Inception weights {FILE} (SHA-256 {SHA256}) are missing and could not be "
+            f"downloaded from {MIRRORS[0]}; put a copy at {cache_dir() / NAME / FILE}, name it by "
             f"{VARIABLE} or weights=..., or set HEBAE_MIRROR to a server that has it."
         ) from error
 
 
 def _load(network_class: Any, path: Path) -> nn.Module:
     try:
-        # The class reads the file without this guard; a file that passes it can run no code.
+        # The class reads the file without this check; a file that passes it cannot run code.
         torch.load(path, map_location="cpu", weights_only=True)
         network: nn.Module = network_class(NAME, ["2048"], feature_extractor_weights_path=str(path))
     except NOT_A_PICKLE as error:
@@ -115,12 +113,7 @@ def _network_class() -> Any:
 def bare_torch_fidelity() -> Iterator[None]:
     """Let modules of torch-fidelity be imported without its ``__init__``.
 
-    That imports torchvision, for other extractors, which does not go with every build of torch.
-
-    Raises
-    ------
-    HebaeError
-        If torch-fidelity is not installed.
+    That imports torchvision, for other extractors, which does not fit every build of torch.
     """
     name = "torch_fidelity"
     if name in sys.modules:

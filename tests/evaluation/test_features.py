@@ -307,7 +307,7 @@ def test_random_features_are_the_same_everywhere_and_use_no_global_generator():
 
 def test_blur_and_noise_are_farther_than_chance():
     """Two halves of the synthetic faces differ only by chance."""
-    real, other = np.split(load("made-faces").train.values, 2)
+    real, other = np.split(load("synthetic-faces").train.values, 2)
     taken = random_convolutional_features(3)
     pixels = torch.from_numpy(other.astype(np.float32))
     blurred = torch.nn.functional.avg_pool2d(pixels, 3, 1, 1, count_include_pad=False).numpy()

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from hebae.data import idx
-from hebae.data.mnist import MINI_COUNTS, MNIST
+from hebae.data.mnist import MNIST, MNIST_MINI
 from hebae.data.source import DataDirectory
 
 TARGET = Path(__file__).parents[1] / "src/hebae/data/mnist_mini"
@@ -25,7 +25,7 @@ def remake(originals: Path, target: Path = TARGET) -> None:
     for split, files in idx.FILES.items():
         for file, dimensions in zip(files, (3, 1), strict=True):
             array = idx.parse((folder / file).read_bytes(), file, dimensions=dimensions)
-            content = idx.serialise(array[: MINI_COUNTS[split]])
+            content = idx.serialise(array[: MNIST_MINI.counts[split]])
             (target / file).write_bytes(gzip.compress(content, 9, mtime=0))
 
 

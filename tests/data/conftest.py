@@ -67,6 +67,7 @@ def toy_mnist(tmp_path, write_idx, monkeypatch):
         name="mnist",
         description="A stand-in",
         licence="none",
+        shape=(1, 28, 28),
         folders=("", "mnist"),
         mirrors=(),
         sha256={

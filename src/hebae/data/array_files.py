@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hebae.data.arrays import as_labels, as_values
+from hebae.data.arrays import as_values
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.errors import HebaeError
 
@@ -80,11 +80,16 @@ def load_npz(path: Path) -> Dataset:
         if array is None:
             continue
         array = as_values(array, f"{path} ({split})")
-        given = labels[split]
-        splits[split] = Examples(
-            array,
-            None if given is None else as_labels(given, len(array), f"{path} ({split}) labels"),
-        )
+        numbers = labels[split]
+        if numbers is not None:
+            if numbers.shape != (len(array),) or numbers.dtype.kind not in "iub":
+                raise HebaeError(
+                    f"{path} ({split}) has labels of type {numbers.dtype} and shape "
+                    f"{numbers.shape}: labels must be integers of shape ({len(array)},), one per "
+                    "example."
+                )
+            numbers = numbers.astype(np.int64)
+        splits[split] = Examples(array, numbers)
     train, validation, test = (splits.get(name) for name in ("train", "validation", "test"))
     assert train is not None
     return Dataset(path.name, train, validation, test, fingerprint(splits))

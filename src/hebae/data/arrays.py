@@ -74,16 +74,6 @@ def as_values(data: Any, source: str) -> np.ndarray:
     return array
 
 
-def as_labels(data: np.ndarray, count: int, source: str) -> np.ndarray:
-    """Convert labels to int64; there must be one for each of `count` examples."""
-    if data.shape != (count,) or data.dtype.kind not in "iub":
-        raise HebaeError(
-            f"{source} has type {data.dtype} and shape {data.shape}: labels must be integers of "
-            f"shape ({count},), one per example."
-        )
-    return data.astype(np.int64)
-
-
 def _is_tensor(data: Any) -> bool:
     # Tested by name, so that files can be read without importing torch.
     return any(kind.__module__.split(".")[0] == "torch" for kind in type(data).__mro__)

@@ -11,15 +11,17 @@ from pathlib import Path, PurePosixPath
 from hebae.data.examples import Dataset
 from hebae.data.image_files import Layout, open_images
 from hebae.data.images import Decoding, Form, load_images
-from hebae.data.source import DataDirectory, DataSource
+from hebae.data.source import Availability, DataDirectory, NamedSource
 from hebae.errors import HebaeError
 
 PARTITION = "list_eval_partition.txt"
 IMAGES = ("img_align_celeba", "img_align_celeba.zip")
 SUBSET = "celeba64-subset.tar"
 SPLITS = {"0": "train", "1": "validation", "2": "test"}
-_PLACES = ("", "celeba"), [[[PARTITION], IMAGES], [[SUBSET]]]
-_SITE = "mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
+_NEEDED = (
+    f"{IMAGES[1]} (or the folder {IMAGES[0]}) and {PARTITION} from "
+    f"mmlab.ie.cuhk.edu.hk/projects/CelebA.html, or {SUBSET},"
+)
 
 CLOSE_CROP = Decoding(
     form=Form(178, 218, grey=False),
@@ -30,35 +32,23 @@ CLOSE_CROP = Decoding(
 )
 
 
-class CelebA:
+class _CelebA(NamedSource):
     """CelebA by name, from a data directory; its terms forbid that a program downloads it."""
 
-    name = "celeba"
-
-    def describe(self, directory: DataDirectory) -> DataSource:
-        """Return the entry of the catalogue."""
-        availability, location = directory.find(*_PLACES)
-        if availability == "absent" and not directory.is_explicit:
-            availability = "by hand"
-        return DataSource(
-            self.name,
-            "Faces, aligned, cropped and resized",
-            "non-commercial research only",
-            (3, 64, 64),
-            {"train": 162_770, "validation": 19_867, "test": 19_962},
-            availability,
-            location,
-        )
+    def find(self, directory: DataDirectory) -> tuple[Availability, Path | None]:
+        """Look in the data directory."""
+        availability, folder = directory.find(("", "celeba"), [[[PARTITION], IMAGES], [[SUBSET]]])
+        is_elsewhere = availability == "absent" and not directory.is_explicit
+        return "by hand" if is_elsewhere else availability, folder
 
     def load(self, directory: DataDirectory, validation_size: int | None) -> Dataset:
         """Prepare or reopen the official images, else the subset."""
-        availability, folder = directory.find(*_PLACES)
-        files = f"{IMAGES[1]} (or the folder {IMAGES[0]}) and {PARTITION} from {_SITE}, or {SUBSET}"
-        if availability == "incomplete" or (folder is None and directory.is_explicit):
-            raise directory.refuse(self.name, availability, folder, files)
+        found = self.find(directory)
+        directory.require(self.name, found, _NEEDED)
+        folder = found[1]
         if folder is None:
             raise HebaeError(
-                f"celeba was not found and cannot be downloaded by a program: put {files} into a "
+                f"celeba was not found and cannot be downloaded by a program: put {_NEEDED} into a "
                 "directory and name that with --data-dir or HEBAE_DATA_DIR."
             )
         if is_celeba_folder(folder):
@@ -71,7 +61,13 @@ class CelebA:
         return replace(subset, notes=(*subset.notes, note))
 
 
-CELEBA = CelebA()
+CELEBA = _CelebA(
+    name="celeba",
+    description="Faces, aligned, cropped and resized",
+    licence="non-commercial research only",
+    shape=(3, 64, 64),
+    counts={"train": 162_770, "validation": 19_867, "test": 19_962},
+)
 
 
 def is_celeba_folder(folder: Path) -> bool:
@@ -84,45 +80,39 @@ def load_celeba_folder(
 ) -> Dataset:
     """Prepare or reopen the official images of a folder, split by their partition."""
     images = next((folder / name for name in IMAGES if (folder / name).exists()), None)
-    if images is None or not (folder / PARTITION).exists():
-        missing = PARTITION if images else f"{IMAGES[0]} or {IMAGES[1]}"
+    path = folder / PARTITION
+    if images is None or not path.exists():
+        missing = PARTITION if images else " or ".join(IMAGES)
         raise HebaeError(
             f"{folder} holds only a part of CelebA ({missing} is missing): add it, or give the "
             "path of the images themselves to use them without the official splits."
         )
     try:
-        text = (folder / PARTITION).read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise HebaeError(
-            f"{folder / PARTITION} cannot be read as text ({error}): download it again."
-        ) from error
-    return load_images(
-        name or folder.name,
-        open_images(images),
-        validation_size,
-        arrange=partial(_layout_of_partition, _read_partition(folder / PARTITION, text)),
-        arranged_by=hashlib.sha256(text.encode()).hexdigest(),
-        decoding=CLOSE_CROP,
-    )
-
-
-def _read_partition(path: Path, text: str) -> dict[str, str]:
-    """Return the split of each image by its name, from lines such as "000001.jpg 0"."""
+        raise HebaeError(f"{path} cannot be read as text ({error}): download it again.") from error
     partition = {}
     for number, line in enumerate(text.splitlines(), start=1):
         match line.split():
-            case [name, split] if split in SPLITS:
-                partition[name] = SPLITS[split]
+            case [image, split] if split in SPLITS:
+                partition[image] = SPLITS[split]
             case _:
                 raise HebaeError(
                     f"{path} has {line!r} in line {number}, but each line must hold a name and 0, "
                     "1 or 2: download it again."
                 )
-    return partition
+    return load_images(
+        name or folder.name,
+        open_images(images),
+        validation_size,
+        arrange=partial(_layout_of_partition, partition),
+        arranged_by=hashlib.sha256(text.encode()).hexdigest(),
+        decoding=CLOSE_CROP,
+    )
 
 
 def _layout_of_partition(partition: Mapping[str, str], source: str, names: Sequence[str]) -> Layout:
-    """Place each file into the split that the partition gives for its name."""
+    """Put each file into the split that the partition gives for its name."""
     files = {PurePosixPath(name).name: name for name in names}
     missing = [name for name in partition if name not in files]
     unlisted = [name for name in files if name not in partition]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hebae.data.cache import cached_folder, progress
 from hebae.errors import HebaeError
 
 _TIMEOUT_SECONDS = 20
-_CHUNK_BYTES = 2**16
 
 
 def download(
@@ -40,26 +39,18 @@ def download(
 
     def build(folder: Path) -> None:
         for file, checksum in sha256.items():
-            with progress(f"{name}: {file}", total=None) as advance:
-                _fetch(file, checksum, addresses, folder, advance)
+            with progress(f"{name}: {file}", total=None):
+                _fetch(file, checksum, addresses, folder)
 
     return cached_folder(name, build)
 
 
-def _fetch(
-    file: str,
-    checksum: str,
-    addresses: Sequence[str],
-    folder: Path,
-    advance: Callable[[float], None],
-) -> None:
+def _fetch(file: str, checksum: str, addresses: Sequence[str], folder: Path) -> None:
     import pooch
     from requests import RequestException
 
     pooch.get_logger().setLevel("WARNING")
     downloader = pooch.HTTPDownloader(
-        progressbar=_Bar(advance),
-        chunk_size=_CHUNK_BYTES,
         timeout=_TIMEOUT_SECONDS,
         # Some servers would otherwise add a second gzip, which requests undoes.
         headers={"Accept-Encoding": "identity"},
@@ -82,17 +73,3 @@ def _fetch(
         "a directory that --data-dir or HEBAE_DATA_DIR names, or set HEBAE_MIRROR to a server that "
         "has it."
     )
-
-
-class _Bar:
-    """Our progress bar with the interface that pooch expects."""
-
-    total = 0
-
-    def __init__(self, advance: Callable[[float], None]) -> None:
-        self.update = advance
-
-    def reset(self) -> None:
-        """Do nothing: pooch calls this before it fills the bar, which is already full."""
-
-    close = reset

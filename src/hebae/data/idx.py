@@ -16,7 +16,7 @@ import numpy as np
 from hebae.data.cache import cache_dir
 from hebae.data.download import download
 from hebae.data.examples import Dataset, Examples, fingerprint
-from hebae.data.source import Availability, DataDirectory, DataSource
+from hebae.data.source import Availability, DataDirectory, NamedSource
 from hebae.data.splits import hold_out
 from hebae.errors import HebaeError
 
@@ -24,50 +24,44 @@ FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
-_NAMES = [name for names in FILES.values() for name in names]
-_GZIP_MAGIC = b"\x1f\x8b"
+NAMES = (*FILES["train"], *FILES["test"])
 _UNSIGNED_BYTE = 0x08
 
 
 @dataclass(frozen=True)
-class IdxSource:
+class IdxSource(NamedSource):
     """A named data set of four gzip files with known checksums.
 
     Parameters
     ----------
-    name, description, licence : str
     folders : tuple of str
         Where the files may be, below a data directory or below the address of a mirror.
     mirrors : tuple of str
         Addresses to which a file's name is added, in the order in which they are tried.
     sha256 : mapping of str to str
         Checksum of each file.
-    counts : mapping of str to int
-        Number of examples of each split.
     """
 
-    name: str
-    description: str
-    licence: str
     folders: tuple[str, ...]
     mirrors: tuple[str, ...]
     sha256: Mapping[str, str]
-    counts: Mapping[str, int]
 
-    def describe(self, directory: DataDirectory) -> DataSource:
-        """Return the entry of the catalogue."""
-        availability, location = self._find(directory)
-        about = self.name, self.description, self.licence
-        return DataSource(*about, (1, 28, 28), self.counts, availability, location)
+    def find(self, directory: DataDirectory) -> tuple[Availability, Path | None]:
+        """Look in the data directory, then in the cache."""
+        # A file without .gz has no known checksum, but shows that the folder is meant.
+        plain = [name.removesuffix(".gz") for name in self.sha256]
+        found = directory.find(self.folders, [[[name] for name in self.sha256]], traces=plain)
+        if found[1] or directory.is_explicit:
+            return found
+        folder = cache_dir() / self.name
+        return ("cache", folder) if folder.is_dir() else ("download", None)
 
     def load(self, directory: DataDirectory, validation_size: int | None) -> Dataset:
-        """Read the files from the data directory, else from the cache, else download them."""
-        availability, folder = self._find(directory)
-        if availability in ("incomplete", "absent"):
-            places = " or ".join(f"{name}/" for name in self.folders if name)
-            files = f"{', '.join(self.sha256)} (directly or in {places})"
-            raise directory.refuse(self.name, availability, folder, files)
-        folder = folder or download(self.name, self.sha256, self.mirrors, self.folders)
+        """Read the files from the data directory or the cache, else download them."""
+        found = self.find(directory)
+        places = " or ".join(f"{name}/" for name in self.folders if name)
+        directory.require(self.name, found, f"{', '.join(self.sha256)} (directly or in {places})")
+        folder = found[1] or download(self.name, self.sha256, self.mirrors, self.folders)
 
         def read(file: str) -> tuple[str, bytes]:
             path = folder / file
@@ -84,19 +78,10 @@ class IdxSource:
 
         return read_splits(self.name, read, validation_size)
 
-    def _find(self, directory: DataDirectory) -> tuple[Availability, Path | None]:
-        layout = [[name] for name in self.sha256]
-        plain = [name.removesuffix(".gz") for name in self.sha256]
-        availability, folder = directory.find(self.folders, [layout], traces=plain)
-        if folder or directory.is_explicit:
-            return availability, folder
-        folder = cache_dir() / self.name
-        return ("cache", folder) if folder.is_dir() else ("download", None)
-
 
 def is_idx_folder(folder: Path) -> bool:
     """Whether a folder holds any of the four files, gzip or plain."""
-    return any((folder / n).is_file() or (folder / n[:-3]).is_file() for n in _NAMES)
+    return any((folder / n).is_file() or (folder / n[:-3]).is_file() for n in NAMES)
 
 
 def load_idx_folder(folder: Path, validation_size: int | None) -> Dataset:
@@ -144,19 +129,14 @@ def parse(raw: bytes, source: str, *, dimensions: int) -> np.ndarray:
         If the gzip stream is truncated or damaged, the magic number is not that of unsigned bytes
         in so many dimensions, or the number of bytes is not what the header says.
     """
-    if raw.startswith(_GZIP_MAGIC):
+    if raw.startswith(b"\x1f\x8b"):
         try:
             raw = gzip.decompress(raw)
-        except EOFError:
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            state = "truncated" if isinstance(error, EOFError) else "damaged"
             raise HebaeError(
-                f"{source} is a truncated gzip file; its download was probably interrupted. "
-                "Download it again."
+                f"{source} is a {state} gzip file ({error}): download it again."
             ) from None
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise HebaeError(
-                f"{source} is a damaged gzip file ({error}). Download it again."
-            ) from None
-
     expected = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
     if raw[:4] != expected:
         raise HebaeError(
@@ -168,7 +148,7 @@ def parse(raw: bytes, source: str, *, dimensions: int) -> np.ndarray:
     if not shape or len(raw) - header != prod(shape):
         raise HebaeError(
             f"{source} holds {max(0, len(raw) - header):,} bytes after its header, but the header "
-            f"says {' x '.join(map(str, shape)) or 'nothing'}. Download or write it again."
+            f"says {' x '.join(map(str, shape)) or 'nothing'}: download or write it again."
         )
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
 
@@ -188,6 +168,6 @@ def _read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise HebaeError(
-            f"{path} cannot be read ({error.strerror}): all of {', '.join(_NAMES)} are needed, "
+            f"{path} cannot be read ({error.strerror}): all of {', '.join(NAMES)} are needed, "
             "with or without .gz."
         ) from error

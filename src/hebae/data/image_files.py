@@ -11,12 +11,11 @@ import os
 import tarfile
 import zipfile
 import zlib
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeAlias
 
 from hebae.data.splits import positions_held_out
 from hebae.errors import HebaeError
@@ -31,56 +30,35 @@ SPLIT_FOLDERS = {
     "test": "test",
 }
 _END_BYTES = 2**20
-_TAR_BLOCK = 512
 _ARCHIVE_ERRORS = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError),
     RuntimeError,  # raised by zipfile for encryption and for unknown compression
 )
 
 
-class ImageFiles(ABC):
-    """The image files in one place: a folder or an archive."""
+class _Folder:
+    """Image files below a folder; the key hashes their names, sizes and times."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @cached_property
+    def _stamps(self) -> list[tuple[str, int, int]]:
+        try:
+            return sorted(_walk(self.path))
+        except OSError as error:
+            raise _unreadable(error.filename, error) from error
+
+    def key(self) -> str:
+        """Return a key that changes with the files, without reading them."""
+        return hashlib.sha256(repr(self._stamps).encode()).hexdigest()
+
     def names(self) -> list[str]:
         """Return the relative names of the image files, sorted."""
-        return sorted(self.index)
-
-    @cached_property
-    @abstractmethod
-    def index(self) -> dict[str, Any]:
-        """What is known of each image file, by its relative name."""
-
-    @abstractmethod
-    def key(self) -> str:
-        """Return a key that changes with the files, without reading them all."""
-
-    @abstractmethod
-    def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield name and content of each of these files, in the order in which they are stored."""
-
-
-def open_images(path: Path) -> ImageFiles:
-    """Return the image files of a folder, tar or zip file."""
-    if path.is_dir():
-        return _Folder(path)
-    return _Zip(path) if path.suffix.lower() == ".zip" else _Tar(path)
-
-
-def is_archive(path: Path) -> bool:
-    """Whether a file's name ends like that of a tar or zip file."""
-    return path.name.lower().endswith((".zip", *TAR_SUFFIXES))
-
-
-class _Folder(ImageFiles):
-    """Image files below a folder; the key hashes their names, sizes and times."""
-
-    def key(self) -> str:
-        return hashlib.sha256(repr(sorted(self.index.items())).encode()).hexdigest()
+        return [name for name, _, _ in self._stamps]
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield name and content of each of these files."""
         for name in names:
             try:
                 content = (self.path / name).read_bytes()
@@ -88,40 +66,38 @@ class _Folder(ImageFiles):
                 raise _unreadable(self.path / name, error) from error
             yield name, content
 
+
+class _Archive:
+    """Image files in a tar or zip file; the key hashes its size, time, first and last MiB."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._is_zip = path.suffix.lower() == ".zip"
+
+    def _open(self) -> Any:
+        return zipfile.ZipFile(self.path) if self._is_zip else tarfile.open(self.path)
+
     @cached_property
-    def index(self) -> dict[str, tuple[int, int]]:
+    def _index(self) -> dict[str, Any]:
+        """The members that are images, by name."""
         try:
-            return dict(_walk(self.path))
-        except OSError as error:
-            raise _unreadable(error.filename, error) from error
-
-
-def _unreadable(path: Path | str, error: OSError) -> HebaeError:
-    return HebaeError(f"{path} cannot be read ({error.strerror}): repair or remove it.")
-
-
-def _walk(folder: str | Path, below: str = "") -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield relative name, and size in bytes and time in nanoseconds, of each image file."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = below + entry.name
-            if entry.is_dir():
-                yield from _walk(entry.path, f"{name}/")
-            elif _is_image(name):
-                status = entry.stat()
-                yield name, (status.st_size, status.st_mtime_ns)
-
-
-class _Archive(ImageFiles):
-    """An archive of image files; the key hashes its size, time, first and last MiB."""
-
-    @abstractmethod
-    def _members(self) -> dict[str, Any]: ...
-
-    @abstractmethod
-    def _contents(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]: ...
+            with self._open() as archive:
+                if self._is_zip:
+                    members = {member.filename: member for member in archive.infolist()}
+                else:
+                    members = {m.name: m for m in archive.getmembers() if m.isreg()}
+            if self.path.suffix.lower() == ".tar":
+                # tarfile does not notice if a file was cut off between two members.
+                with self.path.open("rb") as file:
+                    file.seek(max(0, self.path.stat().st_size - tarfile.BLOCKSIZE))
+                    if any(file.read()):
+                        raise EOFError("its end is missing")
+        except _ARCHIVE_ERRORS as error:
+            raise self._damaged(error) from error
+        return _images_below_common_folder(members)
 
     def key(self) -> str:
+        """Return a key that changes with the archive, without reading it all."""
         try:
             status = self.path.stat()
             with self.path.open("rb") as file:
@@ -133,16 +109,19 @@ class _Archive(ImageFiles):
         stamp = f"{status.st_size} {status.st_mtime_ns} ".encode()
         return hashlib.sha256(stamp + first + last).hexdigest()
 
-    def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        try:
-            yield from self._contents(names)
-        except _ARCHIVE_ERRORS as error:
-            raise self._damaged(error) from error
+    def names(self) -> list[str]:
+        """Return the names of the image files, sorted."""
+        return sorted(self._index)
 
-    @cached_property
-    def index(self) -> dict[str, Any]:
+    def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield name and content of each of these files, in the order in which they are stored."""
+        offset = "header_offset" if self._is_zip else "offset"
         try:
-            return _images_below_common_folder(self._members())
+            with self._open() as archive:
+                for name in sorted(names, key=lambda name: getattr(self._index[name], offset)):
+                    member = self._index[name]
+                    with archive.open(member) if self._is_zip else archive.extractfile(member) as f:
+                        yield name, f.read()
         except _ARCHIVE_ERRORS as error:
             raise self._damaged(error) from error
 
@@ -153,35 +132,34 @@ class _Archive(ImageFiles):
         )
 
 
-class _Tar(_Archive):
-    def _members(self) -> dict[str, Any]:
-        with tarfile.open(self.path) as tar:
-            members = {member.name: member for member in tar.getmembers() if member.isreg()}
-        if self.path.suffix.lower() == ".tar":
-            # tarfile does not notice if a file was cut off between two members.
-            with self.path.open("rb") as file:
-                file.seek(max(0, self.path.stat().st_size - _TAR_BLOCK))
-                if any(file.read()):
-                    raise EOFError("its end is missing")
-        return members
-
-    def _contents(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        with tarfile.open(self.path) as tar:
-            for name in sorted(names, key=lambda name: self.index[name].offset):
-                member = tar.extractfile(self.index[name])
-                assert member is not None  # the index holds files only
-                yield name, member.read()
+ImageFiles: TypeAlias = _Folder | _Archive
+"""The image files in one place."""
 
 
-class _Zip(_Archive):
-    def _members(self) -> dict[str, Any]:
-        with zipfile.ZipFile(self.path) as archive:
-            return {member.filename: member for member in archive.infolist()}
+def open_images(path: Path) -> ImageFiles:
+    """Return the image files of a folder, tar or zip file."""
+    return _Folder(path) if path.is_dir() else _Archive(path)
 
-    def _contents(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        with zipfile.ZipFile(self.path) as archive:
-            for name in sorted(names, key=lambda name: self.index[name].header_offset):
-                yield name, archive.read(self.index[name])
+
+def is_archive(path: Path) -> bool:
+    """Whether a file's name ends like that of a tar or zip file."""
+    return path.name.lower().endswith((".zip", *TAR_SUFFIXES))
+
+
+def _unreadable(path: Path | str, error: OSError) -> HebaeError:
+    return HebaeError(f"{path} cannot be read ({error.strerror}): repair or remove it.")
+
+
+def _walk(folder: str | Path, below: str = "") -> Iterator[tuple[str, int, int]]:
+    """Yield relative name, size in bytes and time in nanoseconds of each image file."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = below + entry.name
+            if entry.is_dir():
+                yield from _walk(entry.path, f"{name}/")
+            elif _is_image(name):
+                status = entry.stat()
+                yield name, status.st_size, status.st_mtime_ns
 
 
 def _is_image(name: str) -> bool:
@@ -203,20 +181,12 @@ def _images_below_common_folder(members: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which image files make up each split, in order.
-
-    Parameters
-    ----------
-    splits : mapping of str to sequence of str
-        Names of the files of "train" and, if present, "validation" and "test".
-    labels : mapping of str to int
-        Label of each file; empty if there are none.
-    notes : tuple of str
-        Sentences for the user.
-    """
+    """Which image files make up each split, in order."""
 
     splits: Mapping[str, Sequence[str]]
+    """Files of "train" and, if present, of "validation" and "test"."""
     labels: Mapping[str, int]
+    """Label of each file; empty if there are none."""
     notes: tuple[str, ...] = ()
 
 

@@ -10,7 +10,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -46,23 +45,16 @@ class Form(NamedTuple):
 
 @dataclass(frozen=True)
 class Decoding:
-    """How to decode the images of a source.
-
-    Parameters
-    ----------
-    form : Form
-        The form that every image must have.
-    model : str
-        The image or images that determine this form, for messages.
-    box, size : tuple of int, optional
-        Part of every image (left, top, right, bottom) to cut out, and the width and height to
-        resize it to, with a Lanczos filter.
-    """
+    """How to decode the images of a source."""
 
     form: Form
+    """The form that every image must have."""
     model: str
+    """The image or images that determine this form, for messages."""
     box: tuple[int, int, int, int] | None = None
+    """Part of every image to cut out: left, top, right, bottom."""
     size: tuple[int, int] | None = None
+    """Width and height to resize that part to, with a Lanczos filter."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -103,17 +95,9 @@ def load_images(
     of the key of the files and of all arguments. The fingerprint hashes the bytes of all files,
     their names, splits and labels. The ids of the examples are the names of the files.
 
-    Parameters
-    ----------
-    name : str
-    files : ImageFiles
-    validation_size : int or None
-    arrange : callable
-        Takes the source's name in messages and the names of its files; returns their layout.
-    arranged_by : str
-        What else the layout depends on.
-    decoding : Decoding, optional
-        By default images are not changed, and all must have the form of the first.
+    `arrange` takes the source's name in messages and the names of its files, and returns their
+    layout; `arranged_by` is what else the layout depends on. Without `decoding`, images are not
+    changed, and all must have the form of the first.
 
     Raises
     ------
@@ -164,16 +148,21 @@ def _build(
     }
     digests = {}
     with ExitStack() as stack:
-        writers = {
-            split: stack.enter_context(_ArrayFile(folder, split, (len(names), *decoding.shape)))
-            for split, names in layout.splits.items()
-        }
+        # Not memory maps: on a full disk they kill the process without a message.
+        outputs, starts = {}, {}
+        for split, names in layout.splits.items():
+            file = outputs[split] = stack.enter_context((folder / f"{split}.npy").open("wb"))
+            shape = (len(names), *decoding.shape)
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            starts[split] = file.tell()
         decoded = stack.enter_context(closing(_decode_all(files, official, decoding)))
         for name, pixels, digest in decoded:
             digests[name] = digest
             if name in places:  # not if the validation split was declined
                 split, position = places[name]
-                writers[split].write(position, pixels)
+                outputs[split].seek(starts[split] + position * pixels.size)
+                outputs[split].write(pixels.tobytes())
 
     for split, names in layout.splits.items():
         np.save(folder / f"{split}-ids.npy", np.array(names, np.str_))
@@ -245,27 +234,3 @@ def _open(name: str, content: bytes) -> Image:
             "or give the images as an array of floats."
         )
     return image
-
-
-class _ArrayFile:
-    """A .npy file of uint8, written row by row in any order.
-
-    A memory map would kill the process without a message when the disk is full.
-    """
-
-    def __init__(self, folder: Path, name: str, shape: tuple[int, ...]) -> None:
-        self._file = (folder / f"{name}.npy").open("wb")
-        np.lib.format.write_array_header_1_0(
-            self._file, {"descr": "|u1", "fortran_order": False, "shape": shape}
-        )
-        self._start, self._row = self._file.tell(), prod(shape[1:])
-
-    def __enter__(self) -> _ArrayFile:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
-
-    def write(self, position: int, row: np.ndarray) -> None:
-        self._file.seek(self._start + position * self._row)
-        self._file.write(row.tobytes())

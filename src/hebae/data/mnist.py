@@ -5,81 +5,60 @@ from __future__ import annotations
 from importlib import resources
 
 from hebae.data.examples import Dataset
-from hebae.data.idx import FILES, IdxSource, read_splits
-from hebae.data.source import DataDirectory, DataSource
+from hebae.data.idx import NAMES, IdxSource, read_splits
+from hebae.data.source import DataDirectory, NamedSource
 
-MINI_COUNTS = {"train": 10_000, "test": 2_000}
-_FILES = (*FILES["train"], *FILES["test"])
-_COUNTS = {"train": 60_000, "test": 10_000}
+_SHAPE = (1, 28, 28)
 
 
-class MnistMini:
-    """The first 10,000 training and 2,000 test images of MNIST; see mnist_mini/LICENSE.md."""
-
-    name = "mnist-mini"
-
-    def describe(self, directory: DataDirectory) -> DataSource:
-        """Return the entry of the catalogue."""
-        return DataSource(
-            self.name,
-            "The first images of MNIST, in the package",
-            "CC BY-SA 3.0",
-            (1, 28, 28),
-            MINI_COUNTS,
-            "embedded",
-        )
-
+class _MnistMini(NamedSource):
     def load(self, directory: DataDirectory, validation_size: int | None) -> Dataset:
         """Read the files in the package."""
         folder = resources.files("hebae.data") / "mnist_mini"
-        return read_splits(
-            self.name,
-            lambda file: (f"{self.name}/{file}", folder.joinpath(file).read_bytes()),
-            validation_size,
-        )
+
+        def read(file: str) -> tuple[str, bytes]:
+            return f"{self.name}/{file}", folder.joinpath(file).read_bytes()
+
+        return read_splits(self.name, read, validation_size)
 
 
-MNIST_MINI = MnistMini()
+MNIST_MINI = _MnistMini(
+    name="mnist-mini",
+    description="The first images of MNIST, in the package",
+    licence="CC BY-SA 3.0",  # see mnist_mini/LICENSE.md
+    shape=_SHAPE,
+    counts={"train": 10_000, "test": 2_000},
+)
 MNIST = IdxSource(
     name="mnist",
     description="Handwritten digits, grey",
     licence="CC BY-SA 3.0",
+    shape=_SHAPE,
+    counts={"train": 60_000, "test": 10_000},
     folders=("", "mnist"),
     mirrors=(
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
     ),
-    sha256=dict(
-        zip(
-            _FILES,
-            (
-                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-            ),
-            strict=True,
-        )
-    ),
-    counts=_COUNTS,
+    sha256={
+        NAMES[0]: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        NAMES[1]: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        NAMES[2]: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        NAMES[3]: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    },
 )
 FASHION_MNIST = IdxSource(
     name="fashion-mnist",
     description="Articles of clothing, grey",
     licence="MIT (Zalando SE)",
+    shape=_SHAPE,
+    counts={"train": 60_000, "test": 10_000},
     folders=("fashion", "fashion-mnist"),
     mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
-    sha256=dict(
-        zip(
-            _FILES,
-            (
-                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-                "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-                "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-            ),
-            strict=True,
-        )
-    ),
-    counts=_COUNTS,
+    sha256={
+        NAMES[0]: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        NAMES[1]: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        NAMES[2]: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        NAMES[3]: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    },
 )

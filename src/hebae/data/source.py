@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from hebae.data.examples import Dataset
 from hebae.errors import HebaeError
@@ -13,7 +14,6 @@ from hebae.errors import HebaeError
 Availability = Literal[
     "embedded", "data directory", "incomplete", "absent", "cache", "download", "by hand"
 ]
-
 Layout = Sequence[Sequence[str]]
 """The files of a data set: each part lists the names that it may have."""
 
@@ -46,30 +46,36 @@ class DataSource:
     location: Path | None = None
 
 
-class NamedSource(Protocol):
-    """A data set with a name, listed in `hebae.data.loading.SOURCES`."""
+@dataclass(frozen=True)
+class NamedSource(ABC):
+    """A data set with a name, listed in `hebae.data.loading.SOURCES`; for its fields see above."""
 
-    @property
-    def name(self) -> str:
-        """The name that users give."""
+    name: str
+    description: str
+    licence: str
+    shape: tuple[int, ...]
+    counts: Mapping[str, int]
 
     def describe(self, directory: DataDirectory) -> DataSource:
-        """Return its entry of the catalogue."""
+        """Return the entry of the catalogue."""
+        about = self.name, self.description, self.licence, self.shape, self.counts
+        return DataSource(*about, *self.find(directory))
 
+    def find(self, directory: DataDirectory) -> tuple[Availability, Path | None]:
+        """Return where the data set is, without loading it."""
+        return "embedded", None
+
+    @abstractmethod
     def load(self, directory: DataDirectory, validation_size: int | None) -> Dataset:
-        """Return its splits."""
+        """Return the splits."""
 
 
 @dataclass(frozen=True)
 class DataDirectory:
-    """The directory that holds files of named data sets.
+    """The directory that holds the files of named data sets.
 
-    Parameters
-    ----------
-    path : Path or None
-    is_explicit : bool
-        Whether it was given as data_dir (or --data-dir). If so, no other place is used: neither
-        HEBAE_DATA_DIR nor the cache nor a download.
+    If it was given as data_dir (--data-dir), no other place is used: neither HEBAE_DATA_DIR nor the
+    cache nor a download.
     """
 
     path: Path | None = None
@@ -98,16 +104,16 @@ class DataDirectory:
                 incomplete = incomplete or folder
         return ("incomplete", incomplete) if incomplete else ("absent", None)
 
-    def refuse(
-        self, name: str, availability: Availability, folder: Path | None, files: str
-    ) -> HebaeError:
-        """Return the error for a data set that is incomplete, or absent where it should be."""
+    def require(self, name: str, found: tuple[Availability, Path | None], files: str) -> None:
+        """Refuse a data set that is incomplete, or absent from a directory named explicitly."""
+        availability, folder = found
         if availability == "incomplete":
-            return HebaeError(
+            raise HebaeError(
                 f"{folder} holds only a part of {name}: complete it, so that it holds {files}; or "
                 "remove the files of that part."
             )
-        return HebaeError(
-            f"{self.path} does not hold {name}, and no other place is used when a data directory "
-            f"is named: put {files} there, or leave out --data-dir (data_dir)."
-        )
+        if availability == "absent" and self.is_explicit:
+            raise HebaeError(
+                f"{self.path} does not hold {name}, and no other place is used when a data "
+                f"directory is named: put {files} there, or leave out --data-dir (data_dir)."
+            )

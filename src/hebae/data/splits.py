@@ -35,11 +35,10 @@ def positions_held_out(
 
     Returns
     -------
-    kept, held_out : ndarray of int
-        Positions, each sorted: the last ones are held out, or ones drawn with a fixed permutation
-        (files are often sorted by class, so that neither end would be a fair sample).
-    note : str
-        A sentence for the user. None is returned instead of all three if nothing is set aside.
+    kept, held_out, note : ndarray of int, ndarray of int, str
+        Sorted positions, and a sentence for the user; None if nothing is set aside. The last ones
+        are held out, or ones drawn with a fixed permutation: files are often sorted by class, so
+        that neither end would be a fair sample.
 
     Raises
     ------

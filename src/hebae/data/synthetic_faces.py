@@ -8,60 +8,44 @@ import numpy as np
 import numpy.typing as npt
 
 from hebae.data.examples import Dataset, Examples, fingerprint
-from hebae.data.source import DataDirectory, DataSource
+from hebae.data.source import DataDirectory, NamedSource
 from hebae.data.splits import hold_out
 
 SIDE = 12
-COUNTS = {"train": 2000, "test": 500}
 EDGE = 0.12
 """Width over which an outline fades, in half sides of the image."""
 
 Floats = npt.NDArray[np.float64]
 
 
-class SyntheticFaces:
-    """An ellipse, two eyes and a mouth on a plain ground; computed, not read from a file."""
-
-    name = "synthetic-faces"
-
-    def describe(self, directory: DataDirectory) -> DataSource:
-        """Return the entry of the catalogue."""
-        return DataSource(
-            self.name,
-            "Drawings of faces, computed",
-            "none needed",
-            (3, SIDE, SIDE),
-            COUNTS,
-            "embedded",
-        )
-
+class _SyntheticFaces(NamedSource):
     def load(self, directory: DataDirectory, validation_size: int | None) -> Dataset:
         """Draw the images, which are always the same."""
         return hold_out(_dataset(), validation_size)
 
 
-SYNTHETIC_FACES = SyntheticFaces()
+SYNTHETIC_FACES = _SyntheticFaces(
+    name="synthetic-faces",
+    description="Drawings of faces, computed",
+    licence="none needed",
+    shape=(3, SIDE, SIDE),
+    counts={"train": 2000, "test": 500},
+)
 
 
 @cache
 def _dataset() -> Dataset:
-    images = draw_faces(sum(COUNTS.values()), np.random.default_rng(0))
-    train, test = (Examples(part) for part in np.split(images, [COUNTS["train"]]))
+    counts = SYNTHETIC_FACES.counts
+    images = draw_faces(sum(counts.values()), np.random.default_rng(0))
+    train, test = (Examples(part) for part in np.split(images, [counts["train"]]))
     digest = fingerprint({"train": train, "test": test})
     return Dataset(SYNTHETIC_FACES.name, train, None, test, digest)
 
 
 def draw_faces(count: int, random: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Draw faces that differ in place, size, colours, eyes and mouth.
+    """Draw (count, 3, 12, 12) images of an ellipse, two eyes and a mouth on a plain ground.
 
-    Parameters
-    ----------
-    count : int
-    random : numpy.random.Generator
-
-    Returns
-    -------
-    array of uint8, shape (count, 3, 12, 12)
+    They differ in place, size and colours.
     """
     at = (np.arange(SIDE) + 0.5) * 2 / SIDE - 1
     y, x = at[None, :, None], at[None, None, :]

@@ -78,7 +78,7 @@ def decisions(budget: Budget) -> dict[str, Decision]:
         first, *_, last = variants
         found[key] = Decision(variants, [(last, first) if key == "batch" else (first, last)])
     presets = ("mnist", "mnist-released")
-    pairs = [tuple(f"{display_name(m)}, {preset}" for preset in presets) for m in WEIGHTS]
+    pairs = [(f"{name}, mnist", f"{name}, mnist-released") for name in map(display_name, WEIGHTS)]
     released = [mnist(method, preset) for method in WEIGHTS for preset in presets]
     labels = [label for pair in pairs for label in pair]
     found["released"] = Decision(dict(zip(labels, released, strict=True)), pairs)

@@ -16,6 +16,8 @@ from hebae.config import AFFECT_NOTHING, AFFECT_ROUNDING, resolve
 from hebae.experiments.plan import PlannedRun
 from hebae.methods import METHODS
 
+__all__ = ["BUDGETS", "Budget", "PlannedRun", "data_of", "planned", "unique"]
+
 
 def planned(preset: str, method: str, *, seed: int, **changes: Any) -> PlannedRun:
     """Plan a run: a preset with some settings changed.

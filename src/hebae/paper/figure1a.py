@@ -119,9 +119,8 @@ def _by_epoch(runs: Sequence[StudyRun]) -> list[LinePanel]:
 def _by_weight(
     runs: Sequence[StudyRun], name: str, methods: Sequence[str], label: str
 ) -> list[LinePanel]:
-    scales = {"x_scale": "log", "y_scale": "negative log"}
     return [
-        LinePanel(lines(grid, methods), x_label="λ", y_label=label, mark=1.0, **scales)
+        LinePanel(lines(grid, methods), "", "", "λ", label, "log", "negative log", 1.0)
         for grid in grids(runs, name).values()
     ]
 

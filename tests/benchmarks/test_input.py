@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-INPUT = Path(__file__).parents[1] / "benchmarks" / "input.py"
+INPUT = Path(__file__).parents[2] / "benchmarks" / "input.py"
 
 
 def run(folder, *flags):

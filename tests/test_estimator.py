@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import inspect
 import pickle
@@ -24,7 +25,7 @@ from torch import nn
 import hebae
 from hebae import HEBAE, VAE, WAE, HebaeError, load
 from hebae.config import Settings
-from hebae.estimator import ESTIMATORS, NOT_PARAMETERS, OTHER_PARAMETERS, Estimator
+from hebae.estimator import ESTIMATORS, NOT_PARAMETERS, Estimator
 from hebae.methods import METHODS
 
 every_method = pytest.mark.parametrize("cls", ESTIMATORS.values(), ids=ESTIMATORS)
@@ -60,7 +61,8 @@ def test_parameters_are_the_settings_of_the_command_line(cls: type) -> None:
     options = {name for other in METHODS.values() for name in other.options}
     expected = {*Settings.model_fields} - NOT_PARAMETERS - options | {*method.options}
     parameters = inspect.signature(cls).parameters
-    assert {*parameters} == expected | {*OTHER_PARAMETERS}
+    others = {field.name for field in dataclasses.fields(Estimator)}
+    assert {*parameters} == expected | others
     defaults = Settings(method=cls.method)
     for name in expected - {"validation_size"}:
         assert parameters[name].default == getattr(defaults, name), name

@@ -11,11 +11,12 @@ import functools
 import inspect
 import operator
 import re
+import sys
 import textwrap
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
-from dataclasses import field, make_dataclass, replace
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import UnionType
@@ -24,14 +25,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 import torch
+from rich.console import Console
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
+from torch.utils.data import DataLoader
 
 from hebae import inference
 from hebae.config import ModelSettings, Settings, TrainingSettings
-from hebae.data import Examples
 from hebae.data import load as load_data
 from hebae.errors import HebaeError
 from hebae.files import expand, make_folder
@@ -43,7 +45,7 @@ from hebae.samplers import Stored, codes_of, read_samplers, training_values, wri
 from hebae.storage import RunFolder, load_model, save_model
 from hebae.training.batches import ArrayBatches, Batches, LoaderBatches
 from hebae.training.callbacks import Callback, ProgressBar
-from hebae.training.checks import DataSummary, complete
+from hebae.training.checks import complete
 from hebae.training.loop import HeldOut, make_fabric, train
 from hebae.training.randomness import NetworkRandomState
 from hebae.training.session import summary_of
@@ -51,16 +53,17 @@ from hebae.training.session import summary_of
 Array = npt.NDArray[np.float32]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base class of the estimators."""
 
+    validation_size: int | None = 0
+    encoder: nn.Module | None = None
+    decoder: nn.Module | None = None
+    random_state: int | np.random.RandomState | None = None
+    verbose: bool = False
+
     method: ClassVar[str]
-    encoder: nn.Module | None
-    decoder: nn.Module | None
-    epochs: int
-    validation_size: int | None
-    random_state: int | np.random.RandomState | None
-    verbose: bool
 
     if TYPE_CHECKING:  # the subclasses have the parameters one by one
 
@@ -91,33 +94,45 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """
         with _named_as_parameters():
             settings = self._settings()
-            summary, notes, examples, held_out = self._examples(X, validation)
-            if isinstance(X, torch.utils.data.DataLoader):
-                settings = settings.replace(batch_size=len(_first_batch(X)))
-            own = {n: _copy(getattr(self, n), n) for n in ("encoder", "decoder")}
+            held_out = None
+            if validation is not None:
+                held_out = load_data(validation, validation_size=0).train
+            examples: Any
+            if isinstance(X, DataLoader):
+                first = self._first_batch(X)
+                settings = settings.replace(batch_size=len(first))
+                dataset = load_data(first, validation_size=0)
+                source: Any = X.dataset
+                count = len(source) if isinstance(source, Sized) and not X.drop_last else None
+                name, examples = "the DataLoader", X
+            else:
+                size = self.validation_size if held_out is None else 0
+                dataset = load_data(X, validation_size=size)
+                name, examples, count = dataset.name, dataset.train.values, len(dataset.train)
+            summary = replace(summary_of(dataset, held_out), name=name, count=count)
+            held_out = held_out or (dataset.held_out() or (None, None))[1]
+            own = {name: _copy(getattr(self, name), name) for name in ("encoder", "decoder")}
             settings, decided = complete(settings, summary, **own)
             fabric = make_fabric(settings)
             try:
                 model = build(settings, summary.shape, seed=settings.seed, **own)
             except ValueError as error:
                 raise HebaeError(str(error)) from None
+            batches = _batches(examples, settings, fabric.device, drop_last=settings.drop_last)
             held = None
             if held_out is not None and summary.held_out is not None:
-                batches = _batches(held_out.values, settings, fabric.device, held_out=True)
-                held = HeldOut(summary.held_out, batches)
+                held_batches = _batches(held_out.values, settings, fabric.device)
+                held = HeldOut(summary.held_out, held_batches)
             callbacks: list[Callback] = []
             if self.verbose:
-                from rich.console import Console
-
                 console = Console(stderr=True)
                 callbacks.append(ProgressBar(type(self).__name__, self.epochs, console))
-            batches = _batches(examples, settings, fabric.device)
             outcome = train(model, settings, batches, held, fabric=fabric, callbacks=callbacks)
             if outcome.interrupted:
                 raise KeyboardInterrupt
-            codes = _training_codes(model.eval(), examples, settings)
+            codes = _training_codes(model.eval(), examples, batches, settings)
         # Only now, when nothing can fail any more.
-        return self._adopt(model, settings, [*notes, *decided], outcome.history, codes)
+        return self._adopt(model, settings, [*dataset.notes, *decided], outcome.history, codes)
 
     def transform(self, X: Any) -> Array:
         """Encode examples: posterior means, shape (n, latent_dim)."""
@@ -224,9 +239,6 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 "write to."
             ) from error
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "module_")
-
     @property
     def _n_features_out(self) -> int:
         return self._model().latent_dim
@@ -256,22 +268,18 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _fitted_samplers(self, name: str) -> Samplers:
         names = NAMES if name == "auto" else (name,)
         if self.samplers_ is None or not set(names) <= set(self.samplers_.by_name):
-            if self.codes_ is None:
-                self.codes_ = self._codes_of_run()
+            if self.codes_ is None:  # of a model that was loaded without them
+                if self._origin is None:
+                    raise HebaeError(
+                        "this model has no training codes to fit a sampler to; fit it again, or "
+                        "choose sampler='normal', which needs none."
+                    )
+                values = training_values(*self._origin)
+                self.codes_ = codes_of(self.module_, values, self.settings_.seed)
             self.samplers_ = fit_samplers(self.codes_, self.settings_.seed, names, self.samplers_)
             if name == "auto":
                 self.notes_ = [*self.notes_, f"{self.samplers_}."]
         return self.samplers_
-
-    def _codes_of_run(self) -> Array:
-        """Codes of a model that was loaded without them, from the data its run was trained on."""
-        if self._origin is None:
-            raise HebaeError(
-                "this model has no training codes to fit a sampler to; fit it again, or choose "
-                "sampler='normal', which needs none."
-            )
-        folder, config = self._origin
-        return codes_of(self.module_, training_values(folder, config), self.settings_.seed)
 
     def _settings(self) -> Settings:
         names = self.get_params(deep=False).keys() & Settings.model_fields.keys()
@@ -279,24 +287,22 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         seed = _seed(self.random_state)
         return Settings.checked(values | {"method": self.method, "seed": seed}, type(self).__name__)
 
-    def _examples(
-        self, X: Any, validation: Any
-    ) -> tuple[DataSummary, tuple[str, ...], Any, Examples | None]:
-        """Summary for the checks, notes for the user, training examples, held-out examples."""
-        held_out = None if validation is None else load_data(validation, validation_size=0).train
-        if isinstance(X, torch.utils.data.DataLoader):
-            if self.validation_size:
-                raise HebaeError(
-                    f"validation_size is {self.validation_size}, but examples of a DataLoader "
-                    "cannot be set aside; give fit validation=... instead."
-                )
-            summary = summary_of(load_data(_first_batch(X), validation_size=0), held_out)
-            count = len(X.dataset) if hasattr(X.dataset, "__len__") and not X.drop_last else None
-            return replace(summary, name="the DataLoader", count=count), (), X, held_out
-        dataset = load_data(X, validation_size=self.validation_size if held_out is None else 0)
-        summary = summary_of(dataset, held_out)
-        held_out = held_out or (dataset.held_out() or (None, None))[1]
-        return summary, dataset.notes, dataset.train.values, held_out
+    def _first_batch(self, loader: DataLoader[Any]) -> torch.Tensor:
+        """Return one batch, which stands for the others: there may be too many to look through."""
+        if self.validation_size:
+            raise HebaeError(
+                f"validation_size is {self.validation_size}, but examples of a DataLoader cannot "
+                "be set aside; give fit validation=... instead."
+            )
+        with NetworkRandomState(0, torch.device("cpu"))():  # of its own, to shuffle with
+            batch = next(iter(loader), None)
+        batch = batch[0] if isinstance(batch, tuple | list) and batch else batch
+        if not isinstance(batch, torch.Tensor):
+            raise HebaeError(
+                f"the DataLoader gives {'no batch' if batch is None else type(batch).__name__}; a "
+                "batch must be a tensor of examples, or a tuple or list whose first entry is one."
+            )
+        return batch.detach()
 
     def _values(self, X: Any) -> npt.NDArray[np.generic]:
         model = self._model()
@@ -344,67 +350,40 @@ def load(
         values = {name: config[name] for name in Settings.model_fields if name in config}
         settings = Settings.checked(values, f"{path}/config.json")
         cls = ESTIMATORS[settings.method]
-        names = cls._get_param_names()
-        parameters = {name: getattr(settings, name) for name in names if name in values}
-        estimator = cls(**parameters, encoder=encoder, decoder=decoder, random_state=settings.seed)
+        names = {*cls._get_param_names()} & {*Settings.model_fields}
+        parameters: dict[str, Any] = {name: getattr(settings, name) for name in names}
+        parameters |= {"encoder": encoder, "decoder": decoder, "random_state": settings.seed}
+        estimator = cls(**parameters)
         stored = read_samplers(path, model)
-        return estimator._adopt(
-            model,
-            settings,
-            [],
-            RunFolder(path).history(),
-            stored.codes,
-            stored.samplers,
-            (path.absolute(), config),
-        )
+        history = RunFolder(path).history()
+        origin = path.absolute(), config
+        return estimator._adopt(model, settings, [], history, stored.codes, stored.samplers, origin)
 
 
-def _training_codes(model: Autoencoder, examples: Any, settings: Settings) -> Array:
+def _training_codes(
+    model: Autoencoder, examples: Any, batches: Batches, settings: Settings
+) -> Array:
     """One code z ~ q(z | x) of each training example; a loader is iterated once more."""
-    if not isinstance(examples, torch.utils.data.DataLoader):
+    if not isinstance(examples, DataLoader):
         return codes_of(model, examples, settings.seed)
-    batches = _batches(examples, settings, model.population_mean.device).epoch(settings.epochs)
-    encoded = [inference.encode(model, x.detach().cpu().numpy()) for x in batches]
-    log_scales = [codes.log_scale for codes in encoded if codes.log_scale is not None]
-    codes = inference.Codes(
-        np.concatenate([codes.mean for codes in encoded]),
-        np.concatenate(log_scales) if log_scales else None,
-    )
-    return inference.draw(model, codes, settings.seed)
+    epoch = batches.epoch(settings.epochs)
+    encoded = zip(*(inference.encode(model, x.detach().cpu().numpy()) for x in epoch), strict=True)
+    parts: Any = (None if part[0] is None else np.concatenate(part) for part in encoded)
+    return inference.draw(model, inference.Codes(*parts), settings.seed)
 
 
 def _batches(
-    examples: Any, settings: Settings, device: torch.device, *, held_out: bool = False
+    examples: Any, settings: Settings, device: torch.device, *, drop_last: bool | None = False
 ) -> Batches:
-    """Batches of an array or loader, on the device; of held-out examples none are left out."""
+    """Batches of an array or loader, on the device and in the precision of the training."""
     dtype = torch.float64 if settings.precision == "64-true" else torch.float32
-    if isinstance(examples, torch.utils.data.DataLoader):
-        smallest = settings.batch_size if settings.drop_last else 1
-        return LoaderBatches(
-            examples, smallest=smallest, seed=settings.seed, device=device, dtype=dtype
-        )
+    size, seed = settings.batch_size, settings.seed
+    if isinstance(examples, DataLoader):
+        smallest = size if drop_last else 1
+        return LoaderBatches(examples, smallest=smallest, seed=seed, device=device, dtype=dtype)
     return ArrayBatches(
-        examples,
-        settings.batch_size,
-        seed=settings.seed,
-        device=device,
-        dtype=dtype,
-        drop_last=bool(settings.drop_last) and not held_out,
+        examples, size, seed=seed, device=device, dtype=dtype, drop_last=bool(drop_last)
     )
-
-
-def _first_batch(loader: torch.utils.data.DataLoader[Any]) -> Any:
-    """Return one batch, which stands for the others: a loader may be too long to look through."""
-    with NetworkRandomState(0, torch.device("cpu"))():  # shuffling must not disturb the caller's
-        batch = next(iter(loader), None)
-    if isinstance(batch, tuple | list) and batch:
-        batch = batch[0]
-    if not isinstance(batch, torch.Tensor):
-        raise HebaeError(
-            f"the DataLoader gives {'no batch' if batch is None else type(batch).__name__}; a "
-            "batch must be a tensor of examples, or a tuple or list whose first entry is one."
-        )
-    return batch.detach()
 
 
 def _copy(module: nn.Module | None, name: str) -> nn.Module | None:
@@ -422,31 +401,21 @@ def _detached(values: Any) -> Any:
     return (values.dequantize() if values.is_quantized else values).detach().cpu()
 
 
-def _whole_number(name: str, value: Any, least: int) -> int:
+def _whole_number(name: str, value: Any, least: int, most: int = sys.maxsize) -> int:
     try:
-        number = operator.index(value)
+        if least <= operator.index(value) <= most:
+            return operator.index(value)
     except TypeError:
-        number = None
-    if number is None or number < least:
-        raise HebaeError(f"{name} is {value!r}; it must be a whole number, at least {least}.")
-    return number
+        pass
+    limits = f"at least {least}" if most == sys.maxsize else f"from {least} to {most}"
+    raise HebaeError(f"{name} is {value!r}; it must be a whole number, {limits}.")
 
 
 def _seed(random_state: Any) -> int:
     """Return a seed from an int, RandomState or None, as scikit-learn does."""
-    try:
-        number = operator.index(random_state)
-    except TypeError:
-        try:
-            number = int(check_random_state(random_state).randint(2**31))
-        except ValueError:
-            number = -1
-    if not 0 <= number < 2**32:
-        raise HebaeError(
-            f"random_state is {random_state!r}; it must be a whole number from 0 to 2**32 - 1, a "
-            "RandomState or None."
-        )
-    return number
+    if random_state is None or isinstance(random_state, np.random.RandomState):
+        return int(check_random_state(random_state).randint(2**31))
+    return _whole_number("random_state", random_state, 0, 2**32 - 1)
 
 
 @contextmanager
@@ -473,37 +442,28 @@ NOT_PARAMETERS = {
 }
 """Settings of the command line that are no parameters of the estimators, and why."""
 
-OTHER_PARAMETERS: dict[str, tuple[Any, Any, str]] = {
-    "validation_size": (
-        int | None,
-        0,
-        "Training examples to set aside for the held-out terms of `history_` and for early "
-        "stopping. None: a tenth, unless the data have a validation or test split of their own.",
-    ),
-    "encoder": (
-        nn.Module | None,
-        None,
-        "Network of your own instead of `network`: maps (m, *shape) to (m, latent_dim + number of "
-        "log-scales), in the precision of `precision`. A copy is trained.",
-    ),
-    "decoder": (
-        nn.Module | None,
-        None,
-        "Network of your own instead of `network`: maps (m, latent_dim) to (m, *shape). A copy is "
-        "trained.",
-    ),
-    "random_state": (
-        int | np.random.RandomState | None,
-        None,
-        "Seed of weights, order of examples and noise. With an int, two fits on one CPU with the "
-        "same number of threads are bit-identical. None draws the seed from NumPy's global "
-        "generator, as everywhere in scikit-learn.",
-    ),
-    "verbose": (bool, False, "Whether to show a progress bar on standard error."),
-}
-"""Type, default and description of parameters that are no settings of the command line."""
+DOCUMENTATION = """\
+{description}
 
-ATTRIBUTES = """
+Parameters
+----------
+{parameters}
+validation_size : int or None, default=0
+    Training examples to set aside for the held-out terms of `history_` and for early stopping.
+    None: a tenth, unless the data have a validation or test split of their own.
+encoder : nn.Module or None, default=None
+    Network of your own instead of `network`: maps (m, *shape) to (m, latent_dim + number of
+    log-scales), in the precision of `precision`. A copy is trained.
+decoder : nn.Module or None, default=None
+    Network of your own instead of `network`: maps (m, latent_dim) to (m, *shape). A copy is
+    trained.
+random_state : int or RandomState or None, default=None
+    Seed of weights, order of examples and noise. With an int, two fits on one CPU with the same
+    number of threads are bit-identical. None draws the seed from NumPy's global generator, as
+    everywhere in scikit-learn.
+verbose : bool, default=False
+    Whether to show a progress bar on standard error.
+
 Attributes
 ----------
 module_ : hebae.model.Autoencoder
@@ -543,36 +503,27 @@ def _estimator(method: Method) -> type[Estimator]:
         for name, setting in settings.items()
         if name not in NOT_PARAMETERS | of_methods
     }
-    parameters = {"latent_dim": shared["latent_dim"]}
-    for name, option in method.options.items():
-        parameters[name] = option.annotation, option.default, option.description
-    parameters |= shared | OTHER_PARAMETERS
-    parameters = {
-        name: (_without_constraints(annotation), default, description)
-        for name, (annotation, default, description) in parameters.items()
+    options = {
+        name: (option.annotation, option.default, option.description)
+        for name, option in method.options.items()
     }
-    file_docstring = inspect.getdoc(inspect.getmodule(OBJECTIVES[method.name]))
-    lines = [file_docstring or "", "", method.description, "", "Parameters", "----------"]
-    for name, (annotation, default, description) in parameters.items():
+    fields, lines = [], []
+    parameters: dict[str, tuple[Any, Any, str]] = {"latent_dim": shared["latent_dim"]}
+    for name, (constrained, default, description) in (parameters | options | shared).items():
+        annotation = _without_constraints(constrained)
+        fields.append((name, annotation, field(default=default, kw_only=name != "latent_dim")))
         lines.append(f"{name} : {_type_text(annotation)}, default={default!r}")
-        text = re.sub(
-            r"\s*\[default: (.*?)\]\.?", r"; by default \1.", description, flags=re.DOTALL
-        )
+        text = re.sub(r"\s*\[default: ([^]]*)\]\.?", r"; by default \1.", description)
         lines += textwrap.wrap(text, 92, initial_indent="    ", subsequent_indent="    ")
+    docstring = DOCUMENTATION.format(
+        name=method.class_name,
+        description=f"{inspect.getdoc(inspect.getmodule(OBJECTIVES[method.name]))}\n\n"
+        f"{method.description}",
+        parameters="\n".join(lines),
+    )
+    namespace = {"method": method.name, "__doc__": docstring, "__module__": __name__}
     return make_dataclass(
-        method.class_name,
-        [
-            (name, annotation, field(default=default, kw_only=name != "latent_dim"))
-            for name, (annotation, default, _) in parameters.items()
-        ],
-        bases=(Estimator,),
-        namespace={
-            "method": method.name,
-            "__doc__": "\n".join(lines) + "\n" + ATTRIBUTES.format(name=method.class_name),
-            "__module__": __name__,
-        },
-        eq=False,
-        repr=False,
+        method.class_name, fields, bases=(Estimator,), namespace=namespace, eq=False, repr=False
     )
 
 
@@ -604,7 +555,6 @@ ESTIMATORS = {name: _estimator(method) for name, method in METHODS.items()}
 """The classes by the name of the method."""
 
 globals().update({cls.__name__: cls for cls in ESTIMATORS.values()})
-__all__ = ["ESTIMATORS", "Estimator", "load", *(cls.__name__ for cls in ESTIMATORS.values())]
 
 if TYPE_CHECKING:
 

@@ -15,8 +15,6 @@ from hebae._version import __version__
 from hebae.config import Settings
 from hebae.data import Dataset
 
-__all__ = ["provenance"]
-
 
 def provenance(
     command: str, dataset: Dataset, settings: Settings, seeds: Sequence[int]
@@ -25,9 +23,8 @@ def provenance(
     import torch
 
     splits = {"training": dataset.train, "validation": dataset.validation, "test": dataset.test}
-    counts = ", ".join(
-        f"{len(split):,} {name}" for name, split in splits.items() if split is not None
-    )
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in splits.items() if split)
+    versions = [f"{name} {metadata.version(name)}" for name in ("torch", "numpy")]
     return {
         "command": command,
         "commit": _commit(),
@@ -36,11 +33,7 @@ def provenance(
         "epochs": str(settings.epochs),
         "machine": f"{_processor()}, {torch.get_num_threads()} threads, {_device(settings)}",
         "versions": ", ".join(
-            [
-                f"hebae {__version__}",
-                f"Python {platform.python_version()}",
-                *(f"{name} {metadata.version(name)}" for name in ("torch", "numpy")),
-            ]
+            [f"hebae {__version__}", f"Python {platform.python_version()}", *versions]
         ),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
@@ -49,26 +42,23 @@ def provenance(
 @cache
 def _commit() -> str:
     """Return the commit of the working copy that holds this package, or the installed release."""
-    here = Path(__file__).parent
-    try:
+
+    def git(*arguments: str) -> str:
         run = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=here,
+            ["git", *arguments],
+            cwd=Path(__file__).parent,
             capture_output=True,
             text=True,
             timeout=10,
             check=True,
         )
-        tracked = subprocess.run(
-            ["git", "ls-files", "--error-unmatch", Path(__file__).name],
-            cwd=here,
-            capture_output=True,
-            timeout=10,
-            check=False,
-        )
+        return run.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # fails for an installed package
+        return git("describe", "--always", "--dirty", "--abbrev=12")
     except (OSError, subprocess.SubprocessError):
         return f"release {__version__}"
-    return run.stdout.strip() if tracked.returncode == 0 else f"release {__version__}"
 
 
 def _processor() -> str:

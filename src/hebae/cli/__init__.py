@@ -6,10 +6,8 @@ is quick.
 
 from __future__ import annotations
 
-import codecs
 import io
 import sys
-import unicodedata
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -30,18 +28,14 @@ from hebae.cli.app import app, told, wrapped
 from hebae.config import explain
 from hebae.errors import HebaeError
 from hebae.files import expand
-
-__all__ = ["main"]
-
-PLAIN = {"±": "+/-", "–": "-", "—": "-", "−": "-", "×": "x", "·": ".", "≤": "<=", "≥": ">="}
-"""What stands in for characters that the terminal's encoding lacks and Unicode cannot decompose."""
+from hebae.report import tables  # noqa: F401  registers how to write what an encoding lacks
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; exit with a command's status, 2 for an error, 130 for Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="hebae.plain")
+            stream.reconfigure(errors="hebae.replacement")  # of report.tables
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         status = app(
@@ -81,17 +75,3 @@ def _explain_parsing(error: CycloptsError) -> str:
     if isinstance(cause, ValidationError):
         return str(explain(cause, "the flags"))
     return " ".join(str(error).split()) + " See hebae --help and hebae COMMAND --help."
-
-
-def _plain(error: UnicodeError) -> tuple[str, int]:
-    """Write characters that an encoding lacks in ASCII: é as e, ± as +/-, others as ?."""
-    assert isinstance(error, UnicodeEncodeError)
-
-    def plain(character: str) -> str:
-        letters = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
-        return PLAIN.get(character) or letters or "?"
-
-    return "".join(map(plain, error.object[error.start : error.end])), error.end
-
-
-codecs.register_error("hebae.plain", _plain)

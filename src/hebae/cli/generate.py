@@ -140,7 +140,13 @@ def interpolate(
 
     trained, examples = _model_and_examples(run, data, 2 * pairs)
     lines = inference.interpolate(trained, examples[0::2], examples[1::2], steps)
-    _write(output, lines, columns=steps)
+    if output.suffix == ".png" and lines.ndim == 5:
+        from hebae.report import images, style
+
+        style.save(images.interpolations({trained.objective.display_name: lines}), output)
+        say(f"Wrote {output}")
+    else:
+        _write(output, lines)
     return 0
 
 

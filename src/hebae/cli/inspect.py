@@ -39,7 +39,7 @@ def show(run: Path, /) -> int:
         units = METHODS[settings.method].units
         others = [f"{n}: {units[n] or 'no unit'}" for n in history[-1]["train"] if n in units]
         say("; ".join(["Terms of the loss, in nats per example", *others]))
-        for table in _history_tables(history, out.width):
+        for table in _history_tables(history):
             out.print(table)
     if not folder.is_finished:
         say(f"Not finished: {len(history)} of {settings.epochs} epochs. Resume with:")
@@ -49,28 +49,19 @@ def show(run: Path, /) -> int:
     return 0
 
 
-def _history_tables(history: Sequence[Mapping[str, Any]], width: int) -> Iterator[Table]:
-    """Tables of the terms of the loss by epoch: one, or one per split where that is too wide."""
+def _history_tables(history: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+    """Tables of the terms of the loss by epoch, one per split."""
     last = history[-1]
-    splits = {"train": "train"}
-    if "held_out" in last:
-        splits["held_out"] = last.get("held_out_split", "held out")
-    columns = [(split, name) for name in last["train"] for split in splits]
-    if 9 + sum(3 + max(len(name), len(splits[split]), 8) for split, name in columns) > width:
-        parts = [[column for column in columns if column[0] == split] for split in splits]
-    else:
-        parts = [columns]
-    for part in parts:
-        split = f"{splits[part[0][0]]} examples" if len(parts) > 1 else None
-        table = Table(title=split, title_justify="left")
-        table.add_column("epoch", justify="right")
-        for key, name in part:
-            heading = name if split else f"{name}\n{splits[key]}"
+    count = min(EPOCHS_SHOWN, len(history))
+    shown = [history[round((i + 1) * len(history) / count) - 1] for i in range(count)]
+    for key, split in (("train", "train"), ("held_out", last.get("held_out_split"))):
+        if key not in last:
+            continue
+        table = Table(title=f"{split} examples", title_justify="left")
+        for heading in ("epoch", *last["train"]):
             table.add_column(heading, justify="right", overflow="fold")
-        count = min(EPOCHS_SHOWN, len(history))
-        for i in range(count):
-            record = history[round((i + 1) * len(history) / count) - 1]
-            values = [record[key].get(name) for key, name in part]
+        for record in shown:
+            values = [record[key].get(name) for name in last["train"]]
             numbers = ["-" if value is None else f"{value:.2f}" for value in values]
             table.add_row(str(record["epoch"]), *numbers)
         yield table

@@ -1,4 +1,4 @@
-"""How far many trainings are, on the console; imports torch, so the commands import it late."""
+"""Progress of many trainings on the console; imports torch, so the commands import it late."""
 
 from __future__ import annotations
 
@@ -6,25 +6,18 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.status import Status
 
+from hebae.cli.app import say
 from hebae.training.many import Result, Watcher
 
-__all__ = ["RunsProgress"]
-
 SPEED_OVER = 600.0
-"""Seconds over which the speed is taken: runs of several sizes take turns."""
+"""Seconds over which the speed is averaged, since runs of several sizes alternate."""
 
 
 class RunsProgress(Watcher):
-    """A line with runs done and left and the time to go, by steps; a line a run in a log file.
+    """Shows runs done, runs left and the remaining time; in a log file, one line per run.
 
     Parameters
     ----------
@@ -80,13 +73,8 @@ class RunsProgress(Watcher):
         if diverged or not self.console.is_terminal:
             position = "" if self.console.is_terminal else f"{self._state()}{self._to_go()}: "
             reason = f" diverged: {result.message}" if diverged else ""
-            self.console.print(
-                position + result.job.label + reason,
-                style="yellow" if diverged else None,
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
+            style = "yellow" if diverged else None
+            say(position + result.job.label + reason, self.console, style)
 
     def on_end(self) -> None:
         """See `Watcher`."""

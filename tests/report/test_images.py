@@ -138,3 +138,19 @@ def test_a_table_of_samples_has_a_row_a_method_and_a_column_a_sampler():
     assert [axes.get_title("left") for axes in figure.axes] == ["N", "fit", "", ""]
     assert [axes.get_ylabel() for axes in figure.axes] == ["HEBAE", "", "VAE", ""]
     assert [int(axes.images[0].get_array()[0, 0, 0]) for axes in figure.axes] == [64, 191, 64, 191]
+    across = sample_table(made, 2, methods_across=True)
+    assert [axes.get_title("left") for axes in across.axes] == ["HEBAE", "VAE", "", ""]
+    assert [axes.get_ylabel() for axes in across.axes] == ["N", "", "fit", ""]
+    assert [int(axes.images[0].get_array()[0, 0, 0]) for axes in across.axes] == [64, 64, 191, 191]
+
+
+def test_the_digits_of_many_methods_are_enlarged():
+    """Mosaics go below each other rather than become too small to read."""
+    digits = random_images(64, 1, 28, 28)
+    figure = samples(dict.fromkeys(("hebae", "vae", "wae", "ae"), digits))
+    height, width = drawn(figure).shape[:2]
+    for axes in figure.axes:
+        box = axes.get_position()
+        assert box.width * width >= 8 * 28 * 3
+        assert box.height * height >= 8 * 28 * 3
+    assert width < 2000

@@ -43,9 +43,8 @@ class _CelebA(NamedSource):
 
     def load(self, directory: DataDirectory, validation_size: int | None) -> Dataset:
         """Prepare or reopen the official images, else the subset."""
-        found = self.find(directory)
-        directory.require(self.name, found, _NEEDED)
-        folder = found[1]
+        availability, folder = self.find(directory)
+        directory.require(self.name, availability, folder, _NEEDED)
         if folder is None:
             raise HebaeError(
                 f"celeba was not found and cannot be downloaded by a program: put {_NEEDED} into a "

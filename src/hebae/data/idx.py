@@ -50,18 +50,20 @@ class IdxSource(NamedSource):
         """Look in the data directory, then in the cache."""
         # A file without .gz has no known checksum, but shows that the folder is meant.
         plain = [name.removesuffix(".gz") for name in self.sha256]
-        found = directory.find(self.folders, [[[name] for name in self.sha256]], traces=plain)
-        if found[1] or directory.is_explicit:
-            return found
+        layout = [[name] for name in self.sha256]
+        availability, folder = directory.find(self.folders, [layout], traces=plain)
+        if folder or directory.is_explicit:
+            return availability, folder
         folder = cache_dir() / self.name
         return ("cache", folder) if folder.is_dir() else ("download", None)
 
     def load(self, directory: DataDirectory, validation_size: int | None) -> Dataset:
         """Read the files from the data directory or the cache, else download them."""
-        found = self.find(directory)
+        availability, location = self.find(directory)
         places = " or ".join(f"{name}/" for name in self.folders if name)
-        directory.require(self.name, found, f"{', '.join(self.sha256)} (directly or in {places})")
-        folder = found[1] or download(self.name, self.sha256, self.mirrors, self.folders)
+        files = f"{', '.join(self.sha256)} (directly or in {places})"
+        directory.require(self.name, availability, location, files)
+        folder = location or download(self.name, self.sha256, self.mirrors, self.folders)
 
         def read(file: str) -> tuple[str, bytes]:
             path = folder / file

@@ -92,21 +92,22 @@ class DataDirectory:
         incomplete = None
         for folder in [self.path / name for name in folders] if self.path else []:
             try:
-                there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+                present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
             except OSError as error:
                 raise HebaeError(
                     f"{folder} cannot be read ({error.strerror}): change its permissions."
                 ) from error
-            if any(all(there & set(part) for part in layout) for layout in layouts):
+            if any(all(present & set(part) for part in layout) for layout in layouts):
                 return "data directory", folder
             names = {name for layout in layouts for part in layout for name in part}
-            if there & (names | set(traces)):
+            if present & (names | set(traces)):
                 incomplete = incomplete or folder
         return ("incomplete", incomplete) if incomplete else ("absent", None)
 
-    def require(self, name: str, found: tuple[Availability, Path | None], files: str) -> None:
+    def require(
+        self, name: str, availability: Availability, folder: Path | None, files: str
+    ) -> None:
         """Refuse a data set that is incomplete, or absent from a directory named explicitly."""
-        availability, folder = found
         if availability == "incomplete":
             raise HebaeError(
                 f"{folder} holds only a part of {name}: complete it, so that it holds {files}; or "

@@ -39,12 +39,12 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
     taken = {(method.colour, method.marker) for method in METHODS.values()}
     pairs = zip(_COLOURS * len(_MARKERS), _MARKERS * len(_COLOURS), strict=True)
     rest = cycle([pair for pair in pairs if pair not in taken])
-    found = {}
+    result = {}
     for label in labels:
         method = method_of(label)
         colour, marker = (method.colour, method.marker) if method else next(rest)
-        found[label] = Look(display_name(label), colour, marker)
-    return found
+        result[label] = Look(display_name(label), colour, marker)
+    return result
 
 
 def display_name(label: str) -> str:

@@ -18,7 +18,7 @@ def result(label: str, state: Any, message: str = "") -> Result:
     return Result(job, state, message)
 
 
-def told_to(console: Console) -> RunsProgress:
+def reported_to(console: Console) -> RunsProgress:
     """Three runs of 100 steps wait, one is done; one diverges at its 40th step, one is stopped."""
     progress = RunsProgress(console)
     progress.on_start([result("first", "finished")], 3, 300)
@@ -35,7 +35,7 @@ def told_to(console: Console) -> RunsProgress:
 
 def test_a_file_gets_a_line_a_run() -> None:
     file = StringIO()
-    told_to(Console(file=file, width=40))
+    reported_to(Console(file=file, width=40))
     second, third = file.getvalue().splitlines()
     assert second.startswith("2 of 4 runs, 2 left")
     assert second.endswith(": second")
@@ -45,7 +45,7 @@ def test_a_file_gets_a_line_a_run() -> None:
 
 def test_a_terminal_gets_a_line_that_fits_and_what_diverged() -> None:
     file = StringIO()
-    progress = told_to(Console(file=file, force_terminal=True, width=80, color_system=None))
+    progress = reported_to(Console(file=file, force_terminal=True, width=80, color_system=None))
     text = file.getvalue()
     assert "third[1] diverged: too far" in text
     assert "3 of 4 runs, 1 left" in text

@@ -24,7 +24,7 @@ from hebae.cli import (  # noqa: F401  they register their commands
     sweep,
     train,
 )
-from hebae.cli.app import app, told, wrapped
+from hebae.cli.app import app, err, wrapped
 from hebae.config import explain
 from hebae.errors import HebaeError
 from hebae.files import expand
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             raise
         _fail(f"cannot use {error.filename}: {error.strerror}.")
     except KeyboardInterrupt:
-        told.print("Interrupted.")
+        err.print("Interrupted.")
         sys.exit(130)
     sys.exit(status or 0)
 
@@ -66,7 +66,7 @@ def _expand_home(word: str) -> str:
 def _fail(message: str) -> NoReturn:
     text = Text(wrapped(f"Error: {message}"))
     text.stylize("bold red", 0, len("Error:"))
-    told.print(text, soft_wrap=True)
+    err.print(text, soft_wrap=True)
     sys.exit(2)
 
 

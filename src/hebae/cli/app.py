@@ -34,7 +34,7 @@ app.command(data_app)
 # may hold what rich would take for markup or an emoji.
 _QUIET = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0"
 out = Console(quiet=_QUIET, markup=False, emoji=False, highlight=False)
-told = Console(quiet=_QUIET, markup=False, emoji=False, highlight=False, stderr=True)
+err = Console(quiet=_QUIET, markup=False, emoji=False, highlight=False, stderr=True)
 
 Switch = Parameter(negative=(), show_default=False)
 Data = Annotated[DataSettings, Parameter(name="*", group=Group("Data", sort_key=2))]
@@ -60,16 +60,16 @@ def say(text: str, console: Console = out, style: str | None = None) -> None:
 def tell(notes: Sequence[str]) -> None:
     """Print notes to standard error."""
     for note in notes:
-        say(wrapped(f"Note: {note}"), told, style="dim")
+        say(wrapped(f"Note: {note}"), err, style="dim")
 
 
 def wrapped(text: str) -> str:
     """Break text into lines for standard error, but never within a path or flag."""
-    width = max(20, told.width)
+    width = max(20, err.width)
     return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def say_resumable() -> None:
     """Say that an interrupted command was saved, and how to resume it."""
     words = [word for word in sys.argv[1:] if word not in ("--overwrite", "--resume")]
-    say(f"Stopped and saved. Resume with: {shlex.join(['hebae', *words, '--resume'])}", told)
+    say(f"Stopped and saved. Resume with: {shlex.join(['hebae', *words, '--resume'])}", err)

@@ -12,12 +12,12 @@ from hebae.cli.app import (
     Training,
     app,
     command,
+    err,
     given,
     out,
     say,
     say_resumable,
     tell,
-    told,
 )
 from hebae.config import (
     METHODS,
@@ -109,7 +109,7 @@ def compare(
             say(f"# {job.label}")
             out.print(job.prepared.settings.to_yaml(), soft_wrap=True)
         return 0
-    with told.status("training") as status:
+    with err.status("training") as status:
         table = compare(
             planned,
             jobs,
@@ -118,7 +118,7 @@ def compare(
             resume=resume,
             overwrite=overwrite,
             retry_diverged=retry_diverged,
-            watcher=RunsProgress(told, status),
+            watcher=RunsProgress(err, status),
             progress=lambda message: status.update(Text(message)),
         )
     if table is None:

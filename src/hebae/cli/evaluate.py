@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from hebae.cli.app import Switch, app, command, out, say, tell, told
+from hebae.cli.app import Switch, app, command, err, out, say, tell
 from hebae.experiments.settings import EvaluationSettings
 
 Evaluation = Annotated[
@@ -55,7 +55,7 @@ def evaluate(
     chosen = choose(metrics)
     if is_fast(metrics):
         settings = settings.for_fast()
-    with told.status("loading") as status:
+    with err.status("loading") as status:
         found = run(
             runs,
             chosen,

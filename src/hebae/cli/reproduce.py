@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from hebae.cli.app import Switch, app, command, say, tell, told
+from hebae.cli.app import Switch, app, command, err, say, tell
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -53,7 +53,7 @@ def reproduce(
 
     chosen = choose(studies)
     output = output or Path("reproduction") / budget
-    with told.status("loading") as status:
+    with err.status("loading") as status:
         pages = run(
             chosen,
             BUDGETS[budget],
@@ -67,7 +67,7 @@ def reproduce(
             progress=lambda message: _show(message, status),
         )
     if pages is None:
-        say(f"Stopped and saved. Resume with: {shlex.join(['hebae', *sys.argv[1:]])}", told)
+        say(f"Stopped and saved. Resume with: {shlex.join(['hebae', *sys.argv[1:]])}", err)
         return 130
     for page in pages:
         say(f"Results: {page}")
@@ -80,10 +80,10 @@ def _show(message: str, status: Status) -> None:
     """Show what is being done: in place on a terminal, one line each in a log file."""
     from rich.markup import escape
 
-    if told.is_terminal:
+    if err.is_terminal:
         status.update(escape(message))
     else:
-        say(message, told)
+        say(message, err)
 
 
 def _watcher(status: Status) -> Watcher:
@@ -100,4 +100,4 @@ def _watcher(status: Status) -> Watcher:
             super().on_end()
             status.start()
 
-    return Display(told)
+    return Display(err)

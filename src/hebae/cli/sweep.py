@@ -14,12 +14,12 @@ from hebae.cli.app import (
     Training,
     app,
     command,
+    err,
     given,
     out,
     say,
     say_resumable,
     tell,
-    told,
 )
 from hebae.config import DataSettings, ModelSettings, TrainingSettings
 from hebae.errors import HebaeError
@@ -106,7 +106,7 @@ def sweep(
         text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=2**20)
         out.print(text, end="", soft_wrap=True)
         return 0
-    with told.status("training") as status:
+    with err.status("training") as status:
         swept = run(
             axes,
             planned,
@@ -116,7 +116,7 @@ def sweep(
             resume=resume,
             overwrite=overwrite,
             retry_diverged=retry_diverged,
-            watcher=RunsProgress(told, status),
+            watcher=RunsProgress(err, status),
             progress=lambda message: status.update(Text(message)),
         )
     if swept is None:

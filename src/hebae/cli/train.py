@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from hebae.cli.app import Data, Model, Switch, Training, app, command, given, out, say, tell, told
+from hebae.cli.app import Data, Model, Switch, Training, app, command, err, given, out, say, tell
 from hebae.config import (
     DataSettings,
     ModelSettings,
@@ -89,7 +89,7 @@ def train(
     )
     if outcome.interrupted:
         again = shlex.join(["hebae", "train", "--resume", "--output", str(output)])
-        say(f"Stopped and saved. Resume with: {again}", told)
+        say(f"Stopped and saved. Resume with: {again}", err)
         return 130
     say(f"Trained {outcome.steps:,} steps in {outcome.seconds:.1f} s: {output}")
     say(f"View it with: hebae show {shlex.quote(str(output))}")
@@ -99,7 +99,7 @@ def train(
 def _progress(settings: Settings) -> Callback:
     from hebae.training.callbacks import ProgressBar
 
-    return ProgressBar(settings.method, settings.epochs, told)
+    return ProgressBar(settings.method, settings.epochs, err)
 
 
 def _default_output(settings: Settings) -> Path:

@@ -62,7 +62,7 @@ def test_tensors_with_gradients_views_and_quantised_values_are_read():
     [
         (lambda: torch.eye(3).to_sparse(), r"layout torch\.sparse_coo.*to_dense"),
         (lambda: torch.eye(3).to_sparse_csr(), r"layout torch\.sparse_csr.*to_dense"),
-        (lambda: torch.empty(3, 2, device="meta"), "device meta.*holds values"),
+        (lambda: torch.empty(3, 2, device="meta"), "device meta.*stores values"),
         (lambda: torch.ones(3, 2, dtype=torch.complex64).conj(), "complex64"),
         (lambda: torch.ones(3, 2, dtype=torch.int64), "int64"),
     ],

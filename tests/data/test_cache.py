@@ -29,7 +29,7 @@ def test_without_a_home_directory_the_variable_is_named(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", no_entry)
     for act in (data.catalogue, lambda: data.load("mnist")):
-        with pytest.raises(HebaeError, match=r"home directory .*unknown.*HEBAE_CACHE_DIR"):
+        with pytest.raises(HebaeError, match=r"home directory is unknown.*HEBAE_CACHE_DIR"):
             act()
     assert len(data.load("mnist-mini").train) == 10_000  # needs no cache
 

@@ -91,8 +91,8 @@ def _as_array(data: Any, source: str) -> np.ndarray:
             array: np.ndarray = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
         except (NotImplementedError, RuntimeError, TypeError) as error:
             raise HebaeError(
-                f"{source} is a tensor without dense values (layout {data.layout}, device "
-                f"{data.device}): convert it with .to_dense(), or give a tensor that holds values."
+                f"{source} holds no dense values (layout {data.layout}, device {data.device}): use "
+                ".to_dense(), or give a tensor on a device that stores values."
             ) from error
         return array
     if not isinstance(data, list) and not hasattr(data, "__array__"):

@@ -20,9 +20,10 @@ def cache_dir() -> Path:
     try:
         return Path(chosen or platformdirs.user_cache_dir("hebae")).expanduser()
     except RuntimeError:
+        reason = f"HEBAE_CACHE_DIR is {chosen}, whose" if chosen else "The user's"
         raise HebaeError(
-            f"The home directory of the cache {chosen or ''} is unknown: set HEBAE_CACHE_DIR to "
-            "the full path of a directory for downloads and prepared data."
+            f"{reason} home directory is unknown: set HEBAE_CACHE_DIR to the full path of a "
+            "directory for downloads and prepared data."
         ) from None
 
 

@@ -40,6 +40,7 @@ SETTINGS = Settings(
     latent_dim=64,
     batch_size=100,
     likelihood="gaussian",
+    likelihood_scale=0.3,
     learning_rate=1e-3,
     device="cpu",
     epochs=2,
@@ -182,7 +183,7 @@ def stretch(
     marks: list[float] = []
 
     class Stretch(kind):  # type: ignore[misc, valid-type]
-        """An epoch has `steps` steps, and the last pass four batches.
+        """An epoch has `steps` steps, and the last pass one batch.
 
         The clock starts after the first step: the order of a million examples is drawn before it,
         once for an epoch of thousands of steps.
@@ -200,7 +201,7 @@ def stretch(
             yield from islice(batches, steps)
 
         def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
-            return super().in_order(batch_size, 4 * self.batch_size)
+            return super().in_order(batch_size, self.batch_size)
 
     class AtEpochs(Callback):
         def on_epoch(self, record: object) -> None:

@@ -13,7 +13,7 @@ from turns import Readings, clocked, paired, quartiles, take_turns
 from hebae.config import Settings
 from hebae.model import build
 from hebae.training.batches import ArrayBatches
-from hebae.training.loop import Member, make_fabric, train, train_stack
+from hebae.training.loop import Member, make_fabric, train, train_members
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
 EPOCHS = 8
@@ -63,7 +63,7 @@ class Family(NamedTuple):
                 for settings in self.members(count)
             ]
             batches = self.batches([member.settings.seed for member in members])
-            train_stack(members, batches, fabric=make_fabric(self.settings))
+            train_members(members, batches, fabric=make_fabric(self.settings))
             if any(member.outcome.interrupted for member in members):
                 raise KeyboardInterrupt
 

@@ -23,7 +23,7 @@ def statistics(model):
 def train(tmp_path):
     def run(name, **changes):
         settings = Settings(
-            data="made-faces",
+            data="synthetic-faces",
             network="convolutional",
             encoder_widths=(2, 4),
             decoder_widths=(4, 2),
@@ -34,7 +34,7 @@ def train(tmp_path):
             device="cpu",
             **changes,
         )
-        session.run(session.prepare(settings, load("made-faces")), tmp_path / name)
+        session.run(session.prepare(settings, load("synthetic-faces")), tmp_path / name)
         return load_model(tmp_path / name)[0]
 
     return run

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -105,7 +107,7 @@ def test_training_ends_with_the_same_weights_to_the_last_bit(monkeypatch):
 
 def test_a_stack_clears_too():
     stack = Stack([build(SETTINGS, (24,), seed=seed) for seed in range(3)])
-    adam = StackedAdam(stack, [1e-3, 1e-3, 2e-3], betas=(0.9, 0.999), fused=True)
+    adam = StackedAdam(stack, [1e-3, 1e-3, 2e-3], partial(torch.optim.Adam, fused=True))
 
     def sunk() -> int:
         return sum(subnormals(state["exp_avg"]) for state in adam.state.values())

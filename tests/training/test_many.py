@@ -159,7 +159,7 @@ def test_what_leaves_the_steps_alone_may_differ(job: Make) -> None:
 def test_a_folder_of_something_else_is_refused_before_training(job: Make, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "thesis.txt").touch()
-    with pytest.raises(HebaeError, match="not a run's"):
+    with pytest.raises(HebaeError, match="holds files"):
         train_all([job("b"), job("a")], command="test")
     assert not job("b").path.exists()
 
@@ -168,20 +168,3 @@ def test_two_jobs_cannot_share_a_folder(job: Make, tmp_path: Path) -> None:
     with pytest.raises(HebaeError, match="two jobs would train into"):
         train_all([job("a", "same"), job("b", "same", seed=1)], command="test")
     assert not (tmp_path / "same").exists()
-
-
-def test_a_diverged_run_is_trained_again_if_asked(job: Make) -> None:
-    jobs = [job("a", learning_rate=1e30)]
-    assert states(train_all(jobs, command="test")) == [("a", "diverged")]
-    # As if an older version had marked a run that does not diverge.
-    job("b").folder.path.mkdir()
-    jobs = [job("b")]
-    train_all(jobs, command="test")
-    before = weights(jobs[0].path)
-    jobs[0].folder.weights.unlink()
-    jobs[0].folder.mark_diverged("the loss is not a finite number")
-    assert states(train_all(jobs, command="test")) == [("b", "diverged")]
-    results = train_all([job("b")], command="test", retry_diverged=True)
-    assert states(results) == [("b", "finished")]
-    assert weights(jobs[0].path) == before
-    assert not jobs[0].folder.divergence.exists()

@@ -19,6 +19,7 @@ from hebae.storage import RunFolder
 from hebae.training import many, session
 from hebae.training.callbacks import Callback
 from hebae.training.many import Job, Watcher, groups, train_all, why_alone
+from hebae.training.memory import estimate_memory
 from hebae.training.stack import Stack, stacked_linear
 
 Make = Callable[..., list[Job]]
@@ -245,8 +246,10 @@ def test_a_group_that_memory_cannot_hold_is_divided_evenly(
     jobs: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     each = jobs("runs", *({"seed": seed} for seed in range(7)))
-    need = many.estimate_memory(each[0].prepared.settings, (12,)).total
-    monkeypatch.setattr(many, "free_memory", lambda device: 7 * need)  # half of it for a stack
+    need = estimate_memory(each[0].prepared.settings, (12,))
+    monkeypatch.setattr(
+        many, "free_memory", lambda device: 7 * (need.weights + need.batch)
+    )  # half of it for a stack
     assert [len(group) for group in groups(each)] == [2, 2, 3]
     monkeypatch.setattr(many, "free_memory", lambda device: 0)
     assert [len(group) for group in groups(each[:2])] == [1, 1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -14,9 +14,9 @@ from torch import nn
 from hebae.config import Settings
 from hebae.errors import HebaeError
 from hebae.likelihoods import LIKELIHOODS
+from hebae.methods import METHODS
 from hebae.model import build_objective
 from hebae.networks import NETWORKS
-from hebae.objectives import OBJECTIVES
 from hebae.training.memory import estimate_memory, free_memory
 
 __all__ = [
@@ -33,30 +33,17 @@ LEFT_OUT = 0.01
 
 @dataclass(frozen=True)
 class DataSummary:
-    """What the checks need to know of the data.
-
-    Parameters
-    ----------
-    name : str
-    shape : tuple of int
-        Of one example.
-    count : int or None
-        Training examples; None where a loader does not tell.
-    range : tuple of float
-        Smallest and largest value, uint8 standing for [0, 1].
-    held_out : str or None
-        Split that is held out: "validation", "test" or none.
-    held_out_range : tuple of float or None
-        Its smallest and largest value.
-    held_out_count : int
-        Its examples.
-    """
+    """What the checks need to know of the data."""
 
     name: str
     shape: tuple[int, ...]
+    """Of one example."""
     count: int | None
+    """Training examples; None where a loader does not tell."""
     range: tuple[float, float]
+    """Smallest and largest value, uint8 standing for [0, 1]."""
     held_out: str | None
+    """Split that is held out: "validation", "test" or none."""
     held_out_range: tuple[float, float] | None = None
     held_out_count: int = 0
 
@@ -70,12 +57,7 @@ def complete(
 ) -> tuple[Settings, list[str]]:
     """Decide what the settings leave to the data, and check all of them against it.
 
-    Parameters
-    ----------
-    settings : Settings
-    data : DataSummary
-    encoder, decoder : nn.Module, optional
-        Networks of the user's own, in place of those of the settings.
+    `encoder` and `decoder` are networks of the user's own, in place of those of the settings.
 
     Returns
     -------
@@ -154,16 +136,14 @@ def weight_of_mean_squared_error(settings: Settings, shape: Sequence[int]) -> fl
 
 
 def require_relevant(given: Collection[str], methods: Sequence[str]) -> None:
-    """Refuse a setting that none of the methods has, such as a WAE's kernel for a VAE."""
-    names = {method: {field.name for field in fields(cls)} for method, cls in OBJECTIVES.items()}
-    everything = set().union(*names.values())
-    relevant = set().union(*(names[method] for method in methods))
-    for name in sorted((set(given) & everything) - relevant):
-        owners = ", ".join(method for method, own in names.items() if name in own)
-        raise HebaeError(
-            f"--{name.replace('_', '-')} belongs to {owners} and has no effect on "
-            f"{', '.join(methods)}; leave it out."
-        )
+    """Refuse an option that none of the methods has, such as a WAE's kernel for a VAE."""
+    for name in sorted(given):
+        owners = [method for method, spec in METHODS.items() if name in spec.options]
+        if owners and not set(owners) & set(methods):
+            raise HebaeError(
+                f"--{name.replace('_', '-')} belongs to {', '.join(owners)} and has no effect on "
+                f"{', '.join(methods)}; leave it out."
+            )
 
 
 def _check_likelihood(settings: Settings, data: DataSummary) -> None:
@@ -333,9 +313,10 @@ def _check_memory(
         raise HebaeError(f"{error}") from None
     processes = settings.devices if where == "cpu" else 1
     free = free_memory(where)
-    if processes * need.total > free:
+    total = processes * (need.weights + need.batch)
+    if total > free:
         raise HebaeError(
-            f"training needs about {processes * need.total / 1e9:.1f} GB of memory "
+            f"training needs about {total / 1e9:.1f} GB of memory "
             f"({need.count / 1e6:,.0f} million weights with gradients and Adam's moments: "
             f"{need.weights / 1e9:.1f} GB; a batch of {settings.batch_size}: "
             f"{need.batch / 1e9:.1f} GB), and {free / 1e9:.1f} GB are free on {where}. Use smaller "

@@ -34,7 +34,7 @@ from hebae.training.step import Updater, lay_out_filters, tensor_cores
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["HeldOut", "Member", "Outcome", "make_fabric", "train", "train_stack"]
+__all__ = ["HeldOut", "Member", "Outcome", "make_fabric", "train", "train_members"]
 
 MONITORED = 5000
 """Training examples, spread evenly, that give beta and Sigma for the held-out terms of an epoch."""
@@ -133,43 +133,33 @@ def train(
         The last good checkpoint stays.
     """
     member = Member(model, settings, callbacks, checkpointer)
-    _train([member], batches, held_out, fabric, stacked=False)
+    train_members([member], batches, held_out, fabric=fabric)
     if member.diverged is not None:
         raise member.diverged
     return member.outcome
 
 
-def train_stack(
+def train_members(
     members: Sequence[Member], batches: Batches, held_out: HeldOut | None = None, *, fabric: Fabric
 ) -> None:
-    """Train the members' models in place, in one program; resume from their checkpoints.
+    """Train a model, or several as one stack, in place; resume from their checkpoints.
 
-    The models are of one architecture and objective but for weights; settings differ only in seed
-    and learning rate (`hebae.training.many` groups them so). All members are new, or all stopped at
-    the same step. ``outcome`` and ``diverged`` of each member tell how it ended.
+    Several models are of one architecture and objective but for weights; settings differ only in
+    seed and learning rate (`hebae.training.many` groups them so). All are new, or stopped at the
+    same step. ``outcome`` and ``diverged`` of each member tell how it ended.
 
     Parameters
     ----------
     members : sequence of Member
         In the order of their learning rates.
     batches, held_out
-        Of one order per member (`ArrayBatches` with a sequence of seeds).
+        Of one order per member, if they are several (`ArrayBatches` with a sequence of seeds).
     fabric : Fabric
-        Of one process.
+        Of one process, if the members are several.
     """
-    _train(members, batches, held_out, fabric, stacked=True)
-
-
-def _train(
-    members: Sequence[Member],
-    batches: Batches,
-    held_out: HeldOut | None,
-    fabric: Fabric,
-    *,
-    stacked: bool,
-) -> None:
     first = members[0]
     settings = first.settings
+    stacked = len(members) > 1
     wide = settings.precision == "64-true"
     for member in members:
         member.model.to(device=fabric.device, dtype=torch.float64 if wide else None)
@@ -293,10 +283,10 @@ def _train(
                     break
                 monitor.begin_epoch()
                 batch = 0
-                held_out_means: Sequence[Mapping[str, float | None]] = []
+                estimates: Sequence[Estimates] = []
                 if held_out is not None:
                     store_population(model, batches, MONITORED)
-                    held_out_means = _held_out_means(model, held_out.batches)
+                    estimates = member_estimates(model, held_out.batches)
                 for index, means in all_means.items():
                     member = members[index]
                     record = {
@@ -308,7 +298,8 @@ def _train(
                     }
                     if held_out is not None:
                         record["held_out_split"] = held_out.split
-                        record["held_out"] = _named(held_out_means[index])
+                        terms = {name: mean for name, (mean, _) in estimates[index].items()}
+                        record["held_out"] = _named(terms)
                         _keep_best(member, record)
                     member.outcome.history.append(record)
                     for callback in member.callbacks:
@@ -333,11 +324,6 @@ def _train(
             if member.diverged is None and not member.outcome.interrupted:
                 member.diverged = find_divergence(member.model.state_dict(), steps)
     lay_out_filters(model, torch.contiguous_format)
-
-
-def _held_out_means(model: Autoencoder, batches: Batches) -> list[dict[str, float | None]]:
-    estimates = member_estimates(model, batches)
-    return [{name: value for name, (value, _) in terms.items()} for terms in estimates]
 
 
 def _named(terms: Mapping[str, float | None]) -> dict[str, float | None]:

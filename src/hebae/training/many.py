@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -39,9 +38,7 @@ from hebae.storage import RunFolder
 from hebae.training import session
 from hebae.training.callbacks import Callback
 from hebae.training.checks import device_type
-from hebae.training.loop import Member, make_fabric, train_stack
 from hebae.training.memory import estimate_memory, free_memory
-from hebae.training.monitor import DivergenceError
 from hebae.training.session import Prepared
 
 __all__ = ["Job", "Result", "Watcher", "groups", "train_all", "why_alone"]
@@ -101,12 +98,11 @@ def train_all(
     *,
     command: str,
     watcher: Watcher | None = None,
-    retry_diverged: bool = False,
 ) -> list[Result]:
     """Train every job that is not finished; jobs that were begun are resumed.
 
     A training that diverges is marked (``diverged.txt`` in its folder) and does not stop the
-    others.
+    others; it is not trained again while the mark is there.
 
     Parameters
     ----------
@@ -115,8 +111,6 @@ def train_all(
     command : str
         For the provenance.
     watcher : Watcher, optional
-    retry_diverged : bool
-        Train jobs that are marked as diverged again, from the beginning.
 
     Returns
     -------
@@ -135,17 +129,12 @@ def train_all(
     if len(set(paths)) < len(paths):
         twice = next(path for path in paths if paths.count(path) > 1)
         raise HebaeError(f"two jobs would train into {twice}; give each a folder of its own.")
-    results = {
-        job.path: result
-        for job in jobs
-        if (result := _earlier_result(job, retry_diverged)) is not None
-    }
+    results = {job.path: result for job in jobs if (result := _earlier_result(job)) is not None}
     waiting = [job for job in jobs if job.path not in results]
     watcher.on_start(list(results.values()), len(waiting), sum(map(_steps_left, waiting)))
     try:
         for group in groups(waiting):
-            train = _train_alone if len(group) == 1 else _train_stacked
-            for result in train(group, command, watcher, retry_diverged):
+            for result in _train(group, command, watcher):
                 results[result.job.path] = result
                 watcher.on_result(result)
             if any(results[job.path].state == "interrupted" for job in group):
@@ -166,9 +155,9 @@ def groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
         most = len(members)
         if most > 1:
             prepared = members[0].prepared
-            need = estimate_memory(prepared.settings, prepared.dataset.shape).total
+            need = estimate_memory(prepared.settings, prepared.dataset.shape)
             free = SHARE_OF_MEMORY * free_memory(device_type(prepared.settings))
-            most = max(1, int(free // need))
+            most = max(1, int(free // (need.weights + need.batch)))
         parts = -(-len(members) // most)
         for part in range(parts):  # of equal size, give or take one
             yield members[part * len(members) // parts : (part + 1) * len(members) // parts]
@@ -222,7 +211,7 @@ def _steps_left(job: Job) -> int:
     return per_epoch * (settings.epochs - len(job.folder.history()))
 
 
-def _earlier_result(job: Job, retry_diverged: bool) -> Result | None:
+def _earlier_result(job: Job) -> Result | None:
     """Return how the job ended before: None if it is to be trained or resumed."""
     folder = job.folder
     if not folder.is_run:
@@ -239,89 +228,28 @@ def _earlier_result(job: Job, retry_diverged: bool) -> Result | None:
                 "another --output."
             )
     if folder.divergence.is_file():
-        if retry_diverged:
-            return None
         return Result(job, "diverged", folder.divergence.read_text(encoding="utf-8").strip())
     return Result(job, "finished") if folder.is_finished else None
 
 
-def _train_alone(
-    jobs: Sequence[Job], command: str, watcher: Watcher, retry_diverged: bool
-) -> Iterator[Result]:
-    (job,) = jobs
-    counter = _StepCounter(watcher, _steps_left(job))
-    again = job.folder.divergence.is_file()
-    try:
-        outcome = session.run(
-            job.prepared,
-            job.path,
-            command=command,
-            resuming=job.folder.is_run and not again,
-            overwrite=again,
-            callbacks=lambda settings: [counter],
-        )
-    except DivergenceError as error:
-        job.folder.mark_diverged(str(error))
-        counter.spare_the_rest()
-        yield Result(job, "diverged", str(error))
-        return
-    finally:
-        job.prepared.release()
-    if not outcome.interrupted:
-        counter.spare_the_rest()
-    yield Result(job, "interrupted" if outcome.interrupted else "finished")
-
-
-def _train_stacked(
-    jobs: Sequence[Job], command: str, watcher: Watcher, retry_diverged: bool
-) -> Iterator[Result]:
-    prepared = jobs[0].prepared
-    fabric = make_fabric(prepared.settings)
-    fabric.launch()
+def _train(group: Sequence[Job], command: str, watcher: Watcher) -> Iterator[Result]:
     # Equal learning rates next to each other make one parameter group.
-    ordered = sorted(jobs, key=lambda job: job.prepared.settings.learning_rate or 0)
-    counters = [_StepCounter(watcher, _steps_left(job)) for job in ordered]
-    with ExitStack() as folders:
-        members = []
-        for job, counter in zip(ordered, counters, strict=True):
-            again = job.folder.divergence.is_file()
-            files = folders.enter_context(
-                session.opened(
-                    job.prepared,
-                    job.path,
-                    command=command,
-                    resuming=job.folder.is_run and not again,
-                    overwrite=again,
-                )
-            )
-            member = Member(
-                job.prepared.model,
-                job.prepared.settings,
-                [files.metrics, counter],
-                files.checkpointer,
-            )
-            members.append(member)
-        seeds = [member.settings.seed for member in members]
-        train_stack(
-            members,
-            session.batches_of(prepared, fabric.device, seeds)(
-                prepared.dataset.train.values, drop_last=bool(prepared.settings.drop_last)
-            ),
-            session.held_out_of(prepared, fabric.device, seeds),
-            fabric=fabric,
-        )
-        for job, member, counter in zip(ordered, members, counters, strict=True):
-            if member.diverged is not None:
-                job.folder.mark_diverged(str(member.diverged))
-                yield Result(job, "diverged", str(member.diverged))
-            elif member.outcome.interrupted:
-                yield Result(job, "interrupted")
-            else:
-                session.store(job.prepared, job.path)
-                yield Result(job, "finished")
-            if not member.outcome.interrupted:
-                counter.spare_the_rest()
-            job.prepared.release()
+    jobs = sorted(group, key=lambda job: job.prepared.settings.learning_rate or 0)
+    counters = [_StepCounter(watcher, _steps_left(job)) for job in jobs]
+    members = session.run_group(
+        [(job.prepared, job.path) for job in jobs], [[counter] for counter in counters], command
+    )
+    for job, member, counter in zip(jobs, members, counters, strict=True):
+        job.prepared.release()
+        if member.outcome.interrupted:
+            yield Result(job, "interrupted")
+            continue
+        counter.spare_the_rest()
+        if member.diverged is None:
+            yield Result(job, "finished")
+        else:
+            job.folder.mark_diverged(str(member.diverged))
+            yield Result(job, "diverged", str(member.diverged))
 
 
 class _StepCounter(Callback):

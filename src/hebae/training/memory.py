@@ -28,11 +28,6 @@ class Need:
     count: int
     """Number of weights."""
 
-    @property
-    def total(self) -> int:
-        """Bytes in all."""
-        return self.weights + self.batch
-
 
 def estimate_memory(
     settings: Settings,
@@ -46,12 +41,10 @@ def estimate_memory(
     Parameters
     ----------
     settings : Settings
-        With widths decided.
     shape : sequence of int
         Of one example.
     encoder, decoder : nn.Module, optional
-        Networks of the user's own. Of a network that is no ``nn.Sequential`` only the weights are
-        counted.
+        Networks of the user's own. Of one that is no ``nn.Sequential`` only weights are counted.
 
     Raises
     ------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,33 +24,18 @@ class DivergenceError(HebaeError):
     """The loss, the weights or the codes are not finite; the last good checkpoint is kept."""
 
 
-class _Seen(NamedTuple):
-    """A step that was looked at: its number, loss and terms (n, terms), and means (n, m, k)."""
-
-    number: int
-    values: Tensor
-    mean: Tensor
-
-
 class Monitor:
     """Takes note of steps; they are looked at now and then, so that no step waits for it.
 
     Parameters
     ----------
-    names : list of str
+    names : sequence of str
         Names of the terms, "reconstruction" first.
     members : int
         Models in a stack; 1 for a model alone.
     device : torch.device
     reduce : callable, optional
         Sums a tensor over all processes.
-
-    Attributes
-    ----------
-    sums : Tensor, shape (members, terms)
-        Over the examples of the epoch, float64, on the CPU.
-    diverged : dict of int to DivergenceError
-        Members with a term that was not finite.
     """
 
     def __init__(
@@ -64,7 +49,7 @@ class Monitor:
         self.device = device
         self.reduce = reduce
         self.sums = torch.zeros(members, len(self.names), dtype=torch.float64)
-        self.count = 0
+        self.count = 0  # of the examples of the epoch that are in the sums
         self.diverged: dict[int, DivergenceError] = {}
         self._new: list[tuple[int, Step]] = []
 
@@ -80,12 +65,12 @@ class Monitor:
         was not, its terms, the smallest eigenvalue of its codes' covariance, and advice.
         """
         rows = [torch.stack([s.loss.detach(), *s.terms.values()], dim=-1) for _, s in self._new]
-        seen = []
+        seen: list[tuple[int, Tensor, Tensor]] = []
         if rows:
             values = torch.stack(rows).cpu().double().view(len(rows), *self.sums.shape)
             for (number, step), row in zip(self._new, values, strict=True):
                 self.sums.add_(row, alpha=step.mean.shape[-2])
-                seen.append(_Seen(number, row, step.mean.view(len(row), *step.mean.shape[-2:])))
+                seen.append((number, row, step.mean.view(len(row), *step.mean.shape[-2:])))
         self._new.clear()
         # MPS has no float64.
         exact = torch.float32 if self.device.type == "mps" else torch.float64
@@ -112,10 +97,9 @@ class Monitor:
         self.sums.copy_(torch.stack([state["sums"] for state in states]))
         self.count = int(states[0]["count"])
 
-    def _error(self, member: int, seen: Sequence[_Seen]) -> DivergenceError:
-        number, values, mean = next(
-            (step for step in seen if not bool(step.values[member].isfinite().all())), seen[-1]
-        )
+    def _error(self, member: int, seen: Sequence[tuple[int, Tensor, Tensor]]) -> DivergenceError:
+        broken = (step for step in seen if not bool(step[1][member].isfinite().all()))
+        number, values, mean = next(broken, seen[-1])
         terms = ", ".join(
             f"{name} {value:.4g}"
             for name, value in zip(self.names, values[member].tolist(), strict=True)

@@ -30,15 +30,8 @@ def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
 class NoiseSource:
     """Standard normal draws for each step, of one model or of a stack of models.
 
-    Parameters
-    ----------
-    seeds : sequence of int
-        One per model. Models of equal seed get equal draws, which are made once.
-    device : torch.device
-    rank : int
-        Of this process.
-    stacked : bool
-        Whether draws have a leading dimension for the models.
+    Models of equal seed get equal draws, which are made once. Each process, by its rank, draws
+    noise of its own. Draws for a stack have a leading dimension for the models.
     """
 
     def __init__(
@@ -94,15 +87,10 @@ class NetworkRandomState:
     Dropout in a user's own network and the shuffling of a ``DataLoader`` are such code. Within
     ``with state():`` the global generators hold this state; afterwards the caller's state is back.
     A lock keeps other trainings out of the block, so that each training sees its own state only.
-
-    Parameters
-    ----------
-    seed : int
-    device : torch.device
-        Its global generator is kept as well as that of the CPU.
     """
 
     def __init__(self, seed: int, device: torch.device) -> None:
+        # The CPU's generator, and that of another device.
         self.modules = [torch] if device.type == "cpu" else [torch, torch.get_device_module(device)]
         self.states = [
             torch.Generator(place).manual_seed(seed).get_state()
@@ -126,27 +114,12 @@ class NetworkRandomState:
         return found
 
 
-_DETERMINISTIC = (
-    nn.Sequential,
-    nn.Flatten,
-    nn.Unflatten,
-    nn.Identity,
-    nn.Linear,
-    nn.Conv2d,
-    nn.ConvTranspose2d,
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.LayerNorm,
-    nn.ReLU,
-    nn.LeakyReLU,
-    nn.ELU,
-    nn.GELU,
-    nn.SiLU,
-    nn.Sigmoid,
-    nn.Tanh,
-)
-
-
 def draws_random_numbers(network: nn.Module) -> bool:
     """Whether a network may draw random numbers, as dropout does: unless all layers are known."""
-    return not all(type(layer) in _DETERMINISTIC for layer in network.modules())
+    known = ("activation", "batchnorm", "container", "conv", "flatten", "linear", "normalization")
+    drawing = (nn.RReLU, nn.MultiheadAttention)
+    return not all(
+        type(layer).__module__ in {f"torch.nn.modules.{name}" for name in known}
+        and not isinstance(layer, drawing)
+        for layer in network.modules()
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,19 +21,15 @@ from hebae.storage import RunFolder, save_model
 from hebae.training.batches import ArrayBatches
 from hebae.training.callbacks import Callback, MetricsFile, TensorBoard
 from hebae.training.checks import DataSummary, complete
-from hebae.training.loop import HeldOut, Outcome, make_fabric, train
+from hebae.training.loop import HeldOut, Member, Outcome, make_fabric, train_members
 from hebae.training.state import Checkpointer
 
 __all__ = [
-    "Files",
     "Prepared",
-    "batches_of",
-    "held_out_of",
-    "opened",
     "prepare",
     "resume",
     "run",
-    "store",
+    "run_group",
     "summary_of",
 ]
 
@@ -129,98 +125,105 @@ def run(
         If the folder is taken, in use by another process or cannot be written, or
         (`DivergenceError`) the training diverges.
     """
-    settings = prepared.settings
+    folder = partial(_opened, command=command, overwrite=overwrite, resuming=resuming)
+    (member,) = _train([(prepared, output)], [callbacks(prepared.settings)], folder)
+    if member.diverged is not None:
+        raise member.diverged
+    return member.outcome
+
+
+def run_group(
+    runs: Sequence[tuple[Prepared, Path]], callbacks: Sequence[Collection[Callback]], command: str
+) -> list[Member]:
+    """Train runs into their folders, several as one stack; those that were begun are resumed.
+
+    Parameters
+    ----------
+    runs : sequence of (Prepared, Path)
+        In the order of their learning rates, if several (`hebae.training.many` has the rule).
+    callbacks : sequence of collection of Callback
+        Of each run.
+    command : str
+        For the provenance.
+
+    Returns
+    -------
+    list of Member
+        Of each run, with its outcome; ``diverged`` holds the error of one that diverged.
+    """
+    return _train(runs, callbacks, partial(_opened, command=command, resuming=None))
+
+
+def _train(
+    runs: Sequence[tuple[Prepared, Path]],
+    callbacks: Sequence[Collection[Callback]],
+    opened: Callable[..., AbstractContextManager[Checkpointer]],
+) -> list[Member]:
+    first = runs[0][0]
+    settings, dataset = first.settings, first.dataset
     fabric = make_fabric(settings)
     fabric.launch()
+    seeds = [prepared.settings.seed for prepared, _ in runs]
+    batches = partial(
+        ArrayBatches,
+        batch_size=settings.batch_size,
+        seed=seeds if len(runs) > 1 else seeds[0],
+        device=fabric.device,
+        dtype=torch.float64 if settings.precision == "64-true" else torch.float32,
+    )
     writing = fabric.is_global_zero
-    with opened(
-        prepared,
-        output,
-        command=command,
-        overwrite=overwrite,
-        resuming=resuming,
-        writing=writing,
-    ) as files:
-        followers: list[Callback] = []
-        if writing:
-            followers = [files.metrics, *callbacks(settings)]
-            if settings.tensorboard:
-                followers.append(TensorBoard(files.folder.tensorboard))
-        outcome = train(
-            prepared.model,
-            settings,
-            batches_of(prepared, fabric.device, settings.seed)(
-                prepared.dataset.train.values,
+    members = []
+    with ExitStack() as folders:
+        for (prepared, output), own in zip(runs, callbacks, strict=True):
+            checkpointer = folders.enter_context(opened(prepared, output, writing=writing))
+            followers: list[Callback] = [checkpointer.metrics, *own] if writing else []
+            if writing and prepared.settings.tensorboard:
+                followers.append(TensorBoard(checkpointer.folder.tensorboard))
+            member = Member(prepared.model, prepared.settings, followers, checkpointer)
+            members.append(member)
+        held_out = dataset.held_out()
+        train_members(
+            members,
+            batches(
+                dataset.train.values,
                 drop_last=bool(settings.drop_last),
                 rank=fabric.global_rank,
                 processes=fabric.world_size,
             ),
-            held_out_of(prepared, fabric.device, settings.seed),
+            HeldOut(held_out[0], batches(held_out[1].values)) if held_out else None,
             fabric=fabric,
-            callbacks=followers,
-            checkpointer=files.checkpointer,
         )
-        if not outcome.interrupted and writing:
-            store(prepared, output)
-    return outcome
-
-
-def batches_of(
-    prepared: Prepared, device: torch.device, seed: int | Sequence[int]
-) -> Callable[..., ArrayBatches]:
-    """Make batches of arrays in the settings' size and precision."""
-    settings = prepared.settings
-    wide = settings.precision == "64-true"
-    return partial(
-        ArrayBatches,
-        batch_size=settings.batch_size,
-        seed=seed,
-        device=device,
-        dtype=torch.float64 if wide else torch.float32,
-    )
-
-
-def held_out_of(
-    prepared: Prepared, device: torch.device, seed: int | Sequence[int]
-) -> HeldOut | None:
-    """Return the held-out examples, if the data have some."""
-    found = prepared.dataset.held_out()
-    return HeldOut(found[0], batches_of(prepared, device, seed)(found[1].values)) if found else None
-
-
-@dataclass(frozen=True)
-class Files:
-    """A run folder that is ready to be trained into."""
-
-    folder: RunFolder
-    metrics: MetricsFile
-    checkpointer: Checkpointer
+        for (prepared, output), member in zip(runs, members, strict=True):
+            if member.diverged is None and not member.outcome.interrupted and writing:
+                data = prepared.dataset
+                extra = {"data_name": data.name, "data_fingerprint": data.fingerprint}
+                save_model(output, prepared.model, prepared.settings, extra)
+    return members
 
 
 @contextmanager
-def opened(
+def _opened(
     prepared: Prepared,
     output: Path,
     *,
     command: str,
     overwrite: bool = False,
-    resuming: bool = False,
+    resuming: bool | None = False,
     writing: bool = True,
-) -> Iterator[Files]:
-    """Make a run folder, or take up the run in it, and lock it while the block lasts.
+) -> Iterator[Checkpointer]:
+    """Create a run folder, or take up the run in it, and lock it while the block lasts.
 
-    Of several processes of one training only one is `writing`. The other parameters and errors are
-    those of `run`.
+    Of several processes of one training only one is `writing`.
     """
     settings, folder = prepared.settings, RunFolder(output)
-    metrics = MetricsFile(folder.metrics)
+    resuming = folder.is_run if resuming is None else resuming
     if resuming and folder.stopped_before_checkpoint:
         resuming, overwrite = False, True
-    checkpointer = Checkpointer(
-        folder, metrics, prepared.dataset.fingerprint, settings, resume=resuming
-    )
+    fingerprint = prepared.dataset.fingerprint
+    metrics = MetricsFile(folder.metrics)
+    checkpointer = Checkpointer(folder, metrics, fingerprint, settings, resume=resuming)
     if not writing:
-        yield Files(folder, metrics, checkpointer)
+        yield checkpointer
         return
     if not resuming:
         folder.require_free(overwrite=overwrite)
@@ -229,21 +232,16 @@ def opened(
         if resuming:
             checkpointer.check(prepared.model)  # before anything is given up
         else:
-            space = _space_needed(prepared.model)
+            # The model, and a checkpoint with Adam's moments, twice while one is replaced.
+            size = sum(int(t.nbytes) for t in prepared.model.state_dict().values())
+            space = size + 2 * 3 * size + 10_000_000
             folder.create(settings, overwrite=overwrite, space_needed=space)
         folder.add_provenance(provenance(command, prepared.dataset, settings, [settings.seed]))
         if resuming:
             # A finished run that is given more epochs is unfinished until they are done.
             folder.weights.unlink(missing_ok=True)
             folder.write_settings(settings)
-        yield Files(folder, metrics, checkpointer)
-
-
-def store(prepared: Prepared, output: Path) -> None:
-    """Write the trained model into its run folder, which is then finished."""
-    dataset = prepared.dataset
-    extra = {"data_name": dataset.name, "data_fingerprint": dataset.fingerprint}
-    save_model(output, prepared.model, prepared.settings, extra)
+        yield checkpointer
 
 
 def resume(output: Path, changes: dict[str, object]) -> Prepared:
@@ -303,9 +301,3 @@ def _with_absolute_paths(settings: Settings) -> Settings:
     if settings.data_dir is not None:
         changes["data_dir"] = settings.data_dir.expanduser().absolute()
     return settings.replace(**changes)
-
-
-def _space_needed(model: Autoencoder) -> int:
-    """Bytes: the model, and a checkpoint with Adam's two moments, twice while one is replaced."""
-    size = sum(int(t.nbytes) for t in model.state_dict().values())
-    return size + 2 * 3 * size + 10_000_000

@@ -14,7 +14,7 @@ equal bits.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -47,16 +47,14 @@ def is_stackable(model: Autoencoder) -> bool:
 class Stack(Autoencoder):
     """Autoencoders of one architecture and method as one module.
 
+    Parameters and buffers have the names that they have in an `Autoencoder`, and a leading
+    dimension for the member.
+
     Parameters
     ----------
     models : sequence of Autoencoder
         Alike but for their weights and the weights of the objective's terms. They are copied;
         `state_of` gives a member's state back.
-
-    Attributes
-    ----------
-    parameters and buffers
-        By their names in an `Autoencoder`, with a leading dimension for the member.
     """
 
     def __init__(self, models: Sequence[Autoencoder]) -> None:
@@ -251,22 +249,15 @@ class StackedAdam:
 
     The fused kernel takes one step size per parameter group. Neighbouring members of equal step
     size make a group, whose tensors are slices of the stack; order the members by step size.
-
-    Parameters
-    ----------
-    stack : Stack
-    rates : sequence of float
-        Step size of each member.
-    **settings
-        Of ``torch.optim.Adam``.
     """
 
-    def __init__(self, stack: Stack, rates: Sequence[float], **settings: Any) -> None:
+    def __init__(
+        self, stack: Stack, rates: Sequence[float], adam: Callable[..., torch.optim.Adam]
+    ) -> None:
         self.parameters = stack.main_parameters()
-        self.rates = list(rates)
         self.slices: list[slice] = []
         groups: list[dict[str, Any]] = []
-        for rate, members in groupby(range(stack.size), key=self.rates.__getitem__):
+        for rate, members in groupby(range(stack.size), key=rates.__getitem__):
             positions = list(members)
             where = slice(positions[0], positions[-1] + 1)
             self.slices.append(where)
@@ -274,7 +265,7 @@ class StackedAdam:
             whole = len(positions) == stack.size
             pieces = [p if whole else p.detach()[where] for p in self.parameters]
             groups.append({"params": pieces, "lr": rate})
-        self.adam = torch.optim.Adam(groups, **settings)
+        self.adam = adam(groups)
         self.param_groups = self.adam.param_groups
         self.state = self.adam.state
         clear_denormal_means(self.adam)

@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,28 +32,18 @@ __all__ = [
 ]
 
 TakeStep = Callable[[Tensor, Noise], Step]
-"""From a batch x (m, *shape) and its noise: forward, backward, update."""
 
 
 class Updater:
-    """Updates a model, or a stack of models, by one batch at a time.
+    """Updates a model, or a stack of models, by one batch at a time: see `take`.
 
     One fused Adam updates the main weights. If the method has a critic, a second one then updates
-    the critic on the codes of the same step.
+    the critic on the codes of the same step. Full batches are compiled or captured where the
+    settings say so. A last, smaller batch never is, so that there is one program, and the same one
+    wherever a run is resumed.
 
-    Full batches are compiled or captured where the settings say so. A last, smaller batch never is,
-    so that there is one program, and the same one wherever a run is resumed.
-
-    Parameters
-    ----------
-    model : Autoencoder
-        On Fabric's device.
-    settings : Settings
-    fabric : Fabric
-    rates : sequence of float
-        First learning rate of each member of a stack, or of the one model.
-    random_state : callable, optional
-        Context for the forward pass of networks that draw random numbers.
+    `rates` are the first learning rates of the members. `random_state` makes the context for the
+    forward pass of networks that draw random numbers.
     """
 
     def __init__(
@@ -72,22 +63,18 @@ class Updater:
                     "as dropout) is not captured in a CUDA graph. Use compile='off'."
                 )
             captured = False
-        adam: dict[str, Any] = {
-            "betas": (settings.adam_beta1, settings.adam_beta2),
-            "fused": True,
-            "capturable": captured,
-        }
-        self.main: torch.optim.Adam | StackedAdam
+        betas = (settings.adam_beta1, settings.adam_beta2)
+        adam = partial(torch.optim.Adam, betas=betas, fused=True, capturable=captured)
         self.critic: torch.optim.Adam | None = None
         if isinstance(model, Stack):
-            self.main = StackedAdam(model, rates, **adam)
+            self.main: torch.optim.Adam | StackedAdam = StackedAdam(model, rates, adam)
             module, main = model, self.main
         else:
-            self.main = torch.optim.Adam(model.main_parameters(), lr=rates[0], **adam)
+            self.main = adam(model.main_parameters(), lr=rates[0])
             optimizers = [self.main]
             if model.critic is not None:
-                rates = [*rates, settings.critic_learning_rate]
-                self.critic = torch.optim.Adam(model.critic.parameters(), lr=rates[1], **adam)
+                rate = settings.critic_learning_rate
+                self.critic = adam(model.critic.parameters(), lr=rate)
                 optimizers.append(self.critic)
                 if fabric.world_size > 1:  # its gradients are averaged below
                     names = [f"critic.{name}" for name, _ in model.critic.named_parameters()]
@@ -144,6 +131,7 @@ class Updater:
             return step._replace(loss=step.loss.detach())
 
         self.take: TakeStep = by_hand
+        """From a batch and its noise: forward, backward, update."""
         if captured:
             strict = settings.compile == "on"
             self.take = CapturedStep(by_hand, settings.batch_size, int(stacked), strict=strict)
@@ -161,7 +149,7 @@ class Updater:
         return [self.main] if self.critic is None else [self.main, self.critic]
 
     def set_rate_factor(self, factor: float) -> None:
-        """Multiply the first learning rates by a schedule's factor, where a graph reads them."""
+        """Multiply the first learning rates by a schedule's factor."""
         groups = [group for adam in self.optimizers for group in adam.param_groups]
         for rate, group in zip(self.rates, groups, strict=True):
             if isinstance(group["lr"], Tensor):
@@ -220,12 +208,9 @@ def is_captured(settings: Settings, device: torch.device) -> bool:
 WARM_UP = 3
 """Full batches taken by hand first: what allocates or initialises must not happen in a capture."""
 
-Record = Callable[[Callable[[], Step]], tuple[Callable[[], None], Step]]
-"""From a step without arguments to what replays it, and the result that a replay overwrites."""
-
 
 def record_cuda_graph(take: Callable[[], Step]) -> tuple[Callable[[], None], Step]:
-    """Capture a step, which is not executed, in a CUDA graph."""
+    """Capture a step, which is not executed: what replays it, and the result that is replaced."""
     graph = torch.cuda.CUDAGraph()
     # Other threads may use the device meanwhile.
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
@@ -240,18 +225,9 @@ class CapturedStep:
     recorded, and the results are copied from there before the next replay overwrites them.
     The first `WARM_UP` full batches are taken by hand: they are steps like any other.
 
-    Parameters
-    ----------
-    take : callable
-        A step by hand, from x and noise; it must not wait for the device.
-    batch_size : int
-        Examples in a full batch.
-    dim : int
-        Of the examples in x: 1 for a stack.
-    strict : bool
-        Raise a HebaeError if the step cannot be captured, instead of a warning and steps by hand.
-    record : callable
-        See `Record`.
+    `take` is a step by hand, which must not wait for the device; `dim` that of the examples in x
+    (1 for a stack). If the step cannot be captured, a `strict` one raises a HebaeError, and another
+    one warns and takes steps by hand.
     """
 
     def __init__(
@@ -261,7 +237,7 @@ class CapturedStep:
         dim: int = 0,
         *,
         strict: bool = True,
-        record: Record = record_cuda_graph,
+        record: Callable[[Callable[[], Step]], tuple[Callable[[], None], Step]] = record_cuda_graph,
     ) -> None:
         self.take = take
         self.batch_size = batch_size
@@ -302,8 +278,8 @@ class CapturedStep:
             self.noise[name].copy_(epsilon)
         self.replay()
         loss, terms, mean, z = self.result
-        terms = {name: term.clone() for name, term in terms.items()}
-        return Step(loss.clone(), terms, mean.clone(), z)
+        copies = {name: term.clone() for name, term in terms.items()}
+        return Step(loss.clone(), copies, mean.clone(), z)
 
 
 def _on_a_stream_of_its_own(take: TakeStep, x: Tensor, noise: Noise) -> Step:
@@ -327,10 +303,9 @@ _trainings_on_cuda: list[str] = []
 def tensor_cores(device: torch.device) -> Iterator[None]:
     """Let a GPU compute float32 products in TF32, with 10 bits of mantissa in place of 23.
 
-    The setting is the process's: the last of several trainings in threads restores it.
-
     HEBAE's moments are float64, whose products are not rounded so. The distances of a WAE's codes
-    are: by a thousandth of their size, at random, far below the noise of a batch's MMD.
+    are: by a thousandth of their size, at random, far below the noise of a batch's MMD. The setting
+    is the process's: the last of several trainings in threads restores it.
     """
     if device.type != "cuda":
         yield

@@ -279,6 +279,8 @@ def test_many_models_in_one_program_have_the_losses_and_gradients_of_each(method
 class Sparse(Objective):
     """Noise of fixed width, and an absolute value as penalty; in no list."""
 
+    draws = ("posterior",)
+
     penalty_weight: float = 0.5
     width: float = 0.1
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib import resources
 from inspect import cleandoc
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal  # noqa: F401, in annotations of options
 
 from pydantic import Field
 
@@ -29,20 +29,6 @@ Real = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Width = Annotated[int, Field(ge=1, le=MOST_UNITS)]
 Widths = Annotated[tuple[Width, ...], Field(min_length=1)]
-
-_TYPES = {
-    "Weight": Weight,
-    "Positive": Positive,
-    "Real": Real,
-    "Fraction": Fraction,
-    "Widths": Widths,
-    "Annotated": Annotated,
-    "Field": Field,
-    "Literal": Literal,
-    "bool": bool,
-    "float": float,
-    "int": int,
-}
 
 
 @dataclass(frozen=True)
@@ -109,15 +95,10 @@ def allowed_values(error: Mapping[str, Any]) -> str:
     return messages.get(error["type"], str(error["msg"]))
 
 
-def file_name(method: str) -> str:
-    """Return the name of a method's file in ``objectives/``."""
-    return method.replace("-", "_") + ".py"
-
-
 def _read_methods() -> dict[str, Method]:
     listed = _constants(ast.parse(_read("objectives/__init__.py")))["METHODS"]
     return {
-        name: _read_method(name, class_name, _read(f"objectives/{file_name(name)}"))
+        name: _read_method(name, class_name, _read(f"objectives/{name.replace('-', '_')}.py"))
         for name, class_name in listed.items()
     }
 
@@ -177,7 +158,7 @@ def _options(body: ast.ClassDef) -> Iterator[Option]:
             case _:
                 description = ""
         yield Option(
-            name, eval(source, dict(_TYPES)), source, ast.literal_eval(value), cleandoc(description)
+            name, eval(source, globals()), source, ast.literal_eval(value), cleandoc(description)
         )
 
 

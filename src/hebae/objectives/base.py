@@ -54,6 +54,8 @@ class Objective(ABC):
     """Unit of each term that is not in nats; "" for a term without a unit, such as the MMD."""
     stochastic: ClassVar[bool]
     """Whether z is random given x. Only then does a model have an ELBO."""
+    draws: ClassVar[tuple[str, ...]] = ()
+    """Names of the standard normal draws (m, k) of a step: "posterior", "prior" or both."""
     adversarial: ClassVar[bool] = False
     """Whether the method has a critic. Such methods are not stacked."""
 
@@ -88,7 +90,7 @@ class Objective(ABC):
 
     def noise_shapes(self, batch_size: int, latent_dim: int) -> dict[str, tuple[int, ...]]:
         """Return the shape of each random tensor that a step needs, in the order of drawing."""
-        return {"posterior": (batch_size, latent_dim)} if self.stochastic else {}
+        return dict.fromkeys(self.draws, (batch_size, latent_dim))
 
     def draw(
         self,

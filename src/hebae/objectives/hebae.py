@@ -60,6 +60,7 @@ class HEBAE(Objective):
     colour = "#D55E00"
     marker = "o"
     stochastic = True
+    draws = ("posterior",)
 
     def log_scale_dim(self, latent_dim: int) -> int:
         """Latent_dim with vector scale, 1 with scalar scale."""

@@ -38,6 +38,7 @@ class InfoVAE(Objective):
     marker = "P"
     units: ClassVar = {"mmd": ""}
     stochastic = True
+    draws = ("posterior", "prior")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,11 +56,6 @@ class InfoVAE(Objective):
     def smallest_batch(self, latent_dim: int) -> int:
         """Two: the unbiased MMD averages over pairs."""
         return 2
-
-    def noise_shapes(self, batch_size: int, latent_dim: int) -> dict[str, tuple[int, ...]]:
-        """One draw of the posterior and one of the prior per example."""
-        shape = (batch_size, latent_dim)
-        return {"posterior": shape, "prior": shape}
 
     def __call__(
         self,

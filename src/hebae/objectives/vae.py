@@ -34,6 +34,7 @@ class VAE(Objective):
     colour = "#0072B2"
     marker = "s"
     stochastic = True
+    draws = ("posterior",)
 
     @property
     def weights(self) -> dict[str, float]:

@@ -39,6 +39,7 @@ class WAE(Objective):
     marker = "^"
     units: ClassVar = {"mmd": ""}
     stochastic = False
+    draws = ("prior",)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -48,10 +49,6 @@ class WAE(Objective):
     def smallest_batch(self, latent_dim: int) -> int:
         """Two: the unbiased MMD averages over pairs."""
         return 2
-
-    def noise_shapes(self, batch_size: int, latent_dim: int) -> dict[str, tuple[int, ...]]:
-        """As many draws from the prior as there are codes."""
-        return {"prior": (batch_size, latent_dim)}
 
     def __call__(
         self,

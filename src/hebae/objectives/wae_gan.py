@@ -33,16 +33,13 @@ class WAEGAN(Objective):
     colour = "#56B4E9"
     marker = "v"
     stochastic = False
+    draws = ("prior",)
     adversarial = True
 
     @property
     def weights(self) -> dict[str, float]:
         """``{"adversarial": penalty_weight}``."""
         return {"adversarial": self.penalty_weight}
-
-    def noise_shapes(self, batch_size: int, latent_dim: int) -> dict[str, tuple[int, ...]]:
-        """As many draws from the prior as there are codes."""
-        return {"prior": (batch_size, latent_dim)}
 
     def __call__(
         self,

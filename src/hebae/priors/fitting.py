@@ -10,7 +10,7 @@ harmless in float64 for whitened codes.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -63,21 +63,6 @@ class Parameters(NamedTuple):
         )
         return torch.cat([quadratic, linear, constant[:, None]], dim=1)
 
-    @classmethod
-    def from_sums(cls, sums: Tensor, k: int, prior_codes: float, floor: float) -> Self:
-        """Maximise, given the `_features` summed by responsibility: shape (c, p)."""
-        counts = sums[:, -1].clamp_min(1e-8)  # a component that has lost its codes
-        means = sums[:, -1 - k : -1] / counts[:, None]
-        i, j = torch.triu_indices(k, k)
-        scatter = sums.new_empty(len(sums), k, k)
-        scatter[:, i, j] = scatter[:, j, i] = sums[:, : -1 - k]
-        scatter = scatter - counts[:, None, None] * means[:, :, None] * means[:, None, :]
-        pooled = scatter.sum(dim=0) / counts.sum()
-        prior = prior_codes * k
-        covariances = (scatter + prior * pooled) / (counts + prior)[:, None, None]
-        least = floor * torch.eye(k, dtype=sums.dtype)
-        return cls(counts / counts.sum(), means, covariances + least)
-
 
 def log_density(z: Tensor, parameters: Parameters) -> Tensor:
     """Log density (n,) of codes (n, k), in nats."""
@@ -103,7 +88,17 @@ def em_step(
     for block in torch.split(z, BLOCK):
         features = _features(block)
         sums += (features @ coefficients.T).softmax(dim=1).T @ features
-    return Parameters.from_sums(sums, z.shape[1], prior_codes, floor)
+    k = z.shape[1]
+    counts = sums[:, -1].clamp_min(1e-8)  # a component that has lost its codes
+    means = sums[:, -1 - k : -1] / counts[:, None]
+    i, j = torch.triu_indices(k, k)
+    scatter = sums.new_empty(len(sums), k, k)
+    scatter[:, i, j] = scatter[:, j, i] = sums[:, : -1 - k]
+    scatter = scatter - counts[:, None, None] * means[:, :, None] * means[:, None, :]
+    pooled = scatter.sum(dim=0) / counts.sum()
+    prior = prior_codes * k
+    covariances = (scatter + prior * pooled) / (counts + prior)[:, None, None]
+    return Parameters(counts / counts.sum(), means, covariances + floor * torch.eye(k).to(sums))
 
 
 def kmeans_start(z: Tensor, components: int, seed: int) -> Parameters:
@@ -167,9 +162,9 @@ def fit_mixture(
         If there are too few codes, or they are all equal or not finite.
     """
     z = check_codes(codes)
-    moments = principal_moments(z)
-    scale = np.sqrt(moments.variances)
-    white = (z - moments.mean) @ moments.directions / scale
+    mean, variances, directions = principal_moments(z)
+    scale = np.sqrt(variances)
+    white = (z - mean) @ directions / scale
     fitted_to, held_out = (torch.from_numpy(part) for part in hold_out_tenth(white, seed))
     most = len(fitted_to) // max(10, 5 * z.shape[1])
     log_jacobian = float(np.log(scale).sum())
@@ -179,24 +174,21 @@ def fit_mixture(
     for count in [c for c in components if c == components[0] or c <= most]:
         candidate = _fit(fitted_to, held_out, count, seed)
         curve[count] = float(candidate.density.mean()) - log_jacobian
-        if best is None or _is_better(candidate.density, best.density):
+        gain = candidate.density - (-math.inf if best is None else best.density)
+        # A gain that its own standard error does not explain.
+        if best is None or float(gain.mean()) > float(gain.std()) / math.sqrt(len(gain)):
             best, failures = candidate, 0
-        else:
-            failures += 1
-            if failures == PATIENCE:
-                break
+        elif (failures := failures + 1) == PATIENCE:
+            break
     if best is None:
         raise HebaeError("components is empty; name at least one number of components.")
     parameters = best.parameters
     for _ in range(REFIT_ITERATIONS):
         parameters = em_step(torch.from_numpy(white), parameters)
     weights, means, covariances = (np.asarray(part) for part in parameters)
-    spread = moments.directions * scale
-    return MixtureFit(
-        Mixture(weights, moments.mean + means @ spread.T, spread @ covariances @ spread.T),
-        curve[len(weights)],
-        curve,
-    )
+    spread = directions * scale
+    mixture = Mixture(weights, mean + means @ spread.T, spread @ covariances @ spread.T)
+    return MixtureFit(mixture, curve[len(weights)], curve)
 
 
 def hold_out_tenth(z: Doubles, seed: int) -> tuple[Doubles, Doubles]:
@@ -236,8 +228,3 @@ def _fit(z: Tensor, held_out: Tensor, components: int, seed: int) -> _Candidate:
         if gain < TOLERANCE:
             break
     return best
-
-
-def _is_better(density: Tensor, than: Tensor) -> bool:
-    difference = density - than
-    return float(difference.mean()) > float(difference.std()) / math.sqrt(len(difference))

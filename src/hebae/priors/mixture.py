@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -131,19 +131,11 @@ class FittedNormal(Mixture):
         return cls(mean, (directions * values) @ directions.T)
 
 
-class PrincipalMoments(NamedTuple):
-    """Moments of codes along the axes of their covariance."""
+def principal_moments(z: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+    """Return mean (k,), variances (k,) and directions (k, k) of codes (n, k).
 
-    mean: Doubles
-    """Shape (k,)."""
-    variances: Doubles
-    """Shape (k,); none below the floor."""
-    directions: Doubles
-    """Shape (k, k), orthonormal columns."""
-
-
-def principal_moments(z: Doubles) -> PrincipalMoments:
-    """Moments of codes (n, k), the covariance as (directions * variances) @ directions.T."""
+    The covariance is ``(directions * variances) @ directions.T``, no variance below the floor.
+    """
     mean = z.mean(axis=0)
     deviation = z - mean
     values, directions = np.linalg.eigh(deviation.T @ deviation / len(z))
@@ -153,14 +145,12 @@ def principal_moments(z: Doubles) -> PrincipalMoments:
             "the codes of all examples are equal, so no sampler can be fitted to them; the model "
             "has collapsed. The sampler 'normal' needs no fit."
         )
-    return PrincipalMoments(mean, np.maximum(values, VARIANCE_FLOOR * average), directions)
+    return mean, np.maximum(values, VARIANCE_FLOOR * average), directions
 
 
 def as_double(values: npt.ArrayLike | Tensor) -> Tensor:
     """Return an array as a float64 tensor of its own."""
-    if isinstance(values, Tensor):
-        return values.detach().double().clone()
-    return torch.from_numpy(np.array(values, dtype=np.float64))
+    return torch.as_tensor(values, dtype=torch.float64).detach().clone()
 
 
 def factor_of(covariances: Tensor) -> Tensor:

@@ -50,11 +50,6 @@ def test_a_study_ends_with_its_page_and_resumes(hebae, one_run, tmp_path):
     )
 
 
-def test_the_default_output_bears_the_budget(hebae, one_run, tmp_path):
-    assert hebae("reproduce", "figure2", "--train-only").status == 0
-    assert (tmp_path / "reproduction/smoke/runs").is_dir()
-
-
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -75,12 +70,6 @@ def test_missing_data_are_refused_before_anything_is_trained(hebae, tmp_path, mo
     asked = ["reproduce", "figure4", "--budget", "small", "--data-dir", tmp_path / "data"]
     refused(hebae(*asked, "--output", "out"), "mnist")
     assert not list((tmp_path / "out/runs").iterdir())
-
-
-def test_an_output_that_holds_something_else_is_refused(hebae, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/notes.txt").write_text("mine")
-    refused(hebae("reproduce", "figure4", "--output", "out"), "notes.txt")
 
 
 def test_an_output_that_is_a_file_is_refused(hebae, tmp_path):

@@ -173,32 +173,25 @@ class Pictures:
 
 
 def test_figure_3_keeps_faces_of_celeba_apart(tmp_path, monkeypatch):
+    line = np.zeros((figure3.PAIRS, figure3.STEPS, 3, 8, 8), np.float32)
     monkeypatch.setattr(figure3.inference, "reconstruct", lambda model, x: x / np.float32(255))
-    monkeypatch.setattr(
-        figure3.inference,
-        "interpolate",
-        lambda model, a, b, steps: np.zeros((len(a), steps, 3, 8, 8), np.float32),
-    )
+    monkeypatch.setattr(figure3.inference, "interpolate", lambda model, a, b, steps: line)
     for budget, private in ((SMALL, True), (SMOKE, False)):
-        runs = [
-            finished(planned, tmp_path, {"reconstruction.squared_error": 1.0}, open=Pictures)
-            for planned in figure3.plan(budget)
-        ]
+        values = {"reconstruction.squared_error": 1.0}
+        runs = [finished(one, tmp_path, values, open=Pictures) for one in figure3.plan(budget)]
         drawings = figure3.conclude(budget, runs).drawings
         assert [drawing.shows_faces for drawing in drawings] == [private] * 3
-        assert len({drawing.name for drawing in drawings}) == 3
 
 
 def test_figure_4_compares_each_sampler(tmp_path):
     values = {"hebae": (11.0, 1.2), "vae": (8.7, 2.1), "wae": (11.2, 1.4)}
     runs = []
     for planned in figure4.plan(SMALL):
-        normal, mixture = values[planned.settings.method]
-        measured = {"frechet.normal": normal, "frechet.mixture": mixture}
+        ids = ("frechet.normal", "frechet.mixture")
+        measured = dict(zip(ids, values[planned.settings.method], strict=True))
         runs.append(finished(planned, tmp_path, measured, open=Pictures))
-    findings = figure4.conclude(SMALL, runs)
-    assert verdicts(findings) == {"samples-normal": ONE_SEED, "samples-mixture": ONE_SEED}
-    assert findings.statements[0].numbers == {"hebae": 11.0, "vae": 8.7, "wae": 11.2}
+    normal, _ = figure4.conclude(SMALL, runs).statements
+    assert (normal.verdict, normal.numbers["hebae"]) == (ONE_SEED, 11.0)
 
 
 def test_the_table_compares_ranges_over_seeds(tmp_path):
@@ -258,22 +251,14 @@ def rate_runs(budget, folder, at_once):
 def test_the_rate_study_finds_the_point_at_which_all_claims_are_true(tmp_path):
     findings = rate.conclude(SEEDS, rate_runs(SEEDS, tmp_path, at_once=True))
     assert set(verdicts(findings).values()) == {"holds"}
-    at_once = findings.statements[-1]
-    assert dict(at_once.numbers) == {"lambda": 1.0, "gamma": 1.0, "met": 4}
+    assert dict(findings.statements[-1].numbers) == {"lambda": 1.0, "gamma": 1.0, "met": 4}
     (made,) = findings.tables
     assert [row.name for row in made.rows][-2:] == ["VAE, λ = 1", "WAE-MMD, λ = 10"]
     assert len(made.rows) == len(rate.LAMBDAS) * len(rate.GAMMAS) + 2
-    (drawing,) = findings.drawings
-    assert drawing.name == "rate"
-
-
-def test_the_rate_study_reports_the_claim_that_is_not_true(tmp_path):
-    found = rate.conclude(SEEDS, rate_runs(SEEDS, tmp_path, at_once=False)).statements
-    by_key = {one.key: one for one in found}
-    assert by_key["samples"].verdict == "does not hold"
-    assert by_key["at-once"].verdict == "does not hold"
-    assert by_key["at-once"].numbers["met"] == 3
-    assert by_key["at-once"].result.endswith("not satisfied: samples")
+    samples, *_, at_once = rate.state(rate_runs(SEEDS, tmp_path, at_once=False))
+    assert samples.verdict == at_once.verdict == "does not hold"
+    assert at_once.numbers["met"] == 3
+    assert at_once.result.endswith("not satisfied: samples")
 
 
 def ablation_runs(budget, folder, number):

@@ -1,7 +1,6 @@
 """Runs and measurements are reused; what cannot work is refused before any training."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -144,21 +143,6 @@ def test_other_data_that_are_missing_are_refused(tmp_path):
     with pytest.raises(HebaeError, match="absent-faces"):
         go(tmp_path / "out", two_data_sets())
     assert not list((tmp_path / "out" / "runs").iterdir())
-
-
-def test_a_page_repeats_the_notes_of_its_data(tmp_path, monkeypatch):
-    prepare = module.prepare
-
-    def with_note(runs, folder):
-        jobs = prepare(runs, folder)
-        for job in jobs:
-            dataset = replace(job.prepared.dataset, notes=("It is a subset.",))
-            object.__setattr__(job.prepared, "dataset", dataset)
-        return jobs
-
-    monkeypatch.setattr(module, "prepare", with_note)
-    (page,), _ = go(tmp_path / "out", study("first", "vae"))
-    assert "- mnist-mini: It is a subset." in page.read_text()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from hebae.paper.page import fill
-from hebae.paper.statements import all_of, any_of, by_method, compare, limit, order, verdict
+from hebae.paper.statements import all_of, any_of, compare, limit, order, verdict
 
 
 @pytest.mark.parametrize(
@@ -87,16 +87,3 @@ def test_a_single_run_per_method_gets_no_verdict_and_no_range():
     one = mic(hebae=[3.0], vae=[1.0], wae=[None])
     assert one.verdict.startswith("cannot be told")
     assert fill(one.result, one.numbers) == "MIC_e: HEBAE 3.000, VAE 1.000, WAE-MMD undefined"
-
-
-def test_values_by_method_begin_with_hebae_and_leave_out_what_has_no_run(tmp_path):
-    from finished import finished
-
-    from hebae.paper.budgets import BUDGETS
-
-    runs = [
-        finished(BUDGETS["small"].run("mnist", method, seed=seed), tmp_path, {"elbo": value})
-        for method, seed, value in (("vae", 0, -1.0), ("hebae", 0, -2.0), ("hebae", 1, -3.0))
-    ]
-    assert by_method(runs, "elbo") == {"hebae": [-2.0, -3.0], "vae": [-1.0]}
-    assert list(by_method(runs, "elbo")) == ["hebae", "vae"]

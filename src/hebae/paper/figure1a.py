@@ -44,7 +44,7 @@ def metrics(budget: Budget, run: PlannedRun) -> Sequence[str]:
 
 def quantity(run: StudyRun, name: str) -> float | None:
     """Return the last or the best objective over the epochs, or a measurement."""
-    objectives = list(run.objectives().values())
+    objectives = list(run.objectives.values())
     if name == "last_objective":
         return objectives[-1] if objectives else None
     return max(objectives, default=None) if name == "best_objective" else run.value(name)
@@ -108,7 +108,7 @@ def _by_epoch(runs: Sequence[StudyRun]) -> list[LinePanel]:
         settings = run.planned.settings
         if run.method in TWO and settings.penalty_weight == 1:
             by_method = panels.setdefault(settings.latent_dim, {method: {} for method in TWO})
-            for epoch, value in run.objectives().items():
+            for epoch, value in run.objectives.items():
                 by_method[run.method].setdefault(epoch, []).append(value)
     return [
         LinePanel(by_method, f"k = {k}", x_label="epoch", y_label="objective, λ = 1")

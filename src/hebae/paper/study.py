@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,8 +64,9 @@ class StudyRun:
         """Return a measurement; None if there is none."""
         return find(self.measurements, id, features)
 
+    @cached_property
     def objectives(self) -> dict[int, float]:
-        """Return the held-out objective by epoch; {} if the run diverged."""
+        """Held-out objective by epoch; {} if the run diverged."""
         if self.diverged:
             return {}
         held_out = {r["epoch"]: r.get("held_out") or {} for r in RunFolder(self.path).history()}
@@ -158,7 +160,7 @@ def records(runs: Sequence[StudyRun]) -> list[dict[str, Any]]:
         }
         numbers = [
             (epoch, "history.objective", "objective", value, None, "")
-            for epoch, value in run.objectives().items()
+            for epoch, value in run.objectives.items()
         ]
         numbers += [
             (s.epochs, one.id, one.name, one.value, one.standard_error, one.undefined)

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from hebae.report.images import samples
+from hebae.report.images import sample_table
 from hebae.report.page import Picture, Section, write_page
 from hebae.report.style import to_png
 from hebae.report.tables import Row, Table, Undefined
@@ -48,7 +48,7 @@ class Page(HTMLParser):
 
 
 def figure():
-    return samples({"vae": np.random.default_rng(0).random((4, 1, 5, 5))})
+    return sample_table({"": {"vae": np.random.default_rng(0).random((4, 1, 5, 5))}})
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ NAMES = (*FILES["train"], *FILES["test"])
 _UNSIGNED_BYTE = 0x08
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class IdxSource(NamedSource):
     """A named data set of four gzip files with known checksums.
 

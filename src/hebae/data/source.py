@@ -46,7 +46,7 @@ class DataSource:
     location: Path | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NamedSource(ABC):
     """A data set with a name, listed in `hebae.data.loading.SOURCES`; for its fields see above."""
 

@@ -21,31 +21,34 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from hebae.errors import HebaeError
-from hebae.report.methods import looks
+from hebae.report.methods import display_name, looks
 from hebae.report.pixels import images_across, mosaic, to_uint8
 from hebae.report.style import DPI, literal, styled
 
 # In pixels of the figure.
 _GAP = 2  # between images
-_WIDTH = 1800  # of the images of a row at most, unless they are wider unenlarged
+_WIDTH = 2700  # of the images of a row at most, unless they are wider unenlarged
 _LARGEST = 112  # side of an image at most
 _SPACE = 14  # between panels, and around the figure
 _LABEL_LETTERS = 14  # of a label at the left, per line
 _LETTER = 13  # average letter of a heading
+_TEXT_GROWS_FROM = 1200  # width from which text is larger, since wide figures are shown smaller
 
 
 @styled()
-def samples(
-    images: Mapping[str, ArrayLike], columns: int | None = None, *, title: str = ""
+def sample_table(
+    images: Mapping[str, Mapping[str, ArrayLike]],
+    columns: int | None = None,
+    *,
+    title: str = "",
 ) -> Figure:
-    """Draw a mosaic of images per method.
-
-    The mosaics are side by side, in as many rows as let each pixel be 3 x 3 if images are small.
+    """Draw a table of mosaics: one row per method, one column per sampler (or the other way round).
 
     Parameters
     ----------
-    images : mapping of str to array of float, (n, c, h, w)
-        By method: values in [0, 1], clipped otherwise; c = 1 (grey) or 3 (colour).
+    images : mapping of str to (mapping of str to array of float, (n, c, h, w))
+        By method, then by sampler, the same samplers for each method: values in [0, 1], clipped
+        otherwise; c = 1 (grey) or 3 (colour).
     columns : int, optional
         Images per row of a mosaic; as square as possible by default.
     title : str
@@ -55,46 +58,17 @@ def samples(
     HebaeError
         If the images are vectors, have other channels, or values that are not finite.
     """
-    panels = [
-        _Panel(to_uint8(images[label]), columns, heading=look.name)
-        for label, look in looks(images).items()
-    ]
-    width = max((panel.across * panel.images.shape[3] for panel in panels), default=1)
-    side = max((max(panel.images.shape[2:]) for panel in panels), default=1)
-    per_row = max(1, _WIDTH // (width * max(1, min(3, _LARGEST // side))))
-    return _arrange([panels[i : i + per_row] for i in range(0, len(panels), per_row)], title)
-
-
-@styled()
-def sample_table(
-    images: Mapping[str, Mapping[str, ArrayLike]],
-    columns: int | None = None,
-    *,
-    title: str = "",
-    methods_across: bool = False,
-) -> Figure:
-    """Draw a table of mosaics: one row per method, one column per sampler.
-
-    Parameters
-    ----------
-    images : mapping of str to (mapping of str to array of float, (n, c, h, w))
-        By method, then by sampler, the same samplers for each method; see `samples`.
-    columns : int, optional
-        Images per row of a mosaic.
-    title : str
-    methods_across : bool
-        Draw one column per method and one row per sampler instead.
-    """
-    cells = {look.name: images[label] for label, look in looks(images).items()}
-    if methods_across:
-        ways = dict.fromkeys(way for by_way in cells.values() for way in by_way)
-        cells = {way: {name: by_way[way] for name, by_way in cells.items()} for way in ways}
     grid = [
         [
-            _Panel(to_uint8(values), columns, "" if row else above, "" if place else left)
+            _Panel(
+                to_uint8(values),
+                columns,
+                heading="" if row else display_name(above),
+                label="" if place else display_name(left),
+            )
             for place, (above, values) in enumerate(by_column.items())
         ]
-        for row, (left, by_column) in enumerate(cells.items())
+        for row, (left, by_column) in enumerate(images.items())
     ]
     return _arrange(grid, title)
 
@@ -177,7 +151,8 @@ class _Panel:
         self.pixels = pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels
         self.height, self.image_width = pixels.shape[:2]
         self.label = textwrap.fill(self.label, _LABEL_LETTERS)
-        letters = max(_LABEL_LETTERS, self.image_width // _LETTER)
+        letter = _LETTER * mpl.rcParams["font.size"] / 8.5
+        letters = max(_LABEL_LETTERS, int(self.image_width / letter))
         self.heading = textwrap.fill(self.heading, letters)
         above = [_size(self.heading, "axes.titlesize", "axes.titleweight")]
         over = [_size(text, "xtick.labelsize") for text in self.ends]
@@ -200,7 +175,8 @@ class _Panel:
         right = max(self.image_width, self.width - _SPACE)
         for text, x, side in zip(self.ends, (0, right), ("left", "right"), strict=False):
             place: dict[str, Any] = {"textcoords": "offset points", "ha": side, "va": "bottom"}
-            axes.annotate(literal(text), (x, 0), (0, 2), fontsize=8, **place)
+            size = mpl.rcParams["xtick.labelsize"]
+            axes.annotate(literal(text), (x, 0), (0, 2), fontsize=size, **place)
         pitch = (self.image_width + _GAP) / self.across
         for column in (0, self.across - 1) if self.frame else ():
             # The frame's line fills the gap and covers no pixel of an image.
@@ -217,8 +193,12 @@ def _arrange(grid: Sequence[Sequence[_Panel]], title: str = "") -> Figure:
         raise HebaeError("There is nothing to draw: no method was given.")
     across: int = max(sum(p.across * p.images.shape[3] for p in row) for row in grid)
     side: int = max(max(p.images.shape[2:]) for p in panels)
+    scale = max(1, min(_WIDTH // across, _LARGEST // side))
+    growth = max(1.0, across * scale / _TEXT_GROWS_FROM)
+    for size in ("font.size", "figure.titlesize", "axes.titlesize", "xtick.labelsize"):
+        mpl.rcParams[size] *= growth  # until `styled` restores it
     for panel in panels:
-        panel.enlarge(max(1, min(_WIDTH // across, _LARGEST // side)))
+        panel.enlarge(scale)
     label_width = max(_size(panel.label)[0] for panel in panels)
     left = _SPACE + (label_width + _SPACE // 2 if label_width else 0)
     title_width, title_height = _size(title, "figure.titlesize")

@@ -51,7 +51,7 @@ def test_the_index_counts_verdicts_the_papers_statements_first():
     first = "| **cannot be told** (one seed) | [figure9](figure9.md), small |"
     second = "| **holds** | [figure9](figure8.md), small |"
     assert index.index("A note.") < index.index(first) < index.index(second)
-    assert "1 statements. cannot be told: 1." in index
+    assert "Verdicts: cannot be told (1)." in index
     assert "Targets" not in index
 
 
@@ -59,7 +59,7 @@ def test_the_budget_smoke_has_no_verdicts():
     smoke = VALUES | {"budget": "smoke", "statements": [BEST | {"verdict": ""}]}
     for made in (page.page(smoke, []), page.index({"figure9": smoke})):
         assert "| verdict |" not in made
-        assert "cannot be told: " not in made
+        assert "cannot be told" not in made
         assert "1.2 against undefined" in made
 
 

@@ -22,7 +22,7 @@ VERDICTS = ("holds", "holds in part", "does not hold", "cannot be told")
 
 
 def index(studies: Mapping[str, Mapping[str, Any]], note: str = "") -> str:
-    """Return a page with every statement and its verdict.
+    """Return a page with every statement and its verdict, those that have been decided first.
 
     Parameters
     ----------
@@ -31,17 +31,11 @@ def index(studies: Mapping[str, Mapping[str, Any]], note: str = "") -> str:
     note : str
         A paragraph to add below the introduction.
     """
-    parts = [
-        "# The paper, reproduced",
-        "The results of `hebae reproduce`. The page of each study has its figures and all numbers.",
-        TEXTS["standard"],
-        *([note] if note else []),
-        *(
-            [TEXTS["smoke"]]
-            if any(values["budget"] == "smoke" for values in studies.values())
-            else []
-        ),
-    ]
+    intro = (
+        "The results of `hebae reproduce`. The page of each study has its figures and all numbers."
+    )
+    smoke = any(values["budget"] == "smoke" for values in studies.values())
+    parts = ["# The paper, reproduced", intro, TEXTS["smoke" if smoke else "standard"], note]
     for source, heading in SOURCES.items():
         found = [
             (statement, f"[{values['study']}]({name}.md), {values['budget']}")
@@ -50,14 +44,12 @@ def index(studies: Mapping[str, Mapping[str, Any]], note: str = "") -> str:
             if statement["source"] == source
         ]
         if found:
+            found.sort(key=lambda entry: entry[0]["verdict"].startswith(VERDICTS[-1]))
             counts = Counter(s["verdict"].partition(" (")[0] for s, _ in found)
-            counted = "; ".join(f"{v}: {counts[v]}" for v in VERDICTS if counts[v])
-            parts += [
-                f"## {heading}",
-                f"{len(found)} statements" + (f". {counted}." if counted else "."),
-                _statements(found, "study, budget"),
-            ]
-    return "\n\n".join(parts) + "\n"
+            verdicts = ", ".join(f"{name} ({counts[name]})" for name in VERDICTS if counts[name])
+            parts += [f"## {heading}", f"Verdicts: {verdicts}." if verdicts else ""]
+            parts.append(_statements(found, "study, budget"))
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def page(values: Mapping[str, Any], tables: Sequence[Table]) -> str:
@@ -120,17 +112,13 @@ def fill(result: str, numbers: Mapping[str, float | None]) -> str:
 
 def stored(folder: Path) -> dict[str, dict[str, Any]]:
     """Return the content of each study's JSON file in a folder, by name."""
-    return {path.stem: read(path) for path in sorted(folder.glob("*.json"))}
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Return the content of a JSON file; a HebaeError if it cannot be read."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise HebaeError(f"cannot read {path}: {error.strerror}.") from None
-    except ValueError as error:
-        raise HebaeError(f"{path} is altered or truncated: {error}; restore it.") from None
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found[path.stem] = dict(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise HebaeError(f"{path} is altered or truncated: {error}; restore it.") from None
+    return found
 
 
 def _statements(statements: Iterable[tuple[Mapping[str, Any], str]], last: str = "") -> str:

@@ -83,11 +83,3 @@ def test_damaged_array_files_are_refused_by_name(suffix, content, tmp_path):
         path.write_bytes(b"words" if content == "text" else b"")
     with pytest.raises(HebaeError, match=rf"table\{suffix} cannot be read"):
         data.load(path)
-
-
-def test_a_single_array_named_as_an_archive_is_refused_by_name(tmp_path):
-    path = tmp_path / "table.npz"
-    np.save(tmp_path / "table.npy", TABLE)
-    (tmp_path / "table.npy").rename(path)
-    with pytest.raises(HebaeError, match=r"table\.npz has the content of a \.npy file: rename"):
-        data.load(path)

@@ -51,14 +51,6 @@ def test_a_data_directory_that_cannot_be_looked_up_is_refused(directory):
         data.load("mnist", data_dir=directory)
 
 
-def test_the_catalogue_tells_the_truth_about_mnist_mini():
-    [line] = [line for line in data.catalogue() if line.name == "mnist-mini"]
-    dataset = data.prepare("mnist-mini")
-    assert line.availability == "embedded"
-    assert line.shape == dataset.shape
-    assert line.counts == {"train": len(dataset.train), "test": len(dataset.test)}
-
-
 def test_every_name_in_the_catalogue_is_described():
     lines = data.catalogue()
     assert [line.name for line in lines] == [

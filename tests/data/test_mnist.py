@@ -33,20 +33,6 @@ def test_mnist_mini_needs_nothing_but_the_package():
     assert dataset.fingerprint == FINGERPRINT
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
-def test_original_files(name, real_data, monkeypatch):
-    monkeypatch.setenv("HEBAE_DATA_DIR", str(real_data))
-    dataset = data.load(name, validation_size=5000)
-    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (
-        55_000,
-        5_000,
-        10_000,
-    )
-    assert np.bincount(dataset.test.labels).sum() == 10_000
-    [note] = dataset.notes
-    assert "60,000" in note and "the last 5,000" in note
-
-
 def test_validation_is_the_end_of_the_training_images(toy_mnist):
     _, originals = toy_mnist
     whole = data.load("mnist", data_dir=originals)

@@ -47,14 +47,6 @@ def test_a_tenth_is_set_aside_over_the_whole_of_a_sorted_source():
     assert "1,000" in note and "100 drawn with a fixed permutation" in note
 
 
-@pytest.mark.parametrize(("n", "expected"), [(1, 0), (9, 0), (10, 1), (19, 1), (20, 2)])
-def test_few_examples(n, expected):
-    dataset = data.load(table(n))
-    assert (len(dataset.validation) if dataset.validation else 0) == expected
-    assert len(dataset.train) == n - expected
-    assert bool(dataset.notes) == bool(expected)
-
-
 def test_zero_sets_nothing_aside():
     dataset = data.load(table(50), validation_size=0)
     assert dataset.held_out() is None

@@ -5,7 +5,6 @@ import pytest
 from matplotlib.patches import Rectangle
 
 from hebae.errors import HebaeError
-from hebae.report.style import to_png
 from hebae.report.value_maps import ValueMap, value_maps
 
 VALUES = [[1.0, np.nan, -3.0], [20.0, 5.0, 4.0]]
@@ -48,16 +47,6 @@ def test_colours_go_by_rank():
     axes = draw(ValueMap([[1, 2, 3], [4, 5, 1e6]], "far")).axes[0]
     shades = np.asarray(axes.images[0].get_array()).ravel()
     assert np.diff(shades) == pytest.approx([np.diff(shades)[0]] * 5)
-
-
-def test_maps_fill_rows_and_share_the_labels_of_their_axes():
-    figure = draw(*(ValueMap(VALUES, f"map {i}") for i in range(5)), across=3, title="All")
-    named = [axes for axes in figure.axes if axes.axison]
-    assert len(named) == 5
-    assert [axes.get_ylabel() for axes in named] == ["λ", "", "", "λ", ""]
-    assert [axes.get_xlabel() for axes in named] == ["", "", "γ", "γ", "γ"]
-    assert [t.get_text() for t in named[0].get_xticklabels()] == ["0", "0.1", "0.3"]
-    assert to_png(figure)
 
 
 def test_no_map_or_another_shape_is_refused():

@@ -51,22 +51,22 @@ def test_a_measurement_survives_the_file(number: float, error: float | None, cou
 
 
 def test_measuring_keeps_errors_and_reasons() -> None:
-    made = measured("x", "X", lambda: Estimate(2.0, 0.5), unit="nats")
+    made = measured("x", lambda: Estimate(2.0, 0.5), unit="nats")
     assert (made.value, made.standard_error, made.unit) == (2.0, 0.5, "nats")
-    assert measured("x", "X", lambda: 3).standard_error is None
+    assert measured("x", lambda: 3).standard_error is None
 
     def undefined() -> float:
         raise UndefinedMetric("there is none")
 
-    made = measured("x", "X", undefined)
+    made = measured("x", undefined)
     assert (made.value, made.undefined) == (None, "there is none")
     with pytest.raises(ZeroDivisionError):
-        measured("x", "X", lambda: 1 / 0)
+        measured("x", lambda: 1 / 0)
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_a_value_that_is_not_finite_is_undefined(number: float) -> None:
-    made = measured("x", "X", lambda: Estimate(number, number))
+    made = measured("x", lambda: Estimate(number, number))
     assert (made.value, made.standard_error) == (None, None)
     assert "finite" in made.undefined
     assert json.loads(json.dumps(made.to_json(), allow_nan=False))["value"] is None

@@ -16,7 +16,7 @@ from hebae.config import Settings
 from hebae.experiments.measurement import Measurement, value_of
 from hebae.experiments.plan import Axis, PlannedRun, as_text, parse_axes, plan_grid, prepare
 from hebae.experiments.runner import RunResult, run_all
-from hebae.experiments.sweep import MOST_LINES, Drawing, console_table, draw, flat, tabulate_runs
+from hebae.experiments.sweep import MOST_LINES, console_table, draw, flat, tabulate_runs
 from hebae.report.tables import to_csv
 from hebae.storage import RunFolder
 
@@ -71,7 +71,7 @@ def swept(reconstruction: float | None, penalty: float = 1.0, **values: Any) -> 
     label = "-".join(f"{name}={as_text(value)}" for name, value in values.items())
     planned = PlannedRun(label, settings, values)
     if reconstruction is None:
-        return RunResult(planned, Path(label), "diverged", "too far")
+        return RunResult(planned, Path(label), "too far", (), "test")
     numbers = {
         "objective": (-reconstruction - penalty, ".1f"),
         "objective.reconstruction": (reconstruction, ".1f"),
@@ -91,7 +91,7 @@ def swept(reconstruction: float | None, penalty: float = 1.0, **values: Any) -> 
         )
         for id, (value, format) in numbers.items()
     ]
-    return RunResult(planned, Path(label), "finished", "", measurements, "test")
+    return RunResult(planned, Path(label), "", measurements, "test")
 
 
 def test_csv_has_one_row_per_run_in_full_precision() -> None:
@@ -111,16 +111,16 @@ def test_csv_has_one_row_per_run_in_full_precision() -> None:
 
 
 def test_tables_mark_what_diverged_and_give_the_reason() -> None:
-    runs = [swept(80.25, seed=0), swept(None, seed=1)]
+    runs = [swept(80.25, method="vae", seed=0), swept(None, method="vae", seed=1)]
     markdown = tabulate_runs(runs, "title").to_markdown()
-    assert "| seed 0 | finished | -81.2 | 80.2 |" in markdown
-    assert "| seed 1 | diverged |" in markdown
-    assert "seed=1: too far" in markdown
+    assert "| method vae | 0 | -81.2 | 80.2 |" in markdown
+    assert "| method vae | 1 | diverged | – |" in markdown
+    assert "method=vae-seed=1: too far" in markdown
     console = Console(width=80, record=True, file=StringIO())
     console.print(console_table(runs, 80))
     lines = [line.split() for line in console.export_text().splitlines()]
-    assert ["0", "-81.2", "80.2", "1.000", "0.5", "–", "2.0"] in lines
-    assert ["1", "diverged", "–", "–", "–", "–", "–"] in lines
+    assert ["vae", "0", "-81.2", "80.2", "1.000", "0.5", "–", "2.0"] in lines
+    assert ["vae", "1", "diverged", "–", "–", "–", "–", "–"] in lines
 
 
 @pytest.mark.parametrize("width", [30, 50, 80])
@@ -147,8 +147,9 @@ def test_a_line_is_the_median_over_seeds_in_a_band() -> None:
         for seed in axes[1].values
     ]
     drawing = draw(axes, runs)
-    assert isinstance(drawing, Drawing)
-    reconstruction, penalty = drawing.figure.axes
+    assert not isinstance(drawing, str)
+    figure, _, caption = drawing
+    reconstruction, penalty = figure.axes
     (line,) = reconstruction.get_lines()
     assert line.get_xdata().tolist() == [0.01, 1, 100]
     assert line.get_ydata().tolist() == [80, 100, 210]
@@ -157,27 +158,29 @@ def test_a_line_is_the_median_over_seeds_in_a_band() -> None:
     assert (edges[:, 1].min(), edges[:, 1].max()) == (70, 220)
     assert reconstruction.get_xscale() == "log"
     assert "moments" in penalty.get_title("left")
-    assert "medians over the seeds" in drawing.caption
+    assert "medians over the seeds" in caption
 
 
 def test_methods_share_reconstruction_and_never_a_penalty() -> None:
     axes = [axis("method", "hebae", "vae", "wae"), axis("latent_dim", 2, 5, 10)]
     runs = [swept(80, method=m, latent_dim=k) for m in axes[0].values for k in axes[1].values]
     drawing = draw(axes, runs)
-    assert isinstance(drawing, Drawing)
-    assert [len(panel.get_lines()) for panel in drawing.figure.axes] == [3, 1, 1, 1]
-    colours = [line.get_color() for line in drawing.figure.axes[0].get_lines()]
+    assert not isinstance(drawing, str)
+    figure, _, _ = drawing
+    assert [len(panel.get_lines()) for panel in figure.axes] == [3, 1, 1, 1]
+    colours = [line.get_color() for line in figure.axes[0].get_lines()]
     assert colours == ["#D55E00", "#0072B2", "#009E73"]
-    assert drawing.figure.axes[3].get_ylabel() == "no unit"
+    assert figure.axes[3].get_ylabel() == "no unit"
 
 
 def test_what_diverged_is_left_out_and_said() -> None:
     axes = [axis("learning_rate", 0.001, 0.01, 10.0)]
     runs = [swept(r, learning_rate=x) for r, x in zip((90, 80, None), axes[0].values, strict=True)]
     drawing = draw(axes, runs)
-    assert isinstance(drawing, Drawing)
-    assert drawing.figure.axes[0].get_lines()[0].get_xdata().tolist() == [0.001, 0.01]
-    assert "1 of 3 runs diverged" in drawing.caption
+    assert not isinstance(drawing, str)
+    figure, _, caption = drawing
+    assert figure.axes[0].get_lines()[0].get_xdata().tolist() == [0.001, 0.01]
+    assert "1 of 3 runs diverged" in caption
 
 
 @pytest.mark.parametrize(

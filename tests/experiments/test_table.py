@@ -135,7 +135,7 @@ def test_the_first_penalties_of_methods_share_a_row_and_further_ones_have_their_
     assert [[cell.split(" ")[0] for cell in row] for row in table.cells()] == [
         ["-9.0", "-9.0"],
         ["1.0", "3.0"],
-        ["2.0", "–¹"],
+        ["2.0", "undefined¹"],
     ]
     assert numbers(runs["hebae"], "test")["penalty"] == {"aggregate": 1.0, "rate": 2.0}
     assert numbers(runs["hebae"], "test")["correlation"] is None

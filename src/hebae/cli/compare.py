@@ -19,14 +19,7 @@ from hebae.cli.app import (
     say_resumable,
     tell,
 )
-from hebae.config import (
-    METHODS,
-    DataSettings,
-    Method,
-    ModelSettings,
-    TrainingSettings,
-    resolve,
-)
+from hebae.config import METHODS, DataSettings, Method, ModelSettings, TrainingSettings, resolve
 from hebae.errors import HebaeError
 
 

@@ -56,7 +56,7 @@ def evaluate(
     if is_fast(metrics):
         settings = settings.for_fast()
     with err.status("loading") as status:
-        found = run(
+        table, pictures = run(
             runs,
             chosen,
             settings,
@@ -68,8 +68,8 @@ def evaluate(
             notify=lambda note: tell([note]),
             progress=lambda message: status.update(Text(message)),
         )
-    out.print(found.table)
-    for folder in dict.fromkeys(picture.path.parent for picture in found.figures):
+    out.print(table)
+    for folder in dict.fromkeys(picture.path.parent for picture in pictures):
         say(f"Figures: {folder}")
     if output is not None:
         say(f"Open {output / 'report.html'} in a browser.")

@@ -107,7 +107,7 @@ def sweep(
         out.print(text, end="", soft_wrap=True)
         return 0
     with err.status("training") as status:
-        swept = run(
+        results = run(
             axes,
             planned,
             jobs,
@@ -119,12 +119,13 @@ def sweep(
             watcher=RunsProgress(err, status),
             progress=lambda message: status.update(Text(message)),
         )
-    if swept is None:
+    if results is None:
         say_resumable()
         return 130
     if len(jobs) <= MOST_ROWS:
-        out.print(console_table(swept.runs, out.width))
-    diverged = f"; {swept.diverged:,} diverged" if swept.diverged else ""
+        out.print(console_table(results, out.width))
+    count = sum(result.diverged for result in results)
+    diverged = f"; {count:,} diverged" if count else ""
     say(f"{len(jobs):,} runs{diverged}. Table, figures and runs: {output}")
     say(f"Open {folder.page} in a browser.")
-    return 1 if swept.diverged == len(jobs) else 0
+    return 1 if count == len(jobs) else 0

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hebae.experiments.figures import draw_models
 from hebae.experiments.metrics.bounds import not_white
 from hebae.experiments.plan import PlannedRun
 from hebae.experiments.runner import ExperimentFolder, RunResult, run_all
-from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.table import Column, numbers, summary_rows, tabulate
-from hebae.experiments.trained_run import TrainedRun
 from hebae.provenance import provenance
 from hebae.report.methods import display_name
 from hebae.report.page import Section
 from hebae.report.tables import Table
 from hebae.training.checks import weight_of_mean_squared_error
-from hebae.training.many import Job, Watcher
+from hebae.training.many import Job
 
 __all__ = ["KIND", "compare"]
 
@@ -32,9 +31,8 @@ def compare(
     command: str,
     resume: bool = False,
     overwrite: bool = False,
-    retry_diverged: bool = False,
-    watcher: Watcher | None = None,
     progress: Callable[[str], None] = lambda message: None,
+    **training: Any,
 ) -> Table | None:
     """Train the runs into folders in `output`, then tabulate and draw them.
 
@@ -49,12 +47,10 @@ def compare(
         For the provenance.
     resume, overwrite : bool
         Whether to keep the finished runs of an existing comparison, or to replace it.
-    retry_diverged : bool
-        Whether to train runs again that diverged earlier.
-    watcher : Watcher, optional
-        Receives the progress of the trainings.
     progress : callable
-        Receives a message before each later step.
+        Receives a message before each step after training.
+    **training
+        See `run_all`.
 
     Returns
     -------
@@ -68,16 +64,8 @@ def compare(
     """
     folder = ExperimentFolder(output, KIND)
     with folder.hold(resume=resume, overwrite=overwrite):
-        folder.require_same(jobs)
-        folder.write_mark(jobs, {})
-        results = run_all(
-            planned,
-            jobs,
-            command=command,
-            watcher=watcher,
-            retry_diverged=retry_diverged,
-            progress=progress,
-        )
+        folder.start(jobs, {})
+        results = run_all(planned, jobs, command=command, progress=progress, **training)
         return None if results is None else _report(folder, jobs, results, command, progress)
 
 
@@ -92,114 +80,93 @@ def _report(
     by_method: dict[str, list[RunResult]] = {}
     for result in results:
         by_method.setdefault(result.settings.method, []).append(result)
-    table = _tabulate(by_method, dataset.name, dataset.shape)
+    finished = {
+        method: [one for one in runs if not one.diverged] for method, runs in by_method.items()
+    }
+    table = _tabulate(by_method, finished, dataset.name, dataset.shape)
     seeds = list(dict.fromkeys(result.settings.seed for result in results))
     origin = provenance(command, dataset, results[0].settings, seeds)
-    folder.write_mark(
-        jobs,
-        {
-            "provenance": origin,
-            "measures": {
-                method: [numbers(one.measurements, one.split) for one in runs if one.measurements]
-                for method, runs in by_method.items()
-            },
-            "diverged": {one.label: one.reason for one in results if one.state == "diverged"},
-        },
-    )
+    measures = {
+        method: [numbers(one.measurements, one.split) for one in runs]
+        for method, runs in finished.items()
+    }
+    diverged = {one.label: one.reason for one in results if one.diverged}
+    content = {"provenance": origin, "measures": measures, "diverged": diverged}
+    folder.write_mark(jobs, content)
     folder.write("comparison.md", table.to_markdown())
     folder.write("comparison.csv", table.to_csv())
-    pictures = []
-    drawn = {
-        method: finished[0]
-        for method, runs in by_method.items()
-        if (finished := [one for one in runs if one.state == "finished"])
+    opened = {
+        method: [one.open(dataset) for one in runs] for method, runs in finished.items() if runs
     }
-    if drawn:
+    pictures = []
+    if opened:
         progress("drawing the figures")
-        runs = {
-            method: TrainedRun(
-                one.path,
-                dataset,
-                EvaluationSettings(split=one.split, device=one.settings.device),
-            )
-            for method, one in drawn.items()
-        }
-        histories = {
-            method: [
-                TrainedRun(one.path, dataset).history
-                for one in by_method[method]
-                if one.state == "finished"
-            ]
-            for method in drawn
-        }
+        shown = {method: runs[0] for method, runs in opened.items()}
         pictures = draw_models(
-            runs,
-            histories,
+            shown,
+            {method: [run.history for run in runs] for method, runs in opened.items()},
             folder.figures,
             samplers=("normal", "mixture"),
-            note=_which(drawn, len(seeds)),
+            note=_which({m: run.settings.seed for m, run in shown.items()}, len(seeds)),
         )
     methods = ", ".join(map(display_name, by_method))
-    folder.write_page(
-        f"{methods} on {dataset.name}",
-        [Section("Results", [table])],
-        pictures,
-        Section("Provenance", [origin]),
-    )
+    results_section = Section("Results", [table])
+    origin_section = Section("Provenance", [origin])
+    title = f"{methods} on {dataset.name}"
+    folder.write_page(title, [results_section], pictures, origin_section)
     return table
 
 
-def _which(drawn: dict[str, RunResult], seeds: int) -> str:
+def _which(shown: Mapping[str, int], seeds: int) -> str:
     """Say which seed a figure shows, if the table shows several."""
     if seeds == 1:
         return ""
-    shown = list(dict.fromkeys(one.settings.seed for one in drawn.values()))
-    if len(shown) == 1:
-        return f" The models of seed {shown[0]}; the table shows medians over {seeds} seeds."
-    each = ", ".join(f"{display_name(m)} {one.settings.seed}" for m, one in drawn.items())
-    return f" One model per method (seeds: {each}); the table shows medians over {seeds} seeds."
+    which = f"The models of seed {min(shown.values())}"
+    if len(set(shown.values())) > 1:
+        each = (f"{display_name(method)} {seed}" for method, seed in shown.items())
+        which = f"One model per method (seeds: {', '.join(each)})"
+    return f" {which}; the table shows medians over {seeds} seeds."
 
 
-def _tabulate(by_method: dict[str, list[RunResult]], data: str, shape: Sequence[int]) -> Table:
-    settings = {method: runs[0].settings for method, runs in by_method.items()}
-    first = next(iter(settings.values()))
-    every = [one for runs in by_method.values() for one in runs]
-    finished = [one for one in every if one.state == "finished"]
-    columns = []
+def _tabulate(
+    by_method: Mapping[str, Sequence[RunResult]],
+    finished: Mapping[str, Sequence[RunResult]],
+    data: str,
+    shape: Sequence[int],
+) -> Table:
+    first = next(iter(by_method.values()))[0]
+    columns, penalties, warnings = [], [], []
     for method, runs in by_method.items():
-        done = [one.measurements for one in runs if one.state == "finished"]
-        diverged = len(runs) - len(done)
-        columns.append(Column(display_name(method), settings[method].likelihood, done, diverged))
-    notes = []
-    penalties = []
-    for method, runs in by_method.items():
-        own = [m for one in runs for m in one.measurements if m.id.startswith("objective.penalty.")]
-        if own and own[0].value is not None:
-            weight = settings[method].penalty_weight
-            pixels = weight_of_mean_squared_error(settings[method], shape)
-            as_mse = "" if pixels is None else f" ({pixels:g} of the mean squared error of [-1, 1])"
-            unit = f" in {own[0].unit}" if own[0].unit else " without unit"
-            name = own[0].name.removeprefix("penalty: ")
-            penalties.append(f"{display_name(method)} {name}{unit}, weight {weight:g}{as_mse}")
-    if penalties:
-        notes.append(f"Penalties: {'; '.join(penalties)}.")
-    if first.likelihood == "bernoulli":
+        name, settings = display_name(method), runs[0].settings
+        done = [one.measurements for one in finished[method]]
+        columns.append(Column(name, settings.likelihood, done, len(runs) - len(done)))
+        own = [one for one in (done[0] if done else ()) if one.id.startswith("objective.penalty.")]
+        terms = [
+            f"{one.name.removeprefix('penalty: ')} ({one.unit or 'no unit'}, {one.detail})"
+            for one in own
+            if one.value is not None
+        ]
+        pixels = weight_of_mean_squared_error(settings, shape)
+        as_mse = "" if pixels is None else f" ({pixels:g} of the mean squared error of [-1, 1])"
+        penalties += [f"{name} {' and '.join(terms)}{as_mse}"] if terms else []
+        white = [
+            text for one in finished[method] if (text := not_white(one.measurements, one.split))
+        ]
+        seeds = f" ({len(white)} of {len(runs)} seeds)" if len(runs) > 1 else ""
+        warnings += [f"{name}{seeds}: {white[0]}"] if white else []
+    notes = [f"Penalties: {'; '.join(penalties)}."] if penalties else []
+    if first.settings.likelihood == "bernoulli":
         notes.append("The Bernoulli cross-entropy of grey levels is not a normalised density.")
     notes.append(
         "Each method has its own objective: objectives and penalties are not comparable between "
         "methods. Correlation: off-diagonal, of the posterior means."
     )
-    notes += [f"{one.label} diverged: {one.reason}" for one in every if one.state == "diverged"]
-    for method, runs in by_method.items():
-        warnings = [w for one in runs if (w := not_white(one.measurements, one.split))]
-        if warnings:
-            seeds = f" ({len(warnings)} of {len(runs)} seeds)" if len(runs) > 1 else ""
-            notes.append(f"{display_name(method)}{seeds}: {warnings[0]}")
-    epochs = " or ".join(map(str, dict.fromkeys(each.epochs for each in settings.values())))
-    split = finished[0].split if finished else "no"
+    every = [one for runs in by_method.values() for one in runs]
+    notes += [f"{one.label} diverged: {one.reason}" for one in every if one.diverged]
+    epochs = " or ".join(dict.fromkeys(str(one.settings.epochs) for one in every))
     return tabulate(
         columns,
-        f"{data}, k = {first.latent_dim}, {epochs} epochs: {split} examples",
-        notes,
-        ids=summary_rows(one.measurements for one in finished),
+        f"{data}, k = {first.settings.latent_dim}, {epochs} epochs: {first.split} examples",
+        [*notes, *warnings],
+        ids=summary_rows(one.measurements for one in every),
     )

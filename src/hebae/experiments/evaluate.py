@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hebae.data import Dataset
 from hebae.errors import HebaeError
-from hebae.experiments.figures import Picture, draw_measurements, samples_by_sampler
+from hebae.experiments.figures import Picture, draw_measurements, samples_of
 from hebae.experiments.measure import feature_extractors, is_writable, measure
 from hebae.experiments.measurement import Measurement, find
 from hebae.experiments.metrics import Metric
@@ -32,7 +32,7 @@ from hebae.provenance import provenance
 from hebae.report.page import Section
 from hebae.report.tables import Table
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["evaluate"]
 
 FEWEST = 10
 """Fewest examples for a meaningful evaluation."""
@@ -53,16 +53,6 @@ SUMMARY = (
 SUMMARY_ROWS = 8
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The result of an evaluation."""
-
-    table: Table
-    figures: list[Picture]
-    taken: int
-    """Number of metrics that were measured now; the others were stored."""
-
-
 def evaluate(
     paths: Sequence[Path],
     metrics: Sequence[Metric],
@@ -75,7 +65,7 @@ def evaluate(
     data_dir: Path | None = None,
     notify: Callable[[str], None] = lambda note: None,
     progress: Callable[[str], None] = lambda message: None,
-) -> Evaluation:
+) -> tuple[Table, list[Picture]]:
     """Measure what is missing in ``evaluation.json`` of each run; tabulate and draw everything.
 
     Parameters
@@ -117,11 +107,10 @@ def evaluate(
         drawn: dict[str, dict[str, Any]] = {"samples": {}, "codes": {}}
         measured: dict[Path, list[Measurement]] = {}
         pictures: list[Picture] = []
-        total = 0
         for path in (path for paths in groups.values() for path in paths):
             run = TrainedRun(path, dataset, settings)
             name = path.resolve().name
-            measured[path], taken = measure(
+            measured[path], _ = measure(
                 run,
                 metrics,
                 extractors,
@@ -129,10 +118,9 @@ def evaluate(
                 progress=lambda message, name=name: progress(f"{name}: {message}"),
                 store=stores[path],
             )
-            total += taken
             progress(f"{name}: figures")
             method = run.settings.method
-            samples = samples_by_sampler(run) if _needs_samples(run, metrics) else {}
+            samples = samples_of(run, run.sampler_names) if _needs_samples(run, metrics) else {}
             codes = run.z if any(metric.name == "moments" for metric in metrics) else None
             if stores[path] is None:
                 pictures += draw_measurements(
@@ -152,7 +140,7 @@ def evaluate(
         ]
         table = _tabulate(columns, dataset, settings)
         if folder is None:
-            return Evaluation(table, pictures, total)
+            return table, pictures
         clear(folder.path, ("figures",))
         pictures = draw_measurements(
             {column.label: column.runs[0] for column in columns},
@@ -167,20 +155,14 @@ def evaluate(
         folder.write("evaluation.md", table.to_markdown())
         folder.write("evaluation.csv", table.to_csv())
         folder.write(folder.mark.name, {"provenance": origin, "table": table.records()})
-        by_run = {
-            label if len(paths) == 1 else path.name: measured[path]
-            for label, paths in groups.items()
-            for path in paths
-        }
-        shown = {label: paths[0].name for label, paths in groups.items() if len(paths) > 1}
-        folder.write_page(
-            table.title,
-            [*_results(table, columns), *_which(shown)],
-            pictures,
-            *_explanations(by_run),
-            Section("Provenance", [origin]),
-        )
-        return Evaluation(table, pictures, total)
+        first_sections, explanations = _results(table, columns), _explanations(groups, measured)
+        if pool_seeds:
+            text = "The table shows all seeds, the figures the first run of each column: "
+            text += ", ".join(f"{label} {path.name}" for path, label in firsts.items()) + "."
+            first_sections.append(Section("Figures", [text]))
+        origin_section = Section("Provenance", [origin])
+        folder.write_page(table.title, first_sections, pictures, *explanations, origin_section)
+        return table, pictures
 
 
 def _store(path: Path, output: Path | None) -> Path | None:
@@ -248,21 +230,18 @@ def _results(table: Table, columns: Sequence[Column]) -> list[Section]:
     ]
 
 
-def _which(shown: Mapping[str, str]) -> list[Section]:
-    """Say which run the figures show, for columns of several seeds."""
-    if not shown:
-        return []
-    runs = "; ".join(f"{label}: {name}" for label, name in shown.items())
-    text = f"The table shows all seeds; the figures show the first run of each column ({runs})."
-    return [Section("Figures", [text])]
-
-
-def _explanations(by_run: Mapping[str, Sequence[Measurement]]) -> list[Section]:
+def _explanations(
+    groups: Mapping[str, Sequence[Path]], measured: Mapping[Path, Sequence[Measurement]]
+) -> list[Section]:
     """Return what the metrics mean, and what is particular to single runs."""
-    every = [one for run in by_run.values() for one in run if one.headline]
-    meanings = {one.name: one.note for one in every if one.note}
-    particular = details(by_run)
-    return [
-        *([Section("What the metrics mean", [meanings], folded=True)] if meanings else []),
-        *([Section("Details of single runs", [particular], folded=True)] if particular else []),
-    ]
+    headlines = [one for run in measured.values() for one in run if one.headline]
+    by_run = {
+        label if len(paths) == 1 else path.name: measured[path]
+        for label, paths in groups.items()
+        for path in paths
+    }
+    contents = {
+        "What the metrics mean": {one.name: one.note for one in headlines if one.note},
+        "Details of single runs": details(by_run),
+    }
+    return [Section(title, [facts], folded=True) for title, facts in contents.items() if facts]

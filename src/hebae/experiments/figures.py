@@ -33,12 +33,12 @@ from hebae.report.lines import Convergence, annealing_convergence
 from hebae.report.methods import display_name
 from hebae.storage import RunFolder
 
-__all__ = ["Picture", "draw_measurements", "draw_models", "draw_run", "samples_by_sampler"]
+__all__ = ["Picture", "draw_measurements", "draw_models", "draw_run", "samples_of"]
 
-SAMPLES_ACROSS, SAMPLES_DOWN = 8, 6
+ACROSS, DOWN = 8, 6  # samples per sampler of a comparison
+PER_SAMPLER = 24  # of an evaluation
 RECONSTRUCTIONS = 16
 PAIRS, STEPS = 4, 11
-PER_SAMPLER, ACROSS = 24, 8
 
 Array = npt.NDArray[Any]
 
@@ -87,89 +87,89 @@ def draw_models(
     samplers : sequence of str
         Names of samplers to draw samples from.
     note : str
-        Which models are drawn, for captions; the loss curves are drawn from `histories`.
+        Which models are drawn, for the captions of all figures but the loss curves.
     """
     target = _Folder(folder)
     first = next(iter(runs.values()))
     split, examples = first.evaluation.split or "test", first.examples
-    names = {label: display_name(label) for label in runs}
+    models = {label: run.model for label, run in runs.items()}
     if first.has_images:
-        rows = _samples(runs, samplers)
+        drawn = {
+            display_name(m): samples_of(run, samplers, ACROSS * DOWN) for m, run in runs.items()
+        }
+        common = [
+            way for way in next(iter(drawn.values())) if all(way in s for s in drawn.values())
+        ]
+        by_way = {way: {label: found[way] for label, found in drawn.items()} for way in common}
+        caption = (
+            f"Means of p(x|z) for {ACROSS * DOWN} draws of z, not selected. N(0, I) is the prior, "
+            "with the same draws for every method."
+        )
+        if SAMPLERS["mixture"] in by_way:
+            caption += " The mixture of normals was fitted to the training codes."
+        title = "Samples, by the distribution of z"
         target.save(
-            "samples",
-            images.sample_table(
-                {
-                    SAMPLERS[name]: {names[label]: values for label, values in row.items()}
-                    for name, row in rows.items()
-                },
-                SAMPLES_ACROSS,
-                title="Samples, by the distribution of z",
-            ),
-            "Samples",
-            f"Means of p(x|z) for {SAMPLES_ACROSS * SAMPLES_DOWN} draws of z, not selected. "
-            "N(0, I) is the prior, with the same draws for every method."
-            + (" The mixture of normals was fitted to the training codes." if len(rows) > 1 else "")
-            + note,
+            "samples", images.sample_table(by_way, ACROSS, title=title), "Samples", caption + note
         )
         shown = examples.values[:RECONSTRUCTIONS]
-        target.save(
-            "reconstructions",
-            images.reconstructions(
-                shown / 255 if shown.dtype == np.uint8 else shown,
-                {label: inference.reconstruct(run.model, shown) for label, run in runs.items()},
-                title=f"Reconstructions of {split} examples",
-            ),
-            "Reconstructions",
+        decoded = {label: inference.reconstruct(model, shown) for label, model in models.items()}
+        originals = shown / 255 if shown.dtype == np.uint8 else shown
+        title = f"Reconstructions of {split} examples"
+        figure = images.reconstructions(originals, decoded, title=title)
+        caption = (
             f"The first {len(shown)} {split} examples, encoded to the posterior mean and decoded."
-            + note,
         )
-        pairs = min(PAIRS, len(examples) // 2)
-        ends = examples.values[0 : 2 * pairs : 2], examples.values[1 : 2 * pairs : 2]
-        if pairs:
-            target.save(
-                "interpolations",
-                images.interpolations(
-                    {
-                        label: inference.interpolate(run.model, *ends, STEPS)
-                        for label, run in runs.items()
-                    },
-                    title=f"Interpolations between {split} examples",
-                ),
-                "Interpolations",
+        target.save("reconstructions", figure, "Reconstructions", caption + note)
+        if pairs := min(PAIRS, len(examples) // 2):
+            ends = examples.values[0 : 2 * pairs : 2], examples.values[1 : 2 * pairs : 2]
+            ways = {label: inference.interpolate(m, *ends, STEPS) for label, m in models.items()}
+            figure = images.interpolations(ways, title=f"Interpolations between {split} examples")
+            caption = (
                 f"Straight lines between the codes of {pairs} pairs of {split} examples, decoded."
-                + note,
             )
-    held_out = None if split == "train" else split
+            target.save("interpolations", figure, "Interpolations", caption + note)
     seeds = max(map(len, histories.values()))
-    target.save(
-        "loss-curves",
-        curves.loss_curves(histories, held_out, title=f"Terms of the loss, {first.dataset.name}"),
-        "Terms of the loss",
+    held_out = None if split == "train" else split
+    title = f"Terms of the loss, {first.dataset.name}"
+    caption = (
         "Per example, over the epochs. Each method has its own objective and penalty: they are not "
         "comparable between methods."
-        + (f" Median and range over {seeds} seeds." if seeds > 1 else ""),
     )
-    matrices = {
-        label: (covariance, latent.correlation(covariance))
-        for label, run in runs.items()
-        for covariance in [latent.covariance(run.codes.mean)]
-    }
-    target.save(
-        "codes",
-        code_heatmaps(matrices, title=f"Covariance and correlation of the codes, {split} examples"),
-        "Covariance and correlation of the codes",
-        f"Posterior means of the {split} examples (compare Fig. 2a of the paper).{note}",
-    )
-    _save_points(
-        target, {label: run.z for label, run in runs.items()}, examples.labels, split, note
-    )
+    caption += f" Median and range over {seeds} seeds." if seeds > 1 else ""
+    figure = curves.loss_curves(histories, held_out, title=title)
+    target.save("loss-curves", figure, "Terms of the loss", caption)
+    covariances = {label: latent.covariance(run.codes.mean) for label, run in runs.items()}
+    title = "Covariance and correlation of the codes"
+    caption = f"Posterior means of the {split} examples (compare Fig. 2a of the paper).{note}"
+    target.save("codes", _heatmaps(covariances, f"{title}, {split} examples"), title, caption)
+    codes = {label: run.z for label, run in runs.items()}
+    _save_points(target, codes, examples.labels, f"{split} examples", note)
     return target.pictures
 
 
-def samples_by_sampler(run: TrainedRun) -> dict[str, Array]:
-    """Decode a few draws of each sampler of the evaluation, by display name."""
-    rows = _samples({"": run}, run.sampler_names, PER_SAMPLER)
-    return {SAMPLERS[name]: np.clip(row[""], 0, 1) for name, row in rows.items()}
+def draw_run(path: Path) -> list[Picture]:
+    """Draw the figures of a finished run into its folder; none if it is not finished."""
+    folder = RunFolder(path)
+    if not folder.is_finished:
+        return []
+    settings = folder.settings()
+    dataset = load_dataset(settings)
+    split, _ = dataset.held_out() or ("train", None)
+    run = TrainedRun(path, dataset, EvaluationSettings(split=split, device=settings.device))
+    return draw_models({settings.method: run}, {settings.method: [run.history]}, folder.figures)
+
+
+def samples_of(
+    run: TrainedRun, samplers: Sequence[str], count: int = PER_SAMPLER
+) -> dict[str, Array]:
+    """Decode draws of each sampler that can be fitted, by display name."""
+    found = {}
+    for name in samplers:
+        try:
+            found[SAMPLERS[name]] = np.clip(run.shown(name, count), 0, 1)
+        except HebaeError:  # codes that do not vary, for example
+            continue
+    return found
 
 
 def draw_measurements(
@@ -200,126 +200,76 @@ def draw_measurements(
     """
     target = _Folder(folder)
     if samples:
-        target.save(
-            "samples-by-sampler",
-            images.sample_table(samples, ACROSS, title="Samples, by the distribution of z"),
-            "Samples by sampler",
-            "N(0, I) is the paper's way to sample; the others are fitted to the training codes.",
+        figure = images.sample_table(samples, ACROSS, title="Samples, by the distribution of z")
+        caption = (
+            "N(0, I) is the paper's way to sample; the others are fitted to the training codes."
         )
+        target.save("samples-by-sampler", figure, "Samples by sampler", caption)
     if codes:
         _save_points(target, codes, labels, data)
-    moments = {
-        label: run
-        for label, run in runs.items()
-        if find(run, "moments.mean_abs_correlation.mean") is not None
-    }
+    moments = {label: found for label, run in runs.items() if (found := _moments(run))}
     if moments:
-        for of, file in (("mean", "codes-of-mean"), ("z", "codes-of-z")):
-            covariances = {label: _covariance(run, of) for label, run in moments.items()}
-            target.save(
-                file,
-                code_heatmaps(
-                    {label: (C, latent.correlation(C)) for label, C in covariances.items()},
-                    title=f"Covariance and correlation of {CODES[of]}, {data}",
-                ),
-                f"Covariance and correlation of {CODES[of]}",
-                "Compare Fig. 2a and b of the paper; for z by the law of total variance (Eq. 9).",
+        for of in CODES:
+            title = f"Covariance and correlation of {CODES[of]}"
+            covariances = {
+                m: np.asarray(one[of].arrays["covariance"]) for m, one in moments.items()
+            }
+            caption = (
+                "Compare Fig. 2a and b of the paper; for z by the law of total variance (Eq. 9)."
             )
-        target.save(
-            "dimensions",
-            dimension_bars(
-                {label: _bars(run) for label, run in moments.items()},
-                title=f"Variance and KL of each latent dimension, {data}",
-            ),
-            "Variance and KL by dimension",
-            "A collapsed dimension has means without variance and a KL of 0.",
-        )
-        target.save(
-            "code-histograms",
-            code_histograms(
-                {label: _histograms(run) for label, run in moments.items()},
-                title=f"Distribution of the codes, {data}",
-            ),
-            "Codes and the normal density",
-            "One line per latent dimension.",
-        )
+            figure = _heatmaps(covariances, f"{title}, {data}")
+            target.save(f"codes-of-{of}", figure, title, caption)
+        bars = {label: _bars(one, runs[label]) for label, one in moments.items()}
+        figure = dimension_bars(bars, title=f"Variance and KL of each latent dimension, {data}")
+        caption = "A collapsed dimension has means without variance and a KL of 0."
+        target.save("dimensions", figure, "Variance and KL by dimension", caption)
+        histograms = {
+            label: {
+                CODES[of]: Histograms(m.arrays["edges"], m.arrays["densities"])
+                for of, m in one.items()
+            }
+            for label, one in moments.items()
+        }
+        figure = code_histograms(histograms, title=f"Distribution of the codes, {data}")
+        caption = "One line per latent dimension."
+        target.save("code-histograms", figure, "Codes and the normal density", caption)
     annealed = {
         label: Convergence(*(one.arrays[name] for name in ("temperatures", "lower", "gap")))
         for label, run in runs.items()
         if (one := find(run, "ais")) is not None and "gap" in one.arrays
     }
     if annealed:
-        target.save(
-            "annealing",
-            annealing_convergence(annealed, title=f"Annealed importance sampling, {data}"),
-            "Convergence of annealed importance sampling",
-            "log p(x) is known if the bound no longer grows and the gap is near 0.",
-        )
+        title = "Convergence of annealed importance sampling"
+        figure = annealing_convergence(annealed, title=f"{title}, {data}")
+        caption = "log p(x) is known if the bound no longer grows and the gap is near 0."
+        target.save("annealing", figure, title, caption)
     return target.pictures
-
-
-def _samples(
-    runs: Mapping[str, TrainedRun],
-    samplers: Sequence[str],
-    count: int = SAMPLES_ACROSS * SAMPLES_DOWN,
-) -> dict[str, dict[str, Array]]:
-    """Decode draws by sampler and label; only of samplers that can be fitted for every run."""
-    found = {}
-    for name in samplers:
-        try:
-            found[name] = {label: run.shown(name, count) for label, run in runs.items()}
-        except HebaeError:  # codes that do not vary, for example
-            continue
-    return found
 
 
 def _save_points(
     target: _Folder, codes: Mapping[str, Array], labels: Array | None, data: str, note: str = ""
 ) -> None:
-    k = next(iter(codes.values())).shape[1]
-    plane = "The first two principal components of the codes." if k > 2 else ""
-    colour = "Coloured by label." if labels is not None else ""
-    caption = f"One draw z of q(z|x) per example. {plane} {colour}"
-    target.save(
-        "code-points",
-        code_points(codes, labels, title=f"Codes z of the {data} examples"),
-        "Codes as points",
-        " ".join(caption.split()) + note,
-    )
+    caption = "One draw z of q(z|x) per example."
+    if next(iter(codes.values())).shape[1] > 2:
+        caption += " The first two principal components of the codes."
+    if labels is not None:
+        caption += " Coloured by label."
+    figure = code_points(codes, labels, title=f"Codes z of {data}")
+    target.save("code-points", figure, "Codes as points", caption + note)
 
 
-def _covariance(run: Sequence[Measurement], of: str) -> Array:
-    one = find(run, f"moments.mean_abs_correlation.{of}")
-    assert one is not None
-    return np.asarray(one.arrays["covariance"])
+def _heatmaps(covariances: Mapping[str, Array], title: str) -> Figure:
+    matrices = {label: (C, latent.correlation(C)) for label, C in covariances.items()}
+    return code_heatmaps(matrices, title=title)
 
 
-def _bars(run: Sequence[Measurement]) -> DimensionBars:
+def _moments(run: Sequence[Measurement]) -> dict[str, Measurement]:
+    found = {of: find(run, f"moments.mean_abs_correlation.{of}") for of in CODES}
+    return {of: one for of, one in found.items() if one is not None}
+
+
+def _bars(moments: Mapping[str, Measurement], run: Sequence[Measurement]) -> DimensionBars:
     kl = find(run, "moments.least_kl")
     assert kl is not None
-    return DimensionBars(
-        np.diag(_covariance(run, "mean")).tolist(),
-        np.diag(_covariance(run, "z")).tolist(),
-        kl.arrays["divergence"] if kl.value is not None else kl.undefined,
-    )
-
-
-def _histograms(run: Sequence[Measurement]) -> dict[str, Histograms]:
-    found = {of: find(run, f"moments.mean_abs_correlation.{of}") for of in CODES}
-    return {
-        CODES[of]: Histograms(one.arrays["edges"], one.arrays["densities"])
-        for of, one in found.items()
-        if one is not None
-    }
-
-
-def draw_run(path: Path) -> list[Picture]:
-    """Draw the figures of a finished run into its folder; none if it is not finished."""
-    folder = RunFolder(path)
-    if not folder.is_finished:
-        return []
-    settings = folder.settings()
-    dataset = load_dataset(settings)
-    split, _ = dataset.held_out() or ("train", None)
-    run = TrainedRun(path, dataset, EvaluationSettings(split=split, device=settings.device))
-    return draw_models({settings.method: run}, {settings.method: [run.history]}, folder.figures)
+    variances = [np.diag(moments[of].arrays["covariance"]).tolist() for of in CODES]
+    return DimensionBars(*variances, kl.arrays["divergence"] if kl.arrays else kl.undefined)

@@ -126,19 +126,9 @@ def is_writable(folder: Path) -> bool:
 
 
 class Record:
-    """The contents of an ``evaluation.json``.
+    """The contents of an ``evaluation.json`` (which need not exist) of these weights and data.
 
-    Parameters
-    ----------
-    path : Path
-        The file, which need not exist.
-    identity : mapping of str to str
-        The weights and data that the values belong to. Values of others are dropped.
-
-    Raises
-    ------
-    HebaeError
-        If the file is altered or truncated.
+    A HebaeError is raised if the file is altered or truncated.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, str]) -> None:

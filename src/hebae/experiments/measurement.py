@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from hebae.errors import UndefinedMetric
 from hebae.evaluation.estimate import Estimate
 
-__all__ = ["Better", "Measurement", "find", "measured", "value_of"]
-
-Better = Literal["higher", "lower", ""]
+__all__ = ["Measurement", "find", "measured", "value_of"]
 
 _OF_THE_ENTRY = ("metric", "section", "settings", "provenance")
-"""Fields that a file keeps once for all measurements of a metric."""
+"""Fields that a file stores once for all measurements of a metric."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,41 +25,30 @@ class Measurement:
     Parameters
     ----------
     id : str
-        Stable name for programs, such as ``moments.mean_abs_correlation.mean``. It holds no counts
-        and does not change between versions; `hebae.experiments.metrics` lists all ids.
+        Stable name for programs, such as ``moments.mean_abs_correlation.mean``; see
+        ``metrics/catalogue.yaml``.
     features : str
         Feature space, such as ``pixels``, for a measurement that is taken in one.
-    name : str
-        Name for people, with counts and features where the value depends on them.
-    value : float or None
-        None if it is undefined.
-    standard_error : float or None
-        In the unit of the value; None if unknown.
-    unit : str
+    name, unit, format : str
+        What people read; the name holds counts and features where the value depends on them.
+    value, standard_error : float or None
+        None if undefined or unknown; both in the same unit.
     better : "higher", "lower" or ""
         "" if neither is better, or if models cannot be compared by the value.
     counts : mapping of str to int
         Numbers of examples, samples, draws, ... behind the value.
-    undefined : str
-        Why there is no value.
-    note : str
-        What the quantity means; the same for every run.
-    detail : str
-        What is particular to this run, such as a p-value.
+    undefined, note, detail : str
+        Why there is no value; what the quantity means; what is particular to this run.
     by_likelihood : bool
         Whether values are comparable only between models with the same likelihood.
     headline : bool
         Whether `hebae evaluate` shows it in its table; other measurements are only stored.
     arrays : mapping of str to nested lists
         Data for figures.
-    format : str
-        Format of the value in tables.
     metric, section : str
         The metric that measured it, as ``--metrics`` names it, and its section of the table.
-    settings : mapping
-        The evaluation settings that the value depends on.
-    provenance : mapping of str to str
-        Command, commit, machine and versions that measured it.
+    settings, provenance : mapping
+        The evaluation settings that the value depends on; command, commit and machine.
     """
 
     id: str
@@ -68,7 +57,7 @@ class Measurement:
     value: float | None = None
     standard_error: float | None = None
     unit: str = ""
-    better: Better = ""
+    better: Literal["higher", "lower", ""] = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     undefined: str = ""
     note: str = ""
@@ -102,36 +91,61 @@ class Measurement:
 
 
 def measured(
-    id: str, name: str, measure: Callable[[], float | Estimate], **fields: Any
+    id: str,
+    value: Callable[[], float | Estimate] | float | Estimate | None,
+    counts: Mapping[str, int] | None = None,
+    *,
+    words: Mapping[str, object] | None = None,
+    **fields: Any,
 ) -> Measurement:
-    """Call `measure` and keep its value, with a standard error if it returns an `Estimate`.
+    """Make a measurement with the texts that ``metrics/catalogue.yaml`` has for its id.
 
-    An `UndefinedMetric` becomes the reason why there is no value. `fields` are further fields of
-    the measurement.
+    Parameters
+    ----------
+    id : str
+    value : float, Estimate (with a standard error), None, or a callable that returns one
+        An `UndefinedMetric` that it raises becomes the reason why there is no value.
+    counts : mapping of str to int
+    words : mapping of str to object
+        Values for the name and note, beside the counts.
+    **fields
+        Further fields of the measurement.
     """
-    result = Measurement(id=id, name=name, **fields)
+    catalogue = _catalogue()
+    key = id
+    while key not in catalogue and "." in key:
+        key = key.rpartition(".")[0]
+    values = {**(counts or {}), **(words or {})}
+    texts = {
+        name: text.format(**values) if name in ("name", "note") else text
+        for name, text in catalogue.get(key, {"name": id}).items()
+    }
+    result = Measurement(id=id, counts=counts or {}, **{**texts, **fields})
     try:
-        found = measure()
+        found = value() if callable(value) else value
     except UndefinedMetric as reason:
         return replace(result, undefined=str(reason))
     if isinstance(found, Estimate):
         error = float(found.standard_error)
         return replace(result, value=float(found.value), standard_error=error)
-    return replace(result, value=float(found))
+    return replace(result, value=None if found is None else float(found))
+
+
+@cache
+def _catalogue() -> dict[str, dict[str, Any]]:
+    import yaml
+
+    path = Path(__file__).with_name("metrics") / "catalogue.yaml"
+    catalogue: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return catalogue
 
 
 def find(
     measurements: Iterable[Measurement], id: str, features: str | None = None
 ) -> Measurement | None:
-    """Return the first measurement with this id, or None.
+    """Return the first measurement with this id (and in this feature space), or None.
 
-    Parameters
-    ----------
-    measurements : iterable of Measurement
-    id : str
-        An id that ends with a dot matches every id that begins with it.
-    features : str, optional
-        Only in this feature space; any if left out.
+    An id that ends with a dot matches every id that begins with it.
     """
     for one in measurements:
         matches = one.id.startswith(id) if id.endswith(".") else one.id == id

@@ -191,9 +191,7 @@ def prepare(
     return jobs
 
 
-def common_settings(
-    settings: Iterable[Settings],
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def common_settings(settings: Iterable[Settings]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Split settings, as JSON values, into those that all runs share and those of each run."""
     dumped = [each.model_dump(mode="json") for each in settings]
     first = dumped[0]

@@ -28,23 +28,15 @@ from hebae.experiments.trained_run import TrainedRun
 from hebae.files import clear, locked, make_folder, require_only, write_atomically
 from hebae.report.page import Picture as PagePicture
 from hebae.report.page import Section, write_page
-from hebae.storage import RunFolder
 from hebae.training.many import Job, Watcher, train_all
 
 __all__ = ["ExperimentFolder", "RunResult", "run_all"]
-
 
 _MAY_CHANGE = (MAY_CHANGE_ON_RESUME | AFFECT_ROUNDING) - {"epochs"}
 
 
 class ExperimentFolder:
-    """The folder of a comparison, a sweep or an evaluation.
-
-    Parameters
-    ----------
-    path : Path
-    kind : "comparison", "sweep" or "evaluation"
-    """
+    """The folder `path` of a "comparison", "sweep" or "evaluation"."""
 
     def __init__(self, path: Path, kind: str) -> None:
         self.path = path
@@ -58,14 +50,13 @@ class ExperimentFolder:
 
     def require_usable(self, *, resume: bool, overwrite: bool) -> None:
         """Raise a HebaeError unless the experiment may be started or resumed here."""
-        article = "an" if self.kind == "evaluation" else "a"
         if self.mark.is_file():
             if overwrite:
                 require_only(self.path, self.names)
             elif not resume:
                 raise HebaeError(
-                    f"{self.path} already holds {article} {self.kind}; --resume continues it, "
-                    "--overwrite replaces it, or name another --output."
+                    f"{self.path} already holds a {self.kind}; --resume continues it, --overwrite "
+                    "replaces it, or name another --output."
                 )
         elif self.path.is_file():
             raise HebaeError(f"--output {self.path} is a file; name a folder.")
@@ -91,17 +82,19 @@ class ExperimentFolder:
                 clear(self.path, self.names)
             yield
 
-    def require_same(self, jobs: Sequence[Job]) -> None:
-        """Raise a HebaeError if the folder holds runs that are not asked for, or differ."""
-        if not self.mark.is_file():
-            return
+    def start(self, jobs: Sequence[Job], content: Mapping[str, Any]) -> None:
+        """Write the mark; a HebaeError if the folder holds other runs than these `jobs`."""
+        if self.mark.is_file():
+            self._require_same({job.label: job.prepared.settings for job in jobs})
+        self.write_mark(jobs, content)
+
+    def _require_same(self, wanted: Mapping[str, Settings]) -> None:
         try:
             stored = json.loads(self.mark.read_text(encoding="utf-8"))
             shared = stored.get("settings", {})
             before = {label: shared | rest for label, rest in stored["runs"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise HebaeError(f"{self.mark} is altered; start again with --overwrite.") from None
-        wanted = {job.label: job.prepared.settings for job in jobs}
         for label, values in before.items():
             if label not in wanted:
                 raise HebaeError(
@@ -121,37 +114,30 @@ class ExperimentFolder:
 
     def write_mark(self, jobs: Sequence[Job], content: Mapping[str, Any]) -> None:
         """Write the mark: the settings that all runs share, those of each, and `content`."""
+        common, own = common_settings(job.prepared.settings for job in jobs)
         if self.kind == "comparison":  # few runs: each with all its settings
-            common, own = {}, [job.prepared.settings.model_dump(mode="json") for job in jobs]
-        else:
-            common, own = common_settings(job.prepared.settings for job in jobs)
+            common, own = {}, [common | rest for rest in own]
         runs = {job.label: rest for job, rest in zip(jobs, own, strict=True)}
         shared = {"settings": common} if common else {}
         self.write(self.mark.name, {**shared, "runs": runs, **content})
 
     def write(self, name: str, content: str | Mapping[str, Any]) -> None:
         """Write a text file, or a mapping as JSON."""
-        text = content
-        if not isinstance(text, str):
-            text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+        is_text = isinstance(content, str)
+        text = content if is_text else json.dumps(content, indent=2, allow_nan=False) + "\n"
         write_atomically(
-            self.path / name,
-            lambda path: path.write_text(text, encoding="utf-8", errors="replace"),
+            self.path / name, lambda path: path.write_bytes(text.encode("utf-8", "replace"))
         )
 
     def write_page(
-        self,
-        title: str,
-        sections: Sequence[Section],
-        pictures: Sequence[Picture],
-        *last: Section,
+        self, title: str, first: Sequence[Section], pictures: Sequence[Picture], *last: Section
     ) -> None:
-        """Write ``report.html``: `sections`, the figures, then `last`."""
+        """Write ``report.html``: the sections `first`, the figures, then `last`."""
         figures = [
             Section(one.title, [PagePicture(one.path.read_bytes(), one.title, one.caption)])
             for one in pictures
         ]
-        write_page(self.page, title, [*sections, *figures, *last])
+        write_page(self.page, title, [*first, *figures, *last])
 
 
 @dataclass(frozen=True)
@@ -163,9 +149,8 @@ class RunResult:
     planned : PlannedRun
         With the settings as resolved for the data.
     path : Path
-    state : "finished" or "diverged"
     reason : str
-        Why the run diverged.
+        Why the run diverged; empty if it finished.
     measurements : list of Measurement
         The metrics ``objective`` and ``moments`` on the held-out examples, and the training time;
         none if the run diverged.
@@ -175,7 +160,6 @@ class RunResult:
 
     planned: PlannedRun
     path: Path
-    state: str
     reason: str = ""
     measurements: Sequence[Measurement] = ()
     split: str = ""
@@ -189,6 +173,16 @@ class RunResult:
     def settings(self) -> Settings:
         """The settings as resolved for the data."""
         return self.planned.settings
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the run diverged."""
+        return bool(self.reason)
+
+    def open(self, dataset: Any) -> TrainedRun:
+        """Open the finished run, to be measured and drawn on `split`."""
+        evaluation = EvaluationSettings(split=self.split, device=self.settings.device)
+        return TrainedRun(self.path, dataset, evaluation)
 
 
 def run_all(
@@ -222,24 +216,20 @@ def run_all(
     list of RunResult or None
         None if the training was interrupted.
     """
-    if retry_diverged:
-        for job in jobs:
-            if job.folder.divergence.is_file():
-                clear(job.path, RunFolder.NAMES)
-    results = train_all(jobs, command=command, watcher=watcher)
+    results = train_all(jobs, command=command, watcher=watcher, retry_diverged=retry_diverged)
     if any(result.state == "interrupted" for result in results):
         return None
     found = []
     for run, result in zip(planned, results, strict=True):
         prepared = result.job.prepared
-        resolved = PlannedRun(run.label, prepared.settings, run.values)
-        if result.state == "diverged":
-            found.append(RunResult(resolved, result.job.path, "diverged", result.message))
-            continue
-        progress(f"measuring {run.label}")
         split, _ = prepared.dataset.held_out() or ("train", None)
-        evaluation = EvaluationSettings(split=split, device=prepared.settings.device)
-        trained = TrainedRun(result.job.path, prepared.dataset, evaluation)
-        measurements = [*take(trained, ("objective", "moments")), *training(trained)]
-        found.append(RunResult(resolved, result.job.path, "finished", "", measurements, split))
+        resolved = PlannedRun(run.label, prepared.settings, run.values)
+        reason = (result.message or "it diverged") if result.state == "diverged" else ""
+        one = RunResult(resolved, result.job.path, reason, (), split)
+        if not one.diverged:
+            progress(f"measuring {run.label}")
+            trained = one.open(prepared.dataset)
+            measurements = [*take(trained, ("objective", "moments")), *training(trained)]
+            one = RunResult(resolved, one.path, "", measurements, split)
+        found.append(one)
     return found

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from hebae.experiments.figures import Picture
 from hebae.experiments.measurement import Measurement, find
@@ -23,41 +18,31 @@ from hebae.experiments.table import numbers, summary_rows
 from hebae.files import make_folder
 from hebae.provenance import provenance
 from hebae.report import style
+from hebae.report.lines import plot_seeds
 from hebae.report.methods import display_name, looks
 from hebae.report.page import Section
-from hebae.report.style import QUIET, SEQUENTIAL, describe, literal, styled
+from hebae.report.style import add_legend, describe, literal, new_figure, seed_range, styled
 from hebae.report.tables import Row, Table, Undefined, to_csv
-from hebae.training.many import Job, Watcher
+from hebae.training.many import Job
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-__all__ = ["KIND", "Swept", "console_table", "draw", "flat", "sweep", "tabulate_runs"]
+__all__ = ["KIND", "console_table", "draw", "flat", "sweep", "tabulate_runs"]
 
 KIND = "sweep"
 REASONS_SHOWN = 3
 MOST_LINES = 15
-# Headings on the console, where 80 letters have to hold the axes as well; others are left out.
+_PENALTY = "objective.penalty."
+# Headings on the console, where 80 letters have to hold the axes as well; other rows are left out.
 _SHORT = {
     "objective": "objective",
     "objective.reconstruction": "recon.",
-    "objective.penalty.": "penalty",
+    _PENALTY: "penalty",
     "moments.median_sigma": "median\nsigma",
     "moments.mean_abs_correlation.mean": "|corr.|",
     "training.seconds": "seconds",
 }
-
-
-@dataclass(frozen=True)
-class Swept:
-    """A finished sweep."""
-
-    runs: Sequence[RunResult]
-
-    @property
-    def diverged(self) -> int:
-        """Number of runs that diverged."""
-        return sum(run.state == "diverged" for run in self.runs)
 
 
 def sweep(
@@ -69,10 +54,9 @@ def sweep(
     command: str,
     resume: bool = False,
     overwrite: bool = False,
-    retry_diverged: bool = False,
-    watcher: Watcher | None = None,
     progress: Callable[[str], None] = lambda message: None,
-) -> Swept | None:
+    **training: Any,
+) -> Sequence[RunResult] | None:
     """Train the runs into folders in `output`, then tabulate and draw them.
 
     Parameters
@@ -87,16 +71,14 @@ def sweep(
         For the provenance.
     resume, overwrite : bool
         Whether to keep the finished runs of an existing sweep, or to replace it.
-    retry_diverged : bool
-        Whether to train runs again that diverged earlier.
-    watcher : Watcher, optional
-        Receives the progress of the trainings.
     progress : callable
-        Receives a message before each later step.
+        Receives a message before each step after training.
+    **training
+        See `run_all`.
 
     Returns
     -------
-    Swept or None
+    sequence of RunResult or None
         None if the training was interrupted.
 
     Raises
@@ -105,69 +87,64 @@ def sweep(
         Before any training, if the folder cannot be used.
     """
     folder = ExperimentFolder(output, KIND)
-    values = {"axes": {axis.name: list(axis.values) for axis in axes}}
+    content: dict[str, Any] = {"axes": {axis.name: list(axis.values) for axis in axes}}
     with folder.hold(resume=resume, overwrite=overwrite):
-        folder.require_same(jobs)
-        folder.write_mark(jobs, values)
-        runs = run_all(
-            planned,
-            jobs,
-            command=command,
-            watcher=watcher,
-            retry_diverged=retry_diverged,
-            progress=progress,
-        )
+        folder.start(jobs, content)
+        runs = run_all(planned, jobs, command=command, progress=progress, **training)
         if runs is None:
             return None
         first = jobs[0].prepared
         over = " and ".join(axis.name for axis in axes)
-        table = tabulate_runs(runs, f"{first.dataset.name}: {len(runs):,} runs over {over}")
         seeds = [run.settings.seed for run in runs]
         origin = provenance(command, first.dataset, first.settings, seeds)
         records = [flat(run) for run in runs]
-        folder.write_mark(jobs, {**values, "provenance": origin, "results": records})
+        table = tabulate_runs(runs, f"{first.dataset.name}: {len(runs):,} runs over {over}")
+        folder.write_mark(jobs, {**content, "provenance": origin, "results": records})
         folder.write("sweep.csv", to_csv(records))
         folder.write("sweep.md", table.to_markdown())
-        drawing = draw(axes, runs)
+        drawn = draw(axes, runs)
         pictures = []
-        if not isinstance(drawing, str):
+        if isinstance(drawn, str):
+            first_section = [Section("Figure", [drawn])]
+        else:
+            first_section = []
+            figure, title, caption = drawn
             make_folder(folder.figures)
             for suffix in ("png", "pdf"):
-                style.save(drawing.figure, folder.figures / f"sweep.{suffix}")
-            path = folder.figures / "sweep.png"
-            pictures = [Picture(path, drawing.title, drawing.caption)]
-        why_none = [Section("Figure", [drawing])] if isinstance(drawing, str) else []
+                style.save(figure, folder.figures / f"sweep.{suffix}")
+            pictures = [Picture(folder.figures / "sweep.png", title, caption)]
+        last = Section("Results", [table]), Section("Provenance", [origin])
         folder.write_page(
-            f"A sweep over {over} on {first.dataset.name}",
-            why_none,
-            pictures,
-            Section("Results", [table]),
-            Section("Provenance", [origin]),
+            f"A sweep over {over} on {first.dataset.name}", first_section, pictures, *last
         )
-        return Swept(runs)
+        return runs
 
 
 def tabulate_runs(runs: Sequence[RunResult], title: str) -> Table:
     """Make a table with one row per run; footnotes say why a number is missing."""
     rows = summary_rows(run.measurements for run in runs)
-    units = {id: "its own" if id.endswith(".") else _unit(runs, id) for id in rows}
+    del rows["training.milliseconds_per_step"]
+    every = [one for run in runs for one in run.measurements]
+    units = {id: "" if one is None else one.unit for id in rows for one in [find(every, id)]}
+    units[_PENALTY] = "its own"
+    first, *others = runs[0].planned.values
 
-    def cell(run: RunResult, id: str) -> str | Undefined:
-        if run.state == "diverged":
-            return Undefined("the run diverged")
-        one = find(run.measurements, id)
-        return _text(one) or Undefined(one.undefined if one else "the method has no such term")
+    def cells(run: RunResult) -> list[str | Undefined]:
+        values = [as_text(run.planned.values[name]) for name in others]
+        if run.diverged:
+            return [*values, "diverged", *["–"] * (len(rows) - 1)]
+        found = [(id, find(run.measurements, id)) for id in rows]
+        why = "the method has no such term"
+        return [
+            *values,
+            *(_text(one) or Undefined(one.undefined if one else why) for _, one in found),
+        ]
 
+    headings = [f"{rows[id]} ({units[id]})" if units[id] else rows[id] for id in rows]
     return Table(
         title,
-        ["state", *(f"{rows[id]} ({units[id]})" if units[id] else rows[id] for id in rows)],
-        [
-            Row(
-                ", ".join(f"{name} {as_text(value)}" for name, value in run.planned.values.items()),
-                [run.state, *(cell(run, id) for id in rows)],
-            )
-            for run in runs
-        ],
+        [*others, *headings],
+        [Row(f"{first} {as_text(run.planned.values[first])}", cells(run)) for run in runs],
         _notes(runs),
     )
 
@@ -180,28 +157,25 @@ def console_table(runs: Sequence[RunResult], width: int) -> RichTable:
     from rich.text import Text
 
     rows = summary_rows(run.measurements for run in runs)
-    headings = {id: _SHORT.get(id, rows[id].removeprefix("penalty: ")) for id in rows}
-    shown = [id for id in rows if id in _SHORT or id.startswith("objective.penalty.")]
+    shown = [id for id in rows if id in _SHORT or id.startswith(_PENALTY)]
     notes = [*_notes(runs), "–: not defined; sweep.md says why, and has more columns."]
 
     def table() -> RichTable:
+        caption = Text("\n".join(notes), "dim")
         made = RichTable(
-            box=SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-            caption=Text("\n".join(notes), "dim"),
-            caption_justify="left",
+            box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=caption, caption_justify="left"
         )
         for name in runs[0].planned.values:
             made.add_column(Text(name.replace("_", "\n")), vertical="bottom")
         for id in shown:
-            made.add_column(Text(headings[id]), justify="right")
+            made.add_column(_SHORT.get(id, rows[id].removeprefix("penalty: ")), justify="right")
         for run in runs:
-            diverged = run.state == "diverged"
             cells = [_text(find(run.measurements, id)) or "–" for id in shown]
-            if diverged:
+            if run.diverged:
                 cells[0] = "diverged"
             values = map(as_text, run.planned.values.values())
-            made.add_row(*map(Text, [*values, *cells]), style="yellow" if diverged else "")
+            style = "yellow" if run.diverged else ""
+            made.add_row(*map(Text, [*values, *cells]), style=style)
         return made
 
     while len(shown) > 1 and Console(width=2**16).measure(table()).maximum > width:
@@ -214,8 +188,8 @@ def flat(run: RunResult) -> dict[str, Any]:
     found: dict[str, Any] = {"run": run.label}
     for name, value in run.planned.values.items():
         found[name] = as_text(value) if isinstance(value, tuple) else value
-    found |= {"state": run.state, "reason": run.reason}
-    if run.measurements:
+    found |= {"state": "diverged" if run.diverged else "finished", "reason": run.reason}
+    if not run.diverged:
         values = numbers(run.measurements, run.split)
         penalties = values.pop("penalty")
         found |= values | {f"penalty_{name}": value for name, value in penalties.items()}
@@ -226,108 +200,85 @@ def _text(one: Measurement | None) -> str:
     return "" if one is None or one.value is None else f"{one.value:{one.format}}"
 
 
-def _unit(runs: Sequence[RunResult], id: str) -> str:
-    return next((one.unit for run in runs if (one := find(run.measurements, id))), "")
-
-
 def _notes(runs: Sequence[RunResult]) -> list[str]:
-    notes = []
-    if split := next((run.split for run in runs if run.measurements), None):
-        notes.append(
-            f"Means over {split} examples. Each method has its own objective and penalty: they are "
-            "not comparable between methods."
-        )
-    diverged = [run for run in runs if run.state == "diverged"]
+    notes = [
+        f"Means over {runs[0].split} examples. Each method has its own objective and penalty: they "
+        "are not comparable between methods."
+    ]
+    diverged = [run for run in runs if run.diverged]
     notes += [f"{run.label}: {run.reason}" for run in diverged[:REASONS_SHOWN]]
     if len(diverged) > REASONS_SHOWN:
         notes.append(f"{len(diverged) - REASONS_SHOWN} more diverged; sweep.csv says why.")
     return notes
 
 
-# ---- the figure: reconstruction and penalties against the longest numeric axis -------------------
-
-_WIDE, _WIDEST = 8, 30  # ratios of largest to smallest above which x and y are logarithmic
-_BAND = 0.16  # opacity
-_MARKERS = "os^DvPX<>ph*d8H"
-_DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
-
-# Positions of a line's points on the x axis, and the values of the seeds there.
-Line = Mapping[float, Sequence[float]]
-# The values that distinguish a line: of all axes but the one on the x axis, and the seed.
-Key = tuple[tuple[str, Any], ...]
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure with title and caption."""
-
-    figure: Figure
-    title: str
-    caption: str
-
-
 @styled()
-def draw(axes: Sequence[Axis], runs: Sequence[RunResult]) -> Drawing | str:
-    """Draw a line per combination of the other axes; median and range over several seeds.
+def draw(axes: Sequence[Axis], runs: Sequence[RunResult]) -> tuple[Figure, str, str] | str:
+    """Draw reconstruction and penalties against the longest numeric axis.
 
-    Each penalty has its own panel, since penalties are different quantities.
+    There is a line per combination of the other axes, and median and range over several seeds. Each
+    penalty has its own panel, since penalties are different quantities.
 
     Returns
     -------
-    Drawing or str
+    (figure, title, caption) or str
         A sentence that says why there is no figure.
     """
     numeric = [a for a in axes if a.is_numeric and a.name != "seed" and len(a.values) > 1]
     if not numeric:
         return "No figure: only the seed has several numeric values."
-    across = max(numeric, key=lambda axis: len(axis.values))
-    finished = [run for run in runs if run.measurements]
-    lines: dict[Key, list[RunResult]] = {}
-    for run in finished:
-        values = run.planned.values.items()
-        key = tuple((name, v) for name, v in values if name not in (across.name, "seed"))
-        lines.setdefault(key, []).append(run)
-    if not lines:
+    across = max(numeric, key=lambda axis: len(axis.values)).name
+    finished = [run for run in runs if not run.diverged]
+    if not finished:
         return "No figure: every run diverged."
+    lines: dict[str, list[RunResult]] = {}
+    names = [axis.name for axis in axes if axis.name not in (across, "seed")]
+    several = [n for n in names if len({run.planned.values[n] for run in finished}) > 1]
+    for run in finished:
+        label = ", ".join(_label(name, run.planned.values[name]) for name in several)
+        lines.setdefault(label or display_name(run.settings.method), []).append(run)
     if len(lines) > MOST_LINES:
         return f"No figure: it would have {len(lines)} lines. The numbers are in sweep.csv."
 
-    prefix = "objective.penalty."
-    penalties = {
-        one.id: one
-        for run in finished
-        for one in run.measurements
-        if one.id.startswith(prefix) and one.value is not None
-    }
-    ids = ["objective.reconstruction", *penalties]
-    figure = Figure(
-        figsize=(max(5.0, 3.4 * len(ids)), 3.6),
-        layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08),
-    )
-    appearance = _appearance(list(lines))
-    for panel, id in zip(figure.subplots(1, len(ids), squeeze=False)[0], ids, strict=True):
-        drawn = {key: _line(members, id, across.name) for key, members in lines.items()}
-        for key, line in drawn.items():
-            _plot(panel, line, appearance[key])
-        if id in penalties:
-            describe(panel, f"Penalty: {id.removeprefix(prefix)}", "before its weight")
-            panel.set_ylabel(penalties[id].unit or "no unit")
-        else:
-            describe(panel, "Reconstruction", "−log p(x|z)")
-            panel.set_ylabel("nats")
-        _scale(panel, across, [v for line in drawn.values() for vs in line.values() for v in vs])
-    seeds = next((len(axis.values) for axis in axes if axis.name == "seed"), 1)
-    _add_legend(figure, appearance, seeds)
+    ids = {"objective.reconstruction": "nats"}
+    for one in (one for run in finished for one in run.measurements):
+        if one.id.startswith(_PENALTY) and one.value is not None:
+            ids[one.id] = one.unit or "no unit"
+    figure = new_figure(max(5.0, 3.4 * len(ids)), 3.6, lines, w_pad=0.1, h_pad=0.08)
+    look = looks(lines)
+    for panel, (id, unit) in zip(
+        figure.subplots(1, len(ids), squeeze=False)[0], ids.items(), strict=True
+    ):
+        drawn = {label: _line(members, id, across) for label, members in lines.items()}
+        for label, line in drawn.items():
+            if line:
+                plot_seeds(panel, line, color=look[label].colour, marker=look[label].marker)
+        penalty = id.removeprefix(_PENALTY)
+        title = ("Reconstruction", "−log p(x|z)")
+        describe(panel, *title if penalty == id else (f"Penalty: {penalty}", "before its weight"))
+        panel.set(xlabel=across.replace("_", " "), ylabel=unit)
+        _scale(panel, drawn.values())
+    handles: list[Any] = [
+        Line2D([], [], color=one.colour, marker=one.marker, label=literal(one.name))
+        for one in look.values()
+    ]
+    seeds = len({run.settings.seed for run in finished})
+    add_legend(figure, [*handles, seed_range()] if seeds > 1 else handles)
     caption = [f"After training, on {finished[0].split} examples."]
     if seeds > 1:
         caption.append("Lines are medians over the seeds; bands show the smallest and largest.")
     if missing := len(runs) - len(finished):
         caption.append(f"{missing} of {len(runs)} runs diverged and are left out.")
-    title = f"Reconstruction and penalty against {across.name.replace('_', ' ')}"
-    return Drawing(figure, title, " ".join(caption))
+    title_of_all = f"Reconstruction and penalty against {across.replace('_', ' ')}"
+    return figure, title_of_all, " ".join(caption)
 
 
-def _line(runs: Sequence[RunResult], id: str, across: str) -> Line:
+def _label(name: str, value: Any) -> str:
+    return display_name(value) if name == "method" else f"{name.replace('_', ' ')} {as_text(value)}"
+
+
+def _line(runs: Sequence[RunResult], id: str, across: str) -> dict[float, list[float]]:
+    """Return the values of the seeds by their place on the x axis."""
     line: dict[float, list[float]] = {}
     for run in runs:
         one = find(run.measurements, id)
@@ -336,42 +287,12 @@ def _line(runs: Sequence[RunResult], id: str, across: str) -> Line:
     return dict(sorted(line.items()))
 
 
-def _appearance(keys: Sequence[Key]) -> dict[Key, dict[str, Any]]:
-    """Distinguish methods by colour, everything else by dashes and markers."""
-    rests = list(dict.fromkeys(tuple(p for p in key if p[0] != "method") for key in keys))
-    ramp = mpl.colormaps[SEQUENTIAL]
-    found = {}
-    for key in keys:
-        number = rests.index(tuple(part for part in key if part[0] != "method"))
-        method = dict(key).get("method")
-        look = None if method is None else looks([str(method)])[str(method)]
-        labels = [
-            display_name(v) if n == "method" else f"{n.replace('_', ' ')} {as_text(v)}"
-            for n, v in key
-        ]
-        found[key] = {
-            "color": look.colour if look else ramp(0.85 * number / max(1, len(rests) - 1)),
-            "marker": look.marker if look and len(rests) == 1 else _MARKERS[number],
-            "linestyle": _DASHES[number % len(_DASHES)] if look else "-",
-            "label": literal(", ".join(labels)),
-        }
-    return found
-
-
-def _plot(panel: Axes, line: Line, look: Mapping[str, Any]) -> None:
-    if not line:
-        return
-    panel.plot(list(line), [statistics.median(values) for values in line.values()], **look)
-    if any(len(values) > 1 for values in line.values()):
-        low, high = ([end(values) for values in line.values()] for end in (min, max))
-        panel.fill_between(list(line), low, high, color=look["color"], alpha=_BAND, linewidth=0)
-
-
-def _scale(panel: Axes, across: Axis, ys: Sequence[float]) -> None:
-    panel.set_xlabel(across.name.replace("_", " "))
-    xs = sorted(across.values)
+def _scale(panel: Axes, lines: Any) -> None:
+    """Make an axis logarithmic if its values differ by a large factor; x may hold 0."""
+    xs = sorted({x for line in lines for x in line})
+    ys = [value for line in lines for values in line.values() for value in values]
     positive = [x for x in xs if x > 0]
-    if positive and positive[-1] > _WIDE * positive[0]:
+    if positive and positive[-1] > 8 * positive[0]:
         if xs[0] > 0:
             panel.set_xscale("log")
         else:
@@ -379,22 +300,5 @@ def _scale(panel: Axes, across: Axis, ys: Sequence[float]) -> None:
     if len(xs) <= 6:
         panel.set_xticks(xs, [as_text(x) for x in xs])
         panel.minorticks_off()
-    if ys and min(ys) > 0 and max(ys) > _WIDEST * min(ys):
+    if ys and min(ys) > 0 and max(ys) > 30 * min(ys):
         panel.set_yscale("log")
-
-
-def _add_legend(figure: Figure, looks: Mapping[Key, Mapping[str, Any]], seeds: int) -> None:
-    handles: list[Line2D | Patch] = [
-        Line2D([], [], **look) for look in looks.values() if look["label"]
-    ]
-    if seeds > 1:
-        handles.append(Patch(color=QUIET, alpha=_BAND, linewidth=0, label="range over seeds"))
-    if handles:
-        letters = max(len(str(handle.get_label())) for handle in handles) + 9
-        columns = max(1, int(figure.get_figwidth() * 16 / letters))
-        figure.legend(
-            handles=handles,
-            loc="outside lower left",
-            ncols=min(columns, len(handles)),
-            handlelength=3.5,
-        )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,6 @@ __all__ = ["Column", "details", "numbers", "summary_rows", "tabulate"]
 
 ERRORS = 2
 """Standard errors by which the best value must differ from every other to be highlighted."""
-DIVERGED = "the run diverged"
 
 _PENALTY = "objective.penalty."
 # The summary of a run, in the tables of compare and sweep: id, heading, key in JSON and CSV.
@@ -36,28 +35,13 @@ _SUMMARY = (
 
 @dataclass(frozen=True)
 class Column:
-    """A run, or runs that differ only in their seed.
-
-    Parameters
-    ----------
-    label : str
-    likelihood : str
-        Likelihood of the models.
-    runs : sequence of sequences of Measurement
-        The measurements of each run; empty for a run that diverged.
-    diverged : int
-        How many further runs diverged and have no measurements.
-    """
+    """A run, or runs that differ only in their seed: their measurements, and the likelihood."""
 
     label: str
     likelihood: str
     runs: Sequence[Sequence[Measurement]]
     diverged: int = 0
-
-    def of(self, id: str, features: str | None) -> list[Measurement]:
-        """Return the measurement with this id of each run that has it."""
-        found = [find(run, id, features) for run in self.runs]
-        return [one for one in found if one is not None]
+    """How many further runs diverged and have no measurements."""
 
 
 def tabulate(
@@ -86,12 +70,12 @@ def tabulate(
     one_likelihood = len({column.likelihood for column in columns}) == 1
     rows = []
     for id, features, head in _heads(columns, ids):
-        found = [column.of(id, features) for column in columns]
+        found = [_of(column, id, features) for column in columns]
         comparable = bool(head.better) and (one_likelihood or not head.by_likelihood)
         rows.append(
             Row(
                 (ids or {}).get(id) or head.name,
-                [_cell(*pair) for pair in zip(columns, found, strict=True)],
+                [_cell(*pair, ids is not None) for pair in zip(columns, found, strict=True)],
                 "" if id == _PENALTY else head.unit,
                 head.format,
                 head.better if comparable else "",
@@ -151,9 +135,17 @@ def _heads(
     return [(id, features, one) for (id, features), one in ordered]
 
 
-def _cell(column: Column, found: Sequence[Measurement]) -> Value:
+def _of(column: Column, id: str, features: str | None) -> list[Measurement]:
+    """Return the measurement with this id of each run that has it."""
+    found = [find(run, id, features) for run in column.runs]
+    return [one for one in found if one is not None]
+
+
+def _cell(column: Column, found: Sequence[Measurement], chosen: bool) -> Value:
     if not found:
-        return Undefined(DIVERGED) if column.diverged and not column.runs else None
+        if column.runs:
+            return Undefined("the method has no such term") if chosen else None
+        return Undefined("the run diverged") if column.diverged else None
     known = [one for one in found if one.value is not None]
     if not known:
         return Undefined(found[0].undefined)
@@ -180,17 +172,13 @@ def _best(found: Sequence[Sequence[Measurement]], better: str) -> tuple[int, ...
     return (winner,)
 
 
-@dataclass(frozen=True)
-class _Estimate:
-    """The value of a column: the mean over its seeds."""
+class _Estimate(NamedTuple):
+    """The value of a column: the mean over its seeds, with two standard errors."""
 
     value: float
-    of_examples: float
-    """Standard error from the examples, which all seeds share; NaN if unknown."""
-    of_seeds: float
-    """Standard error from the seeds; 0 for one seed."""
-    per_example: npt.NDArray[np.float64] | None
-    """Value of each example, where stored: all runs have the same examples."""
+    of_examples: float  # which all seeds share; NaN if unknown
+    of_seeds: float  # 0 for one seed
+    per_example: npt.NDArray[np.float64] | None  # where stored: all runs have the same examples
 
 
 def _estimate(measurements: Sequence[Measurement]) -> _Estimate | None:
@@ -200,36 +188,28 @@ def _estimate(measurements: Sequence[Measurement]) -> _Estimate | None:
         return None
     errors = [math.nan if one.standard_error is None else one.standard_error for one in known]
     of_examples = math.sqrt(fmean(error**2 for error in errors))
-    arrays = [one.arrays["per_example"] for one in known if "per_example" in one.arrays]
-    aligned = len(arrays) == len(known) and len({len(array) for array in arrays}) == 1
-    several = len(values) > 1
-    return _Estimate(
-        fmean(values),
+    of_seeds = 0.0
+    if len(values) > 1:
+        of_seeds = stdev(values) / math.sqrt(len(values))
         # If the error from the examples is unknown, the spread over seeds has to do.
-        0 if several and math.isnan(of_examples) else of_examples,
-        stdev(values) / math.sqrt(len(values)) if several else 0,
-        np.mean(arrays, axis=0) if aligned else None,
-    )
+        of_examples = 0.0 if math.isnan(of_examples) else of_examples
+    arrays = [one.arrays["per_example"] for one in known if "per_example" in one.arrays]
+    aligned = len(arrays) == len(known) and len(set(map(len, arrays))) == 1
+    mean = np.mean(arrays, axis=0) if aligned else None
+    return _Estimate(fmean(values), of_examples, of_seeds, mean)
 
 
 def _error(a: _Estimate, b: _Estimate) -> float:
     """Return the standard error of the difference; example by example where that is possible."""
     x, y = a.per_example, b.per_example
+    of_examples = math.hypot(a.of_examples, b.of_examples)
     if x is not None and y is not None and len(x) == len(y) > 1:
         of_examples = float(np.std(x - y, ddof=1)) / math.sqrt(len(x))
-    else:
-        of_examples = math.hypot(a.of_examples, b.of_examples)
     return math.hypot(of_examples, a.of_seeds, b.of_seeds)
 
 
 def details(runs: Mapping[str, Sequence[Measurement]]) -> dict[str, str]:
-    """Return what is particular to single runs, by the name of the measurement.
-
-    Parameters
-    ----------
-    runs : mapping of str to sequence of Measurement
-        Measurements by label; each detail is shown with the label of its run.
-    """
+    """Return what is particular to single runs, by measurement; each with the label of its run."""
     found: dict[str, list[str]] = {}
     for label, run in runs.items():
         for one in run:

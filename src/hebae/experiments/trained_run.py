@@ -60,6 +60,10 @@ class TrainedRun:
         self.dataset = dataset
         self.evaluation = evaluation or EvaluationSettings()
         self.seed = self.evaluation.evaluation_seed
+        self.examples: Examples = examples_of(dataset, self.evaluation.split)
+        """The examples to evaluate on."""
+        self.values: Array = self.examples.values
+        """Their values, shape (n, *shape)."""
         self.sampler_names = self.evaluation.samplers or samplers.NAMES
         self._samples: dict[str, Array] = {}
         self._features: dict[tuple[str, str], Array] = {}
@@ -92,21 +96,10 @@ class TrainedRun:
             )
         return records
 
-    @property
-    def examples(self) -> Examples:
-        """The examples to evaluate on."""
-        return examples_of(self.dataset, self.evaluation.split)
-
-    @property
-    def values(self) -> Array:
-        """Their values, shape (n, *shape)."""
-        return self.examples.values
-
     def some_rows(self, count: int) -> npt.NDArray[np.intp]:
         """Rows of `count` random examples, or of all, in order; the same for every model."""
-        total = len(self.values)
-        order = np.random.default_rng(self.seed).permutation(total)
-        return np.sort(order[: min(count, total)])
+        order = np.random.default_rng(self.seed).permutation(len(self.values))
+        return np.sort(order[:count])
 
     def some(self, count: int) -> Array:
         """Values of the examples in `some_rows`."""
@@ -129,13 +122,14 @@ class TrainedRun:
 
     @cached_property
     def fitted(self) -> samplers.Samplers:
-        """The samplers, fitted to the training codes and stored with the run."""
+        """The samplers, fitted to the training codes and stored with the run if possible."""
         return samplers.fitted_samplers(
             self.path,
             self.model,
             lambda: self.dataset.train.values,
             seed=self.seed,
             names=self.sampler_names,
+            notify=lambda note: None,
         )
 
     @property
@@ -144,24 +138,14 @@ class TrainedRun:
         return len(self.examples.shape) == 3 and self.examples.shape[0] in (1, 3)
 
     def shown(self, sampler: str, count: int) -> Array:
-        """Decode the first `count` draws of a sampler for a figure: floats (count, *shape)."""
+        """Decode the first `count` draws of a sampler: floats (count, *shape)."""
         return inference.decode(self.model, self.fitted[sampler].sample(count, self.seed))
-
-    def samples(self, sampler: str) -> Array:
-        """Decode draws of a sampler: floats (samples, *shape)."""
-        if sampler not in self._samples:
-            self._samples[sampler] = self.shown(sampler, self.evaluation.samples)
-        return self._samples[sampler]
 
     def features(self, kind: str, extractor: FeatureExtractor) -> Array:
         """Return features of decoded examples.
 
-        Parameters
-        ----------
-        kind : str
-            The name of a sampler; "reconstructions"; or "training-codes", the decoded codes of the
-            training examples that `reference` takes.
-        extractor : FeatureExtractor
+        `kind` is the name of a sampler; "reconstructions"; or "training-codes", the decoded codes
+        of the training examples that `reference` takes.
         """
         key = (kind, extractor.name)
         if key not in self._features:
@@ -169,16 +153,17 @@ class TrainedRun:
         return self._features[key]
 
     def _decoded(self, kind: str) -> Array:
+        count = self.evaluation.samples
         if kind == "reconstructions":
-            return inference.reconstruct(self.model, self.some(self.evaluation.samples))
+            return inference.reconstruct(self.model, self.some(count))
         if kind == "training-codes":
             train = self.dataset.train.values
-            count = min(self.evaluation.samples, len(train))
-            rows = reference_rows(len(train), count, self.seed)
-            return inference.decode(
-                self.model, samplers.codes_of(self.model, train[rows], self.seed)
-            )
-        return self.samples(kind)
+            rows = reference_rows(len(train), min(count, len(train)), self.seed)
+            z = samplers.codes_of(self.model, train[rows], self.seed)
+            return inference.decode(self.model, z)
+        if kind not in self._samples:
+            self._samples[kind] = self.shown(kind, count)
+        return self._samples[kind]
 
     def extract(self, decoded: Array, extractor: FeatureExtractor) -> Array:
         """Return features of decoded examples, rounded to bytes if the features are of bytes."""
@@ -211,7 +196,9 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def load_dataset(settings: Settings, data: str | None = None, data_dir: Path | None = None) -> Any:
+def load_dataset(
+    settings: Settings, data: str | None = None, data_dir: Path | None = None
+) -> Dataset:
     """Load the data of a run, or those named instead."""
     return load(
         data or settings.data,
@@ -225,11 +212,7 @@ def open_runs(
 ) -> tuple[dict[Path, Settings], Dataset]:
     """Read the settings of finished runs and load the data that all of them were trained on.
 
-    Parameters
-    ----------
-    paths : sequence of Path
-    data, data_dir : optional
-        Where the data are now, if they have moved.
+    `data` and `data_dir` say where the data are now, if they have moved.
 
     Raises
     ------
@@ -257,37 +240,20 @@ def open_runs(
     except HebaeError as error:
         raise HebaeError(f"{error} If the data have moved, name them with --data.") from None
     for path in runs:
-        trained_on = _data_fingerprint(path)
+        file = path / "config.json"
+        try:
+            trained_on = str(json.loads(file.read_text(encoding="utf-8"))["data_fingerprint"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise HebaeError(
+                f"{file} is missing, truncated or altered ({type(error).__name__}); restore it or "
+                "train the model again."
+            ) from None
         if trained_on != dataset.fingerprint:
             raise HebaeError(
                 f"{dataset.name} does not have the content that {path} was trained on (SHA-256 "
                 f"{trained_on[:16]}); name the original data with --data."
             )
     return runs, dataset
-
-
-def group_by_column(runs: dict[Path, Settings], pool_seeds: bool) -> dict[str, list[Path]]:
-    """Group runs into labelled columns; with `pool_seeds`, runs that differ only in their seed.
-
-    A label is the method where that is unique, otherwise the name of the folder, or its path.
-    """
-    groups: dict[str, list[Path]] = {}
-    for path, settings in runs.items():
-        key = str(path.resolve())
-        if pool_seeds:
-            key = settings.replace(seed=0, data_dir=None).to_yaml()
-        groups.setdefault(key, []).append(path)
-    firsts = [members[0] for members in groups.values()]
-    methods = Counter(runs[path].method for path in firsts)
-    folders = [path.resolve().name for path in firsts]
-    labels = [
-        display_name(runs[path].method) if methods[runs[path].method] == 1 else folder
-        for path, folder in zip(firsts, folders, strict=True)
-    ]
-    for candidates in (labels, folders, list(map(str, firsts))):
-        if len(set(candidates)) == len(candidates):
-            break
-    return dict(zip(candidates, groups.values(), strict=True))
 
 
 def _settings(path: Path) -> Settings:
@@ -303,13 +269,23 @@ def _settings(path: Path) -> Settings:
     return folder.settings()
 
 
-def _data_fingerprint(path: Path) -> str:
-    """SHA-256 of the content that a run was trained on."""
-    file = path / "config.json"
-    try:
-        return str(json.loads(file.read_text(encoding="utf-8"))["data_fingerprint"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HebaeError(
-            f"{file} is missing, truncated or altered ({type(error).__name__}); restore it or "
-            "train the model again."
-        ) from None
+def group_by_column(runs: dict[Path, Settings], pool_seeds: bool) -> dict[str, list[Path]]:
+    """Group runs into labelled columns; with `pool_seeds`, runs that differ only in their seed.
+
+    A label is the method where that is unique, otherwise the name of the folder, or its path.
+    """
+    groups: dict[str, list[Path]] = {}
+    for path, settings in runs.items():
+        key = settings.replace(seed=0, data_dir=None).to_yaml() if pool_seeds else str(path)
+        groups.setdefault(key, []).append(path)
+    firsts = [members[0] for members in groups.values()]
+    methods = Counter(runs[path].method for path in firsts)
+    folders = [path.resolve().name for path in firsts]
+    labels = [
+        display_name(runs[path].method) if methods[runs[path].method] == 1 else folder
+        for path, folder in zip(firsts, folders, strict=True)
+    ]
+    for candidates in (labels, folders, list(map(str, firsts))):
+        if len(set(candidates)) == len(candidates):
+            break
+    return dict(zip(candidates, groups.values(), strict=True))

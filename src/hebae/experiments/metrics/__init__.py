@@ -1,7 +1,7 @@
 """All metrics of `hebae evaluate`: one module per family, each a generator of `Measurement`.
 
-The docstring of each module lists the stable ids of its measurements. A new metric is a function in
-the module of its family and one entry in `METRICS`.
+``catalogue.yaml`` lists the stable ids of all measurements, with the texts that people read. A new
+metric is a function in the module of its family, its texts there, and a line in `METRICS`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from hebae.errors import HebaeError
 from hebae.experiments.measurement import Measurement
@@ -18,7 +17,10 @@ from hebae.experiments.metrics import bounds, code, samples
 __all__ = ["METRICS", "Metric", "choose", "is_fast"]
 
 BASIC = ("split", "evaluation_seed")
+IWAE = (*BASIC, "iwae_samples", "iwae_examples")
+AIS = (*BASIC, "ais_temperatures", "ais_chains", "ais_examples")
 OF_SAMPLES = (*BASIC, "samples", "samplers")
+FRECHET = (*OF_SAMPLES, "allow_rank_deficient", "extrapolate")
 OBJECTIVE, BOUNDS, CODE = "Objective", "Bounds on log p(x)", "Latent code"
 SAMPLES, INFORMATION, USE = "Samples and reconstructions", "Information", "Use of the code"
 
@@ -37,13 +39,11 @@ class Metric:
         From a `TrainedRun`, and a feature extractor if `of_features`, to measurements.
     depends : tuple of str
         Evaluation settings that the values depend on.
-    fast : bool
-        Whether ``--metrics fast`` includes it.
-    of_features : bool
-        Whether it is taken in a feature space.
+    fast, of_features : bool
+        Whether ``--metrics fast`` includes it; whether it is taken in a feature space.
     version : int
-        To be increased whenever the code behind the metric changes its values: stored values of
-        other versions are measured again.
+        Increase it whenever the code behind the metric changes its values: stored values of other
+        versions are measured again.
     """
 
     name: str
@@ -59,16 +59,9 @@ _ALL = (
     Metric("objective", OBJECTIVE, bounds.objective, fast=True),
     Metric("reconstruction", BOUNDS, bounds.reconstruction, fast=True),
     Metric("elbo", BOUNDS, bounds.elbo, fast=True),
-    Metric("iwae", BOUNDS, bounds.iwae, (*BASIC, "iwae_samples", "iwae_examples")),
-    Metric("ais", BOUNDS, bounds.ais, (*BASIC, "ais_temperatures", "ais_chains", "ais_examples")),
-    Metric(
-        "frechet",
-        SAMPLES,
-        samples.frechet_distances,
-        (*OF_SAMPLES, "allow_rank_deficient", "extrapolate"),
-        fast=True,
-        of_features=True,
-    ),
+    Metric("iwae", BOUNDS, bounds.iwae, IWAE),
+    Metric("ais", BOUNDS, bounds.ais, AIS),
+    Metric("frechet", SAMPLES, samples.frechet_distances, FRECHET, fast=True, of_features=True),
     Metric("kernel", SAMPLES, samples.kernel, OF_SAMPLES, of_features=True),
     Metric("precision-recall", SAMPLES, samples.precision, OF_SAMPLES, of_features=True),
     Metric("density-coverage", SAMPLES, samples.density_coverage, OF_SAMPLES, of_features=True),
@@ -93,21 +86,17 @@ def choose(names: Sequence[str]) -> list[Metric]:
     HebaeError
         If a name is unknown, or none is given.
     """
+    groups = {"all": set(METRICS), "fast": {m.name for m in METRICS.values() if m.fast}}
     chosen: set[str] = set()
     for name in _split(names):
-        if name == "all":
-            chosen |= set(METRICS)
-        elif name == "fast":
-            chosen |= {metric.name for metric in METRICS.values() if metric.fast}
-        elif name in METRICS:
-            chosen.add(name)
-        else:
+        if name not in groups and name not in METRICS:
             near = difflib.get_close_matches(name, METRICS, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise HebaeError(
                 f"--metrics: {name!r} is unknown{hint}; allowed are all, fast, "
                 f"{', '.join(METRICS)}."
             )
+        chosen |= groups.get(name, {name})
     if not chosen:
         raise HebaeError(f"--metrics names none; allowed are all, fast, {', '.join(METRICS)}.")
     return [metric for name, metric in METRICS.items() if name in chosen]
@@ -115,7 +104,7 @@ def choose(names: Sequence[str]) -> list[Metric]:
 
 def is_fast(names: Sequence[str]) -> bool:
     """Whether these names include ``fast`` and not ``all``."""
-    chosen: list[Any] = _split(names)
+    chosen = _split(names)
     return "fast" in chosen and "all" not in chosen
 
 

@@ -1,1 +1,0 @@
-"""``hebae evaluate``: one yardstick for every run, kept with the run, tabled side by side."""

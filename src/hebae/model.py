@@ -128,12 +128,16 @@ class Autoencoder(nn.Module):
             What the likelihood needs besides x and z.
         """
         mean, log_scale = self.encode(x, context)
-        running = self._running_moments()
+        running = None
+        if self.keeps_running_moments:
+            running = Moments(self.running_mean, self.running_covariance)
         # Moments, Cholesky factor and log-determinant lose their meaning in half precision.
         with without_autocast(x):
             z, terms = self.objective(mean, log_scale, noise, self.prior, running, self.critic)
         if running is not None:
-            self._update_running(mean.detach(), running)
+            beta, Sigma = self.objective.estimate(mean.detach(), running)  # type: ignore[attr-defined]
+            self.running_mean.copy_(beta)
+            self.running_covariance.copy_(Sigma)
         return self._step(x, z, terms, mean, context)
 
     def held_out_step(self, x: Examples, noise: Noise, context: Context = EMPTY) -> Step:
@@ -197,17 +201,6 @@ class Autoencoder(nn.Module):
         assert isinstance(self.likelihood, Gaussian)
         self.likelihood.log_scale.copy_(optimal_log_scale(mean_squared_error))
 
-    def _running_moments(self) -> Moments | None:
-        if not self.keeps_running_moments:
-            return None
-        return Moments(self.running_mean, self.running_covariance)
-
-    @torch.no_grad()
-    def _update_running(self, mean: Tensor, running: Moments) -> None:
-        beta, Sigma = self.objective.estimate(mean, running)  # type: ignore[attr-defined]
-        self.running_mean.copy_(beta)
-        self.running_covariance.copy_(Sigma)
-
 
 GLOBAL_GENERATORS = threading.RLock()
 
@@ -250,25 +243,16 @@ def build(
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
 ) -> Autoencoder:
-    """Make an autoencoder as the settings say, from a seed; own networks may replace ours.
+    """Make an autoencoder from settings and a seed; own networks may replace ours.
 
-    The same seed gives all methods the same decoder and the same encoder but for its last layer,
-    so that a comparison starts them alike. No global random state is read or changed.
-
-    Parameters
-    ----------
-    settings : ModelSettings
-        With the likelihood decided ("auto" is for ``training.checks`` to resolve).
-    input_shape : sequence of int
-        Shape of one example.
-    seed : int
-    encoder, decoder : nn.Module, optional
-        See `Autoencoder` for their shapes.
+    The same seed gives all methods the same decoder and, except for its last layer, the same
+    encoder. No global random state is read or changed. The likelihood must be decided: "auto" is
+    for ``training.checks`` to resolve.
 
     Raises
     ------
     ValueError
-        If a network does not take the examples' shape, or gives another shape than asked for.
+        If a network does not take the examples' shape, or its output has another shape.
     """
     objective = build_objective(settings)
     kind = LIKELIHOODS[settings.likelihood]
@@ -277,11 +261,10 @@ def build(
     latent_dim = settings.latent_dim
     output_dim = latent_dim + objective.log_scale_dim(latent_dim)
     network = NETWORKS[settings.network]
-    deviation = 0.02 if settings.initial_weights == "normal" else None
 
     def draw(make: Callable[[], nn.Module], seed: int) -> nn.Module:
         try:
-            return initialised(make, seed, deviation)
+            return initialised(make, seed, 0.02 if settings.initial_weights == "normal" else None)
         except (RuntimeError, MemoryError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(

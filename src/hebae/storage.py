@@ -54,10 +54,7 @@ def _write_tensors(path: Path, write: Callable[[Path], object]) -> None:
 def save_model(
     folder: Path, model: Autoencoder, settings: Settings, extra: Mapping[str, Any]
 ) -> None:
-    """Write ``model.safetensors`` and ``config.json`` (Hugging Face's names) into `folder`.
-
-    ``config.json`` holds all settings, and `extra` as it is.
-    """
+    """Write ``model.safetensors`` and ``config.json``, which holds all settings and `extra`."""
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     config = {
         "model_type": "hebae",
@@ -77,21 +74,10 @@ def save_model(
 def load_model(
     folder: Path, *, encoder: nn.Module | None = None, decoder: nn.Module | None = None
 ) -> tuple[Autoencoder, dict[str, Any]]:
-    """Read a model and its ``config.json`` from a folder that `save_model` wrote.
+    """Read a model and its ``config.json``, defaults included, from a folder.
 
-    Parameters
-    ----------
-    folder : Path
-    encoder, decoder : nn.Module, optional
-        For a model that was made with networks of the user's own, the same again; their weights are
-        taken from the file.
-
-    Returns
-    -------
-    model : Autoencoder
-        On the CPU, in evaluation mode.
-    config : dict
-        All settings, with defaults for those that the version that wrote it did not have.
+    Networks of the user's own must be given again; their weights are taken from the file. The model
+    is on the CPU, in evaluation mode.
 
     Raises
     ------
@@ -229,10 +215,7 @@ class RunFolder:
             raise HebaeError(f"{self.metrics} is altered or truncated: {error}.") from None
 
     def require_free(self, *, overwrite: bool) -> None:
-        """Raise unless a run may be written here.
-
-        An existing run is replaced only with `overwrite`; a folder with other files never is.
-        """
+        """Raise unless a run may be written here; a folder with other files is never replaced."""
         if not self.path.exists() and not self.path.is_symlink():
             return
         if not self.path.is_dir():
@@ -252,13 +235,7 @@ class RunFolder:
         require_only(self.path, self.NAMES)
 
     def create(self, settings: Settings, *, overwrite: bool, space_needed: int) -> None:
-        """Make the folder and write the settings into it.
-
-        Raises
-        ------
-        HebaeError
-            If the folder is taken or cannot be written, or the disk has under `space_needed` bytes.
-        """
+        """Make the folder, on a disk with `space_needed` bytes left, and write the settings."""
         self.require_free(overwrite=overwrite)
         existing = self.path.absolute()
         while not existing.exists():

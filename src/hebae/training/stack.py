@@ -165,10 +165,10 @@ class _StackedLikelihood(nn.Module):
             return losses.view(output.shape[:2])
         call = _NegativeLogLikelihood(one)
         own = {f"likelihood.{name}": tensor for name, tensor in own.items()}
-        in_dims = (0, 0, 0, Context(*map(_dim, context)))
-        return vmap(lambda own, *given: functional_call(call, own, given), in_dims=in_dims)(
-            own, output, x, context
-        )
+        in_dims: Any = (0, 0, 0, Context(*map(_dim, context)))  # type: ignore[arg-type]
+        each = vmap(lambda own, *given: functional_call(call, own, given), in_dims=in_dims)
+        found: Tensor = each(own, output, x, context)
+        return found
 
     def mean(self, output: Tensor, context: Context = EMPTY) -> Tensor:
         return self._one[0].mean(output, context)

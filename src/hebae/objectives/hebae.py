@@ -86,7 +86,10 @@ class HEBAE(Objective):
         covariance: Covariance | None = None,
     ) -> Latents:
         """z_i = mu_i + sigma_i * (R epsilon_i) (Eq. 8)."""
-        Sigma = self.estimate(mean).Sigma if covariance is None else covariance
+        if covariance is None:
+            Sigma = self.estimate(mean).Sigma
+        else:  # stored in float32, where a factor may not exist
+            Sigma = covariance if covariance.device.type == "mps" else covariance.double()
         R = None
         if self.noise == "cholesky":
             R = self._factor(Sigma, mean) if covariance is None else gaussian.cholesky(Sigma)

@@ -69,7 +69,8 @@ class DataSettings(_Group):
     data: str = _setting("mnist-mini")
     """Name of a data set (see: hebae data list) or path of a file or folder."""
     data_dir: Path | None = _setting(None, affects="nothing", resume=True, stack=True)
-    """Folder that holds data files [env: HEBAE_DATA_DIR]."""
+    """Folder of the files of named data sets: no other place is used. By default HEBAE_DATA_DIR and
+    the cache are used, and files are downloaded where that is allowed."""
     validation_size: int | None = _setting(None, ge=0)
     """Training examples to set aside for validation."""
 

@@ -63,15 +63,9 @@ def load(
         return data if validation_size is None else hold_out(data, validation_size)
     if not isinstance(data, str | os.PathLike):
         return hold_out(from_array(data), validation_size)
-    if data in _FORMER_NAMES:
-        warnings.warn(
-            f"{data} is now called {_FORMER_NAMES[data]}: use the new name.",
-            FutureWarning,
-            stacklevel=2,
-        )
-        data = _FORMER_NAMES[data]
+    name = data_set_name(data)
     for source in SOURCES:
-        if data == source.name:
+        if source.name == name:
             return source.load(_directory(data_dir), validation_size)
     path = _expand(data, os.fspath(data))
     if not path.exists():
@@ -94,6 +88,15 @@ def load(
         f"{path} has no format that can be read: give a .npy or .npz file, a .tar or .zip of "
         "images, or a folder of images or idx files."
     )
+
+
+def data_set_name(data: str | os.PathLike[str]) -> str | None:
+    """Return the name of the named data set that is meant, or None if `data` is a path."""
+    if data in _FORMER_NAMES:
+        new = _FORMER_NAMES[str(data)]
+        warnings.warn(f"{data} is now called {new}: use the new name.", FutureWarning, stacklevel=3)
+        return new
+    return str(data) if any(data == source.name for source in SOURCES) else None
 
 
 def prepare(name_or_path: str | Path, *, data_dir: str | Path | None = None) -> Dataset:

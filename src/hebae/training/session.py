@@ -12,7 +12,7 @@ import torch
 
 from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, Settings
 from hebae.data import Dataset, Examples, load
-from hebae.data.loading import SOURCES
+from hebae.data.loading import data_set_name
 from hebae.errors import HebaeError
 from hebae.files import locked, make_folder
 from hebae.model import Autoencoder, build
@@ -295,9 +295,8 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
 
 def _with_absolute_paths(settings: Settings) -> Settings:
     """So that a run can be resumed from any folder."""
-    changes: dict[str, object] = {}
-    if settings.data not in {source.name for source in SOURCES}:
-        changes["data"] = str(Path(settings.data).expanduser().absolute())
+    name = data_set_name(settings.data)
+    changes: dict[str, object] = {"data": name or str(Path(settings.data).expanduser().absolute())}
     if settings.data_dir is not None:
         changes["data_dir"] = settings.data_dir.expanduser().absolute()
     return settings.replace(**changes)

@@ -174,7 +174,7 @@ class TrainingSettings(_Group):
     """The step as one program: by torch.compile on the CPU, in a CUDA graph on a GPU; auto: off on
     the CPU, on on a GPU. It changes how numbers are rounded."""
     checkpoint_every: int = _setting(1, affects="nothing", resume=True, ge=1)
-    """Epochs between checkpoints."""
+    """Epochs between checkpoints; more where writing them would take over a tenth of the time."""
     log_every: int = _setting(50, affects="nothing", resume=True, stack=True, ge=1)
     """Steps between reports of the terms of the loss."""
     tensorboard: bool = _setting(False, affects="nothing", resume=True)

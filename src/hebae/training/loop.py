@@ -39,8 +39,9 @@ __all__ = ["HeldOut", "Member", "Outcome", "make_fabric", "train", "train_member
 MONITORED = 5000
 """Training examples, spread evenly, that give beta and Sigma for the held-out terms of an epoch."""
 
-SECONDS_BETWEEN_CHECKPOINTS = 30
-"""Of a stack: its small models pass an epoch in less time than writing all of them takes."""
+SHARE_OF_CHECKPOINTS = 0.1
+"""Largest share of the time for writing checkpoints: small models pass an epoch in less time than
+writing takes. The last epoch's is always written."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,7 @@ def train_members(
     )
     dtype = model.population_mean.dtype
     start_epoch = batch = steps = 0
+    writing = 0.0  # seconds that the last checkpoint took
     saved = time.monotonic()
 
     # Of a group, some may have a checkpoint of before their first step, and others none.
@@ -214,8 +216,8 @@ def train_members(
         return {index: means[index] for index, _ in left()}
 
     def save(epoch: int) -> None:
-        nonlocal saved
-        saved = time.monotonic()
+        nonlocal saved, writing
+        started = time.monotonic()
         for index, member in left():
             state = model.state_of(index) if isinstance(model, Stack) else model.state_dict()
             member.diverged = find_divergence(state, steps)
@@ -233,6 +235,8 @@ def train_members(
                 epoch=epoch,
                 batch=batch,
             )
+        saved = time.monotonic()
+        writing = saved - started
 
     if not begun and not stacked:
         save(0)  # so that even the first epoch has something to go back to
@@ -306,7 +310,7 @@ def train_members(
                         callback.on_log(steps, epoch + 1, means)
                         callback.on_epoch(record)
                 is_last = epoch + 1 == settings.epochs
-                is_due = not stacked or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS
+                is_due = SHARE_OF_CHECKPOINTS * (time.monotonic() - saved) >= writing
                 if is_last or (is_due and (epoch + 1) % settings.checkpoint_every == 0):
                     save(epoch + 1)
         finally:

@@ -197,10 +197,7 @@ def _key(job: Job) -> str:
     # Without a rate weight HEBAE has other terms.
     shared["terms"] = list(build_objective(settings).weights)
     shared["data"] = job.prepared.dataset.fingerprint
-    shared["position"] = [0, 0]
-    if job.folder.checkpoint.is_file():
-        state = job.folder.read_checkpoint(mapped=True)
-        shared["position"] = [int(state["epoch"]), int(state["batch"])]
+    shared["position"] = _checkpoint(job).get("steps", 0)
     return json.dumps(shared, sort_keys=True)
 
 
@@ -208,7 +205,11 @@ def _steps_left(job: Job) -> int:
     settings, examples = job.prepared.settings, len(job.prepared.dataset.train)
     full, rest = divmod(examples, settings.batch_size)
     per_epoch = full + bool(rest and not settings.drop_last)
-    return per_epoch * (settings.epochs - len(job.folder.history()))
+    return per_epoch * settings.epochs - _checkpoint(job).get("steps", 0)
+
+
+def _checkpoint(job: Job) -> dict[str, Any]:
+    return job.folder.read_checkpoint(mapped=True) if job.folder.checkpoint.is_file() else {}
 
 
 def _earlier_result(job: Job) -> Result | None:
@@ -253,14 +254,7 @@ def _train(group: Sequence[Job], command: str, watcher: Watcher) -> Iterator[Res
 
 
 class _StepCounter(Callback):
-    """Passes on how many steps were taken since the last report.
-
-    Parameters
-    ----------
-    watcher : Watcher
-    expected : int
-        Steps that the watcher counts on.
-    """
+    """Passes on how many of the expected steps were taken since the last report."""
 
     def __init__(self, watcher: Watcher, expected: int) -> None:
         self.watcher = watcher
@@ -268,28 +262,15 @@ class _StepCounter(Callback):
         self.step = 0
 
     def on_start(self, step: int, total: int | None) -> None:
-        """See `Callback`."""
         self.step = step
-        if total is not None and total - step < self.left:  # a checkpoint within an epoch
-            self.spare(self.left - (total - step))
 
     def on_log(self, step: int, epoch: int, means: Mapping[str, float]) -> None:
-        """See `Callback`."""
         if step > self.step:
             self.watcher.on_steps(step - self.step)
             self.left -= step - self.step
             self.step = step
 
-    def on_epoch(self, record: Mapping[str, Any]) -> None:
-        """See `Callback`."""
-        self.on_log(record["step"], record["epoch"], {})
-
-    def spare(self, count: int) -> None:
-        """Report that so many of the expected steps will not be taken."""
-        if count:
-            self.watcher.on_spared(count)
-            self.left -= count
-
     def spare_the_rest(self) -> None:
         """Report that the job takes no more steps."""
-        self.spare(self.left)
+        if self.left:
+            self.watcher.on_spared(self.left)

@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from hebae import data
+from hebae.data.loading import data_set_name
 from hebae.errors import HebaeError
 
 
@@ -67,3 +68,6 @@ def test_the_former_name_of_synthetic_faces_is_accepted_with_a_warning():
     with pytest.warns(FutureWarning, match="made-faces is now called synthetic-faces"):
         old = data.load("made-faces")
     assert old.fingerprint == data.load("synthetic-faces").fingerprint
+    with pytest.warns(FutureWarning):
+        assert data_set_name("made-faces") == "synthetic-faces"  # what a run folder stores
+    assert data_set_name("./mnist") is None

@@ -15,23 +15,11 @@ _TIMEOUT_SECONDS = 20
 def download(
     name: str, sha256: Mapping[str, str], mirrors: Sequence[str], folders: Sequence[str]
 ) -> Path:
-    """Download the files of a data set into the cache, all or none, and return their folder.
+    """Download the files of a data set into the folder `name` of the cache, all or none.
 
-    Parameters
-    ----------
-    name : str
-        Name of the data set and of its folder in the cache.
-    sha256 : mapping of str to str
-        Checksum of each file.
-    mirrors : sequence of str
-        Addresses to which a file's name is added.
-    folders : sequence of str
-        Where the files may be below the address in HEBAE_MIRROR, which is tried first.
-
-    Raises
-    ------
-    HebaeError
-        If no mirror has a file with the right checksum.
+    The checksums are `sha256` by file name. HEBAE_MIRROR is tried first, with the files in one of
+    `folders`, then the `mirrors`: addresses to which the name of a file is added. A HebaeError is
+    raised if none of them has a file with its checksum.
     """
     copy = os.environ.get("HEBAE_MIRROR")
     copies = [f"{copy.rstrip('/')}/{folder}" for folder in folders] if copy else []

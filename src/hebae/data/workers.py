@@ -33,17 +33,8 @@ def map_in_threads(
 
     For functions that mostly run without Python's global lock, such as Pillow's decoding and
     NumPy's copying. Closing the generator waits for the running calls and cancels the others. What
-    `function` or `items` raise comes at the place of its item.
-
-    Parameters
-    ----------
-    function : callable
-    items : iterable
-        Iterated in the caller's thread.
-    workers : int
-        Number of threads.
-    ahead : int, optional
-        Number of results computed in advance; twice the number of threads by default.
+    `function` or `items` raise comes at the place of its item. `items` are iterated in the caller's
+    thread; `ahead` results (twice the number of threads by default) are computed in advance.
     """
     ahead = 2 * workers if ahead is None else ahead
     pool = ThreadPoolExecutor(workers, thread_name_prefix="hebae")

@@ -17,25 +17,16 @@ _DASHED = (0, (4, 2))
 
 @dataclass(frozen=True)
 class BarPanel:
-    """One coefficient.
-
-    Parameters
-    ----------
-    values : mapping of str to float
-        By label.
-    nulls : mapping of str to float
-        By label: the value that chance alone gives. Left out where it is 0 by definition.
-    title, note, y_label : str
-    ceiling : float, optional
-        The largest possible value of the coefficient.
-    """
+    """One coefficient, by label."""
 
     values: Mapping[str, float]
     nulls: Mapping[str, float]
+    """The values that chance alone gives; left out where that is 0 by definition."""
     title: str
     note: str = ""
     y_label: str = ""
     ceiling: float | None = None
+    """The largest possible value."""
 
 
 @styled()

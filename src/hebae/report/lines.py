@@ -39,22 +39,11 @@ Line: TypeAlias = Mapping[float, Sequence[float]]
 
 @dataclass(frozen=True)
 class LinePanel:
-    """The content of one panel.
-
-    Parameters
-    ----------
-    lines : mapping of str to (mapping of float to sequence of float)
-        By label, then by x: the values over seeds. The line is their median, in a band from the
-        smallest to the largest. Values that are not finite are left out.
-    title, note : str
-        Above the panel; the note in smaller letters below the title.
-    x_label, y_label : str
-    x_scale, y_scale : Scale
-    mark : float, optional
-        An x to mark with a vertical line.
-    """
+    """The content of one panel."""
 
     lines: Mapping[str, Line]
+    """By label. A line is the median over seeds, in a band from the smallest to the largest value;
+    values that are not finite are left out."""
     title: str = ""
     note: str = ""
     x_label: str = ""
@@ -62,6 +51,7 @@ class LinePanel:
     x_scale: Scale = "linear"
     y_scale: Scale = "linear"
     mark: float | None = None
+    """An x to mark with a vertical line."""
 
 
 @styled()
@@ -166,21 +156,13 @@ def _share_y_axis(
 
 @dataclass(frozen=True)
 class Convergence:
-    """Estimates for one model by annealed importance sampling.
-
-    Parameters
-    ----------
-    temperatures : sequence of int
-        Numbers of temperatures, rising.
-    lower : sequence of float
-        Mean stochastic lower bound on log p(x) of the same test examples, in nats.
-    gap : sequence of float
-        Upper minus lower bound on examples simulated from the model, in nats.
-    """
+    """Estimates for one model by annealed importance sampling, by rising temperatures."""
 
     temperatures: Sequence[int]
     lower: Sequence[float]
+    """Mean stochastic lower bound on log p(x) of the same test examples, in nats."""
     gap: Sequence[float]
+    """Upper minus lower bound on examples simulated from the model, in nats."""
 
 
 @styled()

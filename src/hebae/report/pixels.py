@@ -15,21 +15,10 @@ _SIDE = 96  # pixels of an image in a PNG file, about; smaller images are enlarg
 
 
 def to_uint8(images: ArrayLike) -> NDArray[np.uint8]:
-    """Round [0, 1] to 0..255. Values outside, which a Gaussian decoder may give, are clipped.
+    """Round images (n, c, h, w) of floats from [0, 1] to 0..255; c is 1 (grey) or 3 (RGB).
 
-    Parameters
-    ----------
-    images : array of float, (n, c, h, w)
-        c = 1 (grey) or 3 (red, green, blue); an array or a tensor on the CPU.
-
-    Returns
-    -------
-    array of uint8, (n, c, h, w)
-
-    Raises
-    ------
-    HebaeError
-        If these are not images, hold whole numbers, or hold values that are not finite.
+    Values outside, which a Gaussian decoder may give, are clipped. A HebaeError is raised for other
+    shapes, whole numbers, and values that are not finite.
     """
     values = np.asarray(images)
     if values.ndim != 4 or values.shape[1] not in (1, 3) or 0 in values.shape:
@@ -49,21 +38,10 @@ def to_uint8(images: ArrayLike) -> NDArray[np.uint8]:
 def mosaic(
     images: NDArray[np.uint8], columns: int | None = None, *, gap: int = 2, scale: int = 1
 ) -> NDArray[np.uint8]:
-    """Lay images out in rows on white, the first at the upper left.
+    """Lay images (n, c, h, w) out in rows on white, and return the picture (height, width, c).
 
-    Parameters
-    ----------
-    images : array of uint8, (n, c, h, w)
-    columns : int, optional
-        Images per row; as square as possible by default.
-    gap : int
-        Pixels between neighbours.
-    scale : int
-        Each pixel of an image becomes scale x scale pixels.
-
-    Returns
-    -------
-    array of uint8, (height, width, c)
+    There are `columns` images per row (by default as square as possible), with `gap` pixels between
+    them. Each pixel of an image becomes scale x scale pixels.
     """
     n, c, h, w = images.shape
     columns = images_across(n, columns)
@@ -85,21 +63,9 @@ def images_across(n: int, columns: int | None = None) -> int:
 
 
 def write_png(images: ArrayLike, path: Path | str, columns: int | None = None) -> None:
-    """Write a `mosaic` to a ``.png`` file, atomically.
+    """Write a `mosaic` of images (see `to_uint8`) to a ``.png`` file, atomically.
 
     Small images are enlarged by a whole number to about 96 pixels: digits of 28 x 28 by 3.
-
-    Parameters
-    ----------
-    images : array of float, (n, c, h, w)
-        See `to_uint8`.
-    path : Path
-    columns : int, optional
-
-    Raises
-    ------
-    HebaeError
-        If these are not images, the path does not end in .png, or it cannot be written.
     """
     from PIL import Image
 

@@ -58,18 +58,9 @@ def new_figure(
     what: str = "model",
     **layout: Any,
 ) -> Figure:
-    """Return an empty figure with a constrained layout and a title at the upper left.
+    """Return an empty figure with a constrained layout and a title; sizes are in inches.
 
-    Parameters
-    ----------
-    width, height : float
-        In inches.
-    drawn : collection
-        What will be drawn. An empty collection is refused.
-    title, what : str
-        The title, and what an element of `drawn` is called.
-    layout : dict
-        Arguments of matplotlib's ``ConstrainedLayoutEngine``.
+    If nothing is to be `drawn`, a HebaeError says that no `what` was given.
     """
     if not drawn:
         raise HebaeError(f"There is nothing to draw: no {what} was given.")

@@ -23,25 +23,15 @@ _SHADES = (0.12, 0.95)  # the part of the colour scale on which text is legible
 
 @dataclass(frozen=True)
 class ValueMap:
-    """One quantity.
-
-    Parameters
-    ----------
-    values : array of shape (rows, columns)
-        NaN where there is none.
-    title, note : str
-        Above the map; the note in smaller letters below the title.
-    format : str
-        Format of the values.
-    better : "higher", "lower" or ""
-        The best cell is framed.
-    """
+    """One quantity."""
 
     values: ArrayLike
+    """Of shape (rows, columns); NaN where there is none."""
     title: str
     note: str = ""
     format: str = ".3g"
     better: Literal["higher", "lower", ""] = ""
+    """The best cell is framed."""
 
 
 @styled()
@@ -54,26 +44,11 @@ def value_maps(
     across: int = 4,
     title: str = "",
 ) -> Figure:
-    """Draw maps over the same grid, the first row of values at the bottom.
+    """Draw maps over the same grid, `across` per row of the figure.
 
-    Colours show ranks, dark for the smallest value: the maps have different units, and one outlier
-    would leave no colours for the other values.
-
-    Parameters
-    ----------
-    maps : sequence of ValueMap
-    rows, columns : sequence of float
-        The settings of the grid's rows and columns.
-    labels : (str, str)
-        Names of these two settings.
-    across : int
-        Maps per row of the figure.
-    title : str
-
-    Raises
-    ------
-    HebaeError
-        If there is no map, or one does not have the grid's shape.
+    `labels` name the settings whose values are the grid's `rows` (the first at the bottom) and
+    `columns`. Colours show ranks, dark for the smallest value: the maps have different units, and
+    one outlier would leave no colours for the other values.
     """
     across = min(across, len(maps)) or 1
     down = math.ceil(len(maps) / across)

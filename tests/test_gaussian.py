@@ -35,12 +35,6 @@ def test_moments_match_the_oracle(oracle):
     oracle.check("sigma_matrix", Sigma)
 
 
-def test_penalty_matches_the_oracle(oracle):
-    """(tr Sigma - k - log|Sigma| + beta.beta) / 2."""
-    penalty = gaussian.kl_to_standard_normal(oracle["beta"], oracle["sigma_matrix"])
-    oracle.check("hebae_penalty", penalty)
-
-
 def test_theorem_1_matches_the_oracle(oracle):
     """mean_i KL(N(mu_i, D Sigma D) || N(mu_i, D^2)) is penalty - beta.beta/2, whatever D."""
     beta, Sigma = oracle["beta"], oracle["sigma_matrix"]
@@ -62,11 +56,6 @@ def test_aggregate_covariance_divergence_and_rate_match_the_oracle(oracle):
     oracle.check("aggregate_kl", divergence)
     oracle.check("rate", rate)
     oracle.check("hebae_kl_to_standard_normal_mean", divergence + rate)
-
-
-def test_mean_divergence_of_the_vae_matches_the_oracle(oracle):
-    kl = gaussian.mean_kl_to_standard_normal(oracle["mu"], oracle["log_scale"])
-    oracle.check("vae_kl_mean", kl)
 
 
 # --- Moments -----------------------------------------------------------------------------------
@@ -96,14 +85,6 @@ def test_shapes_are_checked_at_run_time():
         gaussian.batch_moments(torch.zeros(3, 2, dtype=torch.int64))
     with pytest.raises(jaxtyping.TypeCheckError):
         gaussian.kl_to_standard_normal(torch.zeros(3), torch.eye(2))
-
-
-def test_shapes_are_checked_under_vmap():
-    with pytest.raises(jaxtyping.TypeCheckError):
-        torch.func.vmap(gaussian.batch_moments)(torch.zeros(5, 3))
-    beta, Sigma = torch.func.vmap(gaussian.batch_moments)(torch.zeros(5, 3, 2))
-    assert beta.shape == (5, 2)
-    assert Sigma.shape == (5, 2, 2)
 
 
 # --- Cholesky factor and divergences ---------------------------------------------------------
@@ -174,39 +155,6 @@ def test_mean_divergence_keeps_its_digits_near_the_prior_in_float32(log_scale):
 # --- The aggregated posterior and the rate ----------------------------------------------------
 
 
-@pytest.mark.parametrize("noise", ["full", "diagonal"])
-@pytest.mark.parametrize("scale", ["vector", "scalar"])
-def test_aggregate_covariance_is_that_of_draws_from_the_mixture(batch, noise, scale):
-    """Law of total variance: Cov(z) = Cov(mu) + mean_i D_i N D_i, by 60,000 draws."""
-    mean, log_scale, _ = batch(12, 3, scale=scale)
-    beta, Sigma = gaussian.batch_moments(mean)
-    N = Sigma if noise == "full" else torch.diag(Sigma.diagonal())
-    C = gaussian.aggregate_covariance(N, Sigma, log_scale)
-    D = torch.diag_embed(log_scale.exp().expand_as(mean))
-    torch.manual_seed(0)
-    draws = MultivariateNormal(mean, D @ N @ D).sample((5000,)).reshape(-1, 3)
-    centred = draws - beta  # the mixture's exact mean, so the products below are unbiased
-    products = centred[:, :, None] * centred[:, None, :]
-    error = products.std(0) / math.sqrt(len(draws))
-    assert ((products.mean(0) - C).abs() < 4 * error).all()
-    assert ((products.mean(0) - Sigma).abs() > 4 * error).any()  # without the noise: refuted
-
-
-@pytest.mark.parametrize("noise", ["full", "diagonal"])
-@pytest.mark.parametrize("scale", ["vector", "scalar"])
-@given(seed=seeds, m=st.integers(1, 30), k=st.integers(1, 6))
-def test_rate_is_the_mean_divergence_from_the_aggregate(batch, noise, scale, seed, m, k):
-    """R = mean_i KL(N(mu_i, D N D) || N(beta, C)), by torch.distributions."""
-    mean, log_scale, _ = batch(m + k, k, seed, scale)
-    beta, Sigma = gaussian.batch_moments(mean)
-    N = Sigma if noise == "full" else torch.diag(Sigma.diagonal())
-    C = gaussian.aggregate_covariance(N, Sigma, log_scale)
-    D = torch.diag_embed(log_scale.exp().expand_as(mean))
-    posterior = MultivariateNormal(mean, D @ N @ D)
-    expected = kl_divergence(posterior, MultivariateNormal(beta, C)).mean()
-    same(rate_of(N, C, log_scale), expected, 1e-7)
-
-
 # --- The noise floor ----------------------------------------------------------------------------
 
 
@@ -237,16 +185,10 @@ def test_floor_of_a_large_batch_is_half_a_degree_of_freedom_over_m(k):
     assert gaussian.penalty_floor(m, k) == pytest.approx(k * (k + 3) / (4 * m), rel=1e-3)
 
 
-@pytest.mark.parametrize(("m", "k"), [(20, 20), (5, 20), (0, 1)])
-def test_floor_refuses_batches_that_are_too_small(m, k):
-    with pytest.raises(ValueError, match=f"batch_size {m} does not exceed latent_dim {k}"):
+@pytest.mark.parametrize(("m", "k"), [(20, 20), (5, 21), (0, 1), (10, 0), (10, -1)])
+def test_floor_refuses_impossible_sizes(m, k):
+    with pytest.raises(ValueError, match=f" {k}[:;]"):
         gaussian.penalty_floor(m, k)
-
-
-@pytest.mark.parametrize("k", [0, -1])
-def test_floor_refuses_a_latent_space_without_dimensions(k):
-    with pytest.raises(ValueError, match=f"latent_dim is {k}"):
-        gaussian.penalty_floor(10, k)
 
 
 # --- Shrinkage ------------------------------------------------------------------------------------
@@ -276,15 +218,6 @@ def test_shrinkage_weight_is_that_of_oas(batch, seed, m, k):
     _, others = oas(mean.numpy())
     assert (1 - 2 / k) * others - 1e-9 <= weight_of(Sigma, shrunk)
     assert weight_of(Sigma, shrunk) <= others / (1 - 2 / (k * (m + 1))) + 1e-9
-
-
-def test_shrinkage_is_that_of_scikit_learn_in_many_dimensions(batch):
-    """There 2/k vanishes; the codes are scaled so that the weight lies well inside (0, 1)."""
-    mean = batch(300, 200)[0] * torch.linspace(0.01, 1, 200).double() ** 3
-    expected, weight = oas(mean.numpy())
-    shrunk = gaussian.shrink(gaussian.batch_moments(mean)[1], 300)
-    assert 0.01 < weight < 0.5
-    np.testing.assert_allclose(shrunk, expected, atol=0.01 * weight * np.abs(expected).max())
 
 
 @given(seed=seeds, m=st.integers(2, 12), k=st.integers(1, 12))

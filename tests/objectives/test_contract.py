@@ -242,9 +242,3 @@ def test_bad_settings_are_refused_by_name(method, setting, value):
     """By the objective itself: unwrapped, past the run-time check of annotations."""
     with pytest.raises(ValueError, match=f"{setting} is {value!r}"):
         inspect.unwrap(method.__init__)(method.__new__(method), **{setting: value})
-
-
-@every
-def test_an_objective_cannot_be_changed(objective):
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        objective.penalty_weight = 3.0

@@ -168,14 +168,6 @@ def test_collapsed_and_single_dimensions_stay_finite(k: int) -> None:
     np.testing.assert_allclose(mixture.sample(200, 0)[:, 1:], 2, atol=0.05)
 
 
-def test_repeated_codes_make_no_component_of_zero_width() -> None:
-    z = np.repeat(np.arange(6.0).reshape(3, 2), 50, axis=0)
-    mixture = fit_mixture(z).mixture
-    smallest = np.linalg.eigvalsh(mixture.covariances).min()
-    assert smallest > 0
-    assert np.isfinite(mixture.log_density(z)).all()
-
-
 def test_few_codes_limit_the_components() -> None:
     z = np.random.default_rng(0).normal(size=(200, 2))
     z[::2] += 20

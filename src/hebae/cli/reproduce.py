@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,8 +11,6 @@ from hebae.cli.app import Switch, app, command, err, say, tell
 
 if TYPE_CHECKING:
     from rich.status import Status
-
-    from hebae.training.many import Watcher
 
 
 @app.command
@@ -47,6 +44,7 @@ def reproduce(
     train_only
         Train only. Run the command again without this option to measure and draw.
     """
+    from hebae.cli.progress import RunsProgress
     from hebae.paper import choose
     from hebae.paper.budgets import BUDGETS
     from hebae.paper.reproduce import reproduce as run
@@ -62,7 +60,7 @@ def reproduce(
             data_dir=data_dir,
             device=device,
             train_only=train_only,
-            watcher=_watcher(status),
+            watcher=RunsProgress(err, status),
             tell=lambda note: tell([note]),
             progress=lambda message: _show(message, status),
         )
@@ -78,26 +76,9 @@ def reproduce(
 
 def _show(message: str, status: Status) -> None:
     """Show what is being done: in place on a terminal, one line each in a log file."""
-    from rich.markup import escape
+    from rich.text import Text
 
     if err.is_terminal:
-        status.update(escape(message))
+        status.update(Text(message))
     else:
         say(message, err)
-
-
-def _watcher(status: Status) -> Watcher:
-    """Return a progress display that replaces the status line during training."""
-    from hebae.cli.progress import RunsProgress
-    from hebae.training.many import Result
-
-    class Display(RunsProgress):
-        def on_start(self, results: Sequence[Result], waiting: int, steps: int) -> None:
-            status.stop()
-            super().on_start(results, waiting, steps)
-
-        def on_end(self) -> None:
-            super().on_end()
-            status.start()
-
-    return Display(err)

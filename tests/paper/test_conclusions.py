@@ -214,7 +214,6 @@ def test_the_table_compares_ranges_over_seeds(tmp_path):
         "objective": "holds",
         "correlation": "holds",
         "mic": "cannot be told (ranges over seeds overlap)",
-        "tic": "cannot be told (undefined)",
         "samples-normal": "does not hold",
         "samples-mixture": "holds",
         "likelihood": "does not hold",

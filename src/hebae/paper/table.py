@@ -62,6 +62,7 @@ def state(runs: Sequence[StudyRun]) -> list[Statement]:
     statements = [
         compare("table", key, by_method(runs, id, methods))
         for key, (id, methods) in COMPARED.items()
+        if any(run.measurement(id) for run in runs)
     ]
     for key, (method, id, sign, bound, above) in TARGETS.items():
         text, form = TEXTS["table"]["targets"][key].values()

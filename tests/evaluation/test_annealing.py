@@ -204,18 +204,6 @@ def test_the_bound_is_from_below_and_tightens_with_temperatures():
 # --- The model -------------------------------------------------------------------------------
 
 
-def test_decoder_and_prior_alone_count():
-    widths = {"encoder_widths": (8,), "decoder_widths": (8,)}
-    settings = ModelSettings(method="vae", latent_dim=3, likelihood="bernoulli", **widths)
-    one, other = build(settings, (5,), seed=0), build(settings, (5,), seed=1)
-    x = np.random.default_rng(0).random((4, 5), dtype=np.float32)
-    few = {"temperatures": 4, "chains": 2, "leapfrog_steps": 1}
-    found = ais(one, x, **few)
-    assert ais(other, x, **few).value != found.value
-    other.decoder.load_state_dict(one.decoder.state_dict())
-    same(ais(other, x, **few).log_weights, found.log_weights)
-
-
 def test_the_seed_decides_and_the_size_of_blocks_does_not():
     linear, model = linear_gaussian(n=5, k=3, d=4)
     few = {"temperatures": 8, "chains": 3, "leapfrog_steps": 1}

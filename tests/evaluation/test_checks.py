@@ -98,7 +98,7 @@ def test_what_is_no_array_of_finite_numbers_is_refused(function, values):
     for bad, fact in (
         (hole, "nan|NaN"),
         (np.where(values == values.max(), np.inf, values), "inf"),
-        (values[0], r"shape \(\d,\)"),
+        (values[0], r"\(\d,\)"),
         ([*values.tolist()[:-1], [1.0]], "list"),
         (values.astype(str), "<U"),
         (Frame(values.astype(object)), "Frame .* object"),
@@ -224,7 +224,7 @@ def test_options_out_of_range_are_refused_by_name(name, arguments, options):
 @pytest.mark.parametrize(
     ("call", "fact"),
     [
-        (lambda: latent.kl_to_standard_normal(np.zeros(3), np.eye(2)), r"\(3,\) and \(2, 2\)"),
+        (lambda: latent.kl_to_standard_normal(np.zeros(3), np.eye(2)), r"\(2, 2\).* \(3, 3\)"),
         (lambda: latent.kl_to_standard_normal(np.zeros((1, 2)), np.eye(2)), r"\(1, 2\)"),
         (lambda: latent.kl_to_standard_normal(np.zeros(2), np.diag([1, np.nan])), "NaN"),
         (lambda: latent.correlation(X), r"covariance has shape \(12, 3\)"),

@@ -67,14 +67,10 @@ def test_data_that_are_no_images_are_taken_as_they_are(values):
     assert (taken.name, taken.dimension, taken.takes_uint8) == ("values", values[0].size, False)
     np.testing.assert_array_equal(taken(values), values.reshape(40, -1))
     np.testing.assert_array_equal(taken(values.astype(np.float64)), values.reshape(40, -1))
-
-
-def test_values_of_another_shape_or_type_are_refused():
-    taken = extractor("pixels", dataset=dataset_of(np.ones((9, 5), np.float32)))
-    with is_refused(r"values takes examples of shape \(5,\); got an array \(9, 4\)"):
-        taken(np.ones((9, 4)))
-    with is_refused("values takes floats or uint8, not int64"):
-        taken(np.ones((9, 5), np.int64))
+    with is_refused("int64"):
+        taken(values.astype(np.int64))
+    with is_refused("takes examples of shape"):
+        taken(values[..., :1])
 
 
 # --- Through 8 bits exactly once -------------------------------------------------------------
@@ -136,22 +132,6 @@ def test_batches_change_nothing(batch_size):
 def test_a_network_of_another_width_is_refused():
     with is_refused(r"\(40, 3\) .*must give \(40, 4\)"):
         NetworkFeatures(Sums(), "sums", 4, "0" * 64)(images())
-
-
-def test_constant_features_have_a_distance():
-    """A dead unit has no variance; both covariances are singular, and equal sets at zero."""
-    x = images(n=60)
-    features = NetworkFeatures(Sums(), "sums", 3, "0" * 64)(x)
-    features /= np.float32([255, 255**2, 255])
-    features = np.concatenate([features, np.zeros((60, 2), np.float32)], axis=1)
-    a, b = features[:30], features[30:]
-    found = frechet_distance(a, b)
-    assert found == pytest.approx(frechet_distance(a[:, :3], b[:, :3]), rel=1e-10)
-    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-7 * float(a.var(axis=0).sum()))
-    shifted = b + np.array([0, 0, 0, 0, 3], np.float32)  # constant in each, but not the same
-    assert frechet_distance(a, shifted) == pytest.approx(found + 9, rel=1e-12)
-    zeros = np.zeros((9, 4), np.float32)
-    assert frechet_distance(zeros, zeros) == 0
 
 
 # --- Exported files --------------------------------------------------------------------------

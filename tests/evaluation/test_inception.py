@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import sys
 
 import numpy as np
 import pytest
@@ -116,10 +115,3 @@ def test_bad_weights_are_refused_and_run_no_code(tmp_path, capsys):
     with pytest.raises(HebaeError, match=r"none.pth cannot be read"):
         inception_features(tmp_path / "none.pth")
     assert "code ran" not in capsys.readouterr().out
-
-
-def test_without_the_package_the_message_says_which(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    monkeypatch.delitem(sys.modules, "torch_fidelity", raising=False)
-    with pytest.raises(HebaeError, match=r"pip install 'hebae\[fid\]'"):
-        inception_features()

@@ -31,36 +31,25 @@ def posteriors(seed=0, n=50, k=4, one_scale=False):
 # --- Moments ---------------------------------------------------------------------------------
 
 
-def test_covariance_is_numpys_divided_by_n() -> None:
-    codes = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32) + 100
+def test_covariance_and_correlation_are_numpys() -> None:
+    """Divided by n; two passes, so a mean far from zero costs no precision, even in float32."""
+    codes = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32) + np.float32(1e4)
     expected = np.cov(codes.astype(np.float64).T, bias=True)
-    np.testing.assert_allclose(latent.covariance(codes), expected, rtol=1e-6, atol=1e-9)
-
-
-def test_codes_in_batches_have_the_covariance_of_all() -> None:
-    codes, _, _ = posteriors()
+    np.testing.assert_allclose(latent.covariance(codes), expected, rtol=1e-9)
+    np.testing.assert_allclose(latent.correlation(expected), np.corrcoef(codes.T), rtol=1e-6)
     merged = FeatureMoments().update(codes[:10]).merge(FeatureMoments().update(codes[10:]))
-    found = latent.covariance_of_moments(merged)
-    np.testing.assert_allclose(found, latent.covariance(codes), rtol=1e-12)
-
-
-def test_correlation_is_numpys_and_nan_where_a_dimension_never_varies() -> None:
-    codes = np.random.default_rng(0).normal(size=(50, 4))
-    found = latent.correlation(latent.covariance(codes))
-    np.testing.assert_allclose(found, np.corrcoef(codes.T), rtol=1e-12)
+    np.testing.assert_allclose(latent.covariance_of_moments(merged), expected, rtol=1e-9)
     codes[:, 1] = 3.0
     found = latent.correlation(latent.covariance(codes))
-    assert np.isnan(found[1]).all()
+    assert np.isnan(found[1]).all(), "a constant has no correlation"
     assert np.isfinite(np.delete(np.delete(found, 1, 0), 1, 1)).all()
 
 
-def test_mean_absolute_off_diagonal_leaves_out_the_diagonal_and_what_is_undefined() -> None:
-    matrix = np.array([[1.0, -0.5, np.nan], [-0.5, 1.0, 0.1], [np.nan, 0.1, 1.0]])
+def test_summaries_of_a_matrix_and_of_scales() -> None:
+    matrix = np.array([[2.0, -0.5, np.nan], [-0.5, 0.5, 0.1], [np.nan, 0.1, 1.0]])
     assert latent.mean_absolute_off_diagonal(matrix) == pytest.approx(0.3)
     assert latent.mean_absolute_off_diagonal(np.ones((1, 1))) is None
-
-
-def test_median_scale_is_of_sigma_and_none_without_noise() -> None:
+    assert latent.variance_range(matrix) == (0.5, 2.0)
     assert latent.median_scale(np.log(np.array([[1.0, 2.0, 4.0]]))) == pytest.approx(2.0)
     assert latent.median_scale(None) is None
 

@@ -159,31 +159,11 @@ def test_entries_are_shares_and_the_freer_search_finds_no_less(seed, ties):
     assert (free[valid] >= fixed[valid]).all()
 
 
-@estimators
-def test_a_bijection_has_mic_1_and_noise_takes_from_it(estimator):
-    mic = mic_e if estimator == "e" else mic_approx
-    rng = np.random.default_rng(0)
-    x, noise = rng.normal(size=(2, 400))
-    values = [mic(x, x + level * noise) for level in (0, 0.3, 1, 10)]
-    assert values[0] == pytest.approx(1, abs=1e-12)
-    assert all(np.diff(values) < -0.1)
-
-
 def test_a_constant_has_no_information():
     x = np.arange(30.0)
     for pair in ((x, np.ones(30)), (np.ones(30), x), (np.ones(30), np.ones(30))):
         for coefficient in (mic_e, tic_e, mic_approx, tic_approx):
             assert coefficient(*pair) == 0
-
-
-@pytest.mark.parametrize(
-    ("alpha", "cells"), [(0.1, 4), (0.5, 10), (1, 100), (37.5, 37), (500, 100)]
-)
-def test_alpha_is_a_power_of_n_or_a_number_of_cells(alpha, cells):
-    matrix = characteristic_matrix(*points(0, n=100), alpha=alpha, c=1)
-    assert matrix.shape == (cells // 2 - 1,) * 2
-    shape = np.add.outer(range(2, cells // 2 + 1), np.zeros(cells // 2 - 1, dtype=int))
-    np.testing.assert_array_equal(np.isnan(matrix), shape * shape.T > cells)
 
 
 # --- Many pairs ------------------------------------------------------------------------------

@@ -74,12 +74,6 @@ def test_sliced_wasserstein_of_normal_codes():
     agrees_with_simulation(statistic, 60, 3, samples=50)
 
 
-def test_p_values_of_normal_codes_are_uniform():
-    found = [mardia(normal(300, 3, seed)) for seed in range(200)]
-    for p_values in zip(*((m.skewness.p_value, m.kurtosis.p_value) for m in found), strict=True):
-        assert stats.kstest(p_values, "uniform").pvalue > 1e-3
-
-
 @pytest.mark.parametrize("statistic", AGAINST_STANDARD)
 @pytest.mark.parametrize(
     "change", [lambda x: x + 0.3, lambda x: 1.3 * x, lambda x: np.sign(x) * 0.9 + 0.1 * x]
@@ -134,17 +128,6 @@ def test_mean_distance_to_normal_is_the_hypergeometric_function(k):
     at_zero = math.sqrt(2) * math.exp(math.lgamma((k + 1) / 2) - math.lgamma(k / 2))
     expected = at_zero * special.hyp1f1(-0.5, k / 2, -(radius**2) / 2)
     np.testing.assert_allclose(mean_distance_to_normal(radius, k), expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize("k", [100, 512])
-def test_mean_distance_to_normal_where_scipys_function_is_infinite(k):
-    """By the noncentral chi-squared density, whose root is the distance."""
-    for radius in (9.5, 25.0):
-        square = stats.ncx2(k, radius**2)
-        low, high = square.ppf(1e-14), square.isf(1e-14)
-        expected = integrate.quad(lambda w, s=square: math.sqrt(w) * s.pdf(w), low, high)[0]
-        found = mean_distance_to_normal(np.array([radius]), k)
-        assert found[0] == pytest.approx(expected, rel=1e-9)
 
 
 def test_energy_distance_by_definition():

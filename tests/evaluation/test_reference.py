@@ -67,13 +67,6 @@ def test_features_of_the_chosen_examples_in_their_order(split):
     np.testing.assert_array_equal(np.rint(255 * found), expected)
 
 
-def test_values_that_are_no_images_stay_as_they_are():
-    train = Examples(np.random.default_rng(0).standard_normal((30, 4), np.float32))
-    data = Dataset("table", train, None, None, fingerprint({"train": train}))
-    found = reference_features(data, "train", 30, extractor("pixels", dataset=data))
-    np.testing.assert_array_equal(found, train.values[reference_rows(30, 30)])
-
-
 def test_they_are_calculated_once():
     data, taken = toy(), counting()
     first = reference_features(data, "train", 20, taken)

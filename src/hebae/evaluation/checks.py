@@ -1,7 +1,8 @@
 """What public functions accept: arrays of numbers, examples for a model, options, a device.
 
 Every array argument may be a NumPy array, a list, a tensor (on any device, with or without
-gradient) or a data frame. Anything else is refused with one sentence.
+gradient) or a data frame. Anything else is refused by a `HebaeError` of one sentence, which calls
+the argument by its name.
 """
 
 from __future__ import annotations
@@ -25,13 +26,7 @@ ArrayLike = npt.ArrayLike | Tensor
 
 
 def as_array(values: Any, name: str) -> npt.NDArray[Any]:
-    """Return real numbers as a NumPy array of their own type, without a copy where possible.
-
-    Raises
-    ------
-    HebaeError
-        If `values` is no array of real numbers; the message calls it `name`.
-    """
+    """Return real numbers as a NumPy array of their own type, without a copy where possible."""
     array: npt.NDArray[Any]
     try:
         if isinstance(values, Tensor):
@@ -51,22 +46,27 @@ def as_array(values: Any, name: str) -> npt.NDArray[Any]:
     return array
 
 
-def finite(values: Any, name: str) -> Array:
-    """Return finite numbers of any shape in float64, or raise a `HebaeError`."""
+def shape(name: str, given: tuple[int, ...], *allowed: tuple[int | str, ...]) -> None:
+    """Raise a `HebaeError` unless a shape is one of those allowed; letters stand for any number."""
+    for form in allowed:
+        pairs = zip(form, given, strict=False)
+        if len(form) == len(given) and all(a == g or (isinstance(a, str) and g) for a, g in pairs):
+            return
+    forms = " or ".join(str(form).replace("'", "") for form in allowed)
+    raise HebaeError(f"{name} has shape {given}; it must be {forms}.")
+
+
+def finite(values: Any, name: str, *shapes: tuple[int | str, ...]) -> Array:
+    """Return finite numbers in float64, of one of the shapes (see `shape`)."""
     array: Array = as_array(values, name).astype(np.float64, copy=False)
+    shape(name, array.shape, *shapes)
     if not np.isfinite(array).all():
         raise HebaeError(f"{name} has NaN or infinite values; all must be finite.")
     return array
 
 
 def features(features: Any, name: str, least: int = 2) -> Array:
-    """Return finite numbers (n, d) in float64, with n at least `least` and d at least 1.
-
-    Raises
-    ------
-    HebaeError
-        If the type, the shape or a value is wrong; the message calls the array `name`.
-    """
+    """Return finite numbers (n, d) in float64, with n at least `least` and d at least 1."""
     array = as_array(features, name)
     if array.ndim != 2 or array.shape[1] == 0:
         raise HebaeError(f"{name} has shape {array.shape}; it must be (n, d), one row per example.")
@@ -96,16 +96,7 @@ def pair(x: Any, y: Any, names: tuple[str, str] = ("x", "y")) -> tuple[Array, Ar
 def examples(model: Any, data: Any) -> tuple[Autoencoder, npt.NDArray[Any]]:
     """Return a model's module, and data as an array of at least 2 examples that it can take.
 
-    Parameters
-    ----------
-    model : Autoencoder or fitted estimator
-    data : array-like, shape (n, *shape)
-        uint8 (0 to 255 stands for 0 to 1), or numbers in the support of the model's likelihood.
-
-    Raises
-    ------
-    HebaeError
-        If `model` is no model, or the data's type, shape or range does not fit it.
+    That is (n, *shape) of uint8, or of numbers in the support of the model's likelihood.
     """
     module = module_of(model)
     values = as_array(data, "data")
@@ -145,11 +136,6 @@ def on_device(module: Autoencoder, device: str | torch.device | None) -> Iterato
 
     That is the model's own device, so nothing moves to the CPU and back; except for MPS, which has
     no float64. Afterwards the model is back where it was.
-
-    Raises
-    ------
-    HebaeError
-        If the model cannot be moved there.
     """
     before = module.population_mean.device
     try:

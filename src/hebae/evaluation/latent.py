@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from hebae import gaussian, inference
-from hebae.errors import HebaeError, UndefinedMetric
+from hebae.errors import UndefinedMetric
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
 from hebae.evaluation.frechet import FeatureMoments
@@ -120,13 +120,8 @@ def kl_to_standard_normal(mean: ArrayLike, covariance: ArrayLike) -> float:
         If the covariance is singular and the divergence infinite; the message names the dimensions
         that never vary, or the rank.
     """
-    beta, Sigma = checks.finite(mean, "mean"), checks.finite(covariance, "covariance")
-    k = len(beta) if beta.ndim == 1 else -1
-    if Sigma.shape != (k, k):
-        raise HebaeError(
-            f"mean and covariance have shapes {beta.shape} and {Sigma.shape}; they must be (k,) "
-            "and (k, k)."
-        )
+    beta = checks.finite(mean, "mean", ("k",))
+    Sigma = checks.finite(covariance, "covariance", (len(beta), len(beta)))
     singular = degeneracy(beta, Sigma)
     if singular:
         raise UndefinedMetric(f"{singular}, so the divergence from N(0, I) is infinite.")
@@ -236,23 +231,14 @@ def _kl_of_marginals(
 def _checked_noise(
     mu: Array, log_scale: ArrayLike, noise_covariance: ArrayLike
 ) -> tuple[Array, Array]:
-    scales = checks.features(log_scale, "log_scale", least=1)
     n, k = mu.shape
-    if scales.shape not in ((n, k), (n, 1)):
-        raise HebaeError(
-            f"log_scale has shape {scales.shape}; for a mean of shape {mu.shape} it must be "
-            f"({n}, {k}) or ({n}, 1)."
-        )
-    N = checks.finite(noise_covariance, "noise_covariance")
-    if N.shape != (k, k):
-        raise HebaeError(f"noise_covariance has shape {N.shape}; it must be ({k}, {k}).")
-    return scales, N
+    N = checks.finite(noise_covariance, "noise_covariance", (k, k))
+    return checks.finite(log_scale, "log_scale", (n, k), (n, 1)), N
 
 
 def _square(matrix: ArrayLike, name: str) -> Array:
     values: Array = checks.as_array(matrix, name).astype(np.float64, copy=False)
-    if values.ndim != 2 or values.shape[0] != values.shape[1] or values.size == 0:
-        raise HebaeError(f"{name} has shape {values.shape}; it must be (k, k).")
+    checks.shape(name, values.shape, 2 * values.shape[:1] or ("k", "k"))
     return values
 
 

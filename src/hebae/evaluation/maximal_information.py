@@ -35,7 +35,6 @@ import numpy.typing as npt
 from joblib import Parallel, delayed
 
 from hebae.data.workers import available_cores
-from hebae.errors import HebaeError
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
 
@@ -107,14 +106,10 @@ def characteristic_matrix(
         Row i, column j: y in i + 2 rows by x in j + 2 columns, in [0, 1]; NaN for more than B
         cells. All zero if x or y is constant.
     """
-    points = checks.finite(x, "x"), checks.finite(y, "y")
-    if points[0].ndim != 1 or points[0].shape != points[1].shape:
-        raise HebaeError(
-            f"x and y have shapes {points[0].shape} and {points[1].shape}; both must be (n,)."
-        )
-    n = len(points[0])
-    if n < FEWEST_POINTS:
-        raise HebaeError(f"x and y hold {n} points; at least {FEWEST_POINTS} are needed.")
+    first = checks.finite(x, "x", ("n",))
+    n = len(first)
+    points = first, checks.finite(y, "y", (n,))
+    checks.require(n >= FEWEST_POINTS, "x", first.shape, f"(n,) with n at least {FEWEST_POINTS}")
     checks.require(estimator in ("e", "approx"), "estimator", estimator, "'e' or 'approx'")
     checks.require(math.isfinite(c) and c >= 1, "c", c, "finite and at least 1")
     is_power = 0 < alpha <= 1
@@ -214,11 +209,7 @@ def index_dependence(
     workers : int, optional
         See `mic_and_tic`.
     """
-    codes = checks.finite(z, "z")
-    if codes.ndim != 3 or 0 in codes.shape:
-        raise HebaeError(
-            f"z has shape {codes.shape}; it must be (n, L, k): examples, draws, dimensions."
-        )
+    codes = checks.finite(z, "z", ("n", "L", "k"))
     checks.counts(permutations=permutations)
     n, draws, k = codes.shape
     rng = np.random.default_rng(seed)
@@ -227,8 +218,9 @@ def index_dependence(
     nulls = [(rng.permutation(index), latent) for _ in range(permutations) for latent in latents]
     pairs = [(index, latent) for latent in latents] + nulls
     coefficients = mic_and_tic(pairs, "e", alpha, c, workers=workers)
-    own, null = (part.mean(axis=0).tolist() for part in np.split(coefficients, [k]))
-    return IndexDependence(*own, *null, n, draws)
+    mic, tic = coefficients[:k].mean(axis=0).tolist()
+    null_mic, null_tic = coefficients[k:].mean(axis=0).tolist()
+    return IndexDependence(mic, tic, null_mic, null_tic, n, draws)
 
 
 def _information(x: Array, y: Array, cells: float, c: float, only_wider: bool) -> Array:

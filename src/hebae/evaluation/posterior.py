@@ -44,18 +44,12 @@ class Posteriors:
     ) -> Self:
         """Make posteriors from means (N, k), log-scales (N, k) or (N, 1), and L (k, k), default I.
 
-        Raises
-        ------
-        HebaeError
-            If shapes do not fit, a value or sigma is not finite, a sigma is 0, or L is singular or
-            not lower triangular.
+        Refused are values that are not finite, sigma = 0, and L singular or not lower triangular.
         """
         mean = checked_means(mean)
         n, k = mean.shape
         log_scale = _finite("log_scale", log_scale).to(mean.device)
-        if log_scale.shape not in ((n, k), (n, 1)):
-            shape = tuple(log_scale.shape)
-            raise HebaeError(f"log_scale has shape {shape}; it must be {(n, k)} or {(n, 1)}.")
+        checks.shape("log_scale", tuple(log_scale.shape), (n, k), (n, 1))
         scale = log_scale.exp()
         if not ((scale > 0) & scale.isfinite()).all():
             raise HebaeError("log_scale has values whose exponential is 0 or infinite in float64.")
@@ -63,9 +57,7 @@ class Posteriors:
             factor = torch.eye(k, dtype=mean.dtype, device=mean.device)
         else:
             factor = _finite("noise_factor", noise_factor).to(mean.device)
-            if factor.shape != (k, k):
-                shape = tuple(factor.shape)
-                raise HebaeError(f"noise_factor has shape {shape}; it must be {(k, k)}.")
+            checks.shape("noise_factor", tuple(factor.shape), (k, k))
             if factor.triu(1).any() or not factor.diagonal().all():
                 raise HebaeError(
                     "noise_factor must be lower triangular, with no zero on its diagonal."
@@ -109,11 +101,7 @@ def posteriors_of(
 ) -> Posteriors:
     """q(z | x) of examples (n, *shape), on `device` (default CPU).
 
-    Raises
-    ------
-    UndefinedMetric
-        If q(z | x) has no density: the encoder is deterministic, or HEBAE's noise has a singular
-        covariance.
+    `UndefinedMetric` if it has no density: the encoder is deterministic, or its noise singular.
     """
     codes = inference.encode(model, values)
     if codes.log_scale is None:
@@ -126,30 +114,16 @@ def posteriors_of(
 
 
 def widened(mean: ArrayLike, width: ArrayLike) -> Posteriors:
-    """``N(mu_i, diag(width^2))`` of means (n, k), with one width or one per dimension (k,).
-
-    Raises
-    ------
-    HebaeError
-        If the width has another shape, or is not finite and above 0.
-    """
+    """``N(mu_i, diag(width^2))`` of means (n, k), with one width or one per dimension (k,)."""
     mean = checked_means(mean)
     k = mean.shape[1]
-    sizes = checks.finite(width, "width")
-    if sizes.shape not in ((), (k,)):
-        raise HebaeError(f"width has shape {sizes.shape}; it must be a number or ({k},).")
+    sizes = checks.finite(width, "width", (), (k,))
     checks.require((sizes > 0).all(), "width", width, "above 0")
     return Posteriors.checked(mean, torch.as_tensor(np.log(sizes)).expand(mean.shape))
 
 
 def noise_factor(model: Autoencoder) -> Float[Tensor, "latent latent"]:
-    """L of a model's noise, L L^T = N (sections 2 and 4 of the mathematics), in float64 on the CPU.
-
-    Raises
-    ------
-    UndefinedMetric
-        If N is singular.
-    """
+    """L of a model's noise, L L^T = N, in float64 on the CPU; `UndefinedMetric` if singular."""
     covariance = model.population_covariance.detach().cpu().double()
     L = gaussian.cholesky(model.objective.noise_covariance(covariance))
     if not L.isfinite().all():
@@ -204,14 +178,14 @@ def log_standard_normal(z: Float[Tensor, "*draws latent"]) -> Float[Tensor, "*dr
 def checked_means(mean: ArrayLike) -> Float[Tensor, "n latent"]:
     """Means in float64 on their device; `HebaeError` if not finite and (N, k) with N >= 2."""
     tensor = _finite("mean", mean)
-    if tensor.ndim != 2 or len(tensor) < 2 or tensor.shape[1] < 1:
-        raise HebaeError(f"mean has shape {tuple(tensor.shape)}; it must be (N, k), N at least 2.")
+    checks.shape("mean", tuple(tensor.shape), ("N", "k"))
+    checks.require(len(tensor) > 1, "mean", tuple(tensor.shape), "(N, k) with N at least 2")
     return tensor
 
 
 def _finite(name: str, values: ArrayLike) -> Tensor:
     if not isinstance(values, Tensor) or not values.is_floating_point() or values.is_sparse:
-        return torch.from_numpy(np.array(checks.finite(values, name)))
+        values = torch.from_numpy(np.array(checks.as_array(values, name), np.float64))
     if not values.isfinite().all():
         raise HebaeError(f"{name} has NaN or infinite values; all must be finite.")
     return values.detach().to(torch.float64)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hebae.errors import HebaeError, UndefinedMetric
+from hebae.errors import UndefinedMetric
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
 from hebae.evaluation.estimate import Estimate
@@ -125,11 +125,8 @@ def _checked(
 ) -> tuple[Array, Labels, Array, Labels]:
     x, y = checks.pair(train_codes, test_codes, ("train_codes", "test_codes"))
     labels, truth = np.asarray(train_labels), np.asarray(test_labels)
-    for name, given, codes in (("train", labels, x), ("test", truth, y)):
-        if given.shape != (len(codes),):
-            raise HebaeError(
-                f"{name}_labels has shape {given.shape}; {len(codes)} codes need ({len(codes)},)."
-            )
+    checks.shape("train_labels", labels.shape, (len(x),))
+    checks.shape("test_labels", truth.shape, (len(y),))
     return x, labels, y, truth
 
 

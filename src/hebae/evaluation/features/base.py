@@ -59,19 +59,9 @@ def metric_name(
 class NetworkFeatures:
     """A network's features of uint8 images, in batches.
 
-    Parameters
-    ----------
-    network : nn.Module
-        Takes images (b, c, h, w) as a uint8 tensor and gives (b, d); it does its own preprocessing.
-    name : str
-    dimension : int
-    fingerprint : str
-    minimum : int, optional
-        Default d + 1, with which covariances can have full rank.
-    shape : tuple of int, optional
-        The only shape (c, h, w) that it takes, if there is one.
-    batch_size : int
-    device : str or torch.device
+    The network maps images (b, c, h, w) as a uint8 tensor to features (b, d), with its own
+    preprocessing. Other fields are as in `FeatureExtractor`; `minimum` is d + 1 by default, with
+    which covariances can have full rank, and `shape` (c, h, w) the only one that it takes, if any.
     """
 
     network: nn.Module
@@ -161,13 +151,7 @@ def pixel_features(dataset: Dataset) -> FeatureExtractor:
 def check_images(
     examples: npt.NDArray[np.generic], name: str, shape: Shape | None = None
 ) -> Pixels:
-    """Return `examples` if they are uint8 images (n, c, h, w), of one `shape` if it is given.
-
-    Raises
-    ------
-    HebaeError
-        If not; the message calls the extractor `name`.
-    """
+    """Return `examples` if they are uint8 images (n, c, h, w), of one `shape` if it is given."""
     images = np.asarray(examples)
     if images.dtype != np.uint8:
         raise HebaeError(

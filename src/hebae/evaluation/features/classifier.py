@@ -66,18 +66,12 @@ def classifier_features(
     Parameters
     ----------
     dataset : Dataset
-        Images with values in [0, 1], at least 8 x 8, with labels in the training split.
+        Images with values in [0, 1], at least 8 x 8, with at least two labels; otherwise
+        `UndefinedMetric` is raised.
     device : str or torch.device
         Where features are computed.
     progress : callable, optional
         Called with the steps of training done and their total.
-
-    Raises
-    ------
-    UndefinedMetric
-        If the data are no such images, or have fewer than two labels.
-    HebaeError
-        If the cache cannot be written or is damaged.
     """
     require_images(dataset, "classifier")
     if min(dataset.shape[1:]) < SMALLEST:
@@ -138,16 +132,7 @@ class Classifier(nn.Module):
 def train_classifier(
     network: Classifier, images: Pixels, targets: np.ndarray, progress: Progress | None
 ) -> None:
-    """Minimise the cross-entropy by Adam with one cycle of the learning rate (Smith, 2018).
-
-    Parameters
-    ----------
-    network : Classifier
-    images : array of uint8, shape (n, c, h, w)
-    targets : array of int, shape (n,)
-        Positions of the classes.
-    progress : callable, optional
-    """
+    """Minimise the cross-entropy by Adam with one cycle of the learning rate (Smith, 2018)."""
     count = len(images)
     batch = min(BATCH, count)
     steps = min(STEPS, EPOCHS * (count // batch))

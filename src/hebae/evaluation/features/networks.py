@@ -25,16 +25,11 @@ def random_convolutional_features(
 ) -> NetworkFeatures:
     """Return features of an untrained network: an image's mean colour and the means of four layers.
 
-    For images of any size that no trained network fits: 480 features, and one per channel. 5 x 5
+    For images of any size, with 1 or 3 channels, that no trained network fits: 480 features and one
+    per channel. 5 x 5
     filters, stride 2, ReLU, weights N(0, 2 / inputs). Those of the first layer sum to 0, so it sees
     only edges, and therefore blur and noise: otherwise brightness would dominate. Such distances
     order models on one data set; they are no FID.
-
-    Parameters
-    ----------
-    channels : int
-        Of the images, 1 or 3.
-    device : str or torch.device
 
     References
     ----------
@@ -78,18 +73,8 @@ def timm_features(name: str, *, device: str | torch.device = "cpu") -> NetworkFe
     """Return the pooled features of ``timm.create_model(name, pretrained=True, num_classes=0)``.
 
     Whole images are resized to the model's input size, by its interpolation with antialiasing, and
-    normalised by its mean and standard deviation; grey ones are repeated in three colours.
-
-    Parameters
-    ----------
-    name : str
-        The model's name in timm.
-    device : str or torch.device
-
-    Raises
-    ------
-    HebaeError
-        If timm cannot be imported, has no such model, or cannot get its weights.
+    normalised by its mean and standard deviation; grey ones are repeated in three colours. Raises
+    `HebaeError` if timm cannot be imported, has no such model, or cannot get its weights.
     """
     try:
         timm = importlib.import_module("timm")
@@ -147,19 +132,7 @@ def exported_features(
 
     It takes float32 images (n, c, h, w) from 0 to 1, in the shape of the data and for any n, does
     its own preprocessing, and gives features (n, d). Its name here: "file", the file's stem, and
-    eight digits of its SHA-256.
-
-    Parameters
-    ----------
-    path : Path
-    dataset : Dataset
-        Its images have the shape that the network takes.
-    device : str or torch.device
-
-    Raises
-    ------
-    HebaeError
-        If the file is missing, of another kind, or does not map (n, c, h, w) to (n, d).
+    eight digits of its SHA-256. Raises `HebaeError` if the file is missing or of another kind.
     """
     fingerprint = file_hash(path)
     network = _FromUnit(_read(path))

@@ -77,9 +77,8 @@ def test_a_sweep_leaves_runs_tables_a_picture_and_a_page(
         assert row["state"] == "finished"
 
     assert max(map(len, result.out.splitlines())) <= 80
-    assert [line.split()[:3] for line in result.out.splitlines() if " vae " in line] == [
-        [weight, "vae", seed] for weight in ("0.1", "1", "10") for seed in "01"
-    ]
+    for weight, method, seed in product(("0.1", "1", "10"), ("vae", "hebae"), "01"):
+        assert f" {weight}, {method}, {seed} " in result.out
     assert "12 of 12 runs, 0 left" in result.err
     assert hebae("show", out / "runs" / labels[0]).status == 0
 

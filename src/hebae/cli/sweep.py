@@ -84,7 +84,7 @@ def sweep(
     planned = plan_grid(axes, preset, config, given(data, model, training))
 
     from hebae.experiments.runner import ExperimentFolder
-    from hebae.experiments.sweep import KIND, console_table
+    from hebae.experiments.sweep import KIND
     from hebae.experiments.sweep import sweep as run
 
     folder = ExperimentFolder(output, KIND)
@@ -107,7 +107,7 @@ def sweep(
         out.print(text, end="", soft_wrap=True)
         return 0
     with err.status("training") as status:
-        results = run(
+        swept = run(
             axes,
             planned,
             jobs,
@@ -119,11 +119,12 @@ def sweep(
             watcher=RunsProgress(err, status),
             progress=lambda message: status.update(Text(message)),
         )
-    if results is None:
+    if swept is None:
         say_resumable()
         return 130
+    results, table = swept
     if len(jobs) <= MOST_ROWS:
-        out.print(console_table(results, out.width))
+        out.print(table)
     count = sum(result.diverged for result in results)
     diverged = f"; {count:,} diverged" if count else ""
     say(f"{len(jobs):,} runs{diverged}. Table, figures and runs: {output}")

@@ -56,11 +56,6 @@ def compare(
     -------
     Table or None
         None if the training was interrupted.
-
-    Raises
-    ------
-    HebaeError
-        Before any training, if the folder cannot be used.
     """
     folder = ExperimentFolder(output, KIND)
     with folder.hold(resume=resume, overwrite=overwrite):

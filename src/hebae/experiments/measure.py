@@ -50,7 +50,7 @@ def measure(
     progress: Callable[[str], None] = lambda message: None,
     store: Path | None = None,
 ) -> tuple[list[Measurement], int]:
-    """Return the measurements of a run; those that are stored already are not taken again.
+    """Return the measurements of a run, and how many metrics were not stored and are taken now.
 
     Parameters
     ----------
@@ -66,25 +66,13 @@ def measure(
     store : Path, optional
         Folder for ``evaluation.json`` instead of the run's own, which is then only read.
 
-    Returns
-    -------
-    measurements : list of Measurement
-        In the order of the metrics.
-    taken : int
-        Number of metrics that were not stored.
-
     Raises
     ------
     HebaeError
-        If ``evaluation.json`` is damaged or cannot be written, or another process is evaluating
-        the run.
+        If ``evaluation.json`` is damaged or cannot be written, or another process holds the run.
     """
     identity = run.identity
-    tasks = [
-        (metric, name)
-        for metric in metrics
-        for name in (extractors if metric.of_features else (None,))
-    ]
+    tasks = [(m, name) for m in metrics for name in (extractors if m.of_features else (None,))]
     target = (store or run.path) / run.folder.evaluation.name
     found: list[Measurement] = []
     taken = 0
@@ -110,7 +98,8 @@ def measure(
                 origin = _provenance(run, command)
                 seconds = round(time.perf_counter() - begin, 3)
                 record.add(key, settings, metric.version, stored, origin, seconds)
-                stored = record.find(key, settings, metric.version) or []
+                entry = {"settings": settings, "provenance": origin}
+                stored = [replace(one, **entry) for one in stored]
                 taken += 1
             found += [_of_metric(one, metric) for one in stored]
     return found, taken
@@ -198,10 +187,7 @@ def feature_extractors(
 ) -> dict[str, FeatureExtractor]:
     """Make the feature extractors that the metrics need, by the names they were asked for by.
 
-    Raises
-    ------
-    HebaeError
-        If one is not available, or the Frechet distance needs more samples than there are.
+    A HebaeError is raised if one is not available, or the Frechet distance needs more samples.
     """
     names = settings.features
     if settings.weights is not None and "inception" not in (names or ()):

@@ -38,20 +38,13 @@ EXAMPLE = "--grid penalty_weight=0.1,1,10 --grid seed=0..4"
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One training, not yet checked against the data.
-
-    Parameters
-    ----------
-    label : str
-        Name of the run's folder.
-    settings : Settings
-    values : mapping of str to value
-        What distinguishes the run from the others: in a sweep, its value on each axis.
-    """
+    """One training, not yet checked against the data."""
 
     label: str
+    """Name of the run's folder."""
     settings: Settings
     values: Mapping[str, Any] = field(default_factory=dict)
+    """What distinguishes the run from the others: in a sweep, its value on each axis."""
 
 
 @dataclass(frozen=True)
@@ -70,22 +63,14 @@ class Axis:
 def plan_methods(
     by_method: Mapping[str, Settings], seeds: Sequence[int] | None
 ) -> list[PlannedRun]:
-    """Plan one run per seed and method; the methods of a seed follow each other.
-
-    Raises
-    ------
-    HebaeError
-        If the methods have different data, a seed is given twice, or there are several devices.
-    """
+    """Plan one run per seed and method; the methods of a seed follow each other."""
     settings = list(by_method.values())
     _require_one_dataset(settings, "the methods to compare")
     seeds = [settings[0].seed] if seeds is None else seeds
     if len(set(seeds)) < len(seeds):
         raise HebaeError(f"--seeds contains a seed twice: {' '.join(map(str, seeds))}.")
     return [
-        PlannedRun(
-            f"{method}-seed{seed}", settings.replace(seed=seed), {"method": method, "seed": seed}
-        )
+        PlannedRun(f"{method}-seed{seed}", settings.replace(seed=seed))
         for seed in seeds
         for method, settings in by_method.items()
     ]
@@ -101,12 +86,6 @@ def plan_grid(
 
     The values override preset, configuration file and flags. A method takes its own values of the
     preset or file.
-
-    Raises
-    ------
-    HebaeError
-        For anything that `hebae.config.resolve` refuses, an axis that is also a flag, a setting
-        without effect on any of the methods, and several devices.
     """
     from hebae.training.checks import require_relevant
 
@@ -151,25 +130,11 @@ def prepare(
     folder: Path,
     notify: Callable[[Sequence[str]], None] = lambda notes: None,
 ) -> list[Any]:
-    """Load the data and check every run, so that no error appears after hours of training.
+    """Load each data set once and check every run, before any training; return a job per run.
 
-    Parameters
-    ----------
-    runs : sequence of PlannedRun
-        Each data set that they use is loaded once.
-    folder : Path
-        Will hold a folder for each run, named by its label; nothing is written yet.
-    notify : callable
-        Receives the notes of all runs, each once.
-
-    Returns
-    -------
-    list of hebae.training.many.Job
-
-    Raises
-    ------
-    HebaeError
-        Names the first run that cannot be trained.
+    `folder` will hold a folder for each run, named by its label; nothing is written yet. `notify`
+    receives the notes of all runs, each once. A HebaeError names the first run that cannot be
+    trained.
     """
     from hebae.experiments.trained_run import load_dataset
     from hebae.training import session
@@ -211,21 +176,12 @@ def as_text(value: Any) -> str:
 
 
 def parse_axes(texts: Sequence[str]) -> list[Axis]:
-    """Read the axes of a sweep from the command line.
+    """Read the axes of a sweep from the command line: each text is ``NAME=VALUES``.
 
-    Parameters
-    ----------
-    texts : sequence of str
-        Each is ``NAME=VALUES``. VALUES are separated by commas; each is a value, a range of whole
-        numbers such as ``0..4``, or ``LOW..HIGH:COUNT`` for logarithmically spaced numbers with
-        four significant digits (whole numbers for a setting that takes only these). The widths of
-        layers are joined by an x: ``encoder_widths=100,784x800``.
-
-    Raises
-    ------
-    HebaeError
-        For an unknown name, a bad value, an axis or a value given twice, or more than `MOST_RUNS`
-        combinations.
+    VALUES are separated by commas; each is a value, a range of whole numbers such as ``0..4``, or
+    ``LOW..HIGH:COUNT`` for logarithmically spaced numbers with four significant digits (whole
+    numbers for a setting that takes only these). The widths of layers are joined by an x:
+    ``encoder_widths=100,784x800``.
     """
     if not texts:
         raise HebaeError(f"a sweep needs at least one axis: hebae sweep {EXAMPLE}.")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from hebae.experiments.trained_run import TrainedRun
 from hebae.files import clear, locked, make_folder, require_only, write_atomically
 from hebae.report.page import Picture as PagePicture
 from hebae.report.page import Section, write_page
+from hebae.storage import RunFolder
 from hebae.training.many import Job, Watcher, train_all
 
 __all__ = ["ExperimentFolder", "RunResult", "run_all"]
@@ -142,37 +143,20 @@ class ExperimentFolder:
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run of an experiment after training.
+    """A run of an experiment after training."""
 
-    Parameters
-    ----------
-    planned : PlannedRun
-        With the settings as resolved for the data.
-    path : Path
-    reason : str
-        Why the run diverged; empty if it finished.
-    measurements : list of Measurement
-        The metrics ``objective`` and ``moments`` on the held-out examples, and the training time;
-        none if the run diverged.
-    split : str
-        The split that they were taken on.
-    """
-
-    planned: PlannedRun
+    label: str
+    values: Mapping[str, Any]
+    """What distinguishes it from the other runs."""
+    settings: Settings
+    """As resolved for the data."""
     path: Path
+    split: str
+    """The split that it was measured on."""
     reason: str = ""
+    """Why it diverged; empty if it finished."""
     measurements: Sequence[Measurement] = ()
-    split: str = ""
-
-    @property
-    def label(self) -> str:
-        """Name of the run's folder."""
-        return self.planned.label
-
-    @property
-    def settings(self) -> Settings:
-        """The settings as resolved for the data."""
-        return self.planned.settings
+    """The metrics ``objective`` and ``moments``, and the training time; none if it diverged."""
 
     @property
     def diverged(self) -> bool:
@@ -196,40 +180,27 @@ def run_all(
 ) -> list[RunResult] | None:
     """Train the runs that are not finished, stacked where that pays, and measure all of them.
 
-    A run that diverges is marked and does not stop the others.
-
-    Parameters
-    ----------
-    planned, jobs : sequences of the same length
-        See `hebae.experiments.plan.prepare`.
-    command : str
-        For the provenance.
-    watcher : Watcher, optional
-        Receives the progress of the trainings.
-    retry_diverged : bool
-        Train runs again that diverged earlier.
-    progress : callable
-        Receives a message before each measurement.
-
-    Returns
-    -------
-    list of RunResult or None
-        None if the training was interrupted.
+    A run that diverges is marked and does not stop the others; with `retry_diverged`, runs that
+    diverged earlier are trained again. `watcher` receives the progress of the trainings, `progress`
+    a message before each measurement. The result is None if the training was interrupted.
     """
-    results = train_all(jobs, command=command, watcher=watcher, retry_diverged=retry_diverged)
+    for job in jobs:
+        if retry_diverged and job.folder.divergence.is_file():
+            clear(job.path, RunFolder.NAMES)
+    results = train_all(jobs, command=command, watcher=watcher)
     if any(result.state == "interrupted" for result in results):
         return None
     found = []
     for run, result in zip(planned, results, strict=True):
         prepared = result.job.prepared
         split, _ = prepared.dataset.held_out() or ("train", None)
-        resolved = PlannedRun(run.label, prepared.settings, run.values)
         reason = (result.message or "it diverged") if result.state == "diverged" else ""
-        one = RunResult(resolved, result.job.path, reason, (), split)
+        path = result.job.path
+        one = RunResult(run.label, run.values, prepared.settings, path, split, reason)
         if not one.diverged:
             progress(f"measuring {run.label}")
             trained = one.open(prepared.dataset)
             measurements = [*take(trained, ("objective", "moments")), *training(trained)]
-            one = RunResult(resolved, one.path, "", measurements, split)
+            one = replace(one, measurements=measurements)
         found.append(one)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -25,21 +25,15 @@ from hebae.report.style import add_legend, describe, literal, new_figure, seed_r
 from hebae.report.tables import Row, Table, Undefined, to_csv
 from hebae.training.many import Job
 
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
-
-__all__ = ["KIND", "console_table", "draw", "flat", "sweep", "tabulate_runs"]
+__all__ = ["KIND", "draw", "flat", "sweep", "tabulate_runs"]
 
 KIND = "sweep"
 REASONS_SHOWN = 3
 MOST_LINES = 15
 _PENALTY = "objective.penalty."
-# Headings on the console, where 80 letters have to hold the axes as well; other rows are left out.
-_SHORT = {
-    "objective": "objective",
+_BRIEF = {
     "objective.reconstruction": "recon.",
-    _PENALTY: "penalty",
-    "moments.median_sigma": "median\nsigma",
+    "moments.median_sigma": "sigma",
     "moments.mean_abs_correlation.mean": "|corr.|",
     "training.seconds": "seconds",
 }
@@ -56,7 +50,7 @@ def sweep(
     overwrite: bool = False,
     progress: Callable[[str], None] = lambda message: None,
     **training: Any,
-) -> Sequence[RunResult] | None:
+) -> tuple[Sequence[RunResult], Table] | None:
     """Train the runs into folders in `output`, then tabulate and draw them.
 
     Parameters
@@ -78,13 +72,8 @@ def sweep(
 
     Returns
     -------
-    sequence of RunResult or None
+    (runs, table) or None
         None if the training was interrupted.
-
-    Raises
-    ------
-    HebaeError
-        Before any training, if the folder cannot be used.
     """
     folder = ExperimentFolder(output, KIND)
     content: dict[str, Any] = {"axes": {axis.name: list(axis.values) for axis in axes}}
@@ -94,11 +83,12 @@ def sweep(
         if runs is None:
             return None
         first = jobs[0].prepared
-        over = " and ".join(axis.name for axis in axes)
+        over = ", ".join(axis.name for axis in axes)
         seeds = [run.settings.seed for run in runs]
         origin = provenance(command, first.dataset, first.settings, seeds)
         records = [flat(run) for run in runs]
-        table = tabulate_runs(runs, f"{first.dataset.name}: {len(runs):,} runs over {over}")
+        title = f"{first.dataset.name}: {len(runs):,} runs over {over}"
+        table = tabulate_runs(runs, title)
         folder.write_mark(jobs, {**content, "provenance": origin, "results": records})
         folder.write("sweep.csv", to_csv(records))
         folder.write("sweep.md", table.to_markdown())
@@ -108,85 +98,44 @@ def sweep(
             first_section = [Section("Figure", [drawn])]
         else:
             first_section = []
-            figure, title, caption = drawn
+            figure, heading, caption = drawn
             make_folder(folder.figures)
             for suffix in ("png", "pdf"):
                 style.save(figure, folder.figures / f"sweep.{suffix}")
-            pictures = [Picture(folder.figures / "sweep.png", title, caption)]
+            pictures = [Picture(folder.figures / "sweep.png", heading, caption)]
         last = Section("Results", [table]), Section("Provenance", [origin])
         folder.write_page(
             f"A sweep over {over} on {first.dataset.name}", first_section, pictures, *last
         )
-        return runs
+        return runs, tabulate_runs(runs, title, brief=True)
 
 
-def tabulate_runs(runs: Sequence[RunResult], title: str) -> Table:
-    """Make a table with one row per run; footnotes say why a number is missing."""
+def tabulate_runs(runs: Sequence[RunResult], title: str, *, brief: bool = False) -> Table:
+    """Make a table with one row per run, named by its values; `brief` to fit into 80 letters."""
     rows = summary_rows(run.measurements for run in runs)
     del rows["training.milliseconds_per_step"]
     every = [one for run in runs for one in run.measurements]
     units = {id: "" if one is None else one.unit for id in rows for one in [find(every, id)]}
     units[_PENALTY] = "its own"
-    first, *others = runs[0].planned.values
+    headings = {id: f"{rows[id]} ({units[id]})" if units[id] else rows[id] for id in rows}
+    if brief:
+        headings = {id: _BRIEF.get(id, rows[id]) for id in rows if id != "objective.excess"}
 
     def cells(run: RunResult) -> list[str | Undefined]:
-        values = [as_text(run.planned.values[name]) for name in others]
         if run.diverged:
-            return [*values, "diverged", *["–"] * (len(rows) - 1)]
-        found = [(id, find(run.measurements, id)) for id in rows]
+            return ["diverged", *["–"] * (len(headings) - 1)]
+        found = [find(run.measurements, id) for id in headings]
         why = "the method has no such term"
-        return [
-            *values,
-            *(_text(one) or Undefined(one.undefined if one else why) for _, one in found),
-        ]
+        return [_text(one) or Undefined(one.undefined if one else why) for one in found]
 
-    headings = [f"{rows[id]} ({units[id]})" if units[id] else rows[id] for id in rows]
-    return Table(
-        title,
-        [*others, *headings],
-        [Row(f"{first} {as_text(run.planned.values[first])}", cells(run)) for run in runs],
-        _notes(runs),
-    )
-
-
-def console_table(runs: Sequence[RunResult], width: int) -> RichTable:
-    """Make a table for a console, with one row per run and as many columns as fit."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    rows = summary_rows(run.measurements for run in runs)
-    shown = [id for id in rows if id in _SHORT or id.startswith(_PENALTY)]
-    notes = [*_notes(runs), "–: not defined; sweep.md says why, and has more columns."]
-
-    def table() -> RichTable:
-        caption = Text("\n".join(notes), "dim")
-        made = RichTable(
-            box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=caption, caption_justify="left"
-        )
-        for name in runs[0].planned.values:
-            made.add_column(Text(name.replace("_", "\n")), vertical="bottom")
-        for id in shown:
-            made.add_column(_SHORT.get(id, rows[id].removeprefix("penalty: ")), justify="right")
-        for run in runs:
-            cells = [_text(find(run.measurements, id)) or "–" for id in shown]
-            if run.diverged:
-                cells[0] = "diverged"
-            values = map(as_text, run.planned.values.values())
-            style = "yellow" if run.diverged else ""
-            made.add_row(*map(Text, [*values, *cells]), style=style)
-        return made
-
-    while len(shown) > 1 and Console(width=2**16).measure(table()).maximum > width:
-        shown.pop()
-    return table()
+    named = [(", ".join(map(as_text, run.values.values())), cells(run)) for run in runs]
+    return Table(title, list(headings.values()), [Row(*one) for one in named], _notes(runs))
 
 
 def flat(run: RunResult) -> dict[str, Any]:
     """Return a run as names and numbers on one level, in full precision, for JSON and CSV."""
     found: dict[str, Any] = {"run": run.label}
-    for name, value in run.planned.values.items():
+    for name, value in run.values.items():
         found[name] = as_text(value) if isinstance(value, tuple) else value
     found |= {"state": "diverged" if run.diverged else "finished", "reason": run.reason}
     if not run.diverged:
@@ -233,9 +182,9 @@ def draw(axes: Sequence[Axis], runs: Sequence[RunResult]) -> tuple[Figure, str, 
         return "No figure: every run diverged."
     lines: dict[str, list[RunResult]] = {}
     names = [axis.name for axis in axes if axis.name not in (across, "seed")]
-    several = [n for n in names if len({run.planned.values[n] for run in finished}) > 1]
+    several = [n for n in names if len({run.values[n] for run in finished}) > 1]
     for run in finished:
-        label = ", ".join(_label(name, run.planned.values[name]) for name in several)
+        label = ", ".join(_label(name, run.values[name]) for name in several)
         lines.setdefault(label or display_name(run.settings.method), []).append(run)
     if len(lines) > MOST_LINES:
         return f"No figure: it would have {len(lines)} lines. The numbers are in sweep.csv."
@@ -283,7 +232,7 @@ def _line(runs: Sequence[RunResult], id: str, across: str) -> dict[float, list[f
     for run in runs:
         one = find(run.measurements, id)
         if one is not None and one.value is not None:
-            line.setdefault(run.planned.values[across], []).append(one.value)
+            line.setdefault(run.values[across], []).append(one.value)
     return dict(sorted(line.items()))
 
 

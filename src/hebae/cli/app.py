@@ -7,14 +7,16 @@ import shlex
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Group, Parameter
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 
 from hebae._version import __version__
-from hebae.config import DataSettings, ModelSettings, TrainingSettings
+from hebae.config import DataSettings, ModelSettings, TrainingSettings, preset_names
+from hebae.errors import HebaeError
 
 app = App(
     name="hebae",
@@ -37,6 +39,45 @@ out = Console(quiet=_QUIET, markup=False, emoji=False, highlight=False)
 err = Console(quiet=_QUIET, markup=False, emoji=False, highlight=False, stderr=True)
 
 Switch = Parameter(negative=(), show_default=False)
+
+
+class StartFlags(BaseModel):
+    """How a training starts: flags that commands have in common."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    preset: str | None = Field(
+        None, description=f"Settings that come with hebae: {', '.join(preset_names())}."
+    )
+    config: Path | None = None
+    """YAML file of settings; its keys are the flags below, with underscores. Settings for one
+    method alone are listed under methods."""
+    resume: Annotated[bool, Switch] = False
+    """Resume what is in --output."""
+    overwrite: Annotated[bool, Switch] = False
+    """Replace what is in --output."""
+    dry_run: Annotated[bool, Switch] = False
+    """Load the data, check everything, print the resolved settings and stop."""
+
+
+class ExperimentFlags(StartFlags):
+    """The same, of commands that train many models."""
+
+    retry_diverged: Annotated[bool, Switch] = False
+    """With --resume: train the runs again that diverged."""
+
+    def require_consistent(self) -> None:
+        """Refuse flags that contradict each other."""
+        if self.resume and self.overwrite:
+            raise HebaeError(
+                "--resume keeps what is in --output, --overwrite replaces it; give one."
+            )
+        if self.retry_diverged and not self.resume:
+            raise HebaeError("--retry-diverged trains runs in --output again; add --resume.")
+
+
+Start = Annotated[StartFlags, Parameter(name="*")]
+Experiment = Annotated[ExperimentFlags, Parameter(name="*")]
 Data = Annotated[DataSettings, Parameter(name="*", group=Group("Data", sort_key=2))]
 Model = Annotated[ModelSettings, Parameter(name="*", group=Group("Model", sort_key=3))]
 Training = Annotated[TrainingSettings, Parameter(name="*", group=Group("Training", sort_key=4))]
@@ -69,7 +110,8 @@ def wrapped(text: str) -> str:
     return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
-def say_resumable() -> None:
-    """Say that an interrupted command was saved, and how to resume it."""
+def say_resumable(*more: str) -> int:
+    """Say that an interrupted command was saved, and how to resume it; return its status."""
     words = [word for word in sys.argv[1:] if word not in ("--overwrite", "--resume")]
-    say(f"Stopped and saved. Resume with: {shlex.join(['hebae', *words, '--resume'])}", err)
+    say(f"Stopped and saved. Resume with: {shlex.join(['hebae', *words, *more])}", err)
+    return 130

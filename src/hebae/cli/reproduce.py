@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from hebae.cli.app import Switch, app, command, err, say, tell
+from hebae.cli.app import Switch, app, command, err, say, say_resumable, tell
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -65,8 +63,7 @@ def reproduce(
             progress=lambda message: _show(message, status),
         )
     if pages is None:
-        say(f"Stopped and saved. Resume with: {shlex.join(['hebae', *sys.argv[1:]])}", err)
-        return 130
+        return say_resumable()
     for page in pages:
         say(f"Results: {page}")
     if train_only:

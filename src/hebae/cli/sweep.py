@@ -9,8 +9,9 @@ from cyclopts import Parameter
 
 from hebae.cli.app import (
     Data,
+    Experiment,
+    ExperimentFlags,
     Model,
-    Switch,
     Training,
     app,
     command,
@@ -22,7 +23,6 @@ from hebae.cli.app import (
     tell,
 )
 from hebae.config import DataSettings, ModelSettings, TrainingSettings
-from hebae.errors import HebaeError
 
 MOST_ROWS = 50
 """Rows of a table that is printed; longer tables are only in the folder."""
@@ -32,13 +32,8 @@ MOST_ROWS = 50
 def sweep(
     *,
     grid: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
-    preset: str | None = None,
-    config: Path | None = None,
     output: Path = Path("sweep"),
-    resume: Annotated[bool, Switch] = False,
-    retry_diverged: Annotated[bool, Switch] = False,
-    overwrite: Annotated[bool, Switch] = False,
-    dry_run: Annotated[bool, Switch] = False,
+    start: Experiment = ExperimentFlags(),  # noqa: B008
     data: Data = DataSettings(),  # noqa: B008
     model: Model = ModelSettings(),  # noqa: B008
     training: Training = TrainingSettings(),  # noqa: B008
@@ -46,7 +41,8 @@ def sweep(
     """Train every combination of some settings' values; tabulate and draw the results.
 
     A run that diverges is marked in the table and does not stop the others. Exit status: 0, 1 if
-    every run diverged, 2 for an error, 130 after Ctrl-C.
+    every run diverged, 2 for an error, 130 after Ctrl-C. Resumed, it keeps finished and diverged
+    runs; values may be added.
 
     Parameters
     ----------
@@ -54,26 +50,10 @@ def sweep(
         A setting and its values, such as penalty_weight=0.1,1,10. seed=0..4 stands for 0, 1, 2, 3
         and 4; penalty_weight=0.001..1000:7 for seven logarithmically spaced values;
         encoder_widths=100,784x800 for two networks. Repeat for each setting.
-    preset
-        Settings that come with hebae: mnist-mini, mnist, mnist-rate, celeba, mnist-released,
-        celeba-released.
-    config
-        YAML file of settings; settings for one method are listed under methods.
     output
         Folder for the runs (in runs), sweep.json, .csv and .md, figures and report.html.
-    resume
-        Resume the sweep in --output. Finished and diverged runs are kept; values may be added.
-    retry_diverged
-        Train runs again that diverged earlier; with --resume.
-    overwrite
-        Replace the sweep in --output.
-    dry_run
-        Check everything, list the runs and their settings and stop.
     """
-    if resume and overwrite:
-        raise HebaeError("--resume keeps the sweep and --overwrite replaces it; give one.")
-    if retry_diverged and not resume:
-        raise HebaeError("--retry-diverged repeats runs of an earlier sweep; add --resume.")
+    start.require_consistent()
 
     from rich.text import Text
 
@@ -81,17 +61,17 @@ def sweep(
     from hebae.experiments.plan import common_settings, parse_axes, plan_grid, prepare
 
     axes = parse_axes(grid)
-    planned = plan_grid(axes, preset, config, given(data, model, training))
+    planned = plan_grid(axes, start.preset, start.config, given(data, model, training))
 
     from hebae.experiments.runner import ExperimentFolder
     from hebae.experiments.sweep import KIND
     from hebae.experiments.sweep import sweep as run
 
     folder = ExperimentFolder(output, KIND)
-    if not dry_run:
-        folder.require_usable(resume=resume, overwrite=overwrite)
+    if not start.dry_run:
+        folder.require_usable(resume=start.resume, overwrite=start.overwrite)
     jobs = prepare(planned, folder.runs, notify=tell)
-    if dry_run:
+    if start.dry_run:
         import yaml
 
         from hebae.training.many import groups, why_alone
@@ -113,15 +93,14 @@ def sweep(
             jobs,
             output,
             command=command(),
-            resume=resume,
-            overwrite=overwrite,
-            retry_diverged=retry_diverged,
+            resume=start.resume,
+            overwrite=start.overwrite,
+            retry_diverged=start.retry_diverged,
             watcher=RunsProgress(err, status),
             progress=lambda message: status.update(Text(message)),
         )
     if swept is None:
-        say_resumable()
-        return 130
+        return say_resumable("--resume")
     results, table = swept
     if len(jobs) <= MOST_ROWS:
         out.print(table)

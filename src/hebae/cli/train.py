@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from hebae.cli.app import Data, Model, Switch, Training, app, command, err, given, out, say, tell
-from hebae.config import (
-    DataSettings,
-    ModelSettings,
-    Settings,
-    TrainingSettings,
-    resolve,
+from hebae.cli.app import (
+    Data,
+    Model,
+    Start,
+    StartFlags,
+    Training,
+    app,
+    command,
+    err,
+    given,
+    out,
+    say,
+    tell,
 )
+from hebae.config import DataSettings, ModelSettings, Settings, TrainingSettings, resolve
 from hebae.errors import HebaeError
 
 if TYPE_CHECKING:
@@ -23,12 +30,8 @@ if TYPE_CHECKING:
 @app.command
 def train(
     *,
-    preset: str | None = None,
-    config: Path | None = None,
     output: Path | None = None,
-    resume: Annotated[bool, Switch] = False,
-    overwrite: Annotated[bool, Switch] = False,
-    dry_run: Annotated[bool, Switch] = False,
+    start: Start = StartFlags(),  # noqa: B008
     data: Data = DataSettings(),  # noqa: B008
     model: Model = ModelSettings(),  # noqa: B008
     training: Training = TrainingSettings(),  # noqa: B008
@@ -36,55 +39,44 @@ def train(
     """Train one model into a run folder.
 
     Flags take precedence over the configuration file, the file over the preset, the preset over the
-    defaults.
+    defaults. A resumed run ends exactly as if it had never stopped.
 
     Parameters
     ----------
-    preset
-        Settings that come with hebae: mnist-mini, mnist, mnist-rate, celeba, mnist-released,
-        celeba-released.
-    config
-        YAML file of settings; its keys are the flags below, with underscores.
     output
         Run folder to create [default: runs/DATA-METHOD-kK-seedS].
-    resume
-        Resume the run in --output, exactly as if it had never stopped.
-    overwrite
-        Replace the run in --output.
-    dry_run
-        Load the data, check everything, print the resolved settings and stop.
     """
     from hebae.storage import RunFolder
     from hebae.training import session
     from hebae.training.checks import require_relevant
 
     flags = given(data, model, training)
-    if resume:
+    if start.resume:
         if output is None:
             raise HebaeError("--resume needs --output, the run folder to resume.")
-        if preset or config or overwrite:
+        if start.preset or start.config or start.overwrite:
             raise HebaeError(
                 "--resume takes the settings of the run; leave out --preset, --config and "
                 "--overwrite."
             )
         prepared = session.resume(output, flags)
     else:
-        settings = resolve(preset, config, flags)
+        settings = resolve(start.preset, start.config, flags)
         require_relevant(flags, [settings.method])
-        if output is not None and not dry_run:
-            RunFolder(output).require_free(overwrite=overwrite)
+        if output is not None and not start.dry_run:
+            RunFolder(output).require_free(overwrite=start.overwrite)
         prepared = session.prepare(settings)
         output = output or _default_output(prepared.settings)
     tell(prepared.notes)
-    if dry_run:
+    if start.dry_run:
         out.print(prepared.settings.to_yaml(), end="", soft_wrap=True)
         return 0
     outcome = session.run(
         prepared,
         output,
         command=command(),
-        overwrite=overwrite,
-        resuming=resume,
+        overwrite=start.overwrite,
+        resuming=start.resume,
         callbacks=lambda settings: [_progress(settings)],
     )
     if outcome.interrupted:

@@ -226,7 +226,7 @@ def test_learned_scale_is_a_parameter_that_the_loss_draws_to_the_optimum():
 
 
 def test_evaluation_mode_uses_the_stored_scale():
-    """A held-out example is scored by the training set's scale, in whatever company it comes."""
+    """A held-out example is scored by the training set's scale, whatever the rest of the batch is."""
     output, x = output_and_x((6, 3))
     likelihood = likelihoods.Gaussian("optimal").double()
     likelihood.log_scale.copy_(likelihoods.optimal_log_scale(torch.tensor(0.04)))
@@ -318,7 +318,7 @@ def test_missing_numbers_count_for_nothing(name, missing):
 
 
 class ScaledPoisson(likelihoods.Likelihood):
-    """Counts with mean l_i exp(output): in no list, told the size factor."""
+    """Counts with mean l_i exp(output): in no list, given the size factor."""
 
     support = (0.0, math.inf)
     density = True

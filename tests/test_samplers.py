@@ -77,7 +77,7 @@ def test_each_sampler_is_fitted_once(model: Autoencoder, tmp_path: Path) -> None
     assert np.array_equal(again["fitted-normal"].mean, first["fitted-normal"].mean)
 
 
-def test_samplers_of_other_weights_are_fitted_anew(model: Autoencoder, tmp_path: Path) -> None:
+def test_samplers_of_other_weights_are_fitted_again(model: Autoencoder, tmp_path: Path) -> None:
     load = Loader()
     before = samplers_of(tmp_path, model, load)["fitted-normal"]
     with torch.no_grad():

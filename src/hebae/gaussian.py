@@ -36,7 +36,7 @@ def batch_moments(
     Parameters
     ----------
     mean : Tensor, shape (m, k)
-        Encoder means, one row an example.
+        Encoder means, one row per example.
 
     Returns
     -------
@@ -186,7 +186,7 @@ def mean_kl_to_standard_normal(
     Parameters
     ----------
     mean : Tensor, shape (m, k)
-    log_scale : Tensor, shape (m, k), or (m, 1) for one scale an example
+    log_scale : Tensor, shape (m, k), or (m, 1) for one scale per example
     """
     log_scale = log_scale.expand_as(mean)
     per_example = mean.square() + torch.expm1(2 * log_scale) - 2 * log_scale

@@ -1,6 +1,7 @@
 """A trained model over whole arrays, in blocks: encode, decode, reconstruct, sample, interpolate.
 
-NumPy in, NumPy out; the model stays on its device. Each example is treated for itself.
+NumPy in, NumPy out; the model stays on its device. The result of an example does not depend on
+the others.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from hebae.model import Autoencoder, to_unit_interval
 from hebae.priors import Prior
 
 LARGEST_BLOCK = 1000
-"""Examples that go through the networks at a time, at most."""
+"""Largest number of examples that go through the networks at a time."""
 
 LARGEST_BLOCK_NUMBERS = 2**21
-"""Numbers in those examples together, at most: images of 3 x 64 x 64 go by 170. The networks hold
-some tens of times as many; larger blocks are no faster."""
+"""Largest total of numbers in these examples: 170 images of 3 x 64 x 64. The networks hold tens of
+times as many; larger blocks are no faster."""
 
 Floats = npt.NDArray[np.float32]
 
 
 class Codes(NamedTuple):
-    """What the encoder says of n examples."""
+    """Output of the encoder for n examples."""
 
     mean: Floats
     """Shape (n, k)."""
@@ -93,15 +94,7 @@ def log_likelihood(model: Autoencoder, values: npt.NDArray[np.generic]) -> Float
 
 
 def sample(model: Autoencoder, count: int, seed: int, sampler: Prior | None = None) -> Floats:
-    """E[x | z] of `count` draws z: shape (count, *shape).
-
-    Parameters
-    ----------
-    model : Autoencoder
-    count, seed : int
-    sampler : hebae.priors.Prior, optional
-        What z is drawn from; by default the model's own prior.
-    """
+    """E[x | z] of `count` draws z from a sampler or the model's prior: shape (count, *shape)."""
     return decode(model, (sampler or model.prior).sample(count, seed))
 
 
@@ -111,17 +104,9 @@ def interpolate(
     second: npt.NDArray[np.generic],
     steps: int,
 ) -> Floats:
-    """Decode the straight lines between the codes of pairs of examples, ends included.
+    """Decode straight lines between the codes of pairs of examples: shape (n, steps, *shape).
 
-    Parameters
-    ----------
-    first, second : ndarray, shape (n, *shape)
-    steps : int
-        Points on a line, at least 2.
-
-    Returns
-    -------
-    ndarray, shape (n, steps, *shape)
+    Of the `steps` points on a line, at least 2, the first and the last are the pair's codes.
     """
     begin, end = encode(model, first).mean, encode(model, second).mean
     t = np.linspace(0, 1, steps, dtype=np.float32)[None, :, None]
@@ -134,7 +119,7 @@ def interpolate(
 def _over_blocks(
     model: Autoencoder, values: npt.NDArray[np.generic], function: Callable[[Tensor], Tensor]
 ) -> Floats:
-    # Each block goes to its place at once: results can be as large as memory allows.
+    # Written block by block: results can be as large as memory allows.
     results: Floats | None = None
     start = 0
     with evaluating(model):
@@ -144,7 +129,7 @@ def _over_blocks(
                 results = np.empty((len(values), *block.shape[1:]), np.float32)
             results[start : start + len(block)] = block
             start += len(block)
-    assert results is not None  # of no examples, there is one empty block
+    assert results is not None  # without examples, there is one empty block
     return results
 
 
@@ -162,7 +147,7 @@ def _joined(blocks: list[Tensor]) -> Floats:
 
 @contextmanager
 def evaluating(model: Autoencoder) -> Iterator[None]:
-    """Hold a model in evaluation mode, without gradients, and put its mode back after."""
+    """Set evaluation mode, without gradients, and restore the mode afterwards."""
     was_training = model.training
     model.eval()
     try:

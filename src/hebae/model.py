@@ -218,7 +218,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:
     """Turn autocast off on the device of `x`."""
-    # To enter autocast takes longer than to ask for it, and mostly it is off already.
+    # Entering autocast takes longer than the query, and it is usually off already.
     device = x.device.type
     if torch.is_autocast_enabled(device):
         return torch.autocast(device, enabled=False)

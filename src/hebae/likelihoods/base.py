@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 
 class Context(NamedTuple):
-    """What p(x | z) may depend on besides z; None for what the data do not have."""
+    """What p(x | z) may depend on besides z; None if the data have no such thing."""
 
     mask: Bool[Tensor, "batch *shape"] | None = None
-    """True where a number was observed. Others, whatever x holds there, count for nothing."""
+    """True where a number was observed. Other numbers are ignored, even if they are NaN."""
     size_factor: Float[Tensor, " batch"] | None = None
     """Size of each example, such as the library size of a cell."""
 

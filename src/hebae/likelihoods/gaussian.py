@@ -76,6 +76,6 @@ class Gaussian(Likelihood):
 def optimal_log_scale(mean_squared_error: Float[Tensor, "*members"]) -> Float[Tensor, "*members"]:
     """``log s`` of the best Gaussian: ``s^2 = mean((x - output)^2)`` (Rybkin et al. 2021).
 
-    A perfect fit has no best scale: the smallest float32 stands for zero.
+    A perfect fit has no best scale; the smallest positive float32 replaces a variance of zero.
     """
     return 0.5 * mean_squared_error.clamp(min=torch.finfo(torch.float32).tiny).log()

@@ -1,7 +1,7 @@
 """Convolutional networks for images (Appendix B.2, after Tolstikhin et al. 2018).
 
-5 x 5 filters, stride 2, batch normalisation and ReLU. The encoder halves the image once a width;
-the decoder starts one halving higher (8 x 8 for 64 x 64) and ends in a layer of stride 1, which the
+5 x 5 filters, stride 2, batch normalisation and ReLU. The encoder halves the image once per width;
+the decoder starts at twice the size (8 x 8 for 64 x 64) and ends in a layer of stride 1, which the
 paper's table calls "ConvT_1" and which has as many outputs as the image has channels.
 """
 
@@ -24,12 +24,12 @@ def convolutional_encoder(
         h and w divisible by ``2 ** len(widths)``: 16 for the four widths of the paper.
     output_dim : int
     widths : sequence of int
-        Filters a layer, from the image inwards.
+        Filters per layer, from the image inwards.
     """
     channels, height, width = _check_shape(input_shape, 2 ** len(widths))
     layers: list[nn.Module] = []
     for filters in widths:
-        # Batch normalisation has a bias of its own, which would cancel the convolution's.
+        # Batch normalisation subtracts the mean, so that a bias would have no effect.
         layers += [
             nn.Conv2d(channels, filters, 5, stride=2, padding=2, bias=False),
             nn.BatchNorm2d(filters),
@@ -50,7 +50,7 @@ def convolutional_decoder(
     output_shape : (c, h, w)
         h and w divisible by ``2 ** len(widths)``, so that encoder and decoder take the same images.
     widths : sequence of int
-        Filters a layer, from the code outwards; the first is the dense layer's channels.
+        Filters per layer, from the code outwards; the first is the dense layer's channels.
     """
     channels, height, width = _check_shape(output_shape, 2 ** len(widths))
     scale = 2 ** (len(widths) - 1)

@@ -149,7 +149,7 @@ def principal_moments(z: Doubles) -> tuple[Doubles, Doubles, Doubles]:
 
 
 def as_double(values: npt.ArrayLike | Tensor) -> Tensor:
-    """Return an array as a float64 tensor of its own."""
+    """Copy an array into a float64 tensor."""
     return torch.as_tensor(values, dtype=torch.float64).detach().clone()
 
 

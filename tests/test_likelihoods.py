@@ -226,7 +226,7 @@ def test_learned_scale_is_a_parameter_that_the_loss_draws_to_the_optimum():
 
 
 def test_evaluation_mode_uses_the_stored_scale():
-    """A held-out example is scored by the training set's scale, whatever the rest of the batch is."""
+    """A held-out example is scored by the training set's scale, in any batch."""
     output, x = output_and_x((6, 3))
     likelihood = likelihoods.Gaussian("optimal").double()
     likelihood.log_scale.copy_(likelihoods.optimal_log_scale(torch.tensor(0.04)))

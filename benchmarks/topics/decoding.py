@@ -134,13 +134,13 @@ def full(content: bytes) -> np.ndarray:
 
 def draft(content: bytes) -> np.ndarray:
     """Decode at half the size, then resize the same part of the picture."""
-    assert CLOSE_CROP.crop is not None
+    assert CLOSE_CROP.box is not None and CLOSE_CROP.size is not None
     image = Image.open(io.BytesIO(content))
     image.draft("RGB", (FORM.width // 2, FORM.height // 2))
     across, down = image.width / FORM.width, image.height / FORM.height
-    left, top, right, bottom = CLOSE_CROP.crop.box
+    left, top, right, bottom = CLOSE_CROP.box
     box = (left * across, top * down, right * across, bottom * down)
-    small = image.resize(CLOSE_CROP.crop.size, Image.Resampling.LANCZOS, box=box)
+    small = image.resize(CLOSE_CROP.size, Image.Resampling.LANCZOS, box=box)
     return np.asarray(small).transpose(2, 0, 1)
 
 

@@ -64,13 +64,17 @@ class _SumOfInverses(torch.autograd.Function):
     """``sum_C C / (C + d)`` of squared distances d, entrywise.
 
     Autograd would keep a matrix for each C and go through all of them again; this keeps d alone,
-    and takes the slope ``-sum_C C / (C + d)^2`` where a gradient is asked for.
+    and takes the slope ``-sum_C C / (C + d)^2`` where a gradient is asked for. On a CPU one C after
+    the other stays in the cache; on a GPU all at once need a tenth of the launches.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(squared_distance: Tensor, widths: tuple[float, ...]) -> Tensor:
+        if squared_distance.device.type != "cpu":
+            C = _along_a_first_dimension(widths, squared_distance)
+            return (C / (squared_distance + C)).sum(0)
         total = torch.zeros_like(squared_distance)
         for width in widths:
             total = total.add((squared_distance + width).reciprocal(), alpha=width)
@@ -84,11 +88,20 @@ class _SumOfInverses(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (squared_distance,) = ctx.saved_tensors
+        if squared_distance.device.type != "cpu":
+            C = _along_a_first_dimension(ctx.widths, squared_distance)
+            return -gradients[0] * (C / (squared_distance + C).square()).sum(0), None
         slope = torch.zeros_like(squared_distance)
         for width in ctx.widths:
             inverse = (squared_distance + width).reciprocal()
             slope = slope.addcmul(inverse, inverse, value=-width)
         return gradients[0] * slope, None
+
+
+def _along_a_first_dimension(values: tuple[float, ...], like: Tensor) -> Tensor:
+    # Made on the device: a copy of numbers from the host would make each step wait.
+    made = torch.stack([like.new_full((), value) for value in values])
+    return made.view(-1, *[1] * like.dim())
 
 
 def _unbiased_mmd(q: Tensor, p: Tensor, kernel: Callable[[Tensor], Tensor]) -> Tensor:

@@ -290,7 +290,7 @@ def train_members(
                 estimates: Sequence[Estimates] = []
                 if held_out is not None:
                     store_population(model, batches, MONITORED)
-                    estimates = member_estimates(model, held_out.batches)
+                    estimates = member_estimates(model, held_out.batches, updater.held_out)
                 for index, means in all_means.items():
                     member = members[index]
                     record = {

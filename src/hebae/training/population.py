@@ -6,11 +6,12 @@ Of one model or, with a leading dimension, of a stack of them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from hebae.model import Autoencoder
+from hebae.model import Autoencoder, Step
 from hebae.objectives import Noise
 from hebae.training.batches import Batches
 
@@ -146,8 +147,14 @@ def held_out_estimates(model: Autoencoder, batches: Batches) -> Estimates:
 
 
 @torch.no_grad()
-def member_estimates(model: Autoencoder, batches: Batches) -> list[Estimates]:
-    """`held_out_estimates` of each member of a stack, or of the one model."""
+def member_estimates(
+    model: Autoencoder, batches: Batches, take: Callable[[Tensor, Noise], Step] | None = None
+) -> list[Estimates]:
+    """`held_out_estimates` of each member of a stack, or of the one model.
+
+    `take` is ``model.held_out_step``, or a replay of it.
+    """
+    take = take or model.held_out_step
     was_training = model.training
     model.eval()
     generator = torch.Generator(model.population_mean.device).manual_seed(0)
@@ -160,7 +167,7 @@ def member_estimates(model: Autoencoder, batches: Batches) -> list[Estimates]:
         if m < size:
             break
         size = m
-        step = model.held_out_step(x, _noise(model, model.noise_shapes(m), x, generator))
+        step = take(x, _noise(model, model.noise_shapes(m), x, generator))
         rows.append(torch.stack([step.loss, *step.terms.values()], dim=-1))
     model.train(was_training)
     values = torch.stack(rows).cpu().double().view(len(rows), -1, len(names))

@@ -132,9 +132,14 @@ class Updater:
 
         self.take: TakeStep = by_hand
         """From a batch and its noise: forward, backward, update."""
+        self.held_out: TakeStep = model.held_out_step
+        """From a held-out batch and its noise: terms alone."""
         if captured:
             strict = settings.compile == "on"
-            self.take = CapturedStep(by_hand, settings.batch_size, int(stacked), strict=strict)
+            self.take, self.held_out = (
+                CapturedStep(step, settings.batch_size, int(stacked), strict=strict)
+                for step in (by_hand, model.held_out_step)
+            )
         elif settings.compile == "on" and not stacked:
             compiled = torch.compile(model, dynamic=False)
 
@@ -278,8 +283,8 @@ class CapturedStep:
             self.noise[name].copy_(epsilon)
         self.replay()
         loss, terms, mean, z = self.result
-        copies = {name: term.clone() for name, term in terms.items()}
-        return Step(loss.clone(), copies, mean.clone(), z)
+        loss, *copies = torch.stack([loss, *terms.values()], dim=-1).unbind(-1)  # one kernel
+        return Step(loss, dict(zip(terms, copies, strict=True)), mean.clone(), z)
 
 
 def _on_a_stream_of_its_own(take: TakeStep, x: Tensor, noise: Noise) -> Step:

@@ -132,7 +132,7 @@ def weight_of_mean_squared_error(settings: Settings, shape: Sequence[int]) -> fl
     scale = settings.likelihood_scale
     if settings.likelihood != "gaussian" or isinstance(scale, str) or len(shape) != 3:
         return None
-    return settings.penalty_weight * 8 * scale**2 / math.prod(shape)
+    return float(settings.penalty_weight * 8 * scale**2 / math.prod(shape))
 
 
 def require_relevant(given: Collection[str], methods: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ from hebae.training.batches import Batches
 from hebae.training.callbacks import Callback
 from hebae.training.checks import device_type
 from hebae.training.monitor import DivergenceError, Monitor, find_divergence
-from hebae.training.population import member_estimates, store_population
+from hebae.training.population import Estimates, member_estimates, store_population
 from hebae.training.randomness import NetworkRandomState, NoiseSource, draws_random_numbers
 from hebae.training.stack import Stack
 from hebae.training.state import Checkpointer

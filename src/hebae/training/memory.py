@@ -84,16 +84,11 @@ def _output_sizes(network: nn.Module, shape: Sequence[int]) -> Iterator[int]:
             shape = (layer.out_features,)
         elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             up = isinstance(layer, nn.ConvTranspose2d)
-            sides = zip(shape[1:], layer.kernel_size, layer.stride, layer.padding, strict=True)
-            shape = (
-                layer.out_channels,
-                *(
-                    (side - 1) * stride + kernel - 2 * int(pad) + (stride - 1)
-                    if up
-                    else (side + 2 * int(pad) - kernel) // stride + 1
-                    for side, kernel, stride, pad in sides
-                ),
-            )
+            sides = [
+                side * stride if up else -(-side // stride)  # with padding, as in our networks
+                for side, stride in zip(shape[1:], layer.stride, strict=True)
+            ]
+            shape = (layer.out_channels, *sides)
         else:
             continue  # activations and normalisation: their outputs are in the factor of two
         yield math.prod(shape)
@@ -108,16 +103,12 @@ def free_memory(device: str) -> int:
         return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
     import psutil
 
-    return min(int(psutil.virtual_memory().available), _left_by_container())
-
-
-def _left_by_container() -> float | int:
-    """Bytes left by the limit of a container (control groups, version 2)."""
-    folder = Path("/sys/fs/cgroup")
+    free = int(psutil.virtual_memory().available)
+    folder = Path("/sys/fs/cgroup")  # of a container (control groups, version 2)
     try:
         limit = int((folder / "memory.max").read_text())
         used = int((folder / "memory.current").read_text())
         lines = (folder / "memory.stat").read_text().splitlines()
-        return limit - used + int(dict(line.split() for line in lines)["inactive_file"])
+        return min(free, limit - used + int(dict(map(str.split, lines))["inactive_file"]))
     except (OSError, ValueError, KeyError):  # no container, or no limit ("max")
-        return math.inf
+        return free

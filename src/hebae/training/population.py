@@ -16,6 +16,7 @@ from hebae.objectives import Noise
 from hebae.training.batches import Batches
 
 __all__ = [
+    "Estimates",
     "held_out_estimates",
     "held_out_terms",
     "member_estimates",
@@ -56,64 +57,60 @@ def population_moments(
     and LeVeque (1983), in float64: as exact as two passes. Sums of raw squares are not, where codes
     lie far from 0.
     """
-    # MPS has no float64: batches are centred there, and combined on the CPU.
-    device = model.population_mean.device
-    on_mps = device.type == "mps"
-    exact = torch.float32 if on_mps else torch.float64
-    total = {"device": "cpu" if on_mps else device, "dtype": torch.float64}
-    beta = torch.zeros_like(model.population_mean, **total)  # type: ignore[arg-type]
-    scatter = torch.zeros_like(model.population_covariance, **total)  # type: ignore[arg-type]
+    widest, exact = _precisions(model)
+    beta = torch.zeros_like(exact(model.population_mean))
+    scatter = torch.zeros_like(exact(model.population_covariance))
     scale_squares = torch.zeros_like(scatter)
     count = 0
     for x in batches.in_order(PASS_SIZE, limit):
-        mean, log_scale = _encode(model, x)
-        mean = mean.to(exact)
+        mean, log_scale = model.encode(_for_members(model, x))
+        mean = mean.to(widest)
         m = mean.shape[-2]
-        batch_beta = mean.mean(-2)
-        centred = mean - batch_beta[..., None, :]
-        difference = batch_beta.to(**total) - beta  # type: ignore[arg-type]
-        between = difference[..., :, None] * difference[..., None, :]
-        scatter += (centred.mT @ centred).to(**total)  # type: ignore[arg-type]
-        scatter += between * (count * m / (count + m))
-        beta += difference * (m / (count + m))
+        centre = mean.mean(-2)
+        centred = mean - centre[..., None, :]
+        shift = exact(centre) - beta
+        scatter += exact(centred.mT @ centred)
+        scatter += shift[..., :, None] * shift[..., None, :] * (count * m / (count + m))
+        beta += shift * (m / (count + m))
         count += m
         if log_scale is not None:
-            scale = log_scale.to(exact).exp().expand_as(mean)
-            scale_squares += (scale.mT @ scale).to(**total)  # type: ignore[arg-type]
+            scale = log_scale.to(widest).exp().expand_as(mean)
+            scale_squares += exact(scale.mT @ scale)
     Sigma = scatter / count
     C = Sigma + model.objective.noise_covariance(Sigma) * (scale_squares / count)
     return beta, Sigma, C
 
 
 def _mean_squared_error(model: Autoencoder, batches: Batches, limit: int | None) -> Tensor:
-    members = model.population_mean.shape[:-1]
-    total = torch.zeros(members, dtype=torch.float64)
+    widest, exact = _precisions(model)
+    total = torch.zeros_like(exact(model.population_mean[..., 0]))
     count = 0
     generator = torch.Generator(model.population_mean.device).manual_seed(0)
     for x in batches.in_order(PASS_SIZE, limit):
-        mean, log_scale = _encode(model, x)
+        x = _for_members(model, x)
+        z, log_scale = model.encode(x)
         if log_scale is not None:
-            epsilon = _noise(model, {"posterior": mean.shape[-2:]}, x, generator)["posterior"]
-            mean = model.draw(mean, log_scale, epsilon)
-        squares = (_stacked(model, x) - model.decode(mean)).square()
-        total += squares.flatten(len(members)).sum(-1, dtype=_sum_type(x)).cpu().double()
-        count += math.prod(squares.shape[len(members) :])
-    return (total / count).to(model.population_mean.device, model.population_mean.dtype)
+            noise = _noise(model, {"posterior": tuple(z.shape[-2:])}, x, generator)
+            z = model.draw(z, log_scale, noise["posterior"])
+        squares = (x - model.decode(z)).square().flatten(total.dim())
+        total += exact(squares.sum(-1, dtype=widest))
+        count += squares.shape[-1]
+    return total / count
 
 
-def _sum_type(x: Tensor) -> torch.dtype:
-    return torch.float32 if x.device.type == "mps" else torch.float64
+def _precisions(model: Autoencoder) -> tuple[torch.dtype, Callable[[Tensor], Tensor]]:
+    """Return the widest type of the model's device, and what moves sums to where float64 is."""
+    device = model.population_mean.device
+    on_mps = device.type == "mps"  # has no float64
+    widest = torch.float32 if on_mps else torch.float64
+    return widest, lambda t: t.to(device="cpu" if on_mps else device, dtype=torch.float64)
 
 
-def _stacked(model: Autoencoder, x: Tensor) -> Tensor:
+def _for_members(model: Autoencoder, x: Tensor) -> Tensor:
     """Give each member of a stack the examples that are for all."""
     members = model.population_mean.shape[:-1]
     is_shared = x.dim() == 1 + len(model.input_shape)
     return x.expand(*members, *x.shape) if members and is_shared else x
-
-
-def _encode(model: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor | None]:
-    return model.encode(_stacked(model, x))
 
 
 def _noise(
@@ -121,12 +118,11 @@ def _noise(
 ) -> Noise:
     """Draw noise, the same for every member of a stack."""
     members = model.population_mean.shape[:-1]
-    return {
-        name: torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype).expand(
-            *members, *shape
-        )
-        for name, shape in shapes.items()
-    }
+    noise = {}
+    for name, shape in shapes.items():
+        draws = torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
+        noise[name] = draws.expand(*members, *shape)
+    return noise
 
 
 def held_out_terms(model: Autoencoder, batches: Batches) -> dict[str, float | None]:
@@ -162,7 +158,7 @@ def member_estimates(
     rows: list[Tensor] = []
     size = 0
     for x in batches.epoch(0):
-        x = _stacked(model, x)
+        x = _for_members(model, x)
         m = x.shape[-1 - len(model.input_shape)]
         if m < size:
             break
@@ -171,14 +167,12 @@ def member_estimates(
         rows.append(torch.stack([step.loss, *step.terms.values()], dim=-1))
     model.train(was_training)
     values = torch.stack(rows).cpu().double().view(len(rows), -1, len(names))
-    means = values.mean(0)
-    errors = torch.full_like(means, math.nan)
-    if len(rows) > 1:
-        errors = values.std(0) / math.sqrt(len(rows))
+    errors = values.std(0) if len(rows) > 1 else torch.full_like(values[0], math.nan)
+    numbers = torch.stack([values.mean(0), errors / math.sqrt(len(rows))], dim=-1)
     return [
         {
-            name: (value if math.isfinite(value) else None, error if math.isfinite(error) else None)
-            for name, value, error in zip(names, *pair, strict=True)
+            name: tuple(number if math.isfinite(number) else None for number in pair)
+            for name, pair in zip(names, member, strict=True)
         }
-        for pair in zip(means.tolist(), errors.tolist(), strict=True)
+        for member in numbers.tolist()
     ]

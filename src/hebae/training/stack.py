@@ -66,7 +66,8 @@ class Stack(Autoencoder):
         self.encoder = _stacked_network([model.encoder for model in models])
         self.decoder = _stacked_network([model.decoder for model in models])
         self.objective = _StackedObjective(models)  # type: ignore[assignment]
-        self.likelihood = _StackedLikelihood([model.likelihood for model in models])
+        likelihoods = [model.likelihood for model in models]
+        self.likelihood = _StackedLikelihood(likelihoods)  # type: ignore[assignment]
         self.prior = copy.deepcopy(template.prior)
         self.critic = None
         self.input_shape = template.input_shape
@@ -77,7 +78,8 @@ class Stack(Autoencoder):
 
     def store_optimal_scale(self, mean_squared_error: Float[Tensor, " member"]) -> None:
         """See `Autoencoder`."""
-        self.likelihood.log_scale.copy_(optimal_log_scale(mean_squared_error))
+        log_scale: Tensor = self.likelihood.log_scale  # type: ignore[assignment]
+        log_scale.copy_(optimal_log_scale(mean_squared_error))
 
     def state_of(self, member: int) -> dict[str, Tensor]:
         """Return the state dict of a member's `Autoencoder`; views, not copies."""

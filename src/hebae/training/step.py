@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from hebae.config import Settings
 from hebae.errors import HebaeError
@@ -68,22 +67,12 @@ class Updater:
         self.critic: torch.optim.Adam | None = None
         if isinstance(model, Stack):
             self.main: torch.optim.Adam | StackedAdam = StackedAdam(model, rates, adam)
-            module, main = model, self.main
         else:
             self.main = adam(model.main_parameters(), lr=rates[0])
-            optimizers = [self.main]
-            if model.critic is not None:
-                rate = settings.critic_learning_rate
-                self.critic = adam(model.critic.parameters(), lr=rate)
-                optimizers.append(self.critic)
-                if fabric.world_size > 1:  # its gradients are averaged below
-                    names = [f"critic.{name}" for name, _ in model.critic.named_parameters()]
-                    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
-                        model, names
-                    )
-            for optimizer in optimizers:
-                clear_denormal_means(optimizer)
-            module, main, *critics = fabric.setup(model, *optimizers)
+            clear_denormal_means(self.main)
+        if model.critic is not None:
+            self.critic = adam(model.critic.parameters(), lr=settings.critic_learning_rate)
+            clear_denormal_means(self.critic)
         groups = [group for adam in self.optimizers for group in adam.param_groups]
         self.rates = [float(group["lr"]) for group in groups]
         if captured:  # a graph reads what is at an address, so each rate needs one
@@ -91,15 +80,27 @@ class Updater:
                 group["lr"] = torch.tensor(group["lr"], device=fabric.device)
         # With one process, and no loss to be scaled, Fabric's wrappers pass their arguments on.
         # Without them a step of Appendix B.1 takes 2 % less time.
-        plain = fabric.world_size == 1 and settings.precision != "16-mixed"
-        forward: Callable[..., Step] = model if plain else module
-        backward = Tensor.backward if plain else fabric.backward
-        main = self.main if plain else main
+        forward: Callable[..., Step] = model
+        backward: Callable[[Tensor], object] = Tensor.backward
+        main, critic = self.main, self.critic
+        if fabric.world_size > 1 or settings.precision == "16-mixed":
+            names = [name for name, _ in model.named_parameters() if name.startswith("critic.")]
+            # The gradients of the critic are averaged below.
+            model._ddp_params_and_buffers_to_ignore = names  # type: ignore[assignment]
+            forward, main, *critics = fabric.setup(model, *self.optimizers)  # type: ignore[arg-type]
+            critic = critics[0] if critics else None
+            backward = fabric.backward
         mixed = settings.precision in ("16-mixed", "bf16-mixed")
         autocast = fabric.autocast if mixed else nullcontext
         random_state = random_state or nullcontext
         parameters = model.main_parameters()
         critic_parameters = [] if model.critic is None else list(model.critic.parameters())
+
+        def clip(largest: float) -> None:
+            if isinstance(main, StackedAdam):
+                main.clip(largest)
+            else:  # checking that the norm is finite would wait for the device; the monitor does
+                fabric.clip_gradients(model, main, max_norm=largest, error_if_nonfinite=False)
 
         def by_hand(x: Tensor, noise: Noise, forward: Callable[..., Step] = forward) -> Step:
             with autocast(), random_state():
@@ -109,15 +110,9 @@ class Updater:
                 parameter.grad = None
             backward(step.loss.sum() if stacked else step.loss)
             if settings.gradient_clip is not None:
-                if isinstance(main, StackedAdam):
-                    main.clip(settings.gradient_clip)
-                else:
-                    # Checking that the norm is finite would wait for the device; the monitor does.
-                    fabric.clip_gradients(
-                        module, main, max_norm=settings.gradient_clip, error_if_nonfinite=False
-                    )
+                clip(settings.gradient_clip)
             main.step()
-            if self.critic is not None:
+            if critic is not None:
                 with autocast():
                     loss = model.critic_loss(step.z, noise)
                 for parameter in critic_parameters:
@@ -125,8 +120,9 @@ class Updater:
                 backward(loss)
                 if fabric.world_size > 1:
                     for parameter in critic_parameters:
-                        parameter.grad = fabric.all_reduce(parameter.grad, reduce_op="mean")
-                (self.critic if plain else critics[0]).step()
+                        torch.distributed.all_reduce(parameter.grad)
+                        parameter.grad.div_(fabric.world_size)  # type: ignore[union-attr]
+                critic.step()
             # Without the graph, whose nodes belong to the CUDA stream of this step.
             return step._replace(loss=step.loss.detach())
 

@@ -9,7 +9,7 @@ from finished import finished
 
 from hebae.paper import ablations, figure1a, figure1b, figure2, figure3, figure4, rate, table
 from hebae.paper.budgets import BUDGETS, Budget, data_of, unique
-from hebae.paper.study import records
+from hebae.paper.study import STUDIES, records
 
 SMOKE, SMALL = BUDGETS["smoke"], BUDGETS["small"]
 SEEDS = Budget("small", (0, 1), (0, 1), SMALL.changes, SMALL.evaluation)
@@ -264,7 +264,8 @@ def ablation_runs(budget, folder, number):
     runs = []
     for planned in unique(ablations.plan(budget)):
         value = number(planned.settings) + planned.settings.seed / 1e4
-        values = {one.id: value if one.lower else -value for one in ablations.CRITERIA.values()}
+        criteria = STUDIES["ablations"]["criteria"].values()
+        values = {one["id"]: value if one["lower"] else -value for one in criteria}
         runs.append(finished(planned, folder, values))
     return runs
 

@@ -32,7 +32,7 @@ def texts(monkeypatch):
     for name in ("first", "second", "bad", "both"):
         words = {"title": name, "paper": "Nothing.", "deviations": []}
         words["statements"] = {"elbo": {"text": "It is high", "what": "ELBO", "form": ".1f"}}
-        monkeypatch.setitem(studies.TEXTS, name, words)
+        monkeypatch.setitem(studies.STUDIES, name, words)
 
 
 def plan(*methods):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from hebae.paper import faces
 from hebae.paper.budgets import Budget, PlannedRun
 from hebae.paper.statements import Statement, median, order, verdict
-from hebae.paper.study import TEXTS, Findings, Study, StudyRun, table_of
+from hebae.paper.study import STUDIES, Findings, Study, StudyRun, table_of
 from hebae.report.methods import display_name
 
 WEIGHTS = {"hebae": 1.0, "vae": 1.0, "wae": 10.0}
@@ -16,36 +16,6 @@ BATCHES = (72, 100, 128, 256, 512, 1000)
 """For k = 64. With 64 examples or fewer, Σ is singular and training is refused."""
 METRICS = ("objective", "reconstruction", "moments", "iwae", "elbo", "frechet")
 FACE_METRICS = ("reconstruction", "frechet", "moments")
-
-
-class Criterion(NamedTuple):
-    """A measurement by which variants are compared, and whether lower values are better."""
-
-    id: str
-    format: str
-    lower: bool = True
-
-
-CRITERIA = {
-    "correlation": Criterion("moments.mean_abs_correlation.mean", ".4f"),
-    "likelihood": Criterion("iwae.fitted_width", ".1f", lower=False),
-    "normality": Criterion("moments.kl_to_normal.mean", ".3f"),
-    "excess": Criterion("objective.excess", ".3f"),
-    "reconstruction": Criterion("reconstruction.squared_error", ".2f"),
-}
-ROWS = (
-    "reconstruction.negative_log_likelihood",
-    "reconstruction.squared_error",
-    "elbo",
-    "iwae.fitted_width",
-    "objective.penalty.moments",
-    "objective.excess",
-    "moments.mean_abs_correlation.mean",
-    "moments.kl_to_normal.mean",
-    "frechet.normal",
-    "frechet.mixture",
-)
-"""Rows of each table."""
 
 
 class Decision(NamedTuple):
@@ -57,7 +27,7 @@ class Decision(NamedTuple):
 
 
 def decisions(budget: Budget) -> dict[str, Decision]:
-    """Return each decision; ``texts.yaml`` has its statements."""
+    """Return each decision; ``studies.yaml`` has its statements."""
 
     def mnist(method: str = "hebae", preset: str = "mnist", **changes: Any) -> list[PlannedRun]:
         changes = {"latent_dim": 20, "penalty_weight": WEIGHTS[method]} | changes
@@ -101,7 +71,7 @@ def metrics(budget: Budget, run: PlannedRun) -> Sequence[str]:
 def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
     """Tabulate each decision and compare its variants."""
     by_label = {run.planned.label: run for run in runs}
-    texts = TEXTS["ablations"]
+    texts = STUDIES["ablations"]
     statements, tables, notes = [], [], []
     for key, decision in decisions(budget).items():
         title, note = texts["decisions"][key]["title"], texts["decisions"][key]["note"]
@@ -111,7 +81,7 @@ def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
         }
         if all(variants.values()):
             statements += state(key, decision.pairs, variants)
-            tables.append(table_of(variants, title, [note], ROWS))
+            tables.append(table_of(variants, title, [note], texts["rows"]))
         else:
             notes.append(texts["notes"]["missing"].format(title=title))
     return Findings(statements, tables, notes=[*notes, *faces.notes(budget)])
@@ -125,8 +95,9 @@ def state(
     """Compare the variants of one decision by each of its criteria."""
     statements: dict[str, Statement] = {}
     for first, second in pairs:
-        for by, text in TEXTS["ablations"]["decisions"][decision]["statements"].items():
-            id, form, lower = CRITERIA[by]
+        for by, text in STUDIES["ablations"]["decisions"][decision]["statements"].items():
+            criterion = STUDIES["ablations"]["criteria"][by]
+            id, form = criterion["id"], criterion["form"]
             ours, theirs = ([run.value(id) for run in variants[one]] for one in (first, second))
             key = f"{decision}-{by}"
             while key in statements:  # two pairs of variants, compared by one criterion
@@ -134,7 +105,7 @@ def state(
             text = text.format(method=first.split(",")[0])
             result = f"{first}: {{ours:{form}}}; {second}: {{theirs:{form}}}"
             numbers = {"ours": median(ours), "theirs": median(theirs)}
-            case = order(ours, theirs, lower=lower)
+            case = order(ours, theirs, lower=criterion["lower"])
             statements[key] = Statement(key, text, result, numbers, verdict(case), "ours")
     return list(statements.values())
 

@@ -11,7 +11,7 @@ import torch
 from hebae.errors import HebaeError
 from hebae.evaluation.features.inception import inception_features
 from hebae.paper.budgets import Budget, PlannedRun, data_of
-from hebae.paper.study import TEXTS, StudyRun
+from hebae.paper.study import STUDIES, StudyRun
 from hebae.report.methods import display_name
 from hebae.report.tables import Row, Table
 from hebae.training.checks import weight_of_mean_squared_error
@@ -91,12 +91,12 @@ def weight_table(runs: Sequence[StudyRun]) -> Table:
         ]
     title = f"λ in each of its units, {label(runs[0].planned)}"
     names = [display_name(method) for method in METHODS]
-    return Table(title, names, rows, [TEXTS["faces"]["units"]])
+    return Table(title, names, rows, [STUDIES["faces"]["units"]])
 
 
 def notes(budget: Budget) -> list[str]:
     """Return the limitations of a budget's data and networks."""
-    texts = TEXTS["faces"]
+    texts = STUDIES["faces"]
     if budget.is_smoke:
         return [texts["smoke"]]
     return [texts["fid"], texts["subset"], *([texts["small"]] if budget.name == "small" else [])]

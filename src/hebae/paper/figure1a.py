@@ -8,7 +8,7 @@ from itertools import product
 from hebae.paper.budgets import Budget, PlannedRun
 from hebae.paper.grids import WeightGrid, at_one, lines, over_weights, spread
 from hebae.paper.statements import Statement, order, spelled, summary, verdict
-from hebae.paper.study import TEXTS, Drawing, Findings, Study, StudyRun
+from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun
 from hebae.report.lines import LinePanel, line_grid
 from hebae.report.methods import display_name
 
@@ -70,7 +70,7 @@ def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
         _by_weight(runs, "iwae.fitted_width", THREE, "log p(x), IWAE"),
     ]
     figure = line_grid(rows, title="Objective, ELBO and likelihood of MNIST test images")
-    texts = TEXTS["figure1a"]
+    texts = STUDIES["figure1a"]
     drawing = Drawing("figure1a", figure, "Objective, ELBO and likelihood", texts["caption"])
     notes = [texts["notes"]["objective"]]
     if budget.name != "full":
@@ -81,7 +81,7 @@ def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
 def state(runs: Sequence[StudyRun]) -> list[Statement]:
     """Compare HEBAE with the VAE at each k, at λ = 1 or by the range over λ."""
     statements = []
-    for key, words in TEXTS["figure1a"]["statements"].items():
+    for key, words in STUDIES["figure1a"]["statements"].items():
         if key == "ais" and not any(run.measurement("ais") for run in runs):
             continue
         by_range = words.get("over_weights", False)

@@ -8,7 +8,7 @@ from hebae.paper import faces
 from hebae.paper.budgets import Budget, PlannedRun
 from hebae.paper.grids import WeightGrid, at_one, lines, over_weights, spread
 from hebae.paper.statements import Statement, compare
-from hebae.paper.study import TEXTS, Drawing, Findings, Study, StudyRun
+from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun
 from hebae.report.lines import LinePanel, line_grid
 
 FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -30,7 +30,7 @@ def plan(budget: Budget) -> list[PlannedRun]:
 
 def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
     """Draw the distances in each feature space."""
-    texts = TEXTS["figure1b"]
+    texts = STUDIES["figure1b"]
     title = f"Frechet distance against λ, {faces.label(runs[0].planned)}"
     panels = [[_panel(runs, kind, space) for kind in KINDS] for space in feature_spaces(runs)]
     drawings = []

@@ -10,8 +10,8 @@ import numpy as np
 from hebae.evaluation import latent
 from hebae.paper import faces
 from hebae.paper.budgets import Budget, PlannedRun, data_of
-from hebae.paper.statements import Statement, by_method, compare, spelled, summary
-from hebae.paper.study import TEXTS, Drawing, Findings, Study, StudyRun, table_of
+from hebae.paper.statements import Statement, by_method, compare_all, spelled, summary
+from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun, table_of
 from hebae.report.bars import BarPanel, bars_beside_null
 from hebae.report.codes import code_heatmaps
 from hebae.report.methods import display_name
@@ -35,10 +35,10 @@ def plan(budget: Budget) -> list[PlannedRun]:
 def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
     """Draw the matrices and the coefficients of each data set."""
     statements, tables, drawings = [], [], []
-    notes = [TEXTS["figure2"]["notes"]["seeds"]]
+    notes = [STUDIES["figure2"]["notes"]["seeds"]]
     mnist = [run for run in runs if data_of(run.planned).startswith("mnist")]
     others = [run for run in runs if run not in mnist]
-    notes += faces.notes(budget) if others else [TEXTS["figure2"]["notes"]["missing"]]
+    notes += faces.notes(budget) if others else [STUDIES["figure2"]["notes"]["missing"]]
     for group in filter(None, (mnist, others)):
         name, data = "mnist", "MNIST"
         if group is others:
@@ -52,19 +52,17 @@ def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
 
 
 def state(runs: Sequence[StudyRun], data: str) -> list[Statement]:
-    """Compare correlation, of the means as in the paper and of z, and the coefficients."""
-    statements = [
-        compare("figure2", key, by_method(runs, f"{CORRELATION}.{of}"), data=data)
-        for key, of in (("correlation", "mean"), ("correlation-of-z", "z"))
-    ]
-    for key in ("mic", "tic"):
-        one = compare("figure2", key, by_method(runs, f"mic.{key}"), data=data)
-        numbers, shown = dict(one.numbers), []
-        for method, values in by_method(runs, f"mic.{key}{NULL}").items():
-            numbers |= summary(f"{method}_null", values)
-            shown.append(f"{display_name(method)} {spelled(f'{method}_null', values, '.3f')}")
-        result = f"{one.result}; for permuted indices: {', '.join(shown)}"
-        statements.append(replace(one, result=result, numbers=numbers))
+    """Compare correlation and the coefficients; add the coefficients' values by chance."""
+    statements = []
+    for one in compare_all("figure2", runs, data=data):
+        if one.key in ("mic", "tic"):
+            numbers, shown = dict(one.numbers), []
+            for method, values in by_method(runs, f"mic.{one.key}{NULL}").items():
+                numbers |= summary(f"{method}_null", values)
+                shown.append(f"{display_name(method)} {spelled(f'{method}_null', values, '.3f')}")
+            result = f"{one.result}; for permuted indices: {', '.join(shown)}"
+            one = replace(one, result=result, numbers=numbers)
+        statements.append(one)
     return statements
 
 
@@ -81,7 +79,7 @@ def draw_codes(runs: Sequence[StudyRun], name: str, label: str) -> list[Drawing]
         if matrices:
             title = f"Covariance and correlation of {of}, {label}"
             figure = code_heatmaps(matrices, title=title)
-            caption = TEXTS["figure2"]["captions"][file]
+            caption = STUDIES["figure2"]["captions"][file]
             drawings.append(Drawing(f"figure2-{name}-{file}", figure, title, caption))
     return drawings
 
@@ -112,7 +110,7 @@ def draw_information(runs: Sequence[StudyRun], name: str, label: str) -> Drawing
     )
     title = f"Information of the code about the example, {label}"
     figure = bars_beside_null(panels, title=title)
-    caption = TEXTS["figure2"]["captions"]["information"]
+    caption = STUDIES["figure2"]["captions"]["information"]
     return Drawing(f"figure2-{name}-information", figure, title, caption)
 
 

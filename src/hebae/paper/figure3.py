@@ -11,14 +11,13 @@ from hebae.experiments.metrics.samples import SAMPLERS
 from hebae.experiments.trained_run import TrainedRun
 from hebae.paper import faces
 from hebae.paper.budgets import Budget, PlannedRun
-from hebae.paper.statements import by_method, compare
-from hebae.paper.study import TEXTS, Drawing, Findings, Study, StudyRun, table_of
+from hebae.paper.statements import compare_all
+from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun, table_of
 from hebae.report import images
 from hebae.report.methods import display_name
 
 SHOWN_SAMPLERS = ("normal", "mixture")
-LIKELIHOOD = "reconstruction.negative_log_likelihood"
-ERROR = "reconstruction.squared_error"
+ROWS = ("reconstruction.negative_log_likelihood", "reconstruction.squared_error")
 RECONSTRUCTIONS, PAIRS, STEPS = 12, 3, 10
 ACROSS, DOWN = 6, 6
 
@@ -30,12 +29,11 @@ def plan(budget: Budget) -> list[PlannedRun]:
 
 def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
     """Draw the same examples, pairs and draws of z for all methods."""
-    statement = compare("figure3", "reconstruction", by_method(runs, ERROR))
     columns = {display_name(run.method): [run] for run in runs}
     title = f"Reconstruction, {faces.label(runs[0].planned)}"
-    table = table_of(columns, title, ids=[LIKELIHOOD, ERROR])
+    table = table_of(columns, title, ids=ROWS)
     drawings = draw({r.method: r.open() for r in runs if not r.diverged}, runs[0].planned)
-    return Findings([statement], [table], drawings, faces.notes(budget))
+    return Findings(compare_all("figure3", runs), [table], drawings, faces.notes(budget))
 
 
 def draw(models: dict[str, TrainedRun], planned: PlannedRun) -> list[Drawing]:
@@ -64,7 +62,7 @@ def draw(models: dict[str, TrainedRun], planned: PlannedRun) -> list[Drawing]:
         ),
         "Samples": images.sample_table(samples, ACROSS, title=f"Samples, {of}"),
     }
-    captions, private = TEXTS["figure3"]["captions"], faces.data_name(planned) == "CelebA"
+    captions, private = STUDIES["figure3"]["captions"], faces.data_name(planned) == "CelebA"
     return [
         Drawing(f"figure3-{title.lower()}", figure, title, captions[title], private)
         for title, figure in figures.items()

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from hebae.experiments.metrics.samples import SAMPLERS
 from hebae.paper.budgets import Budget, PlannedRun
-from hebae.paper.statements import Statement, by_method, compare
-from hebae.paper.study import TEXTS, Drawing, Findings, Study, StudyRun, table_of
+from hebae.paper.statements import compare_all
+from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun, table_of
 from hebae.report.images import sample_table
 from hebae.report.methods import display_name
 
@@ -34,16 +34,8 @@ def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
     figure = sample_table(images, ACROSS, title="Samples of MNIST models, k = 10")
     columns = {display_name(run.method): [run] for run in runs}
     table = table_of(columns, "Frechet distances, MNIST, k = 10")
-    drawing = Drawing("figure4", figure, "Samples", TEXTS["figure4"]["caption"])
-    return Findings(state(runs), [table], [drawing])
-
-
-def state(runs: Sequence[StudyRun]) -> list[Statement]:
-    """Compare the samples from N(0, I), and those from the mixture."""
-    return [
-        compare("figure4", f"samples-{name}", by_method(runs, f"frechet.{name}"))
-        for name in SHOWN_SAMPLERS
-    ]
+    drawing = Drawing("figure4", figure, "Samples", STUDIES["figure4"]["caption"])
+    return Findings(compare_all("figure4", runs), [table], [drawing])
 
 
 STUDY = Study("figure4", plan, ("frechet",), conclude, {"samplers": SHOWN_SAMPLERS})

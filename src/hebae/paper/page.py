@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hebae.errors import HebaeError
-from hebae.paper.study import TEXTS
+from hebae.paper.study import STUDIES
 from hebae.report.tables import Table
 
 SOURCES = {
@@ -35,7 +35,7 @@ def index(studies: Mapping[str, Mapping[str, Any]], note: str = "") -> str:
         "The results of `hebae reproduce`. The page of each study has its figures and all numbers."
     )
     smoke = any(values["budget"] == "smoke" for values in studies.values())
-    parts = ["# The paper, reproduced", intro, TEXTS["smoke" if smoke else "standard"], note]
+    parts = ["# The paper, reproduced", intro, STUDIES["smoke" if smoke else "standard"], note]
     for source, heading in SOURCES.items():
         found = [
             (statement, f"[{values['study']}]({name}.md), {values['budget']}")
@@ -69,7 +69,7 @@ def page(values: Mapping[str, Any], tables: Sequence[Table]) -> str:
     )
     parts = [f"# {values['title']}", values["paper"], runs]
     if values["statements"]:
-        parts.append(TEXTS["smoke" if values["budget"] == "smoke" else "standard"])
+        parts.append(STUDIES["smoke" if values["budget"] == "smoke" else "standard"])
     for source, heading in SOURCES.items():
         statements = [(s, "") for s in values["statements"] if s["source"] == source]
         if statements:
@@ -90,7 +90,7 @@ def page(values: Mapping[str, Any], tables: Sequence[Table]) -> str:
     if values["notes"]:
         parts += ["## Limitations", _list(values["notes"])]
     if values["deviations"]:
-        named = [TEXTS["deviations"][name].values() for name in values["deviations"]]
+        named = [STUDIES["deviations"][name].values() for name in values["deviations"]]
         rows = [f"| {' | '.join(map(_cell, words))} |" for words in named]
         head = ["| where | what the paper or its code does | here |", "| :-- | :-- | :-- |"]
         parts += ["## Deviations from the paper", "\n".join([*head, *rows])]

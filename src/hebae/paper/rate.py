@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hebae.paper.budgets import Budget, PlannedRun
 from hebae.paper.statements import Case, Statement, all_of, any_of, median, order, verdict
-from hebae.paper.study import TEXTS, Drawing, Findings, Study, StudyRun, table_of
+from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun, table_of
 from hebae.report.methods import display_name
 from hebae.report.tables import Row, Table
 from hebae.report.value_maps import ValueMap, value_maps
@@ -22,47 +22,7 @@ BASELINES = {"vae": 1.0, "wae": 10.0}
 """Methods that the grid is compared with, at the paper's weights."""
 
 
-class Shown(NamedTuple):
-    """A quantity of a map: its title, format, and which direction is better."""
-
-    id: str
-    title: str
-    note: str
-    format: str
-    better: Literal["higher", "lower", ""] = ""
-
-
-_DISTANCE = "Frechet distance"
-SHOWN = {
-    "reconstruction": Shown(
-        "reconstruction.negative_log_likelihood",
-        "Reconstruction",
-        "−log p(x|μ(x))",
-        ".1f",
-        "lower",
-    ),
-    "elbo": Shown("elbo", "ELBO", "nats", ".1f", "higher"),
-    "likelihood": Shown("iwae.fitted_width", "log p(x)", "IWAE, fitted width", ".1f", "higher"),
-    "samples": Shown("frechet.normal", "Samples, N(0, I)", _DISTANCE, ".3g", "lower"),
-    "samples-fitted": Shown("frechet.fitted-normal", "Fitted normal", _DISTANCE, ".3g", "lower"),
-    "samples-mixture": Shown("frechet.mixture", "Mixture", _DISTANCE, ".3g", "lower"),
-    "whitened": Shown(
-        "moments.mean_abs_correlation.mean",
-        "Correlation of μ",
-        "mean |off-diagonal|",
-        ".3f",
-        "lower",
-    ),
-    "information": Shown("information.mutual", "I(i; z)", "nats", ".2f"),
-    "sigma": Shown("moments.median_sigma", "σ", "median", ".2g"),
-}
-CONDITIONS = {
-    "samples": ("vae", "wae"),
-    "whitened": ("vae", "wae"),
-    "reconstruction": ("vae",),
-    "likelihood": ("vae",),
-}
-"""The paper's claims about HEBAE, and the methods that each compares it with."""
+QUANTITIES, CONDITIONS = STUDIES["rate"]["quantities"], STUDIES["rate"]["conditions"]
 
 
 class Point(NamedTuple):
@@ -73,8 +33,8 @@ class Point(NamedTuple):
     runs: list[StudyRun]
 
     def values(self, name: str) -> list[float | None]:
-        """Return a quantity of `SHOWN`, one value per seed."""
-        return [run.value(SHOWN[name].id) for run in self.runs]
+        """Return a quantity of `QUANTITIES`, one value per seed."""
+        return [run.value(QUANTITIES[name]["id"]) for run in self.runs]
 
     def median(self, name: str) -> float | None:
         """Return its median over the seeds."""
@@ -109,7 +69,7 @@ def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
     """Map each quantity over the grid, and test the paper's claims at each point."""
     grid, baselines = points(runs)
     title = f"HEBAE with a rate term, MNIST, k = {runs[0].planned.settings.latent_dim}"
-    gamma, seeds, _ = TEXTS["rate"]["notes"].values()
+    gamma, seeds, _ = STUDIES["rate"]["notes"].values()
     tables = [tabulate(grid, baselines, title)]
     return Findings(state(runs), tables, [draw(grid, title)], [gamma, seeds])
 
@@ -136,16 +96,16 @@ def state(runs: Sequence[StudyRun]) -> list[Statement]:
 
 def somewhere(name: str, grid: Sequence[Point], baselines: Baselines) -> Statement:
     """State that a claim is true at some point, and report the best point."""
-    against = CONDITIONS[name]
+    against = CONDITIONS[name]["methods"]
     known = [(_sign(name) * value, p) for p in grid if (value := p.median(name)) is not None]
     best = max(known, key=lambda pair: pair[0])[1] if known else None
     numbers = _place(best) | {"hebae": best.median(name) if best else None}
     numbers |= {method: baselines[method].median(name) for method in against}
-    form = SHOWN[name].format
+    form = QUANTITIES[name]["form"]
     others = ", ".join(f"{display_name(method)} {{{method}:{form}}}" for method in against)
     result = f"HEBAE {{hebae:{form}}} at λ = {{lambda:g}}, γ = {{gamma:g}}; {others}"
     case = any_of(_case(name, point, baselines) for point in grid)
-    text = f"Some λ and γ give {TEXTS['rate']['conditions'][name]}"
+    text = CONDITIONS[name]["text"]
     return Statement(name, text, result, numbers, verdict(case), "ours")
 
 
@@ -175,22 +135,22 @@ def at_once(grid: Sequence[Point], baselines: Baselines) -> Statement:
 
 
 def _case(name: str, point: Point, baselines: Baselines) -> Case:
-    lower = SHOWN[name].better == "lower"
+    lower = QUANTITIES[name]["better"] == "lower"
     ours = point.values(name)
-    theirs = [baselines[method].values(name) for method in CONDITIONS[name]]
+    theirs = [baselines[method].values(name) for method in CONDITIONS[name]["methods"]]
     return all_of(order(ours, values, lower=lower) for values in theirs)
 
 
 def _better_median(name: str, point: Point, baselines: Baselines) -> bool | None:
     ours = point.median(name)
-    theirs = [baselines[method].median(name) for method in CONDITIONS[name]]
+    theirs = [baselines[method].median(name) for method in CONDITIONS[name]["methods"]]
     if ours is None or None in theirs:
         return None
     return all(_sign(name) * ours > _sign(name) * value for value in theirs if value is not None)
 
 
 def _sign(name: str) -> int:
-    return 1 if SHOWN[name].better == "higher" else -1
+    return 1 if QUANTITIES[name]["better"] == "higher" else -1
 
 
 def _place(point: Point | None) -> dict[str, float | None]:
@@ -203,11 +163,11 @@ def tabulate(grid: Sequence[Point], baselines: Baselines, title: str) -> Table:
     for method, weight in BASELINES.items():
         named[f"{display_name(method)}, λ = {weight:g}"] = baselines[method].runs
     columns = {}
-    for one in SHOWN.values():
-        for row in table_of(named, title, ids=[one.id]).rows:
-            columns[f"{one.title}, {one.note}"] = row.values
+    for one in QUANTITIES.values():
+        for row in table_of(named, title, ids=[one["id"]]).rows:
+            columns[f"{one['title']}, {one['note']}"] = row.values
     rows = [Row(label, cells) for label, *cells in zip(named, *columns.values(), strict=True)]
-    return Table(title, list(columns), rows, [TEXTS["rate"]["notes"]["sigma"]])
+    return Table(title, list(columns), rows, [STUDIES["rate"]["notes"]["sigma"]])
 
 
 def draw(grid: Sequence[Point], title: str) -> Drawing:
@@ -215,15 +175,15 @@ def draw(grid: Sequence[Point], title: str) -> Drawing:
     lambdas = sorted({point.weight for point in grid})
     gammas = sorted({point.gamma for point in grid})
     maps = []
-    for name, one in SHOWN.items():
+    for name, one in QUANTITIES.items():
         values = np.full((len(lambdas), len(gammas)), np.nan)
         for point in grid:
             value = point.median(name)
             if value is not None:
                 values[lambdas.index(point.weight), gammas.index(point.gamma)] = value
-        maps.append(ValueMap(values, one.title, one.note, one.format, one.better))
+        maps.append(ValueMap(values, one["title"], one["note"], one["form"], one.get("better", "")))
     figure = value_maps(maps, lambdas, gammas, labels=("λ", "γ"), across=3, title=title)
-    return Drawing("rate", figure, title, TEXTS["rate"]["caption"])
+    return Drawing("rate", figure, title, STUDIES["rate"]["caption"])
 
 
 METRICS = ("reconstruction", "elbo", "iwae", "frechet", "moments", "information")

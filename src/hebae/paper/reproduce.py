@@ -20,7 +20,7 @@ from hebae.experiments.trained_run import TrainedRun, load_dataset
 from hebae.files import locked, make_folder, require_only, write_atomically
 from hebae.paper import faces, page
 from hebae.paper.budgets import Budget, PlannedRun, data_of, unique
-from hebae.paper.study import TEXTS, Findings, Study, StudyRun, records
+from hebae.paper.study import STUDIES, Findings, Study, StudyRun, records
 from hebae.provenance import provenance
 from hebae.report import style
 from hebae.report.tables import Measured, Table, Undefined, Value, to_csv
@@ -178,7 +178,7 @@ def write(
         statements = [replace(statement, verdict="") for statement in statements]
     diverged = [f"{run.path.name} diverged: {run.diverged}" for run in runs if run.diverged]
     about_data = [f"{dataset.name}: {note}" for dataset in datasets for note in dataset.notes]
-    texts, rows = TEXTS[study.name], records(runs)
+    texts, rows = STUDIES[study.name], records(runs)
     values = {
         "study": study.name,
         "title": texts["title"],

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hebae.paper.study import TEXTS, StudyRun
+from hebae.paper.study import STUDIES, StudyRun
 from hebae.report.methods import display_name
 
 Values = Sequence[float | None]
@@ -17,6 +17,7 @@ Case = bool | str
 Source = Literal["paper", "target", "ours"]
 """Who makes a statement: the paper, a target that was set before the runs, or ourselves."""
 
+THREE = ("hebae", "vae", "wae")
 ONE_SEED, OVERLAP, MISSING = "one seed", "ranges over seeds overlap", "undefined"
 
 
@@ -108,13 +109,13 @@ def compare(study: str, key: str, values: Mapping[str, Values], **names: str) ->
     Parameters
     ----------
     study, key : str
-        Under which ``texts.yaml`` has the wording, the format, and whether lower is better.
+        Under which ``studies.yaml`` has the wording, the format, and whether lower is better.
     values : mapping of str to sequence of (float or None)
         By method, HEBAE among them; one per seed.
     **names
         Put into the text.
     """
-    words = TEXTS[study]["statements"][key]
+    words = STUDIES[study]["statements"][key]
     form, lower = words["form"], words.get("lower", False)
     numbers: dict[str, float | None] = {}
     for method, seeds in values.items():
@@ -126,15 +127,21 @@ def compare(study: str, key: str, values: Mapping[str, Values], **names: str) ->
     return Statement(key, text, result, numbers, verdict(case), words.get("source", "paper"))
 
 
+def compare_all(study: str, runs: Sequence[StudyRun], **names: str) -> list[Statement]:
+    """Return all statements of a study whose measurements the runs have; see `compare`."""
+    return [
+        compare(study, key, by_method(runs, words["of"], words.get("methods", THREE)), **names)
+        for key, words in STUDIES[study]["statements"].items()
+        if any(run.measurement(words["of"]) for run in runs)
+    ]
+
+
 def by_method(
-    runs: Sequence[StudyRun], id: str, methods: Sequence[str] = ("hebae", "vae", "wae")
+    runs: Sequence[StudyRun], id: str, methods: Sequence[str] = THREE
 ) -> dict[str, Values]:
     """Return the values of a measurement by method, one per run."""
-    return {
-        method: [run.value(id) for run in runs if run.method == method]
-        for method in methods
-        if any(run.method == method for run in runs)
-    }
+    values = {m: [run.value(id) for run in runs if run.method == m] for m in methods}
+    return {method: found for method, found in values.items() if found}
 
 
 def median(values: Values) -> float | None:

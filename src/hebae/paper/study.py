@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from hebae.experiments.trained_run import TrainedRun
     from hebae.paper.statements import Statement
 
-TEXTS: dict[str, Any] = yaml.safe_load(
-    files("hebae.paper").joinpath("texts.yaml").read_text("utf-8")
+STUDIES: dict[str, Any] = yaml.safe_load(
+    files("hebae.paper").joinpath("studies.yaml").read_text("utf-8")
 )
 """Titles, captions and notes of the studies, by name."""
 
@@ -96,7 +96,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Study:
-    """A figure of the paper, or a question of our own. Its texts are in ``texts.yaml``.
+    """A figure of the paper, or a question of our own. Its texts are in ``studies.yaml``.
 
     Parameters
     ----------

@@ -7,8 +7,8 @@ of the command line (``hebae.config``), with the same names, defaults and checks
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
+import math
 import operator
 import re
 import sys
@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +65,10 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     method: ClassVar[str]
 
-    if TYPE_CHECKING:  # the subclasses have the parameters one by one
+    if TYPE_CHECKING:  # the subclasses have all parameters one by one
+        codes_: Array | None
+        samplers_: Samplers | None
+        _origin: tuple[Path, dict[str, Any]] | None
 
         def __init__(self, latent_dim: int = 20, **parameters: Any) -> None: ...
 
@@ -132,7 +135,11 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 raise KeyboardInterrupt
             codes = _training_codes(model.eval(), examples, batches, settings)
         # Only now, when nothing can fail any more.
-        return self._adopt(model, settings, [*dataset.notes, *decided], outcome.history, codes)
+        self.module_, self.settings_, self.history_ = model, settings, outcome.history
+        self.notes_ = [*dataset.notes, *decided]
+        self.n_features_in_ = math.prod(model.input_shape)
+        self.codes_, self.samplers_, self._origin = codes, None, None
+        return self
 
     def transform(self, X: Any) -> Array:
         """Encode examples: posterior means, shape (n, latent_dim)."""
@@ -247,24 +254,6 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         check_is_fitted(self)
         return self.module_
 
-    def _adopt(
-        self,
-        model: Autoencoder,
-        settings: Settings,
-        notes: list[str],
-        history: list[dict[str, Any]],
-        codes: Array | None,
-        samplers: Samplers | None = None,
-        origin: tuple[Path, dict[str, Any]] | None = None,
-    ) -> Self:
-        """Set all fitted attributes, together."""
-        self.module_ = model
-        self.settings_, self.notes_, self.history_ = settings, notes, history
-        self.n_features_in_ = int(np.prod(model.input_shape))
-        self.codes_, self.samplers_ = codes, samplers
-        self._origin = origin  # folder and config.json, if it was loaded
-        return self
-
     def _fitted_samplers(self, name: str) -> Samplers:
         names = NAMES if name == "auto" else (name,)
         if self.samplers_ is None or not set(names) <= set(self.samplers_.by_name):
@@ -355,9 +344,12 @@ def load(
         parameters |= {"encoder": encoder, "decoder": decoder, "random_state": settings.seed}
         estimator = cls(**parameters)
         stored = read_samplers(path, model)
-        history = RunFolder(path).history()
-        origin = path.absolute(), config
-        return estimator._adopt(model, settings, [], history, stored.codes, stored.samplers, origin)
+    estimator.module_, estimator.settings_, estimator.notes_ = model, settings, []
+    estimator.history_ = RunFolder(path).history()
+    estimator.n_features_in_ = math.prod(model.input_shape)
+    estimator.codes_, estimator.samplers_ = stored.codes, stored.samplers
+    estimator._origin = path.absolute(), config  # to find the training data
+    return estimator
 
 
 def _training_codes(
@@ -509,8 +501,11 @@ def _estimator(method: Method) -> type[Estimator]:
     }
     fields, lines = [], []
     parameters: dict[str, tuple[Any, Any, str]] = {"latent_dim": shared["latent_dim"]}
-    for name, (constrained, default, description) in (parameters | options | shared).items():
-        annotation = _without_constraints(constrained)
+    parameters |= options | shared
+    constrained = SimpleNamespace(__annotations__={n: p[0] for n, p in parameters.items()})
+    annotations = typing.get_type_hints(constrained)  # without the limits on values
+    for name, (_, default, description) in parameters.items():
+        annotation = annotations[name]
         fields.append((name, annotation, field(default=default, kw_only=name != "latent_dim")))
         lines.append(f"{name} : {_type_text(annotation)}, default={default!r}")
         text = re.sub(r"\s*\[default: ([^]]*)\]\.?", r"; by default \1.", description)
@@ -525,18 +520,6 @@ def _estimator(method: Method) -> type[Estimator]:
     return make_dataclass(
         method.class_name, fields, bases=(Estimator,), namespace=namespace, eq=False, repr=False
     )
-
-
-def _without_constraints(annotation: Any) -> Any:
-    """Type of a setting without the limits that its check adds."""
-    parts = typing.get_args(annotation)
-    if typing.get_origin(annotation) is Annotated:
-        return _without_constraints(parts[0])
-    if typing.get_origin(annotation) is tuple:
-        return tuple[_without_constraints(parts[0]), ...]
-    if typing.get_origin(annotation) in (typing.Union, UnionType):
-        return functools.reduce(operator.or_, map(_without_constraints, parts))
-    return annotation
 
 
 def _type_text(annotation: Any) -> str:

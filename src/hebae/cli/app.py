@@ -47,7 +47,7 @@ class StartFlags(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     preset: str | None = Field(
-        None, description=f"Settings that come with hebae: {', '.join(preset_names())}."
+        default=None, description=f"Settings that come with hebae: {', '.join(preset_names())}."
     )
     config: Path | None = None
     """YAML file of settings; its keys are the flags below, with underscores. Settings for one

@@ -68,13 +68,13 @@ def sample(
             return values
 
         names = NAMES if sampler == "auto" else (sampler,)
-        notify = lambda note: tell([note])  # noqa: E731
-        samplers = fitted_samplers(run, trained, load, names=names, notify=notify)
+        samplers = fitted_samplers(
+            run, trained, load, names=names, notify=lambda note: tell([note])
+        )
         if sampler == "auto":
             tell([f"{samplers}."])
         prior = samplers[sampler]
-    _write(output, inference.sample(trained, count, seed, prior))
-    return 0
+    return _write(output, inference.sample(trained, count, seed, prior))
 
 
 @app.command
@@ -106,8 +106,7 @@ def reconstruct(
     trained, examples = _model_and_examples(run, data, count)
     originals = examples / 255 if examples.dtype == np.uint8 else examples
     pair = np.stack([originals, inference.reconstruct(trained, examples)]).astype(np.float32)
-    _write(output, pair, columns=count)
-    return 0
+    return _write(output, pair, columns=count)
 
 
 @app.command
@@ -140,13 +139,12 @@ def interpolate(
 
     trained, examples = _model_and_examples(run, data, 2 * pairs)
     lines = inference.interpolate(trained, examples[0::2], examples[1::2], steps)
-    if output.suffix == ".png" and lines.ndim == 5:
-        from hebae.report import images, style
+    if output.suffix == ".npy" or lines.ndim < 5:
+        return _write(output, lines)
+    from hebae.report import images, style
 
-        style.save(images.interpolations({trained.objective.display_name: lines}), output)
-        say(f"Wrote {output}")
-    else:
-        _write(output, lines)
+    style.save(images.interpolations({trained.objective.display_name: lines}), output)
+    say(f"Wrote {output}")
     return 0
 
 
@@ -164,13 +162,13 @@ def _check_output(output: Path) -> None:
         raise HebaeError(f"--output {output}: {folder} is not a folder that can be written to.")
 
 
-def _write(output: Path, values: npt.NDArray[np.float32], columns: int | None = None) -> None:
+def _write(output: Path, values: npt.NDArray[np.float32], columns: int | None = None) -> int:
     """Write images (..., c, h, w) as a picture with so many columns, or any array as .npy."""
+    if output.suffix == ".png" and values.ndim < 4:
+        raise HebaeError("the model's examples are not images; name a .npy --output.")
     if output.suffix == ".png":
         from hebae.report.pixels import write_png
 
-        if values.ndim < 4:
-            raise HebaeError("the model's examples are not images; name a .npy --output.")
         write_png(values.reshape(-1, *values.shape[-3:]), output, columns)
     else:
         import numpy as np
@@ -183,6 +181,7 @@ def _write(output: Path, values: npt.NDArray[np.float32], columns: int | None = 
 
         write_atomically(output, save)
     say(f"Wrote {output}")
+    return 0
 
 
 def _model_and_examples(run: Path, data: DataSettings, count: int) -> tuple[Any, Any]:

@@ -94,6 +94,7 @@ class Bench:
             except Exception:
                 result = {"error": "".join(traceback.format_exc().splitlines(keepends=True)[-12:])}
             result["case_seconds"] = round(time.perf_counter() - begin, 2)
+            result["commit"] = record.get("commit", "")
         record = read_record(self.output)
         part = record["parts"][self.part]
         part.pop("running", None)
@@ -259,25 +260,21 @@ def _environment() -> dict[str, str]:
 
 
 def steps(bench: Bench) -> None:
-    """Time training steps: Appendix B.1 and, in bf16, Appendix B.2, and other loops.
-
-    The most important cases come first, and those that compile come last.
-    """
+    """Time training steps: Appendix B.1 and, in bf16, Appendix B.2, and other loops."""
     torch.set_float32_matmul_precision("high")
-    digits = random_images(bench, 2 if bench.tiny else 469, 128, (1, 28, 28))
-    faces = {m: random_images(bench, 2 if bench.tiny else 8, m, (3, 64, 64)) for m in (100, 512)}
+    digits, faces = digits_of(bench), {m: faces_of(bench, m) for m in (100, 512)}
 
     def face_step(m: int, method: str, fastest: bool) -> None:
         name = f"B.2, m = {m}, {method}, {'fastest convolutions' if fastest else 'default'}"
         settings = celeba_settings(bench, method, batch_size=m)
         bench.case(name, lambda: _face_steps(bench, settings, faces[m], fastest), 8)
 
-    def bare_face_step(m: int, how: str, half: bool, compiled: bool = False) -> None:
+    def bare_face_step(m: int, how: str, half: bool) -> None:
         settings = celeba_settings(bench, "vae", batch_size=m)
         bench.case(
             f"B.2, m = {m}, plain PyTorch loop, {how}",
-            lambda: _bare_face_steps(bench, settings, faces[m], half, compiled),
-            50 if compiled else 8,
+            lambda: _bare_face_steps(bench, settings, faces[m], half),
+            8,
         )
 
     def peer(name: str, settings: Settings, dataset: Dataset, method: str) -> None:
@@ -287,14 +284,17 @@ def steps(bench: Bench) -> None:
     for method in METHODS:
         for graph in (bench.graph,) if bench.quick and method != "hebae" else ("off", bench.graph):
             name = f"B.1, {method}, {'CUDA graph' if graph == 'on' else 'step by step'}"
-            settings = mnist_settings(bench, method, compile=graph)
+            settings = mnist_settings(
+                bench, method, compile=graph, epochs=4 if graph == "on" else 2
+            )
             bench.case(name, lambda s=settings: step_times(bench, s, digits))
-    bench.case("B.1, plain PyTorch loop", lambda: _bare_steps(bench, digits, compiled=False))
+    bench.case("B.1, plain PyTorch loop", lambda: _bare_steps(bench, digits))
     for fastest in (False, True):
         face_step(100, "vae", fastest)
     few = random_images(bench, 2 if bench.tiny else 60, 128, (1, 28, 28))
-    hebae_settings = mnist_settings(bench, "hebae")
-    bench.case("B.1, hebae, kernels", lambda: profile(bench, hebae_settings, few))
+    for method in METHODS:
+        settings = mnist_settings(bench, method)
+        bench.case(f"B.1, {method}, kernels", lambda s=settings: profile(bench, s, few))
     vae_settings = celeba_settings(bench, "vae", batch_size=100)
     bench.case("B.2, m = 100, vae, kernels", lambda: profile(bench, vae_settings, faces[100]), 8)
     if bench.quick:
@@ -313,10 +313,32 @@ def steps(bench: Bench) -> None:
         face_step(m, "hebae", True)
     for method in ("vae", "wae"):
         peer(f"B.1, pythae's {method.upper()}", mnist_settings(bench, method), digits, method)
+
+
+def compile_steps(bench: Bench) -> None:
+    """Time steps of plain loops with `torch.compile`, which takes long to compile."""
+    torch.set_float32_matmul_precision("high")
+    settings = celeba_settings(bench, "vae", batch_size=512)
     bench.case(
-        "B.1, plain PyTorch loop, torch.compile", lambda: _bare_steps(bench, digits, True), 35
+        "B.2, m = 512, plain PyTorch loop, bf16, torch.compile",
+        lambda: _bare_face_steps(bench, settings, faces_of(bench, 512), half=True, compiled=True),
+        40,
     )
-    bare_face_step(512, "bf16, torch.compile", half=True, compiled=True)
+    bench.case(
+        "B.1, plain PyTorch loop, torch.compile",
+        lambda: _bare_steps(bench, digits_of(bench), compiled=True),
+        35,
+    )
+
+
+def digits_of(bench: Bench) -> Dataset:
+    """Make as many images as MNIST has, of its size."""
+    return random_images(bench, 2 if bench.tiny else 469, 128, (1, 28, 28))
+
+
+def faces_of(bench: Bench, m: int) -> Dataset:
+    """Make images of CelebA's size for a few steps."""
+    return random_images(bench, 2 if bench.tiny else 8, m, (3, 64, 64))
 
 
 def random_images(bench: Bench, steps: int, m: int, shape: tuple[int, ...]) -> Dataset:
@@ -385,7 +407,7 @@ def profile(bench: Bench, settings: Settings, dataset: Dataset) -> Result:
     }
 
 
-def _bare_steps(bench: Bench, dataset: Dataset, compiled: bool) -> Result:
+def _bare_steps(bench: Bench, dataset: Dataset, compiled: bool = False) -> Result:
     """Time the HEBAE step of Appendix B.1 in plain PyTorch."""
     examples = torch.from_numpy(np.array(dataset.train.values)).flatten(1).to(bench.device)
     if bench.tiny:  # the bare model is made for 784 numbers
@@ -510,7 +532,7 @@ def pythae_steps(bench: Bench, settings: Settings, dataset: Dataset, method: str
 def grid(bench: Bench) -> None:
     """Train 64 models of Appendix B.1 that differ in seed and penalty weight, stacked."""
     count = 3 if bench.tiny else 64
-    digits = random_images(bench, 2 if bench.tiny else 469, 128, (1, 28, 28))
+    digits = digits_of(bench)
     for method in ("hebae",) if bench.quick else METHODS:
         name = f"{count} models, {method}"
         bench.case(name, lambda m=method: _grid(bench, m, count, digits), 12)
@@ -691,6 +713,7 @@ PARTS = {
     "grid": grid,
     "mnist": mnist,
     "celeba": celeba,
+    "compile": compile_steps,
 }
 
 

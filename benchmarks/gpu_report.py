@@ -60,7 +60,11 @@ def gpu_section(folder: Path) -> list[str]:
     sections += table(["What the card can do", ""], _ceilings(ceilings))
     sections += table(
         ["Training step", "ms", "examples per second", "share"],
-        [_step(name, case) for name, case in steps.items() if "ms_per_step" in case],
+        [
+            _step(name, case)
+            for name, case in sorted((steps | measured.get("compile", {})).items())
+            if "ms_per_step" in case
+        ],
     )
     sections += table(
         ["Stacked training", "ms per step of all", "s per epoch of all"],

@@ -35,7 +35,7 @@ def cases(tmp_path, part):
     return json.loads((tmp_path / "gpu.json").read_text())["parts"][part]["cases"]
 
 
-@pytest.mark.parametrize("part", ["ceilings", "steps", "grid", "mnist", "celeba"])
+@pytest.mark.parametrize("part", ["ceilings", "steps", "grid", "mnist", "celeba", "compile"])
 def test_every_case_of_a_part_runs(part, bench, tmp_path):
     from gpu_parts import PARTS
 

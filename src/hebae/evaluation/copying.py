@@ -49,24 +49,21 @@ def copying_ratio(
     copy of one example shows in one of S subsets only: samples that are all copies have a ratio of
     ``1 - 1/S``, not 0. To look for copies of certain examples, give these as `train`.
 
-    If the two sets are of one distribution, samples that copy neither have a ratio of 1, a share
-    of 1/2 and no excess of near copies. MNIST's sets, by different writers, differ slightly: use
-    further held-out examples in place of samples to see what to expect.
+    If both sets are of one distribution, samples that copy neither have a ratio of 1, a share of
+    1/2 and no excess of near copies. MNIST's sets, by different writers, differ slightly: use further
+    held-out examples in place of samples to see what to expect.
+
+    Standard errors treat samples and both sets as random: the variance over samples, by the delta
+    method, plus the jackknife's over the examples of each set, which replaces a nearest example by
+    the second nearest. In many dimensions a few examples are the nearest to many samples, and the
+    sets' part is the larger.
 
     Parameters
     ----------
     samples, train, held_out : array-like, shapes (n, d), (m, d) and (l, d)
-        Pixels or features, one row per example, each at least 2. Computed in float64.
+        Pixels or features, each at least 2 examples. Computed in float64.
     seed : int
         Of the subsets.
-
-    Returns
-    -------
-    Copying
-        Standard errors treat the samples and both sets as random: the variance over samples by the
-        delta method, plus the jackknife's over the examples of each set, which replaces a nearest
-        example by the second nearest. In many dimensions a few examples are the nearest to many
-        samples, and the sets' part is the larger.
 
     Raises
     ------
@@ -76,8 +73,7 @@ def copying_ratio(
     References
     ----------
     After Meehan, Chaudhuri, Dasgupta (2020), "A non-parametric test to detect data-copying in
-    generative models", who compare samples' distances to training examples with those of held-out
-    examples, and so mistake samples that lack variety for copies.
+    generative models", who compare with distances of held-out examples, not to them.
     """
     x, y = checks.pair(samples, train, ("samples", "train"))
     z = checks.pair(samples, held_out, ("samples", "held_out"))[1]
@@ -88,8 +84,11 @@ def copying_ratio(
     near = [two_nearest(points, subset) for subset in _subsets(members, size, rng)]
     far = [two_nearest(points, subset) for subset in _subsets(others, size, rng)]
     ratio = _ratio(near, far, size)
-    closer, much_closer = (_mean_score(f, near, far, size) for f in (_closer, _much_closer))
-    return Copying(ratio, closer, much_closer, len(points), size, max(len(near), len(far)))
+    # 1 if training is nearer, 0 if held-out is, 1/2 for ties.
+    closer = _mean_score(lambda a, b: ((b - a).sign() + 1) / 2, near, far, size)
+    # 1 if training is less than half as far, -1 if held-out is, else 0.
+    much = _mean_score(lambda a, b: (2 * a < b).double() - (2 * b < a).double(), near, far, size)
+    return Copying(ratio, closer, much, len(points), size, max(len(near), len(far)))
 
 
 class Neighbours(NamedTuple):
@@ -138,16 +137,6 @@ def _ratio(near: list[Neighbours], far: list[Neighbours], size: int) -> Estimate
     ratio = to_train / scale
     linear = _mean_score(lambda a, b: (a - ratio * b) / scale, near, far, size)  # delta method
     return Estimate(ratio, linear.standard_error)
-
-
-def _closer(to_train: Tensor, to_held_out: Tensor) -> Tensor:
-    """1 if training is nearer, 0 if held-out is, 1/2 for ties."""
-    return ((to_held_out - to_train).sign() + 1) / 2
-
-
-def _much_closer(to_train: Tensor, to_held_out: Tensor) -> Tensor:
-    """1 if training is less than half as far, -1 if held-out is, else 0."""
-    return (2 * to_train < to_held_out).double() - (2 * to_held_out < to_train).double()
 
 
 def _mean_score(

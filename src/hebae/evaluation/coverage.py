@@ -44,7 +44,7 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionR
     Parameters
     ----------
     real, fake : array-like, shapes (n, d) and (m, d)
-        Features, one row per example. Computed in float64.
+        Features. Computed in float64.
     k : int
         The neighbour that a ball reaches to: at least 1, and less than the size of either set.
 
@@ -66,9 +66,9 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionR
 def density_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> DensityCoverage:
     """Mean number of real balls around a fake example over k, and share of balls that hold any.
 
-    Parameters and errors as in `precision_recall`, but only real examples have balls. These exclude
-    their boundary, as in the authors' code. If both are of one distribution, n real and m fake
-    examples have density 1 and coverage ``1 - prod_{i=1..k} (n - i) / (n + m - i)`` on average.
+    Parameters as in `precision_recall`, but only real examples have balls. These exclude their
+    boundary, as in the authors' code. If both are of one distribution, n real and m fake examples
+    have density 1 and coverage ``1 - prod_{i=1..k} (n - i) / (n + m - i)`` on average.
 
     References
     ----------

@@ -103,7 +103,8 @@ def robustness(
 
     The noise is ``scale * s_j * epsilon_j``, s_j the standard deviation of dimension j over the
     given codes, so models with codes of different size are treated alike. It is compared with the
-    distance between random pairs: a code and the next one in a random order.
+    distance between random pairs: a code and the next one in a random order. Standard errors are
+    over codes, as if pairs were independent; each code is in two of them.
 
     Parameters
     ----------
@@ -120,10 +121,6 @@ def robustness(
     ------
     UndefinedMetric
         If all codes decode to the same, so that there is nothing to compare with.
-
-    Notes
-    -----
-    Standard errors are over codes, as if pairs were independent; each code is in two of them.
     """
     module, z = _decodable(model, codes)
     checks.require(0 < scale < math.inf, "scale", scale, "above 0 and finite")

@@ -34,15 +34,10 @@ def frechet_distance(
     Parameters
     ----------
     x_features, y_features : array-like, shapes (n_x, d) and (n_y, d)
-        One row per example. Computed in float64.
+        Computed in float64. The distance has their squared unit and is at least 0.
     allow_rank_deficient : bool
         Accept d examples or fewer, whose covariances are singular and whose distance is far above
         that of many examples.
-
-    Returns
-    -------
-    float
-        In squared units of the features; at least 0.
 
     References
     ----------
@@ -64,13 +59,9 @@ def frechet_distance(
 class FeatureMoments:
     """Count, mean and covariance of features that come in batches, in float64.
 
-    Batches are centred before they are squared, so a mean far from zero costs no precision. With
-    several processes, each updates its own moments and one merges them:
-    ``merged.merge(part)`` for each part that ``torch.distributed.all_gather_object`` returns.
-
-    References
-    ----------
-    Chan, Golub, LeVeque (1983), "Algorithms for computing the sample variance", eq. 2.1.
+    Batches are centred before they are squared, so a mean far from zero costs no precision (Chan,
+    Golub, LeVeque 1983, "Algorithms for computing the sample variance", eq. 2.1). With several
+    processes, each updates its own moments, and one merges them.
     """
 
     def __init__(self) -> None:
@@ -141,6 +132,10 @@ def frechet_extrapolated(
 ) -> Estimate:
     """Frechet distance for infinitely many examples: a line in 1/n through random subsets of n.
 
+    Returns the line's intercept, which may be negative if the distance is near zero, and its
+    least-squares standard error. In simulations that error matches the scatter between independent
+    samples within about a third.
+
     Parameters
     ----------
     x_features, y_features : array-like, shapes (n_x, d) and (n_y, d)
@@ -156,13 +151,6 @@ def frechet_extrapolated(
         Allow subsets of d examples or fewer, which a line describes poorly.
     seed : int
         Of the subsets.
-
-    Returns
-    -------
-    Estimate
-        The line's intercept, which may be negative if the distance is near zero, and its
-        least-squares standard error. In simulations that error matches the scatter between
-        independent samples within about a third.
 
     References
     ----------
@@ -211,25 +199,20 @@ def kernel_distance(
 ) -> Estimate:
     """Squared MMD under ``(gamma x.y + coef0)^degree``, averaged over random blocks.
 
+    The standard error comes from the blocks' scatter, counting at most those that share no examples
+    as independent.
+
     Parameters
     ----------
     x, y : array-like, shapes (n_x, d) and (n_y, d)
-        One row per example. Computed in float64.
+        At least two blocks of examples each. Computed in float64.
     degree, gamma, coef0
         Of the kernel; gamma is 1 / d by default.
-    blocks : int, optional
-        Number of blocks, at least 2; by default as many as share no examples. More come from
-        further shuffles: they steady the value but add no information.
-    block_size : int
-        Examples of each set in a block, at least 2.
+    blocks, block_size : int, at least 2
+        Number of blocks, by default as many as share no examples (more steady the value but add no
+        information); and examples of each set in one.
     seed : int
         Of the shuffles.
-
-    Returns
-    -------
-    Estimate
-        Mean over the blocks; standard error from their scatter, counting at most the blocks that
-        share no examples as independent.
 
     References
     ----------

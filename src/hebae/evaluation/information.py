@@ -90,23 +90,16 @@ def posterior_information(
     mean : array-like, shape (N, k)
         mu_i, N >= 2. A tensor is worked on where it is, in float64.
     log_scale : array-like, shape (N, k) or (N, 1); None for a deterministic encoder
-        log sigma_i. With None the code is mu_i itself, and I is the entropy of the codes, exactly:
-        log N if all differ.
+        log sigma_i. With None the code is mu_i itself, and I is the entropy of the codes, exactly
+        and with standard error 0: log N if all differ.
     noise_factor : array-like, shape (k, k), optional
         Lower triangular L: for HEBAE the Cholesky factor of the covariance of its noise. Default:
         the identity, as for the VAE.
-    seed : int
-        Of the draws, which are the same on every device.
-    draws : int
-        Per example.
+    seed, draws : int
+        Of the draws, which are the same on every device; and their number per example.
     block : int
         Pairs are processed in blocks of this many examples by as many. It affects memory, about
         8 (4 block + k^2) block bytes, and not the value.
-
-    Returns
-    -------
-    Information
-        With standard error 0 if nothing had to be estimated.
 
     References
     ----------

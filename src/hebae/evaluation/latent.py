@@ -108,11 +108,7 @@ def aggregate_covariance(
 def kl_to_standard_normal(mean: ArrayLike, covariance: ArrayLike) -> float:
     """KL(N(mean, covariance) || N(0, I)) in nats; 0 for codes with a standard normal's moments.
 
-    Parameters
-    ----------
-    mean : array-like, shape (k,)
-    covariance : array-like, shape (k, k)
-        Of mu, of draws z, or from `aggregate_covariance`.
+    The mean is (k,) and the covariance (k, k): of mu, of draws z, or from `aggregate_covariance`.
 
     Raises
     ------
@@ -149,12 +145,8 @@ def degeneracy(mean: Array, covariance: Array) -> str | None:
 def active_units(mean: ArrayLike, threshold: float = 0.01) -> npt.NDArray[np.bool_]:
     """Which dimensions depend on the example: ``Var_x E[z_j | x] > threshold``; shape (k,).
 
-    Parameters
-    ----------
-    mean : array-like, shape (n, k)
-        mu of each example, which is E[z | x] for every method.
-    threshold : float
-        In squared units of the code, whose prior has variance 1.
+    `mean` (n, k) is mu, which is E[z | x] for every method; the threshold is in squared units of
+    the code, whose prior has variance 1.
 
     References
     ----------

@@ -136,7 +136,7 @@ def mic_and_tic(
     *,
     workers: int | None = None,
 ) -> Array:
-    """MIC and TIC (the sum) of many pairs (x, y), distributed over the cores.
+    """MIC and TIC (the sum) of many pairs (x, y), shape (pairs, 2), distributed over the cores.
 
     Parameters
     ----------
@@ -144,13 +144,7 @@ def mic_and_tic(
     estimator, alpha, c
         See `characteristic_matrix`.
     workers : int, optional
-        Number of processes (spawned); 1 works in this one. Default: one per core if there is
-        enough to do.
-
-    Returns
-    -------
-    array, shape (len(pairs), 2)
-        MIC and TIC of each pair.
+        Number of processes; 1 works in this one. Default: one per core if there is enough to do.
     """
     if workers is None:
         worthwhile = sum(len(x) for x, _ in pairs) >= WORTH_PROCESSES  # type: ignore[arg-type]
@@ -204,10 +198,8 @@ def index_dependence(
         Of the order and of the permutations.
     permutations : int
         Per dimension; the null is their mean.
-    alpha, c : float
-        See `characteristic_matrix`.
-    workers : int, optional
-        See `mic_and_tic`.
+    alpha, c, workers
+        See `characteristic_matrix` and `mic_and_tic`.
     """
     codes = checks.finite(z, "z", ("n", "L", "k"))
     checks.counts(permutations=permutations)
@@ -265,16 +257,7 @@ def _equipartition(ends: Counts, parts: int) -> Counts:
 
     Each part takes the runs that bring it nearest to an equal share of the remaining points (the
     fewer if there is a tie), and at least one. Large runs may leave fewer parts than requested.
-
-    Parameters
-    ----------
-    ends : array, shape (runs,)
-        Where each run ends (exclusive), rising.
-
-    Returns
-    -------
-    array, shape (at most `parts`,)
-        Where each part ends.
+    Takes where each run ends (exclusive), and returns where each part ends.
     """
     n, start, chosen = int(ends[-1]), 0, []
     for parts_left in range(parts, 0, -1):

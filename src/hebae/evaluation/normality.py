@@ -83,14 +83,15 @@ class Mardia(NamedTuple):
 def kolmogorov_smirnov(codes: ArrayLike, *, level: float = 0.05) -> KolmogorovSmirnov:
     """Kolmogorov-Smirnov test of each dimension against N(0, 1), corrected for their number.
 
+    Normal mean and spread are those of the greatest of k independent statistics, by integrating the
+    statistic's exact distribution.
+
     Parameters
     ----------
     codes : array-like, shape (n, k)
         mu or z, n at least 2.
     level : float
-        Of the family: the probability that any dimension of normal codes is rejected. Normal mean
-        and spread are those of the greatest of k independent statistics, by integrating the
-        statistic's exact distribution.
+        Of the family: the probability that any dimension of normal codes is rejected.
 
     References
     ----------
@@ -112,28 +113,18 @@ def kolmogorov_smirnov(codes: ArrayLike, *, level: float = 0.05) -> KolmogorovSm
 
 
 def mardia(codes: ArrayLike) -> Mardia:
-    """Mardia's multivariate skewness and kurtosis, invariant to affine maps of the codes.
+    """Mardia's multivariate skewness and kurtosis of codes (n, k), invariant to affine maps.
 
     ``b1 = (1/n^2) sum_ij (y_i . y_j)^3`` and ``b2 = (1/n) sum_i |y_i|^4``, y the codes whitened by
     their own mean and covariance (divided by n). b1 is computed as the squared norm of the mean of
-    y (x) y (x) y, which is the same and linear in n.
-
-    Parameters
-    ----------
-    codes : array-like, shape (n, k)
-        n above k + 1, and at least 4.
-
-    Returns
-    -------
-    Mardia
-        Normal means are exact, and so is the kurtosis's spread. The skewness's spread and p-value
-        use the chi-squared distribution scaled to its exact mean; the kurtosis's two-sided p-value
-        a normal one.
+    y (x) y (x) y, which is the same and linear in n. Normal means are exact, and so is the
+    kurtosis's spread. The skewness's spread and p-value use the chi-squared distribution scaled to
+    its exact mean; the kurtosis's two-sided p-value a normal one.
 
     Raises
     ------
     UndefinedMetric
-        If the codes' covariance is singular, or there are too few codes for either to vary.
+        If the codes' covariance is singular, or n is not above k + 1 and 3.
 
     References
     ----------
@@ -189,23 +180,17 @@ def energy_distance_to_normal(codes: ArrayLike, *, limit: int = 10_000, seed: in
     """``2 E|x - Y| - E|x - x'| - E|Y - Y'|`` of codes x and standard normal Y; zero only if equal.
 
     Both means over Y are exact, and the third is taken over pairs of different codes. So it is
-    unbiased: normal codes have mean 0 for any n, and the value may be slightly negative.
+    unbiased: normal codes have mean 0 for any n, and the value may be slightly negative. The normal
+    spread is exact, too: ``sqrt(2 E h^2 / (n (n - 1)))``, where
+    ``h = |x - x'| - E|x - Y| - E|x' - Y| + E|Y - Y'|`` for normal x and x'.
 
     Parameters
     ----------
     codes : array-like, shape (n, k)
-        mu or z, n at least 2.
-    limit : int
-        Codes to use at most; of more a random subset, since time grows with their square. The
-        result's `count` says how many were used.
-    seed : int
-        Of the subset.
-
-    Returns
-    -------
-    Compared
-        In units of the code. The normal spread is exact: ``sqrt(2 E h^2 / (n (n - 1)))``, where
-        ``h = |x - x'| - E|x - Y| - E|x' - Y| + E|Y - Y'|`` for normal x and x'.
+        mu or z, n at least 2. The distance has their unit.
+    limit, seed : int
+        Of more than `limit` codes (at least 2) a random subset is used, since time grows with their
+        square. The result's `count` says how many were used.
 
     References
     ----------
@@ -233,8 +218,7 @@ def mean_distance_to_normal(radius: Array, dimension: int) -> Array:
 
     ``E sqrt(W) = (1/sqrt(pi)) int_0^inf (1 - E exp(-s^2 W)) s^-2 ds`` for W = |x - Y|^2, noncentral
     chi-squared. In log s the integrand is analytic and decays exponentially on both sides, so the
-    trapezoidal rule is exact to rounding. (The closed form by 1F1 is infinite in SciPy 1.17 for
-    many a radius above 8 once k reaches 100.)
+    trapezoidal rule is exact to rounding. (SciPy's 1F1 is infinite for many radii if k >= 100.)
     """
     square = np.square(np.asarray(radius, np.float64))
     scale = 1 / np.sqrt(dimension + square)
@@ -274,19 +258,13 @@ def sliced_wasserstein_to_normal(
     Parameters
     ----------
     codes : array-like, shape (n, k)
-        mu or z, n at least 2.
+        mu or z, n at least 2. The distance has their unit.
     directions : int
         Uniform on the sphere.
     replicates : int
-        Standard normal samples (n, k) that give the normal mean and spread, along the same
-        directions; at least 2.
+        Standard normal samples (n, k) that give the normal mean and spread; at least 2.
     seed : int
         Of the directions and the replicates.
-
-    Returns
-    -------
-    Compared
-        In units of the code.
 
     References
     ----------

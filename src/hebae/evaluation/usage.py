@@ -80,11 +80,9 @@ def logistic_accuracy(
         As in `knn_accuracy`; at least two classes.
     inverse_penalty : float
         scikit-learn's C: the weight of the summed log-likelihood against half the squared weights.
-    limit : int
-        Training examples to use at most; of more a random subset. The result says how many.
+    limit, seed : int
+        Of more than `limit` training examples a random subset is used; the result says how many.
     max_iterations : int
-    seed : int
-        Of the subset.
 
     Raises
     ------

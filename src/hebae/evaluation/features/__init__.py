@@ -60,17 +60,13 @@ def extractor(
         The data to compare with.
     weights : str or Path, optional
         File of weights, for "inception" only.
-    device : str or torch.device
-        Where networks compute features.
-    progress : callable, optional
-        Called with the steps done and their total while a classifier is trained.
+    device, progress
+        See `classifier_features`.
 
     Raises
     ------
     UndefinedMetric
         If these features do not exist for these data.
-    HebaeError
-        If the name is unknown, or a network is not available.
     """
     kind = str(spec)
     if weights is not None and kind != "inception":

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hebae.data import Dataset, Examples, load
+from hebae.data import Dataset, Examples
 from hebae.data.examples import fingerprint
 from hebae.errors import HebaeError, UndefinedMetric
 from hebae.evaluation.features import classifier_features, extractor
@@ -119,10 +119,3 @@ def test_a_damaged_cache_is_named(cache, file):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(HebaeError, match=r"damaged .*delete that folder"):
         classifier_features(data)
-
-
-def test_shipped_digits():
-    data = load("mnist-mini")
-    found = classifier_features(replace(data, train=data.train[:1500]))
-    assert found.name == "classifier-mnist-mini"
-    assert found.accuracy > 0.9

@@ -95,11 +95,6 @@ def test_divergence_is_torchs(seed, k) -> None:
     assert latent.kl_to_standard_normal(beta, Sigma) == pytest.approx(expected, rel=1e-9)
 
 
-def test_a_small_variance_is_not_none() -> None:
-    found = latent.kl_to_standard_normal(np.array([0.0, 3.0]), np.diag([1, 1e-14]))
-    assert found == pytest.approx(0.5 * (9 + 1e-14 - 1 - np.log(1e-14)))
-
-
 @pytest.mark.parametrize("constant", [0.0, 0.1, -1e6])
 def test_a_constant_dimension_has_no_finite_divergence(constant) -> None:
     codes, _, _ = posteriors(n=20_000)
@@ -143,16 +138,6 @@ def test_it_adds_up_to_the_vaes_penalty(one_scale) -> None:
     penalty = gaussian.mean_kl_to_standard_normal(*map(torch.from_numpy, (mean, log_scale)))
     found = kl_by_dimension(mean, log_scale, np.eye(4)).sum()
     assert found == pytest.approx(float(penalty), rel=1e-12)
-
-
-@given(seeds)
-def test_correlated_noise_diverges_by_more_than_its_marginals_tell(seed) -> None:
-    mean, log_scale, N = posteriors(seed, n=5)
-    factor = np.exp(log_scale)[:, :, None] * np.linalg.cholesky(N)
-    whole = MultivariateNormal(torch.from_numpy(mean), scale_tril=torch.from_numpy(factor))
-    standard = MultivariateNormal(torch.zeros(4).double(), torch.eye(4).double())
-    found = kl_by_dimension(mean, log_scale, N).sum()
-    assert found <= float(kl_divergence(whole, standard).mean()) + 1e-9
 
 
 def test_collapsed_dimensions_are_the_priors_for_almost_all_examples() -> None:

@@ -150,15 +150,6 @@ def test_exchanging_the_axes_transposes_the_matrix(seed, ties):
     np.testing.assert_array_equal(one[off_diagonal], other.T[off_diagonal])
 
 
-@given(seed=seeds, ties=st.booleans())
-def test_entries_are_shares_and_the_freer_search_finds_no_less(seed, ties):
-    x, y = points(seed, n=100, ties=ties)
-    free, fixed = characteristic_matrix(x, y, "approx"), characteristic_matrix(x, y, "e")
-    valid = ~np.isnan(free)
-    assert ((fixed[valid] >= 0) & (free[valid] <= 1)).all()
-    assert (free[valid] >= fixed[valid]).all()
-
-
 def test_a_constant_has_no_information():
     x = np.arange(30.0)
     for pair in ((x, np.ones(30)), (np.ones(30), x), (np.ones(30), np.ones(30))):

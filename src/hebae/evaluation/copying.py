@@ -50,8 +50,8 @@ def copying_ratio(
     ``1 - 1/S``, not 0. To look for copies of certain examples, give these as `train`.
 
     If both sets are of one distribution, samples that copy neither have a ratio of 1, a share of
-    1/2 and no excess of near copies. MNIST's sets, by different writers, differ slightly: use further
-    held-out examples in place of samples to see what to expect.
+    1/2 and no excess of near copies. MNIST's sets, by different writers, differ slightly: use
+    further held-out examples in place of samples to see what to expect.
 
     Standard errors treat samples and both sets as random: the variance over samples, by the delta
     method, plus the jackknife's over the examples of each set, which replaces a nearest example by

@@ -126,13 +126,8 @@ def test_a_dry_run_lists_the_runs_and_leaves_nothing(sweep: Run, tmp_path: Path)
     ("arguments", "parts"),
     [
         ((), ("at least one axis", "--grid")),
-        (("--grid", "latent_dims=2,5"), ("unknown key 'latent_dims'", "'latent_dim'")),
-        (("--grid", "latent_dim=2,x"), ("latent_dim in --grid is 'x'", "a whole number")),
-        (("--grid", "latent_dim="), ("no value",)),
+        (("--grid", "latent_dims=2,5"), ("'latent_dims'", "'latent_dim'")),
         (("--grid", "latent_dim=2,5"), ("flag and as an axis", "--latent-dim")),
-        (("--grid", "seed=0", "--grid", "seed=1"), ("given twice",)),
-        (("--grid", "data=mnist,celeba"), ("cannot be an axis",)),
-        (("--grid", "seed=0..10000"), ("10,001", "10,000")),
         (("--grid", "kernel=imq,rbf"), ("--kernel belongs to wae", "hebae")),
         (("--grid", "seed=0,1", "--resume"), ("holds no sweep", "leave out --resume")),
     ],
@@ -142,20 +137,6 @@ def test_bad_input_is_refused_before_anything_is_written(
 ) -> None:
     refused(sweep(*arguments, "--output", "out"), *parts)
     assert [path.name for path in tmp_path.iterdir()] == ["vectors.npy"]
-
-
-def test_one_run_that_could_not_be_trained_stops_all(hebae: Run, vectors: Path) -> None:
-    flags = ("--data", vectors, "--latent-dim", 3, "--output", "out")
-    result = hebae("sweep", *flags, "--grid", "batch_size=32,3")
-    refused(result, "the run batch_size=3 cannot be trained", "--batch-size")
-    assert [path.name for path in vectors.parent.iterdir()] == ["vectors.npy"]
-
-
-def test_other_folders_are_left_alone(sweep: Run, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "thesis.txt").touch()
-    for more in ((), ("--resume",), ("--overwrite",)):
-        refused(sweep("--grid", "seed=0,1", "--output", "out", *more), "of another kind")
 
 
 def test_what_diverges_is_marked_and_all_diverging_is_status_1(sweep: Run, tmp_path: Path) -> None:
@@ -212,9 +193,3 @@ def test_after_ctrl_c_the_command_that_it_names_finishes_the_sweep(
         ours, theirs = load_file(stopped), load_file(whole)
         for name, tensor in theirs.items():  # the two may have been stacked differently
             np.testing.assert_allclose(ours[name], tensor, rtol=1e-3, atol=1e-4)
-
-
-def test_help_says_what_an_axis_is(hebae: Run) -> None:
-    text = " ".join(hebae("sweep", "--help").out.replace("│", " ").split())
-    for part in ("seed=0..4", "penalty_weight=0.001..1000:7", "1 if every run diverged"):
-        assert part in text

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hebae.config import Settings
 from hebae.errors import HebaeError, UndefinedMetric
 from hebae.evaluation.estimate import Estimate
 from hebae.experiments.measure import Record, measure, take
@@ -20,7 +21,7 @@ from hebae.experiments.measurement import Measurement, find, measured, value_of
 from hebae.experiments.metrics import METRICS, choose
 from hebae.experiments.metrics.bounds import not_white
 from hebae.experiments.settings import EvaluationSettings
-from hebae.experiments.trained_run import TrainedRun, open_runs
+from hebae.experiments.trained_run import TrainedRun, group_by_column, open_runs
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "v0.1.0"
 OF = {"weights": "abc", "examples": "def"}
@@ -250,3 +251,18 @@ def test_a_model_that_has_hardly_been_trained_is_called_not_white(run: TrainedRu
 def test_unknown_metrics_are_refused() -> None:
     with pytest.raises(HebaeError, match=r"'elbow'.*'elbo'"):
         choose(["elbow"])
+
+
+def test_columns_are_labelled_by_method_folder_or_path_whatever_tells_them_apart() -> None:
+    def labels(pool_seeds: bool = False, **methods: str) -> list[str]:
+        runs = {
+            Path(path): Settings(method=m, seed=i) for i, (path, m) in enumerate(methods.items())
+        }
+        return list(group_by_column(runs, pool_seeds))
+
+    assert labels(a="hebae", b="vae") == ["HEBAE", "VAE"]
+    assert labels(a="hebae", b="vae", c="vae") == ["HEBAE", "b", "c"]
+    assert labels(a="hebae", b="vae", c="vae", pool_seeds=True) == ["HEBAE", "VAE"]
+    assert labels(HEBAE="vae", b="hebae", c="vae") == ["HEBAE", "b", "c"]
+    runs = {Path(path): Settings(method="vae") for path in ("x/run", "y/run")}
+    assert list(group_by_column(runs, False)) == ["x/run", "y/run"]

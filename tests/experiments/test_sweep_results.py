@@ -68,7 +68,7 @@ def swept(reconstruction: float | None, penalty: float = 1.0, **values: Any) -> 
     settings = Settings(**values)
     term = {"hebae": "moments", "vae": "kl", "wae": "mmd"}[settings.method]
     label = "-".join(f"{name}={as_text(value)}" for name, value in values.items())
-    result = RunResult(label, values, settings, Path(label), "test")
+    result = RunResult(label, values, settings, Path(label))
     if reconstruction is None:
         return replace(result, reason="too far")
     numbers = {
@@ -90,7 +90,7 @@ def swept(reconstruction: float | None, penalty: float = 1.0, **values: Any) -> 
         )
         for id, (value, format) in numbers.items()
     ]
-    return replace(result, measurements=measurements)
+    return replace(result, measurements=measurements, split="test")
 
 
 def test_csv_has_one_row_per_run_in_full_precision() -> None:

@@ -11,6 +11,7 @@ from hebae.experiments.metrics.bounds import not_white
 from hebae.experiments.plan import PlannedRun
 from hebae.experiments.runner import ExperimentFolder, RunResult, run_all
 from hebae.experiments.table import Column, numbers, summary_rows, tabulate
+from hebae.experiments.trained_run import TrainedRun
 from hebae.provenance import provenance
 from hebae.report.methods import display_name
 from hebae.report.page import Section
@@ -91,7 +92,9 @@ def _report(
     folder.write("comparison.md", table.to_markdown())
     folder.write("comparison.csv", table.to_csv())
     opened = {
-        method: [one.open(dataset) for one in runs] for method, runs in finished.items() if runs
+        method: [TrainedRun.held_out(one.path, dataset, one.settings.device) for one in runs]
+        for method, runs in finished.items()
+        if runs
     }
     pictures = []
     if opened:
@@ -158,10 +161,11 @@ def _tabulate(
     )
     every = [one for runs in by_method.values() for one in runs]
     notes += [f"{one.label} diverged: {one.reason}" for one in every if one.diverged]
+    split = next((one.split for one in every if one.split), "no")
     epochs = " or ".join(dict.fromkeys(str(one.settings.epochs) for one in every))
     return tabulate(
         columns,
-        f"{data}, k = {first.settings.latent_dim}, {epochs} epochs: {first.split} examples",
+        f"{data}, k = {first.settings.latent_dim}, {epochs} epochs: {split} examples",
         [*notes, *warnings],
         ids=summary_rows(one.measurements for one in every),
     )

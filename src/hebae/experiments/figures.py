@@ -17,7 +17,6 @@ from hebae.evaluation import latent
 from hebae.experiments.measurement import Measurement, find
 from hebae.experiments.metrics.code import CODES
 from hebae.experiments.metrics.samples import SAMPLERS
-from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.trained_run import TrainedRun, load_dataset
 from hebae.files import make_folder
 from hebae.report import curves, images, style
@@ -91,7 +90,7 @@ def draw_models(
     """
     target = _Folder(folder)
     first = next(iter(runs.values()))
-    split, examples = first.evaluation.split or "test", first.examples
+    split, examples = first.split, first.examples
     models = {label: run.model for label, run in runs.items()}
     if first.has_images:
         drawn = {
@@ -153,9 +152,7 @@ def draw_run(path: Path) -> list[Picture]:
     if not folder.is_finished:
         return []
     settings = folder.settings()
-    dataset = load_dataset(settings)
-    split, _ = dataset.held_out() or ("train", None)
-    run = TrainedRun(path, dataset, EvaluationSettings(split=split, device=settings.device))
+    run = TrainedRun.held_out(path, load_dataset(settings), settings.device)
     return draw_models({settings.method: run}, {settings.method: [run.history]}, folder.figures)
 
 
@@ -271,5 +268,5 @@ def _moments(run: Sequence[Measurement]) -> dict[str, Measurement]:
 def _bars(moments: Mapping[str, Measurement], run: Sequence[Measurement]) -> DimensionBars:
     kl = find(run, "moments.least_kl")
     assert kl is not None
-    variances = [np.diag(moments[of].arrays["covariance"]).tolist() for of in CODES]
-    return DimensionBars(*variances, kl.arrays["divergence"] if kl.arrays else kl.undefined)
+    of_mean, of_z = (np.diag(moments[of].arrays["covariance"]).tolist() for of in CODES)
+    return DimensionBars(of_mean, of_z, kl.arrays["divergence"] if kl.arrays else kl.undefined)

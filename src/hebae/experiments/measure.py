@@ -98,8 +98,7 @@ def measure(
                 origin = _provenance(run, command)
                 seconds = round(time.perf_counter() - begin, 3)
                 record.add(key, settings, metric.version, stored, origin, seconds)
-                entry = {"settings": settings, "provenance": origin}
-                stored = [replace(one, **entry) for one in stored]
+                stored = [replace(one, settings=settings, provenance=origin) for one in stored]
                 taken += 1
             found += [_of_metric(one, metric) for one in stored]
     return found, taken

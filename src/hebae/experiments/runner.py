@@ -23,7 +23,6 @@ from hebae.experiments.measure import take
 from hebae.experiments.measurement import Measurement
 from hebae.experiments.metrics.bounds import training
 from hebae.experiments.plan import PlannedRun, common_settings
-from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.trained_run import TrainedRun
 from hebae.files import clear, locked, make_folder, require_only, write_atomically
 from hebae.report.page import Picture as PagePicture
@@ -124,11 +123,10 @@ class ExperimentFolder:
 
     def write(self, name: str, content: str | Mapping[str, Any]) -> None:
         """Write a text file, or a mapping as JSON."""
-        is_text = isinstance(content, str)
-        text = content if is_text else json.dumps(content, indent=2, allow_nan=False) + "\n"
-        write_atomically(
-            self.path / name, lambda path: path.write_bytes(text.encode("utf-8", "replace"))
-        )
+        if not isinstance(content, str):
+            content = json.dumps(content, indent=2, allow_nan=False) + "\n"
+        data = content.encode("utf-8", "replace")
+        write_atomically(self.path / name, lambda path: path.write_bytes(data))
 
     def write_page(
         self, title: str, first: Sequence[Section], pictures: Sequence[Picture], *last: Section
@@ -151,22 +149,17 @@ class RunResult:
     settings: Settings
     """As resolved for the data."""
     path: Path
-    split: str
-    """The split that it was measured on."""
     reason: str = ""
     """Why it diverged; empty if it finished."""
     measurements: Sequence[Measurement] = ()
     """The metrics ``objective`` and ``moments``, and the training time; none if it diverged."""
+    split: str = ""
+    """The split that they were taken on."""
 
     @property
     def diverged(self) -> bool:
         """Whether the run diverged."""
         return bool(self.reason)
-
-    def open(self, dataset: Any) -> TrainedRun:
-        """Open the finished run, to be measured and drawn on `split`."""
-        evaluation = EvaluationSettings(split=self.split, device=self.settings.device)
-        return TrainedRun(self.path, dataset, evaluation)
 
 
 def run_all(
@@ -193,14 +186,14 @@ def run_all(
     found = []
     for run, result in zip(planned, results, strict=True):
         prepared = result.job.prepared
-        split, _ = prepared.dataset.held_out() or ("train", None)
-        reason = (result.message or "it diverged") if result.state == "diverged" else ""
-        path = result.job.path
-        one = RunResult(run.label, run.values, prepared.settings, path, split, reason)
-        if not one.diverged:
+        path, reason = result.job.path, ""
+        if result.state == "diverged":
+            reason = result.message or "it diverged"
+        one = RunResult(run.label, run.values, prepared.settings, path, reason)
+        if not reason:
             progress(f"measuring {run.label}")
-            trained = one.open(prepared.dataset)
+            trained = TrainedRun.held_out(path, prepared.dataset, prepared.settings.device)
             measurements = [*take(trained, ("objective", "moments")), *training(trained)]
-            one = replace(one, measurements=measurements)
+            one = replace(one, measurements=measurements, split=trained.split)
         found.append(one)
     return found

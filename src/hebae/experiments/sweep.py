@@ -150,8 +150,9 @@ def _text(one: Measurement | None) -> str:
 
 
 def _notes(runs: Sequence[RunResult]) -> list[str]:
+    split = next((run.split for run in runs if run.split), "no")
     notes = [
-        f"Means over {runs[0].split} examples. Each method has its own objective and penalty: they "
+        f"Means over {split} examples. Each method has its own objective and penalty: they "
         "are not comparable between methods."
     ]
     diverged = [run for run in runs if run.diverged]

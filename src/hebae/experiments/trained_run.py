@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -60,13 +60,22 @@ class TrainedRun:
         self.dataset = dataset
         self.evaluation = evaluation or EvaluationSettings()
         self.seed = self.evaluation.evaluation_seed
-        self.examples: Examples = examples_of(dataset, self.evaluation.split)
+        self.split = self.evaluation.split or "test"
+        self.examples: Examples = examples_of(dataset, self.split)
         """The examples to evaluate on."""
         self.values: Array = self.examples.values
         """Their values, shape (n, *shape)."""
         self.sampler_names = self.evaluation.samplers or samplers.NAMES
         self._samples: dict[str, Array] = {}
         self._features: dict[tuple[str, str], Array] = {}
+
+    @classmethod
+    def held_out(cls, path: Path, dataset: Dataset, device: str) -> Self:
+        """Open a run on the examples that were held out of its training, if there are any."""
+        split, _ = dataset.held_out() or ("train", None)
+        return cls(
+            path, dataset, EvaluationSettings.model_validate({"split": split, "device": device})
+        )
 
     @cached_property
     def model(self) -> Any:
@@ -171,7 +180,7 @@ class TrainedRun:
 
     def reference(self, extractor: FeatureExtractor, split: Split | None = None) -> Array:
         """Return features of real examples of `split`, or of the split of the evaluation."""
-        split = split or self.evaluation.split or "test"
+        split = split or self.split
         count = min(self.evaluation.samples, len(examples_of(self.dataset, split)))
         return reference_features(self.dataset, split, count, extractor, seed=self.seed)
 

@@ -55,7 +55,7 @@ def objective(run: TrainedRun) -> Iterator[Measurement]:
         )
         for name in list(terms)
     ]
-    none = {"undefined": "the method has no penalty", "words": {"term": ""}}
+    none: dict[str, Any] = {"undefined": "the method has no penalty", "words": {"term": ""}}
     yield from penalties or [measured("objective.penalty.none", None, **none)]
     floor = method.penalty_floor(size, run.model.latent_dim)
     if floor is None or not penalties or penalties[0].value is None:

@@ -24,6 +24,6 @@ TINY = replace(
 def smoke(tmp_path_factory):
     """Folder with the results of studies that together take every path."""
     output = tmp_path_factory.mktemp("paper") / "out"
-    studies = choose(["figure1b", "figure2", "figure3", "rate"])
+    studies = choose(["figure1b", "figure2", "rate"])
     reproduce(studies, TINY, output, command="test")
     return output / "results"

@@ -145,18 +145,11 @@ def test_other_data_that_are_missing_are_refused(tmp_path):
     assert not list((tmp_path / "out" / "runs").iterdir())
 
 
-@pytest.mark.parametrize(
-    ("name", "figures"),
-    [
-        ("figure1b", {"figure1b"}),
-        ("figure3", {"figure3-interpolations", "figure3-reconstructions", "figure3-samples"}),
-        ("rate", {"rate"}),
-    ],
-)
+@pytest.mark.parametrize(("name", "figures"), [("figure1b", 1), ("figure2", 6), ("rate", 1)])
 def test_a_study_ends_with_a_page_numbers_and_figures(smoke, name, figures):
     values = stored(smoke)[name]
     assert (smoke / f"{name}.md").read_text().startswith(f"# {values['title']}\n")
-    assert {path.stem for path in smoke.glob(f"{name}*.png")} == figures
+    assert len(list(smoke.glob(f"{name}*.png"))) == len(values["figures"]) == figures
     assert values["records"]
     assert {one["verdict"] for one in values["statements"]} == {""}
     for one in values["statements"]:
@@ -164,10 +157,7 @@ def test_a_study_ends_with_a_page_numbers_and_figures(smoke, name, figures):
 
 
 def test_made_up_faces_are_not_called_celeba(smoke):
-    figures = {path.stem for path in smoke.glob("figure2*.png")}
-    assert {name.rsplit("-", 1)[0] for name in figures} == {
-        "figure2-mnist",
-        "figure2-synthetic-faces",
-    }
+    names = {path.stem.rsplit("-", 1)[0] for path in smoke.glob("figure2*.png")}
+    assert names == {"figure2-mnist", "figure2-synthetic-faces"}
     assert not any("CelebA" in one["text"] for one in stored(smoke)["figure2"]["statements"])
     assert not (smoke / "faces").exists()

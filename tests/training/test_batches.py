@@ -47,13 +47,6 @@ def test_bytes_stand_for_the_unit_interval_and_are_not_copied() -> None:
     assert batches.values.data_ptr() == values.ctypes.data
 
 
-def test_a_memory_map_is_read_by_the_batch(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    np.save(tmp_path / "x.npy", np.arange(40, dtype=np.float32)[:, None])
-    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    batches = ArrayBatches(mapped, 8, seed=1)
-    assert rows(batches, 0) == rows(ArrayBatches(np.array(mapped), 8, seed=1), 0)
-
-
 def test_processes_share_each_batch_without_overlap() -> None:
     values = np.arange(40, dtype=np.float32)[:, None]
     whole = rows(ArrayBatches(values, 8, seed=2), 0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +13,6 @@ from hebae.training import step
 from hebae.training.batches import ArrayBatches
 from hebae.training.denormals import EVERY, clear_denormal_means
 from hebae.training.loop import make_fabric, train
-from hebae.training.stack import Stack, StackedAdam
 
 TINY = torch.finfo(torch.float32).tiny
 
@@ -103,22 +100,3 @@ def test_training_ends_with_the_same_weights_to_the_last_bit(monkeypatch):
     assert few < many / 10
     for name, tensor in plain.items():
         assert torch.equal(cleared[name], tensor), name
-
-
-def test_a_stack_clears_too():
-    stack = Stack([build(SETTINGS, (24,), seed=seed) for seed in range(3)])
-    adam = StackedAdam(stack, [1e-3, 1e-3, 2e-3], partial(torch.optim.Adam, fused=True))
-
-    def sunk() -> int:
-        return sum(subnormals(state["exp_avg"]) for state in adam.state.values())
-
-    for taken in range(1, EVERY + 1):
-        for parameter in stack.parameters():
-            parameter.grad = torch.zeros_like(parameter)
-        adam.step()
-        if taken == 1:
-            for state in adam.state.values():
-                state["exp_avg"].fill_(TINY / 2)
-        if taken == EVERY - 1:
-            assert sunk() == sum(parameter.numel() for parameter in stack.parameters())
-    assert sunk() == 0

@@ -18,9 +18,9 @@ from hebae.errors import HebaeError
 from hebae.model import build
 from hebae.storage import RunFolder
 from hebae.training import session
-from hebae.training.batches import ArrayBatches, LoaderBatches
+from hebae.training.batches import ArrayBatches
 from hebae.training.callbacks import Callback
-from hebae.training.loop import HeldOut, make_fabric, train
+from hebae.training.loop import make_fabric, train
 from hebae.training.monitor import DivergenceError
 
 METHODS = ("hebae", "vae", "wae", "ae")
@@ -120,16 +120,6 @@ def test_a_checkpoint_is_not_resumed_on_other_data(
     prepared = session.prepare(settings.replace(epochs=6), load(other))
     with pytest.raises(HebaeError, match="data that have changed"):
         session.run(prepared, tmp_path / "run", resuming=True)
-
-
-def test_the_random_state_of_the_caller_is_left_alone(
-    train_run: Callable[..., session.Outcome],
-) -> None:
-    torch.manual_seed(3)
-    expected = torch.rand(2)
-    torch.manual_seed(3)
-    train_run("run")
-    assert torch.equal(torch.rand(2), expected)
 
 
 def test_steps_between_looks_never_wait_for_the_device(
@@ -312,22 +302,6 @@ def test_the_optimal_scale_of_the_training_set_is_stored(
     with torch.no_grad():
         error = (model.reconstruct(x) - x).square().mean()
     assert float(model.likelihood.log_scale.exp()) == pytest.approx(float(error.sqrt()), rel=1e-4)
-
-
-def test_a_dataloader_of_the_users_own_trains(dataset: Dataset, settings: Settings) -> None:
-    x = torch.from_numpy(dataset.train.values)
-    loader = torch.utils.data.DataLoader(
-        torch.utils.data.TensorDataset(x, torch.zeros(len(x))), batch_size=50, shuffle=True
-    )
-
-    def run() -> dict[str, Tensor]:
-        changed = settings.replace(likelihood="bernoulli", epochs=2)
-        model = build(changed, dataset.shape)
-        held_out = HeldOut("validation", ArrayBatches(dataset.validation.values, 30))
-        train(model, changed, LoaderBatches(loader), held_out, fabric=make_fabric(changed))
-        return model.state_dict()
-
-    assert same(run(), run())
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])

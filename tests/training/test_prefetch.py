@@ -1,15 +1,12 @@
 import mmap
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from hebae.data import Examples
 from hebae.training import batches as prefetch
-from hebae.training import session
-from hebae.training.batches import ANNOUNCED, READY, ArrayBatches, HostRows, map_of
+from hebae.training.batches import ArrayBatches, HostRows, map_of
 
 needs_advice = pytest.mark.skipif(
     not hasattr(mmap.mmap, "madvise"), reason="this system takes no advice on maps"
@@ -86,54 +83,6 @@ def test_the_system_is_told_where_in_the_file_the_rows_lie(view, mapped, advice)
         assert content.endswith(expected)
 
 
-@needs_advice
-def test_neighbours_are_announced_together_and_repeats_do_no_harm(mapped, advice):
-    row = mapped[0].nbytes
-    HostRows(mapped).take(np.array([5, 4, 20, 6, 20]))
-    assert [content[-3 * row :] for _, content in advice[:1]] == [mapped[4:7].tobytes()]
-    assert [content[-row:] for _, content in advice[1:]] == 2 * [mapped[20].tobytes()]
-    advice.clear()
-    list(ArrayBatches(mapped, 8).in_order(30))
-    assert [content[-30 * row :] for _, content in advice] == [
-        mapped[:30].tobytes(),
-        mapped[30:].tobytes(),
-    ]
-    advice.clear()
-    assert HostRows(mapped).take(np.array([], np.int64)).shape == (0, 3, 4, 5)
-    assert advice == []
-
-
-@needs_advice
-def test_a_few_batches_are_announced_before_the_first_is_given(mapped, advice):
-    rows = HostRows(mapped).ahead([np.array([2 * i]) for i in range(20)])
-    next(rows)
-    rows.close()
-    assert ANNOUNCED + 1 <= len(advice) <= ANNOUNCED + READY + 1
-
-
-@needs_advice
-def test_nothing_is_announced_in_vain(mapped, advice, tmp_path):
-    # In memory, and rows that are each spread over all of the file.
-    HostRows(np.array(mapped)).take(np.array([1, 5]))
-    np.save(tmp_path / "f.npy", np.asfortranarray(mapped))
-    HostRows(np.load(tmp_path / "f.npy", mmap_mode="r")).take(np.array([1, 5]))
-    assert advice == []
-
-
-@needs_advice
-def test_rows_beyond_the_first_pages_are_found(tmp_path, advice):
-    np.save(tmp_path / "x.npy", np.arange(40_000, dtype=np.float32).reshape(40, 1000))
-    values = np.memmap(
-        tmp_path / "x.npy", np.float32, "r", offset=128 + 4 * 9_000, shape=(31, 1000)
-    )
-    rows = HostRows(values[2:]).take(np.array([28, 3]))
-    assert rows[:, 0].tolist() == [39_000, 14_000]
-    assert [np.frombuffer(content[-4000:], np.float32)[0] for _, content in advice] == [
-        14_000,
-        39_000,
-    ]
-
-
 def test_without_advice_the_same_rows_are_read(mapped, monkeypatch):
     class Map:
         """A type without madvise, as Python has on Windows."""
@@ -184,14 +133,3 @@ def test_batches_that_come_to_cuda_from_the_host_are_the_same(mapped, monkeypatc
         assert (resident.values.device.type, streamed.values.device.type) == ("cuda", "cpu")
         for a, b in zip(resident.epoch(0), streamed.epoch(0), strict=True):
             assert a.device == b.device and torch.equal(a, b)
-
-
-def test_training_on_a_map_ends_with_the_same_weights(dataset, settings, tmp_path):
-    np.save(tmp_path / "x.npy", dataset.train.values)
-    on_disk = Examples(np.load(tmp_path / "x.npy", mmap_mode="r"))
-    models = {}
-    for name, data in {"map": replace(dataset, train=on_disk), "memory": dataset}.items():
-        prepared = session.prepare(settings, data)
-        session.run(prepared, tmp_path / name)
-        models[name] = prepared.model.state_dict()
-    assert all(torch.equal(models["map"][name], value) for name, value in models["memory"].items())

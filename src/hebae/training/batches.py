@@ -20,7 +20,7 @@ from hebae.data.workers import map_in_threads
 from hebae.model import to_unit_interval
 from hebae.training.randomness import NetworkRandomState, epoch_seed, spread
 
-__all__ = ["ArrayBatches", "Batches", "HostRows", "LoaderBatches", "map_of"]
+__all__ = ["ArrayBatches", "Batches", "LoaderBatches", "map_of", "read_ahead"]
 
 
 class Batches(Protocol):
@@ -42,7 +42,7 @@ class ArrayBatches:
 
     The array goes to CUDA's memory as it is (uint8 stays uint8) where it takes less than half of
     what is free; on the CPU nothing is copied. Otherwise, and if it is a memory map, only the rows
-    of a few batches are in memory, read ahead of need: see `HostRows`.
+    of a few batches are in memory, read ahead of need (`read_ahead`).
 
     Parameters
     ----------
@@ -91,9 +91,9 @@ class ArrayBatches:
         on_cuda = self.device.type == "cuda"
         if on_cuda and self.values.nbytes < torch.cuda.mem_get_info(self.device)[0] / 2:
             self.values = self.values.to(self.device)
-        self._host: HostRows | None = None  # of a file, or on the way to another device
-        if self.values.device.type == "cpu" and (on_cuda or map_of(values) is not None):
-            self._host = HostRows(values, pinned=on_cuda)
+        # Rows of a file, or on the way to another device.
+        on_host = self.values.device.type == "cpu" and (on_cuda or map_of(values) is not None)
+        self._host = values if on_host else None
         full, rest = divmod(len(self.values), batch_size)
         self.steps_per_epoch: int | None = full if drop_last or not rest else full + 1
 
@@ -103,7 +103,11 @@ class ArrayBatches:
         orders = [np.random.default_rng([seed, epoch]).permutation(n) for seed in self.seeds]
         indices = self._where_values_are(torch.from_numpy(np.stack(orders)))
         batches = torch.split(indices, self.batch_size, dim=1)[start : self.steps_per_epoch]
-        shares = [self._share(batch) for batch in batches]
+        # Equal shares, since data-parallel training weighs the processes alike.
+        shares = [
+            batch[:, : batch.shape[1] // self.processes * self.processes] for batch in batches
+        ]
+        shares = [share.chunk(self.processes, dim=1)[self.rank] for share in shares]
         taken = self._taken(share.flatten() for share in shares)
         if not self.stacked:
             return taken
@@ -122,18 +126,14 @@ class ArrayBatches:
         # All at once: a copy to a GPU per step would make each step wait for the one before.
         return indices if self._host is not None else indices.to(self.values.device)
 
-    def _share(self, batch: Tensor) -> Tensor:
-        # Equal shares, since data-parallel training weighs the processes alike.
-        share = batch.shape[1] // self.processes
-        return batch[:, self.rank * share : (self.rank + 1) * share]
-
     def _taken(self, batches: Iterable[Tensor]) -> Generator[Tensor]:
         """Give the examples of each batch of indices, in order."""
         if self._host is None:
             for indices in batches:
                 yield self._on_device(self.values.index_select(0, indices))
             return
-        with closing(self._host.ahead(batch.numpy() for batch in batches)) as ahead:
+        arrays = (batch.numpy() for batch in batches)
+        with closing(read_ahead(self._host, arrays, pinned=self.device.type == "cuda")) as ahead:
             for rows in ahead:
                 yield self._on_device(rows)
 
@@ -202,83 +202,57 @@ ANNOUNCED = 4
 Indices = npt.NDArray[np.int64]
 
 
-class HostRows:
-    """Rows of an array in host memory, or on disk as a memory map, read in the background.
+def read_ahead(
+    values: np.ndarray, batches: Iterable[Indices], *, pinned: bool = False
+) -> Generator[Shaped[Tensor, "batch *shape"]]:
+    """Copy the rows of each batch from host memory or a memory map, in the background.
 
     Random rows of a file that is not in memory are slow one by one: the disk has one request at a
     time, and a memory map reads a stretch around each row that nobody needs (the kernel's
     readahead, of megabytes for rows of kilobytes). So the system is told the rows of the next few
     batches, which the disk then reads side by side, and a thread copies them into batches while the
-    step runs.
+    step runs. From `pinned` (page-locked) memory CUDA copies while the host goes on.
 
-    Parameters
-    ----------
-    values : ndarray, shape (n, *shape)
-    pinned : bool
-        Give batches in page-locked memory, from which CUDA copies while the host goes on; PyTorch
-        uses a batch's memory again once its copy is done.
-
-    Attributes
-    ----------
-    mapped : bool
-        Whether the array is a memory map, or a view of one.
+    An error is raised at the batch that it concerns. Closing the generator, as leaving a ``for``
+    loop over it does, waits for the copy that is being made and ends.
     """
+    now, later = tee(batches)
+    for indices in islice(later, ANNOUNCED):
+        _announce(values, indices)
 
-    def __init__(self, values: np.ndarray, *, pinned: bool = False) -> None:
-        self.values = values
-        self.pinned = pinned
-        self._map = map_of(values)
-        self.mapped = self._map is not None
+    def read(pair: tuple[Indices, Indices | None]) -> Tensor:
+        indices, coming = pair
+        if coming is not None:
+            _announce(values, coming)
+        rows = torch.from_numpy(np.ascontiguousarray(values[indices]))
+        return rows.pin_memory() if pinned else rows
 
-    def take(self, indices: Indices) -> Shaped[Tensor, "batch *shape"]:
-        """Copy rows, in one thread: the other cores belong to the step."""
-        self._announce(indices)
-        return self._copy(indices)
+    # One thread: the other cores belong to the step.
+    with closing(map_in_threads(read, zip_longest(now, later), workers=1, ahead=READY)) as rows:
+        yield from rows
 
-    def ahead(self, batches: Iterable[Indices]) -> Generator[Shaped[Tensor, "batch *shape"]]:
-        """Copy the rows of each batch, in order and in the background.
 
-        What goes wrong there is raised here, at the batch that it concerns. Closing the generator,
-        as leaving a ``for`` loop over it does, waits for the copy that is being made and ends.
-        """
-        now, later = tee(batches)
-        for indices in islice(later, ANNOUNCED):
-            self._announce(indices)
+def _announce(values: np.ndarray, indices: Indices) -> None:
+    """Tell the system which rows of a memory map will be read.
 
-        def read(pair: tuple[Indices, Indices | None]) -> Tensor:
-            indices, coming = pair
-            if coming is not None:
-                self._announce(coming)
-            return self._copy(indices)
-
-        pairs = zip_longest(now, later)
-        with closing(map_in_threads(read, pairs, workers=1, ahead=READY)) as rows:
-            yield from rows
-
-    def _copy(self, indices: Indices) -> Tensor:
-        rows = torch.from_numpy(np.ascontiguousarray(self.values[indices]))
-        return rows.pin_memory() if self.pinned else rows
-
-    def _announce(self, indices: Indices) -> None:
-        """Tell the system which rows of a memory map will be read.
-
-        Not where rows do not lie apart in the file, nor where the system takes no advice (Windows).
-        """
-        values, whole = self.values, self._map
-        stride = values.strides[0]
-        inner = zip(values.shape[1:], values.strides[1:], strict=True)
-        extent = values.itemsize + sum((size - 1) * step for size, step in inner)
-        if whole is None or extent > stride or not hasattr(mmap.mmap, "madvise"):
-            return
-        # A map begins at a page, and the array somewhere in it.
-        start = whole.offset % mmap.ALLOCATIONGRANULARITY
-        start += values.ctypes.data - whole.ctypes.data
-        rows = np.sort(indices)
-        firsts = start + stride * rows[np.diff(rows, prepend=-2) != 1]  # of runs of neighbours
-        ends = start + stride * rows[np.diff(rows, append=-2) != 1] + extent
-        firsts -= firsts % mmap.PAGESIZE
-        for first, length in zip(firsts.tolist(), (ends - firsts).tolist(), strict=True):
-            _will_need(whole, first, length)
+    Not where rows do not lie apart in the file, nor where the system takes no advice (Windows).
+    """
+    whole = map_of(values)
+    stride = values.strides[0]
+    inner = zip(values.shape[1:], values.strides[1:], strict=True)
+    extent = values.itemsize + sum((size - 1) * step for size, step in inner)
+    if whole is None or extent > stride or not hasattr(mmap.mmap, "madvise"):
+        return
+    # A map begins at a page, and the array somewhere in it.
+    start = whole.offset % mmap.ALLOCATIONGRANULARITY
+    start += values.ctypes.data - whole.ctypes.data
+    rows = np.sort(indices)
+    firsts = start + stride * rows[np.diff(rows, prepend=-2) != 1]  # of runs of neighbours
+    ends = start + stride * rows[np.diff(rows, append=-2) != 1] + extent
+    firsts -= firsts % mmap.PAGESIZE
+    pages: mmap.mmap = whole.base  # type: ignore[assignment]
+    for first, length in zip(firsts.tolist(), (ends - firsts).tolist(), strict=True):
+        pages.madvise(mmap.MADV_WILLNEED, first, length)
 
 
 def map_of(values: np.ndarray) -> np.memmap | None:
@@ -287,8 +261,3 @@ def map_of(values: np.ndarray) -> np.memmap | None:
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array if isinstance(array.base, mmap.mmap) and isinstance(array, np.memmap) else None
-
-
-def _will_need(whole: np.memmap, first: int, length: int) -> None:
-    pages: mmap.mmap = whole.base  # type: ignore[assignment]
-    pages.madvise(mmap.MADV_WILLNEED, first, length)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hebae.training import batches as prefetch
-from hebae.training.batches import ArrayBatches, HostRows, map_of
+from hebae.training.batches import ArrayBatches, map_of, read_ahead
 
 needs_advice = pytest.mark.skipif(
     not hasattr(mmap.mmap, "madvise"), reason="this system takes no advice on maps"
@@ -74,7 +74,7 @@ def test_what_lies_in_memory_is_no_map(mapped):
 def test_the_system_is_told_where_in_the_file_the_rows_lie(view, mapped, advice):
     values = VIEWS[view](mapped)
     indices = [np.array([7, 0, 15, 3]), np.array([9])]
-    for rows, batch in zip(HostRows(values).ahead(indices), indices, strict=True):
+    for rows, batch in zip(read_ahead(values, indices), indices, strict=True):
         np.testing.assert_array_equal(rows.numpy(), values[batch])
     assert len(advice) == 5
     for (length, content), row in zip(advice, (0, 3, 7, 15, 9), strict=True):
@@ -87,14 +87,13 @@ def test_without_advice_the_same_rows_are_read(mapped, monkeypatch):
     class Map:
         """A type without madvise, as Python has on Windows."""
 
-    rows = HostRows(mapped)
     monkeypatch.setattr(mmap, "mmap", Map)
-    [found] = rows.ahead([np.array([3, 1])])
+    [found] = read_ahead(mapped, [np.array([3, 1])])
     np.testing.assert_array_equal(found.numpy(), mapped[[3, 1]])
 
 
 def test_an_error_in_the_background_reaches_the_caller_in_its_place(mapped):
-    rows = HostRows(mapped).ahead([np.array([1]), np.array([60]), np.array([2])])
+    rows = read_ahead(mapped, [np.array([1]), np.array([60]), np.array([2])])
     next(rows)
     with pytest.raises(IndexError, match="60 is out of bounds"):
         next(rows)

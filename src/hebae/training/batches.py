@@ -103,11 +103,7 @@ class ArrayBatches:
         orders = [np.random.default_rng([seed, epoch]).permutation(n) for seed in self.seeds]
         indices = self._where_values_are(torch.from_numpy(np.stack(orders)))
         batches = torch.split(indices, self.batch_size, dim=1)[start : self.steps_per_epoch]
-        # Equal shares, since data-parallel training weighs the processes alike.
-        shares = [
-            batch[:, : batch.shape[1] // self.processes * self.processes] for batch in batches
-        ]
-        shares = [share.chunk(self.processes, dim=1)[self.rank] for share in shares]
+        shares = [self._share(batch) for batch in batches]
         taken = self._taken(share.flatten() for share in shares)
         if not self.stacked:
             return taken
@@ -125,6 +121,11 @@ class ArrayBatches:
     def _where_values_are(self, indices: Tensor) -> Tensor:
         # All at once: a copy to a GPU per step would make each step wait for the one before.
         return indices if self._host is not None else indices.to(self.values.device)
+
+    def _share(self, batch: Tensor) -> Tensor:
+        # Equal shares, since data-parallel training weighs the processes alike.
+        share = batch.shape[1] // self.processes
+        return batch[:, self.rank * share : (self.rank + 1) * share]
 
     def _taken(self, batches: Iterable[Tensor]) -> Generator[Tensor]:
         """Give the examples of each batch of indices, in order."""
@@ -250,9 +251,13 @@ def _announce(values: np.ndarray, indices: Indices) -> None:
     firsts = start + stride * rows[np.diff(rows, prepend=-2) != 1]  # of runs of neighbours
     ends = start + stride * rows[np.diff(rows, append=-2) != 1] + extent
     firsts -= firsts % mmap.PAGESIZE
-    pages: mmap.mmap = whole.base  # type: ignore[assignment]
     for first, length in zip(firsts.tolist(), (ends - firsts).tolist(), strict=True):
-        pages.madvise(mmap.MADV_WILLNEED, first, length)
+        _will_need(whole, first, length)
+
+
+def _will_need(whole: np.memmap, first: int, length: int) -> None:
+    pages: mmap.mmap = whole.base  # type: ignore[assignment]
+    pages.madvise(mmap.MADV_WILLNEED, first, length)
 
 
 def map_of(values: np.ndarray) -> np.memmap | None:

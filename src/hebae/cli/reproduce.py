@@ -38,7 +38,7 @@ def reproduce(
     data_dir
         Folder that holds data files [env: HEBAE_DATA_DIR].
     device
-        Where to train.
+        Where to train and to measure.
     train_only
         Train only. Run the command again without this option to measure and draw.
     """

@@ -95,7 +95,7 @@ def test_step_sizes_follow_the_width_of_each_example():
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(16, 3, 5, generator=generator, dtype=torch.float64)
     t = annealing_schedule(300)
-    steps = fit_step_sizes(evaluate, z, t, 3, generator, lambda share: None)
+    steps = fit_step_sizes(evaluate, z, t, 3, generator, lambda: None)
     assert set(calls) == {4}, "few chains"
     assert len(calls) <= 1 + 3 * 220, "and at most 200 temperatures, after 20 transitions"
     assert steps.shape == (300, 3)
@@ -122,8 +122,8 @@ def test_weights_are_unbiased_however_badly_chains_mix(back):
         cdf = log_joint(model, x).softmax(1).cumsum(1)
         draws = GRID[torch.searchsorted(cdf, u).clamp(max=len(GRID) - 1)].transpose(0, 1)
     t, steps = annealing_schedule(6), torch.full((6, 3), 0.9, dtype=torch.float64)
-    with target(model, torch.from_numpy(x), 10**6) as evaluate:
-        found = anneal(evaluate, draws, t.flip(0) if back else t, steps, 1, generator)
+    evaluate = target(model, torch.from_numpy(x), 10**6)
+    found = anneal(evaluate, draws, t.flip(0) if back else t, steps, 1, generator)
     log_p = by_quadrature(model, x)
     ratio = np.exp(found.log_weights + (log_p if back else -log_p))
     error = ratio.std(0) / math.sqrt(len(ratio))
@@ -137,8 +137,8 @@ def test_two_temperatures_are_importance_sampling_from_the_prior():
     found = ais(model, linear.x, temperatures=2, chains=7, seed=3)
     generator = torch.Generator().manual_seed(3)
     z = torch.randn(7 * 4, 2, generator=generator, dtype=torch.float64).view(7, 4, 2)
-    with target(model, torch.from_numpy(linear.x), 100) as evaluate:
-        same(found.log_weights, evaluate(z).log_likelihood)
+    evaluate = target(model, torch.from_numpy(linear.x), 100)
+    same(found.log_weights, evaluate(z).log_likelihood)
     assert found.acceptance is None
 
 

@@ -17,11 +17,10 @@ Carlo".
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -35,7 +34,6 @@ from hebae.evaluation.estimate import Estimate, mean_estimate
 from hebae.evaluation.hamiltonian import (
     PILOT_CHAINS,
     Evaluate,
-    Progress,
     fit_step_sizes,
     pilot_steps,
     standard_normal,
@@ -99,7 +97,7 @@ def ais(
     leapfrog_steps: int = 3,
     seed: int = 0,
     block: int = 400,
-    progress: Progress | None = None,
+    progress: Callable[[float], object] | None = None,
     device: str | torch.device | None = None,
 ) -> Annealed:
     """Stochastic lower bound on log p(x) of each example, from the decoder and the prior alone.
@@ -142,16 +140,14 @@ def ais(
     module, values = checks.examples(model, data)
     checks.counts(chains=chains, leapfrog_steps=leapfrog_steps, block=block)
     t = annealing_schedule(temperatures, schedule)
-    pilot_work = PILOT_CHAINS * pilot_steps(temperatures)
-    pilot, run = shares(progress, (pilot_work, chains * temperatures))
-    with checks.on_device(module, device) as work:
-        generator = torch.Generator().manual_seed(seed)
-        x = batch_of(module, values)
-        draw = partial(draw_prior, module, generator=generator, device=work)
-        with target(module, x, block) as evaluate:
-            z, start = draw((chains, len(x))), draw((PILOT_CHAINS, len(x)))
-            steps = fit_step_sizes(evaluate, start, t, leapfrog_steps, generator, pilot)
-            return anneal(evaluate, z, t, steps, leapfrog_steps, generator, run)
+    tick = _ticks(progress, pilot_steps(temperatures) + temperatures - 1)
+    generator = torch.Generator().manual_seed(seed)
+    with checks.on_device(module, device) as work, evaluating(module), torch.inference_mode(False):
+        evaluate = target(module, batch_of(module, values), block)
+        z = draw_prior(module, (chains, len(values)), generator, work)
+        start = draw_prior(module, (PILOT_CHAINS, len(values)), generator, work)
+        steps = fit_step_sizes(evaluate, start, t, leapfrog_steps, generator, tick)
+        return anneal(evaluate, z, t, steps, leapfrog_steps, generator, tick)
 
 
 def bidirectional(
@@ -164,7 +160,7 @@ def bidirectional(
     leapfrog_steps: int = 3,
     seed: int = 0,
     block: int = 400,
-    progress: Progress | None = None,
+    progress: Callable[[float], object] | None = None,
     device: str | torch.device | None = None,
 ) -> Bidirectional:
     """Bound log p(x) of simulated examples from both sides, to see how close `ais` comes to it.
@@ -183,18 +179,17 @@ def bidirectional(
     checks.counts(2, count=count)
     checks.counts(chains=chains, leapfrog_steps=leapfrog_steps, block=block)
     t = annealing_schedule(temperatures, schedule)
-    one_way, pilot_work = chains * temperatures, PILOT_CHAINS * pilot_steps(temperatures)
-    pilot, there, back = shares(progress, (pilot_work, one_way, one_way))
-    with checks.on_device(module, device) as work:
-        generator = torch.Generator().manual_seed(seed)
-        z, x = simulate(module, count, generator, work)
-        draw = partial(draw_prior, module, generator=generator, device=work)
-        with target(module, x, block) as evaluate:
-            prior, start = draw((chains, count)), draw((PILOT_CHAINS, count))
-            steps = fit_step_sizes(evaluate, start, t, leapfrog_steps, generator, pilot)
-            lower = anneal(evaluate, prior, t, steps, leapfrog_steps, generator, there)
-            z = z.expand(chains, *z.shape)
-            upper = anneal(evaluate, z, t.flip(0), steps.flip(0), leapfrog_steps, generator, back)
+    tick = _ticks(progress, pilot_steps(temperatures) + 2 * (temperatures - 1))
+    generator = torch.Generator().manual_seed(seed)
+    with checks.on_device(module, device) as work, evaluating(module), torch.inference_mode(False):
+        exact, x = simulate(module, count, generator, work)
+        evaluate = target(module, x, block)
+        z = draw_prior(module, (chains, count), generator, work)
+        start = draw_prior(module, (PILOT_CHAINS, count), generator, work)
+        steps = fit_step_sizes(evaluate, start, t, leapfrog_steps, generator, tick)
+        lower = anneal(evaluate, z, t, steps, leapfrog_steps, generator, tick)
+        z, t, steps = exact.expand(z.shape), t.flip(0), steps.flip(0)
+        upper = anneal(evaluate, z, t, steps, leapfrog_steps, generator, tick)
     gap = mean_estimate(upper.per_example - lower.per_example)
     return Bidirectional(gap.value, gap.standard_error, lower=lower, upper=upper)
 
@@ -219,7 +214,7 @@ def anneal(
     step_sizes: Float[Tensor, "count n"],
     leapfrog_steps: int,
     generator: torch.Generator,
-    progress: Progress = lambda share: None,
+    tick: Callable[[], object] = lambda: None,
 ) -> Annealed:
     """Weigh chains on their way along the temperatures, from 0 to 1 or back.
 
@@ -244,7 +239,7 @@ def anneal(
                 state, ladder[i], step_sizes[i], leapfrog_steps, evaluate, generator
             )
             acceptances += acceptance
-        progress(i / last)
+        tick()
 
     chains = len(z)
     direction = ladder[-1] - ladder[0]  # -1 if the weights estimate 1 / p(x)
@@ -263,9 +258,8 @@ def anneal(
     )
 
 
-@contextmanager
-def target(module: Autoencoder, x: Float[Tensor, "n *shape"], block: int) -> Iterator[Evaluate]:
-    """Give log p(z) and log p(x_i | z) with gradients, the module being in evaluation mode.
+def target(module: Autoencoder, x: Float[Tensor, "n *shape"], block: int) -> Evaluate:
+    """Return log p(z) and log p(x_i | z) with gradients; the module must be in evaluation mode.
 
     At most `block` codes are decoded at once, or all chains of one example.
     """
@@ -284,28 +278,23 @@ def target(module: Autoencoder, x: Float[Tensor, "n *shape"], block: int) -> Ite
 
     is_standard = isinstance(module.prior, StandardNormal)
     prior = standard_normal if is_standard else with_gradient(lambda z: log_prior(module, z))
-    with evaluating(module), torch.inference_mode(False):
-        yield state_at(prior, log_likelihood)
+    return state_at(prior, log_likelihood)
 
 
 def simulate(
     module: Autoencoder, count: int, generator: torch.Generator, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Codes z ~ p(z) (count, k), float64 on `device`, and examples x ~ p(x | z)."""
-    like = module.population_mean
     # In the decoder's precision, so that z is exactly what x was generated from.
-    z = draw_prior(module, (count,), generator, device).to(like)
-    with evaluating(module), torch.inference_mode(False), torch.no_grad():
+    z = draw_prior(module, (count,), generator, device).to(module.population_mean)
+    with torch.no_grad():
         x = module.likelihood.sample(at_least_float32(module.decoder(z)), generator)
     return z.to(device).double(), x
 
 
-def shares(progress: Progress | None, work: Sequence[float]) -> list[Progress]:
-    """Split a callback into one per part of the work, in this order."""
+def _ticks(progress: Callable[[float], object] | None, total: int) -> Callable[[], object]:
+    """Return what to call after each of `total` steps, to report the share that is done."""
     if progress is None:
-        return [lambda share: None for _ in work]
-
-    def part(before: float, own: float) -> Progress:
-        return lambda share: progress((before + own * share) / sum(work))
-
-    return [part(sum(work[:i]), own) for i, own in enumerate(work)]
+        return lambda: None
+    done = itertools.count(1)
+    return lambda: progress(next(done) / total)

@@ -274,23 +274,14 @@ def _distance(shift: Array, R: Array, Q: Array) -> float:
 def _root(A: Array) -> Array:
     """R (d, r) with ``R R^T = A``, of the rank r that A has beyond rounding.
 
-    By Cholesky factorisation, in units of each feature's own deviation; with pivots if A is
-    singular, as for constant features. Plain Cholesky may succeed on a singular A with a last pivot
-    that is only rounding, so pivots that small count as zero, too.
+    By Cholesky factorisation with pivots, in units of each feature's own deviation, so that neither
+    constant features nor those of small scale matter to others.
     """
-    scale = np.sqrt(A.diagonal())
-    scale = np.where(scale > 0, scale, 1)[:, None]
-    correlation = A / scale / scale.T
-    rounding = len(A) * np.finfo(np.float64).eps
-    try:
-        L = np.linalg.cholesky(correlation)
-    except np.linalg.LinAlgError:
-        L = np.zeros((1, 1))
-    if L.diagonal().min() ** 2 > rounding:
-        full: Array = scale * L
-        return full
     from scipy.linalg.lapack import dpstrf
 
-    L, pivots, rank, _ = dpstrf(correlation, tol=rounding, lower=1)
+    scale = np.sqrt(A.diagonal())
+    scale = np.where(scale > 0, scale, 1)[:, None]
+    rounding = len(A) * np.finfo(np.float64).eps
+    L, pivots, rank, _ = dpstrf(A / scale / scale.T, tol=rounding, lower=1)
     R: Array = scale * np.tril(L)[np.argsort(pivots), :rank]
     return R

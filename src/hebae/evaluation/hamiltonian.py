@@ -22,8 +22,6 @@ from torch import Tensor
 
 WithGradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Maps z (chains, n, k) to a log-density (chains, n) and its gradient with respect to z."""
-Progress = Callable[[float], object]
-"""Called with the share of the work that is done, 0 to 1."""
 
 JITTER = 0.5
 """Step sizes vary at random by this share from one transition of a chain to the next. With equal
@@ -140,35 +138,31 @@ def fit_step_sizes(
     temperatures: Float[Tensor, " count"],
     leapfrog_steps: int,
     generator: torch.Generator,
-    progress: Progress,
+    tick: Callable[[], object],
 ) -> Float[Tensor, "count n"]:
     """Fit step sizes along temperatures from 0 to 1 so that about 65 % of transitions are accepted.
 
     In a separate run of `pilot_steps` transitions: step sizes that adapt while weights accumulate
     would bias the weights. After each transition an example's log step size moves by the difference
     of the acceptance, averaged over chains, from 0.65. z holds draws from the prior, `PILOT_CHAINS`
-    of which are used; the temperatures are on the CPU.
+    of which are used; the temperatures are on the CPU; `tick` is called after each transition.
     """
-    place = torch.linspace(0, 1, len(temperatures), dtype=torch.float64)
     count = pilot_steps(len(temperatures)) - SETTLING
-    pilot_place = torch.linspace(0, 1, count + 1, dtype=torch.float64)[1:]
-    pilot = _interpolate(place, pilot_place, temperatures[:, None])[:, 0].tolist()
-    visited = [pilot[0]] * SETTLING + pilot
+    pilot = _resampled(temperatures[None], count)[0].tolist()
     state = evaluate(z[:PILOT_CHAINS])
     log_step = torch.full_like(z[0, :, 0], math.log(FIRST_STEP_SIZE))
     history = []
-    for step, temperature in enumerate(visited, start=1):
+    for temperature in [pilot[0]] * SETTLING + pilot:
         state, acceptance = transition(
             state, temperature, log_step.exp(), leapfrog_steps, evaluate, generator
         )
         log_step = log_step + RATE * (acceptance.mean(0) - ACCEPTANCE)
         history.append(log_step)
-        progress(step / len(visited))
-    found = torch.stack(history[SETTLING:], dim=1)
-    reach = WINDOW // 2
-    padded = F.pad(found[:, None], (reach, reach), mode="replicate")
-    smooth = F.avg_pool1d(padded, WINDOW, stride=1)[:, 0].mT.exp()
-    return _interpolate(pilot_place.to(z.device), place.to(z.device), smooth)
+        tick()
+    fitted = torch.stack(history[SETTLING:], dim=1)
+    padded = F.pad(fitted[:, None], (WINDOW // 2, WINDOW // 2), mode="replicate")
+    smooth = F.avg_pool1d(padded, WINDOW, stride=1)[:, 0]
+    return _resampled(smooth, len(temperatures)).mT.exp()
 
 
 def pilot_steps(temperatures: int) -> int:
@@ -177,9 +171,6 @@ def pilot_steps(temperatures: int) -> int:
     return SETTLING + min(max(temperatures, least), most)
 
 
-def _interpolate(x: Tensor, at: Tensor, y: Float[Tensor, "count n"]) -> Float[Tensor, "places n"]:
-    """Interpolate linearly along the first axis; constant outside x."""
-    right = torch.searchsorted(x, at).clamp(1, len(x) - 1)
-    left = right - 1
-    share = ((at - x[left]) / (x[right] - x[left])).clamp(0, 1)[:, None]
-    return y[left] + share * (y[right] - y[left])
+def _resampled(values: Float[Tensor, "n count"], count: int) -> Float[Tensor, "n places"]:
+    """Values at `count` even places from the first to the last, by linear interpolation."""
+    return F.interpolate(values[None], size=count, mode="linear", align_corners=True)[0]

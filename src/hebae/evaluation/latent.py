@@ -22,10 +22,7 @@ from hebae.evaluation.frechet import FeatureMoments
 
 def covariance(codes: ArrayLike) -> Array:
     """Covariance (k, k) of codes (n, k), divided by n (Fig. 2a of the paper)."""
-    values = checks.features(codes, "codes", least=1)
-    centred = values - values.mean(axis=0)
-    result: Array = centred.T @ centred / len(values)
-    return result
+    return np.atleast_2d(np.cov(checks.features(codes, "codes", least=1).T, bias=True))
 
 
 def covariance_of_moments(moments: FeatureMoments) -> Array:

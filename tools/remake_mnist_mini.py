@@ -19,8 +19,8 @@ TARGET = Path(__file__).parents[1] / "src/hebae/data/mnist_mini"
 def remake(originals: Path, target: Path = TARGET) -> None:
     """Write the first images and labels of each split of MNIST, without a time stamp."""
     directory = DataDirectory(originals, is_explicit=True)
-    MNIST.load(directory, validation_size=None)  # checks that these are the original files
-    _, folder = directory.find(MNIST.folders, [[[name] for name in MNIST.sha256]])
+    MNIST.load(directory)  # checks that these are the original files
+    _, folder = MNIST.find(directory)
     assert folder is not None
     for split, files in idx.FILES.items():
         for file, dimensions in zip(files, (3, 1), strict=True):

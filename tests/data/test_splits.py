@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from hebae import data
 from hebae.data import splits
-from hebae.data.splits import positions_held_out
 from hebae.errors import HebaeError
 
 
@@ -16,26 +15,20 @@ def table(n):
     return np.arange(2 * n, dtype=np.float32).reshape(n, 2)
 
 
-@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n - 1))))
-def test_a_draw_is_disjoint_complete_and_repeatable(sizes):
-    available, count = sizes
-    given = {"name": "x", "has_validation": False, "has_test": True}
-    chosen = positions_held_out(available=available, requested=count, **given)
-    if count == 0:
-        assert chosen is None
-        return
-    kept, drawn, note = chosen
-    assert len(drawn) == count
-    assert f"{count:,} drawn" in note
-    assert sorted([*kept, *drawn]) == list(range(available))
-    again = positions_held_out(available=available, requested=count, **given)
-    np.testing.assert_array_equal(drawn, again[1])
-
-
-def test_the_draw_is_that_of_earlier_versions():
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))))
+def test_a_draw_is_disjoint_complete_and_that_of_earlier_versions(sizes):
     """Or resumed runs and stored results would have other validation examples."""
-    _, drawn, _ = positions_held_out("x", 20, 4, has_validation=False, has_test=False)
-    np.testing.assert_array_equal(drawn, np.sort(np.random.default_rng(0).permutation(20)[:4]))
+    available, kept = sizes
+    count = available - kept
+    dataset = data.load(table(available), validation_size=count)
+    if count == 0:
+        assert dataset.validation is None and dataset.notes == ()
+        return
+    kept, drawn = (part.values[:, 0] / 2 for part in (dataset.train, dataset.validation))
+    expected = np.sort(np.random.default_rng(0).permutation(available)[:count])
+    np.testing.assert_array_equal(drawn, expected)
+    np.testing.assert_array_equal(kept, np.setdiff1d(np.arange(available), drawn))
+    assert f"{count:,} drawn" in dataset.notes[0]
 
 
 def test_a_tenth_is_set_aside_over_the_whole_of_a_sorted_source():
@@ -45,12 +38,6 @@ def test_a_tenth_is_set_aside_over_the_whole_of_a_sorted_source():
     assert np.histogram(drawn, 4, (0, 1000))[0].min() >= 15
     [note] = dataset.notes
     assert "1,000" in note and "100 drawn with a fixed permutation" in note
-
-
-def test_zero_sets_nothing_aside():
-    dataset = data.load(table(50), validation_size=0)
-    assert dataset.held_out() is None
-    np.testing.assert_array_equal(dataset.train.values, table(50))
 
 
 def test_fingerprint_does_not_depend_on_the_split():

@@ -37,11 +37,12 @@ class _CelebA(NamedSource):
 
     def find(self, directory: DataDirectory) -> tuple[Availability, Path | None]:
         """Look in the data directory."""
-        availability, folder = directory.find(("", "celeba"), [[[PARTITION], IMAGES], [[SUBSET]]])
+        options = [*({PARTITION, images} for images in IMAGES), {SUBSET}]
+        availability, folder = directory.find(("", "celeba"), options)
         is_elsewhere = availability == "absent" and not directory.is_explicit
         return "by hand" if is_elsewhere else availability, folder
 
-    def load(self, directory: DataDirectory, validation_size: int | None) -> Dataset:
+    def load(self, directory: DataDirectory) -> Dataset:
         """Prepare or reopen the official images, else the subset."""
         availability, folder = self.find(directory)
         directory.require(self.name, availability, folder, _NEEDED)
@@ -51,8 +52,8 @@ class _CelebA(NamedSource):
                 "directory and name that with --data-dir or HEBAE_DATA_DIR."
             )
         if is_celeba_folder(folder):
-            return load_celeba_folder(folder, validation_size, name=self.name)
-        subset = load_images(self.name, open_images(folder / SUBSET), validation_size)
+            return load_celeba_folder(folder, name=self.name)
+        subset = load_images(self.name, open_images(folder / SUBSET))
         note = (
             f"{SUBSET} is a subset of CelebA: results on it cannot be compared with published "
             "results on CelebA."
@@ -74,9 +75,7 @@ def is_celeba_folder(folder: Path) -> bool:
     return any((folder / name).exists() for name in (PARTITION, *IMAGES))
 
 
-def load_celeba_folder(
-    folder: Path, validation_size: int | None, *, name: str | None = None
-) -> Dataset:
+def load_celeba_folder(folder: Path, *, name: str | None = None) -> Dataset:
     """Prepare or reopen the official images of a folder, split by their partition."""
     images = next((folder / name for name in IMAGES if (folder / name).exists()), None)
     path = folder / PARTITION
@@ -103,7 +102,6 @@ def load_celeba_folder(
     return load_images(
         name or folder.name,
         open_images(images),
-        validation_size,
         arrange=partial(_layout_of_partition, partition),
         arranged_by=hashlib.sha256(text.encode()).hexdigest(),
         decoding=CLOSE_CROP,

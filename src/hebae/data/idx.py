@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -17,7 +17,6 @@ from hebae.data.cache import cache_dir
 from hebae.data.download import download
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.source import Availability, DataDirectory, NamedSource
-from hebae.data.splits import hold_out
 from hebae.errors import HebaeError
 
 FILES = {
@@ -45,40 +44,26 @@ class IdxSource(NamedSource):
     folders: tuple[str, ...]
     mirrors: tuple[str, ...]
     sha256: Mapping[str, str]
+    validation_is_last: bool = True
 
     def find(self, directory: DataDirectory) -> tuple[Availability, Path | None]:
         """Look in the data directory, then in the cache."""
         # A file without .gz has no known checksum, but shows that the folder is meant.
         plain = [name.removesuffix(".gz") for name in self.sha256]
-        layout = [[name] for name in self.sha256]
-        availability, folder = directory.find(self.folders, [layout], traces=plain)
+        availability, folder = directory.find(self.folders, [set(self.sha256)], traces=plain)
         if folder or directory.is_explicit:
             return availability, folder
         folder = cache_dir() / self.name
         return ("cache", folder) if folder.is_dir() else ("download", None)
 
-    def load(self, directory: DataDirectory, validation_size: int | None) -> Dataset:
+    def load(self, directory: DataDirectory) -> Dataset:
         """Read the files from the data directory or the cache, else download them."""
         availability, location = self.find(directory)
         places = " or ".join(f"{name}/" for name in self.folders if name)
         files = f"{', '.join(self.sha256)} (directly or in {places})"
         directory.require(self.name, availability, location, files)
         folder = location or download(self.name, self.sha256, self.mirrors, self.folders)
-
-        def read(file: str) -> tuple[str, bytes]:
-            path = folder / file
-            raw = _read_bytes(path)
-            digest, known = hashlib.sha256(raw).hexdigest(), self.sha256[file]
-            if digest != known:
-                # A truncated file, or one of another format, has a better message.
-                parse(raw, str(path), dimensions=_dimensions(file))
-                raise HebaeError(
-                    f"{path} has SHA-256 {digest}, but the original of {self.name} has {known}: "
-                    "remove it, or give its folder as a path to use it nevertheless."
-                )
-            return str(path), raw
-
-        return read_splits(self.name, read, validation_size)
+        return load_idx_folder(folder, name=self.name, sha256=self.sha256)
 
 
 def is_idx_folder(folder: Path) -> bool:
@@ -86,40 +71,41 @@ def is_idx_folder(folder: Path) -> bool:
     return any((folder / n).is_file() or (folder / n[:-3]).is_file() for n in NAMES)
 
 
-def load_idx_folder(folder: Path, validation_size: int | None) -> Dataset:
-    """Read a user's own four idx files, gzip or plain, whose checksums are not known."""
+def load_idx_folder(
+    folder: Path, *, name: str | None = None, sha256: Mapping[str, str] | None = None
+) -> Dataset:
+    """Read four idx files, gzip or plain; if checksums are known, the files must have them."""
 
-    def read(file: str) -> tuple[str, bytes]:
+    def read(file: str) -> tuple[Path, np.ndarray]:
         path = folder / file
         path = path if path.is_file() else path.with_suffix("")
-        return str(path), _read_bytes(path)
+        try:
+            raw = path.read_bytes()
+        except OSError as error:
+            raise HebaeError(
+                f"{path} cannot be read ({error.strerror}): all of {', '.join(NAMES)} are needed, "
+                "with or without .gz."
+            ) from error
+        array = parse(raw, str(path), dimensions=3 if "idx3" in file else 1)
+        digest = hashlib.sha256(raw).hexdigest()
+        if sha256 and digest != sha256[file]:
+            raise HebaeError(
+                f"{path} has SHA-256 {digest}, but the original of {name} has {sha256[file]}: "
+                "remove it, or give its folder as a path to use it nevertheless."
+            )
+        return path, array
 
-    return read_splits(folder.name, read, validation_size)
-
-
-def read_splits(
-    name: str, read: Callable[[str], tuple[str, bytes]], validation_size: int | None
-) -> Dataset:
-    """Make a data set of four idx files; the last training images become the validation split.
-
-    `read` takes one of the names in `FILES`, and returns the file's name for messages and its
-    content.
-    """
     splits = {}
     for split, files in FILES.items():
-        (images_name, images), (labels_name, labels) = (
-            (source, parse(raw, source, dimensions=_dimensions(file)))
-            for file in files
-            for source, raw in [read(file)]
-        )
+        (images_path, images), (labels_path, labels) = map(read, files)
         if len(images) != len(labels):
             raise HebaeError(
-                f"{labels_name} holds {len(labels):,} labels, but {images_name} holds "
+                f"{labels_path} holds {len(labels):,} labels, but {images_path} holds "
                 f"{len(images):,} images: the numbers must be equal."
             )
         splits[split] = Examples(images[:, None], labels.astype(np.int64))
-    dataset = Dataset(name, splits["train"], None, splits["test"], fingerprint(splits))
-    return hold_out(dataset, validation_size, last=True)
+    digest = fingerprint(splits)
+    return Dataset(name or folder.name, splits["train"], None, splits["test"], digest)
 
 
 def parse(raw: bytes, source: str, *, dimensions: int) -> np.ndarray:
@@ -159,17 +145,3 @@ def serialise(array: np.ndarray) -> bytes:
     """Return the content of an uncompressed idx file that holds an array of uint8."""
     header = bytes([0, 0, _UNSIGNED_BYTE, array.ndim])
     return header + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes(order="C")
-
-
-def _dimensions(file: str) -> int:
-    return 3 if "idx3" in file else 1
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise HebaeError(
-            f"{path} cannot be read ({error.strerror}): all of {', '.join(NAMES)} are needed, "
-            "with or without .gz."
-        ) from error

@@ -12,12 +12,10 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from hebae.data.splits import positions_held_out
 from hebae.errors import HebaeError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -179,15 +177,13 @@ def _images_below_common_folder(members: dict[str, Any]) -> dict[str, Any]:
     return {str(path): member for path, member in images.items()}
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Which image files make up each split, in order."""
 
     splits: Mapping[str, Sequence[str]]
     """Files of "train" and, if present, of "validation" and "test"."""
     labels: Mapping[str, int]
     """Label of each file; empty if there are none."""
-    notes: tuple[str, ...] = ()
 
 
 def layout_of_folders(source: str, names: Sequence[str]) -> Layout:
@@ -229,23 +225,3 @@ def layout_of_folders(source: str, names: Sequence[str]) -> Layout:
         )
     numbers = {folder: number for number, folder in enumerate(sorted(set(classes.values())))}
     return Layout(splits, {name: numbers[folder] for name, folder in classes.items()})
-
-
-def hold_out_files(source: str, layout: Layout, validation_size: int | None) -> Layout:
-    """Set validation files aside, by the rules of `hebae.data.splits.hold_out`."""
-    splits = dict(layout.splits)
-    train = splits["train"]
-    chosen = positions_held_out(
-        source,
-        len(train),
-        validation_size,
-        has_validation="validation" in splits,
-        has_test="test" in splits,
-    )
-    if validation_size == 0:
-        splits.pop("validation", None)
-    if chosen is None:
-        return Layout(splits, layout.labels, layout.notes)
-    *positions, note = chosen
-    splits["train"], splits["validation"] = ([train[i] for i in index] for index in positions)
-    return Layout(splits, layout.labels, (*layout.notes, note))

@@ -5,26 +5,28 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 
 from hebae.data.cache import cached_folder, progress
 from hebae.data.examples import Dataset, Examples
-from hebae.data.image_files import ImageFiles, Layout, hold_out_files, layout_of_folders
+from hebae.data.image_files import ImageFiles, Layout, layout_of_folders
 from hebae.data.workers import available_cores, map_in_threads
 from hebae.errors import HebaeError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_FORMAT = 2  # to be increased when the cached files change
+_FORMAT = 3  # to be increased when the cached files change
 _CHUNK = 64
 _SUMMARY = "dataset.json"
 _GREY_MODES = ("1", "L", "LA")
@@ -83,7 +85,6 @@ class Decoding:
 def load_images(
     name: str,
     files: ImageFiles,
-    validation_size: int | None,
     *,
     arrange: Callable[[str, Sequence[str]], Layout] = layout_of_folders,
     arranged_by: str = "",
@@ -104,26 +105,22 @@ def load_images(
     HebaeError
         If there is no image, if images differ in size or mode, or if one cannot be decoded.
     """
-    parts = (_FORMAT, files.key(), arranged_by, decoding, validation_size)
-    key = hashlib.sha256(repr(parts).encode()).hexdigest()
-    build = partial(
-        _build, files=files, arrange=arrange, decoding=decoding, validation_size=validation_size
-    )
+    key = hashlib.sha256(repr((_FORMAT, files.key(), arranged_by, decoding)).encode()).hexdigest()
+    build = partial(_build, files=files, arrange=arrange, decoding=decoding)
     folder = cached_folder(f"images/{key[:32]}", build)
     try:
         summary = json.loads((folder / _SUMMARY).read_text())
         splits = {}
-        for split, labelled in summary["splits"].items():
-            labels = np.load(folder / f"{split}-labels.npy") if labelled else None
+        for split in summary["splits"]:
             values = np.load(folder / f"{split}.npy", mmap_mode="r")
-            splits[split] = Examples(values, labels, np.load(folder / f"{split}-ids.npy"))
-        rest = summary["fingerprint"], tuple(summary["notes"])
-    except (OSError, ValueError, KeyError) as error:
+            splits[split] = Examples(values, **np.load(folder / f"{split}.npz"))
+        train, digest = splits["train"], summary["fingerprint"]
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise HebaeError(
             f"The prepared images in {folder} are damaged ({error}): delete that folder, and they "
             "will be prepared again."
         ) from error
-    return Dataset(name, splits["train"], splits.get("validation"), splits.get("test"), *rest)
+    return Dataset(name, train, splits.get("validation"), splits.get("test"), digest)
 
 
 def _build(
@@ -131,59 +128,47 @@ def _build(
     files: ImageFiles,
     arrange: Callable[[str, Sequence[str]], Layout],
     decoding: Decoding | None,
-    validation_size: int | None,
 ) -> None:
     source = str(files.path)
-    official = arrange(source, files.names())
-    layout = hold_out_files(source, official, validation_size)
+    splits, labels = arrange(source, files.names())
     if decoding is None:
-        first = official.splits["train"][0]
+        first = splits["train"][0]
         [(_, content)] = files.read([first])
         decoding = Decoding(_form(_open(f"{source}/{first}", content)), f"{first}, the first,")
 
-    places = {
-        name: (split, position)
-        for split, names in layout.splits.items()
-        for position, name in enumerate(names)
-    }
-    digests = {}
+    # The fingerprint's text is that of version 0.1, so that fingerprints stay.
+    crop = f"Crop(box={decoding.box}, size={decoding.size})" if decoding.box else None
+    places, lines = {}, []
     with ExitStack() as stack:
         # Not memory maps: on a full disk they kill the process without a message.
-        outputs, starts = {}, {}
-        for split, names in layout.splits.items():
-            file = outputs[split] = stack.enter_context((folder / f"{split}.npy").open("wb"))
+        for split, names in splits.items():
+            file = stack.enter_context((folder / f"{split}.npy").open("wb"))
             shape = (len(names), *decoding.shape)
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
-            starts[split] = file.tell()
-        decoded = stack.enter_context(closing(_decode_all(files, official, decoding)))
+            start, size = file.tell(), prod(decoding.shape)
+            places.update({name: (split, file, start + i * size) for i, name in enumerate(names)})
+            known: dict[str, Any] = {"ids": np.array(names, np.str_)}
+            if labels:
+                known["labels"] = np.array([labels[name] for name in names], np.int64)
+            np.savez(folder / f"{split}.npz", **known)
+        decoded = stack.enter_context(closing(_decode_all(files, list(places), decoding)))
         for name, pixels, digest in decoded:
-            digests[name] = digest
-            if name in places:  # not if the validation split was declined
-                split, position = places[name]
-                outputs[split].seek(starts[split] + position * pixels.size)
-                outputs[split].write(pixels.tobytes())
-
-    for split, names in layout.splits.items():
-        np.save(folder / f"{split}-ids.npy", np.array(names, np.str_))
-        if layout.labels:
-            labels = np.array([layout.labels[name] for name in names], np.int64)
-            np.save(folder / f"{split}-labels.npy", labels)
-    summary = {
-        "fingerprint": _fingerprint(official, digests, decoding),
-        "splits": {split: bool(layout.labels) for split in layout.splits},
-        "notes": layout.notes,
-    }
+            split, file, offset = places[name]
+            file.seek(offset)
+            file.write(pixels.tobytes())
+            lines.append(f"{split} {labels.get(name)} {digest} {name}\n")
+    fingerprint = hashlib.sha256("".join([f"{crop}\n", *sorted(lines)]).encode()).hexdigest()
+    summary = {"fingerprint": fingerprint, "splits": list(splits)}
     (folder / _SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
 
 
 def _decode_all(
-    files: ImageFiles, layout: Layout, decoding: Decoding
+    files: ImageFiles, names: Sequence[str], decoding: Decoding
 ) -> Generator[tuple[str, np.ndarray, str]]:
     """Yield name, pixels and SHA-256 of each image file."""
-    names = [name for split in layout.splits.values() for name in split]
 
-    def decode(chunk: Iterable[tuple[str, bytes]]) -> list[tuple[str, np.ndarray, str]]:
+    def decode(chunk: list[tuple[str, bytes]]) -> list[tuple[str, np.ndarray, str]]:
         return [
             (
                 name,
@@ -202,18 +187,6 @@ def _decode_all(
         for chunk in decoded:
             yield from chunk
             advance(len(chunk))
-
-
-def _fingerprint(layout: Layout, digests: Mapping[str, str], decoding: Decoding) -> str:
-    """Hash the data as they are before validation examples are set aside."""
-    # In the words of version 0.1, so that fingerprints stay.
-    crop = f"Crop(box={decoding.box}, size={decoding.size})" if decoding.box else None
-    lines = sorted(
-        f"{split} {layout.labels.get(name)} {digests[name]} {name}\n"
-        for split, names in layout.splits.items()
-        for name in names
-    )
-    return hashlib.sha256("".join([f"{crop}\n", *lines]).encode()).hexdigest()
 
 
 def _form(image: Image) -> Form:

@@ -8,8 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from hebae.data.array_files import load_npy, load_npz
-from hebae.data.arrays import from_array
+from hebae.data.arrays import from_array, load_npy, load_npz
 from hebae.data.celeba import CELEBA, is_celeba_folder, load_celeba_folder
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.idx import is_idx_folder, load_idx_folder
@@ -59,14 +58,24 @@ def load(
     if isinstance(data, Examples):
         data = Dataset("examples", data, None, None, fingerprint({"train": data}))
     if isinstance(data, Dataset):
-        _refuse_unsupported(data)
+        for part in (data.train, data.validation, data.test):
+            if part is not None and (part.is_sparse or part.missing is not None):
+                kind = "are sparse" if part.is_sparse else "have missing values"
+                remedy = (
+                    ".toarray()" if part.is_sparse else "values of your choice, without the mask"
+                )
+                raise HebaeError(
+                    f"The examples of {data.name} {kind}, which no model can be trained on yet: "
+                    f"replace them by {remedy}."
+                )
         return data if validation_size is None else hold_out(data, validation_size)
     if not isinstance(data, str | os.PathLike):
         return hold_out(from_array(data), validation_size)
     name = data_set_name(data)
     for source in SOURCES:
         if source.name == name:
-            return source.load(_directory(data_dir), validation_size)
+            dataset = source.load(_directory(data_dir))
+            return hold_out(dataset, validation_size, last=source.validation_is_last)
     path = _expand(data, os.fspath(data))
     if not path.exists():
         names = [source.name for source in SOURCES]
@@ -76,18 +85,19 @@ def load(
             f"({', '.join(names)}){f'. Did you mean {near[0]}?' if near else '.'}"
         )
     if path.is_dir() and is_idx_folder(path):
-        return load_idx_folder(path, validation_size)
+        return hold_out(load_idx_folder(path), validation_size, last=True)
     if path.is_dir() and is_celeba_folder(path):
-        return load_celeba_folder(path, validation_size)
-    if path.is_dir() or is_archive(path):
-        return load_images(path.name, open_images(path), validation_size)
-    for suffix, read in ((".npy", load_npy), (".npz", load_npz)):
-        if path.suffix == suffix:
-            return hold_out(read(path), validation_size)
-    raise HebaeError(
-        f"{path} has no format that can be read: give a .npy or .npz file, a .tar or .zip of "
-        "images, or a folder of images or idx files."
-    )
+        dataset = load_celeba_folder(path)
+    elif path.is_dir() or is_archive(path):
+        dataset = load_images(path.name, open_images(path))
+    elif path.suffix in (".npy", ".npz"):
+        dataset = load_npy(path) if path.suffix == ".npy" else load_npz(path)
+    else:
+        raise HebaeError(
+            f"{path} has no format that can be read: give a .npy or .npz file, a .tar or .zip of "
+            "images, or a folder of images or idx files."
+        )
+    return hold_out(dataset, validation_size)
 
 
 def data_set_name(data: str | os.PathLike[str]) -> str | None:
@@ -108,17 +118,6 @@ def catalogue(data_dir: str | Path | None = None) -> list[DataSource]:
     """Return what is known about each named data set, and where it is on this machine."""
     directory = _directory(data_dir)
     return [source.describe(directory) for source in SOURCES]
-
-
-def _refuse_unsupported(dataset: Dataset) -> None:
-    for part in (dataset.train, dataset.validation, dataset.test):
-        if part is not None and (part.is_sparse or part.missing is not None):
-            kind = "are sparse" if part.is_sparse else "have missing values"
-            remedy = ".toarray()" if part.is_sparse else "values of your choice, without the mask"
-            raise HebaeError(
-                f"The examples of {dataset.name} {kind}, which no model can be trained on yet: "
-                f"replace them by {remedy}."
-            )
 
 
 def _directory(data_dir: str | Path | None) -> DataDirectory:

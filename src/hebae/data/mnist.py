@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from importlib import resources
+from pathlib import Path
 
 from hebae.data.examples import Dataset
-from hebae.data.idx import NAMES, IdxSource, read_splits
+from hebae.data.idx import NAMES, IdxSource, load_idx_folder
 from hebae.data.source import DataDirectory, NamedSource
 
 _SHAPE = (1, 28, 28)
 
 
 class _MnistMini(NamedSource):
-    def load(self, directory: DataDirectory, validation_size: int | None) -> Dataset:
+    def load(self, directory: DataDirectory) -> Dataset:
         """Read the files in the package."""
-        folder = resources.files("hebae.data") / "mnist_mini"
-
-        def read(file: str) -> tuple[str, bytes]:
-            return f"{self.name}/{file}", folder.joinpath(file).read_bytes()
-
-        return read_splits(self.name, read, validation_size)
+        return load_idx_folder(Path(__file__).with_name("mnist_mini"), name=self.name)
 
 
 MNIST_MINI = _MnistMini(
@@ -28,6 +23,7 @@ MNIST_MINI = _MnistMini(
     licence="CC BY-SA 3.0",  # see mnist_mini/LICENSE.md
     shape=_SHAPE,
     counts={"train": 10_000, "test": 2_000},
+    validation_is_last=True,
 )
 MNIST = IdxSource(
     name="mnist",

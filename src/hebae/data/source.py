@@ -14,8 +14,6 @@ from hebae.errors import HebaeError
 Availability = Literal[
     "embedded", "data directory", "incomplete", "absent", "cache", "download", "by hand"
 ]
-Layout = Sequence[Sequence[str]]
-"""The files of a data set: each part lists the names that it may have."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +45,12 @@ class DataSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamedSource(ABC):
-    """A data set with a name, listed in `hebae.data.loading.SOURCES`; for its fields see above."""
+class NamedSource(DataSource, ABC):
+    """A data set with a name, listed in `hebae.data.loading.SOURCES`."""
 
-    name: str
-    description: str
-    licence: str
-    shape: tuple[int, ...]
-    counts: Mapping[str, int]
+    availability: Availability = "embedded"
+    validation_is_last: bool = False
+    """Whether validation examples are the last training examples, not drawn."""
 
     def describe(self, directory: DataDirectory) -> DataSource:
         """Return the entry of the catalogue."""
@@ -63,11 +59,11 @@ class NamedSource(ABC):
 
     def find(self, directory: DataDirectory) -> tuple[Availability, Path | None]:
         """Return where the data set is, without loading it."""
-        return "embedded", None
+        return self.availability, self.location
 
     @abstractmethod
-    def load(self, directory: DataDirectory, validation_size: int | None) -> Dataset:
-        """Return the splits."""
+    def load(self, directory: DataDirectory) -> Dataset:
+        """Return the official splits."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +78,9 @@ class DataDirectory:
     is_explicit: bool = False
 
     def find(
-        self, folders: Sequence[str], layouts: Sequence[Layout], traces: Sequence[str] = ()
+        self, folders: Sequence[str], options: Sequence[set[str]], traces: Sequence[str] = ()
     ) -> tuple[Availability, Path | None]:
-        """Return the first of `folders` that holds all files of a layout.
+        """Return the first of `folders` that holds all files of one of the `options`.
 
         A folder that holds only some of the files, or one of the names in `traces`, makes the data
         set "incomplete".
@@ -97,10 +93,9 @@ class DataDirectory:
                 raise HebaeError(
                     f"{folder} cannot be read ({error.strerror}): change its permissions."
                 ) from error
-            if any(all(present & set(part) for part in layout) for layout in layouts):
+            if any(files <= present for files in options):
                 return "data directory", folder
-            names = {name for layout in layouts for part in layout for name in part}
-            if present & (names | set(traces)):
+            if not present.isdisjoint(set(traces).union(*options)):
                 incomplete = incomplete or folder
         return ("incomplete", incomplete) if incomplete else ("absent", None)
 

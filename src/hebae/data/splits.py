@@ -19,35 +19,38 @@ _FEWEST_TO_SPLIT = 10
 _NAMES = ("kept.npy", "drawn.npy")
 
 
-def positions_held_out(
-    name: str,
-    available: int,
-    requested: int | None,
+def hold_out(
+    dataset: Dataset,
+    validation_size: int | None = None,
     *,
-    has_validation: bool,
-    has_test: bool,
     last: bool = False,
-) -> tuple[np.ndarray, np.ndarray, str] | None:
-    """Choose which of `available` training examples become the validation split.
+    on_disk_from: int = 2 * 2**30,
+) -> Dataset:
+    """Set validation examples aside from the training examples.
 
-    `requested` is how many. None sets a tenth aside if the source has no validation or test split
-    and at least 10 examples, otherwise none.
-
-    Returns
-    -------
-    kept, held_out, note : ndarray of int, ndarray of int, str
-        Sorted positions, and a sentence for the user; None if nothing is set aside. The last ones
-        are held out, or ones drawn with a fixed permutation: files are often sorted by class, so
-        that neither end would be a fair sample.
+    Parameters
+    ----------
+    dataset : Dataset
+    validation_size : int, optional
+        How many examples. By default a tenth if there is no validation or test split and there are
+        at least 10 training examples, otherwise none. With 0 there is no validation split.
+    last : bool
+        Whether to take the last examples, which copies nothing. By default they are drawn with a
+        fixed permutation: files are often sorted by class, so neither end would be a fair sample.
+    on_disk_from : int
+        Drawing copies memory-mapped values into memory or, if they have at least this many bytes,
+        into files in the cache.
 
     Raises
     ------
     HebaeError
-        If `requested` is negative, not an integer, leaves no training example, or conflicts with
-        the source's own validation split.
+        If `validation_size` is negative, not an integer, leaves no training example, or conflicts
+        with the source's own validation split.
     """
+    train, name = dataset.train, dataset.name
+    available, requested = len(train), validation_size
     if requested is None:
-        splittable = available >= _FEWEST_TO_SPLIT and not (has_validation or has_test)
+        splittable = available >= _FEWEST_TO_SPLIT and dataset.held_out() is None
         requested = available // 10 if splittable else 0
     try:
         requested = operator.index(requested)
@@ -60,56 +63,25 @@ def positions_held_out(
             f"validation_size is {requested}, but {name} has {available:,} training examples: "
             f"choose a number from 0 to {available - 1}."
         )
-    if requested and has_validation:
+    if requested and dataset.validation is not None:
         raise HebaeError(
             f"validation_size is {requested}, but {name} has a validation split of its own: leave "
             "validation_size out to use that split, or give 0 to use none."
         )
     if requested == 0:
-        return None
-    order = np.arange(available)
-    how = f"the last {requested:,}"
-    if not last:
-        order = np.roll(np.random.default_rng(0).permutation(available), -requested)
-        how = f"{requested:,} drawn with a fixed permutation"
-    kept, held_out = np.sort(order[:-requested]), np.sort(order[-requested:])
-    note = f"Of the {available:,} training examples, {how} were set aside for validation."
-    return kept, held_out, note
-
-
-def hold_out(
-    dataset: Dataset,
-    validation_size: int | None = None,
-    *,
-    last: bool = False,
-    on_disk_from: int = 2 * 2**30,
-) -> Dataset:
-    """Set validation examples aside from the training examples; see `positions_held_out`.
-
-    With a `validation_size` of 0 the data set gets no validation split. Taking the `last` examples
-    copies nothing. Drawing copies memory-mapped values into memory or, if they are at least
-    `on_disk_from` bytes, into files in the cache.
-    """
-    train = dataset.train
-    chosen = positions_held_out(
-        dataset.name,
-        len(train),
-        validation_size,
-        has_validation=dataset.validation is not None,
-        has_test=dataset.test is not None,
-        last=last,
-    )
-    if validation_size == 0:
-        return replace(dataset, validation=None)
-    if chosen is None:
-        return dataset
-    *positions, note = chosen
+        return dataset if validation_size is None else replace(dataset, validation=None)
     if last:
-        kept, drawn = train[: len(positions[0])], train[len(positions[0]) :]
-    elif isinstance(train.values, np.memmap) and train.values.nbytes >= on_disk_from:
-        kept, drawn = _split_on_disk(train, positions, dataset.fingerprint)
+        how = f"the last {requested:,}"
+        kept, drawn = train[:-requested], train[-requested:]
     else:
-        kept, drawn = (train[index] for index in positions)
+        how = f"{requested:,} drawn with a fixed permutation"
+        order = np.random.default_rng(0).permutation(available)
+        positions = np.sort(order[requested:]), np.sort(order[:requested])
+        if isinstance(train.values, np.memmap) and train.values.nbytes >= on_disk_from:
+            kept, drawn = _split_on_disk(train, positions, dataset.fingerprint)
+        else:
+            kept, drawn = (train[index] for index in positions)
+    note = f"Of the {available:,} training examples, {how} were set aside for validation."
     return replace(dataset, train=kept, validation=drawn, notes=(*dataset.notes, note))
 
 

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.source import DataDirectory, NamedSource
-from hebae.data.splits import hold_out
 
 SIDE = 12
 EDGE = 0.12
@@ -19,9 +18,9 @@ Floats = npt.NDArray[np.float64]
 
 
 class _SyntheticFaces(NamedSource):
-    def load(self, directory: DataDirectory, validation_size: int | None) -> Dataset:
+    def load(self, directory: DataDirectory) -> Dataset:
         """Draw the images, which are always the same."""
-        return hold_out(_dataset(), validation_size)
+        return _dataset()
 
 
 SYNTHETIC_FACES = _SyntheticFaces(

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from hebae.data import idx
-from hebae.data.mnist import MNIST, MNIST_MINI
+from hebae.data.idx import MNIST, MNIST_MINI
 from hebae.data.source import DataDirectory
 
 TARGET = Path(__file__).parents[1] / "src/hebae/data/mnist_mini"

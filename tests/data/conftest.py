@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from hebae.data import idx, loading
-from hebae.data.idx import FILES, IdxSource
+from hebae.data.idx import FILES, MNIST
 
 SOURCES = loading.SOURCES
 REAL_DATA = os.environ.get("HEBAE_DATA_DIR")
@@ -63,22 +64,14 @@ def write_idx():
 def toy_mnist(tmp_path, write_idx, monkeypatch):
     """Stand a small data set in for "mnist" in the registry; gives (its source, its files)."""
     originals = write_idx(tmp_path / "originals")
-    source = IdxSource(
-        name="mnist",
-        description="A stand-in",
-        licence="none",
-        shape=(1, 28, 28),
-        folders=("", "mnist"),
-        mirrors=(),
-        sha256={
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(originals.iterdir())
-        },
-        counts={"train": 30, "test": 10},
-    )
+    checksums = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(originals.iterdir())
+    }
+    source = replace(MNIST, mirrors=(), sha256=checksums, counts={"train": 30, "test": 10})
 
     def install(**changes):
-        changed = IdxSource(**{**vars(source), **changes})
+        changed = replace(source, **changes)
         monkeypatch.setattr("hebae.data.loading.SOURCES", (changed, *SOURCES[2:]))
         return changed
 

@@ -14,12 +14,12 @@ from hebae.errors import HebaeError
 
 _CHANNELS = (1, 3)
 _LARGEST = 1e18  # its square is still finite in float32
-VALUE_KEYS = {
+_KEYS = {
     "train": ("train", "x_train", "X"),
     "validation": ("validation", "x_validation"),
     "test": ("test", "x_test"),
 }
-LABEL_KEYS = {
+_LABEL_KEYS = {
     "train": ("train_labels", "y_train", "labels", "y"),
     "validation": ("validation_labels", "y_validation"),
     "test": ("test_labels", "y_test"),
@@ -36,25 +36,9 @@ def from_array(data: Any) -> Dataset:
 def as_values(data: Any, source: str) -> np.ndarray:
     """Convert an array or tensor to the form of `Examples.values`, without a copy if possible.
 
-    Parameters
-    ----------
-    data : array-like or torch.Tensor, shape (n, d), (n, h, w) or (n, c, h, w)
-        An ndarray, a list, or an object with ``__array__``, such as a pandas data frame. Its type
-        is uint8 (0..255, standing for [0, 1]), floating (becomes float32) or bool (becomes 0 or 1
-        in float32). Tensors are detached, copied to the CPU and dequantised.
-    source : str
-        Name of the data in messages.
-
-    Returns
-    -------
-    ndarray of uint8 or float32, shape (n, d) or (n, c, h, w)
-        A grey image (h, w) gets one channel.
-
-    Raises
-    ------
-    HebaeError
-        If type or shape are not allowed, there is no example, channels come last, or a value is
-        NaN, infinite or beyond 1e18 in absolute value.
+    An ndarray, a tensor, a list, or an object with ``__array__``, such as a pandas data frame, of
+    shape (n, d), (n, h, w) or (n, c, h, w); grey images (n, h, w) get one channel. uint8 stays;
+    other floats and bool become float32. `source` names the data in messages.
     """
     array = _as_array(data, source)
     if array.dtype.kind not in "biuf":
@@ -83,7 +67,20 @@ def as_values(data: Any, source: str) -> np.ndarray:
         )
     with np.errstate(over="ignore"):  # what overflows is refused as infinite
         array = array.astype(np.float32, copy=False)
-    _refuse_extreme(array, source)
+    count, first, start = 0, None, 0
+    for block in blocks(array):
+        wrong = ~(np.abs(block) <= _LARGEST)  # also true for NaN
+        if wrong.any():
+            count += int(wrong.sum())
+            if first is None:
+                row, *rest = (int(position) for position in np.argwhere(wrong)[0])
+                first = (start + row, *rest)
+        start += len(block)
+    if count:
+        raise HebaeError(
+            f"{source} holds {count:,} value(s) that are NaN, infinite or beyond {_LARGEST:.0e} in "
+            f"absolute value, the first at index {first}: remove, replace or scale them."
+        )
     return array
 
 
@@ -122,23 +119,6 @@ def _as_array(data: Any, source: str) -> np.ndarray:
         ) from error
 
 
-def _refuse_extreme(array: np.ndarray, source: str) -> None:
-    count, first, start = 0, None, 0
-    for block in blocks(array):
-        wrong = ~(np.abs(block) <= _LARGEST)  # also true for NaN
-        if wrong.any():
-            count += int(wrong.sum())
-            if first is None:
-                row, *rest = (int(position) for position in np.argwhere(wrong)[0])
-                first = (start + row, *rest)
-        start += len(block)
-    if count:
-        raise HebaeError(
-            f"{source} holds {count:,} value(s) that are NaN, infinite or beyond {_LARGEST:.0e} in "
-            f"absolute value, the first at index {first}: remove, replace or scale them."
-        )
-
-
 def load_npy(path: Path) -> Dataset:
     """Read one array, memory-mapped read-only where its type needs no conversion."""
     try:
@@ -150,16 +130,7 @@ def load_npy(path: Path) -> Dataset:
 
 
 def load_npz(path: Path) -> Dataset:
-    """Read splits and labels, whose keys are in `VALUE_KEYS` and `LABEL_KEYS`.
-
-    A single array may have any key.
-
-    Raises
-    ------
-    HebaeError
-        If the file or an array cannot be read or is no data, or if a key is unknown, missing or
-        given twice under different names.
-    """
+    """Read splits and labels by the keys in use for them; a single array may have any key."""
     try:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
@@ -177,13 +148,13 @@ def load_npz(path: Path) -> Dataset:
         arrays = {"train": next(iter(arrays.values()))}
     values, labels = (
         {split: _take(arrays, names, path) for split, names in keys.items()}
-        for keys in (VALUE_KEYS, LABEL_KEYS)
+        for keys in (_KEYS, _LABEL_KEYS)
     )
     orphans = [split for split in labels if labels[split] is not None and values[split] is None]
     if arrays or orphans or values["train"] is None:
         listed, listed_labels = (
             "; ".join(" or ".join(names) for names in keys.values())
-            for keys in (VALUE_KEYS, LABEL_KEYS)
+            for keys in (_KEYS, _LABEL_KEYS)
         )
         raise HebaeError(
             f"{path} holds {', '.join(archive.files) or 'nothing'}, which is no data set: allowed "
@@ -205,9 +176,8 @@ def load_npz(path: Path) -> Dataset:
                 )
             numbers = numbers.astype(np.int64)
         splits[split] = Examples(array, numbers)
-    train, validation, test = (splits.get(name) for name in ("train", "validation", "test"))
-    assert train is not None
-    return Dataset(path.name, train, validation, test, fingerprint(splits))
+    train, digest = splits["train"], fingerprint(splits)
+    return Dataset(path.name, train, splits.get("validation"), splits.get("test"), digest)
 
 
 def _take(arrays: dict[str, np.ndarray], keys: tuple[str, ...], path: Path) -> np.ndarray | None:

@@ -33,11 +33,6 @@ def cached_folder(name: str, build: Callable[[Path], None]) -> Path:
     `build` fills a temporary folder, which is then renamed: a folder with the final name is
     complete. A lock lets one process build while the others wait for it. A temporary folder found
     while holding the lock was therefore left by a process that died, and is removed.
-
-    Raises
-    ------
-    HebaeError
-        If the cache cannot be written; and whatever `build` raises.
     """
     folder = cache_dir() / name
     if folder.is_dir():
@@ -49,13 +44,13 @@ def cached_folder(name: str, build: Callable[[Path], None]) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{folder.name}.lock")):
             if not folder.is_dir():
-                _remove(partial)
+                shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir()
                 try:
                     build(partial)
                     partial.rename(folder)
                 finally:
-                    _remove(partial)
+                    shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise HebaeError(
             f"The cache folder {folder} could not be written ({error.strerror or error}): "
@@ -64,24 +59,17 @@ def cached_folder(name: str, build: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
-
-
 @contextmanager
 def progress(description: str, total: float | None) -> Iterator[Callable[[float], None]]:
     """Show a bar of `total` steps (None: unknown) while the block runs; yield what advances it.
 
     Nothing is shown unless standard error is a terminal.
     """
-    if not sys.stderr.isatty():
-        yield lambda steps: None
-        return
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    hidden = not sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), transient=True, disable=hidden) as bar:
         task = bar.add_task(escape(description), total=total)
         yield lambda steps: bar.advance(task, steps)

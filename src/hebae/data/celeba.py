@@ -18,11 +18,6 @@ PARTITION = "list_eval_partition.txt"
 IMAGES = ("img_align_celeba", "img_align_celeba.zip")
 SUBSET = "celeba64-subset.tar"
 SPLITS = {"0": "train", "1": "validation", "2": "test"}
-_NEEDED = (
-    f"{IMAGES[1]} (or the folder {IMAGES[0]}) and {PARTITION} from "
-    f"mmlab.ie.cuhk.edu.hk/projects/CelebA.html, or {SUBSET},"
-)
-
 CLOSE_CROP = Decoding(
     form=Form(178, 218, grey=False),
     model="an aligned image of CelebA",
@@ -42,14 +37,12 @@ class _CelebA(NamedSource):
         is_elsewhere = availability == "absent" and not directory.is_explicit
         return "by hand" if is_elsewhere else availability, folder
 
-    def load(self, directory: DataDirectory) -> Dataset:
+    def read(self, folder: Path | None) -> Dataset:
         """Prepare or reopen the official images, else the subset."""
-        availability, folder = self.find(directory)
-        directory.require(self.name, availability, folder, _NEEDED)
         if folder is None:
             raise HebaeError(
-                f"celeba was not found and cannot be downloaded by a program: put {_NEEDED} into a "
-                "directory and name that with --data-dir or HEBAE_DATA_DIR."
+                f"celeba was not found and cannot be downloaded by a program: put {self.files} "
+                "into a directory and name that with --data-dir or HEBAE_DATA_DIR."
             )
         if is_celeba_folder(folder):
             return load_celeba_folder(folder, name=self.name)
@@ -67,6 +60,8 @@ CELEBA = _CelebA(
     licence="non-commercial research only",
     shape=(3, 64, 64),
     counts={"train": 162_770, "validation": 19_867, "test": 19_962},
+    files=f"{IMAGES[1]} (or the folder {IMAGES[0]}) and {PARTITION} from "
+    f"mmlab.ie.cuhk.edu.hk/projects/CelebA.html, or {SUBSET},",
 )
 
 

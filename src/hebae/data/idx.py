@@ -1,4 +1,4 @@
-"""The idx format of MNIST and similar data sets: four files of raw bytes, usually under gzip."""
+"""MNIST and data sets of the same format: four idx files of raw bytes, usually under gzip."""
 
 from __future__ import annotations
 
@@ -29,20 +29,12 @@ _UNSIGNED_BYTE = 0x08
 
 @dataclass(frozen=True, kw_only=True)
 class IdxSource(NamedSource):
-    """A named data set of four gzip files with known checksums.
-
-    Parameters
-    ----------
-    folders : tuple of str
-        Where the files may be, below a data directory or below the address of a mirror.
-    mirrors : tuple of str
-        Addresses to which a file's name is added, in the order in which they are tried.
-    sha256 : mapping of str to str
-        Checksum of each file.
-    """
+    """A named data set of four gzip files with known checksums."""
 
     folders: tuple[str, ...]
+    """Where the files may be, below a data directory or below the address of a mirror."""
     mirrors: tuple[str, ...]
+    """Addresses to which a file's name is added, in the order in which they are tried."""
     sha256: Mapping[str, str]
     validation_is_last: bool = True
 
@@ -56,14 +48,61 @@ class IdxSource(NamedSource):
         folder = cache_dir() / self.name
         return ("cache", folder) if folder.is_dir() else ("download", None)
 
-    def load(self, directory: DataDirectory) -> Dataset:
-        """Read the files from the data directory or the cache, else download them."""
-        availability, location = self.find(directory)
-        places = " or ".join(f"{name}/" for name in self.folders if name)
-        files = f"{', '.join(self.sha256)} (directly or in {places})"
-        directory.require(self.name, availability, location, files)
-        folder = location or download(self.name, self.sha256, self.mirrors, self.folders)
+    def read(self, folder: Path | None) -> Dataset:
+        """Read the files, downloaded if there is no folder."""
+        folder = folder or download(self.name, self.sha256, self.mirrors, self.folders)
         return load_idx_folder(folder, name=self.name, sha256=self.sha256)
+
+
+class _MnistMini(NamedSource):
+    def read(self, folder: Path | None) -> Dataset:
+        """Read the files in the package."""
+        return load_idx_folder(Path(__file__).with_name("mnist_mini"), name=self.name)
+
+
+MNIST_MINI = _MnistMini(
+    name="mnist-mini",
+    description="The first images of MNIST, in the package",
+    licence="CC BY-SA 3.0",  # see mnist_mini/LICENSE.md
+    shape=(1, 28, 28),
+    counts={"train": 10_000, "test": 2_000},
+    validation_is_last=True,
+)
+MNIST = IdxSource(
+    name="mnist",
+    description="Handwritten digits, grey",
+    licence="CC BY-SA 3.0",
+    shape=(1, 28, 28),
+    counts={"train": 60_000, "test": 10_000},
+    folders=("", "mnist"),
+    files=f"{', '.join(NAMES)} (directly or in mnist/)",
+    mirrors=(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    sha256={
+        NAMES[0]: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        NAMES[1]: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        NAMES[2]: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        NAMES[3]: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    },
+)
+FASHION_MNIST = IdxSource(
+    name="fashion-mnist",
+    description="Articles of clothing, grey",
+    licence="MIT (Zalando SE)",
+    shape=(1, 28, 28),
+    counts={"train": 60_000, "test": 10_000},
+    folders=("fashion", "fashion-mnist"),
+    files=f"{', '.join(NAMES)} (directly or in fashion/ or fashion-mnist/)",
+    mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+    sha256={
+        NAMES[0]: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        NAMES[1]: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        NAMES[2]: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        NAMES[3]: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    },
+)
 
 
 def is_idx_folder(folder: Path) -> bool:
@@ -109,14 +148,7 @@ def load_idx_folder(
 
 
 def parse(raw: bytes, source: str, *, dimensions: int) -> np.ndarray:
-    """Read an array of uint8 from the content of an idx file; messages name the file as `source`.
-
-    Raises
-    ------
-    HebaeError
-        If the gzip stream is truncated or damaged, the magic number is not that of unsigned bytes
-        in so many dimensions, or the number of bytes is not what the header says.
-    """
+    """Read an array of uint8 from the content of an idx file, named `source` in messages."""
     if raw.startswith(b"\x1f\x8b"):
         try:
             raw = gzip.decompress(raw)

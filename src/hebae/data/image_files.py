@@ -48,15 +48,12 @@ class _Folder:
             raise _unreadable(error.filename, error) from error
 
     def key(self) -> str:
-        """Return a key that changes with the files, without reading them."""
         return hashlib.sha256(repr(self._stamps).encode()).hexdigest()
 
     def names(self) -> list[str]:
-        """Return the relative names of the image files, sorted."""
         return [name for name, _, _ in self._stamps]
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield name and content of each of these files."""
         for name in names:
             try:
                 content = (self.path / name).read_bytes()
@@ -95,7 +92,6 @@ class _Archive:
         return _images_below_common_folder(members)
 
     def key(self) -> str:
-        """Return a key that changes with the archive, without reading it all."""
         try:
             status = self.path.stat()
             with self.path.open("rb") as file:
@@ -108,11 +104,9 @@ class _Archive:
         return hashlib.sha256(stamp + first + last).hexdigest()
 
     def names(self) -> list[str]:
-        """Return the names of the image files, sorted."""
         return sorted(self._index)
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield name and content of each of these files, in the order in which they are stored."""
         offset = "header_offset" if self._is_zip else "offset"
         try:
             with self._open() as archive:
@@ -131,7 +125,8 @@ class _Archive:
 
 
 ImageFiles: TypeAlias = _Folder | _Archive
-"""The image files in one place."""
+"""The image files in one place: a `key` that changes with them, found without reading all; their
+`names`, sorted; `read` yields names and contents, of an archive in the order of storage."""
 
 
 def open_images(path: Path) -> ImageFiles:
@@ -192,11 +187,6 @@ def layout_of_folders(source: str, names: Sequence[str]) -> Layout:
     If there is a folder train/, the folders train/, test/ and validation/ (or valid/ or val/) are
     the splits, and all files must be in them. Folders within a split, or at the top if there are
     no splits, are classes, numbered from 0 by name over all splits.
-
-    Raises
-    ------
-    HebaeError
-        If there is no image, no training image, or an image outside the splits or classes.
     """
     if not names:
         raise HebaeError(f"{source} holds no image: put PNG, JPEG or other image files there.")

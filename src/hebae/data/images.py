@@ -99,11 +99,6 @@ def load_images(
     `arrange` takes the source's name in messages and the names of its files, and returns their
     layout; `arranged_by` is what else the layout depends on. Without `decoding`, images are not
     changed, and all must have the form of the first.
-
-    Raises
-    ------
-    HebaeError
-        If there is no image, if images differ in size or mode, or if one cannot be decoded.
     """
     key = hashlib.sha256(repr((_FORMAT, files.key(), arranged_by, decoding)).encode()).hexdigest()
     build = partial(_build, files=files, arrange=arrange, decoding=decoding)

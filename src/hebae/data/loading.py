@@ -11,10 +11,9 @@ from typing import Any
 from hebae.data.arrays import from_array, load_npy, load_npz
 from hebae.data.celeba import CELEBA, is_celeba_folder, load_celeba_folder
 from hebae.data.examples import Dataset, Examples, fingerprint
-from hebae.data.idx import is_idx_folder, load_idx_folder
+from hebae.data.idx import FASHION_MNIST, MNIST, MNIST_MINI, is_idx_folder, load_idx_folder
 from hebae.data.image_files import is_archive, open_images
 from hebae.data.images import load_images
-from hebae.data.mnist import FASHION_MNIST, MNIST, MNIST_MINI
 from hebae.data.source import DataDirectory, DataSource, NamedSource
 from hebae.data.splits import hold_out
 from hebae.data.synthetic_faces import SYNTHETIC_FACES
@@ -117,7 +116,10 @@ def prepare(name_or_path: str | Path, *, data_dir: str | Path | None = None) -> 
 def catalogue(data_dir: str | Path | None = None) -> list[DataSource]:
     """Return what is known about each named data set, and where it is on this machine."""
     directory = _directory(data_dir)
-    return [source.describe(directory) for source in SOURCES]
+    return [
+        DataSource(s.name, s.description, s.licence, s.shape, s.counts, *s.find(directory))
+        for s in SOURCES
+    ]
 
 
 def _directory(data_dir: str | Path | None) -> DataDirectory:

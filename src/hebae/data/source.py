@@ -51,19 +51,32 @@ class NamedSource(DataSource, ABC):
     availability: Availability = "embedded"
     validation_is_last: bool = False
     """Whether validation examples are the last training examples, not drawn."""
-
-    def describe(self, directory: DataDirectory) -> DataSource:
-        """Return the entry of the catalogue."""
-        about = self.name, self.description, self.licence, self.shape, self.counts
-        return DataSource(*about, *self.find(directory))
+    files: str = ""
+    """The files that a data directory must hold, for messages."""
 
     def find(self, directory: DataDirectory) -> tuple[Availability, Path | None]:
         """Return where the data set is, without loading it."""
         return self.availability, self.location
 
     @abstractmethod
+    def read(self, folder: Path | None) -> Dataset:
+        """Return the official splits from the folder that holds the files, if there is one."""
+
     def load(self, directory: DataDirectory) -> Dataset:
-        """Return the official splits."""
+        """Return the official splits, or refuse a named directory that does not hold them all."""
+        availability, folder = self.find(directory)
+        if availability == "incomplete":
+            raise HebaeError(
+                f"{folder} holds only a part of {self.name}: complete it, so that it holds "
+                f"{self.files}; or remove the files of that part."
+            )
+        if availability == "absent":
+            raise HebaeError(
+                f"{directory.path} does not hold {self.name}, and no other place is used when a "
+                f"data directory is named: put {self.files} there, or leave out --data-dir "
+                "(data_dir)."
+            )
+        return self.read(folder)
 
 
 @dataclass(frozen=True)
@@ -98,18 +111,3 @@ class DataDirectory:
             if not present.isdisjoint(set(traces).union(*options)):
                 incomplete = incomplete or folder
         return ("incomplete", incomplete) if incomplete else ("absent", None)
-
-    def require(
-        self, name: str, availability: Availability, folder: Path | None, files: str
-    ) -> None:
-        """Refuse a data set that is incomplete, or absent from a directory named explicitly."""
-        if availability == "incomplete":
-            raise HebaeError(
-                f"{folder} holds only a part of {name}: complete it, so that it holds {files}; or "
-                "remove the files of that part."
-            )
-        if availability == "absent" and self.is_explicit:
-            raise HebaeError(
-                f"{self.path} does not hold {name}, and no other place is used when a data "
-                f"directory is named: put {files} there, or leave out --data-dir (data_dir)."
-            )

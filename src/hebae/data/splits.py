@@ -6,7 +6,6 @@ import hashlib
 import operator
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,24 +27,12 @@ def hold_out(
 ) -> Dataset:
     """Set validation examples aside from the training examples.
 
-    Parameters
-    ----------
-    dataset : Dataset
-    validation_size : int, optional
-        How many examples. By default a tenth if there is no validation or test split and there are
-        at least 10 training examples, otherwise none. With 0 there is no validation split.
-    last : bool
-        Whether to take the last examples, which copies nothing. By default they are drawn with a
-        fixed permutation: files are often sorted by class, so neither end would be a fair sample.
-    on_disk_from : int
-        Drawing copies memory-mapped values into memory or, if they have at least this many bytes,
-        into files in the cache.
+    By default they are a tenth if there is no validation or test split and there are at least 10
+    training examples, otherwise none. With a `validation_size` of 0 there is no validation split.
 
-    Raises
-    ------
-    HebaeError
-        If `validation_size` is negative, not an integer, leaves no training example, or conflicts
-        with the source's own validation split.
+    Taking the `last` examples copies nothing. Otherwise a fixed permutation draws them: files are
+    often sorted by class, so neither end would be a fair sample. Drawing copies memory-mapped
+    values into memory or, if they have at least `on_disk_from` bytes, into files in the cache.
     """
     train, name = dataset.train, dataset.name
     available, requested = len(train), validation_size
@@ -94,23 +81,23 @@ def _split_on_disk(
     """
     is_drawn = np.zeros(len(examples), bool)
     is_drawn[positions[1]] = True
+    values = examples.values
+
+    def build(folder: Path) -> None:
+        for name, chosen in zip(_NAMES, (~is_drawn, is_drawn), strict=True):
+            with (folder / name).open("wb") as file:
+                shape = (int(chosen.sum()), *values.shape[1:])
+                header = {"descr": values.dtype.str, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+                start = 0
+                for block in blocks(values):
+                    file.write(block[chosen[start : start + len(block)]].tobytes())
+                    start += len(block)
+
     key = hashlib.sha256(fingerprint.encode() + np.packbits(is_drawn).tobytes()).hexdigest()
-    build = partial(_write_parts, values=examples.values, is_drawn=is_drawn)
     folder = cached_folder(f"splits/{key[:32]}", build)
     kept, drawn = (
         examples.take(index, np.load(folder / name, mmap_mode="r"))
         for name, index in zip(_NAMES, positions, strict=True)
     )
     return kept, drawn
-
-
-def _write_parts(folder: Path, values: np.ndarray, is_drawn: np.ndarray) -> None:
-    for name, chosen in zip(_NAMES, (~is_drawn, is_drawn), strict=True):
-        with (folder / name).open("wb") as file:
-            shape = (int(chosen.sum()), *values.shape[1:])
-            header = {"descr": values.dtype.str, "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            start = 0
-            for block in blocks(values):
-                file.write(block[chosen[start : start + len(block)]].tobytes())
-                start += len(block)

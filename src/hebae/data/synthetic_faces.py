@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from hebae.data.examples import Dataset, Examples, fingerprint
-from hebae.data.source import DataDirectory, NamedSource
+from hebae.data.source import NamedSource
 
 SIDE = 12
 EDGE = 0.12
@@ -18,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class _SyntheticFaces(NamedSource):
-    def load(self, directory: DataDirectory) -> Dataset:
+    def read(self, folder: Path | None) -> Dataset:
         """Draw the images, which are always the same."""
         return _dataset()
 

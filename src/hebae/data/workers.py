@@ -29,12 +29,11 @@ def map_in_threads(
     *,
     ahead: int | None = None,
 ) -> Generator[Result]:
-    """Apply a function to items in threads, a few items ahead.
+    """Apply a function to items in threads, `ahead` items (by default 2 per thread) in advance.
 
     For functions that mostly run without Python's global lock, such as Pillow's decoding and
     NumPy's copying. Closing the generator waits for the running calls and cancels the others. What
-    `function` or `items` raise comes at the place of its item. `items` are iterated in the caller's
-    thread; `ahead` results (twice the number of threads by default) are computed in advance.
+    `function` or `items` raise comes at the place of its item. The caller's thread reads `items`.
     """
     ahead = 2 * workers if ahead is None else ahead
     pool = ThreadPoolExecutor(workers, thread_name_prefix="hebae")

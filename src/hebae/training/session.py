@@ -137,19 +137,8 @@ def run_group(
 ) -> list[Member]:
     """Train runs into their folders, several as one stack; those that were begun are resumed.
 
-    Parameters
-    ----------
-    runs : sequence of (Prepared, Path)
-        In the order of their learning rates, if several (`hebae.training.many` has the rule).
-    callbacks : sequence of collection of Callback
-        Of each run.
-    command : str
-        For the provenance.
-
-    Returns
-    -------
-    list of Member
-        Of each run, with its outcome; ``diverged`` holds the error of one that diverged.
+    Several runs are in the order of their learning rates (`hebae.training.many` has the rule), with
+    `callbacks` for each. ``diverged`` of a member holds the error of a run that diverged.
     """
     return _train(runs, callbacks, partial(_opened, command=command, resuming=None))
 

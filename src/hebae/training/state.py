@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from hebae.config import Settings
 from hebae.errors import HebaeError
@@ -24,19 +23,11 @@ class Checkpointer:
     """Writes ``resume.pt`` and reads it back, in step with ``metrics.jsonl``.
 
     A checkpoint holds weights, optimizers, random states, the position in the epoch and the sums of
-    its terms, how long ``metrics.jsonl`` was (later lines are written again), and on what kind of
+    its terms; how long ``metrics.jsonl`` was (later lines are written again); and on what kind of
     device the steps ran, as what kind of program: both change how numbers are rounded.
 
-    Parameters
-    ----------
-    folder : RunFolder
-    metrics : MetricsFile
-    fingerprint : str
-        Of the data: with other data it would be another training.
-    settings : Settings
-        Of this training.
-    resume : bool
-        Whether to load the folder's checkpoint.
+    `fingerprint` is that of the data: with other data it would be another training. With `resume`
+    the folder's checkpoint is loaded.
     """
 
     def __init__(
@@ -82,10 +73,8 @@ class Checkpointer:
                 f"{self.folder.checkpoint} has format {state.get('format')}, and this version of "
                 f"hebae reads {FORMAT}; resume it with the version that wrote it."
             )
-        tensors = state["model"]
-        if isinstance(tensors, dict) and all(isinstance(t, Tensor) for t in tensors.values()):
-            require_same_architecture(model, tensors, self.folder.checkpoint)
         try:
+            require_same_architecture(model, state["model"], self.folder.checkpoint)
             _require_whole(state, model, self.metrics.size)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise HebaeError(
@@ -160,13 +149,12 @@ def _require_whole(state: dict[str, Any], model: Autoencoder, metrics_size: int)
         raise ValueError("the best epoch is not whole")
     state["monitor"]["sums"].shape, state["monitor"]["count"], state["noise"].shape
     # Adam's fused kernel trusts the shapes it is given.
-    critic = [] if model.critic is None else list(model.critic.parameters())
     optimizers = {"optimizer": model.main_parameters()}
-    if critic:
-        optimizers["critic_optimizer"] = critic
+    if model.critic is not None:
+        optimizers["critic_optimizer"] = list(model.critic.parameters())
     for name, parameters in optimizers.items():
         moments = state[name]["state"]
-        for index, parameter in enumerate(parameters):
+        for index, parameter in enumerate(parameters if moments else ()):
             for moment in ("exp_avg", "exp_avg_sq"):
-                if moments and moments[index][moment].shape != parameter.shape:
+                if moments[index][moment].shape != parameter.shape:
                     raise ValueError(f"{moment} of weight {index} has another shape")

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from hebae import gaussian
 from hebae.config import ModelSettings
 from hebae.likelihoods import Bernoulli
 from hebae.model import Autoencoder, build, build_objective, to_unit_interval
 from hebae.networks import NETWORKS
-from hebae.objectives import OBJECTIVES, Objective
+from hebae.objectives import OBJECTIVES, VAE, Objective
 
 K = 3
 METHODS = [
@@ -248,6 +249,37 @@ def test_a_new_method_needs_no_change_to_the_package():
     step.loss.backward()
     assert encoder.weight.grad.norm() > 0
     assert model.objective.penalty_floor(9, K) is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OldStyle(Objective):
+    """As version 0.1.0 documented it: `draw` and `penalty`."""
+
+    penalty_weight: float = 2.0
+    stochastic = False
+
+    @property
+    def weights(self):
+        return {"variance": self.penalty_weight}
+
+    def draw(self, mean, log_scale, epsilon, covariance=None):
+        return mean
+
+    def penalty(self, z, mean, log_scale):
+        return {"variance": (mean.var(dim=0) - 1).square().sum()}
+
+
+def test_methods_and_calls_of_0_1_0_still_work():
+    x = batch_of(9, (6,))[0]
+    model = Autoencoder(nn.Linear(6, K), nn.Linear(K, 6), OldStyle(), Bernoulli(), (6,), K)
+    step = model(x, {})
+    same(step.terms["variance"], (step.mean.var(dim=0) - 1).square().sum())
+    mean, log_scale = torch.randn(2, 9, K)
+    with pytest.warns(DeprecationWarning):
+        terms = VAE().penalty(mean, mean, log_scale)
+    same(terms["kl"], gaussian.mean_kl_to_standard_normal(mean, log_scale))
+    with pytest.warns(DeprecationWarning):
+        assert model.prior.draw(3, 0).shape == (3, K)
 
 
 # --- Examples for themselves --------------------------------------------------------------------

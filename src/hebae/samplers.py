@@ -43,6 +43,7 @@ __all__ = [
     "FittedNormal",
     "Mixture",
     "MixtureFit",
+    "Sampler",
     "Samplers",
     "StandardNormal",
     "Stored",
@@ -55,6 +56,8 @@ __all__ = [
     "training_values",
     "write_samplers",
 ]
+
+Sampler = Prior  # its name in version 0.1.0
 
 _TENSORS = {
     "fitted-normal": (FittedNormal, ("mean", "covariance")),

@@ -103,7 +103,7 @@ def test_a_components_covariance_is_pulled_to_the_pooled_one() -> None:
 
 def test_known_components_are_recovered(clustered: np.ndarray) -> None:
     mixture = fit_mixture(clustered, components=(3,)).mixture
-    order = [int(np.argmin(((mixture.means - m) ** 2).sum(1))) for m in torch.from_numpy(MEANS)]
+    order = [int(((mixture.means - m) ** 2).sum(1).argmin()) for m in torch.from_numpy(MEANS)]
     assert sorted(order) == [0, 1, 2]
     np.testing.assert_allclose(mixture.means[order], MEANS, atol=0.15)
     np.testing.assert_allclose(mixture.weights[order], WEIGHTS, atol=0.03)

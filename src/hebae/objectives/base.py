@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -14,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from hebae.methods import allowed_values
-from hebae.priors.base import Prior
+from hebae.priors.base import Prior, StandardNormal
 
 Latents: TypeAlias = Float[Tensor, "batch latent"]
 LogScales: TypeAlias = Float[Tensor, "batch _"] | None  # latent or 1 of them; None without noise
@@ -90,7 +91,8 @@ class Objective(ABC):
 
     def noise_shapes(self, batch_size: int, latent_dim: int) -> dict[str, tuple[int, ...]]:
         """Return the shape of each random tensor that a step needs, in the order of drawing."""
-        return dict.fromkeys(self.draws, (batch_size, latent_dim))
+        draws = self.draws or (("posterior",) if self.stochastic else ())
+        return dict.fromkeys(draws, (batch_size, latent_dim))
 
     def draw(
         self,
@@ -113,7 +115,6 @@ class Objective(ABC):
         """
         return mean if log_scale is None else mean + log_scale.exp() * epsilon
 
-    @abstractmethod
     def __call__(
         self,
         mean: Latents,
@@ -144,6 +145,15 @@ class Objective(ABC):
         terms : dict of str to Tensor
             In nats per example unless `units` says otherwise.
         """
+        # As in version 0.1.0, where a method defined `draw` and `penalty`.
+        z = self.draw(mean, log_scale, noise["posterior"]) if self.stochastic else mean
+        return z, self.penalty(z, mean, log_scale)
+
+    def penalty(self, z: Latents, mean: Latents, log_scale: LogScales) -> Terms:
+        """Return the penalty terms; deprecated since 0.2, call the objective instead."""
+        warnings.warn("penalty is deprecated; call the objective.", DeprecationWarning, 2)
+        noise = {name: torch.randn_like(mean) for name in self.draws}
+        return self(mean, log_scale, noise, StandardNormal(mean.shape[-1]))[1]
 
     def critic(self, latent_dim: int) -> nn.Module:
         """Build the critic of an adversarial method: codes (m, k) to logits (m, 1)."""

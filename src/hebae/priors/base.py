@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -67,6 +68,11 @@ class Prior(nn.Module, ABC):
             z = self.transform(torch.from_numpy(epsilon).to(device))
         codes: Floats = z.float().cpu().numpy()
         return codes
+
+    def draw(self, count: int, seed: int) -> Floats:
+        """Draw codes; deprecated since 0.2, use `sample`."""
+        warnings.warn("draw is deprecated; use sample.", DeprecationWarning, 2)
+        return self.sample(count, seed)
 
     def log_density(self, codes: npt.ArrayLike) -> Doubles:
         """``log p(z)`` of codes in an array (n, k), in nats: float64 (n,).

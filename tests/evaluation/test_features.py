@@ -94,7 +94,7 @@ def test_data_are_rounded_as_samples_are(x):
 BAD_IMAGES = [
     (images() / 255, "uint8, 0 to 255, not float64"),
     (images().astype(np.int32), "not int32"),
-    (images()[0], r"takes images \(n, c, h, w\) .* \(1, 8, 9\)"),
+    (images()[0], r"images \(n, c, h, w\) .* \(1, 8, 9\)"),
     (images(shape=(2, 8, 9)), r"c = 1 or 3"),
     (images()[:0], r"\(0, 1, 8, 9\)"),
     (images(shape=(1, 8, 8)), r"of shape \(1, 8, 9\); these have \(1, 8, 8\)"),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hebae.data import Dataset
 from hebae.errors import HebaeError, UndefinedMetric
@@ -21,47 +22,29 @@ Pixels = npt.NDArray[np.uint8]
 Shape = tuple[int, ...]
 
 
-class FeatureExtractor(Protocol):
-    """Maps examples to the features by which sets of them are compared."""
-
-    @property
-    def name(self) -> str:
-        """Part of the name of every number computed with these features."""
-
-    @property
-    def dimension(self) -> int:
-        """Number of features, d."""
-
-    @property
-    def minimum(self) -> int:
-        """Fewest examples of a set for the Frechet distance."""
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 (hexadecimal) of what is computed: of weights, and versions of code."""
-
-    @property
-    def takes_uint8(self) -> bool:
-        """Whether it takes only uint8 images, and not values in the units of the data."""
-
-    def __call__(self, examples: npt.NDArray[np.generic]) -> Floats:
-        """Features (n, d) of examples (n, c, h, w)."""
-
-
-def metric_name(
-    metric: str, extractor: FeatureExtractor, count_samples: int, count_reference: int
-) -> str:
-    """Name a number by all that it depends on: ``frechet[classifier-mnist@10000/10000]``."""
-    return f"{metric}[{extractor.name}@{count_samples}/{count_reference}]"
-
-
 @dataclass(frozen=True, eq=False)
-class NetworkFeatures:
-    """A network's features of uint8 images, in batches.
+class FeatureExtractor:
+    """Maps examples to the features by which sets of them are compared, in batches.
 
-    The network maps images (b, c, h, w) as a uint8 tensor to features (b, d), with its own
-    preprocessing. Other fields are as in `FeatureExtractor`; `minimum` is d + 1 by default, with
-    which covariances can have full rank, and `shape` (c, h, w) the only one that it takes, if any.
+    Parameters
+    ----------
+    network : nn.Module
+        Maps examples (b, *shape), by default images as a uint8 tensor, to features (b, d); it does
+        its own preprocessing.
+    name : str
+        Part of the name of every number computed with these features.
+    dimension : int
+        Number of features, d.
+    fingerprint : str
+        SHA-256 (hexadecimal) of what is computed: of weights, and versions of code.
+    minimum : int, optional
+        Fewest examples of a set for the Frechet distance; default d + 1, for full rank.
+    shape : tuple of int, optional
+        The only shape of examples that it takes, if there is one.
+    batch_size : int
+    device : str or torch.device
+    takes_uint8 : bool
+        Whether it takes only uint8 images, and not values in the units of the data.
     """
 
     network: nn.Module
@@ -72,99 +55,97 @@ class NetworkFeatures:
     shape: Shape | None = None
     batch_size: int = 256
     device: str | torch.device = "cpu"
-
-    takes_uint8 = True
+    takes_uint8: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "minimum", self.minimum or self.dimension + 1)
         self.network.to(self.device).eval().requires_grad_(False)
 
     def __call__(self, examples: npt.NDArray[np.generic]) -> Floats:
-        """Features (n, d) of uint8 images (n, c, h, w)."""
-        images = check_images(examples, self.name, self.shape)
-        features = np.empty((len(images), self.dimension), np.float32)
+        """Features (n, d) of examples (n, *shape)."""
+        values = self._checked(examples)
+        features = np.empty((len(values), self.dimension), np.float32)
         with torch.inference_mode():
-            for start in range(0, len(images), self.batch_size):
+            for start in range(0, len(values), self.batch_size):
                 rows = slice(start, start + self.batch_size)
-                batch = torch.from_numpy(np.array(images[rows])).to(self.device)
-                found = self.network(batch)
-                if tuple(found.shape) != (len(batch), self.dimension):
+                batch = torch.from_numpy(np.array(values[rows])).to(self.device)
+                part = self.network(batch)
+                if tuple(part.shape) != (len(batch), self.dimension):
                     raise HebaeError(
-                        f"{self.name} gave features of shape {tuple(found.shape)} for {len(batch)} "
+                        f"{self.name} gave features of shape {tuple(part.shape)} for {len(batch)} "
                         f"images; it must give {(len(batch), self.dimension)}."
                     )
-                features[rows] = found.float().cpu()
+                features[rows] = part.float().cpu()
         return features
 
-
-@dataclass(frozen=True)
-class ValueFeatures:
-    """Values in the units that a model sees, of data that are not images in [0, 1]."""
-
-    shape: Shape
-    name = "values"
-    takes_uint8 = False
-    fingerprint = hashlib.sha256(b"hebae values 1").hexdigest()
-
-    @property
-    def dimension(self) -> int:
-        """Numbers per example, d."""
-        return prod(self.shape)
-
-    @property
-    def minimum(self) -> int:
-        """D + 1, with which covariances can have full rank."""
-        return self.dimension + 1
-
-    def __call__(self, examples: npt.NDArray[np.generic]) -> Floats:
-        """Values (n, d) of examples (n, *shape): floats as they are, uint8 divided by 255."""
+    def _checked(self, examples: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         values = np.asarray(examples)
-        if values.shape[1:] != self.shape or len(values) == 0:
+        if self.takes_uint8 and values.dtype != np.uint8:
             raise HebaeError(
-                f"{self.name} takes examples of shape {self.shape}; got an array {values.shape}."
+                f"{self.name} takes images as uint8, 0 to 255, not {values.dtype}; convert them "
+                "once, with hebae.report.pixels.to_uint8."
             )
-        if values.dtype == np.uint8:
-            values = values / np.float32(255)
-        elif values.dtype.kind != "f":
+        if values.dtype != np.uint8 and values.dtype.kind != "f":
             raise HebaeError(f"{self.name} takes floats or uint8, not {values.dtype}.")
-        return values.reshape(len(values), -1).astype(np.float32, copy=False)
+        is_image = values.ndim == 4 and values.shape[1] in (1, 3)
+        if 0 in values.shape or (self.takes_uint8 and not is_image):
+            raise HebaeError(
+                f"{self.name} takes images (n, c, h, w) with c = 1 or 3; got an array "
+                f"{values.shape}."
+            )
+        if self.shape is not None and values.shape[1:] != self.shape:
+            raise HebaeError(
+                f"{self.name} takes examples of shape {self.shape}; these have {values.shape[1:]}."
+            )
+        return values
 
 
-@dataclass(frozen=True)
-class PixelFeatures(ValueFeatures):
-    """Pixels of uint8 images, from 0 to 1."""
+NetworkFeatures = FeatureExtractor
 
-    name = "pixels"
-    takes_uint8 = True
-    fingerprint = hashlib.sha256(b"hebae pixels 1").hexdigest()
 
-    def __call__(self, examples: npt.NDArray[np.generic]) -> Floats:
-        """Pixels (n, d) of uint8 images (n, c, h, w), divided by 255."""
-        return super().__call__(check_images(examples, self.name, self.shape))
+def metric_name(
+    metric: str, extractor: FeatureExtractor, count_samples: int, count_reference: int
+) -> str:
+    """Name a number by all that it depends on: ``frechet[classifier-mnist@10000/10000]``."""
+    return f"{metric}[{extractor.name}@{count_samples}/{count_reference}]"
 
 
 def pixel_features(dataset: Dataset) -> FeatureExtractor:
-    """`PixelFeatures` if the data are images in [0, 1], else `ValueFeatures`."""
-    return (PixelFeatures if is_image_data(dataset) else ValueFeatures)(dataset.shape)
+    """Return the examples themselves as features (n, d).
+
+    Images in [0, 1] are taken as uint8 and divided by 255 ("pixels"); other data in the units that
+    a model sees ("values").
+    """
+    is_image = is_image_data(dataset)
+    name = "pixels" if is_image else "values"
+    fingerprint = hashlib.sha256(f"hebae {name} 1".encode()).hexdigest()
+    dimension, shape = prod(dataset.shape), dataset.shape
+    return FeatureExtractor(
+        _Flatten(), name, dimension, fingerprint, shape=shape, takes_uint8=is_image
+    )
 
 
-def check_images(
-    examples: npt.NDArray[np.generic], name: str, shape: Shape | None = None
-) -> Pixels:
-    """Return `examples` if they are uint8 images (n, c, h, w), of one `shape` if it is given."""
-    images = np.asarray(examples)
-    if images.dtype != np.uint8:
-        raise HebaeError(
-            f"{name} takes images as uint8, 0 to 255, not {images.dtype}; convert them once, with "
-            "hebae.report.pixels.to_uint8."
-        )
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-        raise HebaeError(
-            f"{name} takes images (n, c, h, w) with c = 1 or 3; got an array {images.shape}."
-        )
-    if shape is not None and images.shape[1:] != shape:
-        raise HebaeError(f"{name} takes images of shape {shape}; these have {images.shape[1:]}.")
-    return images
+class Prepared(nn.Module):
+    """A network behind a function that prepares uint8 images; it keeps the mode that it has."""
+
+    def __init__(self, network: nn.Module, prepare: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.network, self.prepare = network, prepare
+
+    def forward(self, images: Tensor) -> Any:
+        """Features of uint8 images (n, c, h, w), the first if there are several."""
+        output = self.network(self.prepare(images))
+        return output[0] if isinstance(output, tuple) else output
+
+    def train(self, mode: bool = True) -> Prepared:
+        """Keep the mode, which a program of torch.export cannot change."""
+        return self
+
+
+class _Flatten(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        """Values as they are, uint8 divided by 255."""
+        return (x.float() / 255 if x.dtype == torch.uint8 else x.float()).flatten(1)
 
 
 def as_uint8(values: Pixels | npt.NDArray[np.floating]) -> Pixels:

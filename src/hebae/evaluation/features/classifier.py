@@ -21,7 +21,7 @@ from hebae.data import Dataset
 from hebae.data.cache import cached_folder
 from hebae.errors import HebaeError, UndefinedMetric
 from hebae.evaluation.features.base import (
-    NetworkFeatures,
+    FeatureExtractor,
     Pixels,
     as_uint8,
     file_hash,
@@ -45,8 +45,8 @@ WEIGHTS, SUMMARY = "classifier.safetensors", "classifier.json"
 
 
 @dataclass(frozen=True, eq=False)
-class ClassifierFeatures(NetworkFeatures):
-    """`NetworkFeatures` of a classifier, with its accuracy."""
+class ClassifierFeatures(FeatureExtractor):
+    """A `FeatureExtractor` of a classifier, with its accuracy."""
 
     accuracy: float | None = None
     """Share of correct labels in the held-out split; None if that has none."""

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hebae.data.cache import cache_dir
 from hebae.data.download import download
 from hebae.errors import HebaeError
-from hebae.evaluation.features.base import NetworkFeatures, file_hash
+from hebae.evaluation.features.base import FeatureExtractor, Prepared, file_hash
 from hebae.files import NOT_A_PICKLE
 
 NAME = "inception-v3-compat"
@@ -31,7 +31,7 @@ VARIABLE = "HEBAE_INCEPTION_WEIGHTS"
 
 def inception_features(
     weights: Path | None = None, *, device: str | torch.device = "cpu"
-) -> NetworkFeatures:
+) -> FeatureExtractor:
     """Return torch-fidelity's "inception-v3-compat": 2,048 features, with its own preprocessing.
 
     Grey images are repeated in three colours. By convention 2,048 examples are enough for the FID.
@@ -59,24 +59,11 @@ def inception_features(
         weights = Path(os.environ[VARIABLE])
     path = Path(weights).expanduser() if weights is not None else _downloaded()
     fingerprint = file_hash(path)
-    network = _Inception(_load(network_class, path))
+    network = Prepared(_load(network_class, path).eval(), lambda x: x.expand(-1, 3, -1, -1))
     name = NAME if fingerprint == SHA256 else f"{NAME}-{fingerprint[:8]}"
-    return NetworkFeatures(
+    return FeatureExtractor(
         network, name, DIMENSION, fingerprint, minimum=DIMENSION, batch_size=32, device=device
     )
-
-
-class _Inception(nn.Module):
-    """Accepts grey images, too."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Features (n, 2048) of uint8 images (n, c, h, w), c = 1 or 3."""
-        features: Tensor = self.network(images.expand(-1, 3, -1, -1))[0]
-        return features
 
 
 def _downloaded() -> Path:

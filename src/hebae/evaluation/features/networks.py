@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +13,13 @@ from torch import Tensor, nn
 
 from hebae.data import Dataset
 from hebae.errors import HebaeError
-from hebae.evaluation.features.base import NetworkFeatures, file_hash, first_line, tensor_hash
+from hebae.evaluation.features.base import (
+    FeatureExtractor,
+    Prepared,
+    file_hash,
+    first_line,
+    tensor_hash,
+)
 
 WIDTHS = (32, 64, 128, 256)
 SUFFIXES = (".pt", ".ts", ".pt2")
@@ -22,7 +28,7 @@ PROBES = 3  # example inputs often have 2: this finds a batch size that is fixed
 
 def random_convolutional_features(
     channels: int, *, device: str | torch.device = "cpu"
-) -> NetworkFeatures:
+) -> FeatureExtractor:
     """Return features of an untrained network: an image's mean colour and the means of four layers.
 
     For images of any size, with 1 or 3 channels, that no trained network fits: 480 features and one
@@ -37,7 +43,7 @@ def random_convolutional_features(
     models", section 4.
     """
     network = _RandomConvolutional(channels)
-    return NetworkFeatures(
+    return FeatureExtractor(
         network, "random-convolutional", channels + sum(WIDTHS), tensor_hash(network), device=device
     )
 
@@ -69,7 +75,7 @@ class _RandomConvolutional(nn.Module):
         return torch.cat(means, dim=1)
 
 
-def timm_features(name: str, *, device: str | torch.device = "cpu") -> NetworkFeatures:
+def timm_features(name: str, *, device: str | torch.device = "cpu") -> FeatureExtractor:
     """Return the pooled features of ``timm.create_model(name, pretrained=True, num_classes=0)``.
 
     Whole images are resized to the model's input size, by its interpolation with antialiasing, and
@@ -91,43 +97,30 @@ def timm_features(name: str, *, device: str | torch.device = "cpu") -> NetworkFe
             f"timm could not make {name} with its pretrained weights ({first_line(error)}); check "
             "the name against timm.list_pretrained(), and the network connection."
         ) from error
-    network = _Preprocessed(model.eval(), configuration_of({}, model=model))
-    return NetworkFeatures(
-        network,
+    configuration = configuration_of({}, model=model)
+    size, mode = tuple(configuration["input_size"][1:]), configuration["interpolation"]
+    mode = mode if mode in ("bilinear", "bicubic") else "bicubic"
+    mean, std = (torch.tensor(configuration[key]).view(1, -1, 1, 1) for key in ("mean", "std"))
+
+    def prepare(images: Tensor) -> Tensor:
+        x = images.expand(-1, 3, -1, -1).float() / 255
+        x = F.interpolate(x, size, mode=mode, antialias=True).clamp(0, 1)
+        return (x - mean.to(x)) / std.to(x)
+
+    parts = (tensor_hash(model), size, mode, mean.tolist(), std.tolist())
+    return FeatureExtractor(
+        Prepared(model.eval(), prepare),
         name=f"timm-{name}",
         dimension=int(model.num_features),
-        fingerprint=tensor_hash(network),
+        fingerprint=hashlib.sha256(repr(parts).encode()).hexdigest(),
         batch_size=64,
         device=device,
     )
 
 
-class _Preprocessed(nn.Module):
-    """A timm model after its own resizing and normalisation."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, model: nn.Module, configuration: dict[str, Any]) -> None:
-        super().__init__()
-        self.model = model
-        self.size = tuple(configuration["input_size"][1:])
-        interpolation = configuration["interpolation"]
-        self.mode = interpolation if interpolation in ("bilinear", "bicubic") else "bicubic"
-        self.register_buffer("mean", torch.tensor(configuration["mean"]).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(configuration["std"]).view(1, -1, 1, 1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Features (n, d) of uint8 images (n, c, h, w), c = 1 or 3."""
-        x = images.expand(-1, 3, -1, -1).float() / 255
-        x = F.interpolate(x, self.size, mode=self.mode, antialias=True).clamp(0, 1)
-        features: Tensor = self.model((x - self.mean) / self.std)
-        return features
-
-
 def exported_features(
     path: Path, dataset: Dataset, *, device: str | torch.device = "cpu"
-) -> NetworkFeatures:
+) -> FeatureExtractor:
     """Return the features of a network in a TorchScript (.pt, .ts) or torch.export (.pt2) file.
 
     It takes float32 images (n, c, h, w) from 0 to 1, in the shape of the data and for any n, does
@@ -135,7 +128,7 @@ def exported_features(
     eight digits of its SHA-256. Raises `HebaeError` if the file is missing or of another kind.
     """
     fingerprint = file_hash(path)
-    network = _FromUnit(_read(path))
+    network = Prepared(_read(path), lambda x: x.float() / 255)
     probe = torch.zeros(PROBES, *dataset.shape, dtype=torch.uint8)
     try:
         with torch.inference_mode():
@@ -152,7 +145,7 @@ def exported_features(
             f"the network in {path} gave {given} for images {tuple(probe.shape)}; it must give one "
             "tensor (n, d)."
         )
-    return NetworkFeatures(
+    return FeatureExtractor(
         network,
         name=f"file-{path.stem}-{fingerprint[:8]}",
         dimension=features.shape[1],
@@ -160,23 +153,6 @@ def exported_features(
         shape=dataset.shape,
         device=device,
     )
-
-
-class _FromUnit(nn.Module):
-    """A network that takes images from 0 to 1."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Features (n, d) of uint8 images (n, c, h, w)."""
-        features: Tensor = self.network(images.float() / 255)
-        return features
-
-    def train(self, mode: bool = True) -> _FromUnit:
-        """Keep the exported mode, which a program of torch.export cannot change."""
-        return self
 
 
 def _read(path: Path) -> nn.Module:

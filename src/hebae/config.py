@@ -217,11 +217,6 @@ class Settings(TrainingSettings, ModelSettings, DataSettings):
         """Return a checked copy with some values changed."""
         return self.checked(self.model_dump() | changes)
 
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a run's ``config.yaml``."""
-        return cls.checked(read_mapping(path, path.read_text), str(path))
-
     def to_yaml(self) -> str:
         """Every setting, in the order of this file."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

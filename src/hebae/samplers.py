@@ -104,23 +104,16 @@ def fitted_samplers(
     Parameters
     ----------
     run_folder : Path
-        What is fitted is stored here.
+        Fitted samplers are stored here.
     model : Autoencoder or fitted estimator
         The model of this folder.
     load_training_values : callable
         Returns the training examples (n, *shape). Called only if something is missing.
     seed : int
-        Of the codes' noise and of the fit; what is stored keeps the seed that it was fitted with.
+        Of the codes' noise and of the fit; stored samplers keep theirs.
     names : sequence of str
     notify : callable, optional
-        Called with one sentence if the folder cannot be written, such as on a read-only disk; the
-        fitted samplers are then returned without being stored.
-
-    Raises
-    ------
-    HebaeError
-        If a name is unknown, the stored file is truncated or altered, the folder cannot be written
-        and `notify` is None, or nothing can be fitted to the codes.
+        Called with one sentence if the folder cannot be written; by default a HebaeError is raised.
     """
     module = module_of(model)
     for name in names:
@@ -234,20 +227,10 @@ def training_values(
     data: str | None = None,
     data_dir: Path | None = None,
 ) -> npt.NDArray[np.generic]:
-    """Load the training examples (n, *shape) of the run in `folder`.
+    """Load the training examples (n, *shape) of the run in `folder`, given its ``config.json``.
 
-    Parameters
-    ----------
-    folder : Path
-    config : mapping
-        Its ``config.json``, as `hebae.storage.load_model` returns it.
-    data, data_dir : optional
-        Where the data are now, if they have moved.
-
-    Raises
-    ------
-    HebaeError
-        If the data are not found, or their content is not what the run was trained on.
+    `data` and `data_dir` say where the data are now, if they were moved. Data with other content
+    are refused.
     """
     from hebae.data import load
 

@@ -352,7 +352,12 @@ def test_a_run_that_cannot_be_written_is_evaluated_into_the_output(
     assert hebae(*wanted, "--output", "out").status == 0
 
 
-def test_codes_that_are_not_white_are_pointed_out(hebae: Callable[..., Result], runs: Path) -> None:
+def test_codes_that_are_not_white_are_pointed_out(
+    hebae: Callable[..., Result], runs: Path, trained: Path
+) -> None:
+    again = hebae("train", "--data", trained / "blobs.npz", *FLAGS, "--output", "new")
+    assert "not white" in again.err
+    assert "--batch-size" in again.err
     wanted = ("--metrics", "objective", "moments")
     text = " ".join(hebae("evaluate", "hebae", "vae", *wanted).out.split())
     assert "HEBAE: the codes of the test examples are not white" in text

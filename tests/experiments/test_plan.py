@@ -75,7 +75,7 @@ def test_a_number_is_read_as_it_is_written(value: float) -> None:
         (["seed=1,,2"], "empty value"),
         (["latent_dims=2"], "'latent_dims'.*'latent_dim'"),
         (["data=mnist"], "data cannot be an axis"),
-        (["devices=1,2"], "one device"),
+        (["devices=1,2"], "devices cannot be an axis"),
         (["penalty_weight=0.1,1e-1"], "the value 0.1 twice"),
         (["latent_dim=2..3:6"], "twice"),
         (["seed=0..1", "seed=2..3"], "seed is given twice"),

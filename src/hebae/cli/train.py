@@ -83,6 +83,13 @@ def train(
         again = shlex.join(["hebae", "train", "--resume", "--output", str(output)])
         say(f"Stopped and saved. Resume with: {again}", err)
         return 130
+    if prepared.model.objective.penalty_floor(
+        prepared.settings.batch_size, prepared.model.latent_dim
+    ):
+        from hebae.experiments.measure import whiteness_warning
+
+        warning = whiteness_warning(output, prepared.dataset, prepared.settings.device)
+        tell([warning] if warning else [])
     say(f"Trained {outcome.steps:,} steps in {outcome.seconds:.1f} s: {output}")
     say(f"View it with: hebae show {shlex.quote(str(output))}")
     return 0

@@ -15,8 +15,8 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,13 @@ from hebae.errors import HebaeError, UndefinedMetric
 from hebae.evaluation.features import ClassifierFeatures, FeatureExtractor, extractor
 from hebae.experiments.measurement import Measurement
 from hebae.experiments.metrics import METRICS, Metric
+from hebae.experiments.metrics.bounds import not_white
 from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.trained_run import TrainedRun, choose_device, examples_of
 from hebae.files import locked, write_atomically
 from hebae.provenance import provenance
 
-__all__ = ["Record", "feature_extractors", "is_writable", "measure", "take"]
+__all__ = ["Record", "feature_extractors", "is_writable", "measure", "take", "whiteness_warning"]
 
 
 def take(run: TrainedRun, metrics: Sequence[str]) -> list[Measurement]:
@@ -39,6 +40,12 @@ def take(run: TrainedRun, metrics: Sequence[str]) -> list[Measurement]:
     return [
         _of_metric(one, METRICS[name]) for name in metrics for one in METRICS[name].measure(run)
     ]
+
+
+def whiteness_warning(path: Path, dataset: Dataset, device: str) -> str:
+    """Return what `not_white` says of the held-out codes of a run that has just been trained."""
+    run = TrainedRun.held_out(path, dataset, device)
+    return not_white(take(run, ("objective", "moments")), run.split)
 
 
 def measure(
@@ -123,27 +130,19 @@ class Record:
         self.path = path
         self.identity = dict(identity)
         self.entries: dict[str, list[dict[str, Any]]] = {}
-        if not path.is_file():
-            return
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            entries = {
-                key: [dict(e) for e in entries] for key, entries in stored["metrics"].items()
-            }
-            if stored["of"] == self.identity:
-                self.entries = entries
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise self._damaged(error) from None
+        if path.is_file():
+            with self._checked():
+                stored = json.loads(path.read_text(encoding="utf-8"))
+                entries = {key: [dict(e) for e in es] for key, es in stored["metrics"].items()}
+                self.entries = entries if stored["of"] == self.identity else {}
 
     def find(self, key: str, settings: Mapping[str, Any], version: int) -> list[Measurement] | None:
         """Return the measurements with these settings and this version of the metric, or None."""
-        try:
+        with self._checked():
             for entry in self.entries.get(key, ()):
                 if entry["settings"] == settings and entry["version"] == version:
                     origin = {"settings": entry["settings"], "provenance": entry["provenance"]}
                     return [Measurement.from_json(m, **origin) for m in entry["measurements"]]
-        except (KeyError, TypeError) as error:
-            raise self._damaged(error) from None
         return None
 
     def add(
@@ -169,11 +168,15 @@ class Record:
         text = json.dumps(content, indent=1, allow_nan=False) + "\n"
         write_atomically(self.path, lambda path: path.write_text(text, encoding="utf-8"))
 
-    def _damaged(self, error: Exception) -> HebaeError:
-        return HebaeError(
-            f"{self.path} is altered or truncated ({type(error).__name__}); remove it to evaluate "
-            "the run again."
-        )
+    @contextmanager
+    def _checked(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise HebaeError(
+                f"{self.path} is altered or truncated ({type(error).__name__}); remove it to "
+                "evaluate the run again."
+            ) from None
 
 
 def feature_extractors(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections import Counter
@@ -203,7 +202,12 @@ def _parse(text: str) -> Axis:
     name = name.strip().removeprefix("--").replace("-", "_")
     if not equals or not name:
         raise HebaeError(f"--grid {text!r} is not NAME=VALUES, such as {EXAMPLE}.")
-    _require_axis(name)
+    if name in {*DataSettings.model_fields, "devices"}:
+        raise HebaeError(
+            f"{name} cannot be an axis: all runs of a sweep share one data set and one device."
+        )
+    if name not in Settings.model_fields:
+        Settings.checked({name: values}, "--grid")  # raises, with a suggestion
     parts = [part.strip() for part in values.split(",")]
     if not all(parts):
         raise HebaeError(
@@ -219,23 +223,6 @@ def _parse(text: str) -> Axis:
     if len(found) > MOST_RUNS:
         raise _too_many(name, len(found))
     return Axis(name, tuple(found))
-
-
-def _require_axis(name: str) -> None:
-    if name in DataSettings.model_fields:
-        raise HebaeError(
-            f"{name} cannot be an axis, since all runs of a sweep share one loaded data set; make "
-            "one sweep per data set."
-        )
-    if name == "devices":
-        raise HebaeError("devices cannot be an axis: a sweep trains on one device.")
-    known = [key for key in Settings.model_fields if key not in DataSettings.model_fields]
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        suggestion = f" (did you mean {near[0]!r}?)" if near else ""
-        raise HebaeError(
-            f"unknown key {name!r} in --grid{suggestion}; hebae sweep --help lists all keys."
-        )
 
 
 def _expand(name: str, part: str) -> Iterator[str]:

@@ -1,1 +1,1 @@
-"""Training: one loop, what it is told and tells, and what makes it exactly resumable."""
+"""Training: one loop for single and stacked models, run folders, checks before training."""

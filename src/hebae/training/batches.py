@@ -198,7 +198,7 @@ READY = 2
 """Batches that wait in memory, beside the one in use and the one that is being made."""
 
 ANNOUNCED = 4
-"""Batches of which the system is told before they are made."""
+"""Batches that the operating system is told to read before they are made."""
 
 Indices = npt.NDArray[np.int64]
 
@@ -210,9 +210,9 @@ def read_ahead(
 
     Random rows of a file that is not in memory are slow one by one: the disk has one request at a
     time, and a memory map reads a stretch around each row that nobody needs (the kernel's
-    readahead, of megabytes for rows of kilobytes). So the system is told the rows of the next few
-    batches, which the disk then reads side by side, and a thread copies them into batches while the
-    step runs. From `pinned` (page-locked) memory CUDA copies while the host goes on.
+    readahead, of megabytes for rows of kilobytes). The system is therefore told the rows of the next
+    few batches, which the disk then reads in parallel, and a thread copies them into batches while
+    the step runs. From `pinned` (page-locked) memory CUDA copies while the host continues.
 
     An error is raised at the batch that it concerns. Closing the generator, as leaving a ``for``
     loop over it does, waits for the copy that is being made and ends.
@@ -236,7 +236,7 @@ def read_ahead(
 def _announce(values: np.ndarray, indices: Indices) -> None:
     """Tell the system which rows of a memory map will be read.
 
-    Not where rows do not lie apart in the file, nor where the system takes no advice (Windows).
+    Not if rows are interleaved in the file, or if the system has no ``madvise`` (Windows).
     """
     whole = map_of(values)
     stride = values.strides[0]

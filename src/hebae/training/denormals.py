@@ -1,4 +1,4 @@
-"""Adam's running means of gradients, kept out of the range in which a processor is slow."""
+"""Denormal numbers in Adam's running means of gradients, which make a processor slow."""
 
 from __future__ import annotations
 
@@ -13,22 +13,17 @@ EVERY = 50
 
 
 def clear_denormal_means(adam: torch.optim.Optimizer) -> None:
-    """Set Adam's means of gradients to zero where they have sunk below the smallest normal number.
+    """Set Adam's means of gradients to zero where they are below the smallest normal number.
 
-    A weight that gets no more gradient (of a pixel that is black for a while, of a ReLU that never
-    opens again) has its mean multiplied by beta_1 a step until it is subnormal, and there it stays:
+    If a weight gets no more gradient (of a pixel that is black for a while, of a ReLU that never
+    opens again), its mean is multiplied by beta_1 per step until it is denormal, and stays there:
     0.9 times the smallest numbers is rounded to themselves. A processor takes some 100 times as
-    long for each. On MNIST it is a fifth of all means after two epochs, and Adam then takes longer
-    than forward and backward together.
+    long for each. On MNIST a fifth of all means are denormal after two epochs, and Adam then takes
+    longer than forward and backward together.
 
-    Weights do not change: what is dropped, over Adam's epsilon of 1e-8, is below 1e-30. Nor does
-    this touch the process's arithmetic, as ``torch.set_flush_denormal`` would, and that of one
-    thread of several only.
-
-    Parameters
-    ----------
-    adam : Optimizer
-        Of float32 or float64 parameters; those not on a CPU are left alone: a GPU loses no time.
+    Weights do not change: what is dropped, divided by Adam's epsilon of 1e-8, is below 1e-30.
+    ``torch.set_flush_denormal`` would change the arithmetic of the whole process, and only of one
+    of its threads. Parameters that are not on a CPU are left alone: a GPU loses no time.
     """
     steps = 0
 

@@ -80,7 +80,7 @@ class Member:
     )
     """Held-out objective, number and weights of the best epoch, where early stopping is on."""
     diverged: DivergenceError | None = None
-    """Why it stopped: from then on it is neither recorded nor saved."""
+    """Why it stopped. After that it is not recorded or saved."""
 
     @property
     def learning_rate(self) -> float:
@@ -125,7 +125,7 @@ def train(
 
     Two calls with the same arguments, on one machine and with the same number of threads, end with
     the same weights, bit for bit. So does a training that was stopped at any step and resumed.
-    torch's global random state is neither read nor changed.
+    torch's global random state is not used.
 
     Raises
     ------
@@ -331,7 +331,7 @@ def train_members(
 
 
 def _named(terms: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Terms for a record: the loss, negated, is what the paper plots as the objective."""
+    """Terms for a record, with the negated loss as "objective", which the paper plots."""
     loss = terms["loss"]
     rest = {name: value for name, value in terms.items() if name != "loss"}
     return {"objective": None if loss is None else -loss, **rest}

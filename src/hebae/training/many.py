@@ -1,4 +1,4 @@
-"""Many trainings, each into a run folder of its own; small models are trained stacked.
+"""Many trainings, each into its own run folder; small models are trained as one stack.
 
 The rule (`why_alone` and `_key`): two or more jobs are trained as one stack if they have the same
 method, architecture, data and budget, and differ in no more than weights of the penalty, seed and
@@ -110,7 +110,7 @@ def train_all(
     Parameters
     ----------
     jobs : sequence of Job
-        Each with a folder of its own.
+        Each with its own folder.
     command : str
         For the provenance.
     watcher : Watcher, optional
@@ -131,7 +131,7 @@ def train_all(
     paths = [job.path for job in jobs]
     if len(set(paths)) < len(paths):
         twice = next(path for path in paths if paths.count(path) > 1)
-        raise HebaeError(f"two jobs would train into {twice}; give each a folder of its own.")
+        raise HebaeError(f"two jobs would train into {twice}; give each its own folder.")
     results = {job.path: result for job in jobs if (result := _earlier_result(job)) is not None}
     waiting = [job for job in jobs if job.path not in results]
     watcher.on_start(list(results.values()), len(waiting), sum(map(_steps_left, waiting)))

@@ -1,4 +1,4 @@
-"""Running means of the loss's terms, and the watch for values that are not finite."""
+"""Running means of the terms of the loss, and detection of values that are not finite."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DivergenceError(HebaeError):
 
 
 class Monitor:
-    """Takes note of steps; they are looked at now and then, so that no step waits for it.
+    """Collects the terms of steps. Only `means` waits for the device, so steps do not.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Monitor:
         self._new: list[tuple[int, Step]] = []
 
     def add(self, number: int, step: Step) -> None:
-        """Take note of step `number`."""
+        """Add step `number`."""
         self.count += step.mean.shape[-2]
         self._new.append((number, step))
 
@@ -93,7 +93,7 @@ class Monitor:
         return {"sums": self.sums[member].clone(), "count": self.count}
 
     def load(self, states: Sequence[dict[str, Any]]) -> None:
-        """Take up the states of the members' checkpoints."""
+        """Load the states of the members' checkpoints."""
         self.sums.copy_(torch.stack([state["sums"] for state in states]))
         self.count = int(states[0]["count"])
 

@@ -1,6 +1,6 @@
-"""Every random number of a training, from generators of its own.
+"""All random numbers of a training come from its own generators.
 
-torch's global generators belong to the caller. A training neither seeds nor reads them, so that
+torch's global generators belong to the caller. A training does not use them, so that
 trainings in several threads do not disturb each other.
 """
 
@@ -20,7 +20,7 @@ __all__ = ["NetworkRandomState", "NoiseSource", "draws_random_numbers", "epoch_s
 
 
 def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
-    """Seed of the noise of an epoch; each process draws noise of its own.
+    """Seed of the noise of an epoch, different for each process.
 
     It depends on seed, epoch and process alone, and differs from the seeds of weights and order.
     """
@@ -30,8 +30,8 @@ def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
 class NoiseSource:
     """Standard normal draws for each step, of one model or of a stack of models.
 
-    Models of equal seed get equal draws, which are made once. Each process, by its rank, draws
-    noise of its own. Draws for a stack have a leading dimension for the models.
+    Models of equal seed share their draws. Each process, by its rank, draws different noise. Draws
+    for a stack have a leading dimension for the models.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class NoiseSource:
         return self.generators[self.positions[member]].get_state()
 
     def load(self, states: Sequence[Tensor]) -> None:
-        """Take up the states of the models' generators, unless they are of another device."""
+        """Load the states of the models' generators, unless they are of another device."""
         for position, state in zip(self.positions, states, strict=True):
             generator = self.generators[position]
             if state.shape == generator.get_state().shape:

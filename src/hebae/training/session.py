@@ -200,7 +200,7 @@ def _opened(
     resuming: bool | None = False,
     writing: bool = True,
 ) -> Iterator[Checkpointer]:
-    """Create a run folder, or take up the run in it, and lock it while the block lasts.
+    """Create a run folder, or prepare to resume the run in it; lock it while the block lasts.
 
     Of several processes of one training only one is `writing`.
     """
@@ -219,7 +219,7 @@ def _opened(
     make_folder(output, "--output")
     with locked(output):
         if resuming:
-            checkpointer.check(prepared.model)  # before anything is given up
+            checkpointer.check(prepared.model)  # before anything is removed
         else:
             # The model, and a checkpoint with Adam's moments, twice while one is replaced.
             size = sum(int(t.nbytes) for t in prepared.model.state_dict().values())

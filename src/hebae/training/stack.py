@@ -307,7 +307,7 @@ class StackedAdam:
         }
 
     def load(self, states: Sequence[dict[str, Any]]) -> None:
-        """Take up the states of the members' own Adams, all after equally many steps."""
+        """Load the states of the members' own Adams, all after the same number of steps."""
         self.state.clear()
         for where, group in zip(self.slices, self.param_groups, strict=True):
             for index, piece in enumerate(group["params"]):

@@ -79,12 +79,12 @@ class Checkpointer:
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise HebaeError(
                 f"{self.folder.checkpoint} is altered ({type(error).__name__}: {error}); restore "
-                "it, or train anew with --overwrite."
+                "it, or train again with --overwrite."
             ) from None
         if state["data_fingerprint"] != self.fingerprint:
             raise HebaeError(
                 f"{self.folder.path} was trained on data that have changed since; resume it with "
-                "the same data, or train anew with --overwrite."
+                "the same data, or train again with --overwrite."
             )
         self._require_equal_rounding(state)
         self.state = state

@@ -102,7 +102,7 @@ class Updater:
             else:  # checking that the norm is finite would wait for the device; the monitor does
                 fabric.clip_gradients(model, main, max_norm=largest, error_if_nonfinite=False)
 
-        def by_hand(x: Tensor, noise: Noise, forward: Callable[..., Step] = forward) -> Step:
+        def plain_step(x: Tensor, noise: Noise, forward: Callable[..., Step] = forward) -> Step:
             with autocast(), random_state():
                 step = forward(x, noise)
             # Here, not after the step: gradients are freed when their memory is needed.
@@ -126,7 +126,7 @@ class Updater:
             # Without the graph, whose nodes belong to the CUDA stream of this step.
             return step._replace(loss=step.loss.detach())
 
-        self.take: TakeStep = by_hand
+        self.take: TakeStep = plain_step
         """From a batch and its noise: forward, backward, update."""
         self.held_out: TakeStep = model.held_out_step
         """From a held-out batch and its noise: terms alone."""
@@ -134,13 +134,13 @@ class Updater:
             strict = settings.compile == "on"
             self.take, self.held_out = (
                 CapturedStep(step, settings.batch_size, int(stacked), strict=strict)
-                for step in (by_hand, model.held_out_step)
+                for step in (plain_step, model.held_out_step)
             )
         elif settings.compile == "on" and not stacked:
             compiled = torch.compile(model, dynamic=False)
 
             def take(x: Tensor, noise: Noise) -> Step:
-                return by_hand(x, noise, compiled if len(x) == settings.batch_size else forward)
+                return plain_step(x, noise, compiled if len(x) == settings.batch_size else forward)
 
             self.take = take
 
@@ -159,7 +159,7 @@ class Updater:
                 group["lr"] = rate * factor
 
     def reset_moments(self) -> None:
-        """Start Adam anew: its moments and step count become zeros, as they are at the start."""
+        """Set Adam's moments and step count to zero, as they are at the start."""
         for optimizer in self.optimizers:
             for state in optimizer.state.values():
                 for tensor in state.values():
@@ -173,7 +173,7 @@ class Updater:
         return {"optimizer": self.main.state_dict(), "critic_optimizer": critic}
 
     def load(self, states: Sequence[dict[str, Any]]) -> None:
-        """Take up the optimizers of the members' checkpoints; learning rates stay this run's."""
+        """Load the optimizers of the members' checkpoints, but not their learning rates."""
         if isinstance(self.main, StackedAdam):
             self.main.load([state["optimizer"] for state in states])
             return
@@ -195,7 +195,7 @@ def _load_adam(optimizer: torch.optim.Adam, state: dict[str, Any]) -> None:
 def is_captured(settings: Settings, device: torch.device) -> bool:
     """Whether steps are replayed from a CUDA graph: on CUDA, unless the settings say otherwise.
 
-    Not with 16-mixed, which scales each loss by what the step before gave, nor with several
+    Not with 16-mixed, which scales each loss by the result of the step before, and not with several
     processes.
     """
     return (
@@ -207,7 +207,7 @@ def is_captured(settings: Settings, device: torch.device) -> bool:
 
 
 WARM_UP = 3
-"""Full batches taken by hand first: what allocates or initialises must not happen in a capture."""
+"""Full batches before the capture, in which nothing may be allocated or initialised."""
 
 
 def record_cuda_graph(take: Callable[[], Step]) -> tuple[Callable[[], None], Step]:
@@ -220,15 +220,15 @@ def record_cuda_graph(take: Callable[[], Step]) -> tuple[Callable[[], None], Ste
 
 
 class CapturedStep:
-    """Replays a step for batches of one size; batches of other sizes are taken by hand.
+    """Replays a step for batches of one size; other batches run step by step.
 
     A graph reads its inputs at fixed addresses, so each batch is copied to where the graph was
     recorded, and the results are copied from there before the next replay overwrites them.
-    The first `WARM_UP` full batches are taken by hand: they are steps like any other.
+    The first `WARM_UP` full batches run step by step.
 
-    `take` is a step by hand, which must not wait for the device; `dim` that of the examples in x
-    (1 for a stack). If the step cannot be captured, a `strict` one raises a HebaeError, and another
-    one warns and takes steps by hand.
+    `take` is the step, which must not wait for the device; `dim` that of the examples in x (1 for a
+    stack). If the step cannot be captured, a HebaeError is raised if `strict`; otherwise a warning
+    is given and steps run one by one.
     """
 
     def __init__(
@@ -269,7 +269,7 @@ class CapturedStep:
                         "Use --compile off."
                     ) from error
                 warnings.warn(
-                    f"steps are not captured in a CUDA graph ({reason}); training goes on without.",
+                    f"steps are not captured in a CUDA graph ({reason}); training continues without it.",
                     stacklevel=2,
                 )
                 self.works = False
@@ -324,9 +324,9 @@ def tensor_cores(device: torch.device) -> Iterator[None]:
 
 
 def lay_out_filters(model: nn.Module, memory_format: torch.memory_format) -> None:
-    """Lay the filters of convolutions out in memory; the images follow them, values stay.
+    """Lay the filters of convolutions out in memory; the images follow them, values do not change.
 
-    ``torch.channels_last`` is what fast kernels want: measured on one CPU core, networks of
+    ``torch.channels_last`` is faster: measured on one CPU core, networks of
     Appendix B.2 with 16 to 128 filters, a step takes 0.70 times as long.
     """
     for parameter in model.parameters():

@@ -210,9 +210,9 @@ def read_ahead(
 
     Random rows of a file that is not in memory are slow one by one: the disk has one request at a
     time, and a memory map reads a stretch around each row that nobody needs (the kernel's
-    readahead, of megabytes for rows of kilobytes). The system is therefore told the rows of the next
-    few batches, which the disk then reads in parallel, and a thread copies them into batches while
-    the step runs. From `pinned` (page-locked) memory CUDA copies while the host continues.
+    readahead, of megabytes for rows of kilobytes). The system is therefore told the rows of the
+    next few batches, which the disk then reads in parallel, and a thread copies them into batches
+    while the step runs. From `pinned` (page-locked) memory CUDA copies while the host continues.
 
     An error is raised at the batch that it concerns. Closing the generator, as leaving a ``for``
     loop over it does, waits for the copy that is being made and ends.

@@ -54,8 +54,8 @@ def population_moments(
     """Mean beta and covariance Sigma of the encoder's means, and C of the aggregated posterior.
 
     Each batch is centred on its own mean, and the batches are combined by the update of Chan, Golub
-    and LeVeque (1983), in float64: as exact as two passes. Sums of raw squares are not, if codes are
-    far from 0.
+    and LeVeque (1983), in float64: as exact as two passes. Sums of raw squares are not, if codes
+    are far from 0.
     """
     widest, exact = _precisions(model)
     beta = torch.zeros_like(exact(model.population_mean))

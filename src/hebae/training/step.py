@@ -269,7 +269,7 @@ class CapturedStep:
                         "Use --compile off."
                     ) from error
                 warnings.warn(
-                    f"steps are not captured in a CUDA graph ({reason}); training continues without it.",
+                    f"steps are not captured in a CUDA graph, which is slower ({reason}).",
                     stacklevel=2,
                 )
                 self.works = False

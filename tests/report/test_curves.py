@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from hebae.errors import HebaeError
 from hebae.methods import METHODS
 from hebae.report.curves import loss_curves
-from hebae.report.style import to_png
+from hebae.report.style import render
 
 
 def history(epochs: int, *penalties: str, first: float = 5000.0, held_out: bool = True) -> list:
@@ -40,10 +40,10 @@ def legend(figure: Figure) -> list[str]:
 @pytest.fixture
 def runs() -> dict:
     return {
-        "hebae": history(12, "moments"),
-        "vae": history(12, "kl"),
-        "wae": history(12, "mmd"),
-        "ae": history(12),
+        "hebae": [history(12, "moments")],
+        "vae": [history(12, "kl")],
+        "wae": [history(12, "mmd")],
+        "ae": [history(12)],
     }
 
 
@@ -66,15 +66,15 @@ def test_panels_units_and_names(runs):
 
 def test_the_objective_is_not_passed_off_as_an_elbo(runs):
     assert words(loss_curves(runs))[0] == "differs by method; HEBAE's is not an ELBO"
-    with_rate = {"hebae": history(3, "aggregate", "rate"), "vae": history(3, "kl")}
+    with_rate = {"hebae": [history(3, "aggregate", "rate")], "vae": [history(3, "kl")]}
     assert words(loss_curves(with_rate))[0] == "differs by method"
-    assert words(loss_curves({"hebae": history(3, "moments")}))[0] == "HEBAE's is not an ELBO"
+    assert words(loss_curves({"hebae": [history(3, "moments")]}))[0] == "HEBAE's is not an ELBO"
 
 
 def test_lines_show_the_values_each_method_in_its_colour(runs):
     figure = loss_curves(runs)
     lines = figure.axes[1].get_lines()[:8]
-    for i, (label, records) in enumerate(runs.items()):
+    for i, (label, [records]) in enumerate(runs.items()):
         for line, part in zip(lines[2 * i : 2 * i + 2], ("train", "held_out"), strict=True):
             np.testing.assert_array_equal(line.get_xdata(), range(1, 13))
             expected = [record[part]["reconstruction"] for record in records]
@@ -107,7 +107,7 @@ def test_the_first_epochs_are_shown_and_do_not_flatten_the_rest(runs):
 
 
 def test_an_axis_that_all_epochs_fit_is_linear():
-    figure = loss_curves({"vae": history(12, "kl", first=4.0)})
+    figure = loss_curves({"vae": [history(12, "kl", first=4.0)]})
     low, high = figure.axes[1].get_ylim()
     assert low < 80.1
     assert 90 < high < 95
@@ -117,7 +117,7 @@ def test_an_axis_that_all_epochs_fit_is_linear():
 
 def test_several_seeds_have_a_band():
     seeds = [history(6, "kl", first=f) for f in (10.0, 30.0, 20.0)]
-    figure = loss_curves({"vae": seeds, "ae": history(6)})
+    figure = loss_curves({"vae": seeds, "ae": [history(6)]})
     axes = figure.axes[1]
     assert len(axes.collections) == 2  # training and held-out, of the VAE alone
     band = axes.collections[0].get_paths()[0].vertices
@@ -125,19 +125,21 @@ def test_several_seeds_have_a_band():
     assert (at_first.min(), at_first.max()) == (91.0, 111.0)
     assert axes.get_lines()[0].get_ydata()[0] == 101.0
     assert "range over seeds" in legend(figure)
-    assert "range over seeds" not in legend(loss_curves({"ae": history(6)}))
+    assert "range over seeds" not in legend(loss_curves({"ae": [history(6)]}))
 
 
 def test_without_held_out_data_the_training_curve_bears_the_marker():
-    figure = loss_curves({"vae": history(5, "kl", held_out=False)})
+    figure = loss_curves({"vae": [history(5, "kl", held_out=False)]})
     line = figure.axes[0].get_lines()[0]
     assert line.get_marker() == METHODS["vae"].marker
     assert legend(figure)[:2] == ["VAE", "training"]
 
 
 def test_the_legend_of_many_runs_stays_inside():
-    figure = loss_curves({f"runs/hebae-seed-{i}-lr-3e-4": history(3, "moments") for i in range(9)})
-    to_png(figure)
+    figure = loss_curves(
+        {f"runs/hebae-seed-{i}-lr-3e-4": [history(3, "moments")] for i in range(9)}
+    )
+    render(figure)
     box = figure.legends[0].get_window_extent()
     assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
     assert box.y1 < min(axes.xaxis.label.get_window_extent().y0 for axes in figure.axes[:2])
@@ -154,6 +156,6 @@ def test_an_epoch_that_a_seed_lacks_or_whose_value_is_not_finite_is_left_out():
 
 
 def test_runs_without_a_finished_epoch_cannot_be_drawn():
-    assert legend(loss_curves({"vae": history(3, "kl"), "ae": []}))[:2] == ["VAE", "AE"]
+    assert legend(loss_curves({"vae": [history(3, "kl")], "ae": []}))[:2] == ["VAE", "AE"]
     with pytest.raises(HebaeError, match="nothing to draw"):
         loss_curves({"ae": []})

@@ -12,7 +12,7 @@ from PIL import Image
 from hebae.errors import HebaeError
 from hebae.report.images import interpolations, reconstructions, sample_table
 from hebae.report.pixels import mosaic, to_uint8
-from hebae.report.style import to_png
+from hebae.report.style import render
 
 GREY, COLOUR = (1, 7, 5), (3, 16, 16)
 
@@ -23,7 +23,7 @@ def random_images(*shape: int, seed: int = 0) -> np.ndarray:
 
 def drawn(figure: Figure) -> np.ndarray:
     """Pixels (height, width, 3) of the figure's PNG."""
-    with Image.open(BytesIO(to_png(figure))) as picture:
+    with Image.open(BytesIO(render(figure))) as picture:
         return np.asarray(picture.convert("RGB"))
 
 
@@ -104,7 +104,7 @@ def test_words_lie_inside_the_figure_and_off_the_images():
             {"": {"": random_images(1, *GREY)}}, title="A title much wider than the image below it"
         ),
     ):
-        to_png(figure)
+        render(figure)
         edges = figure.bbox
         words = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
         boxes = [text.get_window_extent() for text in words]

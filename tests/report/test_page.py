@@ -9,7 +9,7 @@ import pytest
 
 from hebae.report.images import sample_table
 from hebae.report.page import Picture, Section, write_page
-from hebae.report.style import to_png
+from hebae.report.style import render
 from hebae.report.tables import Row, Table, Undefined
 
 VOID = {"meta", "img", "br"}
@@ -85,7 +85,7 @@ def test_the_picture_is_inside_and_described(page):
     assert image["alt"] == NASTY
     kind, data = image["src"].split(",")
     assert kind == "data:image/png;base64"
-    assert base64.b64decode(data) == to_png(figure())
+    assert base64.b64decode(data) == render(figure())
 
 
 def test_nothing_comes_from_elsewhere_and_nothing_runs(page):

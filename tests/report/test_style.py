@@ -10,7 +10,7 @@ from PIL import Image
 
 from hebae.errors import HebaeError
 from hebae.report.codes import code_heatmaps
-from hebae.report.style import literal, save, styled, to_png
+from hebae.report.style import literal, render, save, styled
 
 
 def draw() -> Figure:
@@ -37,7 +37,7 @@ def test_the_same_figure_gives_the_same_bytes(make, suffix, tmp_path):
 
 def test_a_png_has_150_dots_an_inch_and_says_nothing_of_when_and_by_what():
     figure = draw()
-    png = to_png(figure)
+    png = render(figure)
     assert b"Software" not in png
     assert b"tIME" not in png
     width, height = figure.get_size_inches()
@@ -47,9 +47,9 @@ def test_a_png_has_150_dots_an_inch_and_says_nothing_of_when_and_by_what():
 
 
 def test_the_users_settings_change_nothing_and_are_kept():
-    plain = to_png(draw())
+    plain = render(draw())
     with mpl.rc_context({"axes.facecolor": "red", "font.size": 30, "savefig.dpi": 20}):
-        assert to_png(draw()) == plain
+        assert render(draw()) == plain
         assert mpl.rcParams["font.size"] == 30
 
 
@@ -74,6 +74,6 @@ def test_a_dollar_sign_is_a_dollar_sign():
     broken = r"$\nonsense{$"
     figure.suptitle(broken)
     with pytest.raises(ValueError, match="nonsense"):
-        to_png(figure)
+        render(figure)
     figure.suptitle(literal(broken))
-    assert to_png(figure)
+    assert render(figure)

@@ -22,7 +22,6 @@ from hebae.files import make_folder
 from hebae.report import curves, images, style
 from hebae.report.codes import (
     DimensionBars,
-    Histograms,
     code_heatmaps,
     code_histograms,
     code_points,
@@ -221,10 +220,7 @@ def draw_measurements(
         caption = "A collapsed dimension has means without variance and a KL of 0."
         target.save("dimensions", figure, "Variance and KL by dimension", caption)
         histograms = {
-            label: {
-                CODES[of]: Histograms(m.arrays["edges"], m.arrays["densities"])
-                for of, m in one.items()
-            }
+            label: {CODES[of]: (m.arrays["edges"], m.arrays["densities"]) for of, m in one.items()}
             for label, one in moments.items()
         }
         figure = code_histograms(histograms, title=f"Distribution of the codes, {data}")

@@ -8,7 +8,6 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from hebae.experiments.figures import Picture
 from hebae.experiments.measurement import Measurement, find
@@ -18,10 +17,10 @@ from hebae.experiments.table import numbers, summary_rows
 from hebae.files import make_folder
 from hebae.provenance import provenance
 from hebae.report import style
-from hebae.report.lines import plot_seeds
+from hebae.report.lines import plot_seeds, seed_range
 from hebae.report.methods import display_name, looks
 from hebae.report.page import Section
-from hebae.report.style import add_legend, describe, literal, new_figure, seed_range, styled
+from hebae.report.style import add_legend, describe, new_figure, styled
 from hebae.report.tables import Row, Table, Undefined, to_csv
 from hebae.training.many import Job
 
@@ -208,12 +207,8 @@ def draw(axes: Sequence[Axis], runs: Sequence[RunResult]) -> tuple[Figure, str, 
         describe(panel, *title if penalty == id else (f"Penalty: {penalty}", "before its weight"))
         panel.set(xlabel=across.replace("_", " "), ylabel=unit)
         _scale(panel, drawn.values())
-    handles: list[Any] = [
-        Line2D([], [], color=one.colour, marker=one.marker, label=literal(one.name))
-        for one in look.values()
-    ]
     seeds = len({run.settings.seed for run in finished})
-    add_legend(figure, [*handles, seed_range()] if seeds > 1 else handles)
+    add_legend(figure, look.values(), *([seed_range()] if seeds > 1 else []))
     caption = [f"After training, on {finished[0].split} examples."]
     if seeds > 1:
         caption.append("Lines are medians over the seeds; bands show the smallest and largest.")

@@ -16,16 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from hebae.errors import HebaeError
 from hebae.report.methods import looks
-from hebae.report.style import (
-    QUIET,
-    SEQUENTIAL,
-    SIGNED,
-    add_legend,
-    describe,
-    literal,
-    new_figure,
-    styled,
-)
+from hebae.report.style import QUIET, SEQUENTIAL, add_legend, describe, literal, new_figure, styled
+
+_SIGNED = "RdBu_r"  # for values of both signs: white is 0, so the scale is symmetric
 
 _UNDEFINED = "#BFBFBF"  # grey: in neither half of the colour scale for signs
 _LETTERS = 24  # per line of text within axes
@@ -44,7 +37,6 @@ def code_points(
     codes: Mapping[str, ArrayLike],
     labels: ArrayLike | None = None,
     *,
-    names: Mapping[int, str] | None = None,
     title: str = "",
 ) -> Figure:
     """Draw codes as points, coloured by label, with the circles of N(0, I).
@@ -59,14 +51,7 @@ def code_points(
         By method, or any name. At most 3,000 are drawn, spread evenly over the n.
     labels : array of int (n,), optional
         Class of each code.
-    names : mapping of int to str, optional
-        Names of the classes in the legend; their numbers by default.
     title : str
-
-    Raises
-    ------
-    HebaeError
-        If no model is given, or codes and labels differ in number.
     """
     down = 1 if len(codes) < 4 else 2
     across = max(1, math.ceil(len(codes) / down))
@@ -108,10 +93,10 @@ def code_points(
         axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
         describe(axes, look.name, f"{note}; {outside} outside" if outside else note)
     handles = [
-        Line2D([], [], linestyle="", label=literal((names or {}).get(one, str(one))), **style)
+        Line2D([], [], linestyle="", label=str(one), **style)
         for one, style in zip(classes.tolist(), styles, strict=True)
     ]
-    add_legend(figure, [*handles, Line2D([], [], label="N(0, I): 50 % and 95 %", **_PRIOR)])
+    add_legend(figure, (), *handles, Line2D([], [], label="N(0, I): 50 % and 95 %", **_PRIOR))
     return figure
 
 
@@ -143,16 +128,7 @@ def code_heatmaps(
     Each row has one colour scale for all methods. The diagonal of the correlations, which is always
     1, and undefined correlations (NaN: a dimension without variance) are grey.
 
-    Parameters
-    ----------
-    matrices : mapping of str to (array (k, k), array (k, k))
-        Covariance and correlation matrix, by method.
-    title : str
-
-    Raises
-    ------
-    HebaeError
-        If the two are not square and of one size, or no method is given.
+    `matrices` are the covariance and the correlation matrix (k, k), by method.
     """
     arrays = {
         label: (np.asarray(covariance, np.float64), np.asarray(correlation, np.float64))
@@ -171,9 +147,13 @@ def code_heatmaps(
 
     # Codes that never vary would leave no colour scale.
     largest = max(np.abs(covariance).max() for covariance, _ in arrays.values()) or 1.0
-    strengths = {label: _off_diagonal(correlation) for label, (_, correlation) in arrays.items()}
+    off_diagonal = {
+        label: np.abs(correlation[~np.eye(len(correlation), dtype=bool)])
+        for label, (_, correlation) in arrays.items()
+    }
+    strengths = {label: values[np.isfinite(values)] for label, values in off_diagonal.items()}
     strongest = max(values.max(initial=0.05) for values in strengths.values())
-    signed = colormaps[SIGNED].with_extremes(bad=_UNDEFINED)
+    signed = colormaps[_SIGNED].with_extremes(bad=_UNDEFINED)
     for (top, bottom), (label, look) in zip(grid.T, looks(arrays).items(), strict=True):
         covariance, correlation = arrays[label]
         k = len(covariance)
@@ -199,46 +179,27 @@ def code_heatmaps(
     return figure
 
 
-def _off_diagonal(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the absolute correlations between two dimensions, where defined."""
-    values = np.abs(correlation[~np.eye(len(correlation), dtype=bool)])
-    return values[np.isfinite(values)]
-
-
 def _dimension_ticks(k: int) -> list[int]:
     """Return 1 and the multiples of a round step up to k."""
     step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, k) if k / s <= 5)
     return sorted({1, *range(step, k + 1, step)})
 
 
-@dataclass(frozen=True)
-class Histograms:
-    """Densities (k, b) of each dimension of a code over b bins, whose edges are (b + 1,)."""
-
-    edges: ArrayLike
-    densities: ArrayLike
-
-
 @styled()
-def code_histograms(models: Mapping[str, Mapping[str, Histograms]], *, title: str = "") -> Figure:
+def code_histograms(
+    models: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]], *, title: str = ""
+) -> Figure:
     """Draw a line per dimension, and the density of N(0, 1) over them.
 
-    Parameters
-    ----------
-    models : mapping of str to (mapping of str to Histograms)
-        By method, then by quantity, such as the mean of q(z|x) and z. Each quantity has a row,
-        and all methods have the same quantities.
-    title : str
+    `models` gives, by method and then by quantity, such as the mean of q(z|x) and z, the edges
+    (b + 1,) of b bins and the densities (k, b). Each quantity has a row; all methods have the same.
     """
     rows = list(dict.fromkeys(name for kinds in models.values() for name in kinds))
     figure = new_figure(2.5 * len(models) + 0.6, 1.9 * len(rows) + 0.9, rows, title)
     grid = figure.subplots(len(rows), len(models), squeeze=False, sharex=True, sharey="row")
     for column, (label, look) in zip(grid.T, looks(models).items(), strict=True):
         for axes, name in zip(column, rows, strict=True):
-            edges, densities = (
-                np.asarray(part)
-                for part in (models[label][name].edges, models[label][name].densities)
-            )
+            edges, densities = map(np.asarray, models[label][name])
             opacity = max(0.15, min(0.8, 6 / len(densities)))
             for density in densities:
                 axes.stairs(density, edges, color=look.colour, alpha=opacity, linewidth=1.0)
@@ -257,19 +218,14 @@ def code_histograms(models: Mapping[str, Mapping[str, Histograms]], *, title: st
 
 @dataclass(frozen=True)
 class DimensionBars:
-    """One number per latent dimension of a model.
-
-    Parameters
-    ----------
-    variance_of_mean, variance_of_code : sequence of float, length k
-        Variance of mu(x), and of z drawn from q(z | x).
-    divergence : sequence of float, length k, or str
-        Mean KL of q(z_j | x) to N(0, 1) in nats, or why there is none.
-    """
+    """One number per latent dimension of a model."""
 
     variance_of_mean: Sequence[float]
+    """Variance of mu(x)."""
     variance_of_code: Sequence[float]
+    """Variance of z drawn from q(z | x)."""
     divergence: Sequence[float] | str
+    """Mean KL of q(z_j | x) to N(0, 1) in nats, or why there is none."""
 
 
 @styled()

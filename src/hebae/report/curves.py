@@ -7,24 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from hebae.methods import METHODS
-from hebae.report.lines import plot_seeds
+from hebae.report.lines import plot_seeds, seed_range, whole_numbers
 from hebae.report.methods import looks
-from hebae.report.style import (
-    QUIET,
-    add_legend,
-    describe,
-    literal,
-    new_figure,
-    seed_range,
-    styled,
-    whole_numbers,
-)
+from hebae.report.style import QUIET, add_legend, describe, literal, new_figure, styled
 
 Record: TypeAlias = Mapping[str, Any]
 """A line of ``metrics.jsonl``: epoch, terms of the training data, terms of the held-out data."""
@@ -46,7 +38,7 @@ _COMPRESSED = 0.35  # height of the compressed part of an axis, over that of the
 
 @styled()
 def loss_curves(
-    runs: Mapping[str, Sequence[Record] | Sequence[Sequence[Record]]],
+    runs: Mapping[str, Sequence[Sequence[Record]]],
     held_out_split: str | None = None,
     *,
     title: str = "",
@@ -59,19 +51,14 @@ def loss_curves(
 
     Parameters
     ----------
-    runs : mapping of str to records, or to a list of records per seed
+    runs : mapping of str to a list of records per seed
         Records are the lines of ``metrics.jsonl``. For several seeds the median is drawn in a band
         from the smallest to the largest value, at the epochs that all seeds have.
     held_out_split : str, optional
         Name of the held-out split, for the legend.
     title : str
-
-    Raises
-    ------
-    HebaeError
-        If no run has a finished epoch.
     """
-    histories = {label: _by_seed(records) for label, records in runs.items()}
+    histories = {label: [seed for seed in seeds if seed] for label, seeds in runs.items()}
     terms = dict.fromkeys(
         name
         for seeds in histories.values()
@@ -85,8 +72,12 @@ def loss_curves(
         3.2 * columns, max(3.5, 1.35 * rows + 0.7), terms, title, what="finished epoch"
     )
     grid = figure.add_gridspec(rows, columns)
+    cautions = ["differs by method"] if len(histories) > 1 else []
+    # With a rate term, which replaces "moments", HEBAE's objective can be an ELBO.
+    cautions += ["HEBAE's is not an ELBO"] if "moments" in penalties else []
+    caution = "; ".join(cautions) or "the negative loss"
     panels = [
-        (grid[:, 0], "objective", "Objective", _caution(histories, penalties), _NATS),
+        (grid[:, 0], "objective", "Objective", caution, _NATS),
         (grid[:, 1], "reconstruction", "Reconstruction", "−log p(x|z)", _NATS),
     ]
     for row, name in enumerate(penalties):
@@ -105,10 +96,7 @@ def loss_curves(
         axes.set(xlabel="epoch" if is_lowest else "")
         axes.tick_params(labelbottom=is_lowest)
 
-    handles: list[Any] = [
-        Line2D([], [], color=look.colour, marker=look.marker, label=literal(look.name))
-        for look in looks(histories).values()
-    ]
+    handles: list[Artist] = []
     if any(r.get("held_out") for seeds in histories.values() for seed in seeds for r in seed):
         split = f"held-out ({held_out_split})" if held_out_split else "held-out"
         handles.append(Line2D([], [], color=QUIET, label=literal(split)))
@@ -117,16 +105,8 @@ def loss_curves(
         handles.append(seed_range())
     if compressed:
         handles.append(Line2D([], [], label="compressed beyond this line", **_BOUNDARY))
-    add_legend(figure, handles)
+    add_legend(figure, looks(histories).values(), *handles)
     return figure
-
-
-def _by_seed(records: Sequence[Record] | Sequence[Sequence[Record]]) -> list[list[Record]]:
-    """Return the records of each seed that finished an epoch; a single run is one seed."""
-    single = [record for record in records if isinstance(record, Mapping)]
-    if single:
-        return [single]
-    return [list(seed) for seed in records if seed and not isinstance(seed, Mapping)]
 
 
 def _line(seeds: Sequence[Sequence[Record]], part: str, term: str) -> _Line:
@@ -141,14 +121,6 @@ def _line(seeds: Sequence[Sequence[Record]], part: str, term: str) -> _Line:
     ]
     epochs = sorted(set(values[0]).intersection(*values[1:])) if values else []
     return {epoch: [seed[epoch] for seed in values] for epoch in epochs}
-
-
-def _caution(histories: Mapping[str, object], penalties: Sequence[str]) -> str:
-    cautions = ["differs by method"] if len(histories) > 1 else []
-    # With a rate term, which replaces "moments", HEBAE's objective can be an ELBO.
-    if "moments" in penalties:
-        cautions.append("HEBAE's is not an ELBO")
-    return "; ".join(cautions) or "the negative loss"
 
 
 def _draw(

@@ -9,24 +9,16 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from hebae.errors import HebaeError
 from hebae.report.methods import looks
-from hebae.report.style import (
-    BAND,
-    QUIET,
-    add_legend,
-    describe,
-    literal,
-    new_figure,
-    seed_range,
-    styled,
-    whole_numbers,
-)
+from hebae.report.style import QUIET, add_legend, describe, new_figure, styled
 
+_BAND = 0.16  # opacity of the range over seeds
 _MARKERS = 12  # per line at most
 # Multiples of a power of ten that a logarithmic axis labels, by its range (greatest / least).
 _LABELLED = {8: (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), 100: (1.0, 2.0, 5.0), math.inf: (1.0,)}
@@ -56,14 +48,7 @@ class LinePanel:
 
 @styled()
 def line_grid(rows: Sequence[Sequence[LinePanel]], *, title: str = "") -> Figure:
-    """Draw rows of panels, all of one length; the panels of a row share their y axis.
-
-    Raises
-    ------
-    HebaeError
-        If there is no panel, the rows differ in length, no panel has a value, or a value has the
-        wrong sign for a logarithmic axis.
-    """
+    """Draw rows of panels, all of one length; the panels of a row share their y axis."""
     across = len(rows[0]) if rows else 0
     if not across or any(len(row) != across for row in rows):
         raise HebaeError(
@@ -82,14 +67,23 @@ def line_grid(rows: Sequence[Sequence[LinePanel]], *, title: str = "") -> Figure
                 style = {"color": look[label].colour, "marker": look[label].marker}
                 every = max(1, math.ceil(len(line) / _MARKERS))
                 plot_seeds(axes, line, markevery=every, markersize=3.5, linewidth=1.3, **style)
-            _set_axes(axes, panel)
+            describe(axes, panel.title, panel.note)
+            axes.set_xlabel(panel.x_label)
+            if panel.mark is not None:
+                dots = (0, (2, 2))
+                axes.axvline(panel.mark, color=QUIET, linewidth=0.7, linestyle=dots, zorder=0.5)
+            if panel.x_scale == "log":
+                axes.set_xscale("log")
+                axes.xaxis.set_major_locator(LogLocator(numticks=5))
+                axes.xaxis.set_minor_formatter(NullFormatter())
+            else:
+                whole_numbers(axes.xaxis)
+            if panel.y_scale != "linear":
+                axes.set_yscale("log")
+                axes.yaxis.set_minor_formatter(NullFormatter())
         _share_y_axis(row, panels, lines_of_row)
-    handles: list[Any] = [
-        Line2D([], [], color=one.colour, marker=one.marker, label=literal(one.name))
-        for one in look.values()
-    ]
     several = any(len(seeds) > 1 for line in drawn for seeds in line.values())
-    add_legend(figure, [*handles, seed_range()] if several else handles)
+    add_legend(figure, look.values(), *([seed_range()] if several else []))
     return figure
 
 
@@ -98,7 +92,19 @@ def plot_seeds(axes: Axes, line: Line, **style: Any) -> None:
     axes.plot(list(line), [*map(statistics.median, line.values())], **style)
     if any(len(seeds) > 1 for seeds in line.values()):
         low, high = [*map(min, line.values())], [*map(max, line.values())]
-        axes.fill_between(list(line), low, high, color=style["color"], alpha=BAND, linewidth=0)
+        axes.fill_between(list(line), low, high, color=style["color"], alpha=_BAND, linewidth=0)
+
+
+def seed_range() -> Patch:
+    """Return the legend's handle for a band over seeds."""
+    return Patch(color=QUIET, alpha=_BAND, linewidth=0, label="range over seeds")
+
+
+def whole_numbers(axis: Axis, ticks: int = 5) -> None:
+    """Label whole numbers only."""
+    axis.set_major_locator(
+        MaxNLocator(nbins=ticks, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
+    )
 
 
 def _finite_values(panel: LinePanel) -> dict[str, Line]:
@@ -114,22 +120,6 @@ def _finite_values(panel: LinePanel) -> dict[str, Line]:
                 "cannot be drawn on a logarithmic axis."
             )
     return kept
-
-
-def _set_axes(axes: Axes, panel: LinePanel) -> None:
-    describe(axes, panel.title, panel.note)
-    axes.set_xlabel(panel.x_label)
-    if panel.mark is not None:
-        axes.axvline(panel.mark, color=QUIET, linewidth=0.7, linestyle=(0, (2, 2)), zorder=0.5)
-    if panel.x_scale == "log":
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(numticks=5))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    else:
-        whole_numbers(axes.xaxis)
-    if panel.y_scale != "linear":
-        axes.set_yscale("log")
-        axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _share_y_axis(
@@ -175,7 +165,7 @@ def annealing_convergence(models: Mapping[str, Convergence], *, title: str = "")
     left, right = figure.subplots(1, 2)
     for label, look in looks(models).items():
         curve = models[label]
-        style: dict[str, Any] = {"color": look.colour, "marker": look.marker, "label": look.name}
+        style: dict[str, Any] = {"color": look.colour, "marker": look.marker}
         left.plot(curve.temperatures, curve.lower, **style)
         right.plot(curve.temperatures, curve.gap, **style)
     describe(left, "Test examples", "lower bound on log p(x), nats per example")
@@ -187,5 +177,5 @@ def annealing_convergence(models: Mapping[str, Convergence], *, title: str = "")
         axes.minorticks_off()
         axes.set_xlabel("temperatures")
     right.axhline(0, color=QUIET, linewidth=0.9)
-    add_legend(figure, left.get_lines())
+    add_legend(figure, looks(models).values())
     return figure

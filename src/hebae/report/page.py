@@ -65,7 +65,7 @@ def write_page(path: Path | str, title: str, sections: Sequence[Section]) -> Non
 def _base64(picture: Picture) -> str:
     png = picture.image
     if not isinstance(png, bytes):
-        from hebae.report.style import to_png
+        from hebae.report.style import render
 
-        png = to_png(png)
+        png = render(png)
     return base64.b64encode(png).decode("ascii")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from io import BytesIO
@@ -12,23 +12,20 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.lines import Line2D
 
 from hebae.errors import HebaeError
 from hebae.files import write_atomically
+from hebae.report.methods import Look
 
 DPI = 150
 INK = "#222222"
 QUIET = "#666666"
 SEQUENTIAL = "viridis"  # for values from 0 up
-SIGNED = "RdBu_r"  # for values of both signs: white is 0, so the scale must be symmetric
 _LETTERS_PER_INCH = 14  # of a legend
-BAND = 0.16  # opacity of the range over seeds
 
 _RC = mpl.rc_params_from_file(
     str(resources.files("hebae.report") / "hebae.mplstyle"), use_default_template=False
@@ -71,25 +68,17 @@ def new_figure(
     return figure
 
 
-def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
-    """Put a legend below the axes, in as many rows as its labels need."""
+def add_legend(figure: Figure, looks: Iterable[Look], *more: Artist) -> None:
+    """Put a legend of lines and `more` below the axes, in as many rows as its labels need."""
+    handles = [
+        *(Line2D([], [], color=o.colour, marker=o.marker, label=literal(o.name)) for o in looks),
+        *more,
+    ]
     # A handle takes about as much room as ten letters.
     letters = sum(len(str(handle.get_label())) + 10 for handle in handles)
     rows = -(-letters // int(_LETTERS_PER_INCH * figure.get_figwidth())) or 1
     columns = max(1, -(-len(handles) // rows))
     figure.legend(handles=handles, loc="outside lower left", ncols=columns)
-
-
-def seed_range() -> Patch:
-    """Return the legend's handle for a band over seeds."""
-    return Patch(color=QUIET, alpha=BAND, linewidth=0, label="range over seeds")
-
-
-def whole_numbers(axis: Axis, ticks: int = 5) -> None:
-    """Label whole numbers only."""
-    axis.set_major_locator(
-        MaxNLocator(nbins=ticks, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
-    )
 
 
 def literal(text: str) -> str:
@@ -106,31 +95,19 @@ def describe(axes: Axes, title: str, note: str = "") -> None:
 
 
 def save(figure: Figure, path: Path | str) -> None:
-    """Write `figure` to a ``.png`` (150 dots per inch) or ``.pdf`` file, atomically.
-
-    Equal figures give equal files.
-
-    Raises
-    ------
-    HebaeError
-        If the suffix is neither, or the file cannot be written.
-    """
+    """Write a ``.png`` (150 dots per inch) or ``.pdf`` file; equal figures give equal files."""
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")
     if kind not in _METADATA:
         raise HebaeError(
             f"A figure cannot be written as {path.name}: choose a name that ends in .png or .pdf."
         )
-    content = _render(figure, kind)
+    content = render(figure, kind)
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
-def to_png(figure: Figure) -> bytes:
-    """Return the content of the PNG file that `save` would write."""
-    return _render(figure, "png")
-
-
-def _render(figure: Figure, kind: str) -> bytes:
+def render(figure: Figure, kind: str = "png") -> bytes:
+    """Return the content of the file that `save` would write."""
     content = BytesIO()
     with styled():  # ticks, for example, are only made when a figure is drawn
         FigureCanvasAgg(figure)

@@ -334,16 +334,6 @@ def test_held_out_terms_take_noise_from_the_population_and_penalty_from_the_batc
     assert list(step.terms) == ["reconstruction", *model.objective.weights]
 
 
-@pytest.mark.parametrize("likelihood", ["bernoulli", "continuous_bernoulli", "gaussian"])
-def test_decoding_gives_the_mean_in_the_units_of_the_data(likelihood):
-    model = build(settings_of(likelihood=likelihood), SHAPE).eval()
-    x, z = batch_of(5)[0], torch.randn(5, K)
-    same(model.decode(z), model.likelihood.mean(model.decoder(z)))
-    same(model.reconstruct(x), model.decode(model.encode(x)[0]))
-    same(model.log_likelihood(x, z), -model.likelihood.negative_log_likelihood(model.decoder(z), x))
-    assert model.decode(z).shape == (5, *SHAPE)
-
-
 # --- Running moments ----------------------------------------------------------------------------
 
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from hebae.errors import UndefinedMetric
 from hebae.evaluation import checks
 from hebae.evaluation.checks import ArrayLike
-from hebae.evaluation.coverage import distance_blocks
 from hebae.evaluation.estimate import Estimate
 
 __all__ = ["Copying", "copying_ratio"]
@@ -104,17 +103,13 @@ class Neighbours(NamedTuple):
 
 def two_nearest(points: Tensor, members: Tensor) -> Neighbours:
     """Find the two members (m, d), m at least 2, that are nearest to each point (n, d)."""
-    places = torch.cat(
-        [
-            distance.topk(2, dim=1, largest=False, sorted=False).indices
-            for _, distance in distance_blocks(points, members)
-        ]
-    )
-    # Found by products; measured by differences, which do not round near zero.
-    distance = torch.stack(
-        [(points - members[place]).square().sum(dim=1).sqrt() for place in places.T], dim=1
-    )
-    distance, order = distance.sort(dim=1)
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(members.numpy())
+    places = torch.from_numpy(search.kneighbors(points.numpy(), return_distance=False))
+    # Found by products of matrices; measured by differences, which do not round near zero.
+    distances = [(points - members[place]).square().sum(dim=1).sqrt() for place in places.T]
+    distance, order = torch.stack(distances, dim=1).sort(dim=1)
     return Neighbours(places.gather(1, order[:, :1])[:, 0], *distance.T)
 
 

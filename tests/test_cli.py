@@ -315,27 +315,3 @@ def test_bad_commands_are_refused(
     hebae: Command, trained: Path, arguments: tuple[str, ...], parts: tuple[str, ...]
 ) -> None:
     refused(hebae(*arguments), *parts)
-
-
-def test_data_that_do_not_fit_the_likelihood_are_refused(hebae: Command, tmp_path: Path) -> None:
-    values = np.random.default_rng(0).normal(size=(300, 12)).astype(np.float32)
-    np.save(tmp_path / "normal.npy", values)
-    arguments = ("--data", "normal.npy", *SMALL, "--likelihood", "bernoulli", "--output", "run")
-    refused(hebae("train", *arguments), "bernoulli", "[0, 1]", "gaussian")
-    values[3, 2] = np.nan
-    np.save(tmp_path / "holes.npy", values)
-    refused(hebae("train", "--data", "holes.npy", *SMALL, "--output", "run"), "holes.npy")
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_convolutional_network_trains_and_refuses_a_last_batch_of_one(
-    hebae: Command, tmp_path: Path
-) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (33, 3, 16, 16), dtype=np.uint8)
-    np.save(tmp_path / "x.npy", images)
-    arguments = ["train", "--data", "x.npy", "--network", "convolutional", "--validation-size", "0"]
-    arguments += ["--encoder-widths", "4", "8", "--decoder-widths", "8", "4", "--method", "vae"]
-    arguments += ["--latent-dim", "3", "--epochs", "2", "--output", "run", "--batch-size"]
-    refused(hebae(*arguments, 32), "last batch", "--drop-last")
-    assert hebae(*arguments, 11).status == 0
-    assert hebae("sample", "run").status == 0

@@ -436,15 +436,6 @@ def test_a_save_that_fails_leaves_the_saved_model_as_it_was(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_first_fit_that_fails_leaves_the_estimator_unfitted(images: np.ndarray) -> None:
-    model = small(learning_rate=1e9)
-    with pytest.raises(HebaeError):
-        model.fit(images)
-    with pytest.raises(NotFittedError):
-        model.transform(images)
-    assert not fitted_attributes(model)
-
-
 @pytest.mark.parametrize("learning_rate", [1.0, 1e30])
 def test_a_model_that_is_not_finite_is_not_returned(learning_rate: float) -> None:
     """One step is enough: its loss was finite, and the weights after it are not."""

@@ -10,8 +10,6 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-__all__ = ["RENAMED", "RenamedModules", "warn"]
-
 RENAMED = {"hebae.autoencoder": "hebae.model"}
 """New names of modules by their old ones; the modules inside a renamed package follow it."""
 

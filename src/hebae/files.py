@@ -14,17 +14,6 @@ from pathlib import Path
 
 from hebae.errors import HebaeError
 
-__all__ = [
-    "LOCK_FILES",
-    "NOT_A_PICKLE",
-    "clear",
-    "expand",
-    "locked",
-    "make_folder",
-    "require_only",
-    "write_atomically",
-]
-
 LOCK_FILES = (".lock", ".holder")
 """Files of `locked`: what is locked, and which process holds it."""
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 LIGHT = ("methods", "pixels", "tables", "page")
-FIGURES = ("style", "images", "curves", "codes", "bars", "value_maps")
+FIGURES = ("style", "images", "curves", "codes", "panels")
 
 
 def loaded(modules: tuple[str, ...]) -> set[str]:

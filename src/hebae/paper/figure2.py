@@ -12,9 +12,9 @@ from hebae.paper import faces
 from hebae.paper.budgets import Budget, PlannedRun, data_of
 from hebae.paper.statements import Statement, by_method, compare_all, spelled, summary
 from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun, table_of
-from hebae.report.bars import BarPanel, bars_beside_null
 from hebae.report.codes import code_heatmaps
 from hebae.report.methods import display_name
+from hebae.report.panels import BarPanel, bars_beside_null
 
 WEIGHTS = {"hebae": 1.0, "vae": 1.0, "wae": 10.0}
 CORRELATION = "moments.mean_abs_correlation"

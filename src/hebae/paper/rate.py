@@ -12,8 +12,8 @@ from hebae.paper.budgets import Budget, PlannedRun
 from hebae.paper.statements import Case, Statement, all_of, any_of, median, order, verdict
 from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun, table_of
 from hebae.report.methods import display_name
+from hebae.report.panels import ValueMap, value_maps
 from hebae.report.tables import Row, Table
-from hebae.report.value_maps import ValueMap, value_maps
 
 LAMBDAS = (1.0, 3.0, 10.0)
 GAMMAS = (0.0, 0.01, 0.1, 0.3, 1.0)

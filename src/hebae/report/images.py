@@ -22,11 +22,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from hebae.errors import HebaeError
 from hebae.report.methods import display_name, looks
-from hebae.report.pixels import images_across, mosaic, to_uint8
+from hebae.report.pixels import GAP, images_across, mosaic, to_uint8
 from hebae.report.style import DPI, literal, styled
 
 # In pixels of the figure.
-_GAP = 2  # between images
 _WIDTH = 2700  # of the images of a row at most, unless they are wider unenlarged
 _LARGEST = 112  # side of an image at most
 _SPACE = 14  # between panels, and around the figure
@@ -52,11 +51,6 @@ def sample_table(
     columns : int, optional
         Images per row of a mosaic; as square as possible by default.
     title : str
-
-    Raises
-    ------
-    HebaeError
-        If the images are vectors, have other channels, or values that are not finite.
     """
     grid = [
         [
@@ -77,15 +71,7 @@ def sample_table(
 def reconstructions(
     originals: ArrayLike, images: Mapping[str, ArrayLike], *, title: str = ""
 ) -> Figure:
-    """Draw a row of originals, and below it one row of reconstructions per method.
-
-    Parameters
-    ----------
-    originals : array of float, (n, c, h, w)
-    images : mapping of str to array of float, (n, c, h, w)
-        By method; image i is the reconstruction of original i.
-    title : str
-    """
+    """Draw a row of originals (n, c, h, w), and below it one row of reconstructions per method."""
     pixels = to_uint8(originals)
     panels = [_Panel(pixels, len(pixels), label="originals")]
     for label, look in looks(images).items():
@@ -100,21 +86,11 @@ def reconstructions(
 
 
 @styled()
-def interpolations(
-    images: Mapping[str, ArrayLike],
-    *,
-    ends: tuple[str, str] = ("first example", "second example"),
-    title: str = "",
-) -> Figure:
+def interpolations(images: Mapping[str, ArrayLike], *, title: str = "") -> Figure:
     """Draw one row per interpolation between two codes, with both ends framed and named.
 
-    Parameters
-    ----------
-    images : mapping of str to array of float, (pairs, steps, c, h, w)
-        By method: decoded codes along each line, both ends included.
-    ends : (str, str)
-        Names of the first and of the last image of a row.
-    title : str
+    `images` gives, by method, an array (pairs, steps, c, h, w): decoded codes along each line, both
+    ends included.
     """
     panels: list[_Panel] = []
     for label, look in looks(images).items():
@@ -125,7 +101,7 @@ def interpolations(
                 "(pairs, steps, c, h, w) with at least 2 steps."
             )
         pixels = to_uint8(array.reshape(-1, *array.shape[2:]))
-        panels.append(_Panel(pixels, array.shape[1], label=look.name, ends=ends, frame=look.colour))
+        panels.append(_Panel(pixels, array.shape[1], label=look.name, frame=look.colour))
     return _arrange([[panel] for panel in panels], title)
 
 
@@ -137,17 +113,19 @@ class _Panel:
     columns: int | None = None
     heading: str = ""
     label: str = ""
-    ends: tuple[str, ...] = ()
-    """Names of the first and the last column, above them."""
     frame: str = ""
-    """Colour of the frames around these columns."""
+    """Colour of frames around the first and the last column, the ends of interpolations."""
 
     @property
     def across(self) -> int:
         return images_across(len(self.images), self.columns)
 
+    @property
+    def ends(self) -> Sequence[str]:
+        return ("first example", "second example") if self.frame else ()
+
     def enlarge(self, scale: int) -> None:
-        pixels = mosaic(self.images, self.columns, gap=_GAP, scale=scale)
+        pixels = mosaic(self.images, self.columns, scale=scale)
         self.pixels = pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels
         self.height, self.image_width = pixels.shape[:2]
         self.label = textwrap.fill(self.label, _LABEL_LETTERS)
@@ -177,12 +155,12 @@ class _Panel:
             place: dict[str, Any] = {"textcoords": "offset points", "ha": side, "va": "bottom"}
             size = mpl.rcParams["xtick.labelsize"]
             axes.annotate(literal(text), (x, 0), (0, 2), fontsize=size, **place)
-        pitch = (self.image_width + _GAP) / self.across
+        pitch = (self.image_width + GAP) / self.across
         for column in (0, self.across - 1) if self.frame else ():
             # The frame's line fills the gap and covers no pixel of an image.
-            corner = (column * pitch - _GAP / 2, -_GAP / 2)
-            frame = Rectangle(corner, pitch, self.height + _GAP, fill=False, clip_on=False)
-            frame.set(edgecolor=self.frame, linewidth=_GAP * 72 / DPI, joinstyle="miter")
+            corner = (column * pitch - GAP / 2, -GAP / 2)
+            frame = Rectangle(corner, pitch, self.height + GAP, fill=False, clip_on=False)
+            frame.set(edgecolor=self.frame, linewidth=GAP * 72 / DPI, joinstyle="miter")
             axes.add_patch(frame)
 
 

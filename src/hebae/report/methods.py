@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import cycle
 
-from hebae.methods import METHODS, Method
+from hebae.methods import METHODS
 
 # Colours of Okabe and Ito, told apart with any common kind of colour vision, for runs that are not
 # named after a method. Yellow is left out, since it is too faint on white.
@@ -31,17 +31,14 @@ class Look:
 def looks(labels: Iterable[str]) -> dict[str, Look]:
     """Return the look of each label: that of its method, or one that no method has.
 
-    Parameters
-    ----------
-    labels : iterable of str
-        Methods ("hebae" or "HEBAE", "wae" or "WAE-MMD", ...) or any names of runs.
+    Labels are methods ("hebae" or "HEBAE", "wae" or "WAE-MMD", ...) or any names of runs.
     """
     taken = {(method.colour, method.marker) for method in METHODS.values()}
     pairs = zip(_COLOURS * len(_MARKERS), _MARKERS * len(_COLOURS), strict=True)
     rest = cycle([pair for pair in pairs if pair not in taken])
     result = {}
     for label in labels:
-        method = method_of(label)
+        method = _BY_NAME.get(label.casefold())
         colour, marker = (method.colour, method.marker) if method else next(rest)
         result[label] = Look(display_name(label), colour, marker)
     return result
@@ -49,10 +46,5 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
 
 def display_name(label: str) -> str:
     """Return a method's name as the paper writes it; any other label unchanged."""
-    method = method_of(label)
+    method = _BY_NAME.get(label.casefold())
     return method.display_name if method else label
-
-
-def method_of(label: str) -> Method | None:
-    """Return the method that has this name or display name."""
-    return _BY_NAME.get(label.casefold())

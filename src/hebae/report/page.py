@@ -42,13 +42,7 @@ class Section:
 
 
 def write_page(path: Path | str, title: str, sections: Sequence[Section]) -> None:
-    """Write the page, atomically; equal content gives equal files.
-
-    Raises
-    ------
-    HebaeError
-        If the file cannot be written.
-    """
+    """Write the page, atomically; equal content gives equal files."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from hebae.errors import HebaeError
 from hebae.files import write_atomically
 
+GAP = 2  # pixels between images
 _SIDE = 96  # pixels of an image in a PNG file, about; smaller images are enlarged
 
 
@@ -36,23 +37,23 @@ def to_uint8(images: ArrayLike) -> NDArray[np.uint8]:
 
 
 def mosaic(
-    images: NDArray[np.uint8], columns: int | None = None, *, gap: int = 2, scale: int = 1
+    images: NDArray[np.uint8], columns: int | None = None, *, scale: int = 1
 ) -> NDArray[np.uint8]:
     """Lay images (n, c, h, w) out in rows on white, and return the picture (height, width, c).
 
-    There are `columns` images per row (by default as square as possible), with `gap` pixels between
+    There are `columns` images per row (by default as square as possible), with 2 pixels between
     them. Each pixel of an image becomes scale x scale pixels.
     """
     n, c, h, w = images.shape
     columns = images_across(n, columns)
     rows = math.ceil(n / columns)
-    tall, wide = h * scale + gap, w * scale + gap
+    tall, wide = h * scale + GAP, w * scale + GAP
     canvas = np.full((rows * tall, columns * wide, c), 255, np.uint8)
     for i, image in enumerate(images):
         top, left = i // columns * tall, i % columns * wide
         large = image.repeat(scale, axis=1).repeat(scale, axis=2).transpose(1, 2, 0)
         canvas[top : top + h * scale, left : left + w * scale] = large
-    return canvas[: rows * tall - gap, : columns * wide - gap]
+    return canvas[: rows * tall - GAP, : columns * wide - GAP]
 
 
 def images_across(n: int, columns: int | None = None) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
 _ARROWS = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓", "": ""}
-_RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _REPLACEMENTS = {
     "↑": "(higher is better)",
     "↓": "(lower is better)",
@@ -27,7 +27,7 @@ _REPLACEMENTS = {
     "‖": "||",
     "λ": "lambda",
     **dict(zip("–—−’“”×…", '---\'""x.', strict=True)),
-    **{raised: f"[{digit}]" for digit, raised in enumerate(_RAISED)},
+    **{raised: f"[{digit}]" for digit, raised in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
 }
 _LETTERS = 14  # of a column's heading before it is wrapped
 _NOT_MEASURED = "not measured"
@@ -111,32 +111,19 @@ def _plain(value: float) -> float:
 
 @dataclass(frozen=True)
 class Row:
-    """A quantity, and its value in each column.
-
-    Parameters
-    ----------
-    name : str
-    values : sequence of Value
-        Numbers; numbers `Measured` with an error; text; `Undefined`, with the reason; None if not
-        measured; or a list of numbers over seeds, shown as the median with the range.
-    unit : str
-    format : str
-        Format of the numbers: ".1f", ",.0f", ...
-    better : "higher", "lower" or ""
-        Shown as an arrow.
-    section : str
-        Heading above the first row of the section.
-    best : collection of int
-        Columns whose values are highlighted, in bold.
-    """
+    """A quantity, and its value in each column."""
 
     name: str
     values: Sequence[Value]
+    """Those over seeds are shown as the median with the range."""
     unit: str = ""
     format: str = ".4g"
     better: Literal["higher", "lower", ""] = ""
+    """Shown as an arrow."""
     section: str = ""
+    """Heading above the first row of the section."""
     best: Collection[int] = ()
+    """Columns whose values are highlighted, in bold."""
 
     @property
     def heading(self) -> str:
@@ -152,22 +139,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: ``rich.print(table)`` shows it, `page` makes it HTML, methods make it text or data.
-
-    Parameters
-    ----------
-    title : str
-    columns : sequence of str
-    rows : sequence of Row
-        Each with one value per column.
-    notes : sequence of str
-        Below the table, after the footnotes.
-    """
+    """A table: ``rich.print`` shows it, `page` makes it HTML, methods make it text or data."""
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Row]
     notes: Sequence[str] = ()
+    """Below the table, after the footnotes."""
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -178,7 +156,7 @@ class Table:
 
     def cells(self, before_range: str = " ") -> list[list[str]]:
         """Return the text of each row's cells; a raised number refers to a footnote."""
-        marks = {reason: _raised(number) for number, reason in enumerate(self._reasons(), 1)}
+        marks = self._marks()
         return [
             [s.text(row.format, before_range) + marks.get(s.note, "") for s in row.summaries]
             for row in self.rows
@@ -193,8 +171,7 @@ class Table:
 
     def footnotes(self) -> list[str]:
         """Return the lines below the table: numbered reasons, then the table's notes."""
-        reasons = [f"{_raised(number)} {why}" for number, why in enumerate(self._reasons(), 1)]
-        return [*reasons, *self.notes]
+        return [*(f"{mark} {reason}" for reason, mark in self._marks().items()), *self.notes]
 
     def records(self) -> list[dict[str, Any]]:
         """Return one flat record per cell, in full precision, ready for JSON.
@@ -202,13 +179,8 @@ class Table:
         Its keys are section, quantity, unit, column, and those of `Summary`.
         """
         return [
-            {
-                "section": row.section,
-                "quantity": row.name,
-                "unit": row.unit,
-                "column": column,
-                **asdict(summary),
-            }
+            {"section": row.section, "quantity": row.name, "unit": row.unit, "column": column}
+            | asdict(summary)
             for row in self.rows
             for column, summary in zip(self.columns, row.summaries, strict=True)
         ]
@@ -238,7 +210,8 @@ class Table:
         from rich.text import Text
 
         def shown(text: str) -> str:
-            return encodable(text, options.encoding)
+            """Replace what the output's encoding does not have, such as "↑"."""
+            return text.encode(options.encoding, "hebae.replacement").decode(options.encoding)
 
         # The range over seeds goes below the median, which saves width.
         lines = [
@@ -278,9 +251,11 @@ class Table:
         if self.footnotes():
             yield Text("\n".join(map(shown, self.footnotes())), style="dim")
 
-    def _reasons(self) -> list[str]:
-        notes = [summary.note for row in self.rows for summary in row.summaries if summary.note]
-        return list(dict.fromkeys(notes))
+    def _marks(self) -> dict[str, str]:
+        """Return the raised number of each reason."""
+        notes = (summary.note for row in self.rows for summary in row.summaries if summary.note)
+        reasons = enumerate(dict.fromkeys(notes), 1)
+        return {reason: str(number).translate(_RAISED) for number, reason in reasons}
 
 
 def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
@@ -291,11 +266,6 @@ def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(records)
     return text.getvalue()
-
-
-def encodable(text: str, encoding: str) -> str:
-    """Replace the characters of `text` that an output's encoding does not have, such as "↑"."""
-    return text.encode(encoding, "hebae.replacement").decode(encoding)
 
 
 def _replacement(error: UnicodeError) -> tuple[str, int]:
@@ -310,10 +280,6 @@ def _replacement(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error("hebae.replacement", _replacement)
-
-
-def _raised(number: int) -> str:
-    return "".join(_RAISED[int(digit)] for digit in str(number))
 
 
 def _markdown_line(cells: Sequence[str], bold: Collection[int] = ()) -> str:

@@ -1,11 +1,29 @@
-"""Values over a grid: all are written, the best is framed, undefined ones are no colour."""
+"""Bars are as high as their values; all values of a map are written, and the best is framed."""
 
 import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
 
 from hebae.errors import HebaeError
-from hebae.report.value_maps import ValueMap, value_maps
+from hebae.report.panels import BarPanel, ValueMap, bars_beside_null, value_maps
+
+PANEL = BarPanel({"hebae": 0.08, "vae": 0.04}, {"hebae": 0.02}, "MIC_e")
+
+
+def test_a_bar_shows_its_value_and_its_null():
+    (axes,) = bars_beside_null({"mic": PANEL}).axes
+    assert [bar.get_height() for bar in axes.patches] == [0.08, 0.04]
+    assert [text.get_text() for text in axes.texts][:2] == ["0.08", "0.04"]
+    nulls = {line.vertices[0, 1] for lines in axes.collections for line in lines.get_paths()}
+    assert nulls == {0.02}
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["HEBAE", "VAE"]
+
+
+def test_a_ceiling_is_within_the_axes():
+    (axes,) = bars_beside_null({"I": BarPanel({"vae": 1.0}, {}, "I", ceiling=9.2)}).axes
+    assert axes.get_ylim()[1] > 9.2
+    assert list(axes.lines[0].get_ydata()) == [9.2, 9.2]
+
 
 VALUES = [[1.0, np.nan, -3.0], [20.0, 5.0, 4.0]]
 
@@ -52,5 +70,8 @@ def test_colours_go_by_rank():
 def test_no_map_or_another_shape_is_refused():
     with pytest.raises(HebaeError, match="no map was given"):
         draw()
+    for panels in ({}, {"mic": BarPanel({}, {}, "MIC_e")}):
+        with pytest.raises(HebaeError, match="no value was given"):
+            bars_beside_null(panels)
     with pytest.raises(HebaeError, match=r"shape \(1, 3\), but the grid is 2 x 3"):
         draw(ValueMap([[1, 2, 3]], "ELBO"))

@@ -312,7 +312,7 @@ def _check_network(
         )
     trial = torch.zeros(2, *input_shape, dtype=parameter.dtype, device=parameter.device)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), seeded(0):  # it may draw random numbers
             output = network(trial)
     except (RuntimeError, ValueError) as error:
         raise ValueError(

@@ -19,9 +19,17 @@ from hebae.training.loop import make_fabric, train
 Fit = Callable[[int], dict[str, Tensor]]
 
 
+class Noisy(nn.Module):
+    """Draws random numbers in evaluation mode as well."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 0.01 * torch.randn_like(x)
+
+
 def networks() -> tuple[nn.Module, nn.Module]:
     """Networks of a user's own, which draw random numbers; made from fixed weights."""
-    encoder = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 6))
+    hidden = (nn.Linear(12, 16), nn.ReLU(), nn.Dropout(0.3), Noisy())
+    encoder = nn.Sequential(*hidden, nn.Linear(16, 6))
     decoder = nn.Sequential(nn.Linear(3, 16), nn.Dropout(0.3), nn.Linear(16, 12))
     generator = torch.Generator().manual_seed(5)
     for parameter in (*encoder.parameters(), *decoder.parameters()):

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
@@ -170,6 +170,7 @@ def train_members(
     random_state = None
     if not stacked and any(map(draws_random_numbers, networks)):
         random_state = NetworkRandomState(settings.seed, fabric.device)
+    own_random_state = random_state or nullcontext
     lay_out_filters(model, torch.channels_last)
     rates = [member.learning_rate for member in members]
     updater = Updater(model, settings, fabric, rates, random_state)
@@ -289,8 +290,9 @@ def train_members(
                 batch = 0
                 estimates: Sequence[Estimates] = []
                 if held_out is not None:
-                    store_population(model, batches, MONITORED)
-                    estimates = member_estimates(model, held_out.batches, updater.held_out)
+                    with own_random_state():
+                        store_population(model, batches, MONITORED)
+                        estimates = member_estimates(model, held_out.batches, updater.held_out)
                 for index, means in all_means.items():
                     member = members[index]
                     record = {
@@ -321,7 +323,8 @@ def train_members(
         if left() and not interrupt.is_set():
             if first.best["model"] is not None:
                 model.load_state_dict(first.best["model"])
-            store_population(model, batches)
+            with own_random_state():
+                store_population(model, batches)
         for index, member in enumerate(members):
             if isinstance(model, Stack):
                 member.model.load_state_dict(model.state_of(index))

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from hebae.data import Dataset
 from hebae.errors import HebaeError
-from hebae.experiments.figures import Picture, draw_measurements, samples_of
+from hebae.experiments.figures import Evaluated, Picture, draw_evaluation, samples_of
 from hebae.experiments.measure import feature_extractors, is_writable, measure
 from hebae.experiments.measurement import Measurement, find
 from hebae.experiments.metrics import Metric
@@ -102,66 +101,60 @@ def evaluate(
             dataset, metrics, settings, notify=notify, progress=progress
         )
         judged_on = f"{dataset.name} {settings.split} examples"
-        groups = group_by_column(runs, pool_seeds)
-        firsts = {paths[0]: label for label, paths in groups.items()}
-        drawn: dict[str, dict[str, Any]] = {"samples": {}, "codes": {}}
-        measured: dict[Path, list[Measurement]] = {}
+        classes = examples_of(dataset, settings.split).labels
+        names = {metric.name for metric in metrics}
+        evaluated: dict[Path, Evaluated] = {}
         pictures: list[Picture] = []
-        for path in (path for paths in groups.values() for path in paths):
-            run = TrainedRun(path, dataset, settings)
-            name = path.resolve().name
-            measured[path], _ = measure(
-                run,
-                metrics,
-                extractors,
-                command=command,
-                progress=lambda message, name=name: progress(f"{name}: {message}"),
-                store=stores[path],
+        for path in runs:
+            run, name = TrainedRun(path, dataset, settings), path.resolve().name
+
+            def show(message: str, name: str = name) -> None:
+                progress(f"{name}: {message}")
+
+            store = stores[path]
+            measured, _ = measure(
+                run, metrics, extractors, command=command, progress=show, store=store
             )
-            progress(f"{name}: figures")
-            method = run.settings.method
-            samples = samples_of(run, run.sampler_names) if _needs_samples(run, metrics) else {}
-            codes = run.z if any(metric.name == "moments" for metric in metrics) else None
-            if stores[path] is None:
-                pictures += draw_measurements(
-                    {method: measured[path]},
-                    judged_on,
-                    run.folder.figures,
-                    samples={method: samples} if samples else {},
-                    codes={} if codes is None else {method: codes},
-                    labels=run.examples.labels,
-                )
-            if path in firsts:
-                drawn["samples"] |= {firsts[path]: samples} if samples else {}
-                drawn["codes"] |= {} if codes is None else {firsts[path]: codes}
+            show("figures")
+            drawn = run.has_images and any("samples" in metric.depends for metric in metrics)
+            samples = samples_of(run, run.sampler_names) if drawn else {}
+            one = Evaluated(measured, samples, run.z if "moments" in names else None)
+            evaluated[path] = one
+            if store is None:
+                alone = {run.settings.method: one}
+                pictures += draw_evaluation(alone, judged_on, run.folder.figures, classes)
+        groups = group_by_column(runs, pool_seeds)
         columns = [
-            Column(label, runs[paths[0]].likelihood, [measured[path] for path in paths])
+            Column(label, runs[paths[0]].likelihood, [evaluated[p].measurements for p in paths])
             for label, paths in groups.items()
         ]
         table = _tabulate(columns, dataset, settings)
         if folder is None:
             return table, pictures
         clear(folder.path, ("figures",))
-        pictures = draw_measurements(
-            {column.label: column.runs[0] for column in columns},
-            judged_on,
-            folder.figures,
-            labels=examples_of(dataset, settings.split).labels,
-            **drawn,
-        )
+        firsts = {label: paths[0] for label, paths in groups.items()}
+        side_by_side = {label: evaluated[path] for label, path in firsts.items()}
+        pictures = draw_evaluation(side_by_side, judged_on, folder.figures, classes)
         seeds = [each.seed for each in runs.values()]
         origin = provenance(command, dataset, next(iter(runs.values())), seeds)
         origin["runs"] = ", ".join(path.resolve().name for path in runs)
         folder.write("evaluation.md", table.to_markdown())
         folder.write("evaluation.csv", table.to_csv())
         folder.write(folder.mark.name, {"provenance": origin, "table": table.records()})
-        first_sections, explanations = _results(table, columns), _explanations(groups, measured)
+        first_sections = _results(table, columns)
+        by_run = {
+            label if len(paths) == 1 else path.name: evaluated[path].measurements
+            for label, paths in groups.items()
+            for path in paths
+        }
         if pool_seeds:
             text = "The table shows all seeds, the figures the first run of each column: "
-            text += ", ".join(f"{label} {path.name}" for path, label in firsts.items()) + "."
+            text += ", ".join(f"{label} {path.name}" for label, path in firsts.items()) + "."
             first_sections.append(Section("Figures", [text]))
         origin_section = Section("Provenance", [origin])
-        folder.write_page(table.title, first_sections, pictures, *explanations, origin_section)
+        folder.write_page(
+            table.title, first_sections, pictures, *_explanations(by_run), origin_section
+        )
         return table, pictures
 
 
@@ -178,10 +171,6 @@ def _store(path: Path, output: Path | None) -> Path | None:
     store = output / "evaluations" / f"{path.resolve().name}-{digest}"
     make_folder(store)
     return store
-
-
-def _needs_samples(run: TrainedRun, metrics: Sequence[Metric]) -> bool:
-    return run.has_images and any("samples" in metric.depends for metric in metrics)
 
 
 def _resolved(settings: EvaluationSettings, dataset: Dataset) -> EvaluationSettings:
@@ -230,16 +219,9 @@ def _results(table: Table, columns: Sequence[Column]) -> list[Section]:
     ]
 
 
-def _explanations(
-    groups: Mapping[str, Sequence[Path]], measured: Mapping[Path, Sequence[Measurement]]
-) -> list[Section]:
+def _explanations(by_run: Mapping[str, Sequence[Measurement]]) -> list[Section]:
     """Return what the metrics mean, and what is particular to single runs."""
-    headlines = [one for run in measured.values() for one in run if one.headline]
-    by_run = {
-        label if len(paths) == 1 else path.name: measured[path]
-        for label, paths in groups.items()
-        for path in paths
-    }
+    headlines = [one for run in by_run.values() for one in run if one.headline]
     contents = {
         "What the metrics mean": {one.name: one.note for one in headlines if one.note},
         "Details of single runs": details(by_run),

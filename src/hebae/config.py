@@ -321,7 +321,8 @@ def read_mapping(path: Path, read: Callable[..., str]) -> dict[str, Any]:
 def explain(error: ValidationError, origin: str) -> HebaeError:
     """Turn a pydantic error into one sentence: the key, what was given, what is allowed."""
     first = error.errors()[0]
-    key, given = str(first["loc"][0]), first["input"]
+    names = [str(part) for part in first["loc"] if part in Settings.model_fields]
+    key, given = names[-1] if names else str(first["loc"][0]), first["input"]
     if first["type"] == "extra_forbidden":
         return HebaeError(
             f"unknown key {key!r} in {origin}{_suggestion(key, Settings.model_fields)}; "

@@ -41,8 +41,13 @@ err = Console(quiet=_QUIET, markup=False, emoji=False, highlight=False, stderr=T
 Switch = Parameter(negative=(), show_default=False)
 
 
+Data = Annotated[DataSettings, Parameter(name="*", group=Group("Data", sort_key=2))]
+Model = Annotated[ModelSettings, Parameter(name="*", group=Group("Model", sort_key=3))]
+Training = Annotated[TrainingSettings, Parameter(name="*", group=Group("Training", sort_key=4))]
+
+
 class StartFlags(BaseModel):
-    """How a training starts: flags that commands have in common."""
+    """The flags of every command that trains."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -58,6 +63,15 @@ class StartFlags(BaseModel):
     """Replace what is in --output."""
     dry_run: Annotated[bool, Switch] = False
     """Load the data, check everything, print the resolved settings and stop."""
+    data: Data = DataSettings()
+    model: Model = ModelSettings()
+    training: Training = TrainingSettings()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that were given as flags, without defaults."""
+        groups = self.data, self.model, self.training
+        return {name: getattr(group, name) for group in groups for name in group.model_fields_set}
 
 
 class ExperimentFlags(StartFlags):
@@ -70,7 +84,7 @@ class ExperimentFlags(StartFlags):
         """Refuse flags that contradict each other."""
         if self.resume and self.overwrite:
             raise HebaeError(
-                "--resume keeps what is in --output, --overwrite replaces it; give one."
+                "--resume keeps what is in --output and --overwrite does not; give one."
             )
         if self.retry_diverged and not self.resume:
             raise HebaeError("--retry-diverged trains runs in --output again; add --resume.")
@@ -78,14 +92,6 @@ class ExperimentFlags(StartFlags):
 
 Start = Annotated[StartFlags, Parameter(name="*")]
 Experiment = Annotated[ExperimentFlags, Parameter(name="*")]
-Data = Annotated[DataSettings, Parameter(name="*", group=Group("Data", sort_key=2))]
-Model = Annotated[ModelSettings, Parameter(name="*", group=Group("Model", sort_key=3))]
-Training = Annotated[TrainingSettings, Parameter(name="*", group=Group("Training", sort_key=4))]
-
-
-def given(*groups: BaseModel) -> dict[str, Any]:
-    """Return the settings that were given as flags, without defaults."""
-    return {name: getattr(group, name) for group in groups for name in group.model_fields_set}
 
 
 def command() -> str:

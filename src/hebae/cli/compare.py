@@ -5,21 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from hebae.cli.app import (
-    Data,
     Experiment,
     ExperimentFlags,
-    Model,
-    Training,
     app,
     command,
     err,
-    given,
     out,
     say,
     say_resumable,
     tell,
 )
-from hebae.config import METHODS, DataSettings, Method, ModelSettings, TrainingSettings, resolve
+from hebae.config import METHODS, Method, resolve
 from hebae.errors import HebaeError
 
 
@@ -30,9 +26,6 @@ def compare(
     seeds: tuple[int, ...] | None = None,
     output: Path = Path("comparison"),
     start: Experiment = ExperimentFlags(),  # noqa: B008
-    data: Data = DataSettings(),  # noqa: B008
-    model: Model = ModelSettings(),  # noqa: B008
-    training: Training = TrainingSettings(),  # noqa: B008
 ) -> int:
     """Train several methods on the same data, with the same budget and seeds, and compare them.
 
@@ -49,7 +42,7 @@ def compare(
     output
         Folder for the runs, figures, table and report.html.
     """
-    flags = given(data, model, training)
+    flags = start.settings
     start.require_consistent()
     if not methods or len(set(methods)) < len(methods):
         raise HebaeError(

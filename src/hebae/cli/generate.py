@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hebae.cli.app import Data, app, given, say, tell
+from hebae.cli.app import Data, app, say, tell
 from hebae.config import DataSettings, Settings
 from hebae.errors import HebaeError
 
@@ -191,7 +191,9 @@ def _model_and_examples(run: Path, data: DataSettings, count: int) -> tuple[Any,
 
     trained, config = load_model(run)
     stored = {name: config[name] for name in DataSettings.model_fields if name in config}
-    chosen = Settings.checked(stored | given(data), f"{run}/config.json")
+    chosen = Settings.checked(
+        stored | data.model_dump(include=data.model_fields_set), f"{run}/config.json"
+    )
     dataset = load(chosen.data, data_dir=chosen.data_dir, validation_size=chosen.validation_size)
     split, examples = dataset.held_out() or ("train", dataset.train)
     if examples.shape != trained.input_shape:

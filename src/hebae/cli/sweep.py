@@ -8,21 +8,16 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from hebae.cli.app import (
-    Data,
     Experiment,
     ExperimentFlags,
-    Model,
-    Training,
     app,
     command,
     err,
-    given,
     out,
     say,
     say_resumable,
     tell,
 )
-from hebae.config import DataSettings, ModelSettings, TrainingSettings
 
 MOST_ROWS = 50
 """Rows of a table that is printed; longer tables are only in the folder."""
@@ -34,9 +29,6 @@ def sweep(
     grid: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     output: Path = Path("sweep"),
     start: Experiment = ExperimentFlags(),  # noqa: B008
-    data: Data = DataSettings(),  # noqa: B008
-    model: Model = ModelSettings(),  # noqa: B008
-    training: Training = TrainingSettings(),  # noqa: B008
 ) -> int:
     """Train every combination of some settings' values; tabulate and draw the results.
 
@@ -61,7 +53,7 @@ def sweep(
     from hebae.experiments.plan import common_settings, parse_axes, plan_grid, prepare
 
     axes = parse_axes(grid)
-    planned = plan_grid(axes, start.preset, start.config, given(data, model, training))
+    planned = plan_grid(axes, start.preset, start.config, start.settings)
 
     from hebae.experiments.runner import ExperimentFolder
     from hebae.experiments.sweep import KIND

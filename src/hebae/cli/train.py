@@ -7,20 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hebae.cli.app import (
-    Data,
-    Model,
     Start,
     StartFlags,
-    Training,
     app,
     command,
     err,
-    given,
     out,
     say,
     tell,
 )
-from hebae.config import DataSettings, ModelSettings, Settings, TrainingSettings, resolve
+from hebae.config import Settings, resolve
 from hebae.errors import HebaeError
 
 if TYPE_CHECKING:
@@ -32,9 +28,6 @@ def train(
     *,
     output: Path | None = None,
     start: Start = StartFlags(),  # noqa: B008
-    data: Data = DataSettings(),  # noqa: B008
-    model: Model = ModelSettings(),  # noqa: B008
-    training: Training = TrainingSettings(),  # noqa: B008
 ) -> int:
     """Train one model into a run folder.
 
@@ -50,7 +43,7 @@ def train(
     from hebae.training import session
     from hebae.training.checks import require_relevant
 
-    flags = given(data, model, training)
+    flags = start.settings
     if start.resume:
         if output is None:
             raise HebaeError("--resume needs --output, the run folder to resume.")

@@ -100,8 +100,8 @@ def test_step_sizes_follow_the_width_of_each_example():
     assert len(calls) <= 1 + 3 * 220, "and at most 200 temperatures, after 20 transitions"
     assert steps.shape == (300, 3)
     assert (steps[-1] / steps[-1, 0]).tolist() == pytest.approx([1, 0.1, 0.01], rel=0.35)
-    found = anneal(evaluate, z, t, steps, 3, generator)
-    assert found.acceptance == pytest.approx(0.65, abs=0.1)
+    result = anneal(evaluate, z, t, steps, 3, generator)
+    assert result.acceptance == pytest.approx(0.65, abs=0.1)
 
 
 # --- Weights ---------------------------------------------------------------------------------
@@ -123,35 +123,35 @@ def test_weights_are_unbiased_however_badly_chains_mix(back):
         draws = GRID[torch.searchsorted(cdf, u).clamp(max=len(GRID) - 1)].transpose(0, 1)
     t, steps = annealing_schedule(6), torch.full((6, 3), 0.9, dtype=torch.float64)
     evaluate = target(model, torch.from_numpy(x), 10**6)
-    found = anneal(evaluate, draws, t.flip(0) if back else t, steps, 1, generator)
+    result = anneal(evaluate, draws, t.flip(0) if back else t, steps, 1, generator)
     log_p = by_quadrature(model, x)
-    ratio = np.exp(found.log_weights + (log_p if back else -log_p))
+    ratio = np.exp(result.log_weights + (log_p if back else -log_p))
     error = ratio.std(0) / math.sqrt(len(ratio))
     assert (error < 0.02).all()
     assert (abs(ratio.mean(0) - 1) < 4 * error).all()
-    same(found.per_example - log_p, (-1 if back else 1) * np.log(ratio.mean(0)))
+    same(result.per_example - log_p, (-1 if back else 1) * np.log(ratio.mean(0)))
 
 
 def test_two_temperatures_are_importance_sampling_from_the_prior():
     linear, model = linear_gaussian(k=2, d=3)
-    found = ais(model, linear.x, temperatures=2, chains=7, seed=3)
+    result = ais(model, linear.x, temperatures=2, chains=7, seed=3)
     generator = torch.Generator().manual_seed(3)
     z = torch.randn(7 * 4, 2, generator=generator, dtype=torch.float64).view(7, 4, 2)
     evaluate = target(model, torch.from_numpy(linear.x), 100)
-    same(found.log_weights, evaluate(z).log_likelihood)
-    assert found.acceptance is None
+    same(result.log_weights, evaluate(z).log_likelihood)
+    assert result.acceptance is None
 
 
 def test_what_is_reported_is_made_of_the_weights():
     linear, model = linear_gaussian(n=5, k=2, d=3)
-    found = ais(model, linear.x, temperatures=10, chains=8)
-    assert (found.temperatures, found.chains) == (10, 8)
-    weights = np.exp(found.log_weights)
+    result = ais(model, linear.x, temperatures=10, chains=8)
+    assert (result.temperatures, result.chains) == (10, 8)
+    weights = np.exp(result.log_weights)
     assert weights.shape == (8, 5)
-    same(found.per_example, np.log(weights.mean(0)))
-    same(found.effective_sample_size, weights.sum(0) ** 2 / (weights**2).sum(0))
-    assert found.value == pytest.approx(found.per_example.mean())
-    assert found.standard_error == pytest.approx(found.per_example.std(ddof=1) / math.sqrt(5))
+    same(result.per_example, np.log(weights.mean(0)))
+    same(result.effective_sample_size, weights.sum(0) ** 2 / (weights**2).sum(0))
+    assert result.value == pytest.approx(result.per_example.mean())
+    assert result.standard_error == pytest.approx(result.per_example.std(ddof=1) / math.sqrt(5))
 
 
 # --- Known values of log p(x) ----------------------------------------------------------------
@@ -162,8 +162,8 @@ def test_linear_gaussian_decoder_within_a_twentieth_of_a_nat(schedule):
     """On average: single examples vary by about 0.1."""
     linear, model = linear_gaussian(n=24)
     options = {"temperatures": 200, "chains": 64, "block": 10**4}
-    found = ais(model, linear.x, schedule=schedule, **options)
-    error = found.per_example - linear.exact
+    result = ais(model, linear.x, schedule=schedule, **options)
+    error = result.per_example - linear.exact
     assert abs(error.mean()) < 0.05
     assert abs(error).max() < 0.7
 
@@ -174,8 +174,8 @@ def test_annealing_starts_from_the_models_own_prior():
     options = {"temperatures": 200, "chains": 64, "block": 10**4}
     error = ais(model, linear.x, **options).per_example - linear.exact
     assert abs(error.mean()) < 0.05
-    found = bidirectional(model, 10, temperatures=60, chains=4)
-    assert -0.05 < found.value < 0.5
+    result = bidirectional(model, 10, temperatures=60, chains=4)
+    assert -0.05 < result.value < 0.5
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "continuous_bernoulli", "gaussian"])
@@ -183,8 +183,8 @@ def test_decoders_that_are_not_linear_match_quadrature(likelihood):
     settings = {"likelihood_scale": 1.0} if likelihood == "gaussian" else {}
     model = tiny(likelihood, **settings)
     _, x = simulated(model, 10)
-    found = ais(model, x, temperatures=50, chains=64, block=10**4)
-    error = found.per_example - by_quadrature(model, x)
+    result = ais(model, x, temperatures=50, chains=64, block=10**4)
+    error = result.per_example - by_quadrature(model, x)
     assert abs(error.mean()) < 0.1
 
 
@@ -207,10 +207,10 @@ def test_the_bound_is_from_below_and_tightens_with_temperatures():
 def test_the_seed_decides_and_the_size_of_blocks_does_not():
     linear, model = linear_gaussian(n=5, k=3, d=4)
     few = {"temperatures": 8, "chains": 3, "leapfrog_steps": 1}
-    found = ais(model, linear.x, **few)
+    result = ais(model, linear.x, **few)
     for block in (1, 6):  # one example at a time, two and a rest
-        same(ais(model, linear.x, block=block, **few).log_weights, found.log_weights)
-    assert ais(model, linear.x, seed=1, **few).value != found.value
+        same(ais(model, linear.x, block=block, **few).log_weights, result.log_weights)
+    assert ais(model, linear.x, seed=1, **few).value != result.value
 
 
 def test_progress_is_reported_and_changes_nothing():
@@ -233,12 +233,12 @@ def test_the_model_is_left_unchanged_and_dropout_is_off():
     model = build(settings, (3,), decoder=decoder).train()
     x = np.zeros((2, 3), dtype=np.float32)
     few = {"temperatures": 4, "chains": 2, "leapfrog_steps": 1}
-    found = ais(model, x, **few)
+    result = ais(model, x, **few)
     assert model.training
     assert decoder[1].training
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
     model.eval()
-    same(ais(model, x, **few).log_weights, found.log_weights)
+    same(ais(model, x, **few).log_weights, result.log_weights)
     assert not model.training
 
 
@@ -260,13 +260,13 @@ def test_both_bounds_hold_the_exact_value_between_them(temperatures):
     covariance = linear.W @ linear.W.mT + linear.s**2 * torch.eye(linear.d)
     exact = torch.distributions.MultivariateNormal(linear.b, covariance)
     log_p = exact.log_prob(torch.from_numpy(x)).numpy()
-    found = bidirectional(model, 20, temperatures=temperatures, chains=8)
-    above, below = found.upper.per_example - log_p, log_p - found.lower.per_example
+    result = bidirectional(model, 20, temperatures=temperatures, chains=8)
+    above, below = result.upper.per_example - log_p, log_p - result.lower.per_example
     for distance in (above, below):
         assert distance.mean() > -2 * distance.std() / math.sqrt(20)
-    assert found.value == pytest.approx(above.mean() + below.mean())
-    assert found.standard_error == pytest.approx((above + below).std(ddof=1) / math.sqrt(20))
-    assert (found.value < 0.3) is (temperatures == 200)
+    assert result.value == pytest.approx(above.mean() + below.mean())
+    assert result.standard_error == pytest.approx((above + below).std(ddof=1) / math.sqrt(20))
+    assert (result.value < 0.3) is (temperatures == 200)
 
 
 def test_simulated_examples_are_of_their_codes():

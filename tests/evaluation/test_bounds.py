@@ -41,12 +41,12 @@ def assert_mean(differences, expected, sigmas=4):
 
 
 def test_the_exact_posterior_gives_log_p_from_any_number_of_samples(linear):
-    found = iwae(linear.model(), linear.x, samples=3)
-    np.testing.assert_allclose(found.per_example, linear.exact, atol=1e-5)
-    assert found.effective_sample_size == pytest.approx(1)
-    assert found.value == pytest.approx(linear.exact.mean())
+    result = iwae(linear.model(), linear.x, samples=3)
+    np.testing.assert_allclose(result.per_example, linear.exact, atol=1e-5)
+    assert result.effective_sample_size == pytest.approx(1)
+    assert result.value == pytest.approx(linear.exact.mean())
     error = linear.exact.std(ddof=1) / math.sqrt(len(linear.x))
-    assert found.standard_error == pytest.approx(error)
+    assert result.standard_error == pytest.approx(error)
 
 
 @pytest.mark.parametrize(
@@ -55,14 +55,14 @@ def test_the_exact_posterior_gives_log_p_from_any_number_of_samples(linear):
 def test_the_elbo_falls_short_by_the_divergence_from_the_exact_posterior(linear, method, log_scale):
     """log p(x) - ELBO = KL(q(z | x) || p(z | x)); HEBAE's q is exact at scale 0."""
     model = linear.model(method, log_scale)
-    found = elbo(model, linear.x, draws=300)
+    result = elbo(model, linear.x, draws=300)
     q, _ = normals(posteriors_of(model, linear.x[:2]))
     posterior = MultivariateNormal(q.mean, linear.posterior_covariance)
     gap = float(kl_divergence(q, posterior)[0])
     assert gap > 0.1 or (method, log_scale) == ("hebae", 0.0)
-    assert_mean(linear.exact - found.per_example, gap)
-    assert found.value == pytest.approx(-(found.reconstruction.value + found.kl.value))
-    assert found.samples == 300
+    assert_mean(linear.exact - result.per_example, gap)
+    assert result.value == pytest.approx(-(result.reconstruction.value + result.kl.value))
+    assert result.samples == 300
 
 
 def test_bounds_rise_from_the_elbo_to_log_p():
@@ -91,8 +91,8 @@ def test_bounds_use_the_models_own_prior():
     linear = LinearGaussian(n=200, prior=True)
     model = linear.model()
     assert not np.allclose(linear.exact, LinearGaussian(n=200).exact, atol=1)
-    found = iwae(model, linear.x, samples=3)
-    np.testing.assert_allclose(found.per_example, linear.exact, atol=1e-5)
+    result = iwae(model, linear.x, samples=3)
+    np.testing.assert_allclose(result.per_example, linear.exact, atol=1e-5)
     bound = elbo(model, linear.x, draws=300)
     assert_mean(linear.exact - bound.per_example, 0)
     # The divergence by Monte Carlo: the exact one of the linear-Gaussian posterior and prior.
@@ -137,8 +137,8 @@ def test_a_models_posteriors_are_what_it_draws_from(noise, scale):
     x, epsilon = torch.randn(20, 8, generator=torch.Generator().manual_seed(0)).split((5, 3), 1)
     with torch.no_grad():
         z = model.draw(*model.encode(x), epsilon)
-    found, _ = posteriors_of(model, x.numpy()).draw(epsilon.double())
-    torch.testing.assert_close(found.float(), z, rtol=1e-5, atol=1e-5)
+    result, _ = posteriors_of(model, x.numpy()).draw(epsilon.double())
+    torch.testing.assert_close(result.float(), z, rtol=1e-5, atol=1e-5)
 
 
 # --- Fitted widths -------------------------------------------------------------------------------
@@ -147,17 +147,17 @@ def test_a_models_posteriors_are_what_it_draws_from(noise, scale):
 def test_one_sample_finds_the_best_independent_dimensions():
     """Where log p(x | z) is quadratic, the ELBO is best at 1 / sqrt(diagonal of the precision)."""
     linear = LinearGaussian(n=100)
-    found = fit_width(linear.model("wae"), linear.x, samples=1, steps=300, batch_size=32)
-    np.testing.assert_allclose(found, linear.best_width, rtol=0.1)
-    assert np.abs(np.log(found / linear.best_width.numpy())).mean() < 0.03
+    result = fit_width(linear.model("wae"), linear.x, samples=1, steps=300, batch_size=32)
+    np.testing.assert_allclose(result, linear.best_width, rtol=0.1)
+    assert np.abs(np.log(result / linear.best_width.numpy())).mean() < 0.03
 
 
 @pytest.mark.parametrize(("samples", "tolerance"), [(1, 1e-3), (20, 0.05)])
 def test_the_exact_posterior_is_found(samples, tolerance):
     """Where q can be p(z | x), the gradient has no noise there."""
     linear = LinearGaussian(mixing=0, n=100)
-    found = fit_width(linear.model("wae"), linear.x, samples=samples, steps=300)
-    np.testing.assert_allclose(found, linear.best_width, rtol=tolerance)
+    result = fit_width(linear.model("wae"), linear.x, samples=samples, steps=300)
+    np.testing.assert_allclose(result, linear.best_width, rtol=tolerance)
 
 
 def test_dimensions_that_the_decoder_does_not_use_get_the_priors_width():
@@ -167,9 +167,9 @@ def test_dimensions_that_the_decoder_does_not_use_get_the_priors_width():
         model.decoder.weight[:, :2] = 0
         model.encoder.weight[:2] = 0  # so that their codes have no spread at first
         model.encoder.bias[:2] = 0
-    found = fit_width(model, linear.x, samples=1, steps=300)
-    np.testing.assert_allclose(found[:2], 1, rtol=1e-3)
-    assert (found[2:] < 0.8).all()
+    result = fit_width(model, linear.x, samples=1, steps=300)
+    np.testing.assert_allclose(result[:2], 1, rtol=1e-3)
+    assert (result[2:] < 0.8).all()
 
 
 def test_several_samples_make_wider_and_better_proposals():

@@ -39,21 +39,21 @@ def cache(tmp_path, monkeypatch):
 
 def test_it_learns_the_labels_and_reports_how_well(cache):
     data = toy()
-    found = extractor("classifier", dataset=data)
-    assert found.name == "classifier-toy-stripes"
-    assert (found.dimension, found.minimum, found.takes_uint8) == (128, 129, True)
-    assert found.accuracy > 0.95
-    features = found(data.test.values)
+    result = extractor("classifier", dataset=data)
+    assert result.name == "classifier-toy-stripes"
+    assert (result.dimension, result.minimum, result.takes_uint8) == (128, 129, True)
+    assert result.accuracy > 0.95
+    features = result(data.test.values)
     assert features.shape == (100, 128)
     assert features.dtype == np.float32
     assert features.min() == 0, "after the nonlinearity"
     [folder] = (path for path in (cache / "classifiers").iterdir() if path.is_dir())
     summary = json.loads((folder / "classifier.json").read_text())
-    assert summary["accuracy"] == found.accuracy
+    assert summary["accuracy"] == result.accuracy
     assert summary["classes"] == [-3, 4, 9]
     assert summary["data_fingerprint"] == data.fingerprint
     assert summary["held_out"] == "test"
-    assert found.weights_sha256 == file_hash(folder / "classifier.safetensors")
+    assert result.weights_sha256 == file_hash(folder / "classifier.safetensors")
 
 
 def test_it_is_trained_once_for_the_same_data():
@@ -89,9 +89,9 @@ def test_it_depends_on_the_data_alone(monkeypatch, tmp_path):
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 34)])
 def test_images_of_any_size_and_colours(shape):
     data = toy(shape)
-    found = classifier_features(data)
-    assert found(data.test.values[:7]).shape == (7, 128)
-    assert found.accuracy > 0.8
+    result = classifier_features(data)
+    assert result(data.test.values[:7]).shape == (7, 128)
+    assert result.accuracy > 0.8
 
 
 def test_accuracy_needs_held_out_labels():

@@ -28,23 +28,23 @@ def nearest(point, members):
 
 def test_by_definition():
     samples, train, held_out = sets(40, 30, 30)
-    found = copying_ratio(samples, train, held_out)
+    result = copying_ratio(samples, train, held_out)
     to_train, to_held_out = (
         np.array([nearest(x, members) for x in samples]) for members in (train, held_out)
     )
-    assert found.ratio.value == pytest.approx(to_train.mean() / to_held_out.mean(), rel=1e-12)
-    assert found.closer_to_train.value == (to_train < to_held_out).mean()
+    assert result.ratio.value == pytest.approx(to_train.mean() / to_held_out.mean(), rel=1e-12)
+    assert result.closer_to_train.value == (to_train < to_held_out).mean()
     much_closer = (to_train < to_held_out / 2).mean() - (to_held_out < to_train / 2).mean()
-    assert found.near_copies.value == pytest.approx(much_closer, abs=1e-12)
-    assert (found.count, found.reference_count, found.subsets) == (40, 30, 1)
+    assert result.near_copies.value == pytest.approx(much_closer, abs=1e-12)
+    assert (result.count, result.reference_count, result.subsets) == (40, 30, 1)
 
 
 def test_exact_copies_are_at_distance_zero():
     """Also far from zero, where a matrix product would round their distance."""
     _, train, held_out = sets(0, 50, 50)
-    found = copying_ratio(train[::-1] + 1e6, train + 1e6, held_out + 1e6)
-    assert (found.ratio.value, found.closer_to_train.value, found.near_copies.value) == (0, 1, 1)
-    assert found.closer_to_train.standard_error == found.near_copies.standard_error == 0
+    result = copying_ratio(train[::-1] + 1e6, train + 1e6, held_out + 1e6)
+    assert (result.ratio.value, result.closer_to_train.value, result.near_copies.value) == (0, 1, 1)
+    assert result.closer_to_train.standard_error == result.near_copies.standard_error == 0
 
 
 def test_copies_of_held_out_examples_have_no_ratio():
@@ -56,8 +56,12 @@ def test_copies_of_held_out_examples_have_no_ratio():
 @given(seeds)
 def test_identical_sets_tie(seed):
     samples, train = sets(20, 30, seed=seed)
-    found = copying_ratio(samples, train, train)
-    assert (found.ratio.value, found.closer_to_train.value, found.near_copies.value) == (1, 0.5, 0)
+    result = copying_ratio(samples, train, train)
+    assert (result.ratio.value, result.closer_to_train.value, result.near_copies.value) == (
+        1,
+        0.5,
+        0,
+    )
     both = copying_ratio(np.concatenate([samples, train[:5]]), train, train)
     assert (both.closer_to_train.value, both.near_copies.value) == (0.5, 0)
 
@@ -65,19 +69,19 @@ def test_identical_sets_tie(seed):
 def test_copies_hide_from_all_but_one_part():
     """1 - 1/S, and the share 1/S + (1 - 1/S) / 2 of copies, as the docstring says."""
     _, train, held_out = sets(0, 1200, 300)
-    found = copying_ratio(train[:400], train, held_out)
-    assert found.subsets == 4
-    assert found.ratio.value == pytest.approx(3 / 4, abs=4 * found.ratio.standard_error)
-    assert found.closer_to_train.value == pytest.approx(
-        5 / 8, abs=4 * found.closer_to_train.standard_error
+    result = copying_ratio(train[:400], train, held_out)
+    assert result.subsets == 4
+    assert result.ratio.value == pytest.approx(3 / 4, abs=4 * result.ratio.standard_error)
+    assert result.closer_to_train.value == pytest.approx(
+        5 / 8, abs=4 * result.closer_to_train.standard_error
     )
 
 
 @given(seeds, st.floats(1e-3, 1e3))
 def test_units_and_rotations_do_not_matter(seed, scale):
-    found = sets(20, 30, 25, seed=seed)
+    result = sets(20, 30, 25, seed=seed)
     Q = np.linalg.qr(np.random.default_rng(seed).standard_normal((5, 5)))[0]
-    expected, moved = copying_ratio(*found), copying_ratio(*(scale * x @ Q + 3 for x in found))
+    expected, moved = copying_ratio(*result), copying_ratio(*(scale * x @ Q + 3 for x in result))
     assert moved.ratio.value == pytest.approx(expected.ratio.value, rel=1e-9)
     assert moved.closer_to_train == expected.closer_to_train
 
@@ -90,11 +94,11 @@ def test_units_and_rotations_do_not_matter(seed, scale):
 )
 def test_standard_errors_are_the_spread_over_samples_and_sets(counts, d):
     """In many dimensions a few examples are near to many samples: the sets make most of it."""
-    found = [copying_ratio(*sets(*counts, d=d, seed=seed)) for seed in range(100)]
+    result = [copying_ratio(*sets(*counts, d=d, seed=seed)) for seed in range(100)]
     for estimates, expected in (
-        ([copying.ratio for copying in found], 1),
-        ([copying.closer_to_train for copying in found], 0.5),
-        *([([copying.near_copies for copying in found], 0)] if d == 2 else []),
+        ([copying.ratio for copying in result], 1),
+        ([copying.closer_to_train for copying in result], 0.5),
+        *([([copying.near_copies for copying in result], 0)] if d == 2 else []),
     ):
         values = np.array([estimate.value for estimate in estimates])
         errors = np.array([estimate.standard_error for estimate in estimates])
@@ -107,9 +111,9 @@ def test_standard_errors_are_the_spread_over_samples_and_sets(counts, d):
 
 def test_two_nearest_by_sorting():
     points, members = map(torch.from_numpy, sets(30, 20))
-    found = two_nearest(points, members)
+    result = two_nearest(points, members)
     every = (points[:, None] - members).square().sum(dim=2).sqrt()
     values, order = every.sort(dim=1)
-    assert torch.equal(found.place, order[:, 0])
-    torch.testing.assert_close(found.distance, values[:, 0])
-    torch.testing.assert_close(found.next_distance, values[:, 1])
+    assert torch.equal(result.place, order[:, 0])
+    torch.testing.assert_close(result.distance, values[:, 0])
+    torch.testing.assert_close(result.next_distance, values[:, 1])

@@ -52,9 +52,9 @@ def test_distances_in_blocks_are_those_at_once():
 @pytest.mark.parametrize(("n", "m"), SHAPES)
 def test_precision_and_recall_by_definition(n, m, k):
     real, fake = pair(n, m)
-    found = precision_recall(real, fake, k=k)
-    assert found == (share_within(real, fake, k), share_within(fake, real, k))
-    assert 0 < min(found) < 1 or k == 7
+    result = precision_recall(real, fake, k=k)
+    assert result == (share_within(real, fake, k), share_within(fake, real, k))
+    assert 0 < min(result) < 1 or k == 7
 
 
 @pytest.mark.parametrize("k", [1, 5])
@@ -71,11 +71,11 @@ def test_density_and_coverage_by_definition(n, m, k):
 @pytest.mark.parametrize(("n", "m", "k"), [(60, 40, 5), (30, 90, 2)])
 def test_averages_for_a_perfect_model(n, m, k):
     """Density 1 and coverage 1 - prod (n - i) / (n + m - i): Naeem et al., in any dimension."""
-    found = np.array([density_coverage(*pair(n, m, seed=s, shift=0), k=k) for s in range(150)])
+    result = np.array([density_coverage(*pair(n, m, seed=s, shift=0), k=k) for s in range(150)])
     i = np.arange(1, k + 1)
     expected = (1, 1 - np.prod((n - i) / (n + m - i)))
-    error = found.std(axis=0) / np.sqrt(len(found))
-    assert (abs(found.mean(axis=0) - expected) < 4 * error).all()
+    error = result.std(axis=0) / np.sqrt(len(result))
+    assert (abs(result.mean(axis=0) - expected) < 4 * error).all()
 
 
 @given(seeds, st.integers(1, 6))

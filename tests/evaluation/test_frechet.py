@@ -71,9 +71,9 @@ def test_the_oracle(x, y, expected):
 def test_the_oracle_with_fewer_examples_than_features():
     """SciPy's sqrtm of a singular product is accurate to 2e-9 only: see the singular values."""
     x, y, expected = CASES[2]
-    found = frechet_distance(x, y, allow_rank_deficient=True)
-    assert found == pytest.approx(by_singular_values(x, y), rel=1e-12)
-    assert found == pytest.approx(expected, rel=1e-8)
+    result = frechet_distance(x, y, allow_rank_deficient=True)
+    assert result == pytest.approx(by_singular_values(x, y), rel=1e-12)
+    assert result == pytest.approx(expected, rel=1e-8)
 
 
 # --- Closed forms ----------------------------------------------------------------------------
@@ -97,10 +97,10 @@ def test_commuting_covariances(axes, seed):
 def test_rank_deficient_covariances(sizes):
     generator = np.random.default_rng(0)
     x, y = (generator.standard_normal((n, 20)) + 1 for n in sizes)
-    found = frechet_distance(x, y, allow_rank_deficient=True)
+    result = frechet_distance(x, y, allow_rank_deficient=True)
     # A distance is a difference of sums of 20 x 20 products, of the size of the traces. For (20,
     # 21), y's covariance has a Cholesky factor of condition 1e2, and an error of eps times that.
-    assert found == pytest.approx(by_singular_values(x, y), rel=20**2 * 1e2 * EPS)
+    assert result == pytest.approx(by_singular_values(x, y), rel=20**2 * 1e2 * EPS)
 
 
 # --- Invariances -----------------------------------------------------------------------------
@@ -127,8 +127,8 @@ def test_identical_sets_are_at_zero(seed, n, exponent):
     """Up to rounding and never below; with repeated, constant and too many features as well."""
     x = np.random.default_rng(seed).standard_normal((n, 6)) * 10**exponent
     x[:, 1], x[:, 2] = x[:, 0], 0.1
-    found = frechet_distance(x, x, allow_rank_deficient=True)
-    assert 0 <= found <= 1e-7 * x.var(axis=0).sum()
+    result = frechet_distance(x, x, allow_rank_deficient=True)
+    assert 0 <= result <= 1e-7 * x.var(axis=0).sum()
 
 
 # --- Moments in parts ------------------------------------------------------------------------
@@ -156,8 +156,8 @@ def test_parts_merge_in_any_order_and_stay_as_they_are():
         assert merged.count == 40
         np.testing.assert_allclose(merged.mean, x.mean(axis=0), rtol=1e-12)
         np.testing.assert_allclose(merged.covariance, np.cov(x.T), rtol=1e-12)
-        found = frechet_from_moments(merged, FeatureMoments().update(y))
-        assert found == pytest.approx(frechet_distance(x, y), rel=1e-12)
+        result = frechet_from_moments(merged, FeatureMoments().update(y))
+        assert result == pytest.approx(frechet_distance(x, y), rel=1e-12)
     assert [part.count for part in parts] == [1, 8, 31, 0]
     np.testing.assert_array_equal(parts[0].mean, x[0])
 
@@ -166,8 +166,8 @@ def test_moments_of_few_examples_have_their_distance():
     """From singular covariances, whose null space is known to the root of their rounding only."""
     x, y = pair(0, n=12, d=20)
     a, b = FeatureMoments().update(x), FeatureMoments().update(y)
-    found = frechet_from_moments(a, b, allow_rank_deficient=True)
-    assert found == pytest.approx(by_singular_values(x, y), rel=20 * EPS**0.5)
+    result = frechet_from_moments(a, b, allow_rank_deficient=True)
+    assert result == pytest.approx(by_singular_values(x, y), rel=20 * EPS**0.5)
 
 
 def test_a_mean_far_from_zero_costs_no_precision():
@@ -195,11 +195,11 @@ def test_extrapolation_removes_the_bias():
 def test_standard_error_is_that_of_other_examples():
     """N(0, I) and N(0, 1.5^2 I) in 8 dimensions are at 8 / 4; the error tells how far it is off."""
     generator = np.random.default_rng(0)
-    found = []
+    result = []
     for _ in range(40):
         x, y = generator.standard_normal((2, 400, 8))
-        found.append(frechet_extrapolated(x, 1.5 * y))
-    z = np.array([(estimate.value - 2) / estimate.standard_error for estimate in found])
+        result.append(frechet_extrapolated(x, 1.5 * y))
+    z = np.array([(estimate.value - 2) / estimate.standard_error for estimate in result])
     assert abs(z.mean()) < 0.6
     assert 0.6 < z.std() < 1.6
 
@@ -225,9 +225,9 @@ def by_double_loop(x, y, degree=3, gamma=None, coef0=1.0):
 def test_each_block_is_the_double_sum(options):
     """Two blocks that are equal up to order: their mean is the one, and their error zero."""
     a, b = np.repeat(X[:1], 20, axis=0), np.repeat(Y[:1], 20, axis=0)
-    found = kernel_distance(a, b, block_size=10, **options)
-    assert found.value == pytest.approx(by_double_loop(a[:10], b[:10], **options), rel=1e-10)
-    assert found.standard_error == pytest.approx(0, abs=1e-12)
+    result = kernel_distance(a, b, block_size=10, **options)
+    assert result.value == pytest.approx(by_double_loop(a[:10], b[:10], **options), rel=1e-10)
+    assert result.standard_error == pytest.approx(0, abs=1e-12)
 
 
 def test_blocks_are_disjoint_and_random():
@@ -235,10 +235,10 @@ def test_blocks_are_disjoint_and_random():
     generator = np.random.default_rng(5)
     x, y = X[generator.permutation(60)], Y[generator.permutation(60)]
     values = [by_double_loop(x[i : i + 20], y[i : i + 20]) for i in (0, 20, 40)]
-    found = kernel_distance(X, Y, block_size=20, seed=5)
-    assert found.value == pytest.approx(np.mean(values), rel=1e-12)
-    assert found.standard_error == pytest.approx(np.std(values, ddof=1) / np.sqrt(3), rel=1e-10)
-    assert found != kernel_distance(X, Y, block_size=20, seed=6)
+    result = kernel_distance(X, Y, block_size=20, seed=5)
+    assert result.value == pytest.approx(np.mean(values), rel=1e-12)
+    assert result.standard_error == pytest.approx(np.std(values, ddof=1) / np.sqrt(3), rel=1e-10)
+    assert result != kernel_distance(X, Y, block_size=20, seed=6)
 
 
 @pytest.fixture(scope="module")

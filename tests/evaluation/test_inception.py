@@ -52,23 +52,23 @@ def weights(network_class, tmp_path_factory):
 @installed
 def test_features_are_those_of_torch_fidelity(network_class, weights):
     x = images()
-    found = inception_features(weights)
+    result = inception_features(weights)
     network = network_class("same", ["2048"], feature_extractor_weights_path=str(weights))
     with torch.inference_mode():
         [expected] = network(torch.from_numpy(x))
-    features = found(x)
+    features = result(x)
     assert features.shape == (3, 2048)
     np.testing.assert_allclose(features, expected.numpy(), rtol=1e-5, atol=1e-6)
-    assert (found.dimension, found.minimum) == (2048, 2048)
+    assert (result.dimension, result.minimum) == (2048, 2048)
     with pytest.raises(HebaeError, match="takes images as uint8"):
-        found(x / 255)
+        result(x / 255)
 
 
 @installed
 def test_only_the_official_weights_have_the_name(weights, monkeypatch):
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    found = inception_features(weights)
-    assert (found.name, found.fingerprint) == (f"inception-v3-compat-{digest[:8]}", digest)
+    result = inception_features(weights)
+    assert (result.name, result.fingerprint) == (f"inception-v3-compat-{digest[:8]}", digest)
     monkeypatch.setattr(inception, "SHA256", digest)
     assert inception_features(weights).name == "inception-v3-compat"
 
@@ -91,9 +91,9 @@ def test_without_weights_the_message_says_what_to_do(monkeypatch):
     monkeypatch.setattr(inception, "MIRRORS", ("http://127.0.0.1:9/",))  # nobody listens
     with pytest.raises(HebaeError) as refusal:
         inception_features()
-    words = (inception.FILE, inception.SHA256, "HEBAE_INCEPTION_WEIGHTS", "weights=", "put a copy")
-    for word in words:
-        assert word in str(refusal.value)
+    facts = (inception.FILE, inception.SHA256, "HEBAE_INCEPTION_WEIGHTS", "weights=", "put a copy")
+    for fact in facts:
+        assert fact in str(refusal.value)
 
 
 class Payload:

@@ -60,9 +60,9 @@ def test_two_posteriors_match_quadrature(distance, scales):
 
     mean = torch.tensor([[0.0], [distance]], dtype=torch.float64).repeat(500, 1)
     log_scale = torch.tensor(scales, dtype=torch.float64).log()[:, None].repeat(500, 1)
-    found = posterior_information(mean, log_scale, draws=20)
-    assert found.standard_error < 0.01
-    assert found.value == pytest.approx(expected, abs=4 * found.standard_error)
+    result = posterior_information(mean, log_scale, draws=20)
+    assert result.standard_error < 0.01
+    assert result.value == pytest.approx(expected, abs=4 * result.standard_error)
 
 
 @pytest.mark.parametrize("one_scale", [False, True], ids=["scales", "one-scale"])
@@ -88,28 +88,28 @@ def test_log_ratio_matches_torch_distributions(one_scale, shape):
 def test_information_stays_below_log_n_and_the_noise_rate(seed, one_scale):
     """I <= log N and I <= mean_i KL(q(z | x_i) || N(beta, C)), within the estimate's error."""
     mean, log_scale, L = posteriors(seed, one_scale=one_scale)
-    found = posterior_information(mean, log_scale, L, draws=10)
-    assert found.ceiling == math.log(60)
-    assert found.value <= found.ceiling
+    result = posterior_information(mean, log_scale, L, draws=10)
+    assert result.ceiling == math.log(60)
+    assert result.value <= result.ceiling
     _, Sigma = gaussian.batch_moments(mean)
     C = gaussian.aggregate_covariance(L @ L.mT, Sigma, log_scale)
     rate = gaussian.noise_rate(gaussian.cholesky(C), gaussian.log_determinant(L), log_scale)
-    assert found.value <= float(rate) + 4 * found.standard_error
+    assert result.value <= float(rate) + 4 * result.standard_error
 
 
 @pytest.mark.parametrize("log_scale", [-10.0, -60.0, -700.0])
-def test_examples_far_apart_are_told_apart(log_scale):
+def test_examples_far_apart_are_distinguished(log_scale):
     """Also where the noise drowns in the rounding of the mean."""
     mean, _, L = posteriors()
-    found = posterior_information(mean + 1000, torch.full((60, 3), log_scale), L)
-    assert found.value == pytest.approx(math.log(60), abs=1e-12)
-    assert found.value <= found.ceiling
+    result = posterior_information(mean + 1000, torch.full((60, 3), log_scale), L)
+    assert result.value == pytest.approx(math.log(60), abs=1e-12)
+    assert result.value <= result.ceiling
 
 
-def test_examples_with_one_posterior_cannot_be_told_apart():
+def test_examples_with_one_posterior_cannot_be_distinguished():
     mean, log_scale, L = posteriors()
-    found = posterior_information(mean[:1].repeat(60, 1), log_scale[:1].repeat(60, 1), L)
-    assert (found.value, found.standard_error) == pytest.approx((0, 0), abs=1e-12)
+    result = posterior_information(mean[:1].repeat(60, 1), log_scale[:1].repeat(60, 1), L)
+    assert (result.value, result.standard_error) == pytest.approx((0, 0), abs=1e-12)
 
 
 def test_a_deterministic_code_has_the_entropy_of_its_values():
@@ -163,9 +163,9 @@ def test_a_model_has_the_information_of_its_posteriors():
     x = load("mnist-mini").test.values[:100]
     model = VAE(3, epochs=1, encoder_widths=(8,), decoder_widths=(8,), random_state=0).fit(x)
     codes = inference.encode(model.module_, x)
-    found = mutual_information(model, x, draws=2, seed=5)
-    assert found == posterior_information(*codes, torch.eye(3), draws=2, seed=5)
-    assert 0 < found.value < found.ceiling == math.log(100)
+    result = mutual_information(model, x, draws=2, seed=5)
+    assert result == posterior_information(*codes, torch.eye(3), draws=2, seed=5)
+    assert 0 < result.value < result.ceiling == math.log(100)
 
 
 def test_hebae_has_the_noise_of_its_population():
@@ -190,9 +190,9 @@ def test_hebae_has_the_noise_of_its_population():
 def test_the_size_of_blocks_does_not_matter(block):
     arguments = posteriors()
     expected = posterior_information(*arguments)
-    found = posterior_information(*arguments, block=block)
-    assert found.value == pytest.approx(expected.value, rel=1e-12)
-    assert found.standard_error == pytest.approx(expected.standard_error, rel=1e-10)
+    result = posterior_information(*arguments, block=block)
+    assert result.value == pytest.approx(expected.value, rel=1e-12)
+    assert result.standard_error == pytest.approx(expected.standard_error, rel=1e-10)
 
 
 def test_the_units_of_the_code_do_not_matter():
@@ -200,8 +200,8 @@ def test_the_units_of_the_code_do_not_matter():
     mean, log_scale, L = posteriors()
     unit = torch.tensor([0.01, 1.0, 100.0], dtype=torch.float64)
     expected = posterior_information(mean, log_scale, L)
-    found = posterior_information(mean * unit + 5, log_scale + unit.log(), L)
-    assert found.value == pytest.approx(expected.value, rel=1e-9)
+    result = posterior_information(mean * unit + 5, log_scale + unit.log(), L)
+    assert result.value == pytest.approx(expected.value, rel=1e-9)
 
 
 def test_the_seed_decides_and_the_standard_error_tells_how_much():

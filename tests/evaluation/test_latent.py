@@ -40,9 +40,9 @@ def test_covariance_and_correlation_are_numpys() -> None:
     merged = FeatureMoments().update(codes[:10]).merge(FeatureMoments().update(codes[10:]))
     np.testing.assert_allclose(latent.covariance_of_moments(merged), expected, rtol=1e-9)
     codes[:, 1] = 3.0
-    found = latent.correlation(latent.covariance(codes))
-    assert np.isnan(found[1]).all(), "a constant has no correlation"
-    assert np.isfinite(np.delete(np.delete(found, 1, 0), 1, 1)).all()
+    result = latent.correlation(latent.covariance(codes))
+    assert np.isnan(result[1]).all(), "a constant has no correlation"
+    assert np.isfinite(np.delete(np.delete(result, 1, 0), 1, 1)).all()
 
 
 def test_summaries_of_a_matrix_and_of_scales() -> None:
@@ -63,8 +63,8 @@ def test_law_of_total_variance(one_scale) -> None:
     mean, log_scale, N = posteriors(one_scale=one_scale)
     D = [np.diag(np.broadcast_to(np.exp(row), 4)) for row in log_scale]
     expected = np.cov(mean.T, bias=True) + np.mean([d @ N @ d for d in D], axis=0)
-    found = latent.aggregate_covariance(mean, log_scale, N)
-    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+    result = latent.aggregate_covariance(mean, log_scale, N)
+    np.testing.assert_allclose(result, expected, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("method", ["hebae", "vae", "wae"])
@@ -77,9 +77,9 @@ def test_a_models_draws_have_that_covariance(method, noise) -> None:
     codes = inference.encode(model, values)
     z = inference.draw(model, codes, seed=0)
     expected = latent.aggregate_covariance(*codes, latent.noise_covariance(model))
-    found = latent.covariance(z)
+    result = latent.covariance(z)
     error = 5 * np.sqrt(2 / len(z)) * expected.diagonal().max()
-    np.testing.assert_allclose(found, expected, atol=error if method != "wae" else 1e-12)
+    np.testing.assert_allclose(result, expected, atol=error if method != "wae" else 1e-12)
 
 
 # --- Divergence from N(0, I) -----------------------------------------------------------------
@@ -119,8 +119,8 @@ def test_a_singular_covariance_has_no_finite_divergence(scale) -> None:
 
 def test_active_units_vary_by_more_than_the_threshold() -> None:
     step = np.array([-1.0, 1.0])[:, None]
-    found = active_units(step * np.sqrt([0.009, 0.011, 0.0, 1.0]) + 5)
-    np.testing.assert_array_equal(found, [False, True, False, True])
+    result = active_units(step * np.sqrt([0.009, 0.011, 0.0, 1.0]) + 5)
+    np.testing.assert_array_equal(result, [False, True, False, True])
     np.testing.assert_array_equal(active_units(step * np.ones(3), 1.0), [False] * 3)
 
 
@@ -128,22 +128,22 @@ def test_divergence_by_dimension_is_that_of_the_marginals() -> None:
     mean, log_scale, N = (torch.from_numpy(array) for array in posteriors())
     marginal = Normal(mean, log_scale.exp() * N.diagonal().sqrt())
     expected = kl_divergence(marginal, Normal(0, 1)).mean(dim=0)
-    found = kl_by_dimension(mean.numpy(), log_scale.numpy(), N.numpy())
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    result = kl_by_dimension(mean.numpy(), log_scale.numpy(), N.numpy())
+    np.testing.assert_allclose(result, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("one_scale", [False, True])
 def test_it_adds_up_to_the_vaes_penalty(one_scale) -> None:
     mean, log_scale, _ = posteriors(one_scale=one_scale)
     penalty = gaussian.mean_kl_to_standard_normal(*map(torch.from_numpy, (mean, log_scale)))
-    found = kl_by_dimension(mean, log_scale, np.eye(4)).sum()
-    assert found == pytest.approx(float(penalty), rel=1e-12)
+    result = kl_by_dimension(mean, log_scale, np.eye(4)).sum()
+    assert result == pytest.approx(float(penalty), rel=1e-12)
 
 
 def test_collapsed_dimensions_are_the_priors_for_almost_all_examples() -> None:
     mean, log_scale = np.zeros((100, 4)), np.zeros((100, 4))
     log_scale[:, 1] = -1  # noise smaller than the prior's
-    mean[:1, 2] = 3  # one example in a hundred is told
+    mean[:1, 2] = 3  # one example in a hundred is not collapsed
     mean[:2, 3] = 3  # two are
     assert collapsed_share(mean, log_scale, np.eye(4)) == 0.5
     assert collapsed_share(mean, log_scale, np.eye(4), delta=0.02) == 0.75

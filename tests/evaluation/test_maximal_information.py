@@ -63,8 +63,8 @@ def test_mic_and_tic_match_the_oracle(name):
     for n, estimator, alpha, c, *expected in rows:
         x, y = relation(name, n)
         mic, tic = COEFFICIENTS[estimator]
-        found = [mic(x, y, alpha, c), tic(x, y, alpha, c), tic(x, y, alpha, c, normalised=True)]
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10, err_msg=f"{estimator} {n}")
+        result = [mic(x, y, alpha, c), tic(x, y, alpha, c), tic(x, y, alpha, c, normalised=True)]
+        np.testing.assert_allclose(result, expected, rtol=0, atol=1e-10, err_msg=f"{estimator} {n}")
 
 
 @pytest.mark.parametrize("case", ORACLE["matrices"], ids=lambda case: f"{case[0]}-{case[2]}")
@@ -73,9 +73,9 @@ def test_characteristic_matrix_matches_the_oracle(case):
     name, n, estimator, alpha, c, expected = case
     matrix = characteristic_matrix(*relation(name, n), estimator.removeprefix("mic_"), alpha, c)
     assert matrix.shape == (len(expected), len(expected))
-    for found, row in zip(matrix, expected, strict=True):
-        np.testing.assert_allclose(found[: len(row)], row, rtol=0, atol=1e-12)
-        assert np.isnan(found[len(row) :]).all()
+    for result, row in zip(matrix, expected, strict=True):
+        np.testing.assert_allclose(result[: len(row)], row, rtol=0, atol=1e-12)
+        assert np.isnan(result[len(row) :]).all()
 
 
 # --- Exhaustive search -----------------------------------------------------------------------
@@ -181,25 +181,25 @@ def codes(n, draws, latents=3, noise=1.0, seed=0):
 
 
 def test_codes_that_follow_their_example_stand_out_from_the_null():
-    found = index_dependence(codes(20, 40, noise=0.1))
-    assert (found.examples, found.draws) == (20, 40)
-    assert found.mic > 0.6 > 0.2 > found.null_mic
-    assert found.tic > 3 * found.null_tic
+    result = index_dependence(codes(20, 40, noise=0.1))
+    assert (result.examples, result.draws) == (20, 40)
+    assert result.mic > 0.6 > 0.2 > result.null_mic
+    assert result.tic > 3 * result.null_tic
 
 
 def test_codes_that_forget_their_example_are_the_null():
     """Exchangeable with it: equal means, here of 30 values of deviation 0.005 and 0.25."""
-    found = index_dependence(codes(20, 40, latents=30))
-    assert found.mic == pytest.approx(found.null_mic, abs=4 * 0.005 * math.sqrt(2 / 30))
-    assert found.tic == pytest.approx(found.null_tic, abs=4 * 0.25 * math.sqrt(2 / 30))
+    result = index_dependence(codes(20, 40, latents=30))
+    assert result.mic == pytest.approx(result.null_mic, abs=4 * 0.005 * math.sqrt(2 / 30))
+    assert result.tic == pytest.approx(result.null_tic, abs=4 * 0.25 * math.sqrt(2 / 30))
 
 
 def test_index_dependence_is_the_mean_over_dimensions():
     z = codes(10, 8, noise=0.3)
     index = np.repeat(np.random.default_rng(7).permutation(10), 8)
     expected = [mic_e(index, z[:, :, j].ravel()) for j in range(3)]
-    found = index_dependence(z, seed=7)
-    assert found.mic == pytest.approx(np.mean(expected), rel=1e-12)
-    assert found == index_dependence(z, seed=7) != index_dependence(z, seed=8)
+    result = index_dependence(z, seed=7)
+    assert result.mic == pytest.approx(np.mean(expected), rel=1e-12)
+    assert result == index_dependence(z, seed=7) != index_dependence(z, seed=8)
     coarse = index_dependence(z, seed=7, alpha=4)
     assert coarse.tic == pytest.approx(coarse.mic)  # one grid alone, of 2 x 2 cells

@@ -79,9 +79,9 @@ def test_sliced_wasserstein_of_normal_codes():
     "change", [lambda x: x + 0.3, lambda x: 1.3 * x, lambda x: np.sign(x) * 0.9 + 0.1 * x]
 )
 def test_codes_of_another_distribution_stand_out(statistic, change):
-    found = statistic(change(normal(1000)))
-    assert found.standard_score > 6
-    assert found.count == 1000
+    result = statistic(change(normal(1000)))
+    assert result.standard_score > 6
+    assert result.count == 1000
 
 
 # --- Definitions -----------------------------------------------------------------------------
@@ -90,15 +90,15 @@ def test_codes_of_another_distribution_stand_out(statistic, change):
 def test_kolmogorov_smirnov_with_holms_correction():
     codes = normal(60, 4) + np.array([0, 0.35, 0.4, 0.5])
     tests = [stats.kstest(column, "norm") for column in codes.T]
-    found = kolmogorov_smirnov(codes)
-    assert found.value == max(test.statistic for test in tests)
+    result = kolmogorov_smirnov(codes)
+    assert result.value == max(test.statistic for test in tests)
     p = sorted(test.pvalue for test in tests)
-    assert found.smallest_p_value == pytest.approx(min(1, 4 * p[0]))
+    assert result.smallest_p_value == pytest.approx(min(1, 4 * p[0]))
     step_down = 0
     while step_down < 4 and p[step_down] < 0.05 / (4 - step_down):
         step_down += 1
-    assert found.rejected == step_down
-    assert 0 < found.rejected < 4 == found.dimensions
+    assert result.rejected == step_down
+    assert 0 < result.rejected < 4 == result.dimensions
     assert kolmogorov_smirnov(codes, level=1e-9).rejected == 0
 
 
@@ -107,9 +107,9 @@ def test_mardia_by_definition():
     codes = np.random.default_rng(0).exponential(size=(40, 3))
     centred = codes - codes.mean(axis=0)
     products = centred @ np.linalg.inv(np.cov(codes.T, bias=True)) @ centred.T
-    found = mardia(codes)
-    assert found.skewness.value == pytest.approx((products**3).mean(), rel=1e-10)
-    assert found.kurtosis.value == pytest.approx((np.diag(products) ** 2).mean(), rel=1e-10)
+    result = mardia(codes)
+    assert result.skewness.value == pytest.approx((products**3).mean(), rel=1e-10)
+    assert result.kurtosis.value == pytest.approx((np.diag(products) ** 2).mean(), rel=1e-10)
 
 
 @given(seeds)
@@ -117,9 +117,9 @@ def test_no_affine_map_changes_mardias_statistics(seed):
     codes = np.random.default_rng(seed).exponential(size=(40, 3))
     expected = mardia(codes)
     scales = np.array([1e-3, 1.0, 1e3])
-    found = mardia(codes @ rotation(seed) @ (scales * rotation(seed + 1)) + 7)
-    assert found.skewness.value == pytest.approx(expected.skewness.value, rel=1e-6)
-    assert found.kurtosis.value == pytest.approx(expected.kurtosis.value, rel=1e-6)
+    result = mardia(codes @ rotation(seed) @ (scales * rotation(seed + 1)) + 7)
+    assert result.skewness.value == pytest.approx(expected.skewness.value, rel=1e-6)
+    assert result.kurtosis.value == pytest.approx(expected.kurtosis.value, rel=1e-6)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 20, 64])
@@ -149,8 +149,8 @@ def test_sliced_wasserstein_by_quantiles():
     expected = math.sqrt(((quantile - stats.norm.ppf(u)) ** 2).mean())
     # A direction is +1 or -1: both ways are taken, and have a mean between them.
     mirrored = math.sqrt(((quantile + stats.norm.ppf(u)[::-1]) ** 2).mean())
-    found = sliced_wasserstein_to_normal(codes, directions=7).value
-    assert min(expected, mirrored) - 1e-6 <= found <= max(expected, mirrored) + 1e-6
+    result = sliced_wasserstein_to_normal(codes, directions=7).value
+    assert min(expected, mirrored) - 1e-6 <= result <= max(expected, mirrored) + 1e-6
 
 
 @pytest.mark.parametrize("statistic", ALL)

@@ -60,11 +60,11 @@ def test_rows_are_a_sample_without_replacement_that_grows(available, seed, data)
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_features_of_the_chosen_examples_in_their_order(split):
     data = toy()
-    found = reference_features(data, split, 15, extractor("pixels", dataset=data), seed=3)
-    assert found.dtype == np.float32
+    result = reference_features(data, split, 15, extractor("pixels", dataset=data), seed=3)
+    assert result.dtype == np.float32
     values = getattr(data, split).values
     expected = values[reference_rows(len(values), 15, 3)].reshape(15, -1)
-    np.testing.assert_array_equal(np.rint(255 * found), expected)
+    np.testing.assert_array_equal(np.rint(255 * result), expected)
 
 
 def test_they_are_calculated_once():

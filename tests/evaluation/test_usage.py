@@ -30,19 +30,19 @@ def classes(n, seed=0, apart=3.0, k=2):
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
-def test_classes_far_apart_are_told_without_error(classifier):
-    found = classifier(*classes(200, apart=30), *classes(100, seed=1, apart=30))
-    assert (found.value, found.standard_error) == (1, 0)
-    assert (found.train_count, found.test_count) == (200, 100)
+def test_classes_far_apart_are_classified_without_error(classifier):
+    result = classifier(*classes(200, apart=30), *classes(100, seed=1, apart=30))
+    assert (result.value, result.standard_error) == (1, 0)
+    assert (result.train_count, result.test_count) == (200, 100)
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
-def test_codes_without_classes_are_told_by_chance(classifier):
-    found = classifier(*classes(300, apart=0), *classes(2000, seed=1, apart=0))
-    assert found.value == pytest.approx(1 / 3, abs=4 * found.standard_error)
-    assert found.standard_error == pytest.approx(math.sqrt(2 / 9 / 2000), rel=0.1)
+def test_codes_without_classes_are_classified_by_chance(classifier):
+    result = classifier(*classes(300, apart=0), *classes(2000, seed=1, apart=0))
+    assert result.value == pytest.approx(1 / 3, abs=4 * result.standard_error)
+    assert result.standard_error == pytest.approx(math.sqrt(2 / 9 / 2000), rel=0.1)
     _, labels = classes(2000, seed=1)
-    assert found.chance == max((labels == name).mean() for name in "abc")
+    assert result.chance == max((labels == name).mean() for name in "abc")
 
 
 def test_nearest_neighbours_by_definition():
@@ -51,8 +51,8 @@ def test_nearest_neighbours_by_definition():
     distance = ((y[:, None] - x) ** 2).sum(axis=2)
     votes = [np.unique(labels[row], return_counts=True) for row in distance.argsort(axis=1)[:, :5]]
     guesses = np.array([names[counts.argmax()] for names, counts in votes])
-    found = knn_accuracy(x, labels, y, truth, neighbours=5)
-    assert found.value == (guesses == truth).mean()
+    result = knn_accuracy(x, labels, y, truth, neighbours=5)
+    assert result.value == (guesses == truth).mean()
 
 
 def test_what_cannot_be_classified():
@@ -97,15 +97,15 @@ def linear(z):
 def test_reconstruction_error_is_summed_over_an_example():
     model = decoder_of(lambda z: torch.stack([z[:, 0], z[:, 1], 0 * z[:, 0]], dim=1))
     values = np.random.default_rng(0).standard_normal((2500, 3))
-    found = reconstruction_error(model, values)
+    result = reconstruction_error(model, values)
     squares = values[:, 2] ** 2
-    assert found.count == 2500
-    assert found.squared_error.value == pytest.approx(squares.mean(), rel=1e-6)
+    assert result.count == 2500
+    assert result.squared_error.value == pytest.approx(squares.mean(), rel=1e-6)
     error = squares.std(ddof=1) / math.sqrt(2500)
-    assert found.squared_error.standard_error == pytest.approx(error, rel=1e-5)
+    assert result.squared_error.standard_error == pytest.approx(error, rel=1e-5)
     nll = 0.5 * squares.mean() + 1.5 * math.log(2 * math.pi)
-    assert found.negative_log_likelihood.value == pytest.approx(nll, rel=1e-6)
-    assert found.negative_log_likelihood.standard_error == pytest.approx(error / 2, rel=1e-5)
+    assert result.negative_log_likelihood.value == pytest.approx(nll, rel=1e-6)
+    assert result.negative_log_likelihood.standard_error == pytest.approx(error / 2, rel=1e-5)
     grey = np.array([[0, 255, 51], [255, 255, 255]], dtype=np.uint8)  # 0 to 255 is 0 to 1
     constant = decoder_of(lambda z: torch.zeros(len(z), 3).to(z), likelihood="bernoulli")
     error = reconstruction_error(constant, grey).squared_error.value
@@ -117,15 +117,15 @@ def test_robustness_of_an_isometry(scale):
     """Noise moves a decoded normal code by scale * E|eps|, a pair is sqrt 2 E|eps| apart."""
     model = decoder_of(lambda z: torch.cat([z, z[:, :1] * 0], dim=1))
     z = np.random.default_rng(0).standard_normal((3000, 2))
-    found = robustness(model, z, scale=scale)
+    result = robustness(model, z, scale=scale)
     mean_norm = math.sqrt(math.pi / 2)
     expected = (scale * mean_norm, math.sqrt(2) * mean_norm, scale / math.sqrt(2))
     for estimate, value in zip(
-        (found.distance, found.pair_distance, found.relative), expected, strict=True
+        (result.distance, result.pair_distance, result.relative), expected, strict=True
     ):
         assert estimate.value == pytest.approx(value, abs=5 * estimate.standard_error)
         assert 0 < estimate.standard_error < 0.02 * value
-    assert (found.scale, found.count) == (scale, 3000)
+    assert (result.scale, result.count) == (scale, 3000)
 
 
 def test_a_decoder_that_ignores_its_code_has_no_relative_robustness():
@@ -137,18 +137,18 @@ def test_a_decoder_that_ignores_its_code_has_no_relative_robustness():
 
 @pytest.mark.parametrize("steps", [3, 11, 50])
 def test_straight_lines_are_smooth(steps):
-    found = smoothness(decoder_of(linear), codes[:100], codes[100:200], steps=steps)
-    assert found.value == pytest.approx(0, abs=1e-3)  # float32, twice differentiated
-    assert (found.pairs, found.steps) == (100, steps)
+    result = smoothness(decoder_of(linear), codes[:100], codes[100:200], steps=steps)
+    assert result.value == pytest.approx(0, abs=1e-3)  # float32, twice differentiated
+    assert (result.pairs, result.steps) == (100, steps)
 
 
 @pytest.mark.parametrize("steps", [3, 11])
 def test_curvature_of_a_parabola_does_not_depend_on_the_steps(steps):
     """f = b t + c t^2 has 2 |c| / |b + c|, here with c = 3 and b + c = 4 in one dimension."""
     model = decoder_of(lambda z: torch.cat([z + 3 * z**2, 0 * z, 0 * z], dim=1), k=1)
-    found = smoothness(model, np.zeros((5, 1)), np.ones((5, 1)), steps=steps)
-    assert found.value == pytest.approx(6 / 4, rel=1e-4)
-    assert found.standard_error == pytest.approx(0, abs=1e-5)
+    result = smoothness(model, np.zeros((5, 1)), np.ones((5, 1)), steps=steps)
+    assert result.value == pytest.approx(6 / 4, rel=1e-4)
+    assert result.standard_error == pytest.approx(0, abs=1e-5)
 
 
 def test_curvature_in_features():
@@ -160,8 +160,8 @@ def test_curvature_in_features():
         return images[:, :1].astype(float) ** 2
 
     begin, end = np.zeros((300, 2)), np.tile([1.0, 0], (300, 1))
-    found = smoothness(model, begin, end, steps=11, features=features)
-    assert found.value == pytest.approx(2 / 3, rel=1e-4)  # (1 + t)^2 = 1 + 2 t + t^2
+    result = smoothness(model, begin, end, steps=11, features=features)
+    assert result.value == pytest.approx(2 / 3, rel=1e-4)  # (1 + t)^2 = 1 + 2 t + t^2
     assert sum(shape[0] for shape in seen) == 3300
     assert max(shape[0] for shape in seen) <= 1000
     assert {shape[1:] for shape in seen} == {(3,)}
@@ -171,24 +171,24 @@ def test_curvature_in_features():
 
 
 def test_averages():
-    found = mean_estimate(np.array([1.0, 2.0, 3.0]))
-    assert (found.value, found.standard_error) == (2, 1 / math.sqrt(3))
+    result = mean_estimate(np.array([1.0, 2.0, 3.0]))
+    assert (result.value, result.standard_error) == (2, 1 / math.sqrt(3))
     with pytest.raises(HebaeError, match="there are 1"):
         mean_estimate(np.ones(1))
     proportional = np.array([1.0, 2.0, 3.0])
-    found = ratio_of_means(3 * proportional, proportional, "")
-    assert (found.value, found.standard_error) == (3, 0)
+    result = ratio_of_means(3 * proportional, proportional, "")
+    assert (result.value, result.standard_error) == (3, 0)
     with pytest.raises(UndefinedMetric, match="the sentence"):
         ratio_of_means(proportional, np.zeros(3), "the sentence")
 
 
 def test_a_ratios_error_is_its_spread():
     rng = np.random.default_rng(0)
-    found = []
+    result = []
     for _ in range(400):
         y = rng.exponential(size=200)
-        found.append(ratio_of_means(2 * y + rng.standard_normal(200), y, ""))
-    values = [estimate.value for estimate in found]
+        result.append(ratio_of_means(2 * y + rng.standard_normal(200), y, ""))
+    values = [estimate.value for estimate in result]
     assert np.std(values) == pytest.approx(
-        np.mean([estimate.standard_error for estimate in found]), rel=0.15
+        np.mean([estimate.standard_error for estimate in result]), rel=0.15
     )

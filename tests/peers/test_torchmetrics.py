@@ -105,10 +105,10 @@ def test_kernel_distance(network, extract, pair, degree, gamma, coef0):
         ]
         peer.real_features, peer.fake_features = ([z] for z in features)
         expected.append(float(peer.compute()[0]))
-    found = kernel_distance(
+    result = kernel_distance(
         extract(x), extract(y), degree=degree, gamma=gamma, coef0=coef0, block_size=100
     )
-    assert found.value == pytest.approx(np.mean(expected), rel=1e-6)
+    assert result.value == pytest.approx(np.mean(expected), rel=1e-6)
 
 
 def blocks_of(count, size):

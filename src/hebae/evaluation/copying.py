@@ -145,13 +145,13 @@ def _mean_score(
     each = [score(a.distance, b.distance) for a, b in pairs]
     mean = torch.stack(each).mean(dim=0)
     variance = float(mean.var()) / len(mean)
-    for side, own in ((near, 0), (far, 1)):
+    for side, index in ((near, 0), (far, 1)):
         for member in side:
             change = torch.zeros_like(mean)
             for pair, before in zip(pairs, each, strict=True):
-                if pair[own] is member:
+                if pair[index] is member:
                     distances = [n.distance for n in pair]
-                    distances[own] = member.next_distance
+                    distances[index] = member.next_distance
                     change += (score(*distances) - before) / len(pairs)
             variance += _jackknife(member.place, change, size)
     return Estimate(float(mean.mean()), variance**0.5)

@@ -158,17 +158,17 @@ class _Mixture:
         """``log q(z_i | x_i) - log sum_j q(z_i | x_j)`` for one code per example; at most 0."""
         # From z and not from its noise, which rounding removes from z where it is small compared to
         # the mean: both densities must see the same rounding for the ratio to stay below 0.
-        own = self.posteriors.log_density(z)
+        log_posterior = self.posteriors.log_density(z)
         blocks = [slice(start, start + block) for start in range(0, len(z), block)]
         ratios = []
         for codes in blocks:
-            total = torch.full_like(own[codes], -math.inf)
+            total = torch.full_like(log_posterior[codes], -math.inf)
             for part in blocks:
-                densities = self._log_densities(z[codes], own[codes] - NEGLIGIBLE, part)
+                densities = self._log_densities(z[codes], log_posterior[codes] - NEGLIGIBLE, part)
                 if part == codes:
-                    densities.diagonal().copy_(own[codes])
+                    densities.diagonal().copy_(log_posterior[codes])
                 total = torch.logaddexp(total, densities.logsumexp(dim=1))
-            ratios.append(own[codes] - total)
+            ratios.append(log_posterior[codes] - total)
         return torch.cat(ratios).clamp(max=0)
 
     def _log_densities(self, z: Tensor, floor: Tensor, part: slice) -> Tensor:

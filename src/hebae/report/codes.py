@@ -6,6 +6,7 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
-from hebae.errors import HebaeError
 from hebae.report.methods import looks
 from hebae.report.style import QUIET, SEQUENTIAL, add_legend, describe, literal, new_figure, styled
 
 _SIGNED = "RdBu_r"  # for values of both signs: white is 0, so the scale is symmetric
-
 _UNDEFINED = "#BFBFBF"  # grey: in neither half of the colour scale for signs
 _LETTERS = 24  # per line of text within axes
 _PRIOR: dict[str, Any] = {"color": "black", "linestyle": (0, (4, 2)), "linewidth": 1.2}
@@ -34,36 +33,23 @@ _MOST_POINTS = 3000  # per model
 
 @styled()
 def code_points(
-    codes: Mapping[str, ArrayLike],
-    labels: ArrayLike | None = None,
-    *,
-    title: str = "",
+    codes: Mapping[str, ArrayLike], labels: ArrayLike | None = None, *, title: str = ""
 ) -> Figure:
     """Draw codes as points, coloured by label, with the circles of N(0, I).
 
     For k = 2 the axes are the two latent dimensions; for k > 2 the first two principal components
     of each model's codes; for k = 1 the second axis is random. The circles hold 50 % and 95 % of
-    N(0, I) in the plane.
-
-    Parameters
-    ----------
-    codes : mapping of str to array (n, k)
-        By method, or any name. At most 3,000 are drawn, spread evenly over the n.
-    labels : array of int (n,), optional
-        Class of each code.
-    title : str
+    N(0, I) in the plane. Of each array of codes (n, k), at most 3,000 are drawn, spread evenly over
+    the n; `labels` (n,) are integers.
     """
     down = 1 if len(codes) < 4 else 2
     across = max(1, math.ceil(len(codes) / down))
     size = max(5.0, 3.3 * across + 0.5), 3.5 * down + 0.9
     figure = new_figure(*size, codes, title, h_pad=0.12)
     classes = np.unique(np.asarray(labels if labels is not None else [], np.int64))
+    colours, markers = cycle(_CLASS_COLOURS), cycle(_CLASS_MARKERS)
     styles: list[dict[str, Any]] = [
-        {
-            "color": _CLASS_COLOURS[i % len(_CLASS_COLOURS)],
-            "marker": _CLASS_MARKERS[i % len(_CLASS_MARKERS)],
-        }
-        for i in range(len(classes))
+        {"color": colour, "marker": marker} for _, colour, marker in zip(classes, colours, markers)
     ]
     grid = figure.subplots(down, across, squeeze=False).flat
     for axes in grid[len(codes) :]:
@@ -71,11 +57,6 @@ def code_points(
     for axes, (label, look) in zip(grid, looks(codes).items(), strict=False):
         values = np.asarray(codes[label], np.float64)
         of_class = np.zeros(len(values)) if labels is None else np.asarray(labels)
-        if values.ndim != 2 or len(of_class) != len(values):
-            raise HebaeError(
-                f"The codes of {look.name} have shape {values.shape}, but must be (n, k), with one "
-                f"label each ({len(of_class)} labels given)."
-            )
         plane, axis_names, note = _plane(values)
         shown = np.unique(np.linspace(0, len(values) - 1, _MOST_POINTS).astype(int))
         points, of_class = plane[shown], of_class[shown]
@@ -134,13 +115,6 @@ def code_heatmaps(
         label: (np.asarray(covariance, np.float64), np.asarray(correlation, np.float64))
         for label, (covariance, correlation) in matrices.items()
     }
-    for label, (covariance, correlation) in arrays.items():
-        shape = covariance.shape
-        if len(shape) != 2 or shape[0] != shape[1] or correlation.shape != shape:
-            raise HebaeError(
-                f"The covariance and correlation of {label} are {shape} and {correlation.shape}; "
-                "both must be (k, k)."
-            )
     size = 2.4 * len(arrays) + 1.1, 5.6
     figure = new_figure(*size, arrays, title, what="method", compress=True, w_pad=0.04)
     grid = figure.subplots(2, len(arrays), squeeze=False)
@@ -233,7 +207,7 @@ def dimension_bars(models: Mapping[str, DimensionBars], *, title: str = "") -> F
     """Draw bars for each model's dimensions, in falling order of the variance of mu.
 
     A collapsed dimension has means that do not vary, and a KL of 0. The panels of a row share
-    their y axis. Models are given by method, or any name.
+    their y axis.
     """
     figure = new_figure(2.5 * len(models) + 1.0, 4.6, models, title, w_pad=0.04)
     grid = figure.subplots(2, len(models), squeeze=False, sharey="row", sharex="col")

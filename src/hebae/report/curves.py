@@ -49,28 +49,17 @@ def loss_curves(
     shown. Where the first ones are far off, the axis is linear over the range of the later epochs
     and compressed beyond it.
 
-    Parameters
-    ----------
-    runs : mapping of str to a list of records per seed
-        Records are the lines of ``metrics.jsonl``. For several seeds the median is drawn in a band
-        from the smallest to the largest value, at the epochs that all seeds have.
-    held_out_split : str, optional
-        Name of the held-out split, for the legend.
-    title : str
+    `runs` gives, by method, a list of records per seed, as in ``metrics.jsonl``. For several seeds
+    the median is drawn in a band from the smallest to the largest value, at the epochs that all
+    seeds have. `held_out_split` is named in the legend.
     """
     histories = {label: [seed for seed in seeds if seed] for label, seeds in runs.items()}
-    terms = dict.fromkeys(
-        name
-        for seeds in histories.values()
-        for records in seeds
-        for record in records
-        for name in record["train"]
-    )
+    records = [record for seeds in histories.values() for seed in seeds for record in seed]
+    terms = dict.fromkeys(name for record in records for name in record["train"])
     penalties = [name for name in terms if name not in ("objective", "reconstruction")]
     rows, columns = max(1, len(penalties)), 3 if penalties else 2
-    figure = new_figure(
-        3.2 * columns, max(3.5, 1.35 * rows + 0.7), terms, title, what="finished epoch"
-    )
+    size = 3.2 * columns, max(3.5, 1.35 * rows + 0.7)
+    figure = new_figure(*size, terms, title, what="finished epoch")
     grid = figure.add_gridspec(rows, columns)
     cautions = ["differs by method"] if len(histories) > 1 else []
     # With a rate term, which replaces "moments", HEBAE's objective can be an ELBO.
@@ -87,9 +76,8 @@ def loss_curves(
     compressed = False
     for place, term, heading, note, unit in panels:
         axes = figure.add_subplot(place)
-        compressed |= _draw(
-            axes, histories, term, ticks=max(2, 5 // rows) if term in penalties else 5
-        )
+        ticks = max(2, 5 // rows) if term in penalties else 5
+        compressed |= _draw(axes, histories, term, ticks)
         describe(axes, heading, note)
         axes.set(ylabel=unit)
         is_lowest = place.rowspan.stop == rows
@@ -97,7 +85,7 @@ def loss_curves(
         axes.tick_params(labelbottom=is_lowest)
 
     handles: list[Artist] = []
-    if any(r.get("held_out") for seeds in histories.values() for seed in seeds for r in seed):
+    if any(record.get("held_out") for record in records):
         split = f"held-out ({held_out_split})" if held_out_split else "held-out"
         handles.append(Line2D([], [], color=QUIET, label=literal(split)))
     handles.append(Line2D([], [], color=QUIET, label="training", **_TRAINING))

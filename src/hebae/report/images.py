@@ -43,27 +43,19 @@ def sample_table(
 ) -> Figure:
     """Draw a table of mosaics: one row per method, one column per sampler (or the other way round).
 
-    Parameters
-    ----------
-    images : mapping of str to (mapping of str to array of float, (n, c, h, w))
-        By method, then by sampler, the same samplers for each method: values in [0, 1], clipped
-        otherwise; c = 1 (grey) or 3 (colour).
-    columns : int, optional
-        Images per row of a mosaic; as square as possible by default.
-    title : str
+    `images` gives, by method and then by sampler (the same ones for each method), arrays
+    (n, c, h, w) of values in [0, 1], clipped otherwise; c is 1 (grey) or 3 (colour). A mosaic has
+    `columns` images per row; by default it is as square as possible.
     """
-    grid = [
-        [
-            _Panel(
-                to_uint8(values),
-                columns,
-                heading="" if row else display_name(above),
-                label="" if place else display_name(left),
-            )
-            for place, (above, values) in enumerate(by_column.items())
-        ]
-        for row, (left, by_column) in enumerate(images.items())
-    ]
+    grid: list[list[_Panel]] = []
+    for left, by_column in images.items():
+        row: list[_Panel] = []
+        for above, values in by_column.items():
+            pixels = to_uint8(values)
+            heading = "" if grid else display_name(above)
+            label = "" if row else display_name(left)
+            row.append(_Panel(pixels, images_across(len(pixels), columns), heading, label))
+        grid.append(row)
     return _arrange(grid, title)
 
 
@@ -75,13 +67,7 @@ def reconstructions(
     pixels = to_uint8(originals)
     panels = [_Panel(pixels, len(pixels), label="originals")]
     for label, look in looks(images).items():
-        panel = _Panel(to_uint8(images[label]), len(pixels), label=look.name)
-        if panel.images.shape != pixels.shape:
-            raise HebaeError(
-                f"The reconstructions of {look.name} have shape {panel.images.shape}, but the "
-                f"originals {pixels.shape}: there must be one for each."
-            )
-        panels.append(panel)
+        panels.append(_Panel(to_uint8(images[label]), len(pixels), label=look.name))
     return _arrange([[panel] for panel in panels], title)
 
 
@@ -95,11 +81,6 @@ def interpolations(images: Mapping[str, ArrayLike], *, title: str = "") -> Figur
     panels: list[_Panel] = []
     for label, look in looks(images).items():
         array = np.asarray(images[label])
-        if array.ndim != 5 or array.shape[1] < 2:
-            raise HebaeError(
-                f"The interpolations of {look.name} have shape {array.shape}: they must be "
-                "(pairs, steps, c, h, w) with at least 2 steps."
-            )
         pixels = to_uint8(array.reshape(-1, *array.shape[2:]))
         panels.append(_Panel(pixels, array.shape[1], label=look.name, frame=look.colour))
     return _arrange([[panel] for panel in panels], title)
@@ -110,15 +91,11 @@ class _Panel:
     """A mosaic with text around it, and the room that both need once they are `enlarged`."""
 
     images: NDArray[np.uint8]
-    columns: int | None = None
+    columns: int
     heading: str = ""
     label: str = ""
     frame: str = ""
     """Colour of frames around the first and the last column, the ends of interpolations."""
-
-    @property
-    def across(self) -> int:
-        return images_across(len(self.images), self.columns)
 
     @property
     def ends(self) -> Sequence[str]:
@@ -155,8 +132,8 @@ class _Panel:
             place: dict[str, Any] = {"textcoords": "offset points", "ha": side, "va": "bottom"}
             size = mpl.rcParams["xtick.labelsize"]
             axes.annotate(literal(text), (x, 0), (0, 2), fontsize=size, **place)
-        pitch = (self.image_width + GAP) / self.across
-        for column in (0, self.across - 1) if self.frame else ():
+        pitch = (self.image_width + GAP) / self.columns
+        for column in (0, self.columns - 1) if self.frame else ():
             # The frame's line fills the gap and covers no pixel of an image.
             corner = (column * pitch - GAP / 2, -GAP / 2)
             frame = Rectangle(corner, pitch, self.height + GAP, fill=False, clip_on=False)
@@ -169,7 +146,7 @@ def _arrange(grid: Sequence[Sequence[_Panel]], title: str = "") -> Figure:
     panels = [panel for row in grid for panel in row]
     if not panels:
         raise HebaeError("There is nothing to draw: no method was given.")
-    across: int = max(sum(p.across * p.images.shape[3] for p in row) for row in grid)
+    across: int = max(sum(p.columns * p.images.shape[3] for p in row) for row in grid)
     side: int = max(max(p.images.shape[2:]) for p in panels)
     scale = max(1, min(_WIDTH // across, _LARGEST // side))
     growth = max(1.0, across * scale / _TEXT_GROWS_FROM)

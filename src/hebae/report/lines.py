@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from hebae.errors import HebaeError
 from hebae.report.methods import looks
@@ -50,11 +50,6 @@ class LinePanel:
 def line_grid(rows: Sequence[Sequence[LinePanel]], *, title: str = "") -> Figure:
     """Draw rows of panels, all of one length; the panels of a row share their y axis."""
     across = len(rows[0]) if rows else 0
-    if not across or any(len(row) != across for row in rows):
-        raise HebaeError(
-            f"The rows of a grid have {[len(row) for row in rows]} panels: give rows of one "
-            "length, with at least one panel."
-        )
     look = looks(dict.fromkeys(label for row in rows for panel in row for label in panel.lines))
     values = [[_finite_values(panel) for panel in row] for row in rows]
     drawn = [line for row in values for lines in row for line in lines.values() if line]
@@ -102,9 +97,7 @@ def seed_range() -> Patch:
 
 def whole_numbers(axis: Axis, ticks: int = 5) -> None:
     """Label whole numbers only."""
-    axis.set_major_locator(
-        MaxNLocator(nbins=ticks, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
-    )
+    axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
 
 
 def _finite_values(panel: LinePanel) -> dict[str, Line]:
@@ -136,9 +129,7 @@ def _share_y_axis(
             subs = next(s for most, s in _LABELLED.items() if high < most * low)
             axes.yaxis.set_major_locator(LogLocator(subs=subs))
             minus = "\N{MINUS SIGN}" if negative else ""
-            axes.yaxis.set_major_formatter(
-                FuncFormatter(lambda value, _, minus=minus: f"{minus}{value:,.10g}")
-            )
+            axes.yaxis.set_major_formatter(lambda value, _, minus=minus: f"{minus}{value:,.10g}")
         axes.set_ylim(*((high, low) if negative else (low, high)))
         axes.tick_params(labelleft=axes is row[0])
     row[0].set_ylabel(panels[0].y_label)
@@ -157,10 +148,7 @@ class Convergence:
 
 @styled()
 def annealing_convergence(models: Mapping[str, Convergence], *, title: str = "") -> Figure:
-    """Draw, by temperatures, the bound on test examples and the gap on simulated ones.
-
-    Models are given by method, or any name.
-    """
+    """Draw, by temperatures, the bound on test examples and the gap on simulated ones."""
     figure = new_figure(7.2, 3.2, models, title)
     left, right = figure.subplots(1, 2)
     for label, look in looks(models).items():

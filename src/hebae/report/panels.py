@@ -15,7 +15,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
-from hebae.errors import HebaeError
 from hebae.report.methods import looks
 from hebae.report.style import INK, QUIET, SEQUENTIAL, describe, literal, new_figure, styled
 
@@ -93,7 +92,7 @@ def value_maps(
     columns: Sequence[float],
     *,
     labels: tuple[str, str],
-    across: int = 4,
+    across: int,
     title: str = "",
 ) -> Figure:
     """Draw maps over the same grid, `across` per row of the figure.
@@ -110,13 +109,7 @@ def value_maps(
     for axes in grid.flat[len(maps) :]:
         axes.set_axis_off()
     for place, (axes, one) in enumerate(zip(grid.flat, maps, strict=False)):
-        values = np.asarray(one.values, np.float64)
-        if values.shape != (len(rows), len(columns)):
-            raise HebaeError(
-                f"The map {one.title} has values of shape {values.shape}, but the grid is "
-                f"{len(rows)} x {len(columns)}."
-            )
-        _draw(axes, one, values)
+        _draw(axes, one, np.asarray(one.values, np.float64))
         axes.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
         axes.set_yticks(range(len(rows)), [f"{value:g}" for value in rows])
         is_lowest = place + across >= len(maps)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path, PurePosixPath
 
 from hebae.data.examples import Dataset
@@ -94,29 +93,28 @@ def load_celeba_folder(folder: Path, *, name: str | None = None) -> Dataset:
                     f"{path} has {line!r} in line {number}, but each line must hold a name and 0, "
                     "1 or 2: download it again."
                 )
+
+    def arrange(source: str, names: Sequence[str]) -> Layout:
+        files = {PurePosixPath(name).name: name for name in names}
+        missing = [name for name in partition if name not in files]
+        unlisted = [name for name in files if name not in partition]
+        if missing or unlisted:
+            raise HebaeError(
+                f"{source} and {PARTITION} do not match: {len(missing):,} images are missing and "
+                f"{len(unlisted):,} are not listed, such as {(missing + unlisted)[0]}. Unpack or "
+                "download the images again."
+            )
+        splits: dict[str, list[str]] = {}
+        for name, split in partition.items():
+            splits.setdefault(split, []).append(files[name])
+        if "train" not in splits:
+            raise HebaeError(f"{PARTITION} of {source} lists no training image: download it again.")
+        return Layout(splits, {})
+
     return load_images(
         name or folder.name,
         open_images(images),
-        arrange=partial(_layout_of_partition, partition),
+        arrange=arrange,
         arranged_by=hashlib.sha256(text.encode()).hexdigest(),
         decoding=CLOSE_CROP,
     )
-
-
-def _layout_of_partition(partition: Mapping[str, str], source: str, names: Sequence[str]) -> Layout:
-    """Put each file into the split that the partition gives for its name."""
-    files = {PurePosixPath(name).name: name for name in names}
-    missing = [name for name in partition if name not in files]
-    unlisted = [name for name in files if name not in partition]
-    if missing or unlisted:
-        raise HebaeError(
-            f"{source} and {PARTITION} do not match: {len(missing):,} images are missing and "
-            f"{len(unlisted):,} are not listed, such as {(missing + unlisted)[0]}. Unpack or "
-            "download the images again."
-        )
-    splits: dict[str, list[str]] = {}
-    for name, split in partition.items():
-        splits.setdefault(split, []).append(files[name])
-    if "train" not in splits:
-        raise HebaeError(f"{PARTITION} of {source} lists no training image: download it again.")
-    return Layout(splits, {})

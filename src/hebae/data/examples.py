@@ -46,7 +46,6 @@ class Examples:
     missing: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no model could read, and make the strides readable for torch."""
         shape = self.values.shape
         if self.values.dtype not in (np.uint8, np.float32):
             raise HebaeError(
@@ -87,7 +86,6 @@ class Examples:
             )
 
     def __len__(self) -> int:
-        """Return the number of examples."""
         return int(self.values.shape[0])
 
     def __getitem__(self, index: slice | np.ndarray) -> Examples:
@@ -151,7 +149,6 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse splits that do not match."""
         for split, examples in (("validation", self.validation), ("test", self.test)):
             if examples is None:
                 continue

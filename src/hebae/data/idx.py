@@ -24,7 +24,6 @@ FILES = {
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
 NAMES = (*FILES["train"], *FILES["test"])
-_UNSIGNED_BYTE = 0x08
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +156,7 @@ def parse(raw: bytes, source: str, *, dimensions: int) -> np.ndarray:
             raise HebaeError(
                 f"{source} is a {state} gzip file ({error}): download it again."
             ) from None
-    expected = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
+    expected = bytes([0, 0, 8, dimensions])  # 8: unsigned bytes
     if raw[:4] != expected:
         raise HebaeError(
             f"{source} has the wrong magic number 0x{raw[:4].hex()}: an idx file of unsigned bytes "
@@ -175,5 +174,5 @@ def parse(raw: bytes, source: str, *, dimensions: int) -> np.ndarray:
 
 def serialise(array: np.ndarray) -> bytes:
     """Return the content of an uncompressed idx file that holds an array of uint8."""
-    header = bytes([0, 0, _UNSIGNED_BYTE, array.ndim])
+    header = bytes([0, 0, 8, array.ndim])
     return header + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes(order="C")

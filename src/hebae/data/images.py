@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from itertools import islice
 from math import prod
 from pathlib import Path
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _FORMAT = 3  # to be increased when the cached files change
 _CHUNK = 64
-_SUMMARY = "dataset.json"
 _GREY_MODES = ("1", "L", "LA")
 _DEEP_MODES = ("I", "F")  # 16 or 32 bits per channel; also "I;16"
 
@@ -41,7 +40,6 @@ class Form(NamedTuple):
     grey: bool
 
     def __str__(self) -> str:
-        """Return the form as it stands in messages."""
         return f"{self.width} x {self.height} {'grey' if self.grey else 'RGB'}"
 
 
@@ -100,11 +98,11 @@ def load_images(
     layout; `arranged_by` is what else the layout depends on. Without `decoding`, images are not
     changed, and all must have the form of the first.
     """
-    key = hashlib.sha256(repr((_FORMAT, files.key(), arranged_by, decoding)).encode()).hexdigest()
+    key = sha256(repr((_FORMAT, files.key(), arranged_by, decoding)).encode()).hexdigest()
     build = partial(_build, files=files, arrange=arrange, decoding=decoding)
     folder = cached_folder(f"images/{key[:32]}", build)
     try:
-        summary = json.loads((folder / _SUMMARY).read_text())
+        summary = json.loads((folder / "dataset.json").read_text())
         splits = {}
         for split in summary["splits"]:
             values = np.load(folder / f"{split}.npy", mmap_mode="r")
@@ -153,9 +151,9 @@ def _build(
             file.seek(offset)
             file.write(pixels.tobytes())
             lines.append(f"{split} {labels.get(name)} {digest} {name}\n")
-    fingerprint = hashlib.sha256("".join([f"{crop}\n", *sorted(lines)]).encode()).hexdigest()
+    fingerprint = sha256("".join([f"{crop}\n", *sorted(lines)]).encode()).hexdigest()
     summary = {"fingerprint": fingerprint, "splits": list(splits)}
-    (folder / _SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+    (folder / "dataset.json").write_text(json.dumps(summary, indent=2) + "\n")
 
 
 def _decode_all(
@@ -165,12 +163,8 @@ def _decode_all(
 
     def decode(chunk: list[tuple[str, bytes]]) -> list[tuple[str, np.ndarray, str]]:
         return [
-            (
-                name,
-                decoding.pixels(f"{files.path}/{name}", content),
-                hashlib.sha256(content).hexdigest(),
-            )
-            for name, content in chunk
+            (name, decoding.pixels(f"{files.path}/{name}", raw), sha256(raw).hexdigest())
+            for name, raw in chunk
         ]
 
     contents = files.read(names)

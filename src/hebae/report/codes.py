@@ -49,7 +49,8 @@ def code_points(
     classes = np.unique(np.asarray(labels if labels is not None else [], np.int64))
     colours, markers = cycle(_CLASS_COLOURS), cycle(_CLASS_MARKERS)
     styles: list[dict[str, Any]] = [
-        {"color": colour, "marker": marker} for _, colour, marker in zip(classes, colours, markers)
+        {"color": colour, "marker": marker}
+        for _, colour, marker in zip(classes, colours, markers, strict=False)
     ]
     grid = figure.subplots(down, across, squeeze=False).flat
     for axes in grid[len(codes) :]:

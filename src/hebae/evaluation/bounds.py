@@ -109,11 +109,6 @@ def elbo(
     device : str or torch.device, optional
         Where to compute; default: where the model is. Afterwards the model is moved back.
 
-    Returns
-    -------
-    ELBO
-        In nats per example.
-
     Raises
     ------
     UndefinedMetric
@@ -121,9 +116,7 @@ def elbo(
     HebaeError
         If a result is not finite.
 
-    References
-    ----------
-    Kingma, Welling (2014), "Auto-encoding variational Bayes".
+    Source: Kingma, Welling (2014), "Auto-encoding variational Bayes".
     """
     module, values = checks.examples(model, data)
     checks.counts(draws=draws, block=block)
@@ -175,11 +168,6 @@ def iwae(
         Standard deviations in units of the code, with "gaussian-width" only; `fit_width` on
         training examples finds them.
 
-    Returns
-    -------
-    ImportanceWeighted
-        In nats per example.
-
     Raises
     ------
     UndefinedMetric
@@ -187,9 +175,7 @@ def iwae(
     HebaeError
         If a result is not finite.
 
-    References
-    ----------
-    Burda, Grosse, Salakhutdinov (2016), "Importance weighted autoencoders", eq. 8.
+    Source: Burda, Grosse, Salakhutdinov (2016), "Importance weighted autoencoders", eq. 8.
     """
     module, values = checks.examples(model, data)
     checks.counts(samples=samples, block=block)
@@ -274,10 +260,8 @@ def fit_width(
     HebaeError
         If no finite width is found.
 
-    References
-    ----------
-    Tucker, Lawson, Gu, Maddison (2019), "Doubly reparameterized gradient estimators for Monte Carlo
-    objectives", for the gradient.
+    Source: Tucker, Lawson, Gu, Maddison (2019), "Doubly reparameterized gradient estimators for
+    Monte Carlo objectives", for the gradient.
     """
     module, values = checks.examples(model, training_values)
     checks.counts(samples=samples, steps=steps, batch_size=batch_size)

@@ -69,10 +69,9 @@ def copying_ratio(
     UndefinedMetric
         If every sample equals a held-out example, so that the ratio has no denominator.
 
-    References
-    ----------
-    After Meehan, Chaudhuri, Dasgupta (2020), "A non-parametric test to detect data-copying in
-    generative models", who compare with distances of held-out examples, not to them.
+    Source: after Meehan, Chaudhuri, Dasgupta (2020), "A non-parametric test to detect
+    data-copying in generative models", who compare with distances of held-out examples, not to
+    them.
     """
     x, y = checks.pair(samples, train, ("samples", "train"))
     z = checks.pair(samples, held_out, ("samples", "held_out"))[1]

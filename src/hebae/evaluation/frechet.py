@@ -39,10 +39,8 @@ def frechet_distance(
         Accept d examples or fewer, whose covariances are singular and whose distance is far above
         that of many examples.
 
-    References
-    ----------
-    Dowson, Landau (1982), "The Frechet distance between multivariate normal distributions".
-    Heusel et al. (2017), "GANs trained by a two time-scale update rule".
+    Sources: Dowson, Landau (1982), "The Frechet distance between multivariate normal
+    distributions". Heusel et al. (2017), "GANs trained by a two time-scale update rule".
     """
     x, y = checks.pair(x_features, y_features, ("x_features", "y_features"))
     if not allow_rank_deficient:
@@ -152,9 +150,8 @@ def frechet_extrapolated(
     seed : int
         Of the subsets.
 
-    References
-    ----------
-    Chong, Forsyth (2020), "Effectively unbiased FID and Inception score and where to find them".
+    Source: Chong, Forsyth (2020), "Effectively unbiased FID and Inception score and where to
+    find them".
     """
     x, y = checks.pair(x_features, y_features, ("x_features", "y_features"))
     whole = len(y) if fix_x else min(len(x), len(y))
@@ -214,9 +211,7 @@ def kernel_distance(
     seed : int
         Of the shuffles.
 
-    References
-    ----------
-    Binkowski, Sutherland, Arbel, Gretton (2018), "Demystifying MMD GANs", section 4.
+    Source: Binkowski, Sutherland, Arbel, Gretton (2018), "Demystifying MMD GANs", section 4.
     """
     x, y = checks.pair(x, y)
     checks.counts(1, degree=degree)

@@ -101,10 +101,8 @@ def posterior_information(
         Pairs are processed in blocks of this many examples by as many. It affects memory, about
         8 (4 block + k^2) block bytes, and not the value.
 
-    References
-    ----------
-    Hoffman, Johnson (2016), "ELBO surgery: yet another way to carve up the variational evidence
-    lower bound".
+    Source: Hoffman, Johnson (2016), "ELBO surgery: yet another way to carve up the variational
+    evidence lower bound".
     """
     means = checked_means(mean)
     checks.counts(draws=draws, block=block)

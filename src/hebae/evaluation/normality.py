@@ -93,9 +93,7 @@ def kolmogorov_smirnov(codes: ArrayLike, *, level: float = 0.05) -> KolmogorovSm
     level : float
         Of the family: the probability that any dimension of normal codes is rejected.
 
-    References
-    ----------
-    Holm (1979), "A simple sequentially rejective multiple test procedure".
+    Source: Holm (1979), "A simple sequentially rejective multiple test procedure".
     """
     from scipy import stats
 
@@ -126,10 +124,9 @@ def mardia(codes: ArrayLike) -> Mardia:
     UndefinedMetric
         If the codes' covariance is singular, or n is not above k + 1 and 3.
 
-    References
-    ----------
-    Mardia (1970), "Measures of multivariate skewness and kurtosis with applications"; (1974),
-    "Applications of some measures of multivariate skewness and kurtosis", for the exact moments.
+    Source: Mardia (1970), "Measures of multivariate skewness and kurtosis with applications";
+    (1974), "Applications of some measures of multivariate skewness and kurtosis", for the exact
+    moments.
     """
     from scipy import stats
     from scipy.linalg import solve_triangular
@@ -192,9 +189,8 @@ def energy_distance_to_normal(codes: ArrayLike, *, limit: int = 10_000, seed: in
         Of more than `limit` codes (at least 2) a random subset is used, since time grows with their
         square. The result's `count` says how many were used.
 
-    References
-    ----------
-    Szekely, Rizzo (2013), "Energy statistics: a class of statistics based on distances".
+    Source: Szekely, Rizzo (2013), "Energy statistics: a class of statistics based on
+    distances".
     """
     checks.counts(2, limit=limit)
     values = checks.features(codes, "codes")
@@ -266,9 +262,8 @@ def sliced_wasserstein_to_normal(
     seed : int
         Of the directions and the replicates.
 
-    References
-    ----------
-    Bonneel, Rabin, Peyre, Pfister (2015), "Sliced and Radon Wasserstein barycenters of measures".
+    Source: Bonneel, Rabin, Peyre, Pfister (2015), "Sliced and Radon Wasserstein barycenters of
+    measures".
     """
     from scipy import stats
 

@@ -49,9 +49,7 @@ def inception_features(
     HebaeError
         If torch-fidelity is not installed, or the weights are not available or of another form.
 
-    References
-    ----------
-    Heusel et al. (2017), "GANs trained by a two time-scale update rule", for the FID.
+    Sources: Heusel et al. (2017), "GANs trained by a two time-scale update rule", for the FID.
     Obukhov et al. (2020), "High-fidelity performance metrics for generative models in PyTorch".
     """
     network_class = _network_class()

@@ -37,10 +37,8 @@ def random_convolutional_features(
     only edges, and therefore blur and noise: otherwise brightness would dominate. Such distances
     order models on one data set; they are no FID.
 
-    References
-    ----------
-    Naeem, Oh, Uh, Choi, Yoo (2020), "Reliable fidelity and diversity metrics for generative
-    models", section 4.
+    Source: Naeem, Oh, Uh, Choi, Yoo (2020), "Reliable fidelity and diversity metrics for
+    generative models", section 4.
     """
     network = _RandomConvolutional(channels)
     return FeatureExtractor(

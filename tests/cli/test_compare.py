@@ -95,7 +95,7 @@ def test_a_run_that_diverges_is_marked_and_does_not_stop_the_others(
     result = compare(*arguments)
     assert result.status == 0, result.err
     assert "vae-seed0 diverged" in " ".join(result.out.split())
-    assert "1 of 2 runs diverged" in result.out
+    assert "2 runs; 1 diverged" in result.out
     folder = tmp_path / "all"
     content = stored(folder)
     assert "finite" in content["diverged"]["vae-seed0"]
@@ -120,7 +120,7 @@ def test_a_run_that_diverges_is_marked_and_does_not_stop_the_others(
 def test_status_1_if_every_run_diverged(compare: Run) -> None:
     result = compare("--learning-rate", 1e30, "--methods", "vae", "ae")
     assert result.status == 1
-    assert "2 of 2 runs diverged" in result.out
+    assert "2 runs; 2 diverged" in result.out
 
 
 def test_a_comparison_of_version_0_1_0_is_resumed(hebae: Run, tmp_path: Path) -> None:

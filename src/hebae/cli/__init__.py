@@ -16,12 +16,11 @@ from pydantic import ValidationError
 from rich.text import Text
 
 from hebae.cli import (  # noqa: F401  they register their commands
-    compare,
     evaluate,
+    experiments,
     generate,
     inspect,
     reproduce,
-    sweep,
     train,
 )
 from hebae.cli.app import app, err, wrapped

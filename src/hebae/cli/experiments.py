@@ -1,0 +1,176 @@
+"""``hebae compare`` and ``hebae sweep``: many trainings, one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from hebae.cli.app import (
+    Experiment,
+    ExperimentFlags,
+    app,
+    command,
+    err,
+    out,
+    say,
+    say_resumable,
+    tell,
+)
+from hebae.config import METHODS, Method, resolve
+from hebae.errors import HebaeError
+
+if TYPE_CHECKING:
+    from hebae.experiments.plan import PlannedRun
+    from hebae.report.tables import Table
+    from hebae.training.many import Job
+
+MOST_ROWS = 50
+"""Rows of a table that is printed; longer tables are only in the folder."""
+
+
+@app.command
+def compare(
+    *,
+    methods: tuple[Method, ...] = ("hebae", "vae", "wae"),
+    seeds: tuple[int, ...] | None = None,
+    output: Path = Path("comparison"),
+    start: Experiment = ExperimentFlags(),  # noqa: B008
+) -> int:
+    """Train several methods on the same data, with the same budget and seeds, and compare them.
+
+    A run that diverges is marked in the table and does not stop the others. Exit status: 0, 1 if
+    every run diverged, 2 for an error, 130 after Ctrl-C. Resumed, it keeps finished and diverged
+    runs; methods and seeds may be added.
+
+    Parameters
+    ----------
+    methods
+        Methods to compare, in the order of the table.
+    seeds
+        Train each method once per seed [default: --seed].
+    output
+        Folder for the runs, figures, table and report.html.
+    """
+    flags = start.settings
+    start.require_consistent()
+    if not methods or len(set(methods)) < len(methods):
+        raise HebaeError(
+            f"--methods takes one or more names, each once; allowed are {' '.join(METHODS)}."
+        )
+    if seeds is not None and not seeds:
+        raise HebaeError("--seeds takes one or more whole numbers.")
+    if "method" in flags:
+        raise HebaeError("compare takes several names with --methods, not --method.")
+
+    from hebae.experiments.compare import KIND, compare
+    from hebae.experiments.plan import plan_methods
+    from hebae.training.checks import require_relevant
+
+    require_relevant(flags, methods)
+    planned = plan_methods(
+        {m: resolve(start.preset, start.config, flags | {"method": m}) for m in methods}, seeds
+    )
+    return _train_all(KIND, planned, output, start, compare)
+
+
+@app.command
+def sweep(
+    *,
+    grid: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
+    output: Path = Path("sweep"),
+    start: Experiment = ExperimentFlags(),  # noqa: B008
+) -> int:
+    """Train every combination of some settings' values; tabulate and draw the results.
+
+    A run that diverges is marked in the table and does not stop the others. Exit status: 0, 1 if
+    every run diverged, 2 for an error, 130 after Ctrl-C. Resumed, it keeps finished and diverged
+    runs; values may be added.
+
+    Parameters
+    ----------
+    grid
+        A setting and its values, such as penalty_weight=0.1,1,10. seed=0..4 stands for 0, 1, 2, 3
+        and 4; penalty_weight=0.001..1000:7 for seven logarithmically spaced values;
+        encoder_widths=100,784x800 for two networks. Repeat for each setting.
+    output
+        Folder for the runs (in runs), sweep.json, .csv and .md, figures and report.html.
+    """
+    start.require_consistent()
+
+    from hebae.experiments.plan import parse_axes, plan_grid
+    from hebae.experiments.sweep import KIND
+    from hebae.experiments.sweep import sweep as run
+
+    axes = parse_axes(grid)
+    planned = plan_grid(axes, start.preset, start.config, start.settings)
+
+    def sweep(*arguments: Any, **options: Any) -> Table | None:
+        swept = run(axes, *arguments, **options)
+        return None if swept is None else swept[1]
+
+    return _train_all(KIND, planned, output, start, sweep)
+
+
+def _train_all(
+    kind: Any,
+    planned: Sequence[PlannedRun],
+    output: Path,
+    start: ExperimentFlags,
+    run: Callable[..., Table | None],
+) -> int:
+    """Check and train all runs, and print their table; return the exit status."""
+    from rich.text import Text
+
+    from hebae.cli.progress import RunsProgress
+    from hebae.experiments.plan import prepare
+    from hebae.experiments.runner import ExperimentFolder
+
+    folder = ExperimentFolder(output, kind)
+    if not start.dry_run:
+        folder.require_usable(resume=start.resume, overwrite=start.overwrite)
+    jobs = prepare(planned, folder.runs, notify=tell)
+    if start.dry_run:
+        return _list(jobs)
+    with err.status("training") as status:
+        table = run(
+            planned,
+            jobs,
+            output,
+            command=command(),
+            resume=start.resume,
+            overwrite=start.overwrite,
+            retry_diverged=start.retry_diverged,
+            watcher=RunsProgress(err, status),
+            progress=lambda message: status.update(Text(message)),
+        )
+    if table is None:
+        return say_resumable("--resume")
+    if len(jobs) <= MOST_ROWS:
+        out.print(table)
+    diverged = sum(job.folder.divergence.is_file() for job in jobs)
+    again = f"; {diverged:,} diverged (--resume --retry-diverged trains them again)"
+    say(f"{len(jobs):,} runs{again if diverged else ''}. Table, figures and runs: {output}")
+    say(f"Open {folder.page} in a browser.")
+    return 1 if diverged == len(jobs) else 0
+
+
+def _list(jobs: Sequence[Job]) -> int:
+    """Print which runs are stacked, the settings that all runs share, and those of each."""
+    import yaml
+
+    from hebae.experiments.plan import common_settings
+    from hebae.training.many import groups, why_alone
+
+    common, own = common_settings(job.prepared.settings for job in jobs)
+    sizes = [len(group) for group in groups(jobs)]
+    stacked = " + ".join(str(size) for size in sizes if size > 1) or "none"
+    reasons = "; ".join(dict.fromkeys(reason for reason in map(why_alone, jobs) if reason))
+    say(f"# {len(jobs):,} runs; stacked in one program: {stacked}; {reasons}".rstrip("; "))
+    runs = {job.label: settings for job, settings in zip(jobs, own, strict=True)}
+    content = {"settings": common, "runs": runs}
+    text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=2**20)
+    out.print(text, end="", soft_wrap=True)
+    return 0

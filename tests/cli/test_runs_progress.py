@@ -52,11 +52,3 @@ def test_a_terminal_gets_a_line_that_fits_and_what_diverged() -> None:
     assert "second" not in text
     task = progress.progress.tasks[0]
     assert (task.completed, task.total) == (150, 240)
-
-
-def test_nothing_to_do_is_no_mistake() -> None:
-    file = StringIO()
-    progress = RunsProgress(Console(file=file, force_terminal=True, width=80))
-    progress.on_start([result("first", "finished")], 0, 0)
-    progress.on_end()
-    assert "1 of 1 runs, 0 left" in file.getvalue()

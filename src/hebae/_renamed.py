@@ -6,6 +6,7 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -14,7 +15,7 @@ RENAMED = {"hebae.autoencoder": "hebae.model"}
 """New names of modules by their old ones; the modules inside a renamed package follow it."""
 
 
-class RenamedModules:
+class RenamedModules(Loader):
     """Finder and loader: an import by the old name gives the module of the new one, and warns."""
 
     def __init__(self, target: str = "") -> None:
@@ -29,7 +30,7 @@ class RenamedModules:
         if old is None:
             return None
         new_name = RENAMED[old] + name.removeprefix(old)
-        return ModuleSpec(name, cls(new_name))  # type: ignore[arg-type]  a loader by its methods
+        return ModuleSpec(name, cls(new_name))
 
     def create_module(self, spec: ModuleSpec) -> Any:
         """Import the module by its new name; the caller of the old name gets a warning."""

@@ -4,31 +4,14 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from hebae.cli.app import (
-    Start,
-    StartFlags,
-    app,
-    command,
-    err,
-    out,
-    say,
-    tell,
-)
-from hebae.config import Settings, resolve
+from hebae.cli.app import Start, StartFlags, app, command, err, out, say, tell
+from hebae.config import resolve
 from hebae.errors import HebaeError
-
-if TYPE_CHECKING:
-    from hebae.training.callbacks import Callback
 
 
 @app.command
-def train(
-    *,
-    output: Path | None = None,
-    start: Start = StartFlags(),  # noqa: B008
-) -> int:
+def train(*, output: Path | None = None, start: Start = StartFlags()) -> int:  # noqa: B008
     """Train one model into a run folder.
 
     Flags take precedence over the configuration file, the file over the preset, the preset over the
@@ -41,6 +24,7 @@ def train(
     """
     from hebae.storage import RunFolder
     from hebae.training import session
+    from hebae.training.callbacks import ProgressBar
     from hebae.training.checks import require_relevant
 
     flags = start.settings
@@ -59,41 +43,31 @@ def train(
         if output is not None and not start.dry_run:
             RunFolder(output).require_free(overwrite=start.overwrite)
         prepared = session.prepare(settings)
-        output = output or _default_output(prepared.settings)
+    settings = prepared.settings
     tell(prepared.notes)
     if start.dry_run:
-        out.print(prepared.settings.to_yaml(), end="", soft_wrap=True)
+        out.print(settings.to_yaml(), end="", soft_wrap=True)
         return 0
+    if output is None:
+        name = f"{Path(settings.data).stem}-{settings.method}"
+        output = Path("runs") / f"{name}-k{settings.latent_dim}-seed{settings.seed}"
     outcome = session.run(
         prepared,
         output,
         command=command(),
         overwrite=start.overwrite,
         resuming=start.resume,
-        callbacks=lambda settings: [_progress(settings)],
+        callbacks=lambda settings: [ProgressBar(settings.method, settings.epochs, err)],
     )
     if outcome.interrupted:
         again = shlex.join(["hebae", "train", "--resume", "--output", str(output)])
         say(f"Stopped and saved. Resume with: {again}", err)
         return 130
-    if prepared.model.objective.penalty_floor(
-        prepared.settings.batch_size, prepared.model.latent_dim
-    ):
+    if prepared.model.objective.penalty_floor(settings.batch_size, settings.latent_dim):
         from hebae.experiments.measure import whiteness_warning
 
-        warning = whiteness_warning(output, prepared.dataset, prepared.settings.device)
+        warning = whiteness_warning(output, prepared.dataset, settings.device)
         tell([warning] if warning else [])
     say(f"Trained {outcome.steps:,} steps in {outcome.seconds:.1f} s: {output}")
     say(f"View it with: hebae show {shlex.quote(str(output))}")
     return 0
-
-
-def _progress(settings: Settings) -> Callback:
-    from hebae.training.callbacks import ProgressBar
-
-    return ProgressBar(settings.method, settings.epochs, err)
-
-
-def _default_output(settings: Settings) -> Path:
-    name = Path(settings.data).stem
-    return Path("runs") / f"{name}-{settings.method}-k{settings.latent_dim}-seed{settings.seed}"

@@ -37,58 +37,121 @@ BLOCK = 1000
 Array = npt.NDArray[Any]
 
 
+class _Space:
+    """A feature space with the references in it: real examples of the split."""
+
+    def __init__(self, run: TrainedRun, extractor: FeatureExtractor) -> None:
+        self.run, self.extractor = run, extractor
+        self.real = run.reference(extractor)
+
+    def kinds(self) -> Iterator[tuple[str, Array]]:
+        """Yield the features of samples by sampler, then of reconstructions."""
+        for kind in (*self.run.sampler_names, "reconstructions"):
+            yield kind, self.run.features(kind, self.extractor)
+
+    def measure(
+        self, id: str, kind: str, features: Array, value: Callable[[], Any], references: int = 0
+    ) -> Measurement:
+        return measured(
+            f"{id}.{kind}",
+            value,
+            {"samples": len(features), "reference": references or len(self.real)},
+            words={"space": self.extractor.name, "kind": KINDS[kind]},
+            features=self.extractor.name,
+        )
+
+    def copying(
+        self, kind: str, features: Array, held_out: Array | None = None
+    ) -> Iterator[Measurement]:
+        held_out = self.real if held_out is None else held_out
+        train = self.run.reference(self.extractor, "train")
+
+        @cache
+        def found() -> Copying:
+            if self.run.split == "train":
+                raise UndefinedMetric(
+                    "copies are detected with held-out examples; use --split test"
+                )
+            return copying_ratio(features, train, held_out, seed=self.run.seed)
+
+        for id, value in (
+            ("copying", lambda: found().ratio),
+            ("nearer_to_training", lambda: found().closer_to_train),
+            ("near_copies", lambda: found().near_copies),
+        ):
+            yield self.measure(id, kind, features, value, min(len(train), len(held_out)))
+
+    def require_count(self, features: Array, minimum: int) -> None:
+        count = min(len(features), len(self.real))
+        if count < minimum and not self.run.evaluation.allow_rank_deficient:
+            raise UndefinedMetric(
+                f"the Frechet distance in {self.extractor.name} needs at least {minimum} samples "
+                f"and references, and there are {count}; choose other --features, or pass "
+                "--allow-rank-deficient"
+            )
+
+
 def frechet_distances(run: TrainedRun, extractor: FeatureExtractor) -> Iterator[Measurement]:
     """Frechet distances of samples and reconstructions, with copying; and of real examples."""
-    real, allowed = run.reference(extractor), run.evaluation.allow_rank_deficient
+    space = _Space(run, extractor)
 
     def distance(features: Array) -> float:
         # The minimum is the convention of the field: 2,048 for Inception's 2,048 features.
-        _require_count(features, real, 0 if allowed else extractor.minimum, extractor)
-        return frechet.frechet_distance(features, real, allow_rank_deficient=True)
+        space.require_count(features, extractor.minimum)
+        return frechet.frechet_distance(features, space.real, allow_rank_deficient=True)
 
     def extrapolated(features: Array) -> Any:
         # The fit takes subsets of several sizes, each with more examples than features.
-        _require_count(features, real, 0 if allowed else extractor.dimension + 2, extractor)
+        space.require_count(features, extractor.dimension + 2)
+        allowed = run.evaluation.allow_rank_deficient
         return frechet.frechet_extrapolated(
-            features, real, allow_rank_deficient=allowed, seed=run.seed
+            features, space.real, allow_rank_deficient=allowed, seed=run.seed
         )
 
     def of_training(features: Array) -> float:
-        if run.evaluation.split == "train":
+        if run.split == "train":
             raise UndefinedMetric("the references are the training examples; use --split test")
         return distance(features)
 
-    for kind, features in _kinds(run, extractor):
-        yield _compare("frechet", kind, distance, features, real, extractor)
+    for kind, features in space.kinds():
+        yield space.measure("frechet", kind, features, partial(distance, features))
         if run.evaluation.extrapolate and kind != "reconstructions":
-            yield _compare("frechet_extrapolated", kind, extrapolated, features, real, extractor)
-        yield from _copying(run, kind, features, extractor)
-    codes, train = run.features("training-codes", extractor), run.reference(extractor, "train")
-    yield _compare("frechet", "training-codes", of_training, codes, real, extractor)
-    yield _compare("frechet", "training-examples", of_training, train, real, extractor)
+            limit = partial(extrapolated, features)
+            yield space.measure("frechet_extrapolated", kind, features, limit)
+        yield from space.copying(kind, features)
+    for kind, features in (
+        ("training-codes", run.features("training-codes", extractor)),
+        ("training-examples", run.reference(extractor, "train")),
+    ):
+        yield space.measure("frechet", kind, features, partial(of_training, features))
 
 
 def kernel(run: TrainedRun, extractor: FeatureExtractor) -> Iterator[Measurement]:
     """Unbiased kernel distance over blocks (KID, for Inception's features)."""
-    real = run.reference(extractor)
-    for kind, features in _kinds(run, extractor):
+    space = _Space(run, extractor)
+    for kind, features in space.kinds():
         # Ten blocks give a useful standard error; two would not.
-        block = max(2, min(BLOCK, min(len(features), len(real)) // 10))
-        measure = partial(kernel_distance, block_size=block, seed=run.seed)
-        distance = lambda features, measure=measure: measure(features, real)  # noqa: E731
-        yield _compare("kernel", kind, distance, features, real, extractor)
+        block = max(2, min(BLOCK, min(len(features), len(space.real)) // 10))
+        distance = partial(kernel_distance, features, space.real, block_size=block, seed=run.seed)
+        yield space.measure("kernel", kind, features, distance)
 
 
 def precision(run: TrainedRun, extractor: FeatureExtractor) -> Iterator[Measurement]:
     """Improved precision and recall."""
-    measure = partial(coverage.precision_recall, k=3)
-    yield from _pairs(run, extractor, measure, ("precision", "recall"))
+    space = _Space(run, extractor)
+    for kind, features in space.kinds():
+        found = coverage.precision_recall(space.real, features, k=3)
+        for id, value in zip(("precision", "recall"), found, strict=True):
+            yield space.measure(id, kind, features, lambda value=value: value)
 
 
 def density_coverage(run: TrainedRun, extractor: FeatureExtractor) -> Iterator[Measurement]:
     """Density and coverage."""
-    measure = partial(coverage.density_coverage, k=5)
-    yield from _pairs(run, extractor, measure, ("density", "coverage"))
+    space = _Space(run, extractor)
+    for kind, features in space.kinds():
+        found = coverage.density_coverage(space.real, features, k=5)
+        for id, value in zip(("density", "coverage"), found, strict=True):
+            yield space.measure(id, kind, features, lambda value=value: value)
 
 
 def copies(run: TrainedRun) -> Iterator[Measurement]:
@@ -96,79 +159,8 @@ def copies(run: TrainedRun) -> Iterator[Measurement]:
 
     For comparison, one half of the real held-out examples is measured against the other half.
     """
-    pixels = pixel_features(run.dataset)
-    for kind, features in _kinds(run, pixels):
-        yield from _copying(run, kind, features, pixels)
-    real = run.reference(pixels)
-    half = len(real) // 2
-    yield from _copying(run, "held-out-examples", real[:half], pixels, against=real[half:])
-
-
-def _copying(
-    run: TrainedRun,
-    kind: str,
-    features: Array,
-    extractor: FeatureExtractor,
-    against: Array | None = None,
-) -> Iterator[Measurement]:
-    held_out = run.reference(extractor) if against is None else against
-    train = run.reference(extractor, "train")
-    reference = train[: min(len(train), len(held_out))]
-
-    @cache
-    def found() -> Copying:
-        if run.evaluation.split == "train":
-            raise UndefinedMetric("copies are detected with held-out examples; use --split test")
-        return copying_ratio(features, train, held_out, seed=run.seed)
-
-    for id, pick in (
-        ("copying", lambda _: found().ratio),
-        ("nearer_to_training", lambda _: found().closer_to_train),
-        ("near_copies", lambda _: found().near_copies),
-    ):
-        yield _compare(id, kind, pick, features, reference, extractor)
-
-
-def _kinds(run: TrainedRun, extractor: FeatureExtractor) -> Iterator[tuple[str, Array]]:
-    """Yield the features of samples by sampler, then of reconstructions."""
-    for kind in (*run.sampler_names, "reconstructions"):
-        yield kind, run.features(kind, extractor)
-
-
-def _require_count(features: Array, real: Array, minimum: int, extractor: FeatureExtractor) -> None:
-    count = min(len(features), len(real))
-    if count < minimum:
-        raise UndefinedMetric(
-            f"the Frechet distance in {extractor.name} needs at least {minimum} samples and "
-            f"references, and there are {count}; choose other --features, or pass "
-            "--allow-rank-deficient"
-        )
-
-
-def _pairs(
-    run: TrainedRun,
-    extractor: FeatureExtractor,
-    measure: Callable[[Array, Array], tuple[float, float]],
-    ids: tuple[str, str],
-) -> Iterator[Measurement]:
-    real = run.reference(extractor)
-    for kind, features in _kinds(run, extractor):
-        for id, value in zip(ids, measure(real, features), strict=True):
-            yield _compare(id, kind, lambda _, value=value: value, features, real, extractor)
-
-
-def _compare(
-    id: str,
-    kind: str,
-    measure: Callable[[Array], Any],
-    features: Array,
-    real: Array,
-    extractor: FeatureExtractor,
-) -> Measurement:
-    return measured(
-        f"{id}.{kind}",
-        lambda: measure(features),
-        {"samples": len(features), "reference": len(real)},
-        words={"space": extractor.name, "kind": KINDS[kind]},
-        features=extractor.name,
-    )
+    space = _Space(run, pixel_features(run.dataset))
+    for kind, features in space.kinds():
+        yield from space.copying(kind, features)
+    half = len(space.real) // 2
+    yield from space.copying("held-out-examples", space.real[:half], space.real[half:])

@@ -96,6 +96,7 @@ def test_a_run_that_diverges_is_marked_and_does_not_stop_the_others(
     assert result.status == 0, result.err
     assert "vae-seed0 diverged" in " ".join(result.out.split())
     assert "2 runs; 1 diverged" in result.out
+    assert "--resume" not in result.out + result.err
     folder = tmp_path / "all"
     content = stored(folder)
     assert "finite" in content["diverged"]["vae-seed0"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,7 +66,7 @@ def compare(
     if "method" in flags:
         raise HebaeError("compare takes several names with --methods, not --method.")
 
-    from hebae.experiments.compare import KIND, compare
+    from hebae.experiments.compare import report_comparison
     from hebae.experiments.plan import plan_methods
     from hebae.training.checks import require_relevant
 
@@ -73,7 +74,7 @@ def compare(
     planned = plan_methods(
         {m: resolve(start.preset, start.config, flags | {"method": m}) for m in methods}, seeds
     )
-    return _train_all(KIND, planned, output, start, compare)
+    return _train_all("comparison", planned, output, start, report_comparison)
 
 
 @app.command
@@ -101,32 +102,29 @@ def sweep(
     start.require_consistent()
 
     from hebae.experiments.plan import parse_axes, plan_grid
-    from hebae.experiments.sweep import KIND
-    from hebae.experiments.sweep import sweep as run
+    from hebae.experiments.sweep import axis_values, report_sweep
 
     axes = parse_axes(grid)
     planned = plan_grid(axes, start.preset, start.config, start.settings)
 
-    def sweep(*arguments: Any, **options: Any) -> Table | None:
-        swept = run(axes, *arguments, **options)
-        return None if swept is None else swept[1]
-
-    return _train_all(KIND, planned, output, start, sweep)
+    content = {"axes": axis_values(axes)}
+    return _train_all("sweep", planned, output, start, partial(report_sweep, axes), content)
 
 
 def _train_all(
-    kind: Any,
+    kind: str,
     planned: Sequence[PlannedRun],
     output: Path,
     start: ExperimentFlags,
-    run: Callable[..., Table | None],
+    report: Callable[..., Table],
+    content: dict[str, Any] | None = None,
 ) -> int:
     """Check and train all runs, and print their table; return the exit status."""
     from rich.text import Text
 
     from hebae.cli.progress import RunsProgress
     from hebae.experiments.plan import prepare
-    from hebae.experiments.runner import ExperimentFolder
+    from hebae.experiments.runner import ExperimentFolder, run_experiment
 
     folder = ExperimentFolder(output, kind)
     if not start.dry_run:
@@ -135,10 +133,13 @@ def _train_all(
     if start.dry_run:
         return _list(jobs)
     with err.status("training") as status:
-        table = run(
+        table = run_experiment(
+            kind,
             planned,
             jobs,
             output,
+            report,
+            content,
             command=command(),
             resume=start.resume,
             overwrite=start.overwrite,
@@ -151,8 +152,8 @@ def _train_all(
     if len(jobs) <= MOST_ROWS:
         out.print(table)
     diverged = sum(job.folder.divergence.is_file() for job in jobs)
-    again = f"; {diverged:,} diverged (--resume --retry-diverged trains them again)"
-    say(f"{len(jobs):,} runs{again if diverged else ''}. Table, figures and runs: {output}")
+    some = f"; {diverged:,} diverged, as the notes of the table say"
+    say(f"{len(jobs):,} runs{some if diverged else ''}. Table, figures and runs: {output}")
     say(f"Open {folder.page} in a browser.")
     return 1 if diverged == len(jobs) else 0
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from hebae.experiments.figures import draw_models
 from hebae.experiments.metrics.bounds import not_white
-from hebae.experiments.plan import PlannedRun
-from hebae.experiments.runner import ExperimentFolder, RunResult, run_all
+from hebae.experiments.runner import ExperimentFolder, RunResult
 from hebae.experiments.table import Column, numbers, summary_rows, tabulate
 from hebae.experiments.trained_run import TrainedRun
 from hebae.provenance import provenance
@@ -19,59 +16,13 @@ from hebae.report.tables import Table
 from hebae.training.checks import weight_of_mean_squared_error
 from hebae.training.many import Job
 
-__all__ = ["KIND", "compare"]
-
-KIND = "comparison"
+__all__ = ["report_comparison"]
 
 
-def compare(
-    planned: Sequence[PlannedRun],
-    jobs: Sequence[Job],
-    output: Path,
-    *,
-    command: str,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Callable[[str], None] = lambda message: None,
-    **training: Any,
-) -> Table | None:
-    """Train the runs into folders in `output`, then tabulate and draw them.
-
-    Parameters
-    ----------
-    planned, jobs : sequences of the same length
-        See `hebae.experiments.plan.plan_methods` and `prepare`.
-    output : Path
-        Receives ``runs/``, ``figures/``, ``comparison.json``, ``.md`` and ``.csv``, and
-        ``report.html``.
-    command : str
-        For the provenance.
-    resume, overwrite : bool
-        Whether to keep the finished runs of an existing comparison, or to replace it.
-    progress : callable
-        Receives a message before each step after training.
-    **training
-        See `run_all`.
-
-    Returns
-    -------
-    Table or None
-        None if the training was interrupted.
-    """
-    folder = ExperimentFolder(output, KIND)
-    with folder.hold(resume=resume, overwrite=overwrite):
-        folder.start(jobs, {})
-        results = run_all(planned, jobs, command=command, progress=progress, **training)
-        return None if results is None else _report(folder, jobs, results, command, progress)
-
-
-def _report(
-    folder: ExperimentFolder,
-    jobs: Sequence[Job],
-    results: Sequence[RunResult],
-    command: str,
-    progress: Callable[[str], None],
+def report_comparison(
+    folder: ExperimentFolder, jobs: Sequence[Job], results: Sequence[RunResult], command: str
 ) -> Table:
+    """Write table, figures and page of a comparison into its folder; return the table."""
     dataset = jobs[0].prepared.dataset
     by_method: dict[str, list[RunResult]] = {}
     for result in results:
@@ -98,7 +49,6 @@ def _report(
     }
     pictures = []
     if opened:
-        progress("drawing the figures")
         shown = {method: runs[0] for method, runs in opened.items()}
         pictures = draw_models(
             shown,

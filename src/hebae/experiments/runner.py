@@ -27,10 +27,11 @@ from hebae.experiments.trained_run import TrainedRun
 from hebae.files import clear, locked, make_folder, require_only, write_atomically
 from hebae.report.page import Picture as PagePicture
 from hebae.report.page import Section, write_page
+from hebae.report.tables import Table
 from hebae.storage import RunFolder
 from hebae.training.many import Job, Watcher, train_all
 
-__all__ = ["ExperimentFolder", "RunResult", "run_all"]
+__all__ = ["ExperimentFolder", "RunResult", "run_all", "run_experiment"]
 
 _MAY_CHANGE = (MAY_CHANGE_ON_RESUME | AFFECT_ROUNDING) - {"epochs"}
 
@@ -197,3 +198,55 @@ def run_all(
             one = replace(one, measurements=measurements, split=trained.split)
         found.append(one)
     return found
+
+
+def run_experiment(
+    kind: str,
+    planned: Sequence[PlannedRun],
+    jobs: Sequence[Job],
+    output: Path,
+    report: Callable[[ExperimentFolder, Sequence[Job], Sequence[RunResult], str], Table],
+    content: Mapping[str, Any] | None = None,
+    *,
+    command: str,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[str], None] = lambda message: None,
+    **training: Any,
+) -> Table | None:
+    """Train the runs into folders in `output`, then tabulate and draw them.
+
+    Parameters
+    ----------
+    kind : "comparison" or "sweep"
+    planned, jobs : sequences of the same length
+        See `hebae.experiments.plan`.
+    output : Path
+        Receives ``runs/``, ``figures/``, a JSON, a CSV and a Markdown file, and ``report.html``.
+    report : callable
+        Writes all files but the runs and returns the table; from the folder, the jobs, the results
+        and the command.
+    content : mapping, optional
+        Kept in the JSON file, beside the settings of the runs.
+    command : str
+        For the provenance.
+    resume, overwrite : bool
+        Whether to keep the finished runs of an existing experiment, or to replace it.
+    progress : callable
+        Receives a message before each step after training.
+    **training
+        See `run_all`.
+
+    Returns
+    -------
+    Table or None
+        None if the training was interrupted.
+    """
+    folder = ExperimentFolder(output, kind)
+    with folder.hold(resume=resume, overwrite=overwrite):
+        folder.start(jobs, content or {})
+        results = run_all(planned, jobs, command=command, progress=progress, **training)
+        if results is None:
+            return None
+        progress("drawing the figures")
+        return report(folder, jobs, results, command)

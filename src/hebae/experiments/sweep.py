@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -11,8 +10,8 @@ from matplotlib.figure import Figure
 
 from hebae.experiments.figures import Picture
 from hebae.experiments.measurement import Measurement, find
-from hebae.experiments.plan import Axis, PlannedRun, as_text
-from hebae.experiments.runner import ExperimentFolder, RunResult, run_all
+from hebae.experiments.plan import Axis, as_text
+from hebae.experiments.runner import ExperimentFolder, RunResult
 from hebae.experiments.table import numbers, summary_rows
 from hebae.files import make_folder
 from hebae.provenance import provenance
@@ -24,9 +23,8 @@ from hebae.report.style import add_legend, describe, new_figure, styled
 from hebae.report.tables import Row, Table, Undefined, to_csv
 from hebae.training.many import Job
 
-__all__ = ["KIND", "draw", "flat", "sweep", "tabulate_runs"]
+__all__ = ["axis_values", "draw", "flat", "report_sweep", "tabulate_runs"]
 
-KIND = "sweep"
 REASONS_SHOWN = 3
 MOST_LINES = 15
 _PENALTY = "objective.penalty."
@@ -38,75 +36,46 @@ _BRIEF = {
 }
 
 
-def sweep(
+def report_sweep(
     axes: Sequence[Axis],
-    planned: Sequence[PlannedRun],
+    folder: ExperimentFolder,
     jobs: Sequence[Job],
-    output: Path,
-    *,
+    runs: Sequence[RunResult],
     command: str,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Callable[[str], None] = lambda message: None,
-    **training: Any,
-) -> tuple[Sequence[RunResult], Table] | None:
-    """Train the runs into folders in `output`, then tabulate and draw them.
+) -> Table:
+    """Write tables, figure and page of a sweep into its folder; return a table for a console."""
+    first = jobs[0].prepared
+    over = ", ".join(axis.name for axis in axes)
+    seeds = [run.settings.seed for run in runs]
+    origin = provenance(command, first.dataset, first.settings, seeds)
+    records = [flat(run) for run in runs]
+    title = f"{first.dataset.name}: {len(runs):,} runs over {over}"
+    table = tabulate_runs(runs, title)
+    content = {"axes": axis_values(axes), "provenance": origin, "results": records}
+    folder.write_mark(jobs, content)
+    folder.write("sweep.csv", to_csv(records))
+    folder.write("sweep.md", table.to_markdown())
+    drawn = draw(axes, runs)
+    pictures = []
+    if isinstance(drawn, str):
+        first_section = [Section("Figure", [drawn])]
+    else:
+        first_section = []
+        figure, heading, caption = drawn
+        make_folder(folder.figures)
+        for suffix in ("png", "pdf"):
+            style.save(figure, folder.figures / f"sweep.{suffix}")
+        pictures = [Picture(folder.figures / "sweep.png", heading, caption)]
+    last = Section("Results", [table]), Section("Provenance", [origin])
+    folder.write_page(
+        f"A sweep over {over} on {first.dataset.name}", first_section, pictures, *last
+    )
+    return tabulate_runs(runs, title, brief=True)
 
-    Parameters
-    ----------
-    axes : sequence of Axis
-    planned, jobs : sequences of the same length
-        See `hebae.experiments.plan.plan_grid` and `prepare`.
-    output : Path
-        Receives ``runs/``, ``sweep.json``, ``.csv`` and ``.md``, ``report.html`` and, for a numeric
-        axis, ``figures/``.
-    command : str
-        For the provenance.
-    resume, overwrite : bool
-        Whether to keep the finished runs of an existing sweep, or to replace it.
-    progress : callable
-        Receives a message before each step after training.
-    **training
-        See `run_all`.
 
-    Returns
-    -------
-    (runs, table) or None
-        None if the training was interrupted.
-    """
-    folder = ExperimentFolder(output, KIND)
-    content: dict[str, Any] = {"axes": {axis.name: list(axis.values) for axis in axes}}
-    with folder.hold(resume=resume, overwrite=overwrite):
-        folder.start(jobs, content)
-        runs = run_all(planned, jobs, command=command, progress=progress, **training)
-        if runs is None:
-            return None
-        first = jobs[0].prepared
-        over = ", ".join(axis.name for axis in axes)
-        seeds = [run.settings.seed for run in runs]
-        origin = provenance(command, first.dataset, first.settings, seeds)
-        records = [flat(run) for run in runs]
-        title = f"{first.dataset.name}: {len(runs):,} runs over {over}"
-        table = tabulate_runs(runs, title)
-        folder.write_mark(jobs, {**content, "provenance": origin, "results": records})
-        folder.write("sweep.csv", to_csv(records))
-        folder.write("sweep.md", table.to_markdown())
-        drawn = draw(axes, runs)
-        pictures = []
-        if isinstance(drawn, str):
-            first_section = [Section("Figure", [drawn])]
-        else:
-            first_section = []
-            figure, heading, caption = drawn
-            make_folder(folder.figures)
-            for suffix in ("png", "pdf"):
-                style.save(figure, folder.figures / f"sweep.{suffix}")
-            pictures = [Picture(folder.figures / "sweep.png", heading, caption)]
-        last = Section("Results", [table]), Section("Provenance", [origin])
-        folder.write_page(
-            f"A sweep over {over} on {first.dataset.name}", first_section, pictures, *last
-        )
-        return runs, tabulate_runs(runs, title, brief=True)
+def axis_values(axes: Sequence[Axis]) -> dict[str, list[Any]]:
+    """Return the axes as ``sweep.json`` keeps them."""
+    return {axis.name: list(axis.values) for axis in axes}
 
 
 def tabulate_runs(runs: Sequence[RunResult], title: str, *, brief: bool = False) -> Table:

@@ -10,6 +10,9 @@ from device_tools import relative_error
 import hebae
 from hebae import inference
 from hebae.evaluation import ais, elbo, iwae
+from hebae.experiments.measure import take
+from hebae.experiments.settings import EvaluationSettings
+from hebae.experiments.trained_run import TrainedRun
 from hebae.storage import load_model
 
 
@@ -68,3 +71,17 @@ def test_an_estimator_fits_and_samples_on_the_device(sampler, images, device):
     samples = model.sample(20, sampler=sampler)
     assert samples.shape == (20, 1, 8, 8)
     assert np.isfinite(samples).all()
+
+
+def test_measurements_agree(train, images, device):
+    """``hebae evaluate --device`` measures on the device what it measures on the CPU."""
+    path, _ = train("run", torch.device("cpu"), epochs=2, likelihood="continuous_bernoulli")
+    found = []
+    for name in ("cpu", device.type):
+        evaluation = EvaluationSettings(split="validation", device=name, iwae_samples=10)
+        run = TrainedRun(path, images, evaluation)
+        assert run.model.population_mean.device.type == name
+        found.append(take(run, ["reconstruction", "elbo", "iwae", "moments"]))
+    for expected, actual in zip(*found, strict=True):
+        assert actual.id == expected.id
+        assert actual.value == pytest.approx(expected.value, rel=1e-3, abs=1e-4), actual.id

@@ -19,6 +19,14 @@ REAL_DATA = os.environ.get("HEBAE_DATA_DIR")
 
 
 @pytest.fixture
+def entry():
+    """The catalogue's entry of a data set."""
+    return lambda name, directory=None: next(
+        source for source in loading.catalogue(directory) if source.name == name
+    )
+
+
+@pytest.fixture
 def real_data():
     """The directory of the real data, which only some machines have."""
     if REAL_DATA is None:

@@ -1,10 +1,12 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from hebae import data
 from hebae.data.loading import data_set_name
+from hebae.data.synthetic_faces import draw_faces
 from hebae.errors import HebaeError
 
 
@@ -71,3 +73,19 @@ def test_the_former_name_of_synthetic_faces_is_accepted_with_a_warning():
     with pytest.warns(FutureWarning):
         assert data_set_name("made-faces") == "synthetic-faces"  # what a run folder stores
     assert data_set_name("./mnist") is None
+
+
+def test_synthetic_faces_are_the_same_each_time_and_no_two_are_alike():
+    images = draw_faces(300, np.random.default_rng(0))
+    assert np.array_equal(images, draw_faces(300, np.random.default_rng(0)))
+    assert (images.shape, images.dtype) == ((300, 3, 12, 12), np.uint8)
+    assert len(np.unique(images.reshape(300, -1), axis=0)) == 300
+
+
+def test_synthetic_faces_load_by_name_and_stand_in_the_catalogue():
+    dataset = data.load("synthetic-faces")
+    assert (len(dataset.train), len(dataset.test), dataset.validation) == (2000, 500, None)
+    assert dataset.fingerprint == data.load("synthetic-faces").fingerprint
+    assert dataset.train.labels is None
+    (line,) = [source for source in data.catalogue() if source.name == "synthetic-faces"]
+    assert (line.shape, sum(line.counts.values())) == (dataset.shape, 2500)

@@ -1,19 +1,19 @@
+import gzip
 import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from hebae import data
+from hebae.data import idx
 from hebae.data.idx import FILES
 from hebae.errors import HebaeError
 
 # mnist-mini must be the same on every machine and in every version.
 FINGERPRINT = "f12ba07f6ee409069aa832c2d7bcc7ff7e683c24c977da76e1dc69cb79173165"
-
-
-def of(name, directory=None):
-    """Return the catalogue's entry of a data set."""
-    return next(source for source in data.catalogue(directory) if source.name == name)
 
 
 def test_mnist_mini_is_the_first_part_of_mnist(real_data):
@@ -44,14 +44,6 @@ def test_validation_is_the_end_of_the_training_images(toy_mnist):
     assert split.fingerprint == whole.fingerprint
 
 
-def test_the_data_directory_may_come_from_the_environment(toy_mnist, tmp_path, monkeypatch):
-    _, originals = toy_mnist
-    (tmp_path / "room").mkdir()
-    originals.rename(tmp_path / "room" / "mnist")
-    monkeypatch.setenv("HEBAE_DATA_DIR", str(tmp_path / "room"))
-    assert len(data.load("mnist").train) == 30
-
-
 @pytest.mark.parametrize("compressed", [True, False])
 def test_a_folder_of_idx_files_is_read_unchecked(compressed, tmp_path, write_idx, toy_mnist):
     _, originals = toy_mnist
@@ -61,7 +53,7 @@ def test_a_folder_of_idx_files_is_read_unchecked(compressed, tmp_path, write_idx
     assert data.load(originals).fingerprint == data.load("mnist", data_dir=originals).fingerprint
 
 
-def test_a_named_data_directory_is_used_or_refused(toy_mnist, tmp_path, monkeypatch, cache):
+def test_a_named_data_directory_is_used_or_refused(toy_mnist, tmp_path, monkeypatch, cache, entry):
     """Neither HEBAE_DATA_DIR nor the cache may replace what the user names."""
     _, originals = toy_mnist
     monkeypatch.setenv("HEBAE_DATA_DIR", str(originals))
@@ -70,13 +62,13 @@ def test_a_named_data_directory_is_used_or_refused(toy_mnist, tmp_path, monkeypa
     named.mkdir()
     with pytest.raises(HebaeError, match=rf"{named} does not hold mnist.*train-images.*mnist/"):
         data.load("mnist", data_dir=named)
-    assert of("mnist", named).availability == "absent"
+    assert entry("mnist", named).availability == "absent"
     shutil.copytree(originals, named / "mnist")
     assert len(data.load("mnist", data_dir=named).train) == 30
     (named / "mnist" / FILES["test"][1]).unlink()
     with pytest.raises(HebaeError, match=r"named.mnist holds only a part of mnist.*t10k-labels"):
         data.load("mnist", data_dir=named)
-    assert of("mnist", named).availability == "incomplete"
+    assert entry("mnist", named).availability == "incomplete"
 
 
 def test_files_without_gz_are_not_passed_over(toy_mnist, tmp_path, write_idx, monkeypatch):
@@ -119,3 +111,32 @@ def test_labels_must_match_images(tmp_path, write_idx):
     (other / FILES["train"][1]).rename(folder / FILES["train"][1])
     with pytest.raises(HebaeError, match=r"own/train-labels-idx1-ubyte\.gz holds 29.*30 images"):
         data.load(folder)
+
+
+IMAGES = idx.serialise(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
+
+
+@given(arrays(np.uint8, array_shapes(min_dims=1, max_dims=3, max_side=6)), st.booleans())
+def test_what_is_written_is_read(array, compressed):
+    raw = idx.serialise(array)
+    raw = gzip.compress(raw) if compressed else raw
+    read = idx.parse(raw, "file", dimensions=array.ndim)
+    np.testing.assert_array_equal(read, array)
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (gzip.compress(IMAGES, mtime=0)[:-12], "truncated gzip"),
+        (gzip.compress(IMAGES, mtime=0)[:-8] + bytes(8), "damaged gzip"),
+        (b"", "wrong magic number"),
+        (b"\x89PNG and so on", "wrong magic number 0x89504e47.*0x00000803"),
+        (idx.serialise(np.zeros(3, np.uint8)), "wrong magic number 0x00000801"),
+        (IMAGES[:-1], "23 bytes.*2 x 3 x 4"),
+        (IMAGES + b"!", "25 bytes.*2 x 3 x 4"),
+        (IMAGES[:10], "0 bytes"),
+    ],
+)
+def test_damage_is_named_with_the_file(raw, words):
+    with pytest.raises(HebaeError, match=f"digits.gz.*{words}"):
+        idx.parse(raw, "digits.gz", dimensions=3)

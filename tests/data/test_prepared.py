@@ -34,8 +34,7 @@ def test_the_second_load_decodes_nothing(folder, forbid_decoding):
 def test_a_changed_file_is_prepared_anew(folder, image_bytes):
     first = data.load(folder)
     (folder / NAMES[7]).write_bytes(image_bytes(999, mode="L", size=(4, 4)))
-    second = data.load(folder)
-    assert second.fingerprint != first.fingerprint
+    assert data.load(folder).fingerprint != first.fingerprint
 
 
 def test_a_failure_leaves_nothing_behind(folder, cache):

@@ -40,19 +40,6 @@ def test_a_tenth_is_set_aside_over_the_whole_of_a_sorted_source():
     assert "1,000" in note and "100 drawn with a fixed permutation" in note
 
 
-def test_fingerprint_does_not_depend_on_the_split():
-    splits = [data.load(table(50), validation_size=size) for size in (None, 0, 7)]
-    assert len({dataset.fingerprint for dataset in splits}) == 1
-
-
-def test_labels_follow_their_examples():
-    values = table(40)
-    examples = data.Examples(values, np.arange(40))
-    dataset = data.load(examples, validation_size=13)
-    for part in (dataset.train, dataset.validation):
-        np.testing.assert_array_equal(part.values[:, 0], 2 * part.labels)
-
-
 @pytest.mark.parametrize(
     ("size", "words"),
     [(50, "0 to 49"), (51, "is 51"), (-1, "is -1"), (0.1, "is 0.1, .*whole number")],

@@ -131,12 +131,3 @@ def test_a_folded_section_is_closed_under_its_heading(tmp_path):
     names = [tag for tag, _ in made.tags]
     assert names.index("section") < names.index("details") < names.index("summary")
     assert made.attributes("details") == [{}]  # not open
-
-
-def test_wide_tables_and_figures_scroll_in_a_box_of_their_own(page):
-    (style,) = page.all("style")
-    assert re.search(r"\.wide { overflow-x: auto", style)
-    names = [tag for tag, _ in page.tags]
-    for tag in ("table", "img"):
-        _, box = page.tags[names.index(tag) - 1]
-        assert box["class"] == "wide"

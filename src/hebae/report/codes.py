@@ -113,8 +113,8 @@ def code_heatmaps(
     `matrices` are the covariance and the correlation matrix (k, k), by method.
     """
     arrays = {
-        label: (np.asarray(covariance, np.float64), np.asarray(correlation, np.float64))
-        for label, (covariance, correlation) in matrices.items()
+        label: [np.asarray(matrix, np.float64) for matrix in pair]
+        for label, pair in matrices.items()
     }
     size = 2.4 * len(arrays) + 1.1, 5.6
     figure = new_figure(*size, arrays, title, what="method", compress=True, w_pad=0.04)
@@ -122,11 +122,10 @@ def code_heatmaps(
 
     # Codes that never vary would leave no colour scale.
     largest = max(np.abs(covariance).max() for covariance, _ in arrays.values()) or 1.0
-    off_diagonal = {
-        label: np.abs(correlation[~np.eye(len(correlation), dtype=bool)])
-        for label, (_, correlation) in arrays.items()
-    }
-    strengths = {label: values[np.isfinite(values)] for label, values in off_diagonal.items()}
+    strengths = {}
+    for label, (_, correlation) in arrays.items():
+        values = np.abs(correlation[~np.eye(len(correlation), dtype=bool)])
+        strengths[label] = values[np.isfinite(values)]
     strongest = max(values.max(initial=0.05) for values in strengths.values())
     signed = colormaps[_SIGNED].with_extremes(bad=_UNDEFINED)
     for (top, bottom), (label, look) in zip(grid.T, looks(arrays).items(), strict=True):

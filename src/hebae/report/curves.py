@@ -145,8 +145,7 @@ def _fit_y_axis(axes: Axes, lines: Sequence[_Line], last: float, ticks: int) -> 
     lowest, highest = min(v for _, v in points), max(v for _, v in points)
     later = [value for epoch, value in points if epoch > last / 4]
     margin = 0.06 * (highest - lowest) or 0.06 * abs(highest) or 1.0
-    far = highest - lowest > 4 * (max(later) - min(later))
-    if not far:
+    if highest - lowest <= 4 * (max(later) - min(later)):
         axes.set_ylim(lowest - margin, highest + margin)
         axes.yaxis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 5, 10]))
         return False

@@ -283,8 +283,7 @@ codecs.register_error("hebae.replacement", _replacement)
 
 
 def _markdown_line(cells: Sequence[str], bold: Collection[int] = ()) -> str:
-    escaped = [_escaped(cell) for cell in cells]
-    shown = [f"**{cell}**" if i in bold else cell for i, cell in enumerate(escaped)]
+    shown = [f"**{cell}**" if i in bold else cell for i, cell in enumerate(map(_escaped, cells))]
     return f"| {' | '.join(shown)} |"
 
 

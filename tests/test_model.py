@@ -162,7 +162,7 @@ def test_loss_is_reconstruction_and_weighted_terms(method):
     running = None
     if method.get("moments") == "running":  # as they were before the step: N(0, I)
         running = type(model.objective.estimate(mean))(torch.zeros(K), torch.eye(K))
-    z, terms = model.objective(mean, log_scale, noise, model.prior, running)
+    z, terms = model.objective(mean, log_scale, noise, model.prior, running=running)
     nll = nn.functional.binary_cross_entropy_with_logits(model.decoder(z), x, reduction="none")
     reconstruction = nll.sum((1, 2, 3)).mean()
     weights = model.objective.weights

@@ -133,7 +133,9 @@ class Autoencoder(nn.Module):
             running = Moments(self.running_mean, self.running_covariance)
         # Moments, Cholesky factor and log-determinant lose their meaning in half precision.
         with without_autocast(x):
-            z, terms = self.objective(mean, log_scale, noise, self.prior, running, self.critic)
+            z, terms = self.objective(
+                mean, log_scale, noise, self.prior, running=running, critic=self.critic
+            )
         if running is not None:
             beta, Sigma = self.objective.estimate(mean.detach(), running)  # type: ignore[attr-defined]
             self.running_mean.copy_(beta)

@@ -29,7 +29,9 @@ def call(objective, mean, log_scale, epsilon, running=None):
     critic = None
     if objective.adversarial:
         critic = critic_of(objective, mean.shape[-1], mean.dtype)
-    return objective(mean, log_scale, noise_of(objective, epsilon), prior, running, critic)
+    return objective(
+        mean, log_scale, noise_of(objective, epsilon), prior, running=running, critic=critic
+    )
 
 
 def terms_of(objective, mean, log_scale):

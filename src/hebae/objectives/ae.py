@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from torch import nn
-
-from hebae.objectives.base import Latents, LogScales, Moments, Noise, Objective, Terms
+from hebae.objectives.base import Latents, LogScales, Noise, Objective, Terms
 from hebae.priors.base import Prior
 
 
@@ -25,13 +24,7 @@ class AE(Objective):
         return {}
 
     def __call__(
-        self,
-        mean: Latents,
-        log_scale: LogScales,
-        noise: Noise,
-        prior: Prior,
-        running: Moments | None = None,
-        critic: nn.Module | None = None,
+        self, mean: Latents, log_scale: LogScales, noise: Noise, prior: Prior, **unused: Any
     ) -> tuple[Latents, Terms]:
         """Return the means; no terms."""
         return mean, {}

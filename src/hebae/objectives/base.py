@@ -121,6 +121,7 @@ class Objective(ABC):
         log_scale: LogScales,
         noise: Noise,
         prior: Prior,
+        *,
         running: Moments | None = None,
         critic: nn.Module | None = None,
     ) -> tuple[Latents, Terms]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hebae import gaussian
 from hebae.methods import Fraction, Weight
@@ -102,7 +102,7 @@ class HEBAE(Objective):
         noise: Noise,
         prior: Prior,
         running: Moments | None = None,
-        critic: nn.Module | None = None,
+        **unused: Any,
     ) -> tuple[Latents, Terms]:
         """Return z and ``moments`` (Eq. 17, with its factor 1/2), or ``aggregate`` and ``rate``.
 

@@ -6,14 +6,13 @@ Zhao, Song, Ermon (2017), "InfoVAE: Information Maximizing Variational Autoencod
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
-from torch import nn
 
 from hebae import gaussian, kernels
 from hebae.methods import Positive, Weight
-from hebae.objectives.base import Latents, LogScales, Moments, Noise, Objective, Terms
+from hebae.objectives.base import Latents, LogScales, Noise, Objective, Terms
 from hebae.priors.base import Prior
 
 
@@ -58,13 +57,7 @@ class InfoVAE(Objective):
         return 2
 
     def __call__(
-        self,
-        mean: Latents,
-        log_scale: LogScales,
-        noise: Noise,
-        prior: Prior,
-        running: Moments | None = None,
-        critic: nn.Module | None = None,
+        self, mean: Latents, log_scale: LogScales, noise: Noise, prior: Prior, **unused: Any
     ) -> tuple[Latents, Terms]:
         """Return z, ``kl`` (the VAE's) and ``mmd`` of the draws z, unbiased."""
         assert log_scale is not None, "InfoVAE's penalty needs the encoder's log_scale"

@@ -6,19 +6,11 @@ Kingma & Welling (2014); Higgins et al. (2017).
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from torch import nn
+from typing import Any
 
 from hebae import gaussian
 from hebae.methods import Weight
-from hebae.objectives.base import (
-    Latents,
-    LogScales,
-    Moments,
-    Noise,
-    Objective,
-    Terms,
-)
+from hebae.objectives.base import Latents, LogScales, Noise, Objective, Terms
 from hebae.priors.base import Prior
 
 
@@ -42,13 +34,7 @@ class VAE(Objective):
         return {"kl": self.penalty_weight}
 
     def __call__(
-        self,
-        mean: Latents,
-        log_scale: LogScales,
-        noise: Noise,
-        prior: Prior,
-        running: Moments | None = None,
-        critic: nn.Module | None = None,
+        self, mean: Latents, log_scale: LogScales, noise: Noise, prior: Prior, **unused: Any
     ) -> tuple[Latents, Terms]:
         """Return z and ``kl``, the mean KL(q(z | x_i) || N(0, I)) (Eq. 4, sign corrected)."""
         assert log_scale is not None, "the VAE's penalty needs the encoder's log_scale"

@@ -6,20 +6,11 @@ Tolstikhin, Bousquet, Gelly, Schoelkopf (2018), "Wasserstein Auto-Encoders".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
-
-from torch import nn
+from typing import Any, ClassVar, Literal
 
 from hebae import kernels
 from hebae.methods import Positive, Weight
-from hebae.objectives.base import (
-    Latents,
-    LogScales,
-    Moments,
-    Noise,
-    Objective,
-    Terms,
-)
+from hebae.objectives.base import Latents, LogScales, Noise, Objective, Terms
 from hebae.priors.base import Prior
 
 
@@ -51,13 +42,7 @@ class WAE(Objective):
         return 2
 
     def __call__(
-        self,
-        mean: Latents,
-        log_scale: LogScales,
-        noise: Noise,
-        prior: Prior,
-        running: Moments | None = None,
-        critic: nn.Module | None = None,
+        self, mean: Latents, log_scale: LogScales, noise: Noise, prior: Prior, **unused: Any
     ) -> tuple[Latents, Terms]:
         """Return z = mu and ``mmd``, which is unbiased and may be negative."""
         mmd = kernels.mmd_imq if self.kernel == "imq" else kernels.mmd_rbf

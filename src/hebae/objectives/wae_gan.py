@@ -8,13 +8,15 @@ the non-saturating one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from hebae.methods import Positive, Weight, Widths
-from hebae.objectives.base import Latents, LogScales, Moments, Noise, Objective, Terms
+from hebae.networks.mlp import mlp_encoder
+from hebae.objectives.base import Latents, LogScales, Noise, Objective, Terms
 from hebae.priors.base import Prior
 
 
@@ -47,8 +49,8 @@ class WAEGAN(Objective):
         log_scale: LogScales,
         noise: Noise,
         prior: Prior,
-        running: Moments | None = None,
         critic: nn.Module | None = None,
+        **unused: Any,
     ) -> tuple[Latents, Terms]:
         """Return z = mu and ``adversarial``, the mean of ``-log D(z)``; log 2 where D = 1/2."""
         assert critic is not None, "WAE-GAN needs its critic"
@@ -58,11 +60,7 @@ class WAEGAN(Objective):
 
     def critic(self, latent_dim: int) -> nn.Module:
         """Fully connected network with ReLU, from codes (m, k) to logits of D (m, 1)."""
-        layers: list[nn.Module] = []
-        for width in self.critic_widths:
-            layers += [nn.Linear(latent_dim, width), nn.ReLU()]
-            latent_dim = width
-        return nn.Sequential(*layers, nn.Linear(latent_dim, 1))
+        return mlp_encoder((latent_dim,), 1, self.critic_widths)
 
     def critic_loss(self, critic: nn.Module, z: Latents, noise: Noise, prior: Prior) -> Tensor:
         """Mean of ``-log D(p)`` over draws of the prior, plus mean of ``-log(1 - D(z))``."""

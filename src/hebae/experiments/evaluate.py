@@ -100,8 +100,7 @@ def evaluate(
         extractors = feature_extractors(
             dataset, metrics, settings, notify=notify, progress=progress
         )
-        judged_on = f"{dataset.name} {settings.split} examples"
-        classes = examples_of(dataset, settings.split).labels
+        split = settings.split or "test"
         names = {metric.name for metric in metrics}
         evaluated: dict[Path, Evaluated] = {}
         pictures: list[Picture] = []
@@ -122,7 +121,7 @@ def evaluate(
             evaluated[path] = one
             if store is None:
                 alone = {run.settings.method: one}
-                pictures += draw_evaluation(alone, judged_on, run.folder.figures, classes)
+                pictures += draw_evaluation(alone, dataset, split, run.folder.figures)
         groups = group_by_column(runs, pool_seeds)
         columns = [
             Column(label, runs[paths[0]].likelihood, [evaluated[p].measurements for p in paths])
@@ -134,7 +133,7 @@ def evaluate(
         clear(folder.path, ("figures",))
         firsts = {label: paths[0] for label, paths in groups.items()}
         side_by_side = {label: evaluated[path] for label, path in firsts.items()}
-        pictures = draw_evaluation(side_by_side, judged_on, folder.figures, classes)
+        pictures = draw_evaluation(side_by_side, dataset, split, folder.figures)
         seeds = [each.seed for each in runs.values()]
         origin = provenance(command, dataset, next(iter(runs.values())), seeds)
         origin["runs"] = ", ".join(path.resolve().name for path in runs)

@@ -13,12 +13,13 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from hebae import inference
+from hebae.data import Dataset
 from hebae.errors import HebaeError
 from hebae.evaluation import latent
 from hebae.experiments.measurement import Measurement, find
 from hebae.experiments.metrics.code import CODES
 from hebae.experiments.metrics.samples import SAMPLERS
-from hebae.experiments.trained_run import TrainedRun, load_dataset
+from hebae.experiments.trained_run import TrainedRun, examples_of, load_dataset
 from hebae.files import make_folder
 from hebae.report import codes as of_codes
 from hebae.report import curves, images, lines, style
@@ -45,18 +46,20 @@ class Picture:
 
 
 class _Folder:
-    """Draws figures into a folder; their titles end with `about`, their captions with `note`."""
+    """Draws figures into a folder; titles end with data and split, captions with `note`."""
 
-    def __init__(self, path: Path, about: str, note: str = "") -> None:
+    def __init__(self, path: Path, data: str, split: str, note: str = "") -> None:
         make_folder(path)
-        self.path, self.about, self.note = path, about, note
+        self.path, self.data, self.split, self.note = path, data, split, note
         self.pictures: list[Picture] = []
 
     def draw(self, name: str, draw: Callable[..., Figure], *data: Any, **words: object) -> None:
         """Draw a figure; `words` are values for its caption."""
         path, texts = self.path / f"{name}.png", _texts()[name]
-        style.save(draw(*data, title=f"{texts['title']}, {self.about}"), path)
-        caption = texts["caption"].format(**words).strip() + self.note
+        about = self.data if texts.get("of") == "data" else f"{self.data} {self.split} examples"
+        style.save(draw(*data, title=f"{texts['title']}, {about}"), path)
+        note = "" if texts.get("seeds") == "all" else self.note
+        caption = texts["caption"].format(**words).strip() + note
         self.pictures.append(Picture(path, texts["title"], caption))
 
 
@@ -94,7 +97,7 @@ def draw_models(
     """
     first = next(iter(runs.values()))
     values, split = first.values, first.split
-    target = _Folder(folder, f"{first.dataset.name} {split} examples", note)
+    target = _Folder(folder, first.dataset.name, split, note)
     models = {label: run.model for label, run in runs.items()}
     if first.has_images:
         drawn = {
@@ -115,10 +118,8 @@ def draw_models(
             ends = values[0 : 2 * pairs : 2], values[1 : 2 * pairs : 2]
             between = {label: inference.interpolate(m, *ends, STEPS) for label, m in models.items()}
             target.draw("interpolations", images.interpolations, between, count=pairs)
-    of_all_seeds = _Folder(folder, first.dataset.name)
     held_out = None if split == "train" else split
-    of_all_seeds.draw("loss-curves", curves.loss_curves, histories, held_out)
-    target.pictures += of_all_seeds.pictures
+    target.draw("loss-curves", curves.loss_curves, histories, held_out)
     covariances = {label: latent.covariance(run.codes.mean) for label, run in runs.items()}
     target.draw("codes", _heatmaps, covariances)
     _draw_points(target, {label: run.z for label, run in runs.items()}, first.examples.labels)
@@ -160,7 +161,7 @@ class Evaluated:
 
 
 def draw_evaluation(
-    evaluated: Mapping[str, Evaluated], data: str, folder: Path, labels: Array | None
+    evaluated: Mapping[str, Evaluated], dataset: Dataset, split: str, folder: Path
 ) -> list[Picture]:
     """Draw every figure that the measurements allow.
 
@@ -168,19 +169,17 @@ def draw_evaluation(
     ----------
     evaluated : mapping of str to Evaluated
         By label of the run.
-    data : str
-        Data and split, for titles.
+    dataset, split : Dataset and str
+        What the runs were evaluated on.
     folder : Path
         Receives the PNG files.
-    labels : array of int (n,), optional
-        Classes of the examples.
     """
-    target = _Folder(folder, data)
+    target = _Folder(folder, dataset.name, split)
     runs = {label: one.measurements for label, one in evaluated.items()}
     if samples := {label: one.samples for label, one in evaluated.items() if one.samples}:
         target.draw("samples-by-sampler", images.sample_table, samples, ACROSS)
     if codes := {label: one.codes for label, one in evaluated.items() if one.codes is not None}:
-        _draw_points(target, codes, labels)
+        _draw_points(target, codes, examples_of(dataset, split).labels)
     moments = {label: found for label, run in runs.items() if (found := _moments(run))}
     if moments:
         for of in CODES:

@@ -175,12 +175,8 @@ def frechet_extrapolated(
     for share in sizes / whole:
         part = all_x if fix_x else subset(x, share)
         values.append(frechet_from_moments(part, subset(y, share), allow_rank_deficient=True))
-    design = np.stack([np.ones(points), whole / sizes], axis=1)
-    inverse = np.linalg.pinv(design)
-    residual = values - design @ (inverse @ values)
-    variance = residual @ residual / (points - 2)
-    error = float(np.sqrt(variance * (inverse[0] @ inverse[0])))
-    return Estimate(float(inverse[0] @ values), error)
+    line, covariance = np.polyfit(whole / sizes, values, 1, cov=True)
+    return Estimate(float(line[1]), float(np.sqrt(covariance[1, 1])))
 
 
 def kernel_distance(

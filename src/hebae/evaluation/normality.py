@@ -100,10 +100,10 @@ def kolmogorov_smirnov(codes: ArrayLike, *, level: float = 0.05) -> KolmogorovSm
     values = checks.features(codes, "codes")
     checks.require(0 < level < 1, "level", level, "between 0 and 1")
     n, k = values.shape
-    tests = [stats.kstest(column, "norm") for column in values.T]
-    p_values = np.sort([test.pvalue for test in tests])
+    tests = stats.ks_1samp(values, stats.norm.cdf, axis=0)
+    p_values = np.sort(tests.pvalue)
     corrected = np.minimum(np.maximum.accumulate(p_values * np.arange(k, 0, -1)), 1)
-    greatest = float(max(test.statistic for test in tests))
+    greatest = float(tests.statistic.max())
     rejected = int((corrected < level).sum())
     return KolmogorovSmirnov(
         greatest, *_greatest_statistic(n, k), n, k, rejected, float(corrected[0]), level

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,6 @@ from hebae.experiments.measurement import Measurement, value_of
 from hebae.experiments.plan import Axis, as_text, parse_axes, plan_grid, prepare
 from hebae.experiments.runner import RunResult, run_all
 from hebae.experiments.sweep import MOST_LINES, draw, flat, tabulate_runs
-from hebae.report.tables import to_csv
 from hebae.storage import RunFolder
 
 
@@ -91,22 +89,6 @@ def swept(reconstruction: float | None, penalty: float = 1.0, **values: Any) -> 
         for id, (value, format) in numbers.items()
     ]
     return replace(result, measurements=measurements, split="test")
-
-
-def test_csv_has_one_row_per_run_in_full_precision() -> None:
-    runs = [
-        swept(1 / 3, method="vae", encoder_widths=(16, 8)),
-        swept(None, method="hebae", encoder_widths=(16, 8)),
-    ]
-    first, second = csv.DictReader(to_csv([flat(run) for run in runs]).splitlines())
-    assert float(first["reconstruction"]) == 1 / 3
-    assert (first["method"], first["encoder_widths"], first["state"]) == ("vae", "16x8", "finished")
-    assert (first["penalty_kl"], first["correlation"]) == ("1.0", "")
-    assert (second["state"], second["reason"], second["reconstruction"]) == (
-        "diverged",
-        "too far",
-        "",
-    )
 
 
 def test_tables_mark_what_diverged_and_give_the_reason() -> None:

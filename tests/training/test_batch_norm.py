@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from command_line import refused
 from torch import nn
 
 from hebae.config import Settings
@@ -64,12 +63,3 @@ def test_frozen_an_example_does_not_depend_on_its_company():
     assert torch.allclose(encoder(x)[:2], encoder(x[:2]), atol=1e-6)
     encoder.train()
     assert not torch.allclose(encoder(x)[:2], encoder(x[:2]), atol=1e-3)
-
-
-def test_a_network_without_batch_normalisation_is_refused(hebae):
-    arguments = ["--data", "mnist-mini", "--batch-norm", "frozen", "--output", "out"]
-    refused(hebae("train", *arguments), "--batch-norm frozen has no effect", "convolutional")
-
-
-def test_another_word_is_refused(hebae):
-    refused(hebae("train", "--batch-norm", "none", "--output", "out"), "none")

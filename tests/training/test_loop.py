@@ -235,17 +235,6 @@ def test_identical_examples_stop_the_run_at_once_with_step_terms_eigenvalue_and_
     assert all(bool(t.isfinite().all()) for t in checkpoint["model"].values())
 
 
-def test_divergence_leaves_the_last_good_checkpoint(
-    dataset: Dataset, settings: Settings, tmp_path: Path
-) -> None:
-    wild = settings.replace(method="vae", learning_rate=1e4, epochs=50, likelihood="gaussian")
-    with pytest.raises(DivergenceError, match=r"step \d+"):
-        session.run(session.prepare(wild, dataset), tmp_path / "run")
-    checkpoint = RunFolder(tmp_path / "run").read_checkpoint()
-    assert all(bool(t.isfinite().all()) for t in checkpoint["model"].values())
-    assert not RunFolder(tmp_path / "run").is_finished
-
-
 def test_population_moments_are_those_of_the_training_set(
     train_run: Callable[..., session.Outcome], dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -311,3 +300,18 @@ def test_other_precisions_train_near_the_same(
     plain = train_run("plain", epochs=3).history[-1]["train"]["objective"]
     other = train_run("other", epochs=3, precision=precision).history[-1]["train"]["objective"]
     assert other == pytest.approx(plain, rel=0.02)
+
+
+@pytest.mark.parametrize("clip", [None, 1e30])
+def test_divergence_leaves_the_last_good_checkpoint(
+    dataset: Dataset, settings: Settings, tmp_path: Path, clip: float | None
+) -> None:
+    """Also with gradients that are clipped by a norm that is not finite."""
+    wild = settings.replace(
+        method="vae", learning_rate=1e4, epochs=50, likelihood="gaussian", gradient_clip=clip
+    )
+    with pytest.raises(DivergenceError, match=r"step \d+"):
+        session.run(session.prepare(wild, dataset), tmp_path / "run")
+    checkpoint = RunFolder(tmp_path / "run").read_checkpoint()
+    assert all(bool(t.isfinite().all()) for t in checkpoint["model"].values())
+    assert not RunFolder(tmp_path / "run").is_finished

@@ -14,14 +14,12 @@ import torch
 from torch import Tensor
 
 from hebae.config import Settings
-from hebae.data import Dataset, load
+from hebae.data import load
 from hebae.errors import HebaeError
 from hebae.model import Autoencoder, Step, build
 from hebae.storage import RunFolder
 from hebae.training import session
-from hebae.training.batches import ArrayBatches
-from hebae.training.loop import make_fabric, train
-from hebae.training.monitor import DivergenceError
+from hebae.training.loop import make_fabric
 from hebae.training.step import WARM_UP, CapturedStep, Updater, lay_out_filters, tensor_cores
 
 
@@ -112,20 +110,18 @@ def backend(graph, examples):
     return graph.forward
 
 torch.compile = partial(torch.compile, backend=backend)
-batches = [(torch.rand(m, 12), dict.fromkeys(("posterior", "prior"), torch.randn(m, 3)))
-           for m in (32, 32, 20, 32)]
+batches = [(torch.rand(m, 12), {"posterior": torch.randn(m, 3)}) for m in (32, 32, 20, 32)]
 
-def losses(method, compile):
-    settings = Settings(method=method, compile=compile, device="cpu", likelihood="bernoulli",
-                        latent_dim=3, encoder_widths=(16,), decoder_widths=(16,), batch_size=32)
+def losses(compile):
+    settings = Settings(compile=compile, device="cpu", likelihood="bernoulli", latent_dim=3,
+                        encoder_widths=(16,), decoder_widths=(16,), batch_size=32)
     take = Updater(build(settings, (12,)), settings, make_fabric(settings), [1e-3]).take
-    return torch.stack([take(*batch).loss.detach() for batch in batches])
+    return torch.stack([take(*batch).loss for batch in batches])
 
-for count, method in enumerate(("hebae", "wae")):
-    expected = losses(method, "off")
-    assert len(traced) == count
-    torch.testing.assert_close(losses(method, "on"), expected)
-    assert len(traced) == count + 1, "one program, without a break; none for the smaller batch"
+expected = losses("off")
+assert not traced
+torch.testing.assert_close(losses("on"), expected)
+assert len(traced) == 1, "one program, without a break; none for the smaller batch"
 """
 
 
@@ -238,17 +234,6 @@ def test_a_convolutional_run_stopped_and_resumed_ends_as_one_never_stopped(tmp_p
     session.run(session.prepare(longer, images), tmp_path / "stopped", resuming=True)
     whole, stopped = (RunFolder(tmp_path / n).read_checkpoint() for n in ("whole", "stopped"))
     assert all(torch.equal(t, stopped["model"][n]) for n, t in whole["model"].items())
-
-
-def test_gradients_that_are_not_finite_end_a_clipped_run_as_any_other(
-    dataset: Dataset, settings: Settings
-) -> None:
-    wild = settings.replace(
-        method="vae", learning_rate=1e4, epochs=50, likelihood="gaussian", gradient_clip=1e30
-    )
-    model = build(wild, dataset.shape)
-    with pytest.raises(DivergenceError, match=r"step \d+"):
-        train(model, wild, ArrayBatches(dataset.train.values, 32), fabric=make_fabric(wild))
 
 
 def test_moments_and_likelihood_stay_exact_under_autocast(settings: Settings) -> None:

@@ -61,14 +61,6 @@ def test_aggregate_covariance_divergence_and_rate_match_the_oracle(oracle):
 # --- Moments -----------------------------------------------------------------------------------
 
 
-@given(seed=seeds, m=st.integers(2, 40), k=st.integers(1, 8))
-def test_moments_are_numpys_with_division_by_m(batch, seed, m, k):
-    mean = batch(m, k, seed)[0]
-    beta, Sigma = gaussian.batch_moments(mean)
-    same(beta, mean.mean(0))
-    same(Sigma, torch.from_numpy(np.cov(mean.numpy(), rowvar=False, bias=True).reshape(k, k)))
-
-
 def test_moments_of_codes_far_from_zero_keep_their_precision_in_float32(batch):
     """The mean goes first: sum of squares minus square of sum would lose all digits here."""
     mean = batch(64, 3)[0]
@@ -150,9 +142,6 @@ def test_mean_divergence_keeps_its_digits_near_the_prior_in_float32(log_scale):
     kl = gaussian.mean_kl_to_standard_normal(torch.zeros(1, 1), torch.full((1, 1), log_scale))
     expected = (math.expm1(2 * log_scale) - 2 * log_scale) / 2
     assert float(kl) == pytest.approx(expected, rel=1e-3)
-
-
-# --- The aggregated posterior and the rate ----------------------------------------------------
 
 
 # --- The noise floor ----------------------------------------------------------------------------

@@ -80,22 +80,6 @@ def test_mmd_is_symmetric_and_knows_no_order_origin_or_axes(mmd, seed, m, n):
 
 
 @both
-def test_mmd_grows_with_the_distance_between_the_samples(mmd):
-    q, p = samples(100, 100, 4)
-    values = [float(mmd(q, p + distance)) for distance in (0, 0.5, 1, 2, 4, 8)]
-    assert values == sorted(values)
-    assert values[1] - values[0] > 0.01
-
-
-@both
-def test_base_variance_is_the_unit_of_squared_distance(mmd):
-    """K depends on ||a - b||^2 / s2 alone."""
-    q, p = samples(8, 9, 3)
-    scaled = mmd(q * math.sqrt(2), p * math.sqrt(2), 2.0)
-    torch.testing.assert_close(scaled, mmd(q, p, 1.0))
-
-
-@both
 def test_mmd_has_the_right_gradient(mmd):
     q, p = samples(5, 6, 3)
     assert torch.autograd.gradcheck(mmd, (q.requires_grad_(), p.requires_grad_()))

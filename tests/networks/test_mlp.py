@@ -28,20 +28,13 @@ def dense(network):
     ]
 
 
-@given(shape=shapes, widths=widths, output_dim=st.integers(1, 9))
-def test_encoder_maps_any_shape_through_any_widths(shape, widths, output_dim):
-    network = mlp_encoder(shape, output_dim, widths)
-    assert network(torch.randn(3, *shape)).shape == (3, output_dim)
-    ends = [math.prod(shape), *widths, output_dim]
-    assert dense(network) == list(itertools.pairwise(ends))
-
-
-@given(shape=shapes, widths=widths, latent_dim=st.integers(1, 9))
-def test_decoder_maps_through_any_widths_to_any_shape(shape, widths, latent_dim):
-    network = mlp_decoder(latent_dim, shape, widths)
-    assert network(torch.randn(3, latent_dim)).shape == (3, *shape)
-    ends = [latent_dim, *widths, math.prod(shape)]
-    assert dense(network) == list(itertools.pairwise(ends))
+@given(shape=shapes, widths=widths, k=st.integers(1, 9))
+def test_any_shape_goes_through_any_widths(shape, widths, k):
+    encoder, decoder = mlp_encoder(shape, k, widths), mlp_decoder(k, shape, widths)
+    assert encoder(torch.randn(3, *shape)).shape == (3, k)
+    assert decoder(torch.randn(3, k)).shape == (3, *shape)
+    assert dense(encoder) == list(itertools.pairwise([math.prod(shape), *widths, k]))
+    assert dense(decoder) == list(itertools.pairwise([k, *widths, math.prod(shape)]))
 
 
 @pytest.mark.parametrize("output_dim", [20, 21, 40])

@@ -18,11 +18,3 @@ def test_penalty_is_zero_at_the_prior_and_has_its_least_there():
     assert penalty == 0
     for gradient in torch.autograd.grad(penalty, (mean, log_scale)):
         assert torch.equal(gradient, torch.zeros_like(gradient))
-
-
-def test_the_rest_of_the_batch_does_not_matter(batch):
-    """The penalty of a batch is the mean of its examples' penalties, unlike HEBAE's."""
-    mean, log_scale, _ = batch(6, 3)
-    rows = [(mean[i : i + 1], log_scale[i : i + 1]) for i in range(6)]
-    alone = [terms_of(VAE(), mu, scale)["kl"] for mu, scale in rows]
-    torch.testing.assert_close(terms_of(VAE(), mean, log_scale)["kl"], torch.stack(alone).mean())

@@ -91,25 +91,3 @@ def test_critic_and_encoder_learn_from_their_own_losses_alone():
     model.critic_loss(step.z, noise).backward()
     assert all(p.grad is None for p in main)
     assert all(p.grad is not None for p in critic)
-
-
-def test_alternating_steps_move_codes_to_the_prior():
-    """Codes as free parameters, started at N(3, 0.2^2): by plain alternating Adam."""
-    generator = torch.Generator().manual_seed(0)
-    objective, prior = WAEGAN(critic_widths=(16, 16)), StandardNormal(1)
-    torch.manual_seed(0)
-    critic = objective.critic(1)
-    codes = nn.Parameter(3 + 0.2 * torch.randn(256, 1, generator=generator))
-    main = torch.optim.Adam([codes], lr=0.02)
-    other = torch.optim.Adam(critic.parameters(), lr=0.005)
-    for _ in range(400):
-        noise = {"prior": torch.randn(256, 1, generator=generator)}
-        z, terms = objective(codes, None, noise, prior, critic=critic)
-        main.zero_grad()
-        terms["adversarial"].backward()
-        main.step()
-        other.zero_grad()
-        objective.critic_loss(critic, z.detach(), noise, prior).backward()
-        other.step()
-    assert abs(codes.mean().item()) < 0.5
-    assert 0.5 < codes.std().item() < 1.6

@@ -13,20 +13,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = [
-    "aggregate_covariance",
-    "batch_moments",
-    "cholesky",
-    "global_moments",
-    "kl_from_factor",
-    "kl_to_standard_normal",
-    "log_determinant",
-    "mean_kl_to_standard_normal",
-    "noise_rate",
-    "penalty_floor",
-    "shrink",
-]
-
 
 def batch_moments(
     mean: Float[Tensor, "batch latent"],

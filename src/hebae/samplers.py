@@ -23,39 +23,19 @@ from hebae.errors import HebaeError
 from hebae.files import write_atomically
 from hebae.inference import module_of
 from hebae.model import Autoencoder
+from hebae.priors import *  # noqa: F403, since they lived here in version 0.1.0
 from hebae.priors import (
     NAMES,
     FittedNormal,
     Mixture,
-    MixtureFit,
     Prior,
     Samplers,
     StandardNormal,
     check_name,
-    fit_mixture,
     fit_samplers,
 )
 from hebae.priors.base import Floats
 from hebae.storage import RunFolder
-
-__all__ = [
-    "NAMES",
-    "FittedNormal",
-    "Mixture",
-    "MixtureFit",
-    "Sampler",
-    "Samplers",
-    "StandardNormal",
-    "Stored",
-    "codes_of",
-    "fit_mixture",
-    "fit_samplers",
-    "fitted_samplers",
-    "read_samplers",
-    "samplers_of",
-    "training_values",
-    "write_samplers",
-]
 
 Sampler = Prior  # its name in version 0.1.0
 

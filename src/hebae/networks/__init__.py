@@ -9,14 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from hebae.networks.convolutional import (
-    convolutional_decoder,
-    convolutional_encoder,
-    freeze_batch_norm,
-)
+from hebae.networks.convolutional import convolutional_decoder, convolutional_encoder
 from hebae.networks.mlp import mlp_decoder, mlp_encoder
-
-__all__ = ["NETWORKS", "Architecture", "freeze_batch_norm", "initialised"]
 
 
 class Architecture(NamedTuple):

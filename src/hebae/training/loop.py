@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hebae.config import Settings
 from hebae.model import Autoencoder
-from hebae.networks import freeze_batch_norm
+from hebae.networks.convolutional import freeze_batch_norm
 from hebae.training.batches import Batches
 from hebae.training.callbacks import Callback
 from hebae.training.checks import device_type

@@ -95,21 +95,13 @@ def allowed_values(error: Mapping[str, Any]) -> str:
     return messages.get(error["type"], str(error["msg"]))
 
 
-def _read_methods() -> dict[str, Method]:
-    listed = _constants(ast.parse(_read("objectives/__init__.py")))["METHODS"]
-    return {
-        name: _read_method(name, class_name, _read(f"objectives/{name.replace('-', '_')}.py"))
-        for name, class_name in listed.items()
-    }
+def _parse(path: str) -> ast.Module:
+    return ast.parse((resources.files("hebae") / path).read_text("utf-8"))
 
 
-def _read(path: str) -> str:
-    return (resources.files("hebae") / path).read_text("utf-8")
-
-
-def _read_method(name: str, class_name: str, source: str) -> Method:
-    classes = {n.name: n for n in ast.parse(source).body if isinstance(n, ast.ClassDef)}
-    body = classes[class_name]
+def _read_method(name: str, class_name: str) -> Method:
+    module = _parse(f"objectives/{name.replace('-', '_')}.py")
+    body = next(n for n in module.body if isinstance(n, ast.ClassDef) and n.name == class_name)
     constants = _constants(body)
     return Method(
         name=name,
@@ -143,27 +135,25 @@ def _constants(node: ast.Module | ast.ClassDef) -> dict[str, Any]:
 
 def _options(body: ast.ClassDef) -> Iterator[Option]:
     for part, following in pairwise([*body.body, ast.Pass()]):
-        match part:
-            case ast.AnnAssign(
-                target=ast.Name(name), annotation=annotation, value=ast.expr() as value
-            ):
-                source = ast.unparse(annotation)
-            case _:
-                continue
-        if source == "ClassVar":
+        if not (isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)):
+            continue
+        source = ast.unparse(part.annotation)
+        if part.value is None or source == "ClassVar":
             continue
         match following:
-            case ast.Expr(ast.Constant(str(description))):
-                pass
+            case ast.Expr(ast.Constant(str(text))):
+                description = cleandoc(text)
             case _:
                 description = ""
-        yield Option(
-            name, eval(source, globals()), source, ast.literal_eval(value), cleandoc(description)
-        )
+        kind, default = eval(source, globals()), ast.literal_eval(part.value)
+        yield Option(part.target.id, kind, source, default, description)
 
 
-METHODS: dict[str, Method] = _read_methods()
+METHODS: dict[str, Method] = {
+    name: _read_method(name, class_name)
+    for name, class_name in _constants(_parse("objectives/__init__.py"))["METHODS"].items()
+}
 """Every method by its name."""
 
-LIKELIHOODS = tuple(_constants(ast.parse(_read("likelihoods/__init__.py")))["CLASSES"])
+LIKELIHOODS = tuple(_constants(_parse("likelihoods/__init__.py"))["CLASSES"])
 """Names of the likelihoods."""

@@ -20,8 +20,6 @@ from safetensors.numpy import save_file
 
 from hebae import inference
 from hebae.errors import HebaeError
-from hebae.files import write_atomically
-from hebae.inference import module_of
 from hebae.model import Autoencoder
 from hebae.priors import *  # noqa: F403, since they lived here in version 0.1.0
 from hebae.priors import (
@@ -35,7 +33,7 @@ from hebae.priors import (
     fit_samplers,
 )
 from hebae.priors.base import Floats
-from hebae.storage import RunFolder
+from hebae.storage import RunFolder, write_tensors
 
 Sampler = Prior  # its name in version 0.1.0
 
@@ -95,7 +93,7 @@ def fitted_samplers(
     notify : callable, optional
         Called with one sentence if the folder cannot be written; by default a HebaeError is raised.
     """
-    module = module_of(model)
+    module = inference.module_of(model)
     for name in names:
         check_name(name)
     if set(names) == {"normal"}:
@@ -137,14 +135,9 @@ def write_samplers(folder: Path, model: Autoencoder, stored: Stored) -> None:
             "curve": samplers.curve,
         }
     metadata = {"weights": _fingerprint(model), "samplers": json.dumps(facts)}
-
-    def write(path: Path) -> None:
-        try:
-            save_file(tensors, path, metadata=metadata)
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
-
-    write_atomically(RunFolder(folder).samplers, write)
+    write_tensors(
+        RunFolder(folder).samplers, lambda path: save_file(tensors, path, metadata=metadata)
+    )
 
 
 def read_samplers(folder: Path, model: Autoencoder) -> Stored:

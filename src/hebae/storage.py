@@ -41,7 +41,9 @@ def _write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def _write_tensors(path: Path, write: Callable[[Path], object]) -> None:
+def write_tensors(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file of tensors whole or not at all; a full disk gives a HebaeError."""
+
     def with_os_error(temporary: Path) -> None:
         try:
             write(temporary)
@@ -65,7 +67,7 @@ def save_model(
     }
     _write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
     # The weights go last: a folder that has them is complete.
-    _write_tensors(
+    write_tensors(
         folder / "model.safetensors",
         lambda path: save_file(tensors, path, metadata={"format": "pt"}),
     )
@@ -277,7 +279,7 @@ class RunFolder:
 
     def write_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write ``resume.pt``."""
-        _write_tensors(self.checkpoint, lambda path: torch.save(dict(state), path))
+        write_tensors(self.checkpoint, lambda path: torch.save(dict(state), path))
 
     def read_checkpoint(self, *, mapped: bool = False) -> dict[str, Any]:
         """Read ``resume.pt``: tensors and plain values only; `mapped` reads tensors when used."""

@@ -7,7 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Generator, Tensor
 
 from hebae.likelihoods.base import EMPTY, Context, Likelihood, uniform
 
@@ -29,9 +29,7 @@ class Bernoulli(Likelihood):
         """See `Likelihood`."""
         return output.sigmoid()
 
-    def sample(
-        self, output: Tensor, generator: torch.Generator, context: Context = EMPTY
-    ) -> Tensor:
+    def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`: zeros and ones, never grey levels."""
         return (uniform(output, generator) < output.sigmoid()).to(output)
 
@@ -57,9 +55,7 @@ class ContinuousBernoulli(Likelihood):
         series = 1 / 12 - square / 720 + square**2 / 30240 - square**3 / 1209600
         return torch.where(near_zero, 0.5 + small * series, exact)
 
-    def sample(
-        self, output: Tensor, generator: torch.Generator, context: Context = EMPTY
-    ) -> Tensor:
+    def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`, by the inverse of the cdf ``expm1(l x) / expm1(l)``."""
         # For -|l|, which cannot overflow, then mirrored; the smallest |l| gives u itself.
         rate = output.abs().clamp(min=1e-30)

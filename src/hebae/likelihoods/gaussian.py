@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from hebae.likelihoods.base import EMPTY, Context, Likelihood, mean_of_observed
 
@@ -63,9 +63,7 @@ class Gaussian(Likelihood):
         """See `Likelihood`."""
         return output
 
-    def sample(
-        self, output: Tensor, generator: torch.Generator, context: Context = EMPTY
-    ) -> Tensor:
+    def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`; an optimal scale is the one that was stored."""
         noise = torch.randn(
             output.shape, generator=generator, device=generator.device, dtype=output.dtype

@@ -55,12 +55,13 @@ def same(actual, expected, tolerance=1e-10):
 
 
 @every
-def test_weights_are_named_as_the_terms(objective, inputs):
+def test_a_step_gives_the_codes_of_draw_and_the_terms_that_have_weights(objective, inputs):
     mean, log_scale, epsilon = inputs(objective)
     z, terms = call(objective, mean, log_scale, epsilon)
     assert set(objective.weights) == set(terms)
     assert all(term.shape == () and term.isfinite() for term in terms.values())
-    assert z.shape == mean.shape
+    assert torch.equal(z, mean) is not objective.stochastic
+    same(z, objective.draw(mean, log_scale, epsilon))
 
 
 @pytest.mark.parametrize("objective", [o for o in HEBAES + OTHERS if o.weights], ids=title)
@@ -70,12 +71,6 @@ def test_terms_do_not_depend_on_the_weights(objective, weight, inputs):
     other = dataclasses.replace(objective, penalty_weight=weight)
     assert other.weights != objective.weights
     same(call(other, *arguments)[1], call(objective, *arguments)[1])
-
-
-@every
-def test_a_training_step_and_draw_give_the_same_codes(objective, inputs):
-    mean, log_scale, epsilon = inputs(objective)
-    same(call(objective, mean, log_scale, epsilon)[0], objective.draw(mean, log_scale, epsilon))
 
 
 @every
@@ -138,15 +133,6 @@ def test_noise_has_the_covariance_that_the_method_states(objective, inputs):
     products = noise[:, :, None] * noise[:, None, :]
     assert ((products.mean(0) - expected).abs() <= 4.5 * products.std(0) / math.sqrt(n)).all()
     assert (noise.mean(0).abs() <= 4.5 * noise.std(0) / math.sqrt(n)).all()
-
-
-@every
-def test_deterministic_methods_take_the_mean_and_stochastic_ones_do_not(objective, inputs):
-    mean, log_scale, epsilon = inputs(objective)
-    assert (
-        torch.equal(call(objective, mean, log_scale, epsilon)[0], mean) is not objective.stochastic
-    )
-    assert (objective.log_scale_dim(3) > 0) is objective.stochastic
 
 
 # --- Derivatives -------------------------------------------------------------------------------
@@ -223,19 +209,11 @@ def test_vmap_takes_running_moments_along(objective, inputs):
 @pytest.mark.parametrize(
     ("method", "setting", "value"),
     [
-        (HEBAE, "penalty_weight", -0.1),
         (HEBAE, "penalty_weight", math.nan),
-        (HEBAE, "rate_weight", -1.0),
         (HEBAE, "moments_decay", 1.0),
-        (HEBAE, "moments_decay", -0.1),
         (HEBAE, "noise", "full"),
-        (HEBAE, "scale", "matrix"),
-        (HEBAE, "moments", "robust"),
         (VAE, "penalty_weight", -0.1),
-        (WAE, "penalty_weight", -0.1),
-        (WAE, "kernel", "linear"),
         (WAE, "base_variance", 0.0),
-        (WAE, "base_variance", math.nan),
     ],
 )
 def test_bad_settings_are_refused_by_name(method, setting, value):

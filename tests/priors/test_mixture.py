@@ -101,15 +101,6 @@ def test_a_components_covariance_is_pulled_to_the_pooled_one() -> None:
         np.testing.assert_allclose(found[c], expected, rtol=1e-6, atol=1e-9)
 
 
-def test_known_components_are_recovered(clustered: np.ndarray) -> None:
-    mixture = fit_mixture(clustered, components=(3,)).mixture
-    order = [int(((mixture.means - m) ** 2).sum(1).argmin()) for m in torch.from_numpy(MEANS)]
-    assert sorted(order) == [0, 1, 2]
-    np.testing.assert_allclose(mixture.means[order], MEANS, atol=0.15)
-    np.testing.assert_allclose(mixture.weights[order], WEIGHTS, atol=0.03)
-    np.testing.assert_allclose(mixture.covariances[order], COVARIANCES, atol=0.15)
-
-
 def test_held_out_codes_ask_for_many_components_where_there_are_clusters() -> None:
     generator = np.random.default_rng(0)
     centres = 8 * generator.normal(size=(10, 3))

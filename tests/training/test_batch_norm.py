@@ -6,8 +6,7 @@ from torch import nn
 
 from hebae.config import Settings
 from hebae.data import load
-from hebae.networks.convolutional import freeze_batch_norm
-from hebae.networks.convolutional import convolutional_encoder
+from hebae.networks.convolutional import convolutional_encoder, freeze_batch_norm
 from hebae.storage import load_model
 from hebae.training import session
 

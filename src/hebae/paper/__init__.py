@@ -40,13 +40,9 @@ def choose(names: Sequence[str]) -> list[Study]:
     """
     if not names:
         raise HebaeError(f"name a study, or all: {', '.join(NAMES)}.")
-    for name in names:
-        if name not in (*NAMES, "all"):
-            near = difflib.get_close_matches(name, NAMES, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise HebaeError(
-                f"there is no study {name!r}{hint}; allowed are all, {', '.join(NAMES)}."
-            )
+    for name in {*names} - {*NAMES, "all"}:
+        near = difflib.get_close_matches(name, NAMES, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise HebaeError(f"there is no study {name!r}{hint}; allowed are all, {', '.join(NAMES)}.")
     chosen = [name for name in NAMES if name in names or "all" in names]
-    studies: list[Study] = [import_module(f"{__name__}.{name}").STUDY for name in chosen]
-    return studies
+    return [import_module(f"{__name__}.{name}").STUDY for name in chosen]

@@ -16,7 +16,10 @@ from hebae.config import AFFECT_NOTHING, AFFECT_ROUNDING, resolve
 from hebae.experiments.plan import PlannedRun
 from hebae.methods import METHODS
 
-__all__ = ["BUDGETS", "Budget", "PlannedRun", "data_of", "planned", "unique"]
+THREE = ("hebae", "vae", "wae")
+"""The methods that the paper compares."""
+MNIST_WEIGHTS = {"hebae": 1.0, "vae": 1.0, "wae": 10.0, "ae": 1.0}
+"""The paper's penalty weights for MNIST."""
 
 
 def planned(preset: str, method: str, *, seed: int, **changes: Any) -> PlannedRun:
@@ -51,8 +54,7 @@ def unique(runs: Iterable[PlannedRun]) -> list[PlannedRun]:
     by_label = {run.label: run for run in runs}
 
     def kind(run: PlannedRun) -> tuple[str, str, str, int]:
-        s = run.settings
-        return (data_of(run), s.network, s.method, s.latent_dim)
+        return data_of(run), run.settings.network, run.settings.method, run.settings.latent_dim
 
     return sorted(by_label.values(), key=kind)
 
@@ -75,6 +77,11 @@ class Budget:
     def run(self, preset: str, method: str, *, seed: int = 0, **changes: Any) -> PlannedRun:
         """Plan a run of a preset within this budget; see `planned`."""
         return planned(preset, method, seed=seed, **{**self.changes[preset], **changes})
+
+    def mnist(self, method: str, k: int, preset: str = "mnist", **changes: Any) -> PlannedRun:
+        """Plan a run with latent dimension `k`, by default at the paper's penalty weight."""
+        changes = {"penalty_weight": MNIST_WEIGHTS[method], **changes}
+        return self.run(preset, method, latent_dim=k, **changes)
 
 
 _FILE = files("hebae.paper").joinpath("budgets.yaml")

@@ -69,8 +69,8 @@ def inception_problem() -> str:
 def weight_table(runs: Sequence[StudyRun]) -> Table:
     """Tabulate each λ in its units, for images in [-1, 1]."""
     columns: dict[str, list[PlannedRun]] = {method: [] for method in METHODS}
-    for run in sorted(runs, key=lambda run: run.planned.settings.penalty_weight):
-        if run.planned.settings.seed == runs[0].planned.settings.seed:
+    for run in sorted(runs, key=lambda run: run.settings.penalty_weight):
+        if run.settings.seed == runs[0].settings.seed:
             columns[run.method].append(run.planned)
     rows = []
     for members in zip(*columns.values(), strict=True):

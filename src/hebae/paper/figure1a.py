@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
-from hebae.paper.budgets import Budget, PlannedRun
+from hebae.paper.budgets import THREE, Budget, PlannedRun
 from hebae.paper.grids import WeightGrid, at_one, lines, over_weights, spread
 from hebae.paper.statements import Statement, order, spelled, summary, verdict
 from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun
@@ -19,7 +19,7 @@ WAE_WEIGHT = 10.0
 """The preset's weight of the MMD. It counts as λ = 1 and is multiplied by λ."""
 WAE_GRID_AT = 10
 """The latent dimension at which the budget `small` trains the WAE at every λ."""
-TWO, THREE = ("hebae", "vae"), ("hebae", "vae", "wae")
+TWO = ("hebae", "vae")
 
 
 def plan(budget: Budget) -> list[PlannedRun]:
@@ -50,14 +50,17 @@ def quantity(run: StudyRun, name: str) -> float | None:
     return max(objectives, default=None) if name == "best_objective" else run.value(name)
 
 
+def by_dimension(runs: Sequence[StudyRun]) -> dict[int, list[StudyRun]]:
+    """Group runs by k, in ascending order."""
+    dimensions = sorted({run.settings.latent_dim for run in runs})
+    return {k: [run for run in runs if run.settings.latent_dim == k] for k in dimensions}
+
+
 def grids(runs: Sequence[StudyRun], name: str) -> dict[int, WeightGrid]:
     """Arrange a quantity by k, method, λ and seed."""
-    by_dimension: dict[int, list[StudyRun]] = {}
-    for run in sorted(runs, key=lambda run: run.planned.settings.latent_dim):
-        by_dimension.setdefault(run.planned.settings.latent_dim, []).append(run)
     return {
         k: over_weights(group, lambda run: quantity(run, name), {"wae": WAE_WEIGHT})
-        for k, group in by_dimension.items()
+        for k, group in by_dimension(runs).items()
     }
 
 
@@ -103,17 +106,15 @@ def state(runs: Sequence[StudyRun]) -> list[Statement]:
 
 def _by_epoch(runs: Sequence[StudyRun]) -> list[LinePanel]:
     """Make one panel per k of the objective at λ = 1."""
-    panels: dict[int, dict[str, dict[float, list[float]]]] = {}
-    for run in sorted(runs, key=lambda run: run.planned.settings.latent_dim):
-        settings = run.planned.settings
-        if run.method in TWO and settings.penalty_weight == 1:
-            by_method = panels.setdefault(settings.latent_dim, {method: {} for method in TWO})
-            for epoch, value in run.objectives.items():
-                by_method[run.method].setdefault(epoch, []).append(value)
-    return [
-        LinePanel(by_method, f"k = {k}", x_label="epoch", y_label="objective, λ = 1")
-        for k, by_method in panels.items()
-    ]
+    panels = []
+    for k, group in by_dimension(runs).items():
+        values: dict[str, dict[float, list[float]]] = {method: {} for method in TWO}
+        for run in group:
+            if run.method in TWO and run.settings.penalty_weight == 1:
+                for epoch, value in run.objectives.items():
+                    values[run.method].setdefault(epoch, []).append(value)
+        panels.append(LinePanel(values, f"k = {k}", "", "epoch", "objective, λ = 1"))
+    return panels
 
 
 def _by_weight(

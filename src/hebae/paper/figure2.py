@@ -9,14 +9,21 @@ import numpy as np
 
 from hebae.evaluation import latent
 from hebae.paper import faces
-from hebae.paper.budgets import Budget, PlannedRun, data_of
-from hebae.paper.statements import Statement, by_method, compare_all, spelled, summary
-from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun, table_of
+from hebae.paper.budgets import THREE, Budget, PlannedRun, data_of
+from hebae.paper.statements import Statement, compare_all, spelled, summary, values_of
+from hebae.paper.study import (
+    STUDIES,
+    Drawing,
+    Findings,
+    Study,
+    StudyRun,
+    method_columns,
+    table_of,
+)
 from hebae.report.codes import code_heatmaps
 from hebae.report.methods import display_name
 from hebae.report.panels import BarPanel, bars_beside_null
 
-WEIGHTS = {"hebae": 1.0, "vae": 1.0, "wae": 10.0}
 CORRELATION = "moments.mean_abs_correlation"
 NULL = "_if_independent"
 """Suffix of the id of a coefficient's value for permuted indices."""
@@ -25,11 +32,8 @@ NULL = "_if_independent"
 def plan(budget: Budget) -> list[PlannedRun]:
     """Three methods at the paper's weights, on MNIST (k = 20; 4 for smoke) and on CelebA."""
     k = 4 if budget.is_smoke else 20
-    mnist = [
-        budget.run("mnist", method, latent_dim=k, penalty_weight=weight)
-        for method, weight in WEIGHTS.items()
-    ]
-    return [*mnist, *(faces.face_run(budget, method) for method in faces.METHODS)]
+    mnist = [budget.mnist(method, k) for method in THREE]
+    return [*mnist, *(faces.face_run(budget, method) for method in THREE)]
 
 
 def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
@@ -43,8 +47,8 @@ def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
         name, data = "mnist", "MNIST"
         if group is others:
             name, data = data_of(group[0].planned), faces.data_name(group[0].planned)
-        label = f"{data} test images, k = {group[0].planned.settings.latent_dim}"
-        tables.append(table_of({display_name(run.method): [run] for run in group}, label))
+        label = f"{data} test images, k = {group[0].settings.latent_dim}"
+        tables.append(table_of(method_columns(group), label))
         drawings += [*draw_codes(group, name, label), draw_information(group, name, label)]
         prefix = "" if group is mnist else f"{name}-"
         statements += [replace(one, key=prefix + one.key) for one in state(group, data)]
@@ -57,7 +61,7 @@ def state(runs: Sequence[StudyRun], data: str) -> list[Statement]:
     for one in compare_all("figure2", runs, data=data):
         if one.key in ("mic", "tic"):
             numbers, shown = dict(one.numbers), []
-            for method, values in by_method(runs, f"mic.{one.key}{NULL}").items():
+            for method, values in values_of(runs, f"mic.{one.key}{NULL}").items():
                 numbers |= summary(f"{method}_null", values)
                 shown.append(f"{display_name(method)} {spelled(f'{method}_null', values, '.3f')}")
             result = f"{one.result}; for permuted indices: {', '.join(shown)}"

@@ -7,16 +7,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from hebae import inference
-from hebae.experiments.metrics.samples import SAMPLERS
 from hebae.experiments.trained_run import TrainedRun
 from hebae.paper import faces
-from hebae.paper.budgets import Budget, PlannedRun
+from hebae.paper.budgets import THREE, Budget, PlannedRun
+from hebae.paper.figure4 import SHOWN_SAMPLERS, draw_samples
 from hebae.paper.statements import compare_all
-from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun, table_of
+from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun, method_columns, table_of
 from hebae.report import images
-from hebae.report.methods import display_name
 
-SHOWN_SAMPLERS = ("normal", "mixture")
 ROWS = ("reconstruction.negative_log_likelihood", "reconstruction.squared_error")
 RECONSTRUCTIONS, PAIRS, STEPS = 12, 3, 10
 ACROSS, DOWN = 6, 6
@@ -24,14 +22,13 @@ ACROSS, DOWN = 6, 6
 
 def plan(budget: Budget) -> list[PlannedRun]:
     """Three methods at the preset's weights, as in figure 2."""
-    return [faces.face_run(budget, method) for method in faces.METHODS]
+    return [faces.face_run(budget, method) for method in THREE]
 
 
 def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
     """Draw the same examples, pairs and draws of z for all methods."""
-    columns = {display_name(run.method): [run] for run in runs}
     title = f"Reconstruction, {faces.label(runs[0].planned)}"
-    table = table_of(columns, title, ids=ROWS)
+    table = table_of(method_columns(runs), title, ids=ROWS)
     drawings = draw({r.method: r.open() for r in runs if not r.diverged}, runs[0].planned)
     return Findings(compare_all("figure3", runs), [table], drawings, faces.notes(budget))
 
@@ -49,10 +46,6 @@ def draw(models: dict[str, TrainedRun], planned: PlannedRun) -> list[Drawing]:
 
     reconstructed = each(lambda run: inference.reconstruct(run.model, shown))
     between = each(lambda run: inference.interpolate(run.model, ends[:PAIRS], ends[PAIRS:], STEPS))
-    samples = {
-        method: {SAMPLERS[name]: run.shown(name, ACROSS * DOWN) for name in SHOWN_SAMPLERS}
-        for method, run in models.items()
-    }
     figures = {
         "Reconstructions": images.reconstructions(
             shown / np.float32(255), reconstructed, title=f"Reconstructions of test images, {of}"
@@ -60,7 +53,7 @@ def draw(models: dict[str, TrainedRun], planned: PlannedRun) -> list[Drawing]:
         "Interpolations": images.interpolations(
             between, title=f"Interpolations between test images, {of}"
         ),
-        "Samples": images.sample_table(samples, ACROSS, title=f"Samples, {of}"),
+        "Samples": draw_samples(models, ACROSS, DOWN, f"Samples, {of}"),
     }
     captions, private = STUDIES["figure3"]["captions"], faces.data_name(planned) == "CelebA"
     return [

@@ -16,19 +16,13 @@ def over_weights(
     pick: Callable[[StudyRun], float | None],
     weight_at_one: Mapping[str, float],
 ) -> WeightGrid:
-    """Arrange a quantity of the runs by method, λ and seed.
+    """Arrange the quantity that `pick` returns of the runs by method, λ and seed.
 
-    Parameters
-    ----------
-    runs : sequence of StudyRun
-    pick : callable
-        Returns the quantity of a run.
-    weight_at_one : mapping of str to float
-        By method: the penalty weight that counts as λ = 1; 1 if the method is not named.
+    `weight_at_one` has, by method, the penalty weight that counts as λ = 1; 1 if it is not named.
     """
     grid: WeightGrid = {}
     for run in runs:
-        settings = run.planned.settings
+        settings = run.settings
         weight = float(f"{settings.penalty_weight / weight_at_one.get(run.method, 1.0):.4g}")
         grid.setdefault(run.method, {}).setdefault(weight, {})[settings.seed] = pick(run)
     return grid
@@ -42,17 +36,8 @@ def at_one(grid: WeightGrid, method: str) -> Values:
 def spread(grid: WeightGrid, method: str, *, ratio: bool = False) -> Values:
     """Return how far a method's quantity varies over λ, one number per seed.
 
-    Parameters
-    ----------
-    grid : WeightGrid
-    method : str
-    ratio : bool
-        Divide the greatest value by the least, instead of subtracting it.
-
-    Returns
-    -------
-    sequence of (float or None)
-        None for a seed that has no value at some λ at which any method has one.
+    It is the greatest value minus the least, or divided by it; None for a seed that has no value at
+    some λ at which any method has one.
     """
     weights = {
         weight

@@ -24,12 +24,8 @@ VERDICTS = ("holds", "holds in part", "does not hold", "cannot be told")
 def index(studies: Mapping[str, Mapping[str, Any]], note: str = "") -> str:
     """Return a page with every statement and its verdict, those that have been decided first.
 
-    Parameters
-    ----------
-    studies : mapping of str to mapping
-        The content of each study's JSON file, by name.
-    note : str
-        A paragraph to add below the introduction.
+    `studies` has the content of each study's JSON file, by name; `note` is a paragraph to add below
+    the introduction.
     """
     intro = (
         "The results of `hebae reproduce`. The page of each study has its figures and all numbers."
@@ -53,15 +49,7 @@ def index(studies: Mapping[str, Mapping[str, Any]], note: str = "") -> str:
 
 
 def page(values: Mapping[str, Any], tables: Sequence[Table]) -> str:
-    """Return the page of a study.
-
-    Parameters
-    ----------
-    values : mapping
-        The content of its JSON file.
-    tables : sequence of Table
-        Its tables.
-    """
+    """Return the page of a study, from the content of its JSON file and from its tables."""
     origin = values["provenance"]
     runs = (
         f"These results: budget `{values['budget']}`, {origin['runs']} runs of {origin['epochs']} "

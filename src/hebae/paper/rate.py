@@ -68,7 +68,7 @@ def plan(budget: Budget) -> list[PlannedRun]:
 def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
     """Map each quantity over the grid, and test the paper's claims at each point."""
     grid, baselines = points(runs)
-    title = f"HEBAE with a rate term, MNIST, k = {runs[0].planned.settings.latent_dim}"
+    title = f"HEBAE with a rate term, MNIST, k = {runs[0].settings.latent_dim}"
     gamma, seeds, _ = STUDIES["rate"]["notes"].values()
     tables = [tabulate(grid, baselines, title)]
     return Findings(state(runs), tables, [draw(grid, title)], [gamma, seeds])
@@ -79,7 +79,7 @@ def points(runs: Sequence[StudyRun]) -> tuple[list[Point], Baselines]:
     grid: dict[tuple[float, float], list[StudyRun]] = {}
     for run in runs:
         if run.method == "hebae":
-            s = run.planned.settings
+            s = run.settings
             grid.setdefault((s.penalty_weight, s.rate_weight), []).append(run)
     baselines = {
         method: Point(weight, 0.0, [run for run in runs if run.method == method])

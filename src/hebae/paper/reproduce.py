@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -45,31 +45,11 @@ def reproduce(
     tell: Tell = lambda note: None,
     progress: Tell = lambda message: None,
 ) -> list[Path] | None:
-    """Run studies. Runs and measurements that `output` holds already are reused.
+    """Run studies, and return one page per study, or None if the training was interrupted.
 
-    Parameters
-    ----------
-    studies : sequence of Study
-    budget : Budget
-    output : Path
-        Gets ``runs/``, which the studies share, and ``results/``.
-    command : str
-        For the provenance.
-    data_dir : Path, optional
-        Folder that holds data files.
-    device : str
-        Where to train and to measure.
-    train_only : bool
-        Train, and do not measure.
-    watcher : Watcher, optional
-        Receives the progress of the training.
-    tell, progress : callable
-        Receive notes for the user, and what is being done.
-
-    Returns
-    -------
-    list of Path, or None
-        One page per study; None if the training was interrupted.
+    `output` gets ``runs/``, which the studies share, and ``results/``. Runs and measurements that
+    it holds already are reused. `watcher` receives the progress of the training, `tell` notes for
+    the user, and `progress` what is being done.
 
     Raises
     ------
@@ -78,7 +58,7 @@ def reproduce(
         `output`, or it holds anything else.
     """
     if output.is_dir():
-        require_only(output, (RUNS, RESULTS, ".lock", ".holder"))
+        require_only(output, (RUNS, RESULTS))
     make_folder(output / RUNS, "--output")
     with locked(output):
         plans = {study.name: _plan(study, budget, data_dir, tell) for study in studies}
@@ -179,16 +159,14 @@ def write(
     diverged = [f"{run.path.name} diverged: {run.diverged}" for run in runs if run.diverged]
     about_data = [f"{dataset.name}: {note}" for dataset in datasets for note in dataset.notes]
     texts, rows = STUDIES[study.name], records(runs)
+    shown = ("name", "title", "caption", "shows_faces")
     values = {
         "study": study.name,
         "title": texts["title"],
         "paper": texts["paper"],
         "budget": budget.name,
         "statements": [asdict(statement) for statement in statements],
-        "figures": [
-            {name: getattr(d, name) for name in ("name", "title", "caption", "shows_faces")}
-            for d in findings.drawings
-        ],
+        "figures": [{name: getattr(one, name) for name in shown} for one in findings.drawings],
         "tables": [table_to_json(table) for table in findings.tables],
         "notes": [*findings.notes, *about_data, *diverged],
         "deviations": texts["deviations"],
@@ -227,22 +205,20 @@ def _provenance(
 ) -> dict[str, str]:
     """Return where the numbers come from: this command, and the training, which may be older."""
 
-    def each(values: Iterable[str]) -> str:
-        return ", ".join(dict.fromkeys(values))
+    def each(values: Iterable[object]) -> str:
+        return ", ".join(dict.fromkeys(map(str, values)))
 
-    seeds = sorted({run.planned.settings.seed for run in runs})
-    origins = [provenance(command, d, runs[0].planned.settings, seeds) for d in datasets]
-    trained: list[Mapping[str, str]] = [
-        entry
-        for run in runs
-        for entry in json.loads((run.path / "provenance.json").read_text(encoding="utf-8"))
-    ]
+    seeds = sorted({run.settings.seed for run in runs})
+    origins = [provenance(command, d, runs[0].settings, seeds) for d in datasets]
+    trained: list[dict[str, str]] = []
+    for run in runs:
+        trained += json.loads((run.path / "provenance.json").read_text(encoding="utf-8"))
     return {
         "budget": budget.name,
         "runs": str(len(runs)),
         **origins[0],
         "data": "; ".join(one["data"] for one in origins),
-        "epochs": each(str(run.planned.settings.epochs) for run in runs),
+        "epochs": each(run.settings.epochs for run in runs),
         "trained by commit": each(entry["commit"] for entry in trained),
         "trained on": each(entry["machine"] for entry in trained),
     }

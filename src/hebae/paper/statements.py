@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hebae.paper.study import STUDIES, StudyRun
+from hebae.paper.budgets import THREE
+from hebae.paper.study import STUDIES, StudyRun, by_method
 from hebae.report.methods import display_name
 
 Values = Sequence[float | None]
@@ -17,33 +18,20 @@ Case = bool | str
 Source = Literal["paper", "target", "ours"]
 """Who makes a statement: the paper, a target that was set before the runs, or ourselves."""
 
-THREE = ("hebae", "vae", "wae")
 ONE_SEED, OVERLAP, MISSING = "one seed", "ranges over seeds overlap", "undefined"
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement about the methods, and what the runs say about it.
-
-    Parameters
-    ----------
-    key : str
-        Names it within its study.
-    text : str
-        The statement.
-    result : str
-        What the runs show, with ``{name:.2f}`` in place of a number of `numbers`.
-    numbers : mapping of str to (float or None)
-        None where a number is undefined.
-    verdict : str
-        See `verdict`.
-    source : Source
-    """
+    """A statement about the methods, and what the runs say about it."""
 
     key: str
+    """Names it within its study."""
     text: str
     result: str
+    """What the runs show, with ``{name:.2f}`` in place of a number of `numbers`."""
     numbers: Mapping[str, float | None]
+    """None where a number is undefined."""
     verdict: str
     source: Source = "paper"
 
@@ -51,11 +39,8 @@ class Statement:
 def order(ours: Values, theirs: Values, *, lower: bool = False) -> Case:
     """Tell whether one method is better than another over several seeds.
 
-    Returns
-    -------
-    bool or str
-        True if every seed of `ours` is better than every seed of `theirs`, False if every one is
-        worse. Otherwise the reason why it cannot be told: the ranges overlap, or there is one seed.
+    True if every seed of `ours` is better than every seed of `theirs`, False if every one is worse.
+    Otherwise the reason why it cannot be told: the ranges overlap, or there is one seed.
     """
     sign = -1 if lower else 1
     a, b = ([sign * v for v in values if v is not None] for values in (ours, theirs))
@@ -90,10 +75,7 @@ def any_of(cases: Iterable[Case]) -> Case:
 def verdict(*cases: Case) -> str:
     """Sum up a statement that consists of one or several cases, such as one per dimension.
 
-    Returns
-    -------
-    str
-        "holds", "does not hold", "holds in part", or "cannot be told (REASON)".
+    The result is "holds", "does not hold", "holds in part", or "cannot be told (REASON)".
     """
     if True in cases and False in cases:
         return "holds in part"
@@ -106,14 +88,8 @@ def verdict(*cases: Case) -> str:
 def compare(study: str, key: str, values: Mapping[str, Values], **names: str) -> Statement:
     """State that HEBAE has the greatest number of all methods, or the least.
 
-    Parameters
-    ----------
-    study, key : str
-        Under which ``studies.yaml`` has the wording, the format, and whether lower is better.
-    values : mapping of str to sequence of (float or None)
-        By method, HEBAE among them; one per seed.
-    **names
-        Put into the text.
+    ``studies.yaml`` has the wording, the format, and whether lower is better; `values` are by
+    method and seed, and `names` are put into the text.
     """
     words = STUDIES[study]["statements"][key]
     form, lower = words["form"], words.get("lower", False)
@@ -130,18 +106,20 @@ def compare(study: str, key: str, values: Mapping[str, Values], **names: str) ->
 def compare_all(study: str, runs: Sequence[StudyRun], **names: str) -> list[Statement]:
     """Return all statements of a study whose measurements the runs have; see `compare`."""
     return [
-        compare(study, key, by_method(runs, words["of"], words.get("methods", THREE)), **names)
+        compare(study, key, values_of(runs, words["of"], words.get("methods", THREE)), **names)
         for key, words in STUDIES[study]["statements"].items()
         if any(run.measurement(words["of"]) for run in runs)
     ]
 
 
-def by_method(
+def values_of(
     runs: Sequence[StudyRun], id: str, methods: Sequence[str] = THREE
 ) -> dict[str, Values]:
     """Return the values of a measurement by method, one per run."""
-    values = {m: [run.value(id) for run in runs if run.method == m] for m in methods}
-    return {method: found for method, found in values.items() if found}
+    groups = by_method(runs).items()
+    return {
+        method: [run.value(id) for run in group] for method, group in groups if method in methods
+    }
 
 
 def median(values: Values) -> float | None:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from hebae.config import METHODS, Settings
 from hebae.experiments.measurement import Measurement, find, value_of
 from hebae.experiments.table import Column, tabulate
 from hebae.paper.budgets import Budget, PlannedRun
+from hebae.report.methods import display_name
 from hebae.report.tables import Table
 from hebae.storage import RunFolder
 
@@ -31,30 +33,26 @@ STUDIES: dict[str, Any] = yaml.safe_load(
 
 @dataclass(frozen=True)
 class StudyRun:
-    """A run that was trained and measured, or that diverged.
-
-    Parameters
-    ----------
-    planned : PlannedRun
-    path : Path
-    measurements : sequence of Measurement
-        None if it diverged.
-    open : callable
-        Loads its model, codes and samples, for figures.
-    diverged : str
-        Why it has no result; "" if it has one.
-    """
+    """A run that was trained and measured, or that diverged."""
 
     planned: PlannedRun
     path: Path
     measurements: Sequence[Measurement]
+    """None if it diverged."""
     open: Callable[[], TrainedRun]
+    """Loads its model, codes and samples, for figures."""
     diverged: str = ""
+    """Why it has no result; "" if it has one."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as planned."""
+        return self.planned.settings
 
     @property
     def method(self) -> str:
         """Name of the method."""
-        return self.planned.settings.method
+        return self.settings.method
 
     def value(self, id: str, features: str | None = None) -> float | None:
         """Return a measured value; None where it is undefined."""
@@ -96,33 +94,32 @@ class Findings:
 
 @dataclass(frozen=True)
 class Study:
-    """A figure of the paper, or a question of our own. Its texts are in ``studies.yaml``.
-
-    Parameters
-    ----------
-    name : str
-    plan : callable
-        From a budget to the runs.
-    metrics : sequence of str, or callable
-        Names of metrics of ``hebae evaluate``, or a function from a budget and a run to them.
-    conclude : callable
-        From a budget and the measured runs to findings.
-    evaluation : mapping
-        Settings of the evaluation that differ from its defaults. The budget's take precedence.
-    optional : tuple of str
-        Data sets that the study can do without: where they are missing, their runs are left out.
-    """
+    """A figure of the paper, or a question of our own. Its texts are in ``studies.yaml``."""
 
     name: str
     plan: Callable[[Budget], list[PlannedRun]]
     metrics: Sequence[str] | Callable[[Budget, PlannedRun], Sequence[str]]
+    """Names of metrics of ``hebae evaluate``, or a function that returns them for a run."""
     conclude: Callable[[Budget, Sequence[StudyRun]], Findings]
     evaluation: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the evaluation that differ from its defaults. The budget's take precedence."""
     optional: tuple[str, ...] = ()
+    """Data sets that the study can do without: where they are missing, their runs are left out."""
 
     def metrics_of(self, budget: Budget, run: PlannedRun) -> Sequence[str]:
         """Return the names of the metrics of a run."""
         return self.metrics(budget, run) if callable(self.metrics) else self.metrics
+
+
+def by_method(runs: Sequence[StudyRun]) -> dict[str, list[StudyRun]]:
+    """Group runs by method, in the order of `METHODS`."""
+    groups = {method: [run for run in runs if run.method == method] for method in METHODS}
+    return {method: group for method, group in groups.items() if group}
+
+
+def method_columns(runs: Sequence[StudyRun]) -> dict[str, list[StudyRun]]:
+    """Return one column of `table_of` per method."""
+    return {display_name(method): group for method, group in by_method(runs).items()}
 
 
 def table_of(
@@ -132,24 +129,19 @@ def table_of(
     ids: Sequence[str] | None = None,
 ) -> Table:
     """Tabulate runs: one column per label, with the runs that differ only in their seed."""
-    made = [
-        Column(
-            label,
-            runs[0].planned.settings.likelihood,
-            [run.measurements for run in runs if not run.diverged],
-            sum(bool(run.diverged) for run in runs),
-        )
-        for label, runs in columns.items()
-    ]
+    made = []
+    for label, runs in columns.items():
+        measured = [run.measurements for run in runs if not run.diverged]
+        likelihood = runs[0].settings.likelihood
+        made.append(Column(label, likelihood, measured, len(runs) - len(measured)))
     return tabulate(made, title, notes, ids=dict.fromkeys(ids, "") if ids else None)
 
 
 def records(runs: Sequence[StudyRun]) -> list[dict[str, Any]]:
     """Return the measurements and the objective of each epoch, one record each, for the CSV."""
-    names = ("epoch", "id", "quantity", "value", "standard_error", "undefined")
-    found = []
+    found: list[dict[str, Any]] = []
     for run in runs:
-        s = run.planned.settings
+        s = run.settings
         described = {
             "run": run.planned.label,
             "method": s.method,
@@ -158,13 +150,20 @@ def records(runs: Sequence[StudyRun]) -> list[dict[str, Any]]:
             "rate_weight": s.rate_weight,
             "seed": s.seed,
         }
-        numbers = [
-            (epoch, "history.objective", "objective", value, None, "")
+        by_epoch = [
+            (epoch, Measurement(id="history.objective", name="objective", value=value))
             for epoch, value in run.objectives.items()
         ]
-        numbers += [
-            (s.epochs, one.id, one.name, one.value, one.standard_error, one.undefined)
-            for one in run.measurements
+        found += [
+            described
+            | {
+                "epoch": epoch,
+                "id": one.id,
+                "quantity": one.name,
+                "value": one.value,
+                "standard_error": one.standard_error,
+                "undefined": one.undefined,
+            }
+            for epoch, one in [*by_epoch, *((s.epochs, one) for one in run.measurements)]
         ]
-        found += [described | dict(zip(names, number, strict=True)) for number in numbers]
     return found

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hebae.paper.budgets import Budget, PlannedRun
+from hebae.paper.budgets import MNIST_WEIGHTS, Budget, PlannedRun
 from hebae.paper.statements import (
     Statement,
-    by_method,
     compare_all,
     limit,
     spelled,
     summary,
+    values_of,
     verdict,
 )
-from hebae.paper.study import STUDIES, Findings, Study, StudyRun, table_of
-from hebae.report.methods import display_name
-
-WEIGHTS = {"hebae": 1.0, "vae": 1.0, "wae": 10.0, "ae": 1.0}
+from hebae.paper.study import STUDIES, Findings, Study, StudyRun, method_columns, table_of
 
 
 def plan(budget: Budget) -> list[PlannedRun]:
     """MNIST, k = 20, four methods at the paper's weights, one run per seed."""
     return [
-        budget.run("mnist", method, latent_dim=20, penalty_weight=weight, seed=seed)
+        budget.mnist(method, 20, seed=seed)
         for seed in budget.table_seeds
-        for method, weight in WEIGHTS.items()
+        for method in MNIST_WEIGHTS
     ]
 
 
@@ -36,13 +33,10 @@ def metrics(budget: Budget, run: PlannedRun) -> Sequence[str]:
 
 def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
     """Tabulate all measurements."""
-    columns = {
-        display_name(method): [run for run in runs if run.method == method] for method in WEIGHTS
-    }
-    seeds, epochs = ", ".join(map(str, budget.table_seeds)), runs[0].planned.settings.epochs
+    seeds, epochs = ", ".join(map(str, budget.table_seeds)), runs[0].settings.epochs
     title = f"MNIST, k = 20, {epochs} epochs, seeds {seeds}: test examples"
     notes = STUDIES["table"]["notes"]
-    table = table_of(columns, title, [notes["objectives"]])
+    table = table_of(method_columns(runs), title, [notes["objectives"]])
     return Findings(state(runs), [table], notes=[notes["targets"].format(epochs=epochs)])
 
 
@@ -50,7 +44,7 @@ def state(runs: Sequence[StudyRun]) -> list[Statement]:
     """Compare the methods over several seeds, and each with its targets."""
     statements = compare_all("table", runs)
     for key, words in STUDIES["table"]["targets"].items():
-        found = by_method(runs, words["of"], [words["method"]]).get(words["method"], ())
+        found = values_of(runs, words["of"], [words["method"]]).get(words["method"], ())
         values = [value and words.get("sign", 1) * value for value in found]
         case = limit(values, words["limit"], above=words.get("above", False))
         result, numbers = spelled("value", values, words["form"]), summary("value", values)

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hebae.paper import faces
-from hebae.paper.budgets import Budget, PlannedRun
+from hebae.paper.budgets import THREE, Budget, PlannedRun
 from hebae.paper.statements import Statement, median, order, verdict
 from hebae.paper.study import STUDIES, Findings, Study, StudyRun, table_of
 from hebae.report.methods import display_name
 
-WEIGHTS = {"hebae": 1.0, "vae": 1.0, "wae": 10.0}
 BATCHES = (72, 100, 128, 256, 512, 1000)
 """For k = 64. With 64 examples or fewer, Σ is singular and training is refused."""
 METRICS = ("objective", "reconstruction", "moments", "iwae", "elbo", "frechet")
@@ -29,9 +28,8 @@ class Decision(NamedTuple):
 def decisions(budget: Budget) -> dict[str, Decision]:
     """Return each decision; ``studies.yaml`` has its statements."""
 
-    def mnist(method: str = "hebae", preset: str = "mnist", **changes: Any) -> list[PlannedRun]:
-        changes = {"latent_dim": 20, "penalty_weight": WEIGHTS[method]} | changes
-        return [budget.run(preset, method, seed=seed, **changes) for seed in budget.seeds]
+    def mnist(method: str = "hebae", k: int = 20, **changes: Any) -> list[PlannedRun]:
+        return [budget.mnist(method, k, seed=seed, **changes) for seed in budget.seeds]
 
     def celeba(**changes: Any) -> list[PlannedRun]:
         return [faces.face_run(budget, "hebae", seed=seed, **changes) for seed in budget.seeds]
@@ -40,25 +38,33 @@ def decisions(budget: Budget) -> dict[str, Decision]:
     two = {
         "noise": {"Cholesky": mnist(), "diagonal": mnist(noise="diagonal")},
         "scale": {"vector": mnist(), "scalar": mnist(scale="scalar")},
-        "batch": {f"m = {m}": mnist(latent_dim=64, batch_size=m) for m in sizes},
+        "batch": {f"m = {m}": mnist(k=64, batch_size=m) for m in sizes},
         "batch-norm": {"by batches": celeba(), "frozen": celeba(batch_norm="frozen")},
     }
     found = {}
     for key, variants in two.items():
         first, *_, last = variants
         found[key] = Decision(variants, [(last, first) if key == "batch" else (first, last)])
-    presets = ("mnist", "mnist-released")
-    pairs = [(f"{name}, mnist", f"{name}, mnist-released") for name in map(display_name, WEIGHTS)]
-    released = [mnist(method, preset) for method in WEIGHTS for preset in presets]
-    labels = [label for pair in pairs for label in pair]
-    found["released"] = Decision(dict(zip(labels, released, strict=True)), pairs)
+    released, pairs = {}, []
+    for method in THREE:
+        pair = {
+            f"{display_name(method)}, {preset}": mnist(method, preset=preset)
+            for preset in ("mnist", "mnist-released")
+        }
+        released |= pair
+        pairs.append(tuple(pair))
+    found["released"] = Decision(released, pairs)
     return found
 
 
 def plan(budget: Budget) -> list[PlannedRun]:
     """All variants of all decisions."""
-    groups = [group for one in decisions(budget).values() for group in one.variants.values()]
-    return [run for group in groups for run in group]
+    return [
+        run
+        for decision in decisions(budget).values()
+        for group in decision.variants.values()
+        for run in group
+    ]
 
 
 def metrics(budget: Budget, run: PlannedRun) -> Sequence[str]:

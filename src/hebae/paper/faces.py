@@ -10,13 +10,12 @@ import torch
 
 from hebae.errors import HebaeError
 from hebae.evaluation.features.inception import inception_features
-from hebae.paper.budgets import Budget, PlannedRun, data_of
+from hebae.paper.budgets import THREE, Budget, PlannedRun, data_of
 from hebae.paper.study import STUDIES, StudyRun
 from hebae.report.methods import display_name
 from hebae.report.tables import Row, Table
 from hebae.training.checks import weight_of_mean_squared_error
 
-METHODS = ("hebae", "vae", "wae")
 WEIGHTS = {"hebae": 12.288, "vae": 12.288, "wae": 2000.0}
 """Weights of the preset, relative to the summed squared error of images in [-1, 1]."""
 SHAPES = {"celeba": (3, 64, 64), "synthetic-faces": (3, 12, 12)}
@@ -68,13 +67,10 @@ def inception_problem() -> str:
 
 def weight_table(runs: Sequence[StudyRun]) -> Table:
     """Tabulate each λ in its units, for images in [-1, 1]."""
-    columns: dict[str, list[PlannedRun]] = {method: [] for method in METHODS}
-    for run in sorted(runs, key=lambda run: run.settings.penalty_weight):
-        if run.settings.seed == runs[0].settings.seed:
-            columns[run.method].append(run.planned)
+    settings_of = [run.settings for run in runs if run.settings.seed == runs[0].settings.seed]
+    settings_of.sort(key=lambda s: s.penalty_weight)
     rows = []
-    for members in zip(*columns.values(), strict=True):
-        settings = [planned.settings for planned in members]
+    for settings in zip(*([s for s in settings_of if s.method == m] for m in THREE), strict=True):
         in_units = {
             "the summed squared error": [s.penalty_weight for s in settings],
             "the mean squared error": [
@@ -84,13 +80,12 @@ def weight_table(runs: Sequence[StudyRun]) -> Table:
                 WAE_SCALE * s.penalty_weight if s.method == "wae" else "" for s in settings
             ],
         }
-        factor = settings[0].penalty_weight / WEIGHTS[settings[0].method]
-        section = f"{factor:.4g} × the preset's λ"
+        section = f"{settings[0].penalty_weight / WEIGHTS['hebae']:.4g} × the preset's λ"
         rows += [
             Row(f"relative to {unit}", values, section=section) for unit, values in in_units.items()
         ]
     title = f"λ in each of its units, {label(runs[0].planned)}"
-    names = [display_name(method) for method in METHODS]
+    names = [display_name(method) for method in THREE]
     return Table(title, names, rows, [STUDIES["faces"]["units"]])
 
 

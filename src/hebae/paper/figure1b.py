@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 from hebae.paper import faces
-from hebae.paper.budgets import Budget, PlannedRun
+from hebae.paper.budgets import THREE, Budget, PlannedRun
 from hebae.paper.grids import WeightGrid, at_one, lines, over_weights, spread
 from hebae.paper.statements import Statement, compare
 from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun
@@ -20,12 +21,8 @@ KINDS = {"normal": "z from N(0, I)", "mixture": "z from a mixture", "reconstruct
 def plan(budget: Budget) -> list[PlannedRun]:
     """Three methods at each multiple of the preset's weight."""
     factors = (0.1, 1.0) if budget.is_smoke else FACTORS
-    return [
-        faces.face_run(budget, method, factor, seed=seed)
-        for seed in budget.seeds
-        for factor in factors
-        for method in faces.METHODS
-    ]
+    grid = product(budget.seeds, factors, THREE)
+    return [faces.face_run(budget, method, factor, seed=seed) for seed, factor, method in grid]
 
 
 def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
@@ -51,9 +48,9 @@ def state(runs: Sequence[StudyRun]) -> list[Statement]:
     space = next(iter(feature_spaces(runs)), "")
     normal, mixture = (_grid(runs, kind, space) for kind in ("normal", "mixture"))
     values = {
-        "samples": {m: at_one(normal, m) for m in faces.METHODS},
-        "robust": {m: spread(normal, m, ratio=True) for m in faces.METHODS},
-        "samples-mixture": {m: at_one(mixture, m) for m in faces.METHODS},
+        "samples": {m: at_one(normal, m) for m in THREE},
+        "robust": {m: spread(normal, m, ratio=True) for m in THREE},
+        "samples-mixture": {m: at_one(mixture, m) for m in THREE},
     }
     return [compare("figure1b", key, by_method) for key, by_method in values.items()]
 
@@ -76,7 +73,7 @@ def _grid(runs: Sequence[StudyRun], kind: str, space: str) -> WeightGrid:
 def _panel(runs: Sequence[StudyRun], kind: str, space: str) -> LinePanel:
     measured = next(m for run in runs if (m := run.measurement(f"frechet.{kind}", space)))
     counts = "/".join(map(str, measured.counts.values()))
-    values = lines(_grid(runs, kind, space), faces.METHODS)
+    values = lines(_grid(runs, kind, space), THREE)
     return LinePanel(values, KINDS[kind], counts, "λ / the preset's λ", space, "log", "log", 1.0)
 
 

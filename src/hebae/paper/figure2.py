@@ -76,8 +76,7 @@ def draw_codes(runs: Sequence[StudyRun], name: str, label: str) -> list[Drawing]
     for file, of in (("mean", "the mean of q(z|x)"), ("z", "z")):
         matrices = {}
         for run in runs:
-            measurement = run.measurement(f"{CORRELATION}.{file}")
-            if measurement is not None:
+            if (measurement := run.measurement(f"{CORRELATION}.{file}")) is not None:
                 covariance = np.asarray(measurement.arrays["covariance"])
                 matrices[run.method] = covariance, latent.correlation(covariance)
         if matrices:
@@ -92,18 +91,12 @@ def draw_information(runs: Sequence[StudyRun], name: str, label: str) -> Drawing
     """Draw MIC and TIC with their null (Fig. 2c, d), and I(i; z) with its upper bound."""
 
     def values(id: str) -> dict[str, float]:
-        found = {run.method: run.value(id) for run in runs}
-        return {method: value for method, value in found.items() if value is not None}
+        return {run.method: value for run in runs if (value := run.value(id)) is not None}
 
-    panels = {
-        key: BarPanel(
-            values(f"mic.{key}"),
-            values(f"mic.{key}{NULL}"),
-            title=f"{key.upper()}_e",
-            note="mean over dimensions",
-        )
-        for key in ("mic", "tic")
-    }
+    panels = {}
+    for key in ("mic", "tic"):
+        bars, null = values(f"mic.{key}"), values(f"mic.{key}{NULL}")
+        panels[key] = BarPanel(bars, null, title=f"{key.upper()}_e", note="mean over dimensions")
     panels["I"] = BarPanel(
         values("information.mutual"),
         {},

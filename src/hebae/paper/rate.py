@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,10 +18,8 @@ from hebae.report.tables import Row, Table
 LAMBDAS = (1.0, 3.0, 10.0)
 GAMMAS = (0.0, 0.01, 0.1, 0.3, 1.0)
 """0 is the paper's objective; 1, with λ = 1, is an ELBO."""
-BASELINES = {"vae": 1.0, "wae": 10.0}
+BASELINES = ("vae", "wae")
 """Methods that the grid is compared with, at the paper's weights."""
-
-
 QUANTITIES, CONDITIONS = STUDIES["rate"]["quantities"], STUDIES["rate"]["conditions"]
 
 
@@ -50,18 +48,13 @@ def plan(budget: Budget) -> list[PlannedRun]:
     At λ = 1, the paper's value, and for the baselines with the seeds of a table.
     """
     k, lambdas, gammas = (4, LAMBDAS[:2], GAMMAS[::3]) if budget.is_smoke else (20, LAMBDAS, GAMMAS)
-
-    def run(method: str, weight: float, seed: int, **rate: Any) -> PlannedRun:
-        return budget.run("mnist", method, penalty_weight=weight, latent_dim=k, seed=seed, **rate)
-
-    runs = []
+    runs = [budget.mnist(m, k, seed=seed) for seed in budget.table_seeds for m in BASELINES]
     for weight, gamma in product(lambdas, gammas):
-        # γ = 0 is not declared, so that other studies share the run.
-        rate = {"rate_weight": gamma} if gamma else {}
+        changes = {"penalty_weight": weight}
+        if gamma:  # γ = 0 is not declared, so that other studies share the run
+            changes["rate_weight"] = gamma
         seeds = budget.table_seeds if weight == 1 else budget.seeds
-        runs += [run("hebae", weight, seed, **rate) for seed in seeds]
-    for seed, (method, weight) in product(budget.table_seeds, BASELINES.items()):
-        runs.append(run(method, weight, seed))
+        runs += [budget.mnist("hebae", k, seed=seed, **changes) for seed in seeds]
     return runs
 
 
@@ -70,28 +63,21 @@ def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
     grid, baselines = points(runs)
     title = f"HEBAE with a rate term, MNIST, k = {runs[0].settings.latent_dim}"
     gamma, seeds, _ = STUDIES["rate"]["notes"].values()
+    statements = [*(somewhere(name, grid, baselines) for name in CONDITIONS)]
+    statements.append(at_once(grid, baselines))
     tables = [tabulate(grid, baselines, title)]
-    return Findings(state(runs), tables, [draw(grid, title)], [gamma, seeds])
+    return Findings(statements, tables, [draw(grid, title)], [gamma, seeds])
 
 
 def points(runs: Sequence[StudyRun]) -> tuple[list[Point], Baselines]:
     """Return the points of HEBAE's grid, by λ and γ, and the baselines."""
-    grid: dict[tuple[float, float], list[StudyRun]] = {}
+    groups: dict[tuple[str, float, float], list[StudyRun]] = {}
     for run in runs:
-        if run.method == "hebae":
-            s = run.settings
-            grid.setdefault((s.penalty_weight, s.rate_weight), []).append(run)
-    baselines = {
-        method: Point(weight, 0.0, [run for run in runs if run.method == method])
-        for method, weight in BASELINES.items()
-    }
-    return [Point(*at, grid[at]) for at in sorted(grid)], baselines
-
-
-def state(runs: Sequence[StudyRun]) -> list[Statement]:
-    """Return whether each claim is true at some point, and all of them at one point."""
-    grid, baselines = points(runs)
-    return [*(somewhere(name, grid, baselines) for name in CONDITIONS), at_once(grid, baselines)]
+        key = (run.method, run.settings.penalty_weight, run.settings.rate_weight)
+        groups.setdefault(key, []).append(run)
+    found = [(method, Point(*at, groups[method, *at])) for method, *at in sorted(groups)]
+    grid = [point for method, point in found if method == "hebae"]
+    return grid, {method: point for method, point in found if method != "hebae"}
 
 
 def somewhere(name: str, grid: Sequence[Point], baselines: Baselines) -> Statement:
@@ -122,10 +108,8 @@ def at_once(grid: Sequence[Point], baselines: Baselines) -> Statement:
         if None not in met.values() and likelihood is not None:
             failed = [name for name, is_met in met.items() if not is_met]
             ranked.append((-len(failed), likelihood, point, failed))
-    failed, best, count = [], None, None
-    if ranked:
-        *_, best, failed = max(ranked, key=lambda entry: entry[:2])
-        count = len(CONDITIONS) - len(failed)
+    *_, best, failed = max(ranked, key=lambda entry: entry[:2], default=(None, []))
+    count = len(CONDITIONS) - len(failed) if best else None
     missing = f"; not satisfied: {', '.join(failed)}" if failed else ""
     result = f"{{met:.0f}} of {len(CONDITIONS)} at λ = {{lambda:g}}, γ = {{gamma:g}}{missing}"
     case = any_of(all_of(_case(name, p, baselines) for name in CONDITIONS) for p in grid)
@@ -160,8 +144,8 @@ def _place(point: Point | None) -> dict[str, float | None]:
 def tabulate(grid: Sequence[Point], baselines: Baselines, title: str) -> Table:
     """Tabulate every quantity, one row per point."""
     named = {f"λ = {p.weight:g}, γ = {p.gamma:g}": p.runs for p in grid}
-    for method, weight in BASELINES.items():
-        named[f"{display_name(method)}, λ = {weight:g}"] = baselines[method].runs
+    for method, p in baselines.items():
+        named[f"{display_name(method)}, λ = {p.weight:g}"] = p.runs
     columns = {}
     for one in QUANTITIES.values():
         for row in table_of(named, title, ids=[one["id"]]).rows:
@@ -176,11 +160,8 @@ def draw(grid: Sequence[Point], title: str) -> Drawing:
     gammas = sorted({point.gamma for point in grid})
     maps = []
     for name, one in QUANTITIES.items():
-        values = np.full((len(lambdas), len(gammas)), np.nan)
-        for point in grid:
-            value = point.median(name)
-            if value is not None:
-                values[lambdas.index(point.weight), gammas.index(point.gamma)] = value
+        medians = {(point.weight, point.gamma): point.median(name) for point in grid}
+        values = np.array([[medians.get((w, g)) for g in gammas] for w in lambdas], dtype=float)
         maps.append(ValueMap(values, one["title"], one["note"], one["form"], one.get("better", "")))
     figure = value_maps(maps, lambdas, gammas, labels=("λ", "γ"), across=3, title=title)
     return Drawing("rate", figure, title, STUDIES["rate"]["caption"])

@@ -145,7 +145,7 @@ def test_other_data_that_are_missing_are_refused(tmp_path):
     assert not list((tmp_path / "out" / "runs").iterdir())
 
 
-@pytest.mark.parametrize(("name", "figures"), [("figure1b", 1), ("figure2", 6), ("rate", 1)])
+@pytest.mark.parametrize(("name", "figures"), [("figure1b", 1), ("figure3", 3)])
 def test_a_study_ends_with_a_page_numbers_and_figures(smoke, name, figures):
     values = stored(smoke)[name]
     assert (smoke / f"{name}.md").read_text().startswith(f"# {values['title']}\n")
@@ -156,8 +156,8 @@ def test_a_study_ends_with_a_page_numbers_and_figures(smoke, name, figures):
         assert None not in one["numbers"].values(), one
 
 
-def test_made_up_faces_are_not_called_celeba(smoke):
-    names = {path.stem.rsplit("-", 1)[0] for path in smoke.glob("figure2*.png")}
-    assert names == {"figure2-mnist", "figure2-synthetic-faces"}
-    assert not any("CelebA" in one["text"] for one in stored(smoke)["figure2"]["statements"])
+def test_made_up_faces_are_not_called_celeba_and_may_be_published(smoke):
+    for study in stored(smoke).values():
+        titles = [one["title"] for one in (*study["figures"], *study["tables"])]
+        assert not any("CelebA" in title for title in titles)
     assert not (smoke / "faces").exists()

@@ -69,15 +69,15 @@ class DataSettings(_Group):
     data: str = _setting("mnist-mini")
     """Name of a data set (see: hebae data list) or path of a file or folder."""
     data_dir: Path | None = _setting(None, affects="nothing", resume=True, stack=True)
-    """Folder of the files of named data sets: no other place is used. By default HEBAE_DATA_DIR and
-    the cache are used, and files are downloaded where that is allowed."""
+    """Folder with the files of named data sets; no other place is searched. By default,
+    HEBAE_DATA_DIR and the cache are searched, and files are downloaded where that is allowed."""
     validation_size: int | None = _setting(None, ge=0)
     """Training examples to set aside for validation."""
 
 
 class _Code(_Group):
     method: Method = _setting("hebae")
-    """How z is drawn and what is penalised."""
+    """Training method: how z is drawn, and which penalty is used."""
     latent_dim: int = _setting(20, ge=1, le=MOST_UNITS)
     """Dimensions k of the code z."""
 
@@ -124,7 +124,7 @@ class ModelSettings(_MethodOptions):
     """Scale of the Gaussian likelihood: a number, learned with the weights, or the best one for
     each batch."""
     network: Literal["mlp", "convolutional"] = _setting("mlp")
-    """Fully connected (Appendix B.1 of the paper), or convolutional (B.2), for images with sides
+    """Fully connected (Appendix B.1 of the paper), or convolutional (B.2) for images with sides
     divisible by 16."""
     encoder_widths: Widths | None = _setting(None)
     """Widths of the encoder's layers, input first [default: the paper's]."""
@@ -145,9 +145,10 @@ class TrainingSettings(_Group):
     epochs: int = _setting(15, resume=True, ge=1, le=2**31)
     """Passes over the training examples."""
     learning_rate: float | None = _setting(None, stack=True, gt=0, allow_inf_nan=False)
-    """Adam's step size [default: 1e-3 for 784 numbers per example, by size for others]."""
+    """Adam's learning rate [default: by the size of an example; 1e-3 for 784 numbers]."""
     schedule: Literal["constant", "exponential", "steps"] = _setting("constant")
-    """Step size over epochs: constant; x 0.995 each; or /2, /5, /10 after 30, 50, 70."""
+    """Learning rate over epochs: constant; exponential: x 0.995 per epoch; steps: divided by 2, 5
+    and 10 after epochs 30, 50 and 70."""
     adam_beta1: float = _setting(0.9, ge=0, lt=1)
     """Adam's decay of the gradient's mean."""
     adam_beta2: float = _setting(0.999, ge=0, lt=1)
@@ -155,26 +156,26 @@ class TrainingSettings(_Group):
     reset_optimizer: bool = _setting(False)
     """Reset Adam's moments each epoch, as the released code does."""
     batch_norm: Literal["batch", "frozen"] = _setting("batch")
-    """Convolutional network: normalise by the batch in training, or never, by statistics that stay
-    0 and 1, as the released code probably does."""
+    """Batch normalisation of the convolutional network: by the batch in training, or frozen at mean
+    0 and variance 1, as the released code probably does."""
     gradient_clip: float | None = _setting(None, gt=0)
     """Largest norm of the gradient [default: no limit]."""
     early_stopping: int | None = _setting(None, ge=1)
     """Stop after this many epochs without a better objective on validation examples."""
     seed: int = _setting(0, stack=True, ge=0, lt=2**32)
-    """Seed of weights, order and noise."""
+    """Seed of initial weights, order of examples and noise."""
     device: Literal["auto", "cpu", "cuda", "mps"] = _setting("auto", affects="rounding")
-    """Where to compute. Devices round differently: a run resumes on another kind of device only if
-    it is named here."""
+    """Device to train on. Devices round differently: a run resumes on another kind of device only
+    if you name it here."""
     devices: int = _setting(1, ge=1)
-    """Processes that share each batch, one per device."""
+    """Number of processes that share each batch, one per device."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"] = _setting("32-true")
     """Precision of the arithmetic, as Lightning Fabric names it; auto: 32-true."""
     compile: Literal["auto", "on", "off"] = _setting("auto", affects="rounding")
-    """The step as one program: by torch.compile on the CPU, in a CUDA graph on a GPU; auto: off on
-    the CPU, on on a GPU. It changes how numbers are rounded."""
+    """Run a training step as one program: with torch.compile on the CPU, as a CUDA graph on a GPU.
+    auto: only on a GPU. It changes how numbers are rounded."""
     checkpoint_every: int = _setting(1, affects="nothing", resume=True, ge=1)
-    """Epochs between checkpoints; more where writing them would take over a tenth of the time."""
+    """Epochs between checkpoints; more if writing them would take over a tenth of the time."""
     log_every: int = _setting(50, affects="nothing", resume=True, stack=True, ge=1)
     """Steps between reports of the terms of the loss."""
     tensorboard: bool = _setting(False, affects="nothing", resume=True)

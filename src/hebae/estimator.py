@@ -9,9 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-import operator
 import re
-import sys
 import textwrap
 import typing
 from collections.abc import Iterator, Sized
@@ -36,6 +34,7 @@ from hebae import inference
 from hebae.config import ModelSettings, Settings, TrainingSettings
 from hebae.data import load as load_data
 from hebae.errors import HebaeError
+from hebae.evaluation import checks
 from hebae.files import expand, make_folder
 from hebae.methods import METHODS, Method
 from hebae.model import Autoencoder, build
@@ -148,16 +147,9 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def inverse_transform(self, Z: Any) -> Array:
         """Decode codes (n, latent_dim): E[x | z], shape (n, *shape)."""
-        k = self._model().latent_dim
-        try:
-            z = np.asarray(_detached(Z), dtype=np.float32)
-        except (TypeError, ValueError):
-            raise HebaeError(f"Z is no array of numbers; codes have shape (n, {k}).") from None
-        if z.ndim != 2 or z.shape[1] != k or not len(z):
-            raise HebaeError(f"Z has shape {z.shape}; codes must have shape (n, {k}), n above 0.")
-        if not np.isfinite(z).all():
-            raise HebaeError("Z holds values that are not finite; codes must be finite.")
-        return inference.decode(self._model(), z)
+        model = self._model()
+        z = checks.finite(Z, "Z", ("n", model.latent_dim))
+        return inference.decode(model, z.astype(np.float32))
 
     def reconstruct(self, X: Any) -> Array:
         """Encode and decode examples: E[x | z = mu(x)], shape (n, *shape)."""
@@ -192,7 +184,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         HebaeError
             If a parameter is invalid, or fewer than 20 codes are known to fit a sampler to.
         """
-        count = _whole_number("count", count, 1)
+        checks.counts(count=count)
         model = self._model()
         with _named_as_parameters():
             check_name(sampler, auto=True)
@@ -201,8 +193,9 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def interpolate(self, first: Any, second: Any, steps: int = 10) -> Array:
         """Decode the straight line between the codes of two examples: shape (steps, *shape)."""
-        steps = _whole_number("steps", steps, 2)
-        begin, end = (self._values(np.asarray(_detached(x))[None]) for x in (first, second))
+        checks.counts(2, steps=steps)
+        pair = {"first": first, "second": second}
+        begin, end = (self._values(checks.as_array(x, name)[None]) for name, x in pair.items())
         line: Array = inference.interpolate(self._model(), begin, end, steps)[0]
         return line
 
@@ -386,28 +379,13 @@ def _copy(module: nn.Module | None, name: str) -> nn.Module | None:
         raise HebaeError(f"{name} must be an nn.Module that can be copied: {error}.") from None
 
 
-def _detached(values: Any) -> Any:
-    """Return values without gradients or quantisation, on the CPU."""
-    if not isinstance(values, torch.Tensor):
-        return values
-    return (values.dequantize() if values.is_quantized else values).detach().cpu()
-
-
-def _whole_number(name: str, value: Any, least: int, most: int = sys.maxsize) -> int:
-    try:
-        if least <= operator.index(value) <= most:
-            return operator.index(value)
-    except TypeError:
-        pass
-    limits = f"at least {least}" if most == sys.maxsize else f"from {least} to {most}"
-    raise HebaeError(f"{name} is {value!r}; it must be a whole number, {limits}.")
-
-
 def _seed(random_state: Any) -> int:
     """Return a seed from an int, RandomState or None, as scikit-learn does."""
     if random_state is None or isinstance(random_state, np.random.RandomState):
         return int(check_random_state(random_state).randint(2**31))
-    return _whole_number("random_state", random_state, 0, 2**32 - 1)
+    checks.counts(0, random_state=random_state)
+    checks.require(random_state < 2**32, "random_state", random_state, "below 2**32")
+    return int(random_state)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ app = App(
     name="hebae",
     version=__version__,
     help="Train, compare and evaluate generative autoencoders.",
-    # A path may begin with a bracket: no argument is JSON.
+    # No argument is JSON: a path may begin with a bracket.
     default_parameter=Parameter(
         consume_multiple=True, negative_iterable=(), json_list=False, json_dict=False
     ),
@@ -55,8 +55,8 @@ class StartFlags(BaseModel):
         default=None, description=f"Settings that come with hebae: {', '.join(preset_names())}."
     )
     config: Path | None = None
-    """YAML file of settings; its keys are the flags below, with underscores. Settings for one
-    method alone are listed under methods."""
+    """YAML file of settings. Its keys are the flags below, with underscores; the key methods holds
+    settings for one method alone."""
     resume: Annotated[bool, Switch] = False
     """Resume what is in --output."""
     overwrite: Annotated[bool, Switch] = False
@@ -78,7 +78,7 @@ class ExperimentFlags(StartFlags):
     """The same, of commands that train many models."""
 
     retry_diverged: Annotated[bool, Switch] = False
-    """With --resume: train the runs again that diverged."""
+    """With --resume: also train the runs again that diverged."""
 
     def require_consistent(self) -> None:
         """Refuse flags that contradict each other."""
@@ -95,7 +95,7 @@ Experiment = Annotated[ExperimentFlags, Parameter(name="*")]
 
 
 def command() -> str:
-    """Return the command line as typed into a shell, for the provenance."""
+    """Return the command line, for the provenance."""
     return shlex.join(["hebae", *sys.argv[1:]])
 
 
@@ -107,7 +107,7 @@ def say(text: str, console: Console = out, style: str | None = None) -> None:
 def tell(notes: Sequence[str]) -> None:
     """Print notes to standard error."""
     for note in notes:
-        say(wrapped(f"Note: {note}"), err, style="dim")
+        say(wrapped(f"Note: {note}"), err, "dim")
 
 
 def wrapped(text: str) -> str:

@@ -25,27 +25,27 @@ def evaluate(
     data_dir: Path | None = None,
     settings: Evaluation = EvaluationSettings(),  # noqa: B008
 ) -> int:
-    """Evaluate trained runs with the same metrics: bounds, samples, codes, information, use.
+    """Evaluate trained runs with the same metrics.
 
-    Each metric is stored in the run's evaluation.json as soon as it is measured and is not measured
-    again: a stopped command resumes.
+    Each metric is stored in the run's evaluation.json as soon as it is measured, and not measured
+    again. An interrupted command therefore resumes.
 
     Parameters
     ----------
     runs
-        Folders of finished runs, all trained on the same data; one column each.
+        Folders of finished runs, all trained on the same data. Each has a column in the table.
     metrics
         all, fast, or names, separated by commas or spaces: objective, reconstruction, elbo, iwae,
         ais, frechet, kernel, precision-recall, density-coverage, copying, moments, normality,
         samplers, information, mic, labels, robustness, smoothness.
     output
-        Folder for the table, figures of all runs side by side and report.html.
+        Folder for the table, the figures of all runs side by side, and report.html.
     pool_seeds
         Put runs that differ only in their seed into one column.
     data
-        Where the runs' data are now, if they have moved: name, file or folder.
+        Name, file or folder of the runs' data, if they have moved.
     data_dir
-        Folder that holds data files [env: HEBAE_DATA_DIR].
+        Folder with data files [env: HEBAE_DATA_DIR].
     """
     from rich.text import Text
 

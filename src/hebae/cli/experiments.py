@@ -42,9 +42,9 @@ def compare(
 ) -> int:
     """Train several methods on the same data, with the same budget and seeds, and compare them.
 
-    A run that diverges is marked in the table and does not stop the others. Exit status: 0, 1 if
-    every run diverged, 2 for an error, 130 after Ctrl-C. Resumed, it keeps finished and diverged
-    runs; methods and seeds may be added.
+    A run that diverges is marked in the table and does not stop the others. --resume keeps finished
+    and diverged runs, and you may add methods and seeds. Exit status: 0; 1 if every run diverged; 2
+    for an error; 130 after Ctrl-C.
 
     Parameters
     ----------
@@ -84,18 +84,18 @@ def sweep(
     output: Path = Path("sweep"),
     start: Experiment = ExperimentFlags(),  # noqa: B008
 ) -> int:
-    """Train every combination of some settings' values; tabulate and draw the results.
+    """Train every combination of values of some settings; tabulate and plot the results.
 
-    A run that diverges is marked in the table and does not stop the others. Exit status: 0, 1 if
-    every run diverged, 2 for an error, 130 after Ctrl-C. Resumed, it keeps finished and diverged
-    runs; values may be added.
+    A run that diverges is marked in the table and does not stop the others. --resume keeps finished
+    and diverged runs, and you may add values. Exit status: 0; 1 if every run diverged; 2
+    for an error; 130 after Ctrl-C.
 
     Parameters
     ----------
     grid
-        A setting and its values, such as penalty_weight=0.1,1,10. seed=0..4 stands for 0, 1, 2, 3
-        and 4; penalty_weight=0.001..1000:7 for seven logarithmically spaced values;
-        encoder_widths=100,784x800 for two networks. Repeat for each setting.
+        A setting and its values, such as penalty_weight=0.1,1,10. Repeat for each setting.
+        seed=0..4 means 0, 1, 2, 3 and 4; penalty_weight=0.001..1000:7 means seven logarithmically
+        spaced values; encoder_widths=100,784x800 means two networks.
     output
         Folder for the runs (in runs), sweep.json, .csv and .md, figures and report.html.
     """

@@ -27,10 +27,10 @@ def sample(
     data: str | None = None,
     data_dir: Path | None = None,
 ) -> int:
-    """Decode draws from the prior N(0, I), or from one fitted to the training codes.
+    """Generate samples: decode draws from N(0, I), or from a prior fitted to the training codes.
 
-    The first use of a sampler other than "normal" encodes the training data and takes up to a
-    minute or two. The fitted sampler is stored in the run folder, if that can be written.
+    The first use of a sampler other than "normal" encodes the training data and takes up to two
+    minutes. The fitted sampler is stored in the run folder, if that can be written.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ def sample(
         Folder of a finished run.
     sampler
         "normal": N(0, I), as in the paper. "fitted-normal": a normal with the mean and covariance
-        of the codes. "mixture": a mixture of normals; held-out codes decide how many. "auto": the
-        one of these under which held-out codes are most probable.
+        of the codes. "mixture": a mixture of normals, as many as suit held-out codes best. "auto":
+        the one of these under which held-out codes are most probable.
     count
         Number of samples.
     seed
@@ -47,13 +47,11 @@ def sample(
     output
         A .png picture, or a .npy array of shape (count, *shape).
     data
-        Where the run's data are now, if they have moved: name, file or folder.
+        Name, file or folder of the run's data, if they have moved.
     data_dir
-        Folder that holds them [env: HEBAE_DATA_DIR].
+        Folder with data files [env: HEBAE_DATA_DIR].
     """
-    _require_at_least("--count", count, 1)
-    _require_at_least("--seed", seed, 0)
-    _check_output(output)
+    _check(output, ("--count", count, 1), ("--seed", seed, 0))
     from hebae import inference
     from hebae.storage import load_model
 
@@ -86,19 +84,18 @@ def reconstruct(
     output: Path = Path("reconstructions.png"),
     data: Data = DataSettings(),  # noqa: B008
 ) -> int:
-    """Reconstruct held-out examples, with the originals above.
+    """Reconstruct held-out examples, and show the originals above them.
 
     Parameters
     ----------
     run
         Folder of a finished run.
     count
-        Number of examples, from the first on.
+        Number of examples, starting with the first.
     output
         A .png picture, or a .npy array of shape (2, count, *shape): originals, reconstructions.
     """
-    _require_at_least("--count", count, 1)
-    _check_output(output)
+    _check(output, ("--count", count, 1))
     import numpy as np
 
     from hebae import inference
@@ -132,9 +129,7 @@ def interpolate(
     output
         A .png picture, or a .npy array of shape (pairs, steps, *shape).
     """
-    _require_at_least("--pairs", pairs, 1)
-    _require_at_least("--steps", steps, 2)
-    _check_output(output)
+    _check(output, ("--pairs", pairs, 1), ("--steps", steps, 2))
     from hebae import inference
 
     trained, examples = _model_and_examples(run, data, 2 * pairs)
@@ -148,13 +143,11 @@ def interpolate(
     return 0
 
 
-def _require_at_least(flag: str, value: int, least: int) -> None:
-    if value < least:
-        raise HebaeError(f"{flag} is {value}; it must be at least {least}.")
-
-
-def _check_output(output: Path) -> None:
-    """Check, before any work is done, that the file can be written."""
+def _check(output: Path, *numbers: tuple[str, int, int]) -> None:
+    """Check numbers (flag, value, least), and that the file can be written, before any work."""
+    for flag, value, least in numbers:
+        if value < least:
+            raise HebaeError(f"{flag} is {value}; it must be at least {least}.")
     if output.suffix not in (".png", ".npy"):
         raise HebaeError(f"--output {output} must end in .png or .npy.")
     folder = output.absolute().parent
@@ -164,13 +157,7 @@ def _check_output(output: Path) -> None:
 
 def _write(output: Path, values: npt.NDArray[np.float32], columns: int | None = None) -> int:
     """Write images (..., c, h, w) as a picture with so many columns, or any array as .npy."""
-    if output.suffix == ".png" and values.ndim < 4:
-        raise HebaeError("the model's examples are not images; name a .npy --output.")
-    if output.suffix == ".png":
-        from hebae.report.pixels import write_png
-
-        write_png(values.reshape(-1, *values.shape[-3:]), output, columns)
-    else:
+    if output.suffix == ".npy":
         import numpy as np
 
         from hebae.files import write_atomically
@@ -180,6 +167,12 @@ def _write(output: Path, values: npt.NDArray[np.float32], columns: int | None = 
                 np.save(file, values)
 
         write_atomically(output, save)
+    elif values.ndim < 4:
+        raise HebaeError("the model's examples are not images; name a .npy --output.")
+    else:
+        from hebae.report.pixels import write_png
+
+        write_png(values.reshape(-1, *values.shape[-3:]), output, columns)
     say(f"Wrote {output}")
     return 0
 

@@ -69,12 +69,12 @@ def _history_tables(history: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
 
 @data_app.command(name="list")
 def list_data(*, data_dir: Path | None = None) -> int:
-    """List the data sets that have a name, and where they are on this machine.
+    """List the named data sets, and where they are on this machine.
 
     Parameters
     ----------
     data_dir
-        Folder that holds data files [env: HEBAE_DATA_DIR].
+        Folder with data files [env: HEBAE_DATA_DIR].
     """
     from hebae.data import catalogue
 
@@ -96,14 +96,14 @@ def list_data(*, data_dir: Path | None = None) -> int:
 
 @data_app.command(name="prepare")
 def prepare_data(data: str, /, *, data_dir: Path | None = None) -> int:
-    """Download, check, decode and cache a data set, so that training starts at once.
+    """Download, check, decode and cache a data set before training.
 
     Parameters
     ----------
     data
         Name or path.
     data_dir
-        Folder that holds data files [env: HEBAE_DATA_DIR].
+        Folder with data files [env: HEBAE_DATA_DIR].
     """
     from hebae.data import prepare
 

@@ -22,7 +22,7 @@ def reproduce(
 ) -> int:
     """Reproduce the paper: train its models, draw its figures, and check its statements.
 
-    Runs and measurements that --output holds already are reused, and an interrupted command
+    Runs and measurements that are in --output already are reused, so that an interrupted command
     resumes. Studies share their runs.
 
     Parameters
@@ -30,15 +30,16 @@ def reproduce(
     studies
         figure1a, figure1b, figure2, figure3, figure4, table, rate, ablations, or all.
     budget
-        smoke: mnist-mini and synthetic faces with tiny networks, a few minutes, to check that
-        everything runs. small: MNIST for 12 epochs and CelebA with narrow networks, one to three
-        seeds, hours on two cores. full: the paper's networks and epochs, five seeds, for a GPU.
+        smoke: mnist-mini and synthetic faces with tiny networks; takes a few minutes and checks
+        that everything runs. small: MNIST for 12 epochs and CelebA with narrow networks, one to
+        three seeds; takes hours on two cores. full: the paper's networks and epochs with five
+        seeds; needs a GPU.
     output
         Folder for runs/ and results/ [default: reproduction/BUDGET].
     data_dir
-        Folder that holds data files [env: HEBAE_DATA_DIR].
+        Folder with data files [env: HEBAE_DATA_DIR].
     device
-        Where to train and to measure.
+        Device to train and to measure on.
     train_only
         Train only. Run the command again without this option to measure and draw.
     """

@@ -12,10 +12,10 @@ from hebae.errors import HebaeError
 
 @app.command
 def train(*, output: Path | None = None, start: Start = StartFlags()) -> int:  # noqa: B008
-    """Train one model into a run folder.
+    """Train one model and save it in a run folder.
 
     Flags take precedence over the configuration file, the file over the preset, the preset over the
-    defaults. A resumed run ends exactly as if it had never stopped.
+    defaults. A resumed run gives exactly the result of a run that was never interrupted.
 
     Parameters
     ----------

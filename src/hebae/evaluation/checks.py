@@ -30,7 +30,7 @@ def as_array(values: Any, name: str) -> npt.NDArray[Any]:
     array: npt.NDArray[Any]
     try:
         if isinstance(values, Tensor):
-            tensor = values.detach().cpu()
+            tensor = (values.dequantize() if values.is_quantized else values).detach().cpu()
             # NumPy has no bfloat16.
             array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
         else:

@@ -23,7 +23,7 @@ class EvaluationSettings(BaseModel):
     split: Literal["test", "validation", "train"] | None = None
     """Examples to evaluate on [default: test, or validation if there is no test split]."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to run the models. "auto" takes a GPU if there is one."""
+    """Device to run the models on; auto: a GPU if there is one."""
     samples: int = Field(default=10_000, ge=10)
     """Samples per sampler, compared with as many real examples, or with all if there are fewer."""
     samplers: tuple[Literal["normal", "fitted-normal", "mixture"], ...] | None = None

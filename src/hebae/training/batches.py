@@ -20,8 +20,6 @@ from hebae.data.workers import map_in_threads
 from hebae.model import to_unit_interval
 from hebae.training.randomness import NetworkRandomState, epoch_seed, spread
 
-__all__ = ["ArrayBatches", "Batches", "LoaderBatches", "map_of", "read_ahead"]
-
 
 class Batches(Protocol):
     """What the training loop takes examples from."""

@@ -19,8 +19,6 @@ from rich.progress import (
 
 from hebae.errors import HebaeError
 
-__all__ = ["Callback", "MetricsFile", "ProgressBar", "TensorBoard"]
-
 
 class Callback:
     """Follows a training; methods that are not overridden do nothing."""

@@ -19,14 +19,6 @@ from hebae.model import build_objective
 from hebae.networks import NETWORKS
 from hebae.training.memory import estimate_memory, free_memory
 
-__all__ = [
-    "DataSummary",
-    "complete",
-    "device_type",
-    "require_relevant",
-    "weight_of_mean_squared_error",
-]
-
 LEFT_OUT = 0.01
 """Largest share of the examples that an epoch leaves out without being asked to."""
 
@@ -158,7 +150,6 @@ def _check_likelihood(settings: Settings, data: DataSummary) -> None:
 
 
 def _decide_batches(settings: Settings, data: DataSummary) -> tuple[Settings, list[str]]:
-    """Check the batches' sizes, and decide whether the last one of an epoch is left out."""
     needed = _smallest_batch(settings)
     size, k = settings.batch_size, settings.latent_dim
     if size < needed:
@@ -211,7 +202,6 @@ def _decide_batches(settings: Settings, data: DataSummary) -> tuple[Settings, li
 
 
 def _smallest_batch(settings: Settings) -> int:
-    """How many examples a batch must have for the method's terms to be defined."""
     needed = build_objective(settings).smallest_batch(settings.latent_dim)
     # Batch normalisation has no variance to divide by in a batch of one.
     return max(needed, 2) if settings.network == "convolutional" else needed

@@ -6,8 +6,6 @@ from typing import Any
 
 import torch
 
-__all__ = ["EVERY", "clear_denormal_means"]
-
 EVERY = 50
 """Steps from one clearing to the next: it costs as much as half of one Adam step."""
 

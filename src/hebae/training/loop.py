@@ -34,8 +34,6 @@ from hebae.training.step import Updater, lay_out_filters, tensor_cores
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["HeldOut", "Member", "Outcome", "make_fabric", "train", "train_members"]
-
 MONITORED = 5000
 """Training examples, spread evenly, that give beta and Sigma for the held-out terms of an epoch."""
 

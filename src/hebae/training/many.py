@@ -44,8 +44,6 @@ from hebae.training.checks import device_type
 from hebae.training.memory import estimate_memory, free_memory
 from hebae.training.session import Prepared
 
-__all__ = ["Job", "Result", "Watcher", "groups", "train_all", "why_alone"]
-
 LARGEST_ON_CPU = 600_000
 """Weights of the largest model that is stacked on a CPU."""
 

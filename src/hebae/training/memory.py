@@ -14,8 +14,6 @@ from hebae.config import Settings
 from hebae.model import build_objective
 from hebae.networks import NETWORKS
 
-__all__ = ["Need", "estimate_memory", "free_memory"]
-
 
 @dataclass(frozen=True)
 class Need:

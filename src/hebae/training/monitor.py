@@ -12,8 +12,6 @@ from hebae.errors import HebaeError
 from hebae.gaussian import batch_moments
 from hebae.model import Step
 
-__all__ = ["DivergenceError", "Monitor", "find_divergence"]
-
 ADVICE = (
     "Try a smaller learning_rate, gradient_clip 10, a larger batch_size, or for HEBAE moments "
     "'shrunk'."

@@ -15,15 +15,6 @@ from hebae.model import Autoencoder, Step
 from hebae.objectives import Noise
 from hebae.training.batches import Batches
 
-__all__ = [
-    "Estimates",
-    "held_out_estimates",
-    "held_out_terms",
-    "member_estimates",
-    "population_moments",
-    "store_population",
-]
-
 PASS_SIZE = 1000
 """Examples at a time where the result does not depend on it."""
 

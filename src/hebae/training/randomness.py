@@ -16,8 +16,6 @@ from torch import Tensor, nn
 
 from hebae.model import GLOBAL_GENERATORS
 
-__all__ = ["NetworkRandomState", "NoiseSource", "draws_random_numbers", "epoch_seed", "spread"]
-
 
 def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
     """Seed of the noise of an epoch, different for each process.

@@ -24,15 +24,6 @@ from hebae.training.checks import DataSummary, complete
 from hebae.training.loop import HeldOut, Member, Outcome, make_fabric, train_members
 from hebae.training.state import Checkpointer
 
-__all__ = [
-    "Prepared",
-    "prepare",
-    "resume",
-    "run",
-    "run_group",
-    "summary_of",
-]
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -283,7 +274,7 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
 
 
 def _with_absolute_paths(settings: Settings) -> Settings:
-    """So that a run can be resumed from any folder."""
+    # So that a run can be resumed from any folder.
     name = data_set_name(settings.data)
     changes: dict[str, object] = {"data": name or str(Path(settings.data).expanduser().absolute())}
     if settings.data_dir is not None:

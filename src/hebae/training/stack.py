@@ -29,8 +29,6 @@ from hebae.objectives import Moments, Noise, Objective
 from hebae.priors import Prior
 from hebae.training.denormals import clear_denormal_means
 
-__all__ = ["Stack", "StackedAdam", "is_stackable", "stacked_linear"]
-
 
 def is_stackable(model: Autoencoder) -> bool:
     """Whether every part of a model can be stacked: fully connected layers, and no critic."""
@@ -177,8 +175,6 @@ class _StackedLikelihood(nn.Module):
 
 
 class _NegativeLogLikelihood(nn.Module):
-    """``functional_call`` calls modules."""
-
     def __init__(self, likelihood: Likelihood) -> None:
         super().__init__()
         self.likelihood = likelihood

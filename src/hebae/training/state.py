@@ -14,8 +14,6 @@ from hebae.training.callbacks import MetricsFile
 from hebae.training.checks import device_type
 from hebae.training.step import is_captured
 
-__all__ = ["Checkpointer"]
-
 FORMAT = 1
 
 
@@ -126,7 +124,6 @@ class Checkpointer:
 
 
 def _rounding(settings: Settings) -> dict[str, str]:
-    """Return what decides how a step rounds: the kind of device and of program."""
     device = device_type(settings)
     captured = is_captured(settings, torch.device(device))
     program = "captured" if captured else "compiled" if settings.compile == "on" else "plain"
@@ -134,7 +131,6 @@ def _rounding(settings: Settings) -> dict[str, str]:
 
 
 def _require_whole(state: dict[str, Any], model: Autoencoder, metrics_size: int) -> None:
-    """Raise for a state that lacks something, or from which training could not continue."""
     for name in ("epoch", "batch", "steps", "metrics_size"):
         if not isinstance(state[name], int) or state[name] < 0:
             raise ValueError(f"{name} is {state[name]!r}")

@@ -22,14 +22,6 @@ from hebae.training.stack import Stack, StackedAdam
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = [
-    "CapturedStep",
-    "Updater",
-    "is_captured",
-    "lay_out_filters",
-    "tensor_cores",
-]
-
 TakeStep = Callable[[Tensor, Noise], Step]
 
 

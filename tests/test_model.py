@@ -139,7 +139,7 @@ def test_own_networks_of_the_wrong_shape_are_refused_with_both_shapes(name, netw
 
 
 @methods
-def test_loss_is_reconstruction_and_weighted_terms(method):
+def test_loss_is_reconstruction_and_weighted_terms_and_every_parameter_learns(method):
     """Put together again from encoder, objective, decoder and likelihood."""
     model = build(settings_of(**method), SHAPE)
     x, noise = batch_of(10)
@@ -157,16 +157,9 @@ def test_loss_is_reconstruction_and_weighted_terms(method):
     same(step.terms, {"reconstruction": reconstruction, **terms})
     same(step.loss, reconstruction + sum(weights[name] * terms[name] for name in weights))
     same(step.mean, mean)
-
-
-@methods
-def test_every_parameter_gets_a_gradient(method):
-    model = build(settings_of(**method), SHAPE)
-    model(*batch_of(10)).loss.backward()
+    step.loss.backward()
     for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.norm() > 0, name
+        assert 0 < parameter.grad.norm() < float("inf"), name
 
 
 @methods

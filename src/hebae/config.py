@@ -224,11 +224,8 @@ class Settings(TrainingSettings, ModelSettings, DataSettings):
 
 
 def _names(trait: str, value: object) -> frozenset[str]:
-    return frozenset(
-        name
-        for name, field in Settings.model_fields.items()
-        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra[trait] == value
-    )
+    traits: dict[str, Any] = {n: f.json_schema_extra for n, f in Settings.model_fields.items()}
+    return frozenset(name for name, found in traits.items() if found[trait] == value)
 
 
 MAY_CHANGE_ON_RESUME = _names("resume", True)

@@ -60,7 +60,13 @@ class Mixture(Prior):
             )
         if not (self.weights > 0).all() or abs(float(self.weights.sum()) - 1) > 1e-9:
             raise HebaeError("the weights of a mixture must be above 0 and have the sum 1.")
-        self.register_buffer("factors", factor_of(self.covariances), persistent=False)
+        factors, failed = torch.linalg.cholesky_ex(self.covariances)
+        if failed.any():
+            raise HebaeError(
+                "a covariance is not positive definite, so it belongs to no normal density; fit "
+                "the sampler with its fit method."
+            )
+        self.register_buffer("factors", factors, persistent=False)
 
     @property
     def components(self) -> int:
@@ -151,15 +157,3 @@ def principal_moments(z: Doubles) -> tuple[Doubles, Doubles, Doubles]:
 def as_double(values: npt.ArrayLike | Tensor) -> Tensor:
     """Copy an array into a float64 tensor."""
     return torch.as_tensor(values, dtype=torch.float64).detach().clone()
-
-
-def factor_of(covariances: Tensor) -> Tensor:
-    """Cholesky factors of covariances (..., k, k)."""
-    factors: Tensor
-    factors, failed = torch.linalg.cholesky_ex(covariances)
-    if bool(failed.any()):
-        raise HebaeError(
-            "a covariance is not positive definite, so it belongs to no normal density; fit the "
-            "sampler with its fit method."
-        )
-    return factors

@@ -155,7 +155,8 @@ def _trainings(cases: Cases) -> Rows:
         shown = [number(values[key][0]) if key in values else "" for key in VALUES]
         wall = number(case["wall"]) if case["wall"] else ""
         times = [str(case["epochs"]), wall, number(case["seconds_in_steps"])]
-        rows.append([METHODS[method].display_name, *times, *shown])
+        name, _, variant = method.partition(" ")
+        rows.append([f"{METHODS[name].display_name} {variant}".strip(), *times, *shown])
     return rows
 
 

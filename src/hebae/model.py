@@ -14,14 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hebae.config import ModelSettings
-from hebae.likelihoods import (
-    EMPTY,
-    LIKELIHOODS,
-    Context,
-    Gaussian,
-    Likelihood,
-    optimal_log_scale,
-)
+from hebae.likelihoods import EMPTY, LIKELIHOODS, Context, Gaussian, Likelihood
+from hebae.likelihoods.gaussian import optimal_log_scale
 from hebae.networks import NETWORKS, initialised
 from hebae.objectives import OBJECTIVES, Moments, Noise, Objective
 from hebae.priors import Prior, StandardNormal
@@ -96,9 +90,8 @@ class Autoencoder(nn.Module):
         self.objective = objective
         self.likelihood = likelihood
         self.prior = StandardNormal(latent_dim) if prior is None else prior
-        if objective.adversarial and critic is None:
-            critic = objective.critic(latent_dim)
-        self.critic = critic
+        needs_critic = objective.adversarial and critic is None
+        self.critic = objective.critic(latent_dim) if needs_critic else critic
         self.input_shape = tuple(input_shape)
         self.latent_dim = latent_dim
         self.register_buffer("population_mean", torch.zeros(latent_dim))
@@ -162,7 +155,7 @@ class Autoencoder(nn.Module):
             return self.objective.critic_loss(self.critic, z, noise, self.prior)
 
     def _step(
-        self, x: Tensor, z: Tensor, terms: dict[str, Tensor], mean: Tensor, context: Context = EMPTY
+        self, x: Tensor, z: Tensor, terms: dict[str, Tensor], mean: Tensor, context: Context
     ) -> Step:
         output = self.decoder(z)
         with without_autocast(x):
@@ -171,8 +164,7 @@ class Autoencoder(nn.Module):
         loss = reconstruction
         for name, weight in self.objective.weights.items():
             loss = loss + weight * terms[name]
-        terms = {"reconstruction": reconstruction, **terms}
-        terms = {name: term.detach() for name, term in terms.items()}
+        terms = {n: t.detach() for n, t in {"reconstruction": reconstruction, **terms}.items()}
         return Step(loss, terms, mean.detach(), z.detach())
 
     def encode(self, x: Examples, context: Context = EMPTY) -> tuple[Codes, LogScales]:
@@ -273,21 +265,17 @@ def build(
                 f"the network could not be made ({reason}); use smaller widths or latent_dim."
             ) from None
 
+    output_shape, critic = likelihood.output_shape, None
     if decoder is None:
-        decoder_widths = settings.decoder_widths or network.decoder_widths
-        decoder = draw(
-            lambda: network.decoder(latent_dim, likelihood.output_shape, decoder_widths), seed
-        )
+        widths_out = settings.decoder_widths or network.decoder_widths
+        decoder = draw(lambda: network.decoder(latent_dim, output_shape, widths_out), seed)
     else:
-        _check_network("decoder", decoder, (latent_dim,), likelihood.output_shape)
+        _check_network("decoder", decoder, (latent_dim,), output_shape)
     if encoder is None:
-        encoder_widths = settings.encoder_widths or network.encoder_widths
-        encoder = draw(
-            lambda: network.encoder(input_shape, output_dim, encoder_widths), seed + 2**32
-        )
+        widths_in = settings.encoder_widths or network.encoder_widths
+        encoder = draw(lambda: network.encoder(input_shape, output_dim, widths_in), seed + 2**32)
     else:
         _check_network("encoder", encoder, tuple(input_shape), (output_dim,))
-    critic = None
     if objective.adversarial:
         critic = draw(lambda: objective.critic(latent_dim), seed + 2**33)
     return Autoencoder(

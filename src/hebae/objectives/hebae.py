@@ -111,7 +111,22 @@ class HEBAE(Objective):
         beta, Sigma = self.estimate(mean, running)
         R = self._factor(Sigma, mean, running)
         z = self._add_noise(mean, log_scale, noise["posterior"], Sigma, R)
-        return z, self._terms(beta, Sigma, R, mean, log_scale)
+        if not self.rate_weight:
+            return z, {"moments": gaussian.kl_from_factor(beta, R).to(mean)}
+        assert log_scale is not None, "the rate needs the encoder's log_scale"
+        log_scale = log_scale.to(Sigma)
+        N = self.noise_covariance(Sigma)
+        log_N = (
+            gaussian.log_determinant(R)
+            if self.noise == "cholesky"
+            else N.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        )
+        C = gaussian.aggregate_covariance(N, Sigma, log_scale, _process_count() > 1)
+        factor = gaussian.cholesky(C)
+        return z, {
+            "aggregate": gaussian.kl_from_factor(beta, factor).to(mean),
+            "rate": gaussian.noise_rate(factor, log_N, log_scale).to(mean),
+        }
 
     def estimate(self, mean: Latents, running: Moments | None = None) -> Moments:
         """Estimate beta (k,) and Sigma (k, k) from a batch of encoder means (m, k).
@@ -153,41 +168,14 @@ class HEBAE(Objective):
         return Sigma * math.nan
 
     def _add_noise(
-        self,
-        mean: Tensor,
-        log_scale: Tensor | None,
-        epsilon: Tensor,
-        Sigma: Tensor,
-        R: Tensor | None,
+        self, mean: Tensor, log_scale: LogScales, epsilon: Tensor, Sigma: Tensor, R: Tensor | None
     ) -> Tensor:
         assert log_scale is not None, "HEBAE's noise needs the encoder's log_scale"
-        if self.noise == "cholesky":
-            assert R is not None
+        if R is not None and self.noise == "cholesky":
             shaped = epsilon @ R.to(mean).mT  # rows are examples: each is R epsilon_i
         else:
             shaped = epsilon * Sigma.detach().diagonal(dim1=-2, dim2=-1).sqrt().to(mean)
         return mean + log_scale.exp() * shaped
-
-    def _terms(
-        self, beta: Tensor, Sigma: Tensor, R: Tensor, mean: Tensor, log_scale: Tensor | None
-    ) -> dict[str, Tensor]:
-        if not self.rate_weight:
-            return {"moments": gaussian.kl_from_factor(beta, R).to(mean)}
-        assert log_scale is not None, "the rate needs the encoder's log_scale"
-        log_scale = log_scale.to(Sigma)
-        N = self.noise_covariance(Sigma)
-        noise_log_determinant = (
-            gaussian.log_determinant(R)
-            if self.noise == "cholesky"
-            else Sigma.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        )
-        C = gaussian.aggregate_covariance(N, Sigma, log_scale, _process_count() > 1)
-        aggregate_factor = gaussian.cholesky(C)
-        rate = gaussian.noise_rate(aggregate_factor, noise_log_determinant, log_scale)
-        return {
-            "aggregate": gaussian.kl_from_factor(beta, aggregate_factor).to(mean),
-            "rate": rate.to(mean),
-        }
 
 
 def _process_count() -> int:

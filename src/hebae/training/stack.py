@@ -105,7 +105,7 @@ class _StackedObjective:
         critic: None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         def of_one(mean: Tensor, log_scale: Tensor | None, noise: Noise, running: Any) -> Any:
-            return self.one(mean, log_scale, noise, prior, running)
+            return self.one(mean, log_scale, noise, prior, running=running)
 
         in_dims = (0, _dim(log_scale), 0 if noise else None, _dim(running))
         z, terms = vmap(of_one, in_dims=in_dims)(mean, log_scale, noise, running)

@@ -7,10 +7,9 @@ from itertools import product
 
 from hebae.paper.budgets import THREE, Budget, PlannedRun
 from hebae.paper.grids import WeightGrid, at_one, lines, over_weights, spread
-from hebae.paper.statements import Statement, order, spelled, summary, verdict
+from hebae.paper.statements import Statement, describe_methods, order, verdict
 from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun
 from hebae.report.lines import LinePanel, line_grid
-from hebae.report.methods import display_name
 
 DIMENSIONS = (2, 5, 10, 20)
 LAMBDAS = (0.001, 0.005623, 0.03162, 0.1778, 1.0, 5.623, 31.62, 177.8, 1000.0)
@@ -91,13 +90,11 @@ def state(runs: Sequence[StudyRun]) -> list[Statement]:
         numbers: dict[str, float | None] = {}
         parts, cases = [], []
         for k, grid in grids(runs, words["of"]).items():
-            values = [spread(grid, m) if by_range else at_one(grid, m) for m in TWO]
-            shown = []
-            for method, seeds in zip(TWO, values, strict=True):
-                numbers |= summary(f"{method}_k{k}", seeds)
-                shown.append(f"{display_name(method)} {spelled(f'{method}_k{k}', seeds, ',.1f')}")
-            parts.append(f"k = {k}: {', '.join(shown)}")
-            cases.append(order(*values, lower=by_range))
+            values = {m: spread(grid, m) if by_range else at_one(grid, m) for m in TWO}
+            shown, found = describe_methods(values, ",.1f", f"_k{k}")
+            numbers |= found
+            parts.append(f"k = {k}: {shown}")
+            cases.append(order(*values.values(), lower=by_range))
         what = "greatest minus least value over λ" if by_range else "at λ = 1"
         result, source = f"{what}, in nats: {'; '.join(parts)}", words.get("source", "paper")
         statements.append(Statement(key, words["text"], result, numbers, verdict(*cases), source))

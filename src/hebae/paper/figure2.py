@@ -10,7 +10,7 @@ import numpy as np
 from hebae.evaluation import latent
 from hebae.paper import faces
 from hebae.paper.budgets import THREE, Budget, PlannedRun, data_of
-from hebae.paper.statements import Statement, compare_all, spelled, summary, values_of
+from hebae.paper.statements import Statement, compare_all, describe_methods, values_of
 from hebae.paper.study import (
     STUDIES,
     Drawing,
@@ -21,7 +21,6 @@ from hebae.paper.study import (
     table_of,
 )
 from hebae.report.codes import code_heatmaps
-from hebae.report.methods import display_name
 from hebae.report.panels import BarPanel, bars_beside_null
 
 CORRELATION = "moments.mean_abs_correlation"
@@ -60,12 +59,10 @@ def state(runs: Sequence[StudyRun], data: str) -> list[Statement]:
     statements = []
     for one in compare_all("figure2", runs, data=data):
         if one.key in ("mic", "tic"):
-            numbers, shown = dict(one.numbers), []
-            for method, values in values_of(runs, f"mic.{one.key}{NULL}").items():
-                numbers |= summary(f"{method}_null", values)
-                shown.append(f"{display_name(method)} {spelled(f'{method}_null', values, '.3f')}")
-            result = f"{one.result}; for permuted indices: {', '.join(shown)}"
-            one = replace(one, result=result, numbers=numbers)
+            by_chance = values_of(runs, f"mic.{one.key}{NULL}")
+            shown, numbers = describe_methods(by_chance, ".3f", "_null")
+            result = f"{one.result}; for permuted indices: {shown}"
+            one = replace(one, result=result, numbers={**one.numbers, **numbers})
         statements.append(one)
     return statements
 

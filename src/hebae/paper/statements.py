@@ -92,14 +92,10 @@ def compare(study: str, key: str, values: Mapping[str, Values], **names: str) ->
     method and seed, and `names` are put into the text.
     """
     words = STUDIES[study]["statements"][key]
-    form, lower = words["form"], words.get("lower", False)
-    numbers: dict[str, float | None] = {}
-    for method, seeds in values.items():
-        numbers |= summary(method, seeds)
-    shown = (f"{display_name(name)} {spelled(name, v, form)}" for name, v in values.items())
-    ours = values.get("hebae", ())
+    lower, ours = words.get("lower", False), values.get("hebae", ())
     case = all_of(order(ours, v, lower=lower) for name, v in values.items() if name != "hebae")
-    text, result = words["text"].format(**names), f"{words['what']}: {', '.join(shown)}"
+    shown, numbers = describe_methods(values, words["form"])
+    text, result = words["text"].format(**names), f"{words['what']}: {shown}"
     return Statement(key, text, result, numbers, verdict(case), words.get("source", "paper"))
 
 
@@ -128,15 +124,23 @@ def median(values: Values) -> float | None:
     return statistics.median(known) if known else None
 
 
-def summary(name: str, values: Values) -> dict[str, float | None]:
-    """Return the median, and the least and the greatest of several seeds, for `Statement`."""
+def describe(name: str, values: Values, form: str) -> tuple[str, dict[str, float | None]]:
+    """Return result and numbers of a `Statement`: the median, with the range over several seeds."""
     known = [value for value in values if value is not None]
-    ends = {f"{name}_least": min(known), f"{name}_greatest": max(known)} if len(known) > 1 else {}
-    return {name: median(values), **ends}
+    result, numbers = f"{{{name}:{form}}}", {name: median(values)}
+    if len(known) > 1:
+        result += f" [{{{name}_least:{form}}}, {{{name}_greatest:{form}}}]"
+        numbers |= {f"{name}_least": min(known), f"{name}_greatest": max(known)}
+    return result, numbers
 
 
-def spelled(name: str, values: Values, form: str) -> str:
-    """Return the placeholders of `summary`: ``{name:.1f} [{name_least:.1f}, ...]``."""
-    several = sum(value is not None for value in values) > 1
-    span = f" [{{{name}_least:{form}}}, {{{name}_greatest:{form}}}]" if several else ""
-    return f"{{{name}:{form}}}{span}"
+def describe_methods(
+    by_method: Mapping[str, Values], form: str, suffix: str = ""
+) -> tuple[str, dict[str, float | None]]:
+    """Return result and numbers, which are named by method and `suffix`."""
+    results, all_numbers = [], {}
+    for method, values in by_method.items():
+        result, numbers = describe(f"{method}{suffix}", values, form)
+        results.append(f"{display_name(method)} {result}")
+        all_numbers |= numbers
+    return ", ".join(results), all_numbers

@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hebae.paper.budgets import MNIST_WEIGHTS, Budget, PlannedRun
-from hebae.paper.statements import (
-    Statement,
-    compare_all,
-    limit,
-    spelled,
-    summary,
-    values_of,
-    verdict,
-)
+from hebae.paper.statements import Statement, compare_all, describe, limit, values_of, verdict
 from hebae.paper.study import STUDIES, Findings, Study, StudyRun, method_columns, table_of
 
 
@@ -47,7 +39,7 @@ def state(runs: Sequence[StudyRun]) -> list[Statement]:
         found = values_of(runs, words["of"], [words["method"]]).get(words["method"], ())
         values = [value and words.get("sign", 1) * value for value in found]
         case = limit(values, words["limit"], above=words.get("above", False))
-        result, numbers = spelled("value", values, words["form"]), summary("value", values)
+        result, numbers = describe("value", values, words["form"])
         statements.append(Statement(key, words["text"], result, numbers, verdict(case), "target"))
     return statements
 

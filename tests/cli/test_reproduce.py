@@ -7,30 +7,18 @@ from hebae import paper
 from hebae.paper.budgets import BUDGETS
 from hebae.paper.study import Findings, Study
 
-TINY = {
-    "epochs": 1,
-    "encoder_widths": (4,),
-    "decoder_widths": (4,),
-    "latent_dim": 2,
-    "batch_size": 500,
-}
+TINY = {"epochs": 1, "encoder_widths": (4,), "decoder_widths": (4,), "latent_dim": 2}
 
 
 @pytest.fixture
 def one_run(monkeypatch):
     """A study of one run in place of the others."""
 
-    def choose(names):
-        assert list(names) == ["figure2"]
-        made = Study(
-            "figure2",
-            lambda budget: [budget.run("mnist", "vae", **TINY)],
-            ("elbo",),
-            lambda budget, runs: Findings([]),
-        )
-        return [made]
+    def plan(budget):
+        return [budget.run("mnist", "vae", **TINY)]
 
-    monkeypatch.setattr(paper, "choose", choose)
+    made = Study("figure2", plan, ("elbo",), lambda budget, runs: Findings([]))
+    monkeypatch.setattr(paper, "choose", lambda names: [made])
 
 
 def test_a_study_ends_with_its_page_and_resumes(hebae, one_run, tmp_path):
@@ -43,18 +31,14 @@ def test_a_study_ends_with_its_page_and_resumes(hebae, one_run, tmp_path):
     assert "out/results/figure2.md" in second.out
     assert "1 of 1 runs" not in second.err  # it was trained before
     assert "elbo (1 of 1)" in second.err
-    assert (
-        (tmp_path / "out/results/figure2.md")
-        .read_text()
-        .startswith("# Figure 2: the latent code\n")
-    )
+    page = (tmp_path / "out/results/figure2.md").read_text()
+    assert page.startswith("# Figure 2: the latent code\n")
 
 
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
         ([], ["name a study, or all", "figure1a"]),
-        (["figure5"], ["no study 'figure5'", "allowed are all, figure1a"]),
         (["figure2", "--budget", "huge"], ["huge"]),
         (["figure2", "--device", "tpu"], ["tpu"]),
     ],
@@ -70,11 +54,6 @@ def test_missing_data_are_refused_before_anything_is_trained(hebae, tmp_path, mo
     asked = ["reproduce", "figure4", "--budget", "small", "--data-dir", tmp_path / "data"]
     refused(hebae(*asked, "--output", "out"), "mnist")
     assert not list((tmp_path / "out/runs").iterdir())
-
-
-def test_an_output_that_is_a_file_is_refused(hebae, tmp_path):
-    (tmp_path / "out").write_text("mine")
-    refused(hebae("reproduce", "figure4", "--output", "out"), "--output")
 
 
 def test_the_help_names_every_study_and_budget(hebae):

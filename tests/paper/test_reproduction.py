@@ -1,6 +1,7 @@
 """Runs and measurements are reused; what cannot work is refused before any training."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -15,14 +16,8 @@ from hebae.paper.statements import compare
 from hebae.paper.study import Findings, Study
 from hebae.training.many import Result, Watcher
 
-TINY = {
-    "data": "mnist-mini",
-    "epochs": 1,
-    "encoder_widths": (4,),
-    "decoder_widths": (4,),
-    "latent_dim": 2,
-    "batch_size": 500,
-}
+TINY = {"data": "mnist-mini", "epochs": 1, "latent_dim": 2, "batch_size": 500}
+TINY |= {"encoder_widths": (4,), "decoder_widths": (4,)}
 BUDGET = Budget("tiny", (0,), (0,), {"mnist": TINY}, {})
 
 
@@ -111,38 +106,27 @@ def test_settings_that_cannot_work_are_found_before_any_training(tmp_path):
     assert not list((tmp_path / "out" / "runs").iterdir())
 
 
-def test_a_folder_with_something_else_is_left_alone(tmp_path):
+def test_a_folder_that_is_in_use_or_holds_something_else_is_left_alone(tmp_path):
+    with locked(tmp_path), pytest.raises(HebaeError, match="in use"):
+        go(tmp_path, study("first", "vae"))
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(HebaeError, match=r"thesis\.tex"):
         go(tmp_path, study("first", "vae"))
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    assert (tmp_path / "thesis.tex").read_text() == "mine"
 
 
-def test_a_folder_that_is_in_use_is_refused(tmp_path):
-    (tmp_path / "out").mkdir()
-    with locked(tmp_path / "out"), pytest.raises(HebaeError, match="in use"):
-        go(tmp_path / "out", study("first", "vae"))
-
-
-def two_data_sets(**fields):
+def test_missing_data_are_refused_or_left_out_with_a_note_where_they_are_optional(tmp_path):
     def both(budget):
         return [budget.run("mnist", "vae"), budget.run("mnist", "vae", data="absent-faces")]
 
-    return Study("both", both, ("elbo",), conclude, **fields)
-
-
-def test_optional_data_that_are_missing_are_left_out_with_a_note(tmp_path):
-    notes = []
-    made = two_data_sets(optional=("absent-faces",))
+    made, notes = Study("both", both, ("elbo",), conclude), []
+    with pytest.raises(HebaeError, match="absent-faces"):
+        go(tmp_path / "out", made)
+    assert not list((tmp_path / "out" / "runs").iterdir())
+    made = replace(made, optional=("absent-faces",))
     pages, trained = go(tmp_path / "out", made, tell=notes.append)
     assert (len(pages), trained) == (1, ["vae"])
     assert any("1 of its 2 runs" in note and "absent-faces" in note for note in notes)
-
-
-def test_other_data_that_are_missing_are_refused(tmp_path):
-    with pytest.raises(HebaeError, match="absent-faces"):
-        go(tmp_path / "out", two_data_sets())
-    assert not list((tmp_path / "out" / "runs").iterdir())
 
 
 @pytest.mark.parametrize(("name", "figures"), [("figure1b", 1), ("figure3", 3)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from hebae.paper import faces
 from hebae.paper.budgets import THREE, Budget, PlannedRun
@@ -17,16 +17,8 @@ METRICS = ("objective", "reconstruction", "moments", "iwae", "elbo", "frechet")
 FACE_METRICS = ("reconstruction", "frechet", "moments")
 
 
-class Decision(NamedTuple):
-    """The variants of a decision by label, one run per seed, and the pairs that are compared."""
-
-    variants: Mapping[str, Sequence[PlannedRun]]
-    pairs: Sequence[tuple[str, str]]
-    """The first of each is expected to be better."""
-
-
-def decisions(budget: Budget) -> dict[str, Decision]:
-    """Return each decision; ``studies.yaml`` has its statements."""
+def decisions(budget: Budget) -> dict[str, dict[str, list[PlannedRun]]]:
+    """Return the variants of each decision by label, one run per seed."""
 
     def mnist(method: str = "hebae", k: int = 20, **changes: Any) -> list[PlannedRun]:
         return [budget.mnist(method, k, seed=seed, **changes) for seed in budget.seeds]
@@ -35,36 +27,31 @@ def decisions(budget: Budget) -> dict[str, Decision]:
         return [faces.face_run(budget, "hebae", seed=seed, **changes) for seed in budget.seeds]
 
     sizes = BATCHES[1::4] if budget.is_smoke else BATCHES
-    two = {
+    return {
         "noise": {"Cholesky": mnist(), "diagonal": mnist(noise="diagonal")},
         "scale": {"vector": mnist(), "scalar": mnist(scale="scalar")},
         "batch": {f"m = {m}": mnist(k=64, batch_size=m) for m in sizes},
         "batch-norm": {"by batches": celeba(), "frozen": celeba(batch_norm="frozen")},
-    }
-    found = {}
-    for key, variants in two.items():
-        first, *_, last = variants
-        found[key] = Decision(variants, [(last, first) if key == "batch" else (first, last)])
-    released, pairs = {}, []
-    for method in THREE:
-        pair = {
+        "released": {
             f"{display_name(method)}, {preset}": mnist(method, preset=preset)
+            for method in THREE
             for preset in ("mnist", "mnist-released")
-        }
-        released |= pair
-        pairs.append(tuple(pair))
-    found["released"] = Decision(released, pairs)
-    return found
+        },
+    }
+
+
+def pairs(decision: str, labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the variants that are compared; the first of a pair is expected to be better."""
+    if decision == "released":
+        return list(zip(labels[::2], labels[1::2], strict=True))
+    first, *_, last = labels
+    return [(last, first) if decision == "batch" else (first, last)]
 
 
 def plan(budget: Budget) -> list[PlannedRun]:
     """All variants of all decisions."""
-    return [
-        run
-        for decision in decisions(budget).values()
-        for group in decision.variants.values()
-        for run in group
-    ]
+    groups = [group for variants in decisions(budget).values() for group in variants.values()]
+    return [run for group in groups for run in group]
 
 
 def metrics(budget: Budget, run: PlannedRun) -> Sequence[str]:
@@ -79,28 +66,24 @@ def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
     by_label = {run.planned.label: run for run in runs}
     texts = STUDIES["ablations"]
     statements, tables, notes = [], [], []
-    for key, decision in decisions(budget).items():
+    for key, planned_variants in decisions(budget).items():
         title, note = texts["decisions"][key]["title"], texts["decisions"][key]["note"]
         variants = {
             label: [by_label[planned.label] for planned in group if planned.label in by_label]
-            for label, group in decision.variants.items()
+            for label, group in planned_variants.items()
         }
         if all(variants.values()):
-            statements += state(key, decision.pairs, variants)
+            statements += state(key, variants)
             tables.append(table_of(variants, title, [note], texts["rows"]))
         else:
             notes.append(texts["notes"]["missing"].format(title=title))
     return Findings(statements, tables, notes=[*notes, *faces.notes(budget)])
 
 
-def state(
-    decision: str,
-    pairs: Sequence[tuple[str, str]],
-    variants: Mapping[str, Sequence[StudyRun]],
-) -> list[Statement]:
+def state(decision: str, variants: Mapping[str, Sequence[StudyRun]]) -> list[Statement]:
     """Compare the variants of one decision by each of its criteria."""
     statements: dict[str, Statement] = {}
-    for first, second in pairs:
+    for first, second in pairs(decision, list(variants)):
         for by, text in STUDIES["ablations"]["decisions"][decision]["statements"].items():
             criterion = STUDIES["ablations"]["criteria"][by]
             id, form = criterion["id"], criterion["form"]

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from hebae.config import AFFECT_NOTHING, AFFECT_ROUNDING, resolve
-from hebae.experiments.plan import PlannedRun
+from hebae.experiments.plan import PlannedRun as PlannedRun  # for all studies
 from hebae.methods import METHODS
 
 THREE = ("hebae", "vae", "wae")

@@ -19,8 +19,6 @@ from hebae.training.checks import weight_of_mean_squared_error
 WEIGHTS = {"hebae": 12.288, "vae": 12.288, "wae": 2000.0}
 """Weights of the preset, relative to the summed squared error of images in [-1, 1]."""
 SHAPES = {"celeba": (3, 64, 64), "synthetic-faces": (3, 12, 12)}
-WAE_SCALE = 0.05
-"""The WAE's authors multiply the summed squared error by this."""
 
 
 def face_run(budget: Budget, method: str, factor: float = 1.0, **changes: Any) -> PlannedRun:
@@ -76,13 +74,14 @@ def weight_table(runs: Sequence[StudyRun]) -> Table:
             "the mean squared error": [
                 weight_of_mean_squared_error(s, SHAPES[s.data]) for s in settings
             ],
+            # as the WAE's authors count
             "0.05 times the summed squared error": [
-                WAE_SCALE * s.penalty_weight if s.method == "wae" else "" for s in settings
+                0.05 * s.penalty_weight if s.method == "wae" else "" for s in settings
             ],
         }
         section = f"{settings[0].penalty_weight / WEIGHTS['hebae']:.4g} × the preset's λ"
         rows += [
-            Row(f"relative to {unit}", values, section=section) for unit, values in in_units.items()
+            Row(f"relative to {unit}", cells, section=section) for unit, cells in in_units.items()
         ]
     title = f"λ in each of its units, {label(runs[0].planned)}"
     names = [display_name(method) for method in THREE]

@@ -22,9 +22,9 @@ def over_weights(
     """
     grid: WeightGrid = {}
     for run in runs:
-        settings = run.settings
-        weight = float(f"{settings.penalty_weight / weight_at_one.get(run.method, 1.0):.4g}")
-        grid.setdefault(run.method, {}).setdefault(weight, {})[settings.seed] = pick(run)
+        ratio = run.settings.penalty_weight / weight_at_one.get(run.method, 1.0)
+        by_seed = grid.setdefault(run.method, {}).setdefault(float(f"{ratio:.4g}"), {})
+        by_seed[run.settings.seed] = pick(run)
     return grid
 
 
@@ -39,21 +39,15 @@ def spread(grid: WeightGrid, method: str, *, ratio: bool = False) -> Values:
     It is the greatest value minus the least, or divided by it; None for a seed that has no value at
     some λ at which any method has one.
     """
-    weights = {
-        weight
-        for by_weight in grid.values()
-        for weight, seeds in by_weight.items()
-        if any(value is not None for value in seeds.values())
-    }
-    by_weight = grid.get(method, {})
+    weights = {w for line in grid.values() for w in line if set(line[w].values()) != {None}}
+    own = grid.get(method, {})
     spreads: list[float | None] = []
-    for seed in {seed: None for seeds in by_weight.values() for seed in seeds}:
-        values = [by_weight.get(weight, {}).get(seed) for weight in weights]
-        known = [value for value in values if value is not None]
-        if len(known) < max(2, len(weights)):
+    for seed in dict.fromkeys(seed for seeds in own.values() for seed in seeds):
+        values = [v for w in weights if (v := own.get(w, {}).get(seed)) is not None]
+        if len(values) < max(2, len(weights)):
             spreads.append(None)
         else:
-            spreads.append(max(known) / min(known) if ratio else max(known) - min(known))
+            spreads.append(max(values) / min(values) if ratio else max(values) - min(values))
     return spreads
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def plan(budget: Budget) -> list[PlannedRun]:
     k, lambdas, gammas = (4, LAMBDAS[:2], GAMMAS[::3]) if budget.is_smoke else (20, LAMBDAS, GAMMAS)
     runs = [budget.mnist(m, k, seed=seed) for seed in budget.table_seeds for m in BASELINES]
     for weight, gamma in product(lambdas, gammas):
-        changes = {"penalty_weight": weight}
+        changes: dict[str, Any] = {"penalty_weight": weight}
         if gamma:  # γ = 0 is not declared, so that other studies share the run
             changes["rate_weight"] = gamma
         seeds = budget.table_seeds if weight == 1 else budget.seeds
@@ -75,7 +75,7 @@ def points(runs: Sequence[StudyRun]) -> tuple[list[Point], Baselines]:
     for run in runs:
         key = (run.method, run.settings.penalty_weight, run.settings.rate_weight)
         groups.setdefault(key, []).append(run)
-    found = [(method, Point(*at, groups[method, *at])) for method, *at in sorted(groups)]
+    found = [(key[0], Point(*key[1:], groups[key])) for key in sorted(groups)]
     grid = [point for method, point in found if method == "hebae"]
     return grid, {method: point for method, point in found if method != "hebae"}
 

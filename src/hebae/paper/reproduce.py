@@ -63,13 +63,9 @@ def reproduce(
     with locked(output):
         plans = {study.name: _plan(study, budget, data_dir, tell) for study in studies}
         runs = unique(run for plan in plans.values() for run in plan)
-        for study in studies:
-            evaluation_settings(study, budget, plans[study.name][0], device)
         progress(f"loading the data of {len(runs)} runs")
-        placed = [
-            replace(run, settings=run.settings.replace(device=device, data_dir=data_dir))
-            for run in runs
-        ]
+        place = {"device": device, "data_dir": data_dir}
+        placed = [replace(run, settings=run.settings.replace(**place)) for run in runs]
         jobs = {job.label: job for job in prepare(placed, output / RUNS)}
         results = train_all(list(jobs.values()), command=command, watcher=watcher)
         if any(result.state == "interrupted" for result in results):

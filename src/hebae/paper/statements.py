@@ -138,7 +138,8 @@ def describe_methods(
     by_method: Mapping[str, Values], form: str, suffix: str = ""
 ) -> tuple[str, dict[str, float | None]]:
     """Return result and numbers, which are named by method and `suffix`."""
-    results, all_numbers = [], {}
+    results: list[str] = []
+    all_numbers: dict[str, float | None] = {}
     for method, values in by_method.items():
         result, numbers = describe(f"{method}{suffix}", values, form)
         results.append(f"{display_name(method)} {result}")

@@ -148,8 +148,12 @@ def _join(records: list[dict[str, Any]]) -> dict[str, Any]:
             measured = {n: case for n, case in part["cases"].items() if "error" not in case}
             cases = part["cases"] | known["cases"] | measured
             parts[name] = known | part | {"cases": cases}
+    for part in parts.values():
+        for case in part["cases"].values():
+            if "error" in case:  # without the traceback
+                case["error"] = case["error"].strip().splitlines()[-1]
     seconds = round(sum(record.get("seconds", 0) for record in records), 1)
-    return joined | {"seconds": seconds, "parts": parts}
+    return joined | {"command": "python benchmarks/gpu.py", "seconds": seconds, "parts": parts}
 
 
 def _summarize(part: str, record: dict[str, Any]) -> None:

@@ -67,11 +67,8 @@ def gpu_section(folder: Path) -> list[str]:
         ],
     )
     sections += table(
-        ["Stacked training", "ms per step of all", "s per epoch of all"],
-        [
-            [name, number(case["ms_per_step"]), number(case["seconds_per_epoch"])]
-            for name, case in measured.get("grid", {}).items()
-        ],
+        ["Stacked training", "ms per step of all", "s per epoch of all", "one by one / stacked"],
+        [_stack(name, case, steps) for name, case in measured.get("grid", {}).items()],
     )
     for name, title in (("mnist", "MNIST"), ("celeba", "CelebA, 64 x 64, subset")):
         columns = ["epochs", "s", "s in steps", *VALUES.values()]
@@ -80,7 +77,7 @@ def gpu_section(folder: Path) -> list[str]:
     if tests:
         sections.append(f"Tests that compare CUDA with the CPU: {tests['summary'].strip('= ')}.\n")
     missing = [
-        f"{case} ({result['error'].strip().splitlines()[-1]})"
+        f"{_displayed(case)} ({_reason(result['error'])})"
         for cases in parts.values()
         for case, result in cases.items()
         if "error" in result
@@ -142,7 +139,28 @@ def _step(name: str, case: Cases) -> list[str]:
     m = int(name.split("m = ")[1].split(",")[0]) if "m = " in name else 128
     share = case.get("share_of_bf16_rate")
     rate = f"{1e3 * m / case['ms_per_step']:,.0f}"
-    return [name, number(case["ms_per_step"]), rate, f"{100 * share:.0f} %" if share else ""]
+    shown = f"{100 * share:.0f} %" if share else ""
+    return [_displayed(name), number(case["ms_per_step"]), rate, shown]
+
+
+def _stack(name: str, case: Cases, steps: Cases) -> list[str]:
+    count, _, method = name.partition(" models, ")
+    alone = steps.get(f"B.1, {method}, CUDA graph")
+    gain = f"{int(count) * alone['ms_per_step'] / case['ms_per_step']:.1f} x" if alone else ""
+    times = [number(case["ms_per_step"]), number(case["seconds_per_epoch"])]
+    return [f"{_displayed(name)} (B.1)", *times, gain]
+
+
+def _displayed(name: str) -> str:
+    """Write the methods in the name of a case as people write them."""
+    parts = name.split(", ")
+    return ", ".join(METHODS[p].display_name if p in METHODS else p for p in parts)
+
+
+def _reason(error: str) -> str:
+    """Return the first statement of an error message."""
+    message = error.strip().splitlines()[-1].split("Error: ", 1)[-1]
+    return message.split(" (")[0].split("; ")[0].removesuffix(".")
 
 
 def _trainings(cases: Cases) -> Rows:

@@ -45,7 +45,7 @@ def quantity(run: StudyRun, name: str) -> float | None:
     """Return the last or the best objective over the epochs, or a measurement."""
     objectives = list(run.objectives.values())
     if name == "last_objective":
-        return objectives[-1] if objectives else None
+        return next(reversed(objectives), None)
     return max(objectives, default=None) if name == "best_objective" else run.value(name)
 
 

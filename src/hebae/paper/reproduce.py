@@ -180,20 +180,14 @@ def table_to_json(table: Table) -> dict[str, Any]:
     """Return a table as JSON keeps it, with the number of every seed."""
 
     def encoded(value: Value) -> Any:
-        if isinstance(value, Measured | Undefined):
-            return asdict(value)
-        if value is None or isinstance(value, str):
+        if value is None or isinstance(value, str | Measured | Undefined):
             return value
         if isinstance(value, Iterable):
             return [encoded(v) for v in value]
         return float(value) if math.isfinite(value) else None
 
-    rows = [
-        asdict(row) | {"values": [encoded(v) for v in row.values], "best": list(row.best)}
-        for row in table.rows
-    ]
-    columns, notes = list(table.columns), list(table.notes)
-    return {"title": table.title, "columns": columns, "rows": rows, "notes": notes}
+    rows = [replace(row, values=[encoded(v) for v in row.values]) for row in table.rows]
+    return asdict(replace(table, rows=rows))
 
 
 def _provenance(

@@ -414,7 +414,7 @@ def test_a_refit_that_fails_leaves_the_model_as_it_was(
     after = fitted_attributes(model)
     assert after.keys() == before.keys()
     assert all(after[name] is before[name] for name in before)
-    model.set_params(encoder=None).save(tmp_path / "model")
+    model.save(tmp_path / "model")
     loaded = hebae.load(tmp_path / "model")
     assert loaded.settings_.likelihood == "bernoulli"
     assert np.array_equal(loaded.transform(images), codes)
@@ -436,10 +436,18 @@ def test_a_save_that_fails_leaves_the_saved_model_as_it_was(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize("learning_rate", [1.0, 1e30])
-def test_a_model_that_is_not_finite_is_not_returned(learning_rate: float) -> None:
-    """One step is enough: its loss was finite, and the weights after it are not."""
-    model = HEBAE(4, learning_rate=learning_rate, epochs=1, batch_size=200, random_state=0)
+@pytest.mark.parametrize(
+    ("method", "learning_rate", "precision"),
+    [(HEBAE, 1.0, "auto"), (HEBAE, 1e30, "auto"), (hebae.AE, 1e30, "64-true")],
+)
+def test_a_model_that_is_not_finite_is_not_returned(
+    method: type[Estimator], learning_rate: float, precision: str
+) -> None:
+    """One step: its loss is finite, and the weights after it, or codes in float32, are not."""
+    model = method(
+        4, learning_rate=learning_rate, precision=precision, epochs=1, batch_size=200,
+        random_state=0,
+    )  # fmt: skip
     try:
         model.fit(uniform(200, 12))
     except HebaeError:

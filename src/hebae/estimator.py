@@ -68,6 +68,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         codes_: Array | None
         samplers_: Samplers | None
         _origin: tuple[Path, dict[str, Any]] | None
+        _own: dict[str, bool]
 
         def __init__(self, latent_dim: int = 20, **parameters: Any) -> None: ...
 
@@ -138,6 +139,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.notes_ = [*dataset.notes, *decided]
         self.n_features_in_ = math.prod(model.input_shape)
         self.codes_, self.samplers_, self._origin = codes, None, None
+        self._own = {f"own_{name}": module is not None for name, module in own.items()}
         return self
 
     def transform(self, X: Any) -> Array:
@@ -221,11 +223,10 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if RunFolder(path).is_run:
             raise HebaeError(f"{path} holds a run of the command line; save to another folder.")
         make_folder(path)
-        own = {f"own_{n}": getattr(self, n) is not None for n in ("encoder", "decoder")}
         try:
             # Together or not at all: another model's weights may not meet these settings.
             with TemporaryDirectory(dir=path, prefix=".", suffix=".tmp") as temporary:
-                save_model(Path(temporary), model, self.settings_, own)
+                save_model(Path(temporary), model, self.settings_, self._own)
                 if self.codes_ is None and self.samplers_ is None:
                     RunFolder(path).samplers.unlink(missing_ok=True)
                 else:
@@ -342,6 +343,7 @@ def load(
     estimator.n_features_in_ = math.prod(model.input_shape)
     estimator.codes_, estimator.samplers_ = stored.codes, stored.samplers
     estimator._origin = path.absolute(), config  # to find the training data
+    estimator._own = {f"own_{n}": parameters[n] is not None for n in ("encoder", "decoder")}
     return estimator
 
 

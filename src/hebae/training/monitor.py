@@ -120,7 +120,7 @@ def find_divergence(state: Mapping[str, Tensor], step: int) -> DivergenceError |
     codes: their mean is not finite if a code is not.
     """
     for name, tensor in state.items():
-        if not bool(tensor.isfinite().all()):
+        if not bool(tensor.float().isfinite().all()):  # results are float32
             return DivergenceError(
                 f"training ended at step {step} with a model that is not usable: {name} is not "
                 f"finite, although the loss was. {ADVICE}"

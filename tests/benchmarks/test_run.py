@@ -106,7 +106,7 @@ def test_the_section_on_a_gpu_shows_what_was_measured(tmp_path):
     )
     assert "| B.2, m = 100: step, pythae / hebae | 4.00 x | at least 3 x | met |" in section
     assert "| MNIST, 100 epochs, VAE | 12.00 s | at most 10 s | **missed** |" in section
-    assert "Not measured: B.2, m = 512, vae, default (CUDA error)" in section
+    assert "Not measured: B.2, m = 512, VAE, default (CUDA error)" in section
 
 
 def test_a_checkout_without_the_code_is_refused_before_anything_is_measured(tmp_path, capsys):

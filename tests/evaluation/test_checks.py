@@ -177,8 +177,6 @@ OPTIONS = [
     ("frechet_extrapolated", (X, Y), {"points": 2}),
     *(("frechet_extrapolated", (X, Y), {"smallest": smallest}) for smallest in (3, 12)),
     *(("kernel_distance", (X, Y), {"block_size": size}) for size in (1, 1000)),
-    ("kernel_distance", (X, Y), {"block_size": 4, "blocks": 1}),
-    ("kernel_distance", (X, Y), {"block_size": 4, "gamma": math.nan}),
     *(("precision_recall", (X, Y), {"k": k}) for k in (0, 12)),
     ("density_coverage", (X, Y), {"k": 12}),
     ("copying_ratio", (X, Y), {"held_out": X[:, :2]}),

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from hebae.evaluation import FeatureMoments, frechet_distance, frechet_from_moments, kernel_distance
-from hebae.evaluation.features import NetworkFeatures
+from hebae.evaluation.features import FeatureExtractor
 from hebae.evaluation.features.inception import bare_torch_fidelity
 
 if importlib.util.find_spec("torchmetrics") is None:
@@ -59,30 +59,18 @@ def pair():
 
 @pytest.fixture
 def extract(network):
-    return NetworkFeatures(network, "random", DIMENSION, "0" * 64, batch_size=64)
+    return FeatureExtractor(network, "random", DIMENSION, "0" * 64, batch_size=64)
 
 
-def in_batches(metric, x, y):
-    for images, real in ((x, True), (y, False)):
+def test_frechet_distance_at_once_and_in_batches(network, extract, pair):
+    peer = FrechetInceptionDistance(feature=network, input_img_size=(3, 16, 16))
+    peer.set_dtype(torch.float64)
+    for images, real in zip(pair, (True, False), strict=True):
         for batch in np.array_split(images, 5):
-            metric.update(torch.from_numpy(batch), real=real)
-    return metric
-
-
-def test_frechet_distance(network, extract, pair):
-    x, y = pair
-    peer = FrechetInceptionDistance(feature=network, input_img_size=(3, 16, 16))
-    peer.set_dtype(torch.float64)
-    expected = float(in_batches(peer, x, y).compute())
+            peer.update(torch.from_numpy(batch), real=real)
+    expected = float(peer.compute())
     assert expected > 0
-    assert frechet_distance(extract(x), extract(y)) == pytest.approx(expected, rel=1e-6)
-
-
-def test_frechet_distance_in_batches(network, extract, pair):
-    """As both are used on more images than fit into memory."""
-    peer = FrechetInceptionDistance(feature=network, input_img_size=(3, 16, 16))
-    peer.set_dtype(torch.float64)
-    expected = float(in_batches(peer, *pair).compute())
+    assert frechet_distance(*map(extract, pair)) == pytest.approx(expected, rel=1e-6)
     moments = FeatureMoments(), FeatureMoments()
     for images, total in zip(pair, moments, strict=True):
         for batch in np.array_split(images, 7):
@@ -91,28 +79,16 @@ def test_frechet_distance_in_batches(network, extract, pair):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize(("degree", "gamma", "coef0"), [(3, None, 1.0), (2, 0.5, 2.0)])
-def test_kernel_distance(network, extract, pair, degree, gamma, coef0):
-    """Subsets of all there are make its random choice exact; ours take two blocks or more."""
-    x, y = (images[:200] for images in pair)
-    expected = []
-    for rows in blocks_of(200, 100):
-        peer = KernelInceptionDistance(
-            feature=network, subsets=1, subset_size=100, degree=degree, gamma=gamma, coef=coef0
-        ).set_dtype(torch.float64)
-        features = [
-            torch.from_numpy(extract(z[r])).double() for z, r in zip((x, y), rows, strict=True)
-        ]
-        peer.real_features, peer.fake_features = ([z] for z in features)
-        expected.append(float(peer.compute()[0]))
-    result = kernel_distance(
-        extract(x), extract(y), degree=degree, gamma=gamma, coef0=coef0, block_size=100
-    )
-    assert result.value == pytest.approx(np.mean(expected), rel=1e-6)
-
-
-def blocks_of(count, size):
-    """Rows of each block of `kernel_distance` with its seed of 0, of x and of y."""
+def test_kernel_distance(network, extract, pair):
+    """Subsets of all there are make its random choice exact; ours are blocks of two shuffles."""
+    features = [extract(images[:200]) for images in pair]
     generator = np.random.default_rng(0)
-    order = [generator.permutation(count) for _ in range(2)]
-    return [tuple(o[start : start + size] for o in order) for start in range(0, count, size)]
+    shuffled = [torch.from_numpy(z[generator.permutation(200)]).double() for z in features]
+    expected = []
+    for blocks in zip(*(z.split(100) for z in shuffled), strict=True):
+        peer = KernelInceptionDistance(feature=network, subsets=1, subset_size=100)
+        peer.set_dtype(torch.float64)
+        peer.real_features, peer.fake_features = ([z] for z in blocks)
+        expected.append(float(peer.compute()[0]))
+    result = kernel_distance(*features, block_size=100)
+    assert result.value == pytest.approx(np.mean(expected), rel=1e-6)

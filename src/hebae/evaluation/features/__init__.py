@@ -10,7 +10,6 @@ from hebae.data import Dataset
 from hebae.errors import HebaeError
 from hebae.evaluation.features.base import (
     FeatureExtractor,
-    NetworkFeatures,
     metric_name,
     pixel_features,
     require_images,
@@ -27,7 +26,6 @@ from hebae.evaluation.features.networks import (
 __all__ = [
     "ClassifierFeatures",
     "FeatureExtractor",
-    "NetworkFeatures",
     "classifier_features",
     "exported_features",
     "extractor",

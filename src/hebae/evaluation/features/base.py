@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hebae.data import Dataset
 from hebae.errors import HebaeError, UndefinedMetric
+from hebae.report.pixels import to_uint8
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -100,9 +101,6 @@ class FeatureExtractor:
         return values
 
 
-NetworkFeatures = FeatureExtractor
-
-
 def metric_name(
     metric: str, extractor: FeatureExtractor, count_samples: int, count_reference: int
 ) -> str:
@@ -150,10 +148,7 @@ class _Flatten(nn.Module):
 
 def as_uint8(values: Pixels | npt.NDArray[np.floating]) -> Pixels:
     """Images of a data set as uint8: unchanged, or rounded and clipped as samples are."""
-    if values.dtype == np.uint8:
-        return values.view(np.uint8)
-    levels: Pixels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
-    return levels
+    return values.view(np.uint8) if values.dtype == np.uint8 else to_uint8(values)
 
 
 def is_image_data(dataset: Dataset) -> bool:

@@ -22,7 +22,6 @@ from hebae.data.cache import cached_folder
 from hebae.errors import HebaeError, UndefinedMetric
 from hebae.evaluation.features.base import (
     FeatureExtractor,
-    Pixels,
     as_uint8,
     file_hash,
     first_line,
@@ -129,11 +128,11 @@ class Classifier(nn.Module):
         return features
 
 
-def train_classifier(
-    network: Classifier, images: Pixels, targets: np.ndarray, progress: Progress | None
-) -> None:
+def _train(folder: Path, dataset: Dataset, progress: Progress | None) -> None:
     """Minimise the cross-entropy by Adam with one cycle of the learning rate (Smith, 2018)."""
-    count = len(images)
+    classes, targets = np.unique(np.asarray(dataset.train.labels), return_inverse=True)
+    images, count = as_uint8(dataset.train.values), len(dataset.train)
+    network = _new_network(dataset, len(classes))
     batch = min(BATCH, count)
     steps = min(STEPS, EPOCHS * (count // batch))
     optimiser = torch.optim.Adam(network.parameters(), fused=True)
@@ -154,19 +153,6 @@ def train_classifier(
         if progress is not None:
             progress(step + 1, steps)
     network.eval()
-
-
-def _new_network(dataset: Dataset, classes: int) -> Classifier:
-    channels, height, width = dataset.shape
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(SEED)
-        return Classifier(channels, min(height, width), classes)
-
-
-def _train(folder: Path, dataset: Dataset, progress: Progress | None) -> None:
-    classes, targets = np.unique(np.asarray(dataset.train.labels), return_inverse=True)
-    network = _new_network(dataset, len(classes))
-    train_classifier(network, as_uint8(dataset.train.values), targets, progress)
     save_file(network.state_dict(), folder / WEIGHTS)
     split, examples = dataset.held_out() or (None, None)
     accuracy = None
@@ -180,7 +166,7 @@ def _train(folder: Path, dataset: Dataset, progress: Progress | None) -> None:
     summary = {
         "data": dataset.name,
         "data_fingerprint": dataset.fingerprint,
-        "training_examples": len(dataset.train),
+        "training_examples": count,
         "recipe": RECIPE,
         "seed": SEED,
         "classes": classes.tolist(),
@@ -189,6 +175,13 @@ def _train(folder: Path, dataset: Dataset, progress: Progress | None) -> None:
         "weights_sha256": file_hash(folder / WEIGHTS),
     }
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+
+
+def _new_network(dataset: Dataset, classes: int) -> Classifier:
+    channels, height, width = dataset.shape
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(SEED)
+        return Classifier(channels, min(height, width), classes)
 
 
 def _read(folder: Path, dataset: Dataset) -> tuple[Classifier, dict[str, Any]]:

@@ -6,13 +6,9 @@ the model itself generates, adds the upper bound: the code z that x was generate
 draw from p(z | x), and chains from there back to the prior bound log p(x) from above. States,
 energies and weights are float64, on the model's device; the decoder keeps its own precision.
 
-References
-----------
-Neal (2001), "Annealed importance sampling".
-Wu, Burda, Salakhutdinov, Grosse (2017), "On the quantitative analysis of decoder-based generative
-models".
-Grosse, Ghahramani, Adams (2015), "Sandwiching the marginal likelihood using bidirectional Monte
-Carlo".
+Sources: Neal (2001), "Annealed importance sampling". Wu et al. (2017), "On the quantitative
+analysis of decoder-based generative models". Grosse, Ghahramani, Adams (2015), "Sandwiching the
+marginal likelihood using bidirectional Monte Carlo".
 """
 
 from __future__ import annotations
@@ -20,7 +16,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -41,7 +38,7 @@ from hebae.evaluation.hamiltonian import (
     transition,
     with_gradient,
 )
-from hebae.evaluation.posterior import batch_of, draw_prior, log_prior
+from hebae.evaluation.posterior import batch_of, draw_prior, log_likelihood, log_prior
 from hebae.inference import evaluating, module_of
 from hebae.model import Autoencoder, at_least_float32
 from hebae.priors import StandardNormal
@@ -105,37 +102,26 @@ def ais(
     The work is ``n * chains * temperatures * leapfrog_steps`` gradients of the decoder, plus that
     of fitting the step sizes (at most as much as 55 temperatures at 16 chains).
 
+    On grey levels the "bernoulli" likelihood is no normalised density in x, so neither is p(x).
+
     Parameters
     ----------
-    model : Autoencoder or fitted estimator
-    data : array-like, shape (n, *shape)
-        At least 2 examples, uint8 or float.
+    model, data, seed, block, device
+        See `elbo`.
     temperatures : int, at least 2
         Distributions from prior to posterior, both included. More give a tighter bound; 2 is
         importance sampling from the prior.
-    chains : int
-        Per example.
+    chains, leapfrog_steps : int
+        Chains per example, and steps per transition; one transition per temperature.
     schedule : {"sigmoid", "linear"}
         See `annealing_schedule`.
-    leapfrog_steps : int
-        Per transition; one transition per temperature.
-    seed : int
-        Of the draws, which are the same on every device.
-    block : int
-        Codes decoded at once. It affects memory, and the value only by rounding.
     progress : callable, optional
         Called with the share of the work that is done.
-    device : str or torch.device, optional
-        Where to compute; default: where the model is. Afterwards the model is moved back.
 
     Raises
     ------
     HebaeError
         If log p(x | z) is not finite.
-
-    Notes
-    -----
-    On grey levels the "bernoulli" likelihood is no normalised density in x, so neither is p(x).
     """
     module, values = checks.examples(model, data)
     checks.counts(chains=chains, leapfrog_steps=leapfrog_steps, block=block)
@@ -191,7 +177,7 @@ def bidirectional(
         z, t, steps = exact.expand(z.shape), t.flip(0), steps.flip(0)
         upper = anneal(evaluate, z, t, steps, leapfrog_steps, generator, tick)
     gap = mean_estimate(upper.per_example - lower.per_example)
-    return Bidirectional(gap.value, gap.standard_error, lower=lower, upper=upper)
+    return Bidirectional(*astuple(gap), lower=lower, upper=upper)
 
 
 def annealing_schedule(count: int, kind: Schedule = "sigmoid") -> Float[Tensor, " count"]:
@@ -218,9 +204,8 @@ def anneal(
 ) -> Annealed:
     """Weigh chains on their way along the temperatures, from 0 to 1 or back.
 
-    They start at z, exact draws from the first distribution: prior or posterior. Each step from a
-    temperature t to the next t' adds ``(t' - t) log p(x | z)`` to a chain's log weight, then moves
-    the chain by a transition that leaves p(z) p(x | z)^t' invariant.
+    They start at z, exact draws from the first distribution. A step from t to t' adds
+    ``(t' - t) log p(x | z)`` to the log weight and moves the chain within p(z) p(x | z)^t'.
     """
     ladder = temperatures.tolist()
     last = len(ladder) - 1
@@ -245,11 +230,10 @@ def anneal(
     direction = ladder[-1] - ladder[0]  # -1 if the weights estimate 1 / p(x)
     per_example = direction * (log_weights.logsumexp(0) - math.log(chains))
     size = torch.exp(2 * log_weights.logsumexp(0) - (2 * log_weights).logsumexp(0))
-    mean = mean_estimate(per_example.cpu().numpy())
+    bounds = per_example.cpu().numpy()
     return Annealed(
-        mean.value,
-        mean.standard_error,
-        per_example=per_example.cpu().numpy(),
+        *astuple(mean_estimate(bounds)),
+        per_example=bounds,
         log_weights=log_weights.cpu().numpy(),
         effective_sample_size=size.clamp(1, chains).cpu().numpy(),
         acceptance=float(acceptances.mean()) / (last - 1) if last > 1 else None,
@@ -264,21 +248,20 @@ def target(module: Autoencoder, x: Float[Tensor, "n *shape"], block: int) -> Eva
     At most `block` codes are decoded at once, or all chains of one example.
     """
 
-    def of_block(z: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
-        repeated = part.expand(len(z), *part.shape).flatten(0, 1)
-        evaluate = with_gradient(lambda rows: module.log_likelihood(repeated, rows))
-        value, gradient = evaluate(z.to(part).flatten(0, 1))
-        return value.reshape(z.shape[:-1]), gradient.reshape(z.shape)
-
-    def log_likelihood(z: Tensor) -> tuple[Tensor, Tensor]:
+    def likelihood(z: Tensor) -> tuple[Tensor, Tensor]:
         examples = max(1, block // len(z))
-        parts = zip(torch.split(z, examples, dim=1), torch.split(x, examples), strict=True)
-        values, gradients = zip(*(of_block(*part) for part in parts), strict=True)
-        return torch.cat(values, dim=1).to(z), torch.cat(gradients, dim=1).to(z)
+        parts = [
+            with_gradient(partial(log_likelihood, module, some))(codes)
+            for some, codes in zip(
+                torch.split(x, examples), torch.split(z, examples, dim=1), strict=True
+            )
+        ]
+        values, gradients = zip(*parts, strict=True)
+        return torch.cat(values, dim=1), torch.cat(gradients, dim=1)
 
     is_standard = isinstance(module.prior, StandardNormal)
-    prior = standard_normal if is_standard else with_gradient(lambda z: log_prior(module, z))
-    return state_at(prior, log_likelihood)
+    prior = standard_normal if is_standard else with_gradient(partial(log_prior, module))
+    return state_at(prior, likelihood)
 
 
 def simulate(

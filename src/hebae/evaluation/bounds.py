@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +25,6 @@ from hebae.evaluation.posterior import (
     log_likelihood,
     log_prior,
     posteriors_of,
-    widened,
 )
 from hebae.inference import evaluating
 from hebae.model import Autoencoder
@@ -100,10 +99,8 @@ def elbo(
     model : Autoencoder or fitted estimator
     data : array-like, shape (n, *shape)
         At least 2 examples, uint8 or float; preferably held out.
-    draws : int
-        Per example. More draws lower the standard error.
-    seed : int
-        Of the draws, which are the same on every device.
+    draws, seed : int
+        Per example; more lower the standard error. They are the same on every device.
     block : int
         Codes decoded at once. It affects memory, and the value only by rounding.
     device : str or torch.device, optional
@@ -162,25 +159,17 @@ def iwae(
     samples : int
         K.
     proposal : {"encoder", "gaussian-width"}
-        q: the encoder's posterior; or ``N(mu(x), diag(width^2))``, also for deterministic
-        encoders.
+        q: the encoder's posterior, with the errors of `elbo`; or ``N(mu(x), diag(width^2))``, also
+        for deterministic encoders.
     width : float or array-like (k,), above 0
-        Standard deviations in units of the code, with "gaussian-width" only; `fit_width` on
-        training examples finds them.
-
-    Raises
-    ------
-    UndefinedMetric
-        If the proposal is the encoder's and q(z | x) has no density (see `elbo`).
-    HebaeError
-        If a result is not finite.
+        Standard deviations in units of the code, for "gaussian-width"; `fit_width` finds them.
 
     Source: Burda, Grosse, Salakhutdinov (2016), "Importance weighted autoencoders", eq. 8.
     """
     module, values = checks.examples(model, data)
     checks.counts(samples=samples, block=block)
-    allowed = ("encoder", "gaussian-width")
-    checks.require(proposal in allowed, "proposal", proposal, " or ".join(map(repr, allowed)))
+    known = proposal in ("encoder", "gaussian-width")
+    checks.require(known, "proposal", proposal, "'encoder' or 'gaussian-width'")
     if (width is None) == (proposal == "gaussian-width"):
         raise HebaeError(
             f"proposal is {proposal!r} and width is {width!r}; 'gaussian-width' needs a width, and "
@@ -190,8 +179,11 @@ def iwae(
         if width is None:
             posteriors = posteriors_of(module, values, work)
         else:
-            mean = inference.encode(module, values).mean
-            posteriors = widened(torch.as_tensor(mean, device=work), width)
+            mean = torch.as_tensor(inference.encode(module, values).mean, device=work)
+            sizes = checks.finite(width, "width", (), (mean.shape[1],))
+            checks.require((sizes > 0).all(), "width", width, "above 0")
+            log_scale = torch.as_tensor(np.log(sizes)).expand(mean.shape)
+            posteriors = Posteriors.checked(mean, log_scale)
         log_sum = torch.full_like(posteriors.log_volume, -math.inf)  # of weights, of their squares
         log_squares = log_sum.clone()
         for part, epsilon in _noise(posteriors.mean, samples, seed, block):
@@ -232,10 +224,10 @@ def fit_width(
 ) -> Array:
     """Fit the widths of the proposal ``q(z | x) = N(mu(x), diag(width^2))`` of `iwae`.
 
-    They maximise the importance-weighted bound of a few samples, by Adam on their logarithms; with
-    one sample that is the ELBO. Several make q wider, which a bound of many samples gains from: on
-    50 test images of MNIST, k = 20, a WAE's bound of 5,000 samples was -100.4 nats with widths
-    fitted with 1 sample, -99.1 with 10, -99.0 with 20 and -98.8 with 50.
+    Returns standard deviations (k,), in units of the code. They maximise the importance-weighted
+    bound of a few samples, by Adam on their logarithms; with one sample that is the ELBO. Several
+    make q wider, which a bound of many samples gains from: on 50 test images of MNIST, k = 20, a
+    WAE's bound of 5,000 samples was -100.4 nats with widths fitted with 1 sample, -99.0 with 20.
 
     Parameters
     ----------
@@ -250,11 +242,6 @@ def fit_width(
     seed : int
         Of examples and noise.
 
-    Returns
-    -------
-    array, shape (k,)
-        Standard deviations, in units of the code.
-
     Raises
     ------
     HebaeError
@@ -266,10 +253,10 @@ def fit_width(
     module, values = checks.examples(model, training_values)
     checks.counts(samples=samples, steps=steps, batch_size=batch_size)
     rng = np.random.default_rng(seed)
-    count = len(values)
 
     def batch(work: torch.device) -> tuple[Tensor, Tensor]:
-        chosen = np.sort(rng.choice(count, min(batch_size, count), replace=False))
+        chosen = rng.choice(len(values), min(batch_size, len(values)), replace=False)
+        chosen.sort()
         x = batch_of(module, values[chosen])
         with torch.no_grad():
             return x, module.encode(x)[0].to(work).double()
@@ -329,11 +316,6 @@ def _mean_bound(module: Autoencoder, values: Any, bounds: Tensor) -> dict[str, A
             f"The bound is not finite for {int((~finite).sum())} of {len(bounds)} examples; check "
             "the model's weights for NaN or infinite values."
         )
-    per_example = bounds.cpu().numpy()
-    mean = mean_estimate(per_example)
-    return {
-        "value": mean.value,
-        "standard_error": mean.standard_error,
-        "bits_per_dimension": bits_per_dimension(module, values, mean.value),
-        "per_example": per_example,
-    }
+    mean = mean_estimate(bounds.cpu().numpy())
+    bits = bits_per_dimension(module, values, mean.value)
+    return asdict(mean) | {"bits_per_dimension": bits, "per_example": bounds.cpu().numpy()}

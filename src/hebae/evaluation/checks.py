@@ -1,8 +1,7 @@
 """What public functions accept: arrays of numbers, examples for a model, options, a device.
 
 Every array argument may be a NumPy array, a list, a tensor (on any device, with or without
-gradient) or a data frame. Anything else is refused by a `HebaeError` of one sentence, which calls
-the argument by its name.
+gradient) or a data frame. Anything else is refused by a `HebaeError` that names the argument.
 """
 
 from __future__ import annotations
@@ -94,10 +93,7 @@ def pair(x: Any, y: Any, names: tuple[str, str] = ("x", "y")) -> tuple[Array, Ar
 
 
 def examples(model: Any, data: Any) -> tuple[Autoencoder, npt.NDArray[Any]]:
-    """Return a model's module, and data as an array of at least 2 examples that it can take.
-
-    That is (n, *shape) of uint8, or of numbers in the support of the model's likelihood.
-    """
+    """Return a model's module, and at least 2 examples (n, *shape) that its likelihood takes."""
     module = module_of(model)
     values = as_array(data, "data")
     if values.shape[1:] != module.input_shape or len(values) < 2:
@@ -134,8 +130,7 @@ def require(valid: bool | np.bool_, name: str, value: object, allowed: str) -> N
 def on_device(module: Autoencoder, device: str | torch.device | None) -> Iterator[torch.device]:
     """Hold a model on `device` (None: where it is) and give the device for float64 work.
 
-    That is the model's own device, so nothing moves to the CPU and back; except for MPS, which has
-    no float64. Afterwards the model is back where it was.
+    That is the model's own device, or the CPU for MPS, which has no float64.
     """
     before = module.population_mean.device
     try:

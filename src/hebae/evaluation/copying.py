@@ -28,8 +28,7 @@ class Copying:
     """Share of samples nearer to training examples, ties counting half; above 1/2: copying."""
     near_copies: Estimate
     """Share of samples less than half as far from training examples as from held-out ones, minus
-    the share of the opposite. 0 without copying, and the first to react if few samples are
-    copies."""
+    the share of the opposite: 0 without copying, and the first to react to a few copies."""
     count: int
     """Samples."""
     reference_count: int
@@ -48,14 +47,13 @@ def copying_ratio(
     copy of one example shows in one of S subsets only: samples that are all copies have a ratio of
     ``1 - 1/S``, not 0. To look for copies of certain examples, give these as `train`.
 
-    If both sets are of one distribution, samples that copy neither have a ratio of 1, a share of
-    1/2 and no excess of near copies. MNIST's sets, by different writers, differ slightly: use
-    further held-out examples in place of samples to see what to expect.
+    If both sets are of one distribution, samples that copy neither have a ratio of 1 and a share of
+    1/2. Where sets differ slightly, as MNIST's by different writers do, use further held-out
+    examples in place of samples to see what to expect.
 
     Standard errors treat samples and both sets as random: the variance over samples, by the delta
     method, plus the jackknife's over the examples of each set, which replaces a nearest example by
-    the second nearest. In many dimensions a few examples are the nearest to many samples, and the
-    sets' part is the larger.
+    the second nearest. In many dimensions the sets' part is the larger.
 
     Parameters
     ----------
@@ -81,12 +79,23 @@ def copying_ratio(
     rng = np.random.default_rng(seed)
     near = [two_nearest(points, subset) for subset in _subsets(members, size, rng)]
     far = [two_nearest(points, subset) for subset in _subsets(others, size, rng)]
-    ratio = _ratio(near, far, size)
+    to_train, scale = (
+        float(torch.stack([part.distance for part in side]).mean()) for side in (near, far)
+    )
+    if scale == 0:
+        raise UndefinedMetric(
+            "Every sample equals a held-out example, so the distances to training examples have "
+            "nothing to be divided by."
+        )
+    ratio = to_train / scale
+    linear = _mean_score(lambda a, b: (a - ratio * b) / scale, near, far, size)  # delta method
     # 1 if training is nearer, 0 if held-out is, 1/2 for ties.
     closer = _mean_score(lambda a, b: ((b - a).sign() + 1) / 2, near, far, size)
     # 1 if training is less than half as far, -1 if held-out is, else 0.
     much = _mean_score(lambda a, b: (2 * a < b).double() - (2 * b < a).double(), near, far, size)
-    return Copying(ratio, closer, much, len(points), size, max(len(near), len(far)))
+    subsets = max(len(near), len(far))
+    of_ratio = Estimate(ratio, linear.standard_error)
+    return Copying(of_ratio, closer, much, len(points), size, subsets)
 
 
 class Neighbours(NamedTuple):
@@ -119,27 +128,18 @@ def _subsets(members: Tensor, size: int, rng: np.random.Generator) -> list[Tenso
     return [members[order[i * size : (i + 1) * size]] for i in range(len(members) // size)]
 
 
-def _ratio(near: list[Neighbours], far: list[Neighbours], size: int) -> Estimate:
-    to_train, scale = (
-        float(torch.stack([n.distance for n in side]).mean()) for side in (near, far)
-    )
-    if scale == 0:
-        raise UndefinedMetric(
-            "Every sample equals a held-out example, so the distances to training examples have "
-            "nothing to be divided by."
-        )
-    ratio = to_train / scale
-    linear = _mean_score(lambda a, b: (a - ratio * b) / scale, near, far, size)  # delta method
-    return Estimate(ratio, linear.standard_error)
-
-
 def _mean_score(
     score: Callable[[Tensor, Tensor], Tensor],
     near: list[Neighbours],
     far: list[Neighbours],
     size: int,
 ) -> Estimate:
-    """Mean over samples and subsets of a score of the distances to both sets."""
+    """Mean over samples and subsets of a score of the distances to both sets.
+
+    Its variance has a part of each set, by the jackknife: how much the mean changes without a
+    member that samples are nearest to. Only products of two samples count there, since a sample's
+    own square is part of the variance over samples.
+    """
     pairs = [(a, b) for a in near for b in far]  # one side is a single set
     each = [score(a.distance, b.distance) for a, b in pairs]
     mean = torch.stack(each).mean(dim=0)
@@ -152,17 +152,7 @@ def _mean_score(
                     distances = [n.distance for n in pair]
                     distances[index] = member.next_distance
                     change += (score(*distances) - before) / len(pairs)
-            variance += _jackknife(member.place, change, size)
+            of_member = torch.zeros(size, dtype=mean.dtype).index_add_(0, member.place, change)
+            spread = (of_member - of_member.mean()).square().sum() - change.square().sum()
+            variance += max(0.0, float(spread)) / len(mean) ** 2
     return Estimate(float(mean.mean()), variance**0.5)
-
-
-def _jackknife(place: Tensor, change: Tensor, size: int) -> float:
-    """Variance of a mean over samples due to the set whose members `place` they are nearest to.
-
-    `change` (n,) is how much each sample's term changes if its nearest member is left out; leaving
-    out any other changes nothing. Only products of two samples count: a sample's own square is part
-    of the variance over samples already.
-    """
-    of_member = torch.zeros(size, dtype=change.dtype).index_add_(0, place, change)
-    spread = (of_member - of_member.mean()).square().sum() - change.square().sum()
-    return max(0.0, float(spread)) / len(change) ** 2

@@ -1,7 +1,7 @@
-"""Fidelity and variety of generated examples, by balls around each example's neighbours.
+"""Fidelity and variety of generated examples, by balls around each example.
 
-Each ball reaches to its centre's k-th nearest neighbour within the same set. Distances are computed
-in blocks, so memory grows with the number of examples and not with its square.
+A ball reaches to its centre's k-th nearest neighbour within the same set. Distances are computed in
+blocks, so memory grows with the number of examples and not with its square.
 """
 
 from __future__ import annotations

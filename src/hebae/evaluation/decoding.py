@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -72,11 +72,8 @@ def reconstruction_error(
 
     Parameters
     ----------
-    model : Autoencoder or fitted estimator
-    values : array-like, shape (n, *shape)
-        n at least 2; uint8 (0 to 255 stands for 0 to 1) or float, preferably held out.
-    device : str or torch.device, optional
-        Where to compute; default: where the model is. Afterwards the model is moved back.
+    model, values, device
+        See `elbo`; uint8 values of 0 to 255 stand for 0 to 1.
     """
     module, data = checks.examples(model, values)
     squares, likelihoods = [], []
@@ -102,14 +99,13 @@ def robustness(
     """Mean distance that noise in the code moves what is decoded, absolute and relative.
 
     The noise is ``scale * s_j * epsilon_j``, s_j the standard deviation of dimension j over the
-    given codes, so models with codes of different size are treated alike. It is compared with the
-    distance between random pairs: a code and the next one in a random order. Standard errors are
-    over codes, as if pairs were independent; each code is in two of them.
+    given codes. It is compared with the distance between random pairs: a code and the next one in a
+    random order. Standard errors are over codes, as if pairs were independent.
 
     Parameters
     ----------
     model, device
-        See `reconstruction_error`.
+        See `elbo`.
     codes : array-like, shape (n, k)
         mu or z of examples, n at least 2.
     scale : float
@@ -125,16 +121,16 @@ def robustness(
     module, z = _decodable(model, codes)
     checks.require(0 < scale < math.inf, "scale", scale, "above 0 and finite")
     rng = np.random.default_rng(seed)
-    noise = scale * z.std(axis=0) * rng.standard_normal(z.shape)
+    noisy = z + scale * z.std(axis=0) * rng.standard_normal(z.shape)
     order = rng.permutation(len(z))
-    partner = np.empty_like(order)
-    partner[order] = np.roll(order, 1)
+    partner = np.empty_like(z)
+    partner[order] = z[np.roll(order, 1)]
     moved, apart = [], []
     with checks.on_device(module, device):
         for rows in _rows(len(z)):
             here, near, far = (
-                _flat(inference.decode(module, codes))
-                for codes in (z[rows], z[rows] + noise[rows], z[partner[rows]])
+                inference.decode(module, some[rows]).reshape(len(some[rows]), -1).astype(np.float64)
+                for some in (z, noisy, partner)
             )
             moved.append(np.linalg.norm(near - here, axis=1))
             apart.append(np.linalg.norm(far - here, axis=1))
@@ -160,14 +156,13 @@ def smoothness(
     With f(t) the features of ``g((1 - t) z + t z')`` and ``h = 1 / (steps - 1)``:
     ``mean |f(t - h) - 2 f(t) + f(t + h)| / (h^2 mean |f(1) - f(0)|)``, where the upper mean is over
     pairs and the inner t, the lower over pairs. So f = a + b t + c t^2 gives 2 |c| / |b + c| for
-    any number of steps. A line at constant speed has 0. One that jumps has more the finer the
-    steps, so compare only values with the same `steps`. The means are divided, not each pair's
-    numbers, so pairs whose ends nearly coincide do not dominate.
+    any number of steps. A line that jumps has more the finer the steps, so compare only values with
+    the same `steps`.
 
     Parameters
     ----------
     model, device
-        See `reconstruction_error`.
+        See `elbo`.
     first, second : array-like, shape (n, k)
         Codes of the pairs, n at least 2.
     steps : int
@@ -205,7 +200,7 @@ def smoothness(
             chords.append(np.linalg.norm(f[:, -1] - f[:, 0], axis=1))
     undefined = "The ends of every line decode to the same, so its curvature has no scale."
     curvature = ratio_of_means(np.concatenate(bends), np.concatenate(chords), undefined)
-    return Smoothness(curvature.value, curvature.standard_error, len(begin), steps)
+    return Smoothness(*astuple(curvature), pairs=len(begin), steps=steps)
 
 
 def _decodable(model: Any, codes: ArrayLike, name: str = "codes") -> tuple[Autoencoder, Array]:
@@ -220,7 +215,3 @@ def _decodable(model: Any, codes: ArrayLike, name: str = "codes") -> tuple[Autoe
 
 def _rows(count: int, block: int = BLOCK) -> list[slice]:
     return [slice(start, start + block) for start in range(0, count, block)]
-
-
-def _flat(images: npt.NDArray[np.float32]) -> Array:
-    return images.reshape(len(images), -1).astype(np.float64)

@@ -35,12 +35,7 @@ def ratio_of_means(
 ) -> Estimate:
     """``mean(numerator) / mean(denominator)`` over n independent pairs, by the delta method.
 
-    Pairs with a small denominator do not dominate it, as they would a mean of ratios.
-
-    Raises
-    ------
-    UndefinedMetric
-        With the sentence `undefined`, if all denominators are zero.
+    Raises an `UndefinedMetric` with the sentence `undefined` if all denominators are zero.
     """
     scale = float(denominator.mean())
     if scale == 0:

@@ -4,9 +4,7 @@ Many chains of many examples move at once and independently. The temperature t i
 the log-likelihood alone, so a state stays valid when t changes, and a transition of L leapfrog
 steps needs L gradients. All masses are 1. Everything runs on the device and in the precision of z.
 
-References
-----------
-Neal (2011), "MCMC using Hamiltonian dynamics", in the Handbook of Markov Chain Monte Carlo.
+Source: Neal (2011), "MCMC using Hamiltonian dynamics", in the Handbook of Markov Chain Monte Carlo.
 """
 
 from __future__ import annotations
@@ -24,9 +22,8 @@ WithGradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Maps z (chains, n, k) to a log-density (chains, n) and its gradient with respect to z."""
 
 JITTER = 0.5
-"""Step sizes vary at random by this share from one transition of a chain to the next. With equal
-steps a chain of a nearly normal target could turn by the same angle each time and never change its
-energy (Neal 2011, section 3.2)."""
+"""Share by which step sizes vary at random. With equal steps a chain of a nearly normal target
+could turn by the same angle each time and never change its energy (Neal 2011, section 3.2)."""
 
 ACCEPTANCE = 0.65  # near the optimum in many dimensions: Neal (2011), section 4.4
 FIRST_STEP_SIZE = 0.5  # about half of what N(0, I) allows
@@ -82,11 +79,7 @@ def leapfrog(
     steps: int,
     evaluate: Evaluate,
 ) -> tuple[State, Float[Tensor, "chains n latent"]]:
-    """Follow Hamilton's equations for `steps` steps; reversible and volume-preserving.
-
-    `temperature` is t of the target p(z) p(x | z)^t. From the state and momentum returned, the
-    negated momentum leads back.
-    """
+    """Follow Hamilton's equations for p(z) p(x | z)^t; reversible and volume-preserving."""
     step = step_size[..., None]
     force = state.prior_gradient + temperature * state.likelihood_gradient
     momentum = momentum + 0.5 * step * force
@@ -111,12 +104,17 @@ def transition(
     for the same draws on every device. Returns the new state and the probability of accepting each
     proposal: 0 if it diverged.
     """
+
+    def energy(at: State, momentum: Tensor) -> Tensor:
+        kinetic = 0.5 * momentum.square().sum(-1)
+        return kinetic - at.log_prior - temperature * at.log_likelihood
+
     z = state.z
     jitter = torch.rand(z.shape[:-1], generator=generator, dtype=z.dtype).to(z.device)
     step_size = step_size * (1 + JITTER * (2 * jitter - 1))
     momentum = torch.randn(z.shape, generator=generator, dtype=z.dtype).to(z.device)
     proposal, last = leapfrog(state, momentum, temperature, step_size, steps, evaluate)
-    change = _energy(proposal, last, temperature) - _energy(state, momentum, temperature)
+    change = energy(proposal, last) - energy(state, momentum)
     acceptance = torch.where(change.isfinite(), torch.exp(-change.clamp(min=0)), 0.0)
     level = torch.rand(acceptance.shape, generator=generator, dtype=z.dtype).to(z.device)
     accepted = level < acceptance
@@ -125,11 +123,6 @@ def transition(
         for new, old in zip(proposal, state, strict=True)
     )
     return State(*moved), acceptance
-
-
-def _energy(state: State, momentum: Tensor, temperature: float) -> Tensor:
-    kinetic = 0.5 * momentum.square().sum(-1)
-    return kinetic - state.log_prior - temperature * state.log_likelihood
 
 
 def fit_step_sizes(
@@ -142,10 +135,10 @@ def fit_step_sizes(
 ) -> Float[Tensor, "count n"]:
     """Fit step sizes along temperatures from 0 to 1 so that about 65 % of transitions are accepted.
 
-    In a separate run of `pilot_steps` transitions: step sizes that adapt while weights accumulate
-    would bias the weights. After each transition an example's log step size moves by the difference
-    of the acceptance, averaged over chains, from 0.65. z holds draws from the prior, `PILOT_CHAINS`
-    of which are used; the temperatures are on the CPU; `tick` is called after each transition.
+    In a separate run of `pilot_steps` transitions, since step sizes that adapt while weights
+    accumulate would bias these. After each transition an example's log step size moves by the
+    difference of its mean acceptance from 0.65. z holds draws from the prior, `PILOT_CHAINS` of
+    which are used; the temperatures are on the CPU.
     """
     count = pilot_steps(len(temperatures)) - SETTLING
     pilot = _resampled(temperatures[None], count)[0].tolist()

@@ -46,20 +46,14 @@ def mutual_information(
 ) -> Information:
     """I(i; z) of a model's codes over examples: `posterior_information` of its posteriors.
 
+    Raises an `UndefinedMetric` if the covariance of HEBAE's noise is singular.
+
     Parameters
     ----------
-    model : Autoencoder or fitted estimator
-    data : array-like, shape (N, *shape)
-        At least 2 examples, uint8 or float. The value depends on N and is at most log N.
+    model, data, device
+        See `elbo`. The value depends on the number N of examples and is at most log N.
     seed, draws, block
         See `posterior_information`.
-    device : str or torch.device, optional
-        Where to compute; default: where the model is. Afterwards the model is moved back.
-
-    Raises
-    ------
-    UndefinedMetric
-        If the covariance of HEBAE's noise is singular.
     """
     module, values = checks.examples(model, data)
     with checks.on_device(module, device) as work:
@@ -81,9 +75,8 @@ def posterior_information(
     """I(i; z) = mean_i KL(q(z | x_i) || q(z)) for q(z) the exact mixture of all N posteriors.
 
     The posteriors are ``q(z | x_i) = N(mu_i, D_i L L^T D_i)`` with D_i = diag(sigma_i). Each KL is
-    estimated without bias by the mean of ``log q(z | x_i) - log q(z)`` over draws z ~ q(z | x_i);
-    if I is nearly 0, the estimate may be negative. It takes N^2 k operations per draw, or N^2 k^2
-    if L is not diagonal; N = 10,000 and k = 20 take a few seconds.
+    estimated without bias by the mean of ``log q(z | x_i) - log q(z)`` over draws z ~ q(z | x_i).
+    It takes N^2 k operations per draw, or N^2 k^2 if L is not diagonal.
 
     Parameters
     ----------
@@ -98,8 +91,7 @@ def posterior_information(
     seed, draws : int
         Of the draws, which are the same on every device; and their number per example.
     block : int
-        Pairs are processed in blocks of this many examples by as many. It affects memory, about
-        8 (4 block + k^2) block bytes, and not the value.
+        Examples processed at once, against as many. It affects memory and not the value.
 
     Source: Hoffman, Johnson (2016), "ELBO surgery: yet another way to carve up the variational
     evidence lower bound".

@@ -95,10 +95,9 @@ def aggregate_covariance(
     mu = checks.features(mean, "mean", least=1)
     if log_scale is None:
         return covariance(mu)
-    scales, N = _checked_noise(mu, log_scale, noise_covariance)
-    result: Array = gaussian.aggregate_covariance(
-        torch.from_numpy(N), torch.from_numpy(covariance(mu)), torch.from_numpy(scales)
-    ).numpy()
+    arrays = (*_checked_noise(mu, log_scale, noise_covariance), covariance(mu))
+    scales, N, Sigma = map(torch.from_numpy, arrays)
+    result: Array = gaussian.aggregate_covariance(N, Sigma, scales).numpy()
     return result
 
 
@@ -106,12 +105,7 @@ def kl_to_standard_normal(mean: ArrayLike, covariance: ArrayLike) -> float:
     """KL(N(mean, covariance) || N(0, I)) in nats; 0 for codes with a standard normal's moments.
 
     The mean is (k,) and the covariance (k, k): of mu, of draws z, or from `aggregate_covariance`.
-
-    Raises
-    ------
-    UndefinedMetric
-        If the covariance is singular and the divergence infinite; the message names the dimensions
-        that never vary, or the rank.
+    Raises an `UndefinedMetric` if the covariance is singular and the divergence infinite.
     """
     beta = checks.finite(mean, "mean", ("k",))
     Sigma = checks.finite(covariance, "covariance", (len(beta), len(beta)))
@@ -142,11 +136,9 @@ def degeneracy(mean: Array, covariance: Array) -> str | None:
 def active_units(mean: ArrayLike, threshold: float = 0.01) -> npt.NDArray[np.bool_]:
     """Which dimensions depend on the example: ``Var_x E[z_j | x] > threshold``; shape (k,).
 
-    `mean` (n, k) is mu, which is E[z | x] for every method; the threshold is in squared units of
-    the code, whose prior has variance 1.
+    `mean` (n, k) is mu, which is E[z | x]; the threshold is in squared units of the code.
 
-    Source: Burda, Grosse, Salakhutdinov (2016), "Importance weighted autoencoders", section
-    5.2.
+    Source: Burda, Grosse, Salakhutdinov (2016), "Importance weighted autoencoders", section 5.2.
     """
     checks.require(threshold >= 0, "threshold", threshold, "at least 0")
     active: npt.NDArray[np.bool_] = checks.features(mean, "mean").var(axis=0) > threshold
@@ -158,14 +150,9 @@ def kl_by_dimension(
 ) -> Array:
     """``mean_i KL(q(z_j | x_i) || N(0, 1))`` of each dimension's marginal, in nats; shape (k,).
 
-    Parameters and errors as in `aggregate_covariance`; the marginal's variance is
-    ``sigma_ij^2 N_jj``. For the VAE the sum is its penalty; for HEBAE, whose noise is correlated,
-    it is less than KL(q(z | x_i) || N(0, I)).
-
-    Raises
-    ------
-    UndefinedMetric
-        For a deterministic method, or if a dimension of N has no variance: infinite.
+    Parameters as in `aggregate_covariance`. For the VAE the sum is its penalty; for HEBAE, whose
+    noise is correlated, it is less than KL(q(z | x_i) || N(0, I)). Raises an `UndefinedMetric` for
+    a deterministic method, or if a dimension of N has no variance.
     """
     result: Array = _kl_of_marginals(mean, log_scale, noise_covariance).mean(axis=0)
     return result

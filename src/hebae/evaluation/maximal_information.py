@@ -1,10 +1,9 @@
 """Maximal and total information coefficients, MIC and TIC (section 7 of docs/mathematics.md).
 
-A grid of r rows and c columns laid over n points has a mutual information of at most
-log min(r, c). The characteristic matrix holds, for every shape of grid with r c <= B cells, the
-largest share of that maximum that a search over grids of the shape finds. MIC is its largest
-entry, TIC the sum of all entries. Both searches cut one axis into parts of equal numbers of points,
-then cut the other optimally by dynamic programming:
+A grid of r rows and c columns has a mutual information of at most log min(r, c). The characteristic
+matrix holds, for every shape of grid with r c <= B cells, the largest share of that maximum that a
+search finds. MIC is its largest entry, TIC the sum of all. Both searches cut one axis into parts of
+equal numbers of points, then cut the other optimally by dynamic programming:
 
 - ``"approx"`` (ApproxMaxMI, [1]_): tries either axis as the equal one and takes the better.
 - ``"e"`` (EquicharClump, [2]_): the axis with more parts is the equal one. Consistent for a known
@@ -27,7 +26,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -144,21 +142,14 @@ def mic_and_tic(
     estimator, alpha, c
         See `characteristic_matrix`.
     workers : int, optional
-        Number of processes; 1 works in this one. Default: one per core if there is enough to do.
+        Number of processes. Default: one per core if there is enough to do.
     """
     if workers is None:
         worthwhile = sum(len(x) for x, _ in pairs) >= WORTH_PROCESSES  # type: ignore[arg-type]
         workers = min(available_cores(), len(pairs)) if worthwhile else 1
-    work = partial(_of_pair, estimator=estimator, alpha=alpha, c=c)
-    results = Parallel(workers)(delayed(work)(pair) for pair in pairs)
-    return np.array(results).reshape(-1, 2)
-
-
-def _of_pair(
-    pair: tuple[ArrayLike, ArrayLike], estimator: Estimator, alpha: float, c: float
-) -> tuple[float, float]:
-    matrix = characteristic_matrix(*pair, estimator, alpha, c)
-    return float(np.nanmax(matrix)), float(np.nansum(matrix))
+    work = delayed(characteristic_matrix)
+    matrices = Parallel(workers)(work(x, y, estimator, alpha, c) for x, y in pairs)
+    return np.array([(np.nanmax(m), np.nansum(m)) for m in matrices]).reshape(-1, 2)
 
 
 @dataclass(frozen=True)
@@ -186,9 +177,9 @@ def index_dependence(
 ) -> IndexDependence:
     """MIC_e and TIC_e between an example's index and each dimension of its codes (Fig. 2c, d).
 
-    The order of examples has no meaning, and one draw per example cannot distinguish a code that
-    follows its example from noise. So the examples are put in a random order, an example's place in
-    it is its index, and each has several draws. The null permutes the indices over all draws.
+    An example's index is its place in a random order of all; it has several draws, since one cannot
+    distinguish a code that follows its example from noise. The null permutes the indices over all
+    draws.
 
     Parameters
     ----------
@@ -253,11 +244,10 @@ def _ends_of_runs(values: npt.NDArray[np.number]) -> Counts:
 
 
 def _equipartition(ends: Counts, parts: int) -> Counts:
-    """Group runs of points into parts as equal as possible: EquipartitionYAxis of [1]_.
+    """Group runs of points, given by their ends, into equal parts: EquipartitionYAxis of [1]_.
 
     Each part takes the runs that bring it nearest to an equal share of the remaining points (the
     fewer if there is a tie), and at least one. Large runs may leave fewer parts than requested.
-    Takes where each run ends (exclusive), and returns where each part ends.
     """
     n, start, chosen = int(ends[-1]), 0, []
     for parts_left in range(parts, 0, -1):
@@ -277,8 +267,7 @@ def _equipartition(ends: Counts, parts: int) -> Counts:
 def _clumps(row: Counts, ends: Counts) -> Counts:
     """Return where each clump ends: GetClumpsPartition of [1]_.
 
-    A clump is a run of points along x in one row, which no optimal grid cuts. Points that tie in x
-    stay together, as a clump of their own if they are in several rows.
+    A clump is a run of points along x in one row; points that tie in x, in several rows, are one.
     """
     starts = np.concatenate(([0], ends[:-1]))
     lowest, highest = np.minimum.reduceat(row, starts), np.maximum.reduceat(row, starts)

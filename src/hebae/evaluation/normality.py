@@ -83,8 +83,7 @@ class Mardia(NamedTuple):
 def kolmogorov_smirnov(codes: ArrayLike, *, level: float = 0.05) -> KolmogorovSmirnov:
     """Kolmogorov-Smirnov test of each dimension against N(0, 1), corrected for their number.
 
-    Normal mean and spread are those of the greatest of k independent statistics, by integrating the
-    statistic's exact distribution.
+    Normal mean and spread are those of the greatest of k independent statistics, exactly.
 
     Parameters
     ----------
@@ -117,16 +116,11 @@ def mardia(codes: ArrayLike) -> Mardia:
     their own mean and covariance (divided by n). b1 is computed as the squared norm of the mean of
     y (x) y (x) y, which is the same and linear in n. Normal means are exact, and so is the
     kurtosis's spread. The skewness's spread and p-value use the chi-squared distribution scaled to
-    its exact mean; the kurtosis's two-sided p-value a normal one.
+    its exact mean; the kurtosis's two-sided p-value a normal one. Raises an `UndefinedMetric` if
+    the codes' covariance is singular, or n is not above k + 1 and 3.
 
-    Raises
-    ------
-    UndefinedMetric
-        If the codes' covariance is singular, or n is not above k + 1 and 3.
-
-    Source: Mardia (1970), "Measures of multivariate skewness and kurtosis with applications";
-    (1974), "Applications of some measures of multivariate skewness and kurtosis", for the exact
-    moments.
+    Sources: Mardia (1970), "Measures of multivariate skewness and kurtosis with applications", and
+    (1974), "Applications of some measures of multivariate skewness and kurtosis".
     """
     from scipy import stats
     from scipy.linalg import solve_triangular
@@ -176,21 +170,18 @@ def _greatest_statistic(n: int, k: int) -> tuple[float, float]:
 def energy_distance_to_normal(codes: ArrayLike, *, limit: int = 10_000, seed: int = 0) -> Compared:
     """``2 E|x - Y| - E|x - x'| - E|Y - Y'|`` of codes x and standard normal Y; zero only if equal.
 
-    Both means over Y are exact, and the third is taken over pairs of different codes. So it is
-    unbiased: normal codes have mean 0 for any n, and the value may be slightly negative. The normal
-    spread is exact, too: ``sqrt(2 E h^2 / (n (n - 1)))``, where
-    ``h = |x - x'| - E|x - Y| - E|x' - Y| + E|Y - Y'|`` for normal x and x'.
+    Means over Y are exact, and that over codes is taken over pairs of different ones. So it is
+    unbiased and may be slightly negative. The normal spread, ``sqrt(2 E h^2 / (n (n - 1)))`` for
+    ``h = |x - x'| - E|x - Y| - E|x' - Y| + E|Y - Y'|``, is exact too.
 
     Parameters
     ----------
     codes : array-like, shape (n, k)
         mu or z, n at least 2. The distance has their unit.
     limit, seed : int
-        Of more than `limit` codes (at least 2) a random subset is used, since time grows with their
-        square. The result's `count` says how many were used.
+        Of more than `limit` codes, at least 2, a random subset of that size is used.
 
-    Source: Szekely, Rizzo (2013), "Energy statistics: a class of statistics based on
-    distances".
+    Source: Szekely, Rizzo (2013), "Energy statistics: a class of statistics based on distances".
     """
     checks.counts(2, limit=limit)
     values = checks.features(codes, "codes")
@@ -257,13 +248,10 @@ def sliced_wasserstein_to_normal(
         mu or z, n at least 2. The distance has their unit.
     directions : int
         Uniform on the sphere.
-    replicates : int
-        Standard normal samples (n, k) that give the normal mean and spread; at least 2.
-    seed : int
-        Of the directions and the replicates.
+    replicates, seed : int
+        Standard normal samples (n, k), at least 2, for the normal mean and spread; of all draws.
 
-    Source: Bonneel, Rabin, Peyre, Pfister (2015), "Sliced and Radon Wasserstein barycenters of
-    measures".
+    Source: Bonneel et al. (2015), "Sliced and Radon Wasserstein barycenters of measures".
     """
     from scipy import stats
 

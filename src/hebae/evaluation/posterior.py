@@ -24,10 +24,7 @@ from hebae.model import Autoencoder, to_unit_interval
 
 @dataclass(frozen=True, eq=False)
 class Posteriors:
-    """N posteriors N(mu_i, D_i L L^T D_i), D_i = diag(sigma_i), in float64.
-
-    Made by `Posteriors.checked`, or by `posteriors_of` for a model.
-    """
+    """N posteriors N(mu_i, D_i L L^T D_i), D_i = diag(sigma_i), in float64."""
 
     mean: Float[Tensor, "n latent"]
     """mu_i."""
@@ -65,9 +62,6 @@ class Posteriors:
         volume = log_scale.expand_as(mean).sum(1) + factor.diagonal().abs().log().sum()
         return cls(mean, scale.expand_as(mean), volume, factor)
 
-    def __len__(self) -> int:
-        return len(self.mean)
-
     def __getitem__(self, which: slice | Tensor) -> Posteriors:
         return Posteriors(self.mean[which], self.scale[which], self.log_volume[which], self.factor)
 
@@ -99,10 +93,7 @@ class Posteriors:
 def posteriors_of(
     model: Autoencoder, values: npt.NDArray[Any], device: torch.device | None = None
 ) -> Posteriors:
-    """q(z | x) of examples (n, *shape), on `device` (default CPU).
-
-    `UndefinedMetric` if it has no density: the encoder is deterministic, or its noise singular.
-    """
+    """q(z | x) of examples (n, *shape), on `device`; `UndefinedMetric` if it has no density."""
     codes = inference.encode(model, values)
     if codes.log_scale is None:
         raise UndefinedMetric(
@@ -111,15 +102,6 @@ def posteriors_of(
         )
     mean = torch.as_tensor(codes.mean, device=device)
     return Posteriors.checked(mean, codes.log_scale, noise_factor(model))
-
-
-def widened(mean: ArrayLike, width: ArrayLike) -> Posteriors:
-    """``N(mu_i, diag(width^2))`` of means (n, k), with one width or one per dimension (k,)."""
-    mean = checked_means(mean)
-    k = mean.shape[1]
-    sizes = checks.finite(width, "width", (), (k,))
-    checks.require((sizes > 0).all(), "width", width, "above 0")
-    return Posteriors.checked(mean, torch.as_tensor(np.log(sizes)).expand(mean.shape))
 
 
 def noise_factor(model: Autoencoder) -> Float[Tensor, "latent latent"]:

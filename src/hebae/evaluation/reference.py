@@ -24,8 +24,6 @@ def reference_features(
 ) -> Floats:
     """Features, float32 (count, d), of `count` examples of a split, chosen by `reference_rows`.
 
-    Float images are rounded to uint8 for extractors that take these, as samples are.
-
     Raises
     ------
     HebaeError

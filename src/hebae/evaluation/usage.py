@@ -39,9 +39,7 @@ def knn_accuracy(
     *,
     neighbours: int = 10,
 ) -> Accuracy:
-    """Accuracy of a vote among the nearest training codes, by Euclidean distance.
-
-    Codes keep their own units: this evaluates the geometry that the model gave them.
+    """Accuracy of a vote among the nearest training codes by Euclidean distance.
 
     Parameters
     ----------
@@ -78,11 +76,10 @@ def logistic_accuracy(
     ----------
     train_codes, train_labels, test_codes, test_labels
         As in `knn_accuracy`; at least two classes.
-    inverse_penalty : float
-        scikit-learn's C: the weight of the summed log-likelihood against half the squared weights.
+    inverse_penalty, max_iterations
+        scikit-learn's C and max_iter.
     limit, seed : int
-        Of more than `limit` training examples a random subset is used; the result says how many.
-    max_iterations : int
+        Of more than `limit` training examples a random subset of that size is used.
 
     Raises
     ------

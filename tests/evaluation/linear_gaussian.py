@@ -6,17 +6,12 @@ import torch
 from torch import nn
 from torch.distributions import MultivariateNormal
 
-from hebae import objectives
 from hebae.likelihoods import Gaussian
 from hebae.model import Autoencoder
+from hebae.objectives import AE, HEBAE, VAE, WAE
 from hebae.priors import Prior
 
-METHODS = {
-    "hebae": objectives.HEBAE,
-    "vae": objectives.VAE,
-    "wae": objectives.WAE,
-    "ae": objectives.AE,
-}
+METHODS = {method.__name__.lower(): method for method in (HEBAE, VAE, WAE, AE)}
 
 
 class Affine(Prior):
@@ -65,8 +60,8 @@ class LinearGaussian:
         z = self.prior_mean + normal(n, k) @ self.prior_factor.mT
         x = z @ self.W.mT + self.b + s * normal(n, d)
         covariance = self.W @ prior_covariance @ self.W.mT + s**2 * torch.eye(d)
-        marginal = MultivariateNormal(self.b + self.W @ self.prior_mean, covariance)
-        self.exact = marginal.log_prob(x).numpy()
+        self.marginal = MultivariateNormal(self.b + self.W @ self.prior_mean, covariance)
+        self.exact = self.marginal.log_prob(x).numpy()
         self.x = x.numpy()
 
     def model(self, method="hebae", log_scale=0.0):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hebae.evaluation.copying import copying_ratio, two_nearest
+from hebae.evaluation.copying import copying_ratio
 from hebae.evaluation.estimate import UndefinedMetric
 
 seeds = st.integers(0, 2**32 - 1)
@@ -45,10 +44,6 @@ def test_exact_copies_are_at_distance_zero():
     result = copying_ratio(train[::-1] + 1e6, train + 1e6, held_out + 1e6)
     assert (result.ratio.value, result.closer_to_train.value, result.near_copies.value) == (0, 1, 1)
     assert result.closer_to_train.standard_error == result.near_copies.standard_error == 0
-
-
-def test_copies_of_held_out_examples_have_no_ratio():
-    _, train, held_out = sets(0, 50, 50)
     with pytest.raises(UndefinedMetric, match="held-out"):
         copying_ratio(held_out, train, held_out)
 
@@ -104,16 +99,3 @@ def test_standard_errors_are_the_spread_over_samples_and_sets(counts, d):
         errors = np.array([estimate.standard_error for estimate in estimates])
         assert values.std() == pytest.approx(np.sqrt((errors**2).mean()), rel=0.3)
         assert values.mean() == pytest.approx(expected, abs=4 * values.std() / np.sqrt(len(values)))
-
-
-# --- The two nearest -------------------------------------------------------------------------
-
-
-def test_two_nearest_by_sorting():
-    points, members = map(torch.from_numpy, sets(30, 20))
-    result = two_nearest(points, members)
-    every = (points[:, None] - members).square().sum(dim=2).sqrt()
-    values, order = every.sort(dim=1)
-    assert torch.equal(result.place, order[:, 0])
-    torch.testing.assert_close(result.distance, values[:, 0])
-    torch.testing.assert_close(result.next_distance, values[:, 1])

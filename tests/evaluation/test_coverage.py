@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hebae.evaluation import density_coverage, precision_recall
 from hebae.evaluation.coverage import distance_blocks
 
-SHAPES = [(30, 20), (20, 30), (25, 25)]
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -49,18 +48,11 @@ def test_distances_in_blocks_are_those_at_once():
 
 
 @pytest.mark.parametrize("k", [1, 3, 7])
-@pytest.mark.parametrize(("n", "m"), SHAPES)
-def test_precision_and_recall_by_definition(n, m, k):
+@pytest.mark.parametrize(("n", "m"), [(30, 20), (20, 30), (25, 25)])
+def test_by_definition(n, m, k):
     real, fake = pair(n, m)
     result = precision_recall(real, fake, k=k)
     assert result == (share_within(real, fake, k), share_within(fake, real, k))
-    assert 0 < min(result) < 1 or k == 7
-
-
-@pytest.mark.parametrize("k", [1, 5])
-@pytest.mark.parametrize(("n", "m"), SHAPES)
-def test_density_and_coverage_by_definition(n, m, k):
-    real, fake = pair(n, m)
     radii = [radius(real, i, k) for i in range(n)]
     inside = np.array([[distance(real[i], fake[j]) < radii[i] for j in range(m)] for i in range(n)])
     density = sum(inside.sum(axis=0)) / (k * m)

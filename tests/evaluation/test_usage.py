@@ -69,10 +69,7 @@ def test_what_cannot_be_classified():
 class Function(nn.Module):
     def __init__(self, function):
         super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
+        self.forward = function
 
 
 def decoder_of(function, k=2, d=3, encoder=None, **settings):
@@ -136,19 +133,15 @@ def test_a_decoder_that_ignores_its_code_has_no_relative_robustness():
 
 
 @pytest.mark.parametrize("steps", [3, 11, 50])
-def test_straight_lines_are_smooth(steps):
+def test_curvature_of_lines_and_parabolas_does_not_depend_on_the_steps(steps):
+    """f = b t + c t^2 has 2 |c| / |b + c|, here with c = 3 and b + c = 4 in one dimension."""
     result = smoothness(decoder_of(linear), codes[:100], codes[100:200], steps=steps)
     assert result.value == pytest.approx(0, abs=1e-3)  # float32, twice differentiated
     assert (result.pairs, result.steps) == (100, steps)
-
-
-@pytest.mark.parametrize("steps", [3, 11])
-def test_curvature_of_a_parabola_does_not_depend_on_the_steps(steps):
-    """f = b t + c t^2 has 2 |c| / |b + c|, here with c = 3 and b + c = 4 in one dimension."""
     model = decoder_of(lambda z: torch.cat([z + 3 * z**2, 0 * z, 0 * z], dim=1), k=1)
     result = smoothness(model, np.zeros((5, 1)), np.ones((5, 1)), steps=steps)
-    assert result.value == pytest.approx(6 / 4, rel=1e-4)
-    assert result.standard_error == pytest.approx(0, abs=1e-5)
+    assert result.value == pytest.approx(6 / 4, rel=1e-3)
+    assert result.standard_error == pytest.approx(0, abs=1e-4)
 
 
 def test_curvature_in_features():
@@ -170,25 +163,17 @@ def test_curvature_in_features():
 # --- Trained codes, and averages -------------------------------------------------------------
 
 
-def test_averages():
+def test_averages_and_ratios():
     result = mean_estimate(np.array([1.0, 2.0, 3.0]))
     assert (result.value, result.standard_error) == (2, 1 / math.sqrt(3))
     with pytest.raises(HebaeError, match="there are 1"):
         mean_estimate(np.ones(1))
-    proportional = np.array([1.0, 2.0, 3.0])
-    result = ratio_of_means(3 * proportional, proportional, "")
-    assert (result.value, result.standard_error) == (3, 0)
     with pytest.raises(UndefinedMetric, match="the sentence"):
-        ratio_of_means(proportional, np.zeros(3), "the sentence")
-
-
-def test_a_ratios_error_is_its_spread():
+        ratio_of_means(np.ones(3), np.zeros(3), "the sentence")
     rng = np.random.default_rng(0)
     result = []
     for _ in range(400):
         y = rng.exponential(size=200)
         result.append(ratio_of_means(2 * y + rng.standard_normal(200), y, ""))
-    values = [estimate.value for estimate in result]
-    assert np.std(values) == pytest.approx(
-        np.mean([estimate.standard_error for estimate in result]), rel=0.15
-    )
+    errors = [estimate.standard_error for estimate in result]
+    assert np.std([ratio.value for ratio in result]) == pytest.approx(np.mean(errors), rel=0.15)

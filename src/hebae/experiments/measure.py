@@ -142,7 +142,7 @@ class Record:
             for entry in self.entries.get(key, ()):
                 if entry["settings"] == settings and entry["version"] == version:
                     origin = {"settings": entry["settings"], "provenance": entry["provenance"]}
-                    return [Measurement.from_json(m, **origin) for m in entry["measurements"]]
+                    return [Measurement(**m, **origin) for m in entry["measurements"]]
         return None
 
     def add(

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
+
+import numpy as np
 
 from hebae.errors import UndefinedMetric
 from hebae.evaluation.estimate import Estimate
 
-__all__ = ["Measurement", "find", "measured", "value_of"]
+__all__ = ["Measurement", "attempt", "find", "measured", "part", "value_of"]
 
 _OF_THE_ENTRY = ("metric", "section", "settings", "provenance")
 """Fields that a file stores once for all measurements of a metric."""
@@ -80,22 +82,31 @@ class Measurement:
             object.__setattr__(self, "standard_error", None)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the argument of `from_json`, without empty fields and fields of the entry."""
+        """Return the arguments that restore it, without empty fields and those of the entry."""
         values = {k: v for k, v in asdict(self).items() if k not in _OF_THE_ENTRY}
         return {k: v for k, v in values.items() if k == "value" or v not in (None, "", {})}
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any], **of_the_entry: Any) -> Self:
-        """Restore a measurement; a TypeError if `values` do not describe one."""
-        return cls(**values, **of_the_entry)
+
+def attempt(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+    """Call a function; return its result or, if it is undefined, the `UndefinedMetric` raised."""
+    try:
+        return function(*arguments, **keywords)
+    except UndefinedMetric as reason:
+        return reason
+
+
+def part(found: Any, name: str) -> Any:
+    """Return an attribute of the result of `attempt`; if that is undefined, the reason."""
+    return found if isinstance(found, UndefinedMetric) else getattr(found, name)
 
 
 def measured(
     id: str,
-    value: Callable[[], float | Estimate] | float | Estimate | None,
+    value: float | Estimate | UndefinedMetric | None,
     counts: Mapping[str, int] | None = None,
     *,
     words: Mapping[str, object] | None = None,
+    arrays: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> Measurement:
     """Make a measurement with the texts that ``metrics/catalogue.yaml`` has for its id.
@@ -103,11 +114,12 @@ def measured(
     Parameters
     ----------
     id : str
-    value : float, Estimate (with a standard error), None, or a callable that returns one
-        An `UndefinedMetric` that it raises becomes the reason why there is no value.
+    value : float, Estimate (with a standard error), UndefinedMetric (the reason), or None
     counts : mapping of str to int
     words : mapping of str to object
         Values for the name and note, beside the counts.
+    arrays : mapping of str to list, number or array
+        Data for figures; undefined ones are left out.
     **fields
         Further fields of the measurement.
     """
@@ -120,15 +132,18 @@ def measured(
         name: text.format(**values) if name in ("name", "note") else text
         for name, text in catalogue.get(key, {"name": id}).items()
     }
-    result = Measurement(id=id, counts=counts or {}, **{**texts, **fields})
-    try:
-        found = value() if callable(value) else value
-    except UndefinedMetric as reason:
-        return replace(result, undefined=str(reason))
-    if isinstance(found, Estimate):
-        error = float(found.standard_error)
-        return replace(result, value=float(found.value), standard_error=error)
-    return replace(result, value=None if found is None else float(found))
+    known = {
+        name: array.tolist() if isinstance(array, np.ndarray) else array
+        for name, array in (arrays or {}).items()
+        if not isinstance(array, UndefinedMetric)
+    }
+    result = Measurement(id=id, counts=counts or {}, arrays=known, **{**texts, **fields})
+    if isinstance(value, UndefinedMetric):
+        return replace(result, undefined=str(value))
+    if isinstance(value, Estimate):
+        error = float(value.standard_error)
+        return replace(result, value=float(value.value), standard_error=error)
+    return replace(result, value=None if value is None else float(value))
 
 
 @cache

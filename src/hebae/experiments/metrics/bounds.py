@@ -6,8 +6,8 @@ Sections 4 and 5 of the mathematics.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from hebae.errors import UndefinedMetric
@@ -15,7 +15,7 @@ from hebae.evaluation import bounds, decoding
 from hebae.evaluation.annealing import ais as annealed
 from hebae.evaluation.annealing import bidirectional
 from hebae.evaluation.estimate import Estimate
-from hebae.experiments.measurement import Measurement, find, measured
+from hebae.experiments.measurement import Measurement, attempt, find, measured, part
 from hebae.experiments.trained_run import TrainedRun
 from hebae.training.batches import ArrayBatches
 from hebae.training.population import held_out_estimates
@@ -105,11 +105,8 @@ def training(run: TrainedRun) -> Iterator[Measurement]:
 
 def reconstruction(run: TrainedRun) -> Iterator[Measurement]:
     """Measure how far E[x | mu(x)] is from x."""
-    found, counts = (
-        decoding.reconstruction_error(run.model, run.values),
-        {"examples": len(run.values)},
-    )
-    note = f"{run.settings.likelihood} likelihood"
+    found = decoding.reconstruction_error(run.model, run.values)
+    counts, note = {"examples": len(run.values)}, f"{run.settings.likelihood} likelihood"
     likelihood = found.negative_log_likelihood
     yield measured("reconstruction.negative_log_likelihood", likelihood, counts, note=note)
     yield measured("reconstruction.squared_error", found.squared_error, counts)
@@ -117,11 +114,11 @@ def reconstruction(run: TrainedRun) -> Iterator[Measurement]:
 
 def elbo(run: TrainedRun) -> Iterator[Measurement]:
     """Bound log p(x) by the evidence lower bound; measure its two parts."""
-    bound = cache(lambda: bounds.elbo(run.model, run.values, seed=run.seed))
+    bound = attempt(bounds.elbo, run.model, run.values, seed=run.seed)
     yield measured("elbo", bound, {"examples": len(run.values), "draws": 1})
     yield _bits("elbo", bound, run)
-    yield measured("elbo.reconstruction", lambda: bound().reconstruction)
-    yield measured("elbo.kl", lambda: bound().kl)
+    yield measured("elbo.reconstruction", part(bound, "reconstruction"))
+    yield measured("elbo.kl", part(bound, "kl"))
 
 
 def iwae(run: TrainedRun) -> Iterator[Measurement]:
@@ -129,20 +126,16 @@ def iwae(run: TrainedRun) -> Iterator[Measurement]:
     values, samples = run.some(run.evaluation.iwae_examples), run.evaluation.iwae_samples
     counts = {"examples": len(values), "samples": samples}
     widths = bounds.fit_width(run.model, run.dataset.train.values, seed=run.seed)
-    weighted = partial(bounds.iwae, run.model, values, samples=samples, seed=run.seed)
-    for id, proposal in (
-        ("iwae.encoder", {"proposal": "encoder"}),
-        ("iwae.fitted_width", {"proposal": "gaussian-width", "width": widths}),
+    weighted = partial(attempt, bounds.iwae, run.model, values, samples=samples, seed=run.seed)
+    for id, bound in (
+        ("iwae.encoder", weighted(proposal="encoder")),
+        ("iwae.fitted_width", weighted(proposal="gaussian-width", width=widths)),
     ):
-        bound = cache(partial(weighted, **proposal))
-        nats = measured(id, bound, counts)
-        known = nats.value is not None  # of each example: models are compared in pairs
-        arrays = {"per_example": bound().per_example.tolist()} if known else {}
-        yield measured(id, bound, counts, arrays=arrays)
+        # Values of each example: models are compared in pairs.
+        yield measured(id, bound, counts, arrays={"per_example": part(bound, "per_example")})
         yield _bits(id, bound, run, counts)
-        share = lambda bound=bound: bound().effective_sample_size  # noqa: E731
-        yield measured(f"{id}.effective_share", share, counts)
-    yield measured("iwae.width", float(widths.mean()), arrays={"width": widths.tolist()})
+        yield measured(f"{id}.effective_share", part(bound, "effective_sample_size"), counts)
+    yield measured("iwae.width", widths.mean(), arrays={"width": widths})
 
 
 def ais(run: TrainedRun) -> Iterator[Measurement]:
@@ -160,7 +153,7 @@ def ais(run: TrainedRun) -> Iterator[Measurement]:
         "temperatures": ladder,
         "lower": [*lower, float(full.per_example[: len(first)].mean())],
         "gap": [gap.value for gap in gaps],
-        "per_example": full.per_example.tolist(),
+        "per_example": full.per_example,
     }
     counts = {"examples": len(values), "temperatures": T, "chains": chains}
     yield measured("ais", full, counts, arrays=arrays)
@@ -170,16 +163,12 @@ def ais(run: TrainedRun) -> Iterator[Measurement]:
 
 
 def _bits(
-    id: str, bound: Callable[[], Any], run: TrainedRun, counts: Mapping[str, int] | None = None
+    id: str, bound: Any, run: TrainedRun, counts: Mapping[str, int] | None = None
 ) -> Measurement:
     """Return a bound in bits per dimension, where the likelihood is a density of the data."""
-
-    def bits() -> float:
-        found = bound().bits_per_dimension
-        if found is None:
-            likelihood = run.settings.likelihood
-            raise UndefinedMetric(f"the {likelihood} likelihood is no density on these data")
-        return float(found)
-
+    bits = part(bound, "bits_per_dimension")
+    if bits is None:
+        likelihood = run.settings.likelihood
+        bits = UndefinedMetric(f"the {likelihood} likelihood is no density on these data")
     density = run.model.likelihood.density
     return measured(f"{id}.bits_per_dimension", bits, counts, headline=density)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import cache, partial
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from hebae.evaluation import decoding, information, latent, normality, usage
 from hebae.evaluation.estimate import Estimate, mean_estimate
 from hebae.evaluation.features import FeatureExtractor
 from hebae.evaluation.maximal_information import index_dependence
-from hebae.experiments.measurement import Measurement, measured
+from hebae.experiments.measurement import Measurement, attempt, measured, part
 from hebae.experiments.metrics.samples import SAMPLERS
 from hebae.experiments.trained_run import TrainedRun
 
@@ -51,25 +51,25 @@ def moments(run: TrainedRun) -> Iterator[Measurement]:
         ("z", latent.aggregate_covariance(codes.mean, codes.log_scale, N), run.z),
     ):
         take = partial(measured, counts=counts, words={"code": CODES[of]})
-        arrays = {"covariance": covariance.tolist(), **_histogram(values)}
-        correlation = partial(_correlation, covariance)
-        yield take(f"moments.mean_abs_correlation.{of}", correlation, arrays=arrays)
+        arrays = {"covariance": covariance, **_histogram(values)}
+        correlation = latent.mean_absolute_off_diagonal(latent.correlation(covariance))
+        why = "" if correlation is not None else "it needs two dimensions that vary"
+        id = f"moments.mean_abs_correlation.{of}"
+        yield take(id, correlation, undefined=why, arrays=arrays)
         least, greatest = latent.variance_range(covariance)
         yield take(f"moments.least_variance.{of}", least)
         yield take(f"moments.greatest_variance.{of}", greatest)
-        divergence = partial(latent.kl_to_standard_normal, mean, covariance)
+        divergence = attempt(latent.kl_to_standard_normal, mean, covariance)
         yield take(f"moments.kl_to_normal.{of}", divergence)
     sigma = latent.median_scale(codes.log_scale)
     why = "" if sigma is not None else "the encoder is deterministic"
     yield measured("moments.median_sigma", sigma, counts, undefined=why)
     active = latent.active_units(codes.mean)
     yield measured("moments.active_units", active.sum(), counts | {"dimensions": len(active)})
-    by_dimension = cache(lambda: latent.kl_by_dimension(codes.mean, codes.log_scale, N))
-    least_kl = measured("moments.least_kl", lambda: by_dimension().min(), counts)
-    known = least_kl.value is not None
-    arrays = {"divergence": by_dimension().tolist()} if known else {}
-    yield measured("moments.least_kl", lambda: by_dimension().min(), counts, arrays=arrays)
-    collapsed = partial(latent.collapsed_share, codes.mean, codes.log_scale, N)
+    divergence = attempt(latent.kl_by_dimension, codes.mean, codes.log_scale, N)
+    least = divergence if isinstance(divergence, UndefinedMetric) else divergence.min()
+    yield measured("moments.least_kl", least, counts, arrays={"divergence": divergence})
+    collapsed = attempt(latent.collapsed_share, codes.mean, codes.log_scale, N)
     yield measured("moments.collapsed_share", collapsed, counts)
 
 
@@ -78,18 +78,17 @@ def normality_of(run: TrainedRun) -> Iterator[Measurement]:
     for of, codes in (("mean", run.codes.mean), ("z", run.z)):
         fields = {"words": {"code": CODES[of]}, "headline": of == "z"}
         smirnov = normality.kolmogorov_smirnov(codes)
-        mardia = cache(partial(normality.mardia, codes))
-        statistics: dict[str, Callable[[], normality.Compared]] = {
-            "kolmogorov_smirnov": lambda found=smirnov: found,
-            "mardia_skewness": lambda mardia=mardia: mardia().skewness,
-            "mardia_kurtosis": lambda mardia=mardia: mardia().kurtosis,
-            "energy": partial(normality.energy_distance_to_normal, codes, seed=run.seed),
-            "sliced_wasserstein": partial(
+        mardia = attempt(normality.mardia, codes)
+        for statistic, found in {
+            "kolmogorov_smirnov": smirnov,
+            "mardia_skewness": part(mardia, "skewness"),
+            "mardia_kurtosis": part(mardia, "kurtosis"),
+            "energy": attempt(normality.energy_distance_to_normal, codes, seed=run.seed),
+            "sliced_wasserstein": attempt(
                 normality.sliced_wasserstein_to_normal, codes, seed=run.seed
             ),
-        }
-        for statistic, compare in statistics.items():
-            yield from _beside_normal(f"normality.{statistic}.{of}", compare, fields)
+        }.items():
+            yield from _beside_normal(f"normality.{statistic}.{of}", found, fields)
         yield measured(
             f"normality.rejected_dimensions.{of}",
             smirnov.rejected,
@@ -101,13 +100,11 @@ def normality_of(run: TrainedRun) -> Iterator[Measurement]:
 
 
 def _beside_normal(
-    id: str, compare: Callable[[], normality.Compared], fields: dict[str, Any]
+    id: str, found: normality.Compared | UndefinedMetric, fields: dict[str, Any]
 ) -> Iterator[Measurement]:
     """Yield a statistic, and what as many normal codes would show."""
-    try:
-        found = compare()
-    except UndefinedMetric as reason:
-        yield measured(id, None, undefined=str(reason), **fields)
+    if isinstance(found, UndefinedMetric):
+        yield measured(id, found, **fields)
         return
     detail = f"{found.standard_score:+.3g} standard deviations from normal samples"
     if isinstance(found, normality.MardiaStatistic):
@@ -125,7 +122,7 @@ def code_likelihood(run: TrainedRun) -> Iterator[Measurement]:
     """Log density of the codes under each sampler."""
     fitted, counts = run.fitted, {"examples": len(run.values)}
     for name in run.sampler_names:
-        density = lambda name=name: mean_estimate(fitted[name].log_density(run.z))  # noqa: E731
+        density = attempt(lambda name: mean_estimate(fitted[name].log_density(run.z)), name)
         words = {"kind": SAMPLERS[name]}
         yield measured(f"samplers.log_density.{name}", density, counts, words=words)
     mixture = fitted.by_name.get("mixture")
@@ -151,28 +148,28 @@ def rank_information(run: TrainedRun) -> Iterator[Measurement]:
     draws = [inference.draw(run.model, codes, run.seed + draw) for draw in range(DRAWS)]
     found = index_dependence(np.stack(draws, axis=1).astype(np.float64), seed=run.seed)
     counts = {"examples": len(rows), "draws": DRAWS}
-    for id, value, null in (
-        ("mic", found.mic, found.null_mic),
-        ("tic", found.tic, found.null_tic),
-    ):
-        yield measured(f"mic.{id}", value, counts)
-        yield measured(f"mic.{id}_if_independent", null, counts)
+    yield measured("mic.mic", found.mic, counts)
+    yield measured("mic.mic_if_independent", found.null_mic, counts)
+    yield measured("mic.tic", found.tic, counts)
+    yield measured("mic.tic_if_independent", found.null_tic, counts)
 
 
 def labels(run: TrainedRun) -> Iterator[Measurement]:
     """Accuracy of two classifiers on the posterior means; undefined without labels."""
     train, test = run.dataset.train.labels, run.examples.labels
     counts = {"train": len(run.dataset.train), "examples": len(run.values)}
-
-    def accuracy(classify: Callable[..., Any]) -> Any:
-        if run.evaluation.split == "train":
-            raise UndefinedMetric("the classifier would be tested on its training examples")
-        if train is None or test is None:
-            raise UndefinedMetric(f"{run.dataset.name} has no labels")
-        return classify(run.training_codes.mean, train, run.codes.mean, test)
-
-    yield measured("labels.nearest_neighbours", partial(accuracy, usage.knn_accuracy), counts)
-    yield measured("labels.logistic_regression", partial(accuracy, usage.logistic_accuracy), counts)
+    for name, classify in (
+        ("nearest_neighbours", usage.knn_accuracy),
+        ("logistic_regression", usage.logistic_accuracy),
+    ):
+        if run.split == "train":
+            why = "the classifier would be tested on its training examples"
+            accuracy: Any = UndefinedMetric(why)
+        elif train is None or test is None:
+            accuracy = UndefinedMetric(f"{run.dataset.name} has no labels")
+        else:
+            accuracy = attempt(classify, run.training_codes.mean, train, run.codes.mean, test)
+        yield measured(f"labels.{name}", accuracy, counts)
 
 
 def robustness(run: TrainedRun) -> Iterator[Measurement]:
@@ -192,22 +189,15 @@ def smoothness(run: TrainedRun, extractor: FeatureExtractor) -> Iterator[Measure
     plain = extractor.name in ("pixels", "values")
     features = None if plain else lambda images: run.extract(images, extractor)
     ends = codes[:half], codes[half : 2 * half]
-    curvature = partial(decoding.smoothness, run.model, *ends, steps=STEPS, features=features)
+    curvature = attempt(decoding.smoothness, run.model, *ends, steps=STEPS, features=features)
     counts, words = {"pairs": half, "steps": STEPS}, {"space": extractor.name}
     id = "smoothness.curvature"
     yield measured(id, curvature, counts, words=words, features=extractor.name)
 
 
-def _correlation(covariance: Array) -> float:
-    value = latent.mean_absolute_off_diagonal(latent.correlation(covariance))
-    if value is None:
-        raise UndefinedMetric("it needs two dimensions that vary")
-    return value
-
-
 def _histogram(values: Array) -> dict[str, Any]:
-    """Densities of each dimension within `RANGE`, relative to all examples."""
+    """Return densities of each dimension within `RANGE`, relative to all examples."""
     edges = np.linspace(-RANGE, RANGE, BINS + 1)
     share = 1 / (len(values) * (edges[1] - edges[0]))
     densities = [np.histogram(dimension, edges)[0] * share for dimension in values.T]
-    return {"edges": edges.tolist(), "densities": np.round(densities, 5).tolist()}
+    return {"edges": edges, "densities": np.round(densities, 5)}

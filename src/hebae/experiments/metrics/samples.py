@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy.typing as npt
 
 from hebae.errors import UndefinedMetric
 from hebae.evaluation import coverage, frechet
-from hebae.evaluation.copying import Copying, copying_ratio
+from hebae.evaluation.copying import copying_ratio
 from hebae.evaluation.features import FeatureExtractor, pixel_features
-from hebae.evaluation.frechet import kernel_distance
-from hebae.experiments.measurement import Measurement, measured
+from hebae.experiments.measurement import Measurement, attempt, measured, part
 from hebae.experiments.trained_run import TrainedRun
 
 __all__ = ["SAMPLERS", "copies", "density_coverage", "frechet_distances", "kernel", "precision"]
@@ -31,6 +30,12 @@ KINDS = SAMPLERS | {
     "held-out-examples": "held-out examples",
 }
 """Display names of everything that is compared with real examples."""
+COPYING = {
+    "copying": "ratio",
+    "nearer_to_training": "closer_to_train",
+    "near_copies": "near_copies",
+}
+"""Ids of the measurements of copies, and the attributes of `Copying` that hold them."""
 BLOCK = 1000
 """Examples per block of the kernel distance."""
 
@@ -50,7 +55,7 @@ class _Space:
             yield kind, self.run.features(kind, self.extractor)
 
     def measure(
-        self, id: str, kind: str, features: Array, value: Callable[[], Any], references: int = 0
+        self, id: str, kind: str, features: Array, value: Any, references: int = 0
     ) -> Measurement:
         return measured(
             f"{id}.{kind}",
@@ -65,65 +70,53 @@ class _Space:
     ) -> Iterator[Measurement]:
         held_out = self.real if held_out is None else held_out
         train = self.run.reference(self.extractor, "train")
+        if self.run.split == "train":
+            advice = "copies are detected with held-out examples; use --split test"
+            found: Any = UndefinedMetric(advice)
+        else:
+            found = attempt(copying_ratio, features, train, held_out, seed=self.run.seed)
+        size = min(len(train), len(held_out))
+        for id, name in COPYING.items():
+            yield self.measure(id, kind, features, part(found, name), size)
 
-        @cache
-        def found() -> Copying:
-            if self.run.split == "train":
-                raise UndefinedMetric(
-                    "copies are detected with held-out examples; use --split test"
-                )
-            return copying_ratio(features, train, held_out, seed=self.run.seed)
-
-        for id, value in (
-            ("copying", lambda: found().ratio),
-            ("nearer_to_training", lambda: found().closer_to_train),
-            ("near_copies", lambda: found().near_copies),
-        ):
-            yield self.measure(id, kind, features, value, min(len(train), len(held_out)))
-
-    def require_count(self, features: Array, minimum: int) -> None:
+    def frechet(self, features: Array, minimum: int, distance: Callable[..., Any]) -> Any:
+        """Return a Frechet distance; undefined with less than `minimum` examples on a side."""
         count = min(len(features), len(self.real))
         if count < minimum and not self.run.evaluation.allow_rank_deficient:
-            raise UndefinedMetric(
+            return UndefinedMetric(
                 f"the Frechet distance in {self.extractor.name} needs at least {minimum} samples "
                 f"and references, and there are {count}; choose other --features, or pass "
                 "--allow-rank-deficient"
             )
+        return attempt(distance, features, self.real)
 
 
 def frechet_distances(run: TrainedRun, extractor: FeatureExtractor) -> Iterator[Measurement]:
     """Frechet distances of samples and reconstructions, with copying; and of real examples."""
     space = _Space(run, extractor)
-
-    def distance(features: Array) -> float:
-        # The minimum is the convention of the field: 2,048 for Inception's 2,048 features.
-        space.require_count(features, extractor.minimum)
-        return frechet.frechet_distance(features, space.real, allow_rank_deficient=True)
-
-    def extrapolated(features: Array) -> Any:
-        # The fit takes subsets of several sizes, each with more examples than features.
-        space.require_count(features, extractor.dimension + 2)
-        allowed = run.evaluation.allow_rank_deficient
-        return frechet.frechet_extrapolated(
-            features, space.real, allow_rank_deficient=allowed, seed=run.seed
-        )
-
-    def of_training(features: Array) -> float:
-        if run.split == "train":
-            raise UndefinedMetric("the references are the training examples; use --split test")
-        return distance(features)
-
+    # The convention of the field: 2,048 for Inception's 2,048 features.
+    minimum = extractor.minimum
+    distance = partial(frechet.frechet_distance, allow_rank_deficient=True)
+    # The fit takes subsets of several sizes, each with more examples than features.
+    enough_to_fit = extractor.dimension + 2
+    allowed = run.evaluation.allow_rank_deficient
+    extrapolated = partial(
+        frechet.frechet_extrapolated, allow_rank_deficient=allowed, seed=run.seed
+    )
     for kind, features in space.kinds():
-        yield space.measure("frechet", kind, features, partial(distance, features))
+        yield space.measure("frechet", kind, features, space.frechet(features, minimum, distance))
         if run.evaluation.extrapolate and kind != "reconstructions":
-            limit = partial(extrapolated, features)
+            limit = space.frechet(features, enough_to_fit, extrapolated)
             yield space.measure("frechet_extrapolated", kind, features, limit)
         yield from space.copying(kind, features)
     for kind, features in (
         ("training-codes", run.features("training-codes", extractor)),
         ("training-examples", run.reference(extractor, "train")),
     ):
-        yield space.measure("frechet", kind, features, partial(of_training, features))
+        value = space.frechet(features, minimum, distance)
+        if run.split == "train":
+            value = UndefinedMetric("the references are the training examples; use --split test")
+        yield space.measure("frechet", kind, features, value)
 
 
 def kernel(run: TrainedRun, extractor: FeatureExtractor) -> Iterator[Measurement]:
@@ -132,26 +125,31 @@ def kernel(run: TrainedRun, extractor: FeatureExtractor) -> Iterator[Measurement
     for kind, features in space.kinds():
         # Ten blocks give a useful standard error; two would not.
         block = max(2, min(BLOCK, min(len(features), len(space.real)) // 10))
-        distance = partial(kernel_distance, features, space.real, block_size=block, seed=run.seed)
+        distance = attempt(
+            frechet.kernel_distance, features, space.real, block_size=block, seed=run.seed
+        )
         yield space.measure("kernel", kind, features, distance)
 
 
 def precision(run: TrainedRun, extractor: FeatureExtractor) -> Iterator[Measurement]:
     """Improved precision and recall."""
-    space = _Space(run, extractor)
-    for kind, features in space.kinds():
-        found = coverage.precision_recall(space.real, features, k=3)
-        for id, value in zip(("precision", "recall"), found, strict=True):
-            yield space.measure(id, kind, features, lambda value=value: value)
+    compare = partial(coverage.precision_recall, k=3)
+    return _by_neighbours(run, extractor, compare, ("precision", "recall"))
 
 
 def density_coverage(run: TrainedRun, extractor: FeatureExtractor) -> Iterator[Measurement]:
     """Density and coverage."""
+    compare = partial(coverage.density_coverage, k=5)
+    return _by_neighbours(run, extractor, compare, ("density", "coverage"))
+
+
+def _by_neighbours(
+    run: TrainedRun, extractor: FeatureExtractor, compare: Callable[..., Any], ids: tuple[str, str]
+) -> Iterator[Measurement]:
     space = _Space(run, extractor)
     for kind, features in space.kinds():
-        found = coverage.density_coverage(space.real, features, k=5)
-        for id, value in zip(("density", "coverage"), found, strict=True):
-            yield space.measure(id, kind, features, lambda value=value: value)
+        for id, value in zip(ids, compare(space.real, features), strict=True):
+            yield space.measure(id, kind, features, value)
 
 
 def copies(run: TrainedRun) -> Iterator[Measurement]:

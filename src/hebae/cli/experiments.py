@@ -134,12 +134,11 @@ def _train_all(
         return _list(jobs)
     with err.status("training") as status:
         table = run_experiment(
-            kind,
+            folder,
             planned,
             jobs,
-            output,
             report,
-            content,
+            content or {},
             command=command(),
             resume=start.resume,
             overwrite=start.overwrite,

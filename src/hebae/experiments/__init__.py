@@ -13,7 +13,7 @@ Measurements are looked up by id, never by the name that people see::
 
     run = TrainedRun(path, dataset, EvaluationSettings(split="test"))
     extractors = feature_extractors(dataset, metrics, run.evaluation)
-    measurements, _ = measure(run, choose(["moments", "frechet"]), extractors, command="...")
+    measurements = measure(run, choose(["moments", "frechet"]), extractors, command="...")
     value_of(measurements, "moments.mean_abs_correlation.mean")
     find(measurements, "frechet.normal", features="pixels").standard_error
     table = tabulate([Column("HEBAE", run.settings.likelihood, [measurements])], "title")

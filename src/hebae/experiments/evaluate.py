@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hebae.data import Dataset
 from hebae.errors import HebaeError
-from hebae.experiments.figures import Evaluated, Picture, draw_evaluation, samples_of
+from hebae.experiments.figures import Evaluated, Picture, as_sections, draw_evaluation, samples_of
 from hebae.experiments.measure import feature_extractors, is_writable, measure
 from hebae.experiments.measurement import Measurement, find
 from hebae.experiments.metrics import Metric
@@ -94,30 +94,26 @@ def evaluate(
     runs, dataset = open_runs(paths, data, data_dir)
     settings = _resolved(settings, dataset)
     choose_device(settings.device)
+    split, names = settings.split or "test", {metric.name for metric in metrics}
     folder = None if output is None else ExperimentFolder(output, "evaluation")
     with nullcontext() if folder is None else folder.hold(resume=folder.mark.is_file()):
         stores = {path: _store(path, output) for path in runs}
         extractors = feature_extractors(
             dataset, metrics, settings, notify=notify, progress=progress
         )
-        split = settings.split or "test"
-        names = {metric.name for metric in metrics}
         evaluated: dict[Path, Evaluated] = {}
         pictures: list[Picture] = []
-        for path in runs:
-            run, name = TrainedRun(path, dataset, settings), path.resolve().name
+        for path, store in stores.items():
+            run = TrainedRun(path, dataset, settings)
 
-            def show(message: str, name: str = name) -> None:
+            def show(message: str, name: str = path.resolve().name) -> None:
                 progress(f"{name}: {message}")
 
-            store = stores[path]
-            measured, _ = measure(
-                run, metrics, extractors, command=command, progress=show, store=store
-            )
+            found = measure(run, metrics, extractors, command=command, progress=show, store=store)
             show("figures")
             drawn = run.has_images and any("samples" in metric.depends for metric in metrics)
             samples = samples_of(run, run.sampler_names) if drawn else {}
-            one = Evaluated(measured, samples, run.z if "moments" in names else None)
+            one = Evaluated(found, samples, run.z if "moments" in names else None)
             evaluated[path] = one
             if store is None:
                 alone = {run.settings.method: one}
@@ -137,23 +133,19 @@ def evaluate(
         seeds = [each.seed for each in runs.values()]
         origin = provenance(command, dataset, next(iter(runs.values())), seeds)
         origin["runs"] = ", ".join(path.resolve().name for path in runs)
-        folder.write("evaluation.md", table.to_markdown())
-        folder.write("evaluation.csv", table.to_csv())
-        folder.write(folder.mark.name, {"provenance": origin, "table": table.records()})
-        first_sections = _results(table, columns)
+        sections = _results(table, columns)
+        if pool_seeds:
+            text = "The table shows all seeds, the figures the first run of each column: "
+            text += ", ".join(f"{label} {path.name}" for label, path in firsts.items()) + "."
+            sections.append(Section("Figures", [text]))
         by_run = {
             label if len(paths) == 1 else path.name: evaluated[path].measurements
             for label, paths in groups.items()
             for path in paths
         }
-        if pool_seeds:
-            text = "The table shows all seeds, the figures the first run of each column: "
-            text += ", ".join(f"{label} {path.name}" for label, path in firsts.items()) + "."
-            first_sections.append(Section("Figures", [text]))
-        origin_section = Section("Provenance", [origin])
-        folder.write_page(
-            table.title, first_sections, pictures, *_explanations(by_run), origin_section
-        )
+        sections += [*as_sections(pictures), *_explanations(by_run)]
+        content = {"provenance": origin, "table": table.records()}
+        folder.publish(table, content, {}, table.title, sections)
         return table, pictures
 
 

@@ -22,11 +22,20 @@ from hebae.experiments.metrics.samples import SAMPLERS
 from hebae.experiments.trained_run import TrainedRun, examples_of, load_dataset
 from hebae.files import make_folder
 from hebae.report import codes as of_codes
-from hebae.report import curves, images, lines, style
+from hebae.report import curves, images, lines, page, style
 from hebae.report.methods import display_name
+from hebae.report.page import Section
 from hebae.storage import RunFolder
 
-__all__ = ["Evaluated", "Picture", "draw_evaluation", "draw_models", "draw_run", "samples_of"]
+__all__ = [
+    "Evaluated",
+    "Picture",
+    "as_sections",
+    "draw_evaluation",
+    "draw_models",
+    "draw_run",
+    "samples_of",
+]
 
 ACROSS, DOWN = 8, 6  # samples per sampler of a comparison
 PER_SAMPLER = 24  # of an evaluation
@@ -43,6 +52,14 @@ class Picture:
     path: Path
     title: str
     caption: str
+
+
+def as_sections(pictures: Sequence[Picture]) -> list[Section]:
+    """Return a section of a page per figure."""
+    return [
+        Section(one.title, [page.Picture(one.path.read_bytes(), one.title, one.caption)])
+        for one in pictures
+    ]
 
 
 class _Folder:

@@ -56,8 +56,8 @@ def measure(
     command: str,
     progress: Callable[[str], None] = lambda message: None,
     store: Path | None = None,
-) -> tuple[list[Measurement], int]:
-    """Return the measurements of a run, and how many metrics were not stored and are taken now.
+) -> list[Measurement]:
+    """Return the measurements of a run; take and store those that are not stored yet.
 
     Parameters
     ----------
@@ -82,7 +82,6 @@ def measure(
     tasks = [(m, name) for m in metrics for name in (extractors if m.of_features else (None,))]
     target = (store or run.path) / run.folder.evaluation.name
     found: list[Measurement] = []
-    taken = 0
     with locked(target.parent) if is_writable(target.parent) else nullcontext():
         record = Record(run.folder.evaluation, identity)
         if store is not None and target.is_file():
@@ -106,9 +105,8 @@ def measure(
                 seconds = round(time.perf_counter() - begin, 3)
                 record.add(key, settings, metric.version, stored, origin, seconds)
                 stored = [replace(one, settings=settings, provenance=origin) for one in stored]
-                taken += 1
             found += [_of_metric(one, metric) for one in stored]
-    return found, taken
+    return found
 
 
 def is_writable(folder: Path) -> bool:

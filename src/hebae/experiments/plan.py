@@ -158,7 +158,7 @@ def prepare(
 def common_settings(settings: Iterable[Settings]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Split settings, as JSON values, into those that all runs share and those of each run."""
     dumped = [each.model_dump(mode="json") for each in settings]
-    first = dumped[0]
+    first = dumped[0] if dumped else {}
     common = {n: first[n] for n in first if all(each[n] == first[n] for each in dumped)}
     return common, [{n: each[n] for n in each if n not in common} for each in dumped]
 

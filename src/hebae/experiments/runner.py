@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, Settings
+from hebae.data import Dataset
 from hebae.errors import HebaeError
-from hebae.experiments.figures import Picture
 from hebae.experiments.measure import take
 from hebae.experiments.measurement import Measurement
 from hebae.experiments.metrics.bounds import training
 from hebae.experiments.plan import PlannedRun, common_settings
 from hebae.experiments.trained_run import TrainedRun
 from hebae.files import clear, locked, make_folder, require_only, write_atomically
-from hebae.report.page import Picture as PagePicture
 from hebae.report.page import Section, write_page
 from hebae.report.tables import Table
 from hebae.storage import RunFolder
@@ -83,13 +82,8 @@ class ExperimentFolder:
                 clear(self.path, self.names)
             yield
 
-    def start(self, jobs: Sequence[Job], content: Mapping[str, Any]) -> None:
-        """Write the mark; a HebaeError if the folder holds other runs than these `jobs`."""
-        if self.mark.is_file():
-            self._require_same({job.label: job.prepared.settings for job in jobs})
-        self.write_mark(jobs, content)
-
-    def _require_same(self, wanted: Mapping[str, Settings]) -> None:
+    def require_same(self, wanted: Mapping[str, Settings]) -> None:
+        """Raise a HebaeError if the folder holds runs or settings that `wanted` does not have."""
         try:
             stored = json.loads(self.mark.read_text(encoding="utf-8"))
             shared = stored.get("settings", {})
@@ -113,31 +107,49 @@ class ExperimentFolder:
                         "another --output."
                     )
 
-    def write_mark(self, jobs: Sequence[Job], content: Mapping[str, Any]) -> None:
+    def write_mark(self, content: Mapping[str, Any], runs: Mapping[str, Settings]) -> None:
         """Write the mark: the settings that all runs share, those of each, and `content`."""
-        common, own = common_settings(job.prepared.settings for job in jobs)
+        common, own = common_settings(runs.values())
         if self.kind == "comparison":  # few runs: each with all its settings
             common, own = {}, [common | rest for rest in own]
-        runs = {job.label: rest for job, rest in zip(jobs, own, strict=True)}
-        shared = {"settings": common} if common else {}
-        self.write(self.mark.name, {**shared, "runs": runs, **content})
+        settings: dict[str, Any] = {"settings": common} if common else {}
+        if runs:
+            settings["runs"] = dict(zip(runs, own, strict=True))
+        self._write(
+            self.mark.name, json.dumps(settings | content, indent=2, allow_nan=False) + "\n"
+        )
 
-    def write(self, name: str, content: str | Mapping[str, Any]) -> None:
-        """Write a text file, or a mapping as JSON."""
-        if not isinstance(content, str):
-            content = json.dumps(content, indent=2, allow_nan=False) + "\n"
-        data = content.encode("utf-8", "replace")
-        write_atomically(self.path / name, lambda path: path.write_bytes(data))
-
-    def write_page(
-        self, title: str, first: Sequence[Section], pictures: Sequence[Picture], *last: Section
+    def publish(
+        self,
+        table: Table,
+        content: Mapping[str, Any],
+        runs: Mapping[str, Settings],
+        title: str,
+        sections: Sequence[Section],
+        csv: str | None = None,
     ) -> None:
-        """Write ``report.html``: the sections `first`, the figures, then `last`."""
-        figures = [
-            Section(one.title, [PagePicture(one.path.read_bytes(), one.title, one.caption)])
-            for one in pictures
-        ]
-        write_page(self.page, title, [*first, *figures, *last])
+        """Write the results.
+
+        Parameters
+        ----------
+        table : Table
+            For the Markdown file, and for the CSV file unless `csv` is given.
+        content : mapping
+            For the mark; its provenance ends the page.
+        runs : mapping of str to Settings
+            Settings by label, for the mark.
+        title, sections : str and sequence of Section
+            The page.
+        """
+        self.write_mark(content, runs)
+        self._write(f"{self.kind}.csv", table.to_csv() if csv is None else csv)
+        self._write(f"{self.kind}.md", table.to_markdown())
+        origin = Section("Provenance", [content["provenance"]])
+        write_page(self.page, title, [*sections, origin])
+
+    def _write(self, name: str, text: str) -> None:
+        data = text.encode("utf-8", "replace")
+        write_atomically(self.path / name, lambda path: path.write_bytes(data))
 
 
 @dataclass(frozen=True)
@@ -186,27 +198,24 @@ def run_all(
         return None
     found = []
     for run, result in zip(planned, results, strict=True):
-        prepared = result.job.prepared
-        path, reason = result.job.path, ""
+        prepared, path = result.job.prepared, result.job.path
+        one = RunResult(run.label, run.values, prepared.settings, path)
         if result.state == "diverged":
-            reason = result.message or "it diverged"
-        one = RunResult(run.label, run.values, prepared.settings, path, reason)
-        if not reason:
-            progress(f"measuring {run.label}")
-            trained = TrainedRun.held_out(path, prepared.dataset, prepared.settings.device)
-            measurements = [*take(trained, ("objective", "moments")), *training(trained)]
-            one = replace(one, measurements=measurements, split=trained.split)
-        found.append(one)
+            found.append(replace(one, reason=result.message or "it diverged"))
+            continue
+        progress(f"measuring {run.label}")
+        trained = TrainedRun.held_out(path, prepared.dataset, prepared.settings.device)
+        measurements = [*take(trained, ("objective", "moments")), *training(trained)]
+        found.append(replace(one, measurements=measurements, split=trained.split))
     return found
 
 
 def run_experiment(
-    kind: str,
+    folder: ExperimentFolder,
     planned: Sequence[PlannedRun],
     jobs: Sequence[Job],
-    output: Path,
-    report: Callable[[ExperimentFolder, Sequence[Job], Sequence[RunResult], str], Table],
-    content: Mapping[str, Any] | None = None,
+    report: Callable[[ExperimentFolder, Dataset, Sequence[RunResult], str], Table],
+    content: Mapping[str, Any],
     *,
     command: str,
     resume: bool = False,
@@ -214,19 +223,18 @@ def run_experiment(
     progress: Callable[[str], None] = lambda message: None,
     **training: Any,
 ) -> Table | None:
-    """Train the runs into folders in `output`, then tabulate and draw them.
+    """Train the runs into `folder`, then tabulate and draw them.
 
     Parameters
     ----------
-    kind : "comparison" or "sweep"
+    folder : ExperimentFolder
+        Receives ``runs/``, ``figures/``, a JSON, a CSV and a Markdown file, and ``report.html``.
     planned, jobs : sequences of the same length
         See `hebae.experiments.plan`.
-    output : Path
-        Receives ``runs/``, ``figures/``, a JSON, a CSV and a Markdown file, and ``report.html``.
     report : callable
-        Writes all files but the runs and returns the table; from the folder, the jobs, the results
+        Writes all files but the runs and returns the table; from the folder, the data, the results
         and the command.
-    content : mapping, optional
+    content : mapping
         Kept in the JSON file, beside the settings of the runs.
     command : str
         For the provenance.
@@ -242,11 +250,13 @@ def run_experiment(
     Table or None
         None if the training was interrupted.
     """
-    folder = ExperimentFolder(output, kind)
     with folder.hold(resume=resume, overwrite=overwrite):
-        folder.start(jobs, content or {})
+        settings = {job.label: job.prepared.settings for job in jobs}
+        if folder.mark.is_file():
+            folder.require_same(settings)
+        folder.write_mark(content, settings)
         results = run_all(planned, jobs, command=command, progress=progress, **training)
         if results is None:
             return None
         progress("drawing the figures")
-        return report(folder, jobs, results, command)
+        return report(folder, jobs[0].prepared.dataset, results, command)

@@ -8,7 +8,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hebae.experiments.figures import Picture
+from hebae.data import Dataset
+from hebae.experiments.figures import Picture, as_sections
 from hebae.experiments.measurement import Measurement, find
 from hebae.experiments.plan import Axis, as_text
 from hebae.experiments.runner import ExperimentFolder, RunResult
@@ -21,7 +22,6 @@ from hebae.report.methods import display_name, looks
 from hebae.report.page import Section
 from hebae.report.style import add_legend, describe, new_figure, styled
 from hebae.report.tables import Row, Table, Undefined, to_csv
-from hebae.training.many import Job
 
 __all__ = ["axis_values", "draw", "flat", "report_sweep", "tabulate_runs"]
 
@@ -39,37 +39,36 @@ _BRIEF = {
 def report_sweep(
     axes: Sequence[Axis],
     folder: ExperimentFolder,
-    jobs: Sequence[Job],
+    dataset: Dataset,
     runs: Sequence[RunResult],
     command: str,
 ) -> Table:
     """Write tables, figure and page of a sweep into its folder; return a table for a console."""
-    first = jobs[0].prepared
-    over = ", ".join(axis.name for axis in axes)
+    over, settings = (
+        ", ".join(axis.name for axis in axes),
+        {run.label: run.settings for run in runs},
+    )
     seeds = [run.settings.seed for run in runs]
-    origin = provenance(command, first.dataset, first.settings, seeds)
     records = [flat(run) for run in runs]
-    title = f"{first.dataset.name}: {len(runs):,} runs over {over}"
+    content = {
+        "axes": axis_values(axes),
+        "provenance": provenance(command, dataset, runs[0].settings, seeds),
+        "results": records,
+    }
+    title = f"{dataset.name}: {len(runs):,} runs over {over}"
     table = tabulate_runs(runs, title)
-    content = {"axes": axis_values(axes), "provenance": origin, "results": records}
-    folder.write_mark(jobs, content)
-    folder.write("sweep.csv", to_csv(records))
-    folder.write("sweep.md", table.to_markdown())
     drawn = draw(axes, runs)
-    pictures = []
     if isinstance(drawn, str):
-        first_section = [Section("Figure", [drawn])]
+        sections = [Section("Figure", [drawn])]
     else:
-        first_section = []
         figure, heading, caption = drawn
         make_folder(folder.figures)
         for suffix in ("png", "pdf"):
             style.save(figure, folder.figures / f"sweep.{suffix}")
-        pictures = [Picture(folder.figures / "sweep.png", heading, caption)]
-    last = Section("Results", [table]), Section("Provenance", [origin])
-    folder.write_page(
-        f"A sweep over {over} on {first.dataset.name}", first_section, pictures, *last
-    )
+        sections = as_sections([Picture(folder.figures / "sweep.png", heading, caption)])
+    sections.append(Section("Results", [table]))
+    heading = f"A sweep over {over} on {dataset.name}"
+    folder.publish(table, content, settings, heading, sections, to_csv(records))
     return tabulate_runs(runs, title, brief=True)
 
 

@@ -129,7 +129,7 @@ def _measure(
 
     metrics = choose(study.metrics_of(budget, run))
     extractors = feature_extractors(job.prepared.dataset, metrics, settings, progress=report)
-    found, _ = measure(open_run(), metrics, extractors, command=command, progress=report)
+    found = measure(open_run(), metrics, extractors, command=command, progress=report)
     return StudyRun(run, job.path, found, open_run)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,6 +49,30 @@ def in_a_process(
         **{"capture_output": True, "text": True} | options,
     )
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def stopped(
+    *arguments: object, cwd: Path, when: Callable[[], object], number: int = signal.SIGINT
+) -> tuple[int, str]:
+    """Send a signal to a command once something has happened; return its status and messages."""
+    with subprocess.Popen(
+        command(*arguments),
+        cwd=cwd,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell that starts the tests in the background has them ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not when():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    return process.returncode, err
 
 
 def refused(result: Result, *parts: str) -> None:

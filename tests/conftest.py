@@ -134,9 +134,18 @@ def vectors(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def image_file(tmp_path: Path) -> Path:
+    """A file of 200 training and 40 test images of 16 x 16 grey levels."""
+    generator = np.random.default_rng(0)
+    train, test = (generator.integers(0, 256, (n, 1, 16, 16), dtype=np.uint8) for n in (200, 40))
+    np.savez(tmp_path / "images.npz", x_train=train, x_test=test)
+    return tmp_path / "images.npz"
+
+
+@pytest.fixture
 def trained(hebae: Command, vectors: Path, tmp_path: Path) -> Path:
     """The folder of a run on these vectors, named run."""
-    assert hebae("train", "--data", vectors, *SMALL, "--output", "run").status == 0
+    assert hebae("train", "--data", vectors.name, *SMALL, "--output", "run").status == 0
     return tmp_path / "run"
 
 

@@ -67,18 +67,6 @@ def test_a_run_is_resumed_from_its_checkpoint(run: Path, hebae: Command) -> None
     assert objectives[2] > objectives[1]
 
 
-def test_a_comparison_of_0_1_0_is_resumed(hebae: Command, tmp_path: Path) -> None:
-    """Its runs are finished: nothing is trained again, and the table is made."""
-    folder = Path(shutil.copytree(OLD / "comparison", tmp_path / "comparison"))
-    weights = folder / "runs" / "hebae-seed5" / "model.safetensors"
-    before = weights.read_bytes()
-    given = ["--data", "mnist-mini", "--methods", "hebae", "vae", "--seeds", 5, "--epochs", 1]
-    given += ["--latent-dim", 3, "--encoder-widths", 8, "--decoder-widths", 8]
-    resumed = hebae("compare", *given, "--resume", "--output", folder)
-    assert resumed.status == 0, resumed.err
-    assert weights.read_bytes() == before
-
-
 def rewritten(path: Path, **changes: object) -> None:
     """Change keys of a JSON file; None removes one."""
     config = json.loads(path.read_text()) | changes
@@ -113,24 +101,3 @@ def test_a_damaged_config_is_refused(run: Path) -> None:
         (run / "config.json").write_text(text)
         with pytest.raises(HebaeError, match="missing, truncated or altered"):
             hebae.load(run)
-
-
-@pytest.mark.parametrize("run", ["hebae"], indirect=True)
-def test_loading_keeps_every_setting(run: Path) -> None:
-    """Refitting what was loaded trains as the run was trained."""
-    changes = {
-        "adam_beta1": 0.5,
-        "adam_beta2": 0.99,
-        "reset_optimizer": True,
-        "compile": "off",
-        "log_every": 7,
-        "gradient_clip": 3.0,
-        "schedule": "steps",
-        "noise": "diagonal",
-    }
-    rewritten(run / "config.json", **changes)
-    estimator = hebae.load(run)
-    parameters = estimator.get_params()
-    for name, value in changes.items():
-        assert getattr(estimator.settings_, name) == value
-        assert parameters[name] == value

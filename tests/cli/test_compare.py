@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from command_line import SMALL, Result, refused
 
@@ -23,22 +22,9 @@ DIVERGING = "methods: {vae: {learning_rate: 1.0e+30}}\n"
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> Path:
-    """200 training and 40 test images of 16 x 16 grey levels."""
-    generator = np.random.default_rng(0)
-    path = tmp_path / "images.npz"
-    make = lambda n: generator.integers(0, 256, (n, 1, 16, 16), dtype=np.uint8)  # noqa: E731
-    np.savez(path, x_train=make(200), x_test=make(40))
-    return path
-
-
-@pytest.fixture
-def compare(hebae: Run, tmp_path: Path) -> Run:
-    """Compare on 300 vectors of 12 numbers in [0, 1]."""
-    np.save(tmp_path / "vectors.npy", np.random.default_rng(0).random((300, 12), np.float32))
-
+def compare(hebae: Run, vectors: Path) -> Run:
     def run(*arguments: object, output: str = "all") -> Result:
-        return hebae("compare", "--data", "vectors.npy", *SMALL, "--output", output, *arguments)
+        return hebae("compare", "--data", vectors, *SMALL, "--output", output, *arguments)
 
     return run
 
@@ -48,10 +34,10 @@ def stored(folder: Path) -> dict:
 
 
 def test_a_comparison_leaves_runs_figures_and_a_table_in_four_notations(
-    hebae: Run, images: Path, tmp_path: Path
+    hebae: Run, image_file: Path, tmp_path: Path
 ) -> None:
     arguments = ("--methods", "hebae", "vae", "wae", "ae", "--seeds", "0", "1", "--output", "all")
-    result = hebae("compare", "--data", images, *SMALL, *arguments)
+    result = hebae("compare", "--data", image_file, *SMALL, *arguments)
     assert result.status == 0, result.err
     for name in ("HEBAE", "VAE", "WAE-MMD", "AE", "reconstruction", "noise floor", "sigma"):
         assert name in result.out

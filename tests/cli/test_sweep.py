@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -15,19 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from command_line import SMALL, Result, refused, small
+from command_line import SMALL, Result, refused, small, stopped
 from safetensors.numpy import load_file
 
 Run = Callable[..., Result]
 ENDLESS = 1e30  # a learning rate that no training survives
-
-
-@pytest.fixture
-def vectors(tmp_path: Path) -> Path:
-    """300 vectors of 12 numbers in [0, 1]."""
-    path = tmp_path / "vectors.npy"
-    np.save(path, np.random.default_rng(0).random((300, 12), dtype=np.float32))
-    return path
 
 
 @pytest.fixture
@@ -132,51 +120,28 @@ def test_bad_input_is_refused_before_anything_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["vectors.npy"]
 
 
-def test_what_diverges_is_marked_and_all_diverging_is_status_1(sweep: Run, tmp_path: Path) -> None:
-    axes = ("--grid", f"learning_rate={ENDLESS},0.001", "--output", "out")
-    result = sweep(*axes)
-    assert result.status == 0
-    assert "2 runs; 1 diverged" in result.out
+def test_what_diverges_is_marked(sweep: Run, tmp_path: Path) -> None:
+    assert sweep("--grid", f"learning_rate={ENDLESS},0.001", "--output", "out").status == 0
     bad, good = rows(tmp_path / "out")
     assert (bad["state"], good["state"]) == ("diverged", "finished")
     assert "not a finite number" in bad["reason"]
     assert bad["reconstruction"] == ""
     assert float(good["reconstruction"]) > 0
-    assert sweep("--grid", f"learning_rate={ENDLESS}", "--output", "all").status == 1
 
 
 def test_after_ctrl_c_the_command_that_it_names_finishes_the_sweep(
     hebae: Run, vectors: Path, tmp_path: Path
 ) -> None:
     flags = ["sweep", "--data", str(vectors), *small(epochs=150), "--grid", "seed=0..1"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "hebae", *flags, "--output", "out"],
-        cwd=tmp_path,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        # A shell that starts the tests in the background has them ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
-        begun = tmp_path / "out" / "runs" / "seed=0" / "config.yaml"
-        deadline = time.monotonic() + 120
-        while not begun.exists():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in err
+    begun = tmp_path / "out" / "runs" / "seed=0" / "config.yaml"
+    status, err = stopped(*flags, "--output", "out", cwd=tmp_path, when=begun.exists)
+    assert status == 130
     named = err.split("Resume with: hebae ")[1].split()
     assert named == [*flags, "--output", "out", "--resume"]
     assert hebae(*named).status == 0
     assert hebae(*flags, "--output", "whole").status == 0
     for seed in (0, 1):
-        stopped, whole = (
-            tmp_path / name / "runs" / f"seed={seed}" / "model.safetensors"
-            for name in ("out", "whole")
-        )
-        ours, theirs = load_file(stopped), load_file(whole)
+        path = Path("runs", f"seed={seed}", "model.safetensors")
+        ours, theirs = (load_file(tmp_path / name / path) for name in ("out", "whole"))
         for name, tensor in theirs.items():  # the two may have been stacked differently
             np.testing.assert_allclose(ours[name], tensor, rtol=1e-3, atol=1e-4)

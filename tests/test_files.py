@@ -11,7 +11,6 @@ import pytest
 
 import hebae
 from hebae import HebaeError
-from hebae._renamed import RENAMED
 from hebae.files import expand, write_atomically
 
 
@@ -47,24 +46,15 @@ def test_an_unknown_home_folder_is_refused() -> None:
         expand("~nobody-of-this-name/model")
 
 
-@pytest.mark.parametrize("old", RENAMED)
-def test_old_names_of_modules_give_the_new_modules_and_warn(old: str) -> None:
-    name = old.removeprefix("hebae.")
-    sys.modules.pop(old, None)
-    vars(hebae).pop(name, None)
-    new = importlib.import_module(RENAMED[old])
-    with pytest.warns(DeprecationWarning, match=RENAMED[old]):
-        assert getattr(hebae, name) is new
-    with pytest.warns(DeprecationWarning, match=RENAMED[old]):
-        assert importlib.import_module(old) is new
-    assert new.__spec__.name == new.__name__ == RENAMED[old]
+def test_the_old_name_of_a_module_gives_the_new_module_and_warns() -> None:
+    from hebae import model
 
-
-def test_modules_of_a_renamed_package_follow_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(RENAMED, "hebae.nets", "hebae.networks")
-    with pytest.warns(DeprecationWarning, match=r"hebae\.networks"):
-        module = importlib.import_module("hebae.nets.mlp")
-    assert module is importlib.import_module("hebae.networks.mlp")
+    for get in (lambda: hebae.autoencoder, lambda: importlib.import_module("hebae.autoencoder")):
+        sys.modules.pop("hebae.autoencoder", None)
+        vars(hebae).pop("autoencoder", None)
+        with pytest.warns(DeprecationWarning, match=r"hebae\.model"):
+            assert get() is model
+    assert model.__spec__.name == model.__name__ == "hebae.model"
 
 
 @pytest.mark.parametrize(

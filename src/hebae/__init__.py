@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from hebae import _renamed
 from hebae._version import __version__ as __version__
 from hebae.errors import HebaeError as HebaeError
 
@@ -42,11 +41,8 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        if name in _SUBMODULES:
+        if name in (*_SUBMODULES, "autoencoder"):
             return importlib.import_module(f"hebae.{name}")
-        if new_name := _renamed.RENAMED.get(f"hebae.{name}"):
-            _renamed.warn(f"hebae.{name}", new_name)
-            return importlib.import_module(new_name)
         if name == "__all__":
             return ["HebaeError", "__version__", "load", *_SUBMODULES, *_estimators()]
         if name == "load" or (not name.startswith("_") and name in _estimators()):

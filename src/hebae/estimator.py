@@ -109,8 +109,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 count = len(source) if isinstance(source, Sized) and not X.drop_last else None
                 name, examples = "the DataLoader", X
             else:
-                size = self.validation_size if held_out is None else 0
-                dataset = load_data(X, validation_size=size)
+                count_held = self.validation_size if held_out is None else 0
+                dataset = load_data(X, validation_size=count_held)
                 name, examples, count = dataset.name, dataset.train.values, len(dataset.train)
             summary = replace(summary_of(dataset, held_out), name=name, count=count)
             held_out = held_out or (dataset.held_out() or (None, None))[1]
@@ -121,11 +121,17 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 model = build(settings, summary.shape, seed=settings.seed, **own)
             except ValueError as error:
                 raise HebaeError(str(error)) from None
-            batches = _batches(examples, settings, fabric.device, drop_last=settings.drop_last)
+            dtype = torch.float64 if settings.precision == "64-true" else torch.float32
+            options: Any = {"seed": settings.seed, "device": fabric.device, "dtype": dtype}
+            size, drop_last = settings.batch_size, bool(settings.drop_last)
+            batches: Batches
+            if isinstance(X, DataLoader):
+                batches = LoaderBatches(X, smallest=size if drop_last else 1, **options)
+            else:
+                batches = ArrayBatches(examples, size, drop_last=drop_last, **options)
             held = None
             if held_out is not None and summary.held_out is not None:
-                held_batches = _batches(held_out.values, settings, fabric.device)
-                held = HeldOut(summary.held_out, held_batches)
+                held = HeldOut(summary.held_out, ArrayBatches(held_out.values, size, **options))
             callbacks: list[Callback] = []
             if self.verbose:
                 console = Console(stderr=True)
@@ -357,20 +363,6 @@ def _training_codes(
     encoded = zip(*(inference.encode(model, x.detach().cpu().numpy()) for x in epoch), strict=True)
     parts: Any = (None if part[0] is None else np.concatenate(part) for part in encoded)
     return inference.draw(model, inference.Codes(*parts), settings.seed)
-
-
-def _batches(
-    examples: Any, settings: Settings, device: torch.device, *, drop_last: bool | None = False
-) -> Batches:
-    """Batches of an array or loader, on the device and in the precision of the training."""
-    dtype = torch.float64 if settings.precision == "64-true" else torch.float32
-    size, seed = settings.batch_size, settings.seed
-    if isinstance(examples, DataLoader):
-        smallest = size if drop_last else 1
-        return LoaderBatches(examples, smallest=smallest, seed=seed, device=device, dtype=dtype)
-    return ArrayBatches(
-        examples, size, seed=seed, device=device, dtype=dtype, drop_last=bool(drop_last)
-    )
 
 
 def _copy(module: nn.Module | None, name: str) -> nn.Module | None:

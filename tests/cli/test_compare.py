@@ -7,22 +7,19 @@ import html
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_line import SMALL, Result, refused
+from command_line import SMALL, Command, Result, refused
 
 from hebae.files import locked
 from hebae.gaussian import penalty_floor
 
-Run = Callable[..., Result]
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "v0.1.0"
-DIVERGING = "methods: {vae: {learning_rate: 1.0e+30}}\n"
 
 
 @pytest.fixture
-def compare(hebae: Run, vectors: Path) -> Run:
+def compare(hebae: Command, vectors: Path) -> Command:
     def run(*arguments: object, output: str = "all") -> Result:
         return hebae("compare", "--data", vectors, *SMALL, "--output", output, *arguments)
 
@@ -34,7 +31,7 @@ def stored(folder: Path) -> dict:
 
 
 def test_a_comparison_leaves_runs_figures_and_a_table_in_four_notations(
-    hebae: Run, image_file: Path, tmp_path: Path
+    hebae: Command, image_file: Path, tmp_path: Path
 ) -> None:
     arguments = ("--methods", "hebae", "vae", "wae", "ae", "--seeds", "0", "1", "--output", "all")
     result = hebae("compare", "--data", image_file, *SMALL, *arguments)
@@ -64,7 +61,7 @@ def test_a_comparison_leaves_runs_figures_and_a_table_in_four_notations(
     assert "mixture" in page
 
 
-def test_methods_start_alike_and_see_the_same_batches(compare: Run, tmp_path: Path) -> None:
+def test_methods_start_alike_and_see_the_same_batches(compare: Command, tmp_path: Path) -> None:
     """WAE without a penalty is the plain autoencoder: equal, number for number."""
     (tmp_path / "c.yaml").write_text("methods: {wae: {penalty_weight: 0}}\n")
     assert compare("--config", "c.yaml", "--methods", "wae", "ae").status == 0
@@ -74,9 +71,9 @@ def test_methods_start_alike_and_see_the_same_batches(compare: Run, tmp_path: Pa
 
 
 def test_a_run_that_diverges_is_marked_and_does_not_stop_the_others(
-    compare: Run, tmp_path: Path
+    compare: Command, tmp_path: Path
 ) -> None:
-    (tmp_path / "c.yaml").write_text(DIVERGING)
+    (tmp_path / "c.yaml").write_text("methods: {vae: {learning_rate: 1.0e+30}}\n")
     arguments = ("--config", "c.yaml", "--methods", "vae", "hebae")
     result = compare(*arguments)
     assert result.status == 0, result.err
@@ -104,13 +101,13 @@ def test_a_run_that_diverges_is_marked_and_does_not_stop_the_others(
     refused(compare(*arguments, "--retry-diverged"), "--resume")
 
 
-def test_status_1_if_every_run_diverged(compare: Run) -> None:
+def test_status_1_if_every_run_diverged(compare: Command) -> None:
     result = compare("--learning-rate", 1e30, "--methods", "vae", "ae")
     assert result.status == 1
     assert "2 runs; 2 diverged" in result.out
 
 
-def test_a_comparison_of_version_0_1_0_is_resumed(hebae: Run, tmp_path: Path) -> None:
+def test_a_comparison_of_version_0_1_0_is_resumed(hebae: Command, tmp_path: Path) -> None:
     shutil.copytree(FIXTURES / "comparison", tmp_path / "old")
     weights = tmp_path / "old" / "runs" / "hebae-seed5" / "model.safetensors"
     before, old = weights.stat().st_mtime_ns, stored(tmp_path / "old")["measures"]
@@ -129,7 +126,7 @@ def test_a_comparison_of_version_0_1_0_is_resumed(hebae: Run, tmp_path: Path) ->
     refused(hebae(*wrong), "penalty_weight", "1.0", "3.0")
 
 
-def test_what_is_there_is_kept_unless_overwritten(compare: Run, tmp_path: Path) -> None:
+def test_what_is_there_is_kept_unless_overwritten(compare: Command, tmp_path: Path) -> None:
     one = ("--methods", "ae")
     assert compare(*one).status == 0
     refused(compare(*one), "already holds a comparison", "--resume", "--overwrite")
@@ -147,7 +144,9 @@ def test_what_is_there_is_kept_unless_overwritten(compare: Run, tmp_path: Path) 
     refused(compare(*one, output="file/all"), "file/all")
 
 
-def test_of_two_processes_on_one_folder_the_second_is_refused(compare: Run, tmp_path: Path) -> None:
+def test_of_two_processes_on_one_folder_the_second_is_refused(
+    compare: Command, tmp_path: Path
+) -> None:
     (tmp_path / "all").mkdir()
     with locked(tmp_path / "all"):
         refused(compare("--methods", "ae"), str(os.getpid()), "in use")
@@ -167,7 +166,7 @@ def test_of_two_processes_on_one_folder_the_second_is_refused(compare: Run, tmp_
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(
-    compare: Run, tmp_path: Path, arguments: tuple[str, ...], facts: tuple[str, ...]
+    compare: Command, tmp_path: Path, arguments: tuple[str, ...], facts: tuple[str, ...]
 ) -> None:
     refused(compare(*arguments), *facts)
     assert not (tmp_path / "all").exists()

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from command_line import SMALL, Result, refused, small, stopped
+from command_line import SMALL, Command, Result, refused, small, stopped
 from safetensors.numpy import load_file
 
-Run = Callable[..., Result]
 ENDLESS = 1e30  # a learning rate that no training survives
 
 
 @pytest.fixture
-def sweep(hebae: Run, vectors: Path) -> Run:
+def sweep(hebae: Command, vectors: Path) -> Command:
     def run(*arguments: object) -> Result:
         return hebae("sweep", "--data", vectors, *SMALL, *arguments)
 
@@ -31,7 +29,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def test_a_sweep_leaves_runs_tables_a_picture_and_a_page(
-    sweep: Run, hebae: Run, tmp_path: Path
+    sweep: Command, hebae: Command, tmp_path: Path
 ) -> None:
     axes = ("--grid", "penalty_weight=0.1..10:3", "--grid", "method=vae,hebae", "seed=0..1")
     result = sweep(*axes, "--output", "out")
@@ -71,7 +69,7 @@ def test_a_sweep_leaves_runs_tables_a_picture_and_a_page(
     assert hebae("show", out / "runs" / labels[0]).status == 0
 
 
-def test_it_is_kept_resumed_and_enlarged(sweep: Run, tmp_path: Path) -> None:
+def test_it_is_kept_resumed_and_enlarged(sweep: Command, tmp_path: Path) -> None:
     two = ("--grid", "seed=0,1", "--output", "out")
     assert sweep(*two).status == 0
     refused(sweep(*two), "already holds a sweep", "--resume", "--overwrite")
@@ -87,7 +85,7 @@ def test_it_is_kept_resumed_and_enlarged(sweep: Run, tmp_path: Path) -> None:
     refused(sweep(*more, "--overwrite"), "give one")
 
 
-def test_a_dry_run_lists_the_runs_and_leaves_nothing(sweep: Run, tmp_path: Path) -> None:
+def test_a_dry_run_lists_the_runs_and_leaves_nothing(sweep: Command, tmp_path: Path) -> None:
     axes = ("--grid", "method=vae,wae", "--grid", "learning_rate=none,0.01")
     result = sweep(*axes, "--preset", "mnist-mini", "--dry-run")
     assert result.status == 0
@@ -114,13 +112,13 @@ def test_a_dry_run_lists_the_runs_and_leaves_nothing(sweep: Run, tmp_path: Path)
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(
-    sweep: Run, tmp_path: Path, arguments: tuple[object, ...], parts: tuple[str, ...]
+    sweep: Command, tmp_path: Path, arguments: tuple[object, ...], parts: tuple[str, ...]
 ) -> None:
     refused(sweep(*arguments, "--output", "out"), *parts)
     assert [path.name for path in tmp_path.iterdir()] == ["vectors.npy"]
 
 
-def test_what_diverges_is_marked(sweep: Run, tmp_path: Path) -> None:
+def test_what_diverges_is_marked(sweep: Command, tmp_path: Path) -> None:
     assert sweep("--grid", f"learning_rate={ENDLESS},0.001", "--output", "out").status == 0
     bad, good = rows(tmp_path / "out")
     assert (bad["state"], good["state"]) == ("diverged", "finished")
@@ -130,7 +128,7 @@ def test_what_diverges_is_marked(sweep: Run, tmp_path: Path) -> None:
 
 
 def test_after_ctrl_c_the_command_that_it_names_finishes_the_sweep(
-    hebae: Run, vectors: Path, tmp_path: Path
+    hebae: Command, vectors: Path, tmp_path: Path
 ) -> None:
     flags = ["sweep", "--data", str(vectors), *small(epochs=150), "--grid", "seed=0..1"]
     begun = tmp_path / "out" / "runs" / "seed=0" / "config.yaml"

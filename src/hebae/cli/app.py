@@ -16,7 +16,6 @@ from rich.console import Console
 
 from hebae._version import __version__
 from hebae.config import DataSettings, ModelSettings, TrainingSettings, preset_names
-from hebae.errors import HebaeError
 
 app = App(
     name="hebae",
@@ -79,15 +78,6 @@ class ExperimentFlags(StartFlags):
 
     retry_diverged: Annotated[bool, Switch] = False
     """With --resume: also train the runs again that diverged."""
-
-    def require_consistent(self) -> None:
-        """Refuse flags that contradict each other."""
-        if self.resume and self.overwrite:
-            raise HebaeError(
-                "--resume keeps what is in --output and --overwrite does not; give one."
-            )
-        if self.retry_diverged and not self.resume:
-            raise HebaeError("--retry-diverged trains runs in --output again; add --resume.")
 
 
 Start = Annotated[StartFlags, Parameter(name="*")]

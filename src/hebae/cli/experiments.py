@@ -56,7 +56,6 @@ def compare(
         Folder for the runs, figures, table and report.html.
     """
     flags = start.settings
-    start.require_consistent()
     if not methods or len(set(methods)) < len(methods):
         raise HebaeError(
             f"--methods takes one or more names, each once; allowed are {' '.join(METHODS)}."
@@ -99,8 +98,6 @@ def sweep(
     output
         Folder for the runs (in runs), sweep.json, .csv and .md, figures and report.html.
     """
-    start.require_consistent()
-
     from hebae.experiments.plan import parse_axes, plan_grid
     from hebae.experiments.sweep import axis_values, report_sweep
 
@@ -126,6 +123,10 @@ def _train_all(
     from hebae.experiments.plan import prepare
     from hebae.experiments.runner import ExperimentFolder, run_experiment
 
+    if start.resume and start.overwrite:
+        raise HebaeError("--resume keeps what is in --output and --overwrite does not; give one.")
+    if start.retry_diverged and not start.resume:
+        raise HebaeError("--retry-diverged trains runs in --output again; add --resume.")
     folder = ExperimentFolder(output, kind)
     if not start.dry_run:
         folder.require_usable(resume=start.resume, overwrite=start.overwrite)

@@ -9,13 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hebae.errors import HebaeError
 
@@ -77,9 +71,6 @@ class ProgressBar(Callback):
     """A line with a bar, the epoch and the terms of the loss."""
 
     def __init__(self, label: str, epochs: int, console: Console) -> None:
-        self.label = label
-        self.console = console
-        self.task: TaskID | None = None
         self.progress = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=10),
@@ -89,17 +80,16 @@ class ProgressBar(Callback):
             console=console,
             refresh_per_second=4,
         )
+        self.task = self.progress.add_task(label, start=False, total=None, epoch=0, terms="")
 
     def on_start(self, step: int, total: int | None) -> None:
         """See `Callback`."""
         self.progress.start()
-        self.task = self.progress.add_task(
-            self.label, total=total, completed=step, epoch=0, terms=""
-        )
+        self.progress.update(self.task, total=total, completed=step)
+        self.progress.start_task(self.task)
 
     def on_log(self, step: int, epoch: int, means: Mapping[str, float]) -> None:
         """See `Callback`."""
-        assert self.task is not None
         terms = "  ".join(f"{name} {value:.2f}" for name, value in means.items())
         self.progress.update(self.task, completed=step, epoch=epoch, terms=terms)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -116,29 +116,32 @@ def run(
         If the folder is taken, in use by another process or cannot be written, or
         (`DivergenceError`) the training diverges.
     """
-    folder = partial(_opened, command=command, overwrite=overwrite, resuming=resuming)
-    (member,) = _train([(prepared, output)], [callbacks(prepared.settings)], folder)
+    (member,) = run_group(
+        [(prepared, output)],
+        [callbacks(prepared.settings)],
+        command,
+        overwrite=overwrite,
+        resuming=resuming,
+    )
     if member.diverged is not None:
         raise member.diverged
     return member.outcome
 
 
 def run_group(
-    runs: Sequence[tuple[Prepared, Path]], callbacks: Sequence[Collection[Callback]], command: str
-) -> list[Member]:
-    """Train runs into their folders, several as one stack; those that were begun are resumed.
-
-    Several runs are in the order of their learning rates (`hebae.training.many` has the rule), with
-    `callbacks` for each. ``diverged`` of a member holds the error of a run that diverged.
-    """
-    return _train(runs, callbacks, partial(_opened, command=command, resuming=None))
-
-
-def _train(
     runs: Sequence[tuple[Prepared, Path]],
     callbacks: Sequence[Collection[Callback]],
-    opened: Callable[..., AbstractContextManager[Checkpointer]],
+    command: str,
+    *,
+    overwrite: bool = False,
+    resuming: bool | None = None,
 ) -> list[Member]:
+    """Train runs into their folders, several as one stack.
+
+    Several runs are in the order of their learning rates (`hebae.training.many` has the rule), with
+    `callbacks` for each; with ``resuming=None`` those that were begun are resumed. ``diverged`` of
+    a member holds the error of a run that diverged.
+    """
     first = runs[0][0]
     settings, dataset = first.settings, first.dataset
     fabric = make_fabric(settings)
@@ -155,7 +158,8 @@ def _train(
     members = []
     with ExitStack() as folders:
         for (prepared, output), own in zip(runs, callbacks, strict=True):
-            checkpointer = folders.enter_context(opened(prepared, output, writing=writing))
+            opened = _opened(prepared, output, command, overwrite, resuming, writing)
+            checkpointer = folders.enter_context(opened)
             followers: list[Callback] = [checkpointer.metrics, *own] if writing else []
             if writing and prepared.settings.tensorboard:
                 followers.append(TensorBoard(checkpointer.folder.tensorboard))
@@ -185,11 +189,10 @@ def _train(
 def _opened(
     prepared: Prepared,
     output: Path,
-    *,
     command: str,
-    overwrite: bool = False,
-    resuming: bool | None = False,
-    writing: bool = True,
+    overwrite: bool,
+    resuming: bool | None,
+    writing: bool,
 ) -> Iterator[Checkpointer]:
     """Create a run folder, or prepare to resume the run in it; lock it while the block lasts.
 
@@ -199,9 +202,9 @@ def _opened(
     resuming = folder.is_run if resuming is None else resuming
     if resuming and folder.stopped_before_checkpoint:
         resuming, overwrite = False, True
-    fingerprint = prepared.dataset.fingerprint
+    dataset = prepared.dataset
     metrics = MetricsFile(folder.metrics)
-    checkpointer = Checkpointer(folder, metrics, fingerprint, settings, resume=resuming)
+    checkpointer = Checkpointer(folder, metrics, dataset.fingerprint, settings, resuming)
     if not writing:
         yield checkpointer
         return
@@ -216,7 +219,7 @@ def _opened(
             size = sum(int(t.nbytes) for t in prepared.model.state_dict().values())
             space = size + 2 * 3 * size + 10_000_000
             folder.create(settings, overwrite=overwrite, space_needed=space)
-        folder.add_provenance(provenance(command, prepared.dataset, settings, [settings.seed]))
+        folder.add_provenance(provenance(command, dataset, settings, [settings.seed]))
         if resuming:
             # A finished run that is given more epochs is unfinished until they are done.
             folder.weights.unlink(missing_ok=True)

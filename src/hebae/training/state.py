@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,45 +18,31 @@ from hebae.training.step import is_captured
 FORMAT = 1
 
 
+@dataclass
 class Checkpointer:
     """Writes ``resume.pt`` and reads it back, in step with ``metrics.jsonl``.
 
     A checkpoint holds weights, optimizers, random states, the position in the epoch and the sums of
     its terms; how long ``metrics.jsonl`` was (later lines are written again); and on what kind of
     device the steps ran, as what kind of program: both change how numbers are rounded.
-
-    `fingerprint` is that of the data: with other data it would be another training. With `resume`
-    the folder's checkpoint is loaded.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        metrics: MetricsFile,
-        fingerprint: str,
-        settings: Settings,
-        *,
-        resume: bool,
-    ) -> None:
-        self.folder = folder
-        self.metrics = metrics
-        self.fingerprint = fingerprint
-        self.settings = settings
-        self.resume = resume
-        self.state: dict[str, Any] | None = None
+    folder: RunFolder
+    metrics: MetricsFile
+    fingerprint: str
+    """Of the data: with other data it would be another training."""
+    settings: Settings
+    resume: bool
+    """Whether to load the folder's checkpoint."""
+    state: dict[str, Any] | None = None
+    """A checkpoint that was checked and is not loaded yet."""
 
     def save(self, **state: Any) -> None:
         """Write a checkpoint in place of the last."""
         self.metrics.sync()
-        self.folder.write_checkpoint(
-            {
-                "format": FORMAT,
-                "data_fingerprint": self.fingerprint,
-                "metrics_size": self.metrics.size,
-                "rounding": _rounding(self.settings),
-                **state,
-            }
-        )
+        state |= {"format": FORMAT, "data_fingerprint": self.fingerprint}
+        state |= {"metrics_size": self.metrics.size, "rounding": _rounding(self.settings)}
+        self.folder.write_checkpoint(state)
 
     def check(self, model: Autoencoder) -> None:
         """Read the checkpoint and check that it fits `model` and the data; change nothing.
@@ -84,15 +71,8 @@ class Checkpointer:
                 f"{self.folder.path} was trained on data that have changed since; resume it with "
                 "the same data, or train again with --overwrite."
             )
-        self._require_equal_rounding(state)
-        self.state = state
-
-    def _require_equal_rounding(self, state: dict[str, Any]) -> None:
-        """Refuse a device or program that was not asked for, and rounds differently.
-
-        A resumed run equals an uninterrupted one only on the same kind of device and with the same
-        kind of program. A setting that is not "auto" was chosen by the user.
-        """
+        # A resumed run equals an uninterrupted one only on the same kind of device and with the
+        # same kind of program. A setting that is not "auto" was chosen by the user.
         now = _rounding(self.settings)
         stored = state.get("rounding", now)  # version 0.1.0 did not store it
         chosen = {"device": self.settings.device != "auto"}
@@ -106,6 +86,7 @@ class Checkpointer:
                     f"--device {stored['device']} for equal results, --device {now['device']} to "
                     "accept the difference."
                 )
+        self.state = state
 
     def load(self, model: Autoencoder) -> dict[str, Any] | None:
         """Load the checkpoint into `model`; cut the metrics file back to it.

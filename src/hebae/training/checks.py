@@ -71,7 +71,7 @@ def complete(
         precision="32-true" if settings.precision == "auto" else settings.precision,
     )
     if settings.likelihood == "auto":
-        ranges = [r for r in (data.range, data.held_out_range) if r is not None]
+        ranges = (data.range, data.held_out_range or data.range)
         unit = all(low >= 0 and high <= 1 for low, high in ranges)
         settings = settings.replace(likelihood="bernoulli" if unit else "gaussian")
         notes.append(
@@ -92,8 +92,7 @@ def complete(
             "against the mean squared error of images in [-1, 1]."
         )
     _check_likelihood(settings, data)
-    settings, more = _decide_batches(settings, data)
-    notes += more
+    settings = _decide_batches(settings, data, notes)
     _check_early_stopping(settings, data)
     if settings.batch_norm == "frozen" and settings.network != "convolutional":
         raise HebaeError(
@@ -149,7 +148,7 @@ def _check_likelihood(settings: Settings, data: DataSummary) -> None:
             )
 
 
-def _decide_batches(settings: Settings, data: DataSummary) -> tuple[Settings, list[str]]:
+def _decide_batches(settings: Settings, data: DataSummary, notes: list[str]) -> Settings:
     needed = _smallest_batch(settings)
     size, k = settings.batch_size, settings.latent_dim
     if size < needed:
@@ -170,7 +169,7 @@ def _decide_batches(settings: Settings, data: DataSummary) -> tuple[Settings, li
         )
     count = data.count
     if count is None:
-        return settings, []
+        return settings
     if count < size and (settings.drop_last or count < needed):
         raise HebaeError(
             f"{data.name} has {count:,} training examples, too few for a batch of {size} and "
@@ -185,20 +184,19 @@ def _decide_batches(settings: Settings, data: DataSummary) -> tuple[Settings, li
     last = count % size
     too_small = 0 < last < max(needed, settings.devices)
     if settings.drop_last is None:
-        drop = too_small and last <= LEFT_OUT * count
-        settings = settings.replace(drop_last=drop)
-        if drop:
-            return settings, [
+        settings = settings.replace(drop_last=too_small and last <= LEFT_OUT * count)
+        if settings.drop_last:
+            notes.append(
                 f"the last batch of each epoch, {last} of {count:,} examples in random order, is "
                 f"left out: {settings.method} with latent_dim {k} needs at least {needed}."
-            ]
+            )
     if too_small and not settings.drop_last:
         raise HebaeError(
             f"the last batch of an epoch would hold {last} of the {count:,} training examples of "
             f"{data.name}, and {settings.method} with latent_dim {k} needs at least {needed}; "
             "leave it out with --drop-last or choose another --batch-size."
         )
-    return settings, []
+    return settings
 
 
 def _smallest_batch(settings: Settings) -> int:
@@ -236,26 +234,18 @@ def device_type(settings: Settings) -> str:
 
 
 def _check_machine(settings: Settings) -> None:
-    available = {
-        "auto": True,
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not available[settings.device]:
+    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if settings.device in available and not available[settings.device]():
         raise HebaeError(
             f"--device {settings.device} is not available on this machine; use cpu or auto."
         )
-    if settings.compile == "on":
-        _check_compile(settings)
     if settings.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise HebaeError(
             "--tensorboard needs the package tensorboard; install it with: "
             "pip install 'hebae[tensorboard]'"
         )
-
-
-def _check_compile(settings: Settings) -> None:
+    if settings.compile != "on":
+        return
     if settings.devices > 1:
         raise HebaeError(
             f"--compile on is for one process, and --devices is {settings.devices}; use --compile "
@@ -283,18 +273,11 @@ def _check_compile(settings: Settings) -> None:
 @cache
 def _compile_something() -> None:
     """Compile the least there is: only this shows whether a compiler is there and works."""
-    torch.compile(_negate, options={"fx_graph_cache": False})(torch.ones(2))
-
-
-def _negate(x: torch.Tensor) -> torch.Tensor:
-    return -x
+    torch.compile(lambda x: -x, options={"fx_graph_cache": False})(torch.ones(2))
 
 
 def _check_memory(
-    settings: Settings,
-    shape: Sequence[int],
-    encoder: nn.Module | None,
-    decoder: nn.Module | None,
+    settings: Settings, shape: Sequence[int], encoder: nn.Module | None, decoder: nn.Module | None
 ) -> None:
     where = device_type(settings)
     try:

@@ -94,12 +94,7 @@ class Watcher:
         """Training is over, for whatever reason."""
 
 
-def train_all(
-    jobs: Sequence[Job],
-    *,
-    command: str,
-    watcher: Watcher | None = None,
-) -> list[Result]:
+def train_all(jobs: Sequence[Job], *, command: str, watcher: Watcher | None = None) -> list[Result]:
     """Train every job that is not finished; jobs that were begun are resumed.
 
     A training that diverges is marked (``diverged.txt`` in its folder) and does not stop the
@@ -179,22 +174,18 @@ def why_alone(job: Job) -> str | None:
         return "16-mixed precision, whose loss is scaled for each model"
     if settings.tensorboard:
         return "TensorBoard"
-    on_cpu = device_type(settings) == "cpu"
-    if on_cpu and settings.compile == "on":
-        return "a compiled step"
-    weights = estimate_memory(settings, job.prepared.dataset.shape).count
-    if on_cpu and weights > LARGEST_ON_CPU:
-        return f"{weights:,} weights (above {LARGEST_ON_CPU:,} a stack is not faster on a CPU)"
+    if device_type(settings) == "cpu":
+        if settings.compile == "on":
+            return "a compiled step"
+        weights = estimate_memory(settings, job.prepared.dataset.shape).count
+        if weights > LARGEST_ON_CPU:
+            return f"{weights:,} weights (above {LARGEST_ON_CPU:,} a stack is not faster on a CPU)"
     return None
 
 
 def _key(job: Job) -> str:
     settings = job.prepared.settings
-    shared: dict[str, Any] = {
-        name: value
-        for name, value in settings.model_dump(mode="json").items()
-        if name not in MAY_DIFFER_IN_STACK
-    }
+    shared = settings.model_dump(mode="json", exclude=set(MAY_DIFFER_IN_STACK))
     # Without a rate weight HEBAE has other terms.
     shared["terms"] = list(build_objective(settings).weights)
     shared["data"] = job.prepared.dataset.fingerprint
@@ -220,11 +211,10 @@ def _earlier_result(job: Job) -> Result | None:
         folder.require_free(overwrite=False)
         return None
     stored = folder.settings()
+    free_to_change = (MAY_CHANGE_ON_RESUME | AFFECT_ROUNDING) - {"epochs"}
     for name in type(stored).model_fields:
-        if name in (MAY_CHANGE_ON_RESUME | AFFECT_ROUNDING) - {"epochs"}:
-            continue
         found, wanted = getattr(stored, name), getattr(job.prepared.settings, name)
-        if found != wanted:
+        if found != wanted and name not in free_to_change:
             raise HebaeError(
                 f"{job.path} holds a run with {name} {found!r}, and {wanted!r} is asked for; name "
                 "another --output."
@@ -246,7 +236,8 @@ def _train(group: Sequence[Job], command: str, watcher: Watcher) -> Iterator[Res
         if member.outcome.interrupted:
             yield Result(job, "interrupted")
             continue
-        counter.spare_the_rest()
+        if counter.left:
+            watcher.on_spared(counter.left)
         if member.diverged is None:
             yield Result(job, "finished")
         else:
@@ -258,9 +249,7 @@ class _StepCounter(Callback):
     """Passes on how many of the expected steps were taken since the last report."""
 
     def __init__(self, watcher: Watcher, expected: int) -> None:
-        self.watcher = watcher
-        self.left = expected
-        self.step = 0
+        self.watcher, self.left = watcher, expected
 
     def on_start(self, step: int, total: int | None) -> None:
         self.step = step
@@ -270,8 +259,3 @@ class _StepCounter(Callback):
             self.watcher.on_steps(step - self.step)
             self.left -= step - self.step
             self.step = step
-
-    def spare_the_rest(self) -> None:
-        """Report that the job takes no more steps."""
-        if self.left:
-            self.watcher.on_spared(self.left)

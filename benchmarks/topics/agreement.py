@@ -19,7 +19,7 @@ from hebae.errors import HebaeError
 from hebae.model import build, to_unit_interval
 from hebae.training.batches import ArrayBatches
 from hebae.training.loop import make_fabric, train
-from hebae.training.population import held_out_terms, store_population
+from hebae.training.population import held_out_estimates, store_population
 
 TEXT = """\
 VAE and WAE-MMD trained by pythae's own trainer and by `hebae`: networks of Appendix B.1, k = 20,
@@ -97,8 +97,8 @@ def run(dataset: Dataset, method: str, by: str, seed: int, examples: int, epochs
             trainer.train()
         store_population(model, batches)
     _, held_out = dataset.held_out() or ("", dataset.train)
-    terms = held_out_terms(model, ArrayBatches(held_out.values, settings.batch_size))
-    named = {n: value for n, value in terms.items() if value is not None and n != "loss"}
+    terms = held_out_estimates(model, ArrayBatches(held_out.values, settings.batch_size))
+    named = {n: value for n, (value, _) in terms.items() if value is not None and n != "loss"}
     if method == "wae":  # without the constant of the likelihood, which pythae leaves out
         constant = 0.5 * held_out.values[0].size * math.log(math.pi)  # of N(x; g(z), 1/2)
         named["reconstruction"] -= constant

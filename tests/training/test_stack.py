@@ -20,7 +20,7 @@ from hebae.training import many, session
 from hebae.training.callbacks import Callback
 from hebae.training.many import Job, Watcher, groups, train_all, why_alone
 from hebae.training.memory import estimate_memory
-from hebae.training.stack import Stack, stacked_linear
+from hebae.training.stack import _BatchedLinear, Stack
 
 Make = Callable[..., list[Job]]
 
@@ -263,7 +263,7 @@ def test_a_stacked_layer_and_its_gradients_are_those_of_each_layer(contraction: 
         return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
 
     x, weight, bias = draw(3, 8, contraction), draw(3, 4, contraction), draw(3, 4)
-    together = stacked_linear(x, weight, bias)
+    together = _BatchedLinear.apply(x, weight, bias)
     alone = torch.stack([F.linear(x[i], weight[i], bias[i]) for i in range(3)])
     torch.testing.assert_close(together, alone)
     out = torch.randn(together.shape, generator=generator, dtype=torch.float64)

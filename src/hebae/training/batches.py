@@ -81,8 +81,7 @@ class ArrayBatches:
         seeds = [seed] if isinstance(seed, int) else seed
         self.seeds = list(dict.fromkeys(seeds))
         self.device = torch.device(device)
-        positions = [self.seeds.index(seed) for seed in seeds]
-        self._positions = torch.tensor(positions, device=self.device)
+        self._positions = torch.tensor([self.seeds.index(s) for s in seeds], device=self.device)
         self.dtype = dtype
         self.rank = rank
         self.processes = processes
@@ -101,7 +100,9 @@ class ArrayBatches:
         orders = [np.random.default_rng([seed, epoch]).permutation(n) for seed in self.seeds]
         indices = self._where_values_are(torch.from_numpy(np.stack(orders)))
         batches = torch.split(indices, self.batch_size, dim=1)[start : self.steps_per_epoch]
-        shares = [self._share(batch) for batch in batches]
+        # Equal shares, since data-parallel training weighs the processes alike.
+        sizes = [batch.shape[1] // self.processes for batch in batches]
+        shares = [b.narrow(1, self.rank * m, m) for b, m in zip(batches, sizes, strict=True)]
         taken = self._taken(share.flatten() for share in shares)
         if not self.stacked:
             return taken
@@ -120,25 +121,17 @@ class ArrayBatches:
         # All at once: a copy to a GPU per step would make each step wait for the one before.
         return indices if self._host is not None else indices.to(self.values.device)
 
-    def _share(self, batch: Tensor) -> Tensor:
-        # Equal shares, since data-parallel training weighs the processes alike.
-        share = batch.shape[1] // self.processes
-        return batch[:, self.rank * share : (self.rank + 1) * share]
-
     def _taken(self, batches: Iterable[Tensor]) -> Generator[Tensor]:
         """Give the examples of each batch of indices, in order."""
-        if self._host is None:
-            for indices in batches:
-                yield self._on_device(self.values.index_select(0, indices))
-            return
-        arrays = (batch.numpy() for batch in batches)
-        with closing(read_ahead(self._host, arrays, pinned=self.device.type == "cuda")) as ahead:
-            for rows in ahead:
-                yield self._on_device(rows)
-
-    def _on_device(self, rows: Tensor) -> Tensor:
         pinned = self.device.type == "cuda"
-        return to_unit_interval(rows.to(self.device, non_blocking=pinned), self.dtype)
+        if self._host is None:
+            examples = (self.values.index_select(0, indices) for indices in batches)
+        else:
+            arrays = (batch.numpy() for batch in batches)
+            examples = read_ahead(self._host, arrays, pinned=pinned)
+        with closing(examples):
+            for rows in examples:
+                yield to_unit_interval(rows.to(self.device, non_blocking=pinned), self.dtype)
 
 
 class LoaderBatches:
@@ -207,10 +200,10 @@ def read_ahead(
     """Copy the rows of each batch from host memory or a memory map, in the background.
 
     Random rows of a file that is not in memory are slow one by one: the disk has one request at a
-    time, and a memory map reads a stretch around each row that nobody needs (the kernel's
-    readahead, of megabytes for rows of kilobytes). The system is therefore told the rows of the
-    next few batches, which the disk then reads in parallel, and a thread copies them into batches
-    while the step runs. From `pinned` (page-locked) memory CUDA copies while the host continues.
+    time, and the kernel reads megabytes around each row of kilobytes. The system is therefore told
+    the rows of the next few batches, which the disk then reads in parallel, and a thread copies
+    them into batches while the step runs. From `pinned` (page-locked) memory CUDA copies while the
+    host continues.
 
     An error is raised at the batch that it concerns. Closing the generator, as leaving a ``for``
     loop over it does, waits for the copy that is being made and ends.

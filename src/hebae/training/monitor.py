@@ -81,7 +81,7 @@ class Monitor:
         return [dict(zip(self.names, row, strict=True)) for row in (totals / total[-1]).tolist()]
 
     def begin_epoch(self) -> None:
-        """Forget the sums."""
+        """Set the sums to zero."""
         self.sums.zero_()
         self.count = 0
         self._new.clear()

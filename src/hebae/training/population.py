@@ -1,7 +1,4 @@
-"""What a pass over examples gives: the population's moments, and held-out terms.
-
-Of one model or, with a leading dimension, of a stack of them.
-"""
+"""The population's moments and held-out terms, of one model or of a stack of them."""
 
 from __future__ import annotations
 
@@ -116,20 +113,15 @@ def _noise(
     return noise
 
 
-def held_out_terms(model: Autoencoder, batches: Batches) -> dict[str, float | None]:
+def held_out_estimates(model: Autoencoder, batches: Batches) -> Estimates:
     """Mean terms over held-out examples, with one draw of z each; the model does not change.
 
     Noise is shaped by the population's covariance. The penalty is taken over batches of the
     training batch size, so that it has the same noise floor, and in a random order, the same each
     time: neighbours in a file may be alike, which looks like codes that are not matched. A smaller
     last batch is left out, unless it is the only one. A term that such a batch does not define is
-    None.
+    None; so are standard errors, which are over batches, for one batch.
     """
-    return {name: value for name, (value, _) in held_out_estimates(model, batches).items()}
-
-
-def held_out_estimates(model: Autoencoder, batches: Batches) -> Estimates:
-    """`held_out_terms` with standard errors over batches; None for one batch."""
     return member_estimates(model, batches)[0]
 
 

@@ -205,21 +205,13 @@ class _StackedLinear(nn.Module):
         self.weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))
         self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return stacked_linear(x, self.weight, self.bias)
-
-
-def stacked_linear(
-    x: Float[Tensor, "member batch input"],
-    weight: Float[Tensor, "member output input"],
-    bias: Float[Tensor, "member output"],
-) -> Float[Tensor, "member batch output"]:
-    """``torch.nn.functional.linear`` of each member, in autocast's precision where it is on."""
-    if torch.is_autocast_enabled(x.device.type):
-        dtype = torch.get_autocast_dtype(x.device.type)
-        x, weight, bias = x.to(dtype), weight.to(dtype), bias.to(dtype)
-    result: Tensor = _BatchedLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
-    return result
+    def forward(self, x: Float[Tensor, "member batch input"]) -> Tensor:
+        weight, bias = self.weight, self.bias
+        if torch.is_autocast_enabled(x.device.type):
+            dtype = torch.get_autocast_dtype(x.device.type)
+            x, weight, bias = x.to(dtype), weight.to(dtype), bias.to(dtype)
+        result: Tensor = _BatchedLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+        return result
 
 
 class _BatchedLinear(torch.autograd.Function):

@@ -20,7 +20,7 @@ from hebae.training import many, session
 from hebae.training.callbacks import Callback
 from hebae.training.many import Job, Watcher, groups, train_all, why_alone
 from hebae.training.memory import estimate_memory
-from hebae.training.stack import _BatchedLinear, Stack
+from hebae.training.stack import Stack, _BatchedLinear
 
 Make = Callable[..., list[Job]]
 

@@ -2,59 +2,29 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
+from training_runs import StopAt, history, same, weights
 
 from hebae.config import Settings
-from hebae.data import Dataset
+from hebae.data import Dataset, load
 from hebae.errors import HebaeError
+from hebae.gaussian import penalty_floor
 from hebae.model import build
-from hebae.storage import RunFolder
+from hebae.storage import RunFolder, load_model
 from hebae.training import session
 from hebae.training.batches import ArrayBatches
-from hebae.training.callbacks import Callback
-from hebae.training.loop import make_fabric, train
+from hebae.training.loop import learning_rate_factor, make_fabric, train
 from hebae.training.monitor import DivergenceError
-
-METHODS = ("hebae", "vae", "wae", "ae")
-
-
-def weights(folder: Path) -> dict[str, Tensor]:
-    return load_file(folder / "model.safetensors")
+from hebae.training.population import held_out_estimates
 
 
-def same(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[n], second[n]) for n in first)
-
-
-def history(folder: Path) -> list[dict[str, object]]:
-    """Records without their times, which no two runs share."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
-
-
-class StopAt(Callback):
-    """Press Ctrl-C once, when a step has been logged."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_log(self, step: int, epoch: int, means: Mapping[str, float]) -> None:
-        import signal
-
-        if step >= self.step:
-            signal.raise_signal(signal.SIGINT)
-            self.step = 10**9
-
-
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["hebae", "vae", "wae", "ae"])
 def test_two_runs_of_one_seed_are_bit_identical_and_another_seed_is_not(
     train_run: Callable[..., session.Outcome], tmp_path: Path, method: str
 ) -> None:
@@ -83,43 +53,30 @@ def test_a_run_stopped_at_any_step_and_resumed_ends_as_one_never_stopped(
 ) -> None:
     settings = settings.replace(log_every=1, **changes)
     session.run(session.prepare(settings, dataset), tmp_path / "whole")
+    path = tmp_path / "stopped"
     outcome = session.run(
-        session.prepare(settings, dataset),
-        tmp_path / "stopped",
-        callbacks=lambda settings: [StopAt(stop)],
+        session.prepare(settings, dataset), path, callbacks=lambda settings: [StopAt(stop)]
     )
     assert outcome.interrupted
     assert outcome.steps == stop
-    assert not RunFolder(tmp_path / "stopped").is_finished
-    resumed = session.run(session.prepare(settings, dataset), tmp_path / "stopped", resuming=True)
+    assert not RunFolder(path).is_finished
+    resumed = session.run(session.prepare(settings, dataset), path, resuming=True)
     assert not resumed.interrupted
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
     assert history(tmp_path / "whole") == history(tmp_path / "stopped")
 
 
 def test_a_finished_run_given_more_epochs_ends_as_one_given_them_at_once(
-    train_run: Callable[..., session.Outcome],
-    dataset: Dataset,
-    settings: Settings,
-    tmp_path: Path,
+    train_run: Callable[..., session.Outcome], dataset: Dataset, settings: Settings, tmp_path: Path
 ) -> None:
     train_run("long", epochs=6)
     train_run("short", epochs=4)
-    more = session.prepare(settings.replace(epochs=6), dataset)
-    session.run(more, tmp_path / "short", resuming=True)
-    assert same(weights(tmp_path / "long"), weights(tmp_path / "short"))
-
-
-def test_a_checkpoint_is_not_resumed_on_other_data(
-    train_run: Callable[..., session.Outcome], settings: Settings, tmp_path: Path
-) -> None:
-    train_run("run")
-    other = np.random.default_rng(1).random((300, 12), dtype=np.float32)
-    from hebae.data import load
-
-    prepared = session.prepare(settings.replace(epochs=6), load(other))
+    longer = settings.replace(epochs=6)
+    other = load(np.random.default_rng(1).random((300, 12), dtype=np.float32))
     with pytest.raises(HebaeError, match="data that have changed"):
-        session.run(prepared, tmp_path / "run", resuming=True)
+        session.run(session.prepare(longer, other), tmp_path / "short", resuming=True)
+    session.run(session.prepare(longer, dataset), tmp_path / "short", resuming=True)
+    assert same(weights(tmp_path / "long"), weights(tmp_path / "short"))
 
 
 def test_steps_between_looks_never_wait_for_the_device(
@@ -150,12 +107,8 @@ def test_steps_between_looks_never_wait_for_the_device(
 def test_the_loss_falls_and_every_record_has_its_terms(
     train_run: Callable[..., session.Outcome],
 ) -> None:
-    for method, names in {
-        "hebae": {"moments"},
-        "vae": {"kl"},
-        "wae": {"mmd"},
-        "ae": set(),
-    }.items():
+    terms = {"hebae": {"moments"}, "vae": {"kl"}, "wae": {"mmd"}, "ae": set()}
+    for method, names in terms.items():
         records = train_run(method, method=method, epochs=8).history
         assert [r["epoch"] for r in records] == list(range(1, 9))
         assert {*records[0]["train"]} == {"objective", "reconstruction", *names}
@@ -192,7 +145,6 @@ def test_early_stopping_keeps_the_best_epochs_weights(
     assert stopped.stopped_early
     assert len(objectives) == best + 3
     train_run("best", epochs=best + 1, **changes)
-    # The weights, not the populations: those of the best epoch are taken at the end of each run.
     assert same(weights(tmp_path / "stopped"), weights(tmp_path / "best"))
 
 
@@ -205,8 +157,6 @@ def test_early_stopping_keeps_the_best_epochs_weights(
     ],
 )
 def test_schedules_are_the_papers(schedule: str, expected: dict[int, float]) -> None:
-    from hebae.training.loop import learning_rate_factor
-
     for epoch, factor in expected.items():
         assert learning_rate_factor(schedule, epoch - 1) == pytest.approx(factor)
 
@@ -218,32 +168,14 @@ def test_the_scheduled_rate_is_the_one_used(train_run: Callable[..., session.Out
     )
 
 
-def test_identical_examples_stop_the_run_at_once_with_step_terms_eigenvalue_and_advice(
-    settings: Settings, tmp_path: Path
-) -> None:
-    """Codes that do not vary have a singular Sigma: the Cholesky factor does not exist."""
-    from hebae.data import load
-
-    constant = load(np.full((200, 12), 0.5, dtype=np.float32))
-    prepared = session.prepare(settings, constant)
-    with pytest.raises(DivergenceError) as raised:
-        session.run(prepared, tmp_path / "run")
-    message = str(raised.value)
-    for part in ("step 1:", "reconstruction", "moments", "smallest eigenvalue", "learning_rate"):
-        assert part in message
-    checkpoint = RunFolder(tmp_path / "run").read_checkpoint()
-    assert all(bool(t.isfinite().all()) for t in checkpoint["model"].values())
-
-
-def test_population_moments_are_those_of_the_training_set(
+def test_moments_and_optimal_scale_of_the_training_set_are_stored(
     train_run: Callable[..., session.Outcome], dataset: Dataset, tmp_path: Path
 ) -> None:
-    from hebae.storage import load_model
-
-    train_run("run")
-    model, _ = load_model(tmp_path / "run")
+    x = torch.from_numpy(dataset.train.values)
+    train_run("hebae")
+    model, _ = load_model(tmp_path / "hebae")
     with torch.no_grad():
-        mean, log_scale = model.encode(torch.from_numpy(dataset.train.values))
+        mean, log_scale = model.encode(x)
     assert log_scale is not None
     mu, sigma = mean.double().numpy(), log_scale.double().exp().numpy()
     Sigma = np.cov(mu.T, bias=True)
@@ -252,15 +184,17 @@ def test_population_moments_are_those_of_the_training_set(
     np.testing.assert_allclose(model.population_covariance, Sigma, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(model.aggregate_covariance, Sigma + noise, rtol=1e-4, atol=1e-6)
 
+    train_run("ae", method="ae", likelihood="gaussian")
+    model, _ = load_model(tmp_path / "ae")
+    with torch.no_grad():
+        error = (model.reconstruct(x) - x).square().mean()
+    assert float(model.likelihood.log_scale.exp()) == pytest.approx(float(error.sqrt()), rel=1e-4)
+
 
 def test_held_out_terms_do_not_depend_on_the_order_of_the_file(
     train_run: Callable[..., session.Outcome], dataset: Dataset, tmp_path: Path
 ) -> None:
     """Sorted examples, as of one class after another, must not look like unmatched codes."""
-    from hebae.gaussian import penalty_floor
-    from hebae.storage import load_model
-    from hebae.training.population import held_out_estimates
-
     train_run("run", epochs=30)
     model, _ = load_model(tmp_path / "run")
     values = dataset.train.values
@@ -280,19 +214,6 @@ def test_held_out_terms_do_not_depend_on_the_order_of_the_file(
     assert float(torch.stack(naive).mean()) > by_size + 0.2
 
 
-def test_the_optimal_scale_of_the_training_set_is_stored(
-    train_run: Callable[..., session.Outcome], dataset: Dataset, tmp_path: Path
-) -> None:
-    from hebae.storage import load_model
-
-    train_run("run", method="ae", likelihood="gaussian")
-    model, _ = load_model(tmp_path / "run")
-    x = torch.from_numpy(dataset.train.values)
-    with torch.no_grad():
-        error = (model.reconstruct(x) - x).square().mean()
-    assert float(model.likelihood.log_scale.exp()) == pytest.approx(float(error.sqrt()), rel=1e-4)
-
-
 @pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
 def test_other_precisions_train_near_the_same(
     train_run: Callable[..., session.Outcome], precision: str
@@ -303,15 +224,24 @@ def test_other_precisions_train_near_the_same(
 
 
 @pytest.mark.parametrize("clip", [None, 1e30])
-def test_divergence_leaves_the_last_good_checkpoint(
-    dataset: Dataset, settings: Settings, tmp_path: Path, clip: float | None
+@pytest.mark.parametrize("cause", ["large steps", "identical examples"])
+def test_divergence_names_step_terms_and_advice_and_leaves_the_last_good_checkpoint(
+    dataset: Dataset, settings: Settings, tmp_path: Path, clip: float | None, cause: str
 ) -> None:
-    """Also with gradients that are clipped by a norm that is not finite."""
-    wild = settings.replace(
-        method="vae", learning_rate=1e4, epochs=50, likelihood="gaussian", gradient_clip=clip
-    )
-    with pytest.raises(DivergenceError, match=r"step \d+"):
-        session.run(session.prepare(wild, dataset), tmp_path / "run")
-    checkpoint = RunFolder(tmp_path / "run").read_checkpoint()
-    assert all(bool(t.isfinite().all()) for t in checkpoint["model"].values())
-    assert not RunFolder(tmp_path / "run").is_finished
+    """Also with gradients that are clipped by a norm that is not finite.
+
+    The codes of identical examples do not vary: their Sigma has no Cholesky factor.
+    """
+    settings = settings.replace(gradient_clip=clip, likelihood="gaussian")
+    parts = ["reconstruction", "learning_rate"]
+    if cause == "large steps":
+        settings = settings.replace(method="vae", learning_rate=1e4, epochs=50)
+    else:
+        dataset = load(np.full((200, 12), 0.5, dtype=np.float32))
+        parts += ["step 1:", "moments", "smallest eigenvalue"]
+    with pytest.raises(DivergenceError, match=r"step \d+") as raised:
+        session.run(session.prepare(settings, dataset), tmp_path / "run")
+    assert all(part in str(raised.value) for part in parts)
+    folder = RunFolder(tmp_path / "run")
+    assert all(bool(t.isfinite().all()) for t in folder.read_checkpoint()["model"].values())
+    assert not folder.is_finished

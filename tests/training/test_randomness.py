@@ -5,15 +5,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
+from training_runs import StopAt, same
 
 from hebae.config import Settings
 from hebae.data import Dataset
 from hebae.model import build
+from hebae.training import session
 from hebae.training.batches import ArrayBatches, LoaderBatches
+from hebae.training.callbacks import Callback
 from hebae.training.loop import make_fabric, train
 
 Fit = Callable[[int], dict[str, Tensor]]
@@ -63,63 +67,26 @@ def fit(request: pytest.FixtureRequest, dataset: Dataset, settings: Settings) ->
 
 def test_trainings_in_threads_end_as_alone_and_leave_the_callers_random_state(fit: Fit) -> None:
     alone = {seed: fit(seed) for seed in (0, 1)}
-    assert any(not torch.equal(tensor, alone[1][name]) for name, tensor in alone[0].items())
+    assert not same(alone[0], alone[1])
     torch.manual_seed(3)
     before = torch.get_rng_state()
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(fit, [0, 1] * 6))
     assert torch.equal(torch.get_rng_state(), before)
-    for number, weights in enumerate(together):
-        for name, tensor in alone[number % 2].items():
-            assert torch.equal(weights[name], tensor), (number, name)
+    assert all(same(weights, alone[number % 2]) for number, weights in enumerate(together))
 
 
-def test_dropout_resumes_exactly(dataset: Dataset, settings: Settings) -> None:
-    """Masks go on where they were: the state of the networks' generator is in the checkpoint."""
-    from hebae.training.callbacks import Callback
-    from hebae.training.state import Checkpointer
+def test_dropout_resumes_exactly(dataset: Dataset, settings: Settings, tmp_path: Path) -> None:
+    """The state of the networks' generator is in the checkpoint."""
 
-    settings = settings.replace(likelihood="bernoulli", log_every=1)
-
-    class Memory(Checkpointer):
-        """A checkpoint in memory."""
-
-        def __init__(self, loaded: dict[str, object] | None = None) -> None:
-            self.loaded = loaded
-            self.saved: list[dict[str, object]] = []
-
-        def save(self, **state: object) -> None:
-            copied = {n: t.clone() for n, t in state["model"].items()}  # type: ignore[attr-defined]
-            self.saved.append({**state, "model": copied})
-
-        def load(self, model: nn.Module) -> dict[str, object] | None:
-            if self.loaded is not None:
-                model.load_state_dict(self.loaded["model"])  # type: ignore[arg-type]
-            return self.loaded
-
-    class StopAt(Callback):
-        def on_log(self, step: int, epoch: int, means: object) -> None:
-            import signal
-
-            if step == 13:
-                signal.raise_signal(signal.SIGINT)
-
-    def run(checkpointer: Checkpointer, *callbacks: Callback) -> dict[str, Tensor]:
+    def run(name: str, *callbacks: Callback, **options: bool) -> dict[str, Tensor]:
+        prepared = session.prepare(settings.replace(log_every=1), dataset)
         encoder, decoder = networks()
-        model = build(settings, (12,), encoder=encoder, decoder=decoder)
-        batches = ArrayBatches(dataset.train.values, 32)
-        train(
-            model,
-            settings,
-            batches,
-            fabric=make_fabric(settings),
-            callbacks=callbacks,
-            checkpointer=checkpointer,
-        )
+        model = build(prepared.settings, (12,), encoder=encoder, decoder=decoder)
+        vars(prepared)["model"] = model
+        session.run(prepared, tmp_path / name, callbacks=lambda settings: callbacks, **options)
         return model.state_dict()
 
-    whole = run(Memory())
-    stopped = Memory()
-    run(stopped, StopAt())
-    resumed = run(Memory(stopped.saved[-1]))
-    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
+    whole = run("whole")
+    run("stopped", StopAt(13))
+    assert same(run("stopped", resuming=True), whole)

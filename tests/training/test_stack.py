@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch.nn import functional as F
+from training_runs import history, weights
 
 from hebae.config import Settings
 from hebae.data import Dataset
@@ -59,13 +59,8 @@ def together(jobs: Sequence[Job], watcher: Watcher | None = None) -> list[str]:
     return [result.state for result in train_all(jobs, command="test", watcher=watcher)]
 
 
-def history(path: Path) -> list[dict[str, object]]:
-    lines = (path / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
-
-
 def assert_alike(first: Path, second: Path, limit: float = FLOAT64) -> None:
-    ours, theirs = (load_file(path / "model.safetensors") for path in (first, second))
+    ours, theirs = weights(first), weights(second)
     assert ours.keys() == theirs.keys()
     for name in ours:
         assert (ours[name] - theirs[name]).norm() <= limit * ours[name].norm(), name
@@ -73,6 +68,14 @@ def assert_alike(first: Path, second: Path, limit: float = FLOAT64) -> None:
         for part in ("train", "held_out"):
             assert one.pop(part) == pytest.approx(other.pop(part), rel=100 * limit, abs=limit)
         assert one == other
+
+
+def both(jobs: Make, *each: dict[str, object], **shared: object) -> list[tuple[Path, Path]]:
+    """Folders of the same runs, trained alone and as one stack."""
+    alone, members = (jobs(name, *each, **shared) for name in ("alone", "stack"))
+    in_turn(alone)
+    assert together(members) == ["finished"] * len(members)
+    return [(one.path, other.path) for one, other in zip(alone, members, strict=True)]
 
 
 EACH = (
@@ -97,39 +100,28 @@ EXACT = {"precision": "64-true"}
 )
 def test_a_member_ends_as_the_same_run_alone(jobs: Make, shared: dict[str, object]) -> None:
     """In float64, where rounding cannot hide a mistake."""
-    alone, members = (jobs(name, *EACH, **EXACT, **shared) for name in ("alone", "stack"))
-    in_turn(alone)
-    assert together(members) == ["finished"] * 3
-    for one, other in zip(alone, members, strict=True):
-        assert_alike(one.path, other.path)
+    for alone, member in both(jobs, *EACH, **EXACT, **shared):
+        assert_alike(alone, member)
 
 
 @pytest.mark.parametrize("method", ["hebae", "vae", "wae"])
 def test_in_float32_a_member_ends_within_a_hundred_thousandth(jobs: Make, method: str) -> None:
     shared = {"method": method, "epochs": 11, "learning_rate": 1e-3, "drop_last": True}
-    each = [{"seed": seed} for seed in range(3)]
-    alone, members = (jobs(name, *each, **shared) for name in ("alone", "stack"))
-    in_turn(alone)
-    assert together(members) == ["finished"] * 3
-    for one, other in zip(alone, members, strict=True):
-        first, second = (load_file(job.path / "model.safetensors") for job in (one, other))
-        for name, weights in first.items():
+    for alone, member in both(jobs, *({"seed": seed} for seed in range(3)), **shared):
+        found = weights(member)
+        for name, tensor in weights(alone).items():
             if name.startswith(("encoder", "decoder")):
-                assert (weights - second[name]).norm() < FLOAT32 * weights.norm(), name
+                assert (tensor - found[name]).norm() < FLOAT32 * tensor.norm(), name
 
 
 def test_in_half_precision_a_member_ends_nearly_as_alone(jobs: Make) -> None:
     """Products in bfloat16 round differently in a batch, by some thousandths."""
-    shared = {"precision": "bf16-mixed", "epochs": 2}
-    alone, members = (jobs(name, *EACH, **shared) for name in ("alone", "stack"))
-    in_turn(alone)
-    assert together(members) == ["finished"] * 3
-    for one, other in zip(alone, members, strict=True):
-        first, second = (load_file(job.path / "model.safetensors") for job in (one, other))
-        for name, weights in first.items():
-            assert weights.dtype == torch.float32
+    for alone, member in both(jobs, *EACH, precision="bf16-mixed", epochs=2):
+        found = weights(member)
+        for name, tensor in weights(alone).items():
+            assert tensor.dtype == found[name].dtype == torch.float32
             if name.endswith("weight"):
-                assert (weights - second[name]).norm() < 0.02 * weights.norm()
+                assert (tensor - found[name]).norm() < 0.02 * tensor.norm()
 
 
 def test_a_member_is_an_ordinary_run(jobs: Make) -> None:
@@ -247,9 +239,8 @@ def test_a_group_that_memory_cannot_hold_is_divided_evenly(
 ) -> None:
     each = jobs("runs", *({"seed": seed} for seed in range(7)))
     need = estimate_memory(each[0].prepared.settings, (12,))
-    monkeypatch.setattr(
-        many, "free_memory", lambda device: 7 * (need.weights + need.batch)
-    )  # half of it for a stack
+    free = 7 * (need.weights + need.batch)  # half of it for a stack
+    monkeypatch.setattr(many, "free_memory", lambda device: free)
     assert [len(group) for group in groups(each)] == [2, 2, 3]
     monkeypatch.setattr(many, "free_memory", lambda device: 0)
     assert [len(group) for group in groups(each[:2])] == [1, 1]

@@ -14,7 +14,7 @@ from hebae.model import Step
 
 ADVICE = (
     "Try a smaller learning_rate, gradient_clip 10, a larger batch_size, or for HEBAE moments "
-    "'shrunk'."
+    "'shrunk', rate_weight 1 or, with the convolutional network, batch_norm 'frozen'."
 )
 
 

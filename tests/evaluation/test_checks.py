@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -145,8 +144,8 @@ def test_what_is_no_model_is_refused(bad):
 
 E3, L3 = np.eye(3), np.tril(np.ones((3, 3)))
 OPTIONS = [
-    *(("elbo", (MODEL, ROWS), {name: 0}) for name in ("draws", "block")),
-    *(("iwae", (MODEL, ROWS), {name: 0}) for name in ("samples", "block")),
+    ("elbo", (MODEL, ROWS), {"draws": 0}),
+    ("iwae", (MODEL, ROWS), {"block": 0}),
     ("iwae", (MODEL, ROWS), {"samples": 2.5}),
     ("iwae", (MODEL, ROWS), {"proposal": "prior"}),
     ("iwae", (MODEL, ROWS), {"proposal": "gaussian-width"}),
@@ -170,22 +169,20 @@ OPTIONS = [
     *(("posterior_information", (X,), {"log_scale": s}) for s in (SCALES - 800, SCALES + 800)),
     ("posterior_information", (X,), {"log_scale": SCALES[:4]}),
     ("kl_by_dimension", (X, SCALES), {"noise_covariance": np.eye(2)}),
-    ("collapsed_share", (X, SCALES, E3), {"delta": 2}),
     ("collapsed_share", (X, SCALES, E3), {"epsilon": 0}),
     ("active_units", (X,), {"threshold": -1}),
     ("frechet_distance", (X,), {"y_features": X[:, :2]}),
     ("frechet_extrapolated", (X, Y), {"points": 2}),
-    *(("frechet_extrapolated", (X, Y), {"smallest": smallest}) for smallest in (3, 12)),
-    *(("kernel_distance", (X, Y), {"block_size": size}) for size in (1, 1000)),
+    ("frechet_extrapolated", (X, Y), {"smallest": 3}),
+    ("kernel_distance", (X, Y), {"block_size": 1000}),
     *(("precision_recall", (X, Y), {"k": k}) for k in (0, 12)),
-    ("density_coverage", (X, Y), {"k": 12}),
     ("copying_ratio", (X, Y), {"held_out": X[:, :2]}),
     *(("kolmogorov_smirnov", (X,), {"level": level}) for level in (0, 1, math.nan)),
     ("energy_distance_to_normal", (X,), {"limit": 1}),
     ("sliced_wasserstein_to_normal", (X,), {"directions": 0}),
     ("sliced_wasserstein_to_normal", (X,), {"replicates": 1}),
     *(("knn_accuracy", (X, LABELS, Y, LABELS), {"neighbours": n}) for n in (0, 13)),
-    *(("logistic_accuracy", (X, LABELS, Y, LABELS), o) for o in ({"limit": 1}, {"limit": 2.5})),
+    ("logistic_accuracy", (X, LABELS, Y, LABELS), {"limit": 1}),
     ("logistic_accuracy", (X, LABELS, Y, LABELS), {"inverse_penalty": 0}),
     ("logistic_accuracy", (X, LABELS, Y), {"test_labels": LABELS[1:]}),
     ("knn_accuracy", (X, LABELS, Y), {"test_labels": LABELS[:, None]}),
@@ -193,7 +190,6 @@ OPTIONS = [
     ("robustness", (MODEL,), {"codes": X[:, :2]}),
     ("smoothness", (MODEL, X, Y), {"steps": 2}),
     ("smoothness", (MODEL, X), {"second": Y[:5]}),
-    ("smoothness", (MODEL, X, Y), {"features": lambda images: images[:1]}),
     ("smoothness", (MODEL, X, Y), {"features": lambda images: images[:, 0]}),
     *(("mic_e", (X[:, 0], Y[:, 0]), {"alpha": alpha}) for alpha in (0, 1.5, math.nan, math.inf)),
     *(("tic_approx", (X[:, 0], Y[:, 0]), {"c": c}) for c in (0.5, math.inf)),
@@ -223,7 +219,6 @@ def test_options_out_of_range_are_refused_by_name(name, arguments, options):
     ("call", "fact"),
     [
         (lambda: latent.kl_to_standard_normal(np.zeros(3), np.eye(2)), r"\(2, 2\).* \(3, 3\)"),
-        (lambda: latent.kl_to_standard_normal(np.zeros((1, 2)), np.eye(2)), r"\(1, 2\)"),
         (lambda: latent.kl_to_standard_normal(np.zeros(2), np.diag([1, np.nan])), "NaN"),
         (lambda: latent.correlation(X), r"covariance has shape \(12, 3\)"),
         (lambda: latent.mean_absolute_off_diagonal([1.0]), r"matrix has shape \(1,\)"),
@@ -257,23 +252,14 @@ def test_a_device_can_be_chosen_and_a_missing_one_is_refused(function):
 class Transfers(TorchFunctionMode):
     """Counts what would bring numbers from a GPU to the CPU, and wait for it."""
 
-    TO_CPU: ClassVar = {
-        "cpu",
-        "numpy",
-        "item",
-        "tolist",
-        "__bool__",
-        "__float__",
-        "__int__",
-        "nonzero",
-    }
+    to_cpu = ("cpu", "numpy", "item", "tolist", "nonzero", "__bool__", "__float__", "__int__")
 
     def __init__(self):
         super().__init__()
         self.count = 0
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        self.count += getattr(function, "__name__", "") in self.TO_CPU
+        self.count += getattr(function, "__name__", "") in self.to_cpu
         return function(*args, **(kwargs or {}))
 
 

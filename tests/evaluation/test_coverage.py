@@ -93,4 +93,3 @@ def test_whole_numbers_far_from_zero_keep_their_ties():
     assert precision_recall(real, real[-3:] + 1, k=1) == (1, 0.3)
     assert precision_recall(real[:5], real[5:], k=1) == (1 / 5, 1 / 5)
     assert density_coverage(real, real + 0.5, k=1) == (1.9, 1)
-    assert density_coverage(real[:5], real[5:], k=1) == (0, 0)

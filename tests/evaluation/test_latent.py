@@ -11,7 +11,7 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from hebae import inference
 from hebae.config import ModelSettings
-from hebae.evaluation import FeatureMoments, latent
+from hebae.evaluation import latent
 from hebae.evaluation.estimate import UndefinedMetric
 from hebae.evaluation.latent import active_units, collapsed_share, kl_by_dimension
 from hebae.model import build
@@ -37,8 +37,6 @@ def test_covariance_and_correlation_are_numpys() -> None:
     expected = np.cov(codes.astype(np.float64).T, bias=True)
     np.testing.assert_allclose(latent.covariance(codes), expected, rtol=1e-9)
     np.testing.assert_allclose(latent.correlation(expected), np.corrcoef(codes.T), rtol=1e-6)
-    merged = FeatureMoments().update(codes[:10]).merge(FeatureMoments().update(codes[10:]))
-    np.testing.assert_allclose(latent.covariance_of_moments(merged), expected, rtol=1e-9)
     codes[:, 1] = 3.0
     result = latent.correlation(latent.covariance(codes))
     assert np.isnan(result[1]).all(), "a constant has no correlation"

@@ -25,13 +25,17 @@ from hebae.evaluation.copying import *
 from hebae.evaluation.coverage import *
 from hebae.evaluation.decoding import *
 from hebae.evaluation.estimate import Estimate
-from hebae.evaluation.features import FeatureExtractor, extractor, metric_name
+from hebae.evaluation.features import (
+    FeatureExtractor,
+    extractor,
+    metric_name,
+    reference_features,
+)
 from hebae.evaluation.frechet import *
 from hebae.evaluation.information import *
 from hebae.evaluation.latent import active_units, collapsed_share, kl_by_dimension
 from hebae.evaluation.maximal_information import *
 from hebae.evaluation.normality import *
-from hebae.evaluation.reference import reference_features
 from hebae.evaluation.usage import *
 
 __all__ = [

@@ -117,11 +117,6 @@ def ais(
         See `annealing_schedule`.
     progress : callable, optional
         Called with the share of the work that is done.
-
-    Raises
-    ------
-    HebaeError
-        If log p(x | z) is not finite.
     """
     module, values = checks.examples(model, data)
     checks.counts(chains=chains, leapfrog_steps=leapfrog_steps, block=block)

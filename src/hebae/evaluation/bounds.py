@@ -106,12 +106,8 @@ def elbo(
     device : str or torch.device, optional
         Where to compute; default: where the model is. Afterwards the model is moved back.
 
-    Raises
-    ------
-    UndefinedMetric
-        If the encoder is deterministic, or its noise has a singular covariance.
-    HebaeError
-        If a result is not finite.
+    Raises an `UndefinedMetric` if q(z | x) has no density: the encoder is deterministic, or its
+    noise has a singular covariance.
 
     Source: Kingma, Welling (2014), "Auto-encoding variational Bayes".
     """
@@ -122,12 +118,10 @@ def elbo(
         reconstruction = torch.zeros_like(posteriors.log_volume)
         exact = isinstance(module.prior, StandardNormal)
         kl = posteriors.kl_to_standard_normal() if exact else torch.zeros_like(reconstruction)
-        for part, epsilon in _noise(posteriors.mean, draws, seed, block):
-            z, log_q = posteriors[part].draw(epsilon)
-            x = batch_of(module, values[part])
-            reconstruction[part] -= log_likelihood(module, x, z).sum(0) / draws
+        for part, log_x, log_p, log_q in _draws(module, values, posteriors, draws, seed, block):
+            reconstruction[part] -= log_x.sum(0) / draws
             if not exact:
-                kl[part] += (log_q - log_prior(module, z)).sum(0) / draws
+                kl[part] += (log_q - log_p).sum(0) / draws
     return ELBO(
         **_mean_bound(module, values, -(reconstruction + kl)),
         samples=draws,
@@ -186,10 +180,8 @@ def iwae(
             posteriors = Posteriors.checked(mean, log_scale)
         log_sum = torch.full_like(posteriors.log_volume, -math.inf)  # of weights, of their squares
         log_squares = log_sum.clone()
-        for part, epsilon in _noise(posteriors.mean, samples, seed, block):
-            z, log_q = posteriors[part].draw(epsilon)
-            x = batch_of(module, values[part])
-            weight = log_likelihood(module, x, z) + log_prior(module, z) - log_q
+        for part, log_x, log_p, log_q in _draws(module, values, posteriors, samples, seed, block):
+            weight = log_x + log_p - log_q
             log_sum[part] = torch.logaddexp(log_sum[part], weight.logsumexp(0))
             log_squares[part] = torch.logaddexp(log_squares[part], (2 * weight).logsumexp(0))
     return ImportanceWeighted(
@@ -242,13 +234,7 @@ def fit_width(
     seed : int
         Of examples and noise.
 
-    Raises
-    ------
-    HebaeError
-        If no finite width is found.
-
-    Source: Tucker, Lawson, Gu, Maddison (2019), "Doubly reparameterized gradient estimators for
-    Monte Carlo objectives", for the gradient.
+    Source: Tucker et al. (2019), "Doubly reparameterized gradient estimators", for the gradient.
     """
     module, values = checks.examples(model, training_values)
     checks.counts(samples=samples, steps=steps, batch_size=batch_size)
@@ -291,21 +277,24 @@ def fit_width(
                 )
             adam.step()
             schedule.step()
-    widths: Array = log_width.detach().exp().cpu().numpy()
-    return widths
+    return log_width.detach().exp().cpu().numpy()
 
 
-def _noise(mean: Tensor, samples: int, seed: int, block: int) -> Iterator[tuple[slice, Tensor]]:
-    """Give normal noise (draws, examples, k) in blocks, example by example from one stream."""
-    n, k = mean.shape
+def _draws(
+    module: Autoencoder, values: Any, posteriors: Posteriors, samples: int, seed: int, block: int
+) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+    """Yield log p(x | z), log p(z) and log q(z | x) of draws (draws, examples), in blocks."""
+    n, k = posteriors.mean.shape
     rng = np.random.default_rng(seed)  # its numbers do not depend on the blocks or the device
     examples = max(1, block // samples)
     for start in range(0, n, examples):
         part = slice(start, min(start + examples, n))
+        x = batch_of(module, values[part])
         for done in range(0, samples, block):
-            draws = min(block, samples - done)
-            noise = rng.standard_normal((part.stop - start, draws, k))
-            yield part, torch.from_numpy(noise).to(mean.device).transpose(0, 1)
+            noise = rng.standard_normal((len(x), min(block, samples - done), k))
+            epsilon = torch.from_numpy(noise).to(posteriors.mean.device).transpose(0, 1)
+            z, log_q = posteriors[part].draw(epsilon)
+            yield part, log_likelihood(module, x, z), log_prior(module, z), log_q
 
 
 def _mean_bound(module: Autoencoder, values: Any, bounds: Tensor) -> dict[str, Any]:

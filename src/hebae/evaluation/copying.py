@@ -62,14 +62,10 @@ def copying_ratio(
     seed : int
         Of the subsets.
 
-    Raises
-    ------
-    UndefinedMetric
-        If every sample equals a held-out example, so that the ratio has no denominator.
+    Raises an `UndefinedMetric` if every sample equals a held-out example.
 
-    Source: after Meehan, Chaudhuri, Dasgupta (2020), "A non-parametric test to detect
-    data-copying in generative models", who compare with distances of held-out examples, not to
-    them.
+    Source: after Meehan, Chaudhuri, Dasgupta (2020), "A non-parametric test to detect data-copying
+    in generative models", who compare with distances of held-out examples, not to them.
     """
     x, y = checks.pair(samples, train, ("samples", "train"))
     z = checks.pair(samples, held_out, ("samples", "held_out"))[1]

@@ -39,8 +39,6 @@ class DensityCoverage(NamedTuple):
 def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionRecall:
     """Share of fake examples inside real ones' balls, and of real ones inside fake ones' balls.
 
-    A ball includes its boundary, as in the authors' eq. 1.
-
     Parameters
     ----------
     real, fake : array-like, shapes (n, d) and (m, d)
@@ -48,8 +46,7 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionR
     k : int
         The neighbour that a ball reaches to: at least 1, and less than the size of either set.
 
-    Source: Kynkaanniemi et al. (2019), "Improved precision and recall metric for assessing
-    generative models".
+    Source: Kynkaanniemi et al. (2019), "Improved precision and recall metric".
     """
     x, y = _tensors(real, fake)
     real_radius, fake_radius = _radii(x, k, "real"), _radii(y, k, "fake")
@@ -68,8 +65,7 @@ def density_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> DensityCov
     boundary, as in the authors' code. If both are of one distribution, n real and m fake examples
     have density 1 and coverage ``1 - prod_{i=1..k} (n - i) / (n + m - i)`` on average.
 
-    Source: Naeem et al. (2020), "Reliable fidelity and diversity metrics for generative
-    models".
+    Source: Naeem et al. (2020), "Reliable fidelity and diversity metrics for generative models".
     """
     x, y = _tensors(real, fake)
     radius = _radii(x, k, "real")

@@ -113,10 +113,7 @@ def robustness(
     seed : int
         Of noise and pairs.
 
-    Raises
-    ------
-    UndefinedMetric
-        If all codes decode to the same, so that there is nothing to compare with.
+    Raises an `UndefinedMetric` if all codes decode to the same.
     """
     module, z = _decodable(model, codes)
     checks.require(0 < scale < math.inf, "scale", scale, "above 0 and finite")
@@ -170,10 +167,7 @@ def smoothness(
     features : callable, optional
         From images (m, *shape), in the units of the data, to (m, d); default: their numbers.
 
-    Raises
-    ------
-    UndefinedMetric
-        If the ends of every line decode to the same.
+    Raises an `UndefinedMetric` if the ends of every line decode to the same.
     """
     module, begin = _decodable(model, first, "first")
     end = checks.pair(begin, second, ("first", "second"))[1]

@@ -197,8 +197,8 @@ def kernel_distance(
         )
 
     def kernel(a: Array, b: Array) -> Array:
-        result: Array = (a @ b.T / x.shape[1] + 1) ** 3
-        return result
+        values: Array = (a @ b.T / x.shape[1] + 1) ** 3
+        return values
 
     generator = np.random.default_rng(seed)
     rows_x, rows_y = generator.permutation(len(x)), generator.permutation(len(y))

@@ -83,18 +83,14 @@ def posterior_information(
     mean : array-like, shape (N, k)
         mu_i, N >= 2. A tensor is worked on where it is, in float64.
     log_scale : array-like, shape (N, k) or (N, 1); None for a deterministic encoder
-        log sigma_i. With None the code is mu_i itself, and I is the entropy of the codes, exactly
-        and with standard error 0: log N if all differ.
+        log sigma_i. With None I is the entropy of the codes, exactly: log N if all differ.
     noise_factor : array-like, shape (k, k), optional
         Lower triangular L: for HEBAE the Cholesky factor of the covariance of its noise. Default:
         the identity, as for the VAE.
-    seed, draws : int
-        Of the draws, which are the same on every device; and their number per example.
-    block : int
-        Examples processed at once, against as many. It affects memory and not the value.
+    seed, draws, block : int
+        See `elbo`; `block` is the number of examples compared with as many at once.
 
-    Source: Hoffman, Johnson (2016), "ELBO surgery: yet another way to carve up the variational
-    evidence lower bound".
+    Source: Hoffman, Johnson (2016), "ELBO surgery".
     """
     means = checked_means(mean)
     checks.counts(draws=draws, block=block)

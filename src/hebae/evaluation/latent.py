@@ -1,8 +1,7 @@
 """Moments of the latent code over a set of examples (section 6 of docs/mathematics.md), in float64.
 
-Functions of codes take mu (n, k) and draws z (n, k) alike. For codes too many to hold in memory,
-update `FeatureMoments` batch by batch; `covariance_of_moments` then gives what `covariance` would.
-The second half says which dimensions of the code are used.
+Functions of codes take mu (n, k) and draws z (n, k) alike. The second half says which dimensions of
+the code are used.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from hebae import gaussian, inference
 from hebae.errors import UndefinedMetric
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
-from hebae.evaluation.frechet import FeatureMoments
 
 
 def covariance(codes: ArrayLike) -> Array:
@@ -25,16 +23,8 @@ def covariance(codes: ArrayLike) -> Array:
     return np.atleast_2d(np.cov(checks.features(codes, "codes", least=1).T, bias=True))
 
 
-def covariance_of_moments(moments: FeatureMoments) -> Array:
-    """`covariance` of codes that came in batches: divided by n, not n - 1."""
-    return moments.covariance * ((moments.count - 1) / moments.count)
-
-
 def correlation(covariance: ArrayLike) -> Array:
-    """Correlation (k, k) of a covariance (k, k).
-
-    A dimension that never varies has no correlation: its row and column are NaN.
-    """
+    """Correlation (k, k) of a covariance (k, k); NaN for a dimension that never varies."""
     matrix = _square(covariance, "covariance")
     deviation = np.sqrt(np.diag(matrix))
     deviation = np.where(deviation > 0, deviation, np.nan)
@@ -57,10 +47,7 @@ def variance_range(covariance: ArrayLike) -> tuple[float, float]:
 
 
 def median_scale(log_scale: ArrayLike | None) -> float | None:
-    """Median of sigma = exp(log_scale) over examples and dimensions; None without noise.
-
-    In HEBAE sigma multiplies noise with the codes' own covariance, in the VAE noise of variance 1.
-    """
+    """Median of sigma = exp(log_scale) over examples and dimensions; None without noise."""
     if log_scale is None:
         return None
     return float(np.exp(np.median(checks.features(log_scale, "log_scale", least=1))))
@@ -73,8 +60,7 @@ def noise_covariance(model: Any) -> Array:
     """
     module = inference.module_of(model)
     N = module.objective.noise_covariance(module.population_covariance)
-    result: Array = N.detach().cpu().double().numpy()
-    return result
+    return N.detach().cpu().double().numpy()
 
 
 def aggregate_covariance(
@@ -97,8 +83,7 @@ def aggregate_covariance(
         return covariance(mu)
     arrays = (*_checked_noise(mu, log_scale, noise_covariance), covariance(mu))
     scales, N, Sigma = map(torch.from_numpy, arrays)
-    result: Array = gaussian.aggregate_covariance(N, Sigma, scales).numpy()
-    return result
+    return gaussian.aggregate_covariance(N, Sigma, scales).numpy()
 
 
 def kl_to_standard_normal(mean: ArrayLike, covariance: ArrayLike) -> float:
@@ -116,10 +101,7 @@ def kl_to_standard_normal(mean: ArrayLike, covariance: ArrayLike) -> float:
 
 
 def degeneracy(mean: Array, covariance: Array) -> str | None:
-    """Start of a sentence that says why a covariance (k, k) about this mean is singular, or None.
-
-    It names the dimensions that never vary, or the rank.
-    """
+    """Start of a sentence that says why a covariance about this mean is singular, or None."""
     variances = np.diag(covariance)
     # The mean of a constant has a rounding error, so the constant seems to vary by as much.
     constant = np.sqrt(np.maximum(variances, 0)) <= 1e-9 * np.abs(mean)
@@ -197,8 +179,7 @@ def _kl_of_marginals(
             "divergence of q(z | x) from N(0, 1) is infinite there."
         )
     log_variance = 2 * scales + np.log(variances)
-    result: Array = 0.5 * (mu**2 + np.expm1(log_variance) - log_variance)
-    return result
+    return 0.5 * (mu**2 + np.expm1(log_variance) - log_variance)
 
 
 def _checked_noise(

@@ -81,10 +81,7 @@ def logistic_accuracy(
     limit, seed : int
         Of more than `limit` training examples a random subset of that size is used.
 
-    Raises
-    ------
-    UndefinedMetric
-        If the training examples are of one class, or the fit has not converged.
+    Raises an `UndefinedMetric` if all are of one class, or the fit has not converged.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression

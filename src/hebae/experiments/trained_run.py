@@ -18,8 +18,12 @@ from hebae import inference, samplers
 from hebae.config import DataSettings, Settings
 from hebae.data import Dataset, Examples, load
 from hebae.errors import HebaeError
-from hebae.evaluation.features import FeatureExtractor
-from hebae.evaluation.reference import Split, reference_features, reference_rows
+from hebae.evaluation.features import (
+    FeatureExtractor,
+    Split,
+    reference_features,
+    reference_rows,
+)
 from hebae.experiments.settings import EvaluationSettings
 from hebae.report.methods import display_name
 from hebae.report.pixels import to_uint8

@@ -42,8 +42,8 @@ class FeatureExtractor:
         Fewest examples of a set for the Frechet distance; default d + 1, for full rank.
     shape : tuple of int, optional
         The only shape of examples that it takes, if there is one.
-    batch_size : int
-    device : str or torch.device
+    batch_size, device
+        How examples are processed.
     takes_uint8 : bool
         Whether it takes only uint8 images, and not values in the units of the data.
     """
@@ -109,11 +109,7 @@ def metric_name(
 
 
 def pixel_features(dataset: Dataset) -> FeatureExtractor:
-    """Return the examples themselves as features (n, d).
-
-    Images in [0, 1] are taken as uint8 and divided by 255 ("pixels"); other data in the units that
-    a model sees ("values").
-    """
+    """Return images in [0, 1] as features ("pixels"), or other data as they are ("values")."""
     is_image = is_image_data(dataset)
     name = "pixels" if is_image else "values"
     fingerprint = hashlib.sha256(f"hebae {name} 1".encode()).hexdigest()
@@ -131,7 +127,7 @@ class Prepared(nn.Module):
         self.network, self.prepare = network, prepare
 
     def forward(self, images: Tensor) -> Any:
-        """Features of uint8 images (n, c, h, w), the first if there are several."""
+        """Features of uint8 images (n, c, h, w): the first output if there are several."""
         output = self.network(self.prepare(images))
         return output[0] if isinstance(output, tuple) else output
 

@@ -59,18 +59,16 @@ def classifier_features(
     """Return the classifier of a data set's labels, which is trained at the first call.
 
     A small convolutional network sees the training split for 1,500 steps of 128 images, or 8 epochs
-    if that is less, always from the same seed and on the CPU: half a minute for MNIST. Features are
-    its last hidden layer, 128 wide, after the nonlinearity.
+    if that is less, always from the same seed and on the CPU. Features are its last hidden layer,
+    128 wide, after the nonlinearity.
 
     Parameters
     ----------
     dataset : Dataset
         Images with values in [0, 1], at least 8 x 8, with at least two labels; otherwise
         `UndefinedMetric` is raised.
-    device : str or torch.device
-        Where features are computed.
-    progress : callable, optional
-        Called with the steps of training done and their total.
+    device, progress
+        Where features are computed; called with the steps of training done and their total.
     """
     require_images(dataset, "classifier")
     if min(dataset.shape[1:]) < SMALLEST:

@@ -39,18 +39,13 @@ def inception_features(
     Parameters
     ----------
     weights : Path, optional
-        The file ``weights-inception-2015-12-05-6726825d.pth``. Default: the file that
-        HEBAE_INCEPTION_WEIGHTS names; without it, it is downloaded once. Another file of the same
-        form is accepted, but its hash becomes part of the name, since its distances are no FID.
+        The file ``weights-inception-2015-12-05-6726825d.pth``; default: what the variable
+        HEBAE_INCEPTION_WEIGHTS names, or a download. Another file of the same form is accepted, but
+        its hash becomes part of the name, since its distances are no FID.
     device : str or torch.device
 
-    Raises
-    ------
-    HebaeError
-        If torch-fidelity is not installed, or the weights are not available or of another form.
-
-    Sources: Heusel et al. (2017), "GANs trained by a two time-scale update rule", for the FID.
-    Obukhov et al. (2020), "High-fidelity performance metrics for generative models in PyTorch".
+    Source: Obukhov et al. (2020), "High-fidelity performance metrics for generative models in
+    PyTorch".
     """
     network_class = _network_class()
     if weights is None and os.environ.get(VARIABLE):

@@ -31,14 +31,11 @@ def random_convolutional_features(
 ) -> FeatureExtractor:
     """Return features of an untrained network: an image's mean colour and the means of four layers.
 
-    For images of any size, with 1 or 3 channels, that no trained network fits: 480 features and one
-    per channel. 5 x 5
-    filters, stride 2, ReLU, weights N(0, 2 / inputs). Those of the first layer sum to 0, so it sees
-    only edges, and therefore blur and noise: otherwise brightness would dominate. Such distances
-    order models on one data set; they are no FID.
+    For images of any size that no trained network fits: 480 features and one per channel. Filters
+    of 5 x 5, stride 2, weights N(0, 2 / inputs). Those of the first layer sum to 0, so it sees only
+    edges: otherwise brightness would dominate. Such distances are no FID.
 
-    Source: Naeem, Oh, Uh, Choi, Yoo (2020), "Reliable fidelity and diversity metrics for
-    generative models", section 4.
+    Source: Naeem et al. (2020), "Reliable fidelity and diversity metrics for generative models".
     """
     network = _RandomConvolutional(channels)
     return FeatureExtractor(

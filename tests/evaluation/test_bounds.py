@@ -37,9 +37,6 @@ def assert_mean(differences, expected, sigmas=4):
     assert abs(np.mean(differences) - expected) < sigmas * error
 
 
-# --- Known values --------------------------------------------------------------------------------
-
-
 def test_the_exact_posterior_gives_log_p_from_any_number_of_samples(linear):
     result = iwae(linear.model(), linear.x, samples=3)
     np.testing.assert_allclose(result.per_example, linear.exact, atol=1e-5)
@@ -95,9 +92,6 @@ def test_bounds_use_the_models_own_prior():
     assert np.abs(np.log(width / linear.best_width.numpy())).mean() < 0.1
 
 
-# --- The posteriors ------------------------------------------------------------------------------
-
-
 def normals(posteriors):
     factors = posteriors.scale[:, :, None] * posteriors.factor
     k = posteriors.mean.shape[1]
@@ -131,9 +125,6 @@ def test_a_models_posteriors_are_what_it_draws_from(noise, scale):
         z = model.draw(*model.encode(x), epsilon)
     result, _ = posteriors_of(model, x.numpy()).draw(epsilon.double())
     torch.testing.assert_close(result.float(), z, rtol=1e-5, atol=1e-5)
-
-
-# --- Fitted widths -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -172,9 +163,6 @@ def test_several_samples_make_wider_and_better_proposals():
     assert gain.mean() > 4 * gain.std(ddof=1) / math.sqrt(len(gain))
 
 
-# --- Units, and what must not matter -------------------------------------------------------------
-
-
 def test_bits_per_dimension_are_of_the_unit_of_the_data(images):
     """A density of grey levels 0..255 is 1/255 of that of values in [0, 1]."""
     model = small()
@@ -211,9 +199,6 @@ def test_an_estimator_is_left_unchanged(images):
     assert model.training
     assert all(parameter.grad is None for parameter in model.parameters())
     assert torch.equal(torch.random.get_rng_state(), state)
-
-
-# --- What does not exist -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("method", "fact"), [("wae", "deterministic"), ("hebae", "singular")])

@@ -22,9 +22,6 @@ def nearest(point, members):
     return np.sqrt(((members - point) ** 2).sum(axis=1)).min()
 
 
-# --- Definitions and exact cases -------------------------------------------------------------
-
-
 def test_by_definition():
     samples, train, held_out = sets(40, 30, 30)
     result = copying_ratio(samples, train, held_out)
@@ -74,9 +71,6 @@ def test_units_and_rotations_do_not_matter(seed, scale):
     expected, moved = copying_ratio(*result), copying_ratio(*(scale * x @ Q + 3 for x in result))
     assert moved.ratio.value == pytest.approx(expected.ratio.value, rel=1e-9)
     assert moved.closer_to_train == expected.closer_to_train
-
-
-# --- Noise -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -59,17 +59,11 @@ def by_singular_values(x, y):
     return shift @ shift + (a * a).sum() + (b * b).sum() - 2 * root
 
 
-# --- Values made by independent code ---------------------------------------------------------
-
-
-@pytest.mark.parametrize(("case", "error"), zip(CASES, (1e-10, 1e-10, 1e-8), strict=True))
+@pytest.mark.parametrize(("case", "error"), [*zip(CASES, (1e-10, 1e-10, 1e-8), strict=True)])
 def test_the_oracle(case, error):
     """SciPy's sqrtm of the singular product of few examples is accurate to 2e-9 only."""
     x, y, expected = case
     assert frechet_distance(x, y, allow_rank_deficient=True) == pytest.approx(expected, rel=error)
-
-
-# --- Closed forms ----------------------------------------------------------------------------
 
 
 @given(
@@ -94,9 +88,10 @@ def test_rank_deficient_covariances(sizes):
     # A distance is a difference of sums of 20 x 20 products, of the size of the traces. For (20,
     # 21), y's covariance has a Cholesky factor of condition 1e2, and an error of eps times that.
     assert result == pytest.approx(by_singular_values(x, y), rel=20**2 * 1e2 * EPS)
-
-
-# --- Invariances -----------------------------------------------------------------------------
+    # The null space of singular covariances is known to the root of their rounding only.
+    moments = FeatureMoments().update(x), FeatureMoments().update(y)
+    from_moments = frechet_from_moments(*moments, allow_rank_deficient=True)
+    assert from_moments == pytest.approx(result, rel=20 * EPS**0.5)
 
 
 @given(seeds, st.floats(0.01, 100))
@@ -122,9 +117,6 @@ def test_identical_sets_are_at_zero(seed, n, exponent):
     x[:, 1], x[:, 2] = x[:, 0], 0.1
     result = frechet_distance(x, x, allow_rank_deficient=True)
     assert 0 <= result <= 1e-7 * x.var(axis=0).sum()
-
-
-# --- Moments in parts ------------------------------------------------------------------------
 
 
 @given(seeds, st.lists(st.integers(1, 30), max_size=4))
@@ -155,17 +147,6 @@ def test_parts_merge_in_any_order_and_stay_as_they_are():
     np.testing.assert_array_equal(parts[0].mean, x[0])
 
 
-def test_moments_of_few_examples_have_their_distance():
-    """From singular covariances, whose null space is known to the root of their rounding only."""
-    x, y = pair(0, n=12, d=20)
-    a, b = FeatureMoments().update(x), FeatureMoments().update(y)
-    result = frechet_from_moments(a, b, allow_rank_deficient=True)
-    assert result == pytest.approx(by_singular_values(x, y), rel=20 * EPS**0.5)
-
-
-# --- Infinitely many examples ----------------------------------------------------------------
-
-
 def test_extrapolation_removes_the_bias():
     """Of one distribution: the plain distance is far above 0, the extrapolated one 0 on average."""
     generator = np.random.default_rng(0)
@@ -185,8 +166,6 @@ def test_extrapolations_are_off_by_their_standard_error():
     assert abs(z.mean()) < 0.6
     assert 0.6 < z.std() < 1.6
 
-
-# --- Kernel distance -------------------------------------------------------------------------
 
 X, Y = np.random.default_rng(0).standard_normal((2, 60, 4))
 Y = Y + 0.5

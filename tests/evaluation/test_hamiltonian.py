@@ -46,9 +46,6 @@ def same(actual, expected, tolerance=1e-10):
     torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
 
 
-# --- The gradient ----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
 def test_gradient_is_with_respect_to_z_in_whatever_mode(mode):
     state, _, _ = chains()
@@ -56,9 +53,6 @@ def test_gradient_is_with_respect_to_z_in_whatever_mode(mode):
         value, gradient = with_gradient(quartic)(state.z)
     same(value, state.log_likelihood)
     same(gradient, state.likelihood_gradient)
-
-
-# --- Leapfrog --------------------------------------------------------------------------------
 
 
 @given(seed=seeds, t=temperatures, steps=st.integers(1, 20))
@@ -83,9 +77,6 @@ def test_leapfrog_keeps_volumes(seed, t, steps):
 
     jacobian = torch.autograd.functional.jacobian(move, torch.stack([state.z, momentum]).flatten())
     assert float(torch.linalg.det(jacobian)) == pytest.approx(1, abs=1e-6)
-
-
-# --- Transitions -----------------------------------------------------------------------------
 
 
 def exact_draws(count, t, generator):

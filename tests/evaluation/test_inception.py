@@ -65,16 +65,9 @@ def test_features_are_those_of_torch_fidelity(network_class, weights):
 
 
 @installed
-def test_only_the_official_weights_have_the_name(weights, monkeypatch):
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    result = inception_features(weights)
-    assert (result.name, result.fingerprint) == (f"inception-v3-compat-{digest[:8]}", digest)
-    monkeypatch.setattr(inception, "SHA256", digest)
-    assert inception_features(weights).name == "inception-v3-compat"
-
-
-@installed
-def test_weights_are_downloaded_once_and_checked(weights, serve, monkeypatch, tmp_path):
+def test_official_weights_are_downloaded_once_and_have_the_name(
+    weights, serve, monkeypatch, tmp_path
+):
     address, asked = serve(weights.parent)
     monkeypatch.setattr(inception, "MIRRORS", (address,))
     with pytest.raises(HebaeError, match="could not be downloaded") as refusal:
@@ -82,7 +75,10 @@ def test_weights_are_downloaded_once_and_checked(weights, serve, monkeypatch, tm
     facts = (inception.FILE, inception.SHA256, "HEBAE_INCEPTION_WEIGHTS", "weights=", "put a copy")
     assert all(fact in str(refusal.value) for fact in facts)
     assert not list((tmp_path / "cache").glob(f"*/{inception.FILE}"))
-    monkeypatch.setattr(inception, "SHA256", hashlib.sha256(weights.read_bytes()).hexdigest())
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    result = inception_features(weights)
+    assert (result.name, result.fingerprint) == (f"inception-v3-compat-{digest[:8]}", digest)
+    monkeypatch.setattr(inception, "SHA256", digest)
     assert inception_features().name == "inception-v3-compat"
     assert inception_features().name == "inception-v3-compat"
     assert len(asked) == 2

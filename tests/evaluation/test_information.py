@@ -40,9 +40,6 @@ def log_ratio(mean, log_scale, L, epsilon, block):
     return _Mixture(posteriors).log_ratio(posteriors.draw(epsilon)[0], block)
 
 
-# --- Known values ----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("distance", "scales"), [(1.0, (1.0, 1.0)), (2.0, (0.5, 2.0))])
 def test_two_posteriors_match_quadrature(distance, scales):
     """(1/2) sum_i int q_i log(q_i / q), also where many examples share the two posteriors."""
@@ -78,9 +75,6 @@ def test_log_ratio_matches_torch_distributions(one_scale, shape):
     log_density = each.log_prob(z[:, None])
     expected = log_density.diagonal() - log_density.logsumexp(dim=1)
     same(log_ratio(mean, log_scale, None if shape == "identity" else L, epsilon, 7), expected)
-
-
-# --- Bounds and limits -----------------------------------------------------------------------
 
 
 @given(seed=seeds, one_scale=st.booleans())
@@ -120,9 +114,6 @@ def test_a_deterministic_code_has_the_entropy_of_its_values():
     assert (shared.standard_error, shared.ceiling) == (0, math.log(6))
 
 
-# --- Matrix products against differences ---------------------------------------------------------
-
-
 @given(
     seed=seeds,
     sigma=st.sampled_from([1e-12, 1e-7, 1e-4, 1e-2, 1.0]),
@@ -155,9 +146,6 @@ def test_products_lose_no_digits_that_count(seed, sigma, condition, distance):
     )
 
 
-# --- A model -------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("method", ["hebae", "vae", "wae"])
 def test_a_model_has_the_information_of_its_posteriors(method):
     widths = {"encoder_widths": (8,), "decoder_widths": (8,), "likelihood": "gaussian"}
@@ -170,9 +158,6 @@ def test_a_model_has_the_information_of_its_posteriors(method):
     result = mutual_information(model, x, draws=2, seed=5)
     assert result.value == pytest.approx(expected.value, rel=1e-9)
     assert result.ceiling == math.log(100)
-
-
-# --- What must not matter --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("block", [1, 7, 60, 1000])

@@ -28,9 +28,6 @@ def posteriors(seed=0, n=50, k=4, one_scale=False):
     return mean, log_scale, np.cov(rng.standard_normal((k, 3 * k)))
 
 
-# --- Moments ---------------------------------------------------------------------------------
-
-
 def test_covariance_and_correlation_are_numpys() -> None:
     """Divided by n; two passes, so a mean far from zero costs no precision, even in float32."""
     codes = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32) + np.float32(1e4)
@@ -50,9 +47,6 @@ def test_summaries_of_a_matrix_and_of_scales() -> None:
     assert latent.variance_range(matrix) == (0.5, 2.0)
     assert latent.median_scale(np.log(np.array([[1.0, 2.0, 4.0]]))) == pytest.approx(2.0)
     assert latent.median_scale(None) is None
-
-
-# --- The aggregated posterior ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("one_scale", [False, True], ids=["vector", "scalar"])
@@ -78,9 +72,6 @@ def test_a_models_draws_have_that_covariance(method, noise) -> None:
     result = latent.covariance(z)
     error = 5 * np.sqrt(2 / len(z)) * expected.diagonal().max()
     np.testing.assert_allclose(result, expected, atol=error if method != "wae" else 1e-12)
-
-
-# --- Divergence from N(0, I) -----------------------------------------------------------------
 
 
 @given(seeds, st.integers(1, 6))
@@ -110,9 +101,6 @@ def test_a_singular_covariance_has_no_finite_divergence(scale) -> None:
     few = codes[:3, :]
     with pytest.raises(UndefinedMetric, match="rank 2 in 4"):
         latent.kl_to_standard_normal(few.mean(axis=0), latent.covariance(few))
-
-
-# --- Dimensions in use -----------------------------------------------------------------------
 
 
 def test_active_units_vary_by_more_than_the_threshold() -> None:

@@ -52,9 +52,6 @@ def points(seed, n=40, ties=False):
     return (np.round(2 * x), np.round(2 * y)) if ties else (x, y)
 
 
-# --- Values made by another program ----------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", RELATIONS)
 def test_mic_and_tic_match_the_oracle(name):
     """To rounding, with ties and a constant among them."""
@@ -77,9 +74,6 @@ def test_characteristic_matrix_matches_the_oracle(case):
     for result, row in zip(matrix, expected, strict=True):
         np.testing.assert_allclose(result[: len(row)], row, rtol=0, atol=1e-12)
         assert np.isnan(result[len(row) :]).all()
-
-
-# --- Exhaustive search -----------------------------------------------------------------------
 
 
 def equal_parts(n, parts):
@@ -128,9 +122,6 @@ def test_the_search_finds_the_best_grid_there_is(estimator, seed):
         assert entry == pytest.approx(expected / math.log(min(rows, columns)), abs=1e-12)
 
 
-# --- What the coefficients must obey ---------------------------------------------------------
-
-
 @estimators
 @given(seed=seeds, ties=st.booleans())
 def test_only_the_order_of_values_and_not_of_points_matters(estimator, seed, ties):
@@ -151,9 +142,6 @@ def test_exchanging_the_axes_transposes_the_matrix(seed, ties):
     np.testing.assert_array_equal(one[off_diagonal], other.T[off_diagonal])
 
 
-# --- Many pairs ------------------------------------------------------------------------------
-
-
 def test_many_pairs_are_those_pairs_in_order_whatever_the_processes():
     pairs = [points(seed) for seed in range(3)]
     expected = [[mic_e(*pair), tic_e(*pair)] for pair in pairs]
@@ -162,9 +150,6 @@ def test_many_pairs_are_those_pairs_in_order_whatever_the_processes():
     approx = [[mic_approx(*pair), tic_approx(*pair)] for pair in pairs]
     np.testing.assert_array_equal(mic_and_tic(pairs, "approx"), approx)
     assert mic_and_tic([]).shape == (0, 2)
-
-
-# --- The index of an example against its code ------------------------------------------------
 
 
 def codes(n, draws, latents=3, noise=1.0):

@@ -32,9 +32,6 @@ def rotation(seed, k=3):
     return np.linalg.qr(np.random.default_rng(seed).standard_normal((k, k)))[0]
 
 
-# --- What normal codes give, and others ------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("statistic", "n", "k", "samples"),
     [
@@ -66,9 +63,6 @@ def test_codes_of_another_distribution_stand_out(statistic, change):
     result = statistic(change(normal(1000)))
     assert result.standard_score > 6
     assert result.count == 1000
-
-
-# --- Definitions -----------------------------------------------------------------------------
 
 
 def test_kolmogorov_smirnov_with_holms_correction():
@@ -135,9 +129,6 @@ def test_sliced_wasserstein_by_quantiles():
     mirrored = math.sqrt(((quantile + stats.norm.ppf(u)[::-1]) ** 2).mean())
     result = sliced_wasserstein_to_normal(codes, directions=7).value
     assert min(expected, mirrored) - 1e-6 <= result <= max(expected, mirrored) + 1e-6
-
-
-# --- Edges -----------------------------------------------------------------------------------
 
 
 def test_mardia_needs_enough_codes_and_a_covariance_of_full_rank():

@@ -26,9 +26,6 @@ def classes(n, seed=0, apart=3.0, k=2):
     return rng.standard_normal((n, k)) + apart * np.eye(3, k)[labels], np.array([*"abc"])[labels]
 
 
-# --- Classes in the code ---------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
 def test_classes_far_apart_are_classified_without_error(classifier):
     result = classifier(*classes(200, apart=30), *classes(100, seed=1, apart=30))
@@ -61,9 +58,6 @@ def test_what_cannot_be_classified():
         logistic_accuracy(x, labels, x, labels, max_iterations=1)
     with pytest.raises(UndefinedMetric, match="one class"):
         logistic_accuracy(x, np.zeros(20), x, labels)
-
-
-# --- A decoder that is known -----------------------------------------------------------------
 
 
 class Function(nn.Module):
@@ -158,9 +152,6 @@ def test_curvature_in_features():
     assert sum(shape[0] for shape in seen) == 3300
     assert max(shape[0] for shape in seen) <= 1000
     assert {shape[1:] for shape in seen} == {(3,)}
-
-
-# --- Trained codes, and averages -------------------------------------------------------------
 
 
 def test_averages_and_ratios():

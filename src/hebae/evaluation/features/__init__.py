@@ -15,6 +15,7 @@ from hebae.errors import HebaeError
 from hebae.evaluation.features.base import (
     FeatureExtractor,
     Floats,
+    NetworkFeatures,
     as_uint8,
     metric_name,
     pixel_features,
@@ -32,6 +33,7 @@ from hebae.evaluation.features.networks import (
 __all__ = [
     "ClassifierFeatures",
     "FeatureExtractor",
+    "NetworkFeatures",
     "classifier_features",
     "exported_features",
     "extractor",

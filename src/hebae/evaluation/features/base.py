@@ -101,6 +101,9 @@ class FeatureExtractor:
         return values
 
 
+NetworkFeatures = FeatureExtractor  # its name in 0.1.0
+
+
 def metric_name(
     metric: str, extractor: FeatureExtractor, count_samples: int, count_reference: int
 ) -> str:

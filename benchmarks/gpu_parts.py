@@ -623,6 +623,8 @@ def _affordable_epochs(bench: Bench, dataset: Dataset) -> int:
 
 def _time_of_epoch(bench: Bench, settings: Settings, dataset: Dataset) -> Result:
     with bench.folder() as folder:
+        # The first training of a process also starts the device's libraries.
+        run(prepare(settings.replace(epochs=1), dataset), folder / "first")
         begin = time.perf_counter()
         outcome = run(prepare(settings, dataset), folder / "run")
         wall = time.perf_counter() - begin

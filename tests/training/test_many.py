@@ -65,30 +65,27 @@ def weights(path: Path) -> bytes:
     return (path / "model.safetensors").read_bytes()
 
 
-def test_each_run_is_what_it_would_be_alone(job: Make, train_run: Callable[..., object]) -> None:
-    jobs = [job("a", seed=1), job("b", method="vae", penalty_weight=3.0), job("c", latent_dim=2)]
-    results = train_all(jobs, command="test")
-    assert states(results) == [("a", "finished"), ("b", "finished"), ("c", "finished")]
+def test_each_run_is_what_it_would_be_alone_and_the_watcher_is_told_of_every_step(
+    job: Make, train_run: Callable[..., object]
+) -> None:
+    told = Told()
+    changes = {"method": "vae", "epochs": 2, "batch_size": 20, "drop_last": True}
+    jobs = [job("a", seed=1), job("b", **changes)]
+    results = train_all(jobs, command="test", watcher=told)
     assert [result.job for result in results] == jobs
-    train_run("alone", method="vae", penalty_weight=3.0)
+    assert told.over == states(results) == [("a", "finished"), ("b", "finished")]
+    # 270 examples: nine steps per epoch by 32; by 20, thirteen that are full.
+    assert told.promised == told.taken == 4 * 9 + 2 * 13
+    assert (told.spared, told.ended) == (0, 1)
+    train_run("alone", **changes)
     assert weights(jobs[1].path) == weights(jobs[1].path.with_name("alone"))
 
 
-def test_the_watcher_is_told_of_every_step_and_job(job: Make) -> None:
-    told = Told()
-    jobs = [job("a"), job("b", epochs=2, batch_size=20, drop_last=True)]
-    train_all(jobs, command="test", watcher=told)
-    # 270 examples: nine steps an epoch by 32; by 20, thirteen that are full.
-    assert told.promised == told.taken == 4 * 9 + 2 * 13
-    assert (told.spared, told.ended) == (0, 1)
-    assert told.over == [("a", "finished"), ("b", "finished")]
-
-
-def test_a_finished_run_is_kept(job: Make) -> None:
+def test_a_finished_run_is_kept_whatever_leaves_its_steps_alone(job: Make) -> None:
     train_all([job("a")], command="test")
     before = {path.name: path.stat().st_mtime_ns for path in job("a").path.iterdir()}
     told = Told()
-    results = train_all([job("b", seed=1), job("a")], command="test", watcher=told)
+    results = train_all([job("b", seed=1), job("a", log_every=7)], command="test", watcher=told)
     assert states(results) == [("b", "finished"), ("a", "finished")]
     assert told.earlier == ["a"]
     assert told.promised == told.taken == 4 * 9
@@ -140,31 +137,20 @@ def test_after_an_interrupt_the_same_call_goes_on(job: Make, interrupt: Callable
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"), [({"penalty_weight": 2.0}, "penalty_weight"), ({"epochs": 9}, "epochs")]
+    ("changes", "message"),
+    [
+        ({"penalty_weight": 2.0}, "penalty_weight .* is asked for; name another --output"),
+        ({"epochs": 9}, "epochs .* is asked for; name another --output"),
+        ({"path": "thesis"}, "holds files"),
+        ({"path": "b"}, "two jobs would train into"),
+    ],
 )
-def test_a_run_with_other_settings_is_refused_before_training(
-    job: Make, changes: dict[str, object], named: str
+def test_a_folder_that_is_not_the_jobs_is_refused_before_training(
+    job: Make, tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
     train_all([job("a")], command="test")
-    with pytest.raises(HebaeError, match=rf"{named} .* is asked for; name another --output"):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").touch()
+    with pytest.raises(HebaeError, match=message):
         train_all([job("b"), job("a", **changes)], command="test")
     assert not job("b").path.exists()
-
-
-def test_what_leaves_the_steps_alone_may_differ(job: Make) -> None:
-    train_all([job("a")], command="test")
-    assert states(train_all([job("a", log_every=7)], command="test")) == [("a", "finished")]
-
-
-def test_a_folder_of_something_else_is_refused_before_training(job: Make, tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "thesis.txt").touch()
-    with pytest.raises(HebaeError, match="holds files"):
-        train_all([job("b"), job("a")], command="test")
-    assert not job("b").path.exists()
-
-
-def test_two_jobs_cannot_share_a_folder(job: Make, tmp_path: Path) -> None:
-    with pytest.raises(HebaeError, match="two jobs would train into"):
-        train_all([job("a", "same"), job("b", "same", seed=1)], command="test")
-    assert not (tmp_path / "same").exists()

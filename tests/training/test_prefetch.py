@@ -63,9 +63,10 @@ def test_a_view_of_a_map_gives_the_batches_of_its_copy_bit_for_bit(view, mapped)
         assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_what_lies_in_memory_is_no_map(mapped):
+def test_what_lies_in_memory_is_no_map_and_needs_no_thread(mapped):
     for values in (np.array(mapped), mapped[[1, 2]], np.frombuffer(b"12", np.uint8)):
         assert map_of(values) is None
+        assert all(not background_threads() for _ in ArrayBatches(values, 2).epoch(0))
     assert map_of(mapped[3:, :, 1:]) is mapped
 
 
@@ -116,11 +117,6 @@ def test_no_thread_is_left(end, mapped):
     else:
         train()
     assert background_threads() == []
-
-
-def test_an_array_in_memory_needs_no_thread():
-    batches = ArrayBatches(np.zeros((10, 2), np.float32), 2)
-    assert all(not background_threads() for _ in batches.epoch(0))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from training_runs import StopAt, history, same, weights
 
 from hebae.config import Settings
@@ -16,12 +16,13 @@ from hebae.data import Dataset, load
 from hebae.errors import HebaeError
 from hebae.gaussian import penalty_floor
 from hebae.model import build
+from hebae.networks.convolutional import convolutional_encoder, freeze_batch_norm
 from hebae.storage import RunFolder, load_model
 from hebae.training import session
 from hebae.training.batches import ArrayBatches
 from hebae.training.loop import learning_rate_factor, make_fabric, train
 from hebae.training.monitor import DivergenceError
-from hebae.training.population import held_out_estimates
+from hebae.training.population import held_out_estimates, population_moments
 
 
 @pytest.mark.parametrize("method", ["hebae", "vae", "wae", "ae"])
@@ -163,9 +164,8 @@ def test_schedules_are_the_papers(schedule: str, expected: dict[int, float]) -> 
 
 def test_the_scheduled_rate_is_the_one_used(train_run: Callable[..., session.Outcome]) -> None:
     records = train_run("run", schedule="exponential", learning_rate=0.01).history
-    assert [r["learning_rate"] for r in records] == pytest.approx(
-        [0.01 * 0.995**epoch for epoch in range(4)]
-    )
+    expected = [0.01 * 0.995**epoch for epoch in range(4)]
+    assert [r["learning_rate"] for r in records] == pytest.approx(expected)
 
 
 def test_moments_and_optimal_scale_of_the_training_set_are_stored(
@@ -245,3 +245,73 @@ def test_divergence_names_step_terms_and_advice_and_leaves_the_last_good_checkpo
     folder = RunFolder(tmp_path / "run")
     assert all(bool(t.isfinite().all()) for t in folder.read_checkpoint()["model"].values())
     assert not folder.is_finished
+
+
+@pytest.mark.parametrize("order", ["random", "sorted"])
+def test_codes_far_from_zero_have_an_exact_covariance(order: str) -> None:
+    """Means of 1e6 spreads: raw second moments in float64 keep 4 digits of the covariance."""
+    values = np.random.default_rng(0).normal(1e6, 1.0, (3500, 4))
+    if order == "sorted":  # batches of unlike means
+        values = values[np.argsort(values[:, 0])]
+    settings = Settings(
+        method="ae", latent_dim=4, likelihood="gaussian", precision="64-true", device="cpu"
+    )
+    model = build(settings, (4,), encoder=nn.Identity(), decoder=nn.Identity()).double()
+    batches = ArrayBatches(values, 100, dtype=torch.float64)
+    beta, Sigma, _ = population_moments(model, batches)
+    exact = np.cov(values.T, bias=True)
+    np.testing.assert_allclose(Sigma, exact, atol=1e-9)
+    np.testing.assert_allclose(beta, values.mean(0), rtol=1e-13)
+
+
+@pytest.mark.parametrize("learning_rate", [10.0, 1e30])
+@pytest.mark.parametrize("checkpoints", [True, False])
+def test_a_model_that_is_not_finite_is_an_error(
+    settings: Settings, tmp_path: Path, learning_rate: float, checkpoints: bool
+) -> None:
+    """One step: its loss is finite. After it, first scales overflow, then weights and codes."""
+    dataset = load(np.random.default_rng(0).random((270, 12), dtype=np.float32))
+    n = len(dataset.train)
+    wild = settings.replace(
+        learning_rate=learning_rate, epochs=1, batch_size=n, encoder_widths=(256,),
+        likelihood="bernoulli",
+    )  # fmt: skip
+    with pytest.raises(DivergenceError, match="not finite"):
+        if checkpoints:
+            session.run(session.prepare(wild, dataset), tmp_path / "run")
+        else:
+            batches = ArrayBatches(dataset.train.values, n)
+            train(build(wild, (12,)), wild, batches, fabric=make_fabric(wild))
+    assert not RunFolder(tmp_path / "run").is_finished
+
+
+@pytest.mark.parametrize("batch_norm", ["frozen", "batch"])
+def test_frozen_statistics_stay_0_and_1_while_scale_and_shift_learn(
+    tmp_path: Path, batch_norm: str
+) -> None:
+    settings = Settings(
+        network="convolutional", encoder_widths=(2, 4), decoder_widths=(4, 2), latent_dim=2,
+        batch_size=500, epochs=2, learning_rate=0.01, device="cpu", batch_norm=batch_norm,
+    )  # fmt: skip
+    session.run(session.prepare(settings, load("synthetic-faces")), tmp_path / "run")
+    model, _ = load_model(tmp_path / "run")
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert len(layers) == 2 + 2
+    for layer in layers:
+        assert (layer.bias != 0).any()
+        frozen = batch_norm == "frozen"
+        assert bool((layer.running_mean == 0).all()) == frozen
+        assert bool((layer.running_var == 1).all()) == frozen
+        assert layer.num_batches_tracked == (0 if frozen else 2 * 4)
+
+
+def test_with_frozen_statistics_an_example_does_not_depend_on_the_rest_of_the_batch() -> None:
+    torch.manual_seed(0)
+    encoder = convolutional_encoder((3, 8, 8), 4, (2, 4)).train()
+    x = torch.randn(6, 3, 8, 8)
+    together = encoder(x)[:2]
+    assert not torch.allclose(together, encoder(x[:2]), atol=1e-3)
+    freeze_batch_norm(encoder)
+    assert torch.allclose(encoder(x)[:2], encoder(x[:2]), atol=1e-6)
+    encoder.train()
+    assert not torch.allclose(encoder(x)[:2], encoder(x[:2]), atol=1e-3)

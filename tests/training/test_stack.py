@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.nn import functional as F
 from training_runs import history, weights
 
 from hebae.config import Settings
@@ -20,7 +19,7 @@ from hebae.training import many, session
 from hebae.training.callbacks import Callback
 from hebae.training.many import Job, Watcher, groups, train_all, why_alone
 from hebae.training.memory import estimate_memory
-from hebae.training.stack import Stack, _BatchedLinear
+from hebae.training.stack import Stack
 
 Make = Callable[..., list[Job]]
 
@@ -170,19 +169,17 @@ def test_a_stack_stopped_at_any_step_and_resumed_ends_as_one_never_stopped(
 
 def test_members_with_and_without_a_checkpoint_of_their_beginning_go_together(jobs: Make) -> None:
     """A run that was killed in its first epoch has one; a run that never began has none."""
-    alone, members = (jobs(name, *EACH, **EXACT) for name in ("alone", "stack"))
-    in_turn(alone)
 
     class Killed(Callback):
         def on_start(self, step: int, total: int | None) -> None:
             raise MemoryError
 
+    begun = jobs("stack", *EACH, **EXACT)[1]
     with pytest.raises(MemoryError):
-        session.run(members[1].prepared, members[1].path, callbacks=lambda settings: [Killed()])
-    assert RunFolder(members[1].path).checkpoint.is_file()
-    assert together(jobs("stack", *EACH, **EXACT)) == ["finished"] * 3
-    for one, other in zip(alone, members, strict=True):
-        assert_alike(one.path, other.path)
+        session.run(begun.prepared, begun.path, callbacks=lambda settings: [Killed()])
+    assert RunFolder(begun.path).checkpoint.is_file()
+    for alone, member in both(jobs, *EACH, **EXACT):
+        assert_alike(alone, member)
 
 
 def test_a_member_that_diverges_is_marked_and_does_not_touch_the_others(jobs: Make) -> None:
@@ -244,25 +241,6 @@ def test_a_group_that_memory_cannot_hold_is_divided_evenly(
     assert [len(group) for group in groups(each)] == [2, 2, 3]
     monkeypatch.setattr(many, "free_memory", lambda device: 0)
     assert [len(group) for group in groups(each[:2])] == [1, 1]
-
-
-@pytest.mark.parametrize("contraction", [5, 300])
-def test_a_stacked_layer_and_its_gradients_are_those_of_each_layer(contraction: int) -> None:
-    generator = torch.Generator().manual_seed(0)
-
-    def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
-
-    x, weight, bias = draw(3, 8, contraction), draw(3, 4, contraction), draw(3, 4)
-    together = _BatchedLinear.apply(x, weight, bias)
-    alone = torch.stack([F.linear(x[i], weight[i], bias[i]) for i in range(3)])
-    torch.testing.assert_close(together, alone)
-    out = torch.randn(together.shape, generator=generator, dtype=torch.float64)
-    ours = torch.autograd.grad(together, (x, weight, bias), out)
-    theirs = torch.autograd.grad(alone, (x, weight, bias), out)
-    for one, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(one, other)
-        assert one.is_contiguous()  # or Adam would have to copy it
 
 
 def test_a_model_with_other_layers_is_refused(settings: Settings) -> None:

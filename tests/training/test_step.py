@@ -20,7 +20,10 @@ from hebae.errors import HebaeError
 from hebae.model import Autoencoder, Step, build
 from hebae.storage import RunFolder
 from hebae.training import session
-from hebae.training.loop import make_fabric
+from hebae.training import step as training_step
+from hebae.training.batches import ArrayBatches
+from hebae.training.denormals import EVERY, clear_denormal_means
+from hebae.training.loop import make_fabric, train
 from hebae.training.step import WARM_UP, CapturedStep, Updater, lay_out_filters, tensor_cores
 
 
@@ -217,30 +220,6 @@ def test_a_convolutional_run_stopped_and_resumed_ends_as_one_never_stopped(tmp_p
     assert same(whole["model"], stopped["model"])
 
 
-def test_moments_and_likelihood_stay_exact_under_autocast(settings: Settings) -> None:
-    model = build(settings.replace(likelihood="bernoulli"), (12,))
-    x, noise = inputs([32])[0]
-    seen: list[torch.dtype] = []
-    original = torch.linalg.cholesky_ex
-
-    def watched(matrix: Tensor) -> object:
-        seen.append(matrix.dtype)
-        assert not torch.is_autocast_enabled("cpu")
-        return original(matrix)
-
-    with pytest.MonkeyPatch.context() as patch, torch.autocast("cpu", dtype=torch.bfloat16):
-        patch.setattr(torch.linalg, "cholesky_ex", watched)
-        step = model(x, noise)
-        assert model.encoder(x).dtype == torch.bfloat16
-    assert seen == [torch.float64]
-    assert step.loss.dtype == torch.float32
-    # Given the same codes, the penalty is that of exact arithmetic.
-    mean, log_scale = step.mean, torch.zeros_like(step.mean)
-    assert torch.equal(
-        step.terms["moments"], model.objective(mean, log_scale, noise, model.prior)[1]["moments"]
-    )
-
-
 def test_products_are_rounded_on_a_gpu_alone_and_for_the_training_alone() -> None:
     before = torch.get_float32_matmul_precision()
     with tensor_cores(torch.device("cpu")):
@@ -248,3 +227,78 @@ def test_products_are_rounded_on_a_gpu_alone_and_for_the_training_alone() -> Non
     with tensor_cores(torch.device("cuda")):
         assert torch.get_float32_matmul_precision() == "high"
     assert torch.get_float32_matmul_precision() == before
+
+
+def subnormals(mean: Tensor) -> int:
+    return int(((mean != 0) & (mean.abs() < torch.finfo(mean.dtype).tiny)).sum())
+
+
+def adam_of(weight: Tensor) -> torch.optim.Adam:
+    adam = torch.optim.Adam([weight], fused=True)
+    clear_denormal_means(adam)
+    return adam
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_mean_that_sinks_is_zero_after_a_clearing_and_stuck_without(dtype):
+    """0.9 times the smallest numbers is rounded to themselves: they never reach zero."""
+    steps = 30 * EVERY if dtype == torch.float32 else 160 * EVERY
+    means = []
+    for make in (adam_of, lambda weight: torch.optim.Adam([weight], fused=True)):
+        weight = torch.nn.Parameter(torch.ones(64, dtype=dtype))
+        adam = make(weight)
+        weight.grad = torch.ones_like(weight)
+        adam.step()
+        weight.grad = torch.zeros_like(weight)
+        for _ in range(steps - 1):
+            adam.step()
+        means.append(adam.state[weight]["exp_avg"])
+    assert (means[0] == 0).all()
+    assert subnormals(means[1]) == 64
+
+
+def test_what_is_a_normal_number_or_none_at_all_stays():
+    weight = torch.nn.Parameter(torch.ones(5))
+    adam = adam_of(weight)
+    tiny = torch.finfo(torch.float32).tiny
+    values = torch.tensor([tiny, -tiny, 1e-3, torch.nan, 0.0])
+    for _ in range(EVERY - 1):
+        weight.grad = torch.zeros_like(weight)
+        adam.step()
+    # One step multiplies by 0.9, so that what is to stay has to be larger before it.
+    adam.state[weight]["exp_avg"].copy_(values / 0.9 * (1 + 1e-6))
+    adam.step()
+    mean = adam.state[weight]["exp_avg"]
+    torch.testing.assert_close(mean, values, equal_nan=True, rtol=1e-5, atol=0)
+    assert (mean[:3] != 0).all()
+
+
+SPARSE = Settings(
+    likelihood="bernoulli", latent_dim=3, encoder_widths=(64, 64), decoder_widths=(64, 64),
+    batch_size=32, epochs=40, learning_rate=3e-3, device="cpu",
+)  # fmt: skip
+
+
+def test_training_ends_with_the_same_weights_to_the_last_bit(monkeypatch):
+    """And without the clearing some means do sink on such examples: the test has a subject."""
+    random = np.random.default_rng(5)
+    examples = random.random((640, 24), dtype=np.float32)
+    examples[:, 8:] *= random.random((640, 16)) < 0.003  # as MNIST's border is
+    ends = []
+    for clear in (clear_denormal_means, lambda adam: None):
+        adams = []
+
+        def noted(adam, clear=clear, adams=adams):
+            adams.append(adam)
+            clear(adam)
+
+        monkeypatch.setattr(training_step, "clear_denormal_means", noted)
+        model = build(SPARSE, (24,), seed=3)
+        batches = ArrayBatches(examples, SPARSE.batch_size)
+        train(model, SPARSE, batches, fabric=make_fabric(SPARSE))
+        sunk = sum(subnormals(state["exp_avg"]) for state in adams[0].state.values())
+        ends.append((model.state_dict(), sunk))
+    (cleared, few), (plain, many) = ends
+    assert many > 100
+    assert few < many / 10
+    assert same(cleared, plain)

@@ -159,25 +159,20 @@ def train_members(
     first = members[0]
     settings = first.settings
     stacked = len(members) > 1
-    wide = settings.precision == "64-true"
     for member in members:
-        member.model.to(device=fabric.device, dtype=torch.float64 if wide else None)
+        wide = torch.float64 if settings.precision == "64-true" else None
+        member.model.to(device=fabric.device, dtype=wide)
     states = [m.checkpointer.load(m.model) if m.checkpointer else None for m in members]
     model = Stack([member.model for member in members]) if stacked else first.model
-    networks = (model.encoder, model.decoder)
     random_state = None
-    if not stacked and any(map(draws_random_numbers, networks)):
+    if not stacked and any(map(draws_random_numbers, (model.encoder, model.decoder))):
         random_state = NetworkRandomState(settings.seed, fabric.device)
     own_random_state = random_state or nullcontext
     lay_out_filters(model, torch.channels_last)
     rates = [member.learning_rate for member in members]
     updater = Updater(model, settings, fabric, rates, random_state)
-    noise = NoiseSource(
-        [member.settings.seed for member in members],
-        fabric.device,
-        rank=fabric.global_rank,
-        stacked=stacked,
-    )
+    seeds = [member.settings.seed for member in members]
+    noise = NoiseSource(seeds, fabric.device, rank=fabric.global_rank, stacked=stacked)
     monitor = Monitor(
         ["reconstruction", *model.objective.weights],
         len(members),
@@ -246,7 +241,8 @@ def train_members(
     with tensor_cores(fabric.device), _deferred_interrupt(fabric.world_size) as interrupt:
         try:
             for epoch in range(start_epoch, settings.epochs):
-                if _patience_is_over(settings, first.best, epoch):
+                patience = settings.early_stopping
+                if patience is not None and epoch - first.best["epoch"] >= patience:
                     first.outcome.stopped_early = True
                     break
                 if batch == 0:
@@ -347,30 +343,16 @@ def _keep_best(member: Member, record: Mapping[str, Any]) -> None:
         best.update(objective=objective, epoch=record["epoch"], model=weights)
 
 
-def _patience_is_over(settings: Settings, best: Mapping[str, Any], epoch: int) -> bool:
-    patience = settings.early_stopping
-    return patience is not None and epoch - best["epoch"] >= patience
-
-
-SCHEDULE_STEPS = ((70, 10.0), (50, 5.0), (30, 2.0))
-"""Epochs after which the first rate is divided, and by what (CelebA, after the WAE's authors)."""
-
-
 def learning_rate_factor(schedule: str, epoch: int) -> float:
-    """Factor of the first learning rate for an epoch, counted from 0.
+    """Factor of the first learning rate after so many epochs.
 
-    Parameters
-    ----------
-    schedule : "constant", "exponential" or "steps"
-        1; 0.995 to the power of the epoch (MNIST); or 1/2 after 30 epochs, 1/5 after 50, 1/10 after
-        70 (CelebA).
-    epoch : int
-        Epochs that are over.
+    "constant" is 1, "exponential" 0.995 to the power of the epoch (MNIST), and "steps" 1/2 after 30
+    epochs, 1/5 after 50 and 1/10 after 70 (CelebA, after the WAE's authors).
     """
     if schedule == "exponential":
         return 0.995**epoch
     if schedule == "steps":
-        return next((1 / divisor for after, divisor in SCHEDULE_STEPS if epoch >= after), 1.0)
+        return 1 / (10 if epoch >= 70 else 5 if epoch >= 50 else 2 if epoch >= 30 else 1)
     return 1.0
 
 

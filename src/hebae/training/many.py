@@ -13,10 +13,7 @@ hidden layers on one:
 model                                 weights      members  times as fast
 ====================================  ===========  =======  =====================
 HEBAE 64-128-5, batch 128             19,000       2        1.3
-HEBAE 64-128-5, batch 128             19,000       16       5.5
 HEBAE 64-128-5, batch 128             19,000       64       8.1
-VAE 64-128-10, batch 128              20,000       16       4.3
-WAE 64-128-10, batch 128              20,000       16       2.8
 HEBAE 64-256-256-5, batch 128         169,000      16       1.3
 HEBAE 784-256-256-5, batch 128        538,000      16       1.3
 HEBAE, Appendix B.1, batch 100        2,560,000    8        1.0

@@ -32,7 +32,7 @@ class Monitor:
     members : int
         Models in a stack; 1 for a model alone.
     device : torch.device
-    reduce : callable, optional
+    reduce : callable
         Sums a tensor over all processes.
     """
 
@@ -41,7 +41,7 @@ class Monitor:
         names: Sequence[str],
         members: int,
         device: torch.device,
-        reduce: Callable[[Tensor], Tensor] = lambda total: total,
+        reduce: Callable[[Tensor], Tensor],
     ) -> None:
         self.names = ["loss", *names]
         self.device = device

@@ -116,13 +116,9 @@ def run(
         If the folder is taken, in use by another process or cannot be written, or
         (`DivergenceError`) the training diverges.
     """
-    (member,) = run_group(
-        [(prepared, output)],
-        [callbacks(prepared.settings)],
-        command,
-        overwrite=overwrite,
-        resuming=resuming,
-    )
+    followers = [callbacks(prepared.settings)]
+    runs = [(prepared, output)]
+    (member,) = run_group(runs, followers, command, overwrite=overwrite, resuming=resuming)
     if member.diverged is not None:
         raise member.diverged
     return member.outcome
@@ -166,17 +162,14 @@ def run_group(
             member = Member(prepared.model, prepared.settings, followers, checkpointer)
             members.append(member)
         held_out = dataset.held_out()
-        train_members(
-            members,
-            batches(
-                dataset.train.values,
-                drop_last=bool(settings.drop_last),
-                rank=fabric.global_rank,
-                processes=fabric.world_size,
-            ),
-            HeldOut(held_out[0], batches(held_out[1].values)) if held_out else None,
-            fabric=fabric,
+        training = batches(
+            dataset.train.values,
+            drop_last=bool(settings.drop_last),
+            rank=fabric.global_rank,
+            processes=fabric.world_size,
         )
+        held = HeldOut(held_out[0], batches(held_out[1].values)) if held_out else None
+        train_members(members, training, held, fabric=fabric)
         for (prepared, output), member in zip(runs, members, strict=True):
             if member.diverged is None and not member.outcome.interrupted and writing:
                 data = prepared.dataset
@@ -267,13 +260,13 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
         )
     prepared = prepare(settings)
     changed = sorted(n for n in AFFECT_ROUNDING if getattr(stored, n) != getattr(settings, n))
-    if changed:
-        note = (
-            f"{' and '.join(changed)} changed: numbers are rounded differently from here on, so "
-            "that the result does not equal that of an uninterrupted run."
-        )
-        prepared = replace(prepared, notes=(*prepared.notes, note))
-    return prepared
+    if not changed:
+        return prepared
+    note = (
+        f"{' and '.join(changed)} changed: numbers are rounded differently from here on, so that "
+        "the result does not equal that of an uninterrupted run."
+    )
+    return replace(prepared, notes=(*prepared.notes, note))
 
 
 def _with_absolute_paths(settings: Settings) -> Settings:

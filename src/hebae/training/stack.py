@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import functional_call, stack_module_state, vmap
 
 from hebae.likelihoods import EMPTY, Context, Likelihood, optimal_log_scale
 from hebae.model import Autoencoder
@@ -64,8 +64,7 @@ class Stack(Autoencoder):
         self.encoder = _stacked_network([model.encoder for model in models])
         self.decoder = _stacked_network([model.decoder for model in models])
         self.objective = _StackedObjective(models)  # type: ignore[assignment]
-        likelihoods = [model.likelihood for model in models]
-        self.likelihood = _StackedLikelihood(likelihoods)  # type: ignore[assignment]
+        self.likelihood = _StackedLikelihood([m.likelihood for m in models])  # type: ignore[assignment]
         self.prior = copy.deepcopy(template.prior)
         self.critic = None
         self.input_shape = template.input_shape
@@ -137,12 +136,11 @@ class _StackedLikelihood(nn.Module):
         super().__init__()
         # In a tuple, so that its tensors are not among this module's.
         self._one = (copy.deepcopy(likelihoods[0]),)
-        for name, _ in likelihoods[0].named_parameters():
-            stacked = torch.stack([dict(one.named_parameters())[name] for one in likelihoods])
-            self.register_parameter(name, nn.Parameter(stacked.detach()))
-        for name, _ in likelihoods[0].named_buffers():
-            stacked = torch.stack([dict(one.named_buffers())[name] for one in likelihoods])
-            self.register_buffer(name, stacked)
+        parameters, buffers = stack_module_state(list(likelihoods))
+        for name, tensor in parameters.items():
+            self.register_parameter(name, nn.Parameter(tensor.detach()))
+        for name, tensor in buffers.items():
+            self.register_buffer(name, tensor)
 
     def train(self, mode: bool = True) -> _StackedLikelihood:
         self._one[0].train(mode)

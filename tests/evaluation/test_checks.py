@@ -185,7 +185,13 @@ OPTIONS = [
     ("logistic_accuracy", (X, LABELS, Y, LABELS), {"limit": 1}),
     ("logistic_accuracy", (X, LABELS, Y, LABELS), {"inverse_penalty": 0}),
     ("logistic_accuracy", (X, LABELS, Y), {"test_labels": LABELS[1:]}),
-    ("knn_accuracy", (X, LABELS, Y), {"test_labels": LABELS[:, None]}),
+    *(
+        (name, (X, LABELS, Y), {"test_labels": wrong})
+        for name in ("knn_accuracy", "logistic_accuracy")
+        for wrong in (LABELS[:, None], LABELS + 0.5, LABELS * math.nan, LABELS + 1j, [[1, 2], [3]])
+    ),
+    ("frechet_distance", (X,), {"y_features": 1e200 * X}),
+    ("kl_by_dimension", (X, SCALES), {"noise_covariance": 1e200 * E3}),
     *(("robustness", (MODEL, X), {"scale": scale}) for scale in (0, -1, math.nan)),
     ("robustness", (MODEL,), {"codes": X[:, :2]}),
     ("smoothness", (MODEL, X, Y), {"steps": 2}),
@@ -222,7 +228,7 @@ def test_options_out_of_range_are_refused_by_name(name, arguments, options):
         (lambda: latent.kl_to_standard_normal(np.zeros(2), np.diag([1, np.nan])), "NaN"),
         (lambda: latent.correlation(X), r"covariance has shape \(12, 3\)"),
         (lambda: latent.mean_absolute_off_diagonal([1.0]), r"matrix has shape \(1,\)"),
-        (lambda: latent.median_scale(X * np.nan), "log_scale has NaN"),
+        (lambda: latent.median_scale(X * np.nan), "log_scale has .*NaN"),
         (lambda: latent.variance_range("x"), "covariance is of type str"),
         (lambda: latent.aggregate_covariance(X, SCALES[:5], np.eye(3)), r"\(12, 3\) or \(12, 1\)"),
         (lambda: evaluation.FeatureMoments().mean, "count is 0"),

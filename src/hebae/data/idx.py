@@ -41,7 +41,9 @@ class IdxSource(NamedSource):
         """Look in the data directory, then in the cache."""
         # A file without .gz has no known checksum, but shows that the folder is meant.
         plain = [name.removesuffix(".gz") for name in self.sha256]
-        availability, folder = directory.find(self.folders, [set(self.sha256)], traces=plain)
+        # HEBAE_DATA_DIR itself may hold MNIST; a folder named for this data set may hold only it.
+        folders = dict.fromkeys([*self.folders, *([""] if directory.is_explicit else [])])
+        availability, folder = directory.find([*folders], [set(self.sha256)], traces=plain)
         if folder or directory.is_explicit:
             return availability, folder
         folder = cache_dir() / self.name

@@ -197,11 +197,11 @@ def bits_per_dimension(model: Any, data: ArrayLike, nats: float) -> float | None
     For uint8 data the unit is one grey level, not the model's 1/255, which adds log2(255). This is
     a density's logarithm and may be negative. None if the likelihood is no normalised density.
     """
-    module = inference.module_of(model)
+    module, values = checks.examples(model, data)
     if not module.likelihood.density:
         return None
     bits = -nats / (math.prod(module.input_shape) * math.log(2))
-    return bits + math.log2(255) if checks.as_array(data, "data").dtype == np.uint8 else bits
+    return bits + math.log2(255) if values.dtype == np.uint8 else bits
 
 
 def fit_width(

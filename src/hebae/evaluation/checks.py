@@ -22,6 +22,8 @@ from hebae.model import Autoencoder
 Array = npt.NDArray[np.float64]
 ArrayLike = npt.ArrayLike | Tensor
 """An array, list, tensor or data frame of numbers."""
+LARGEST = 1e18
+"""Greatest absolute value of a code or feature: its square is finite in float32."""
 
 
 def as_array(values: Any, name: str) -> npt.NDArray[Any]:
@@ -59,8 +61,10 @@ def finite(values: Any, name: str, *shapes: tuple[int | str, ...]) -> Array:
     """Return finite numbers in float64, of one of the shapes (see `shape`)."""
     array: Array = as_array(values, name).astype(np.float64, copy=False)
     shape(name, array.shape, *shapes)
-    if not np.isfinite(array).all():
-        raise HebaeError(f"{name} has NaN or infinite values; all must be finite.")
+    if not (np.abs(array) <= LARGEST).all():
+        raise HebaeError(
+            f"{name} has values that are NaN, infinite or beyond {LARGEST:g}; all must be finite."
+        )
     return array
 
 
@@ -72,11 +76,11 @@ def features(features: Any, name: str, least: int = 2) -> Array:
     if len(array) < least:
         raise HebaeError(f"{name} has {len(array)} example(s), but at least {least} are needed.")
     values: Array = array.astype(np.float64, copy=False)
-    finite = np.isfinite(values).all(axis=1)
+    finite = (np.abs(values) <= LARGEST).all(axis=1)
     if not finite.all():
         raise HebaeError(
-            f"{name} has NaN or infinite values in {(~finite).sum()} of its {len(values)} "
-            "examples; all values must be finite."
+            f"{name} has values that are NaN, infinite or beyond {LARGEST:g} in {(~finite).sum()} "
+            f"of its {len(values)} examples; all values must be finite."
         )
     return values
 
@@ -111,6 +115,22 @@ def examples(model: Any, data: Any) -> tuple[Autoencoder, npt.NDArray[Any]]:
                 f"values in [{low:g}, {high:g}]."
             )
     return module, values
+
+
+def labels(labels: Any, name: str, count: int) -> npt.NDArray[Any]:
+    """Return `count` class labels, which are whole numbers or text."""
+    array: npt.NDArray[Any]
+    try:
+        array = np.asarray(labels)
+    except ValueError:  # lists of unequal length
+        array = np.empty(0, object)
+    whole = array.dtype.kind in "biuU" or (array.dtype.kind == "f" and (array % 1 == 0).all())
+    if array.shape != (count,) or not whole:
+        raise HebaeError(
+            f"{name} has shape {array.shape} and type {array.dtype}; it must hold one whole number "
+            f"or text for each of the {count} examples."
+        )
+    return array
 
 
 def counts(least: int = 1, **counts: Any) -> None:

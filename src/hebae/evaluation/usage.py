@@ -116,9 +116,8 @@ def _checked(
     train_codes: ArrayLike, train_labels: Any, test_codes: ArrayLike, test_labels: Any
 ) -> tuple[Array, Labels, Array, Labels]:
     x, y = checks.pair(train_codes, test_codes, ("train_codes", "test_codes"))
-    labels, truth = np.asarray(train_labels), np.asarray(test_labels)
-    checks.shape("train_labels", labels.shape, (len(x),))
-    checks.shape("test_labels", truth.shape, (len(y),))
+    labels = checks.labels(train_labels, "train_labels", len(x))
+    truth = checks.labels(test_labels, "test_labels", len(y))
     return x, labels, y, truth
 
 

@@ -42,8 +42,7 @@ def frechet_distance(
     distributions". Heusel et al. (2017), "GANs trained by a two time-scale update rule".
     """
     x, y = checks.pair(x_features, y_features, ("x_features", "y_features"))
-    if not allow_rank_deficient:
-        _check_full_rank(len(x), len(y), x.shape[1])
+    _check_full_rank(len(x), len(y), x.shape[1], allow_rank_deficient)
     roots = []
     for z in (x, y):
         if len(z) > z.shape[1]:
@@ -111,8 +110,7 @@ def frechet_from_moments(
 ) -> float:
     """`frechet_distance` of the examples whose moments are a and b."""
     checks.require(len(a.mean) == len(b.mean), "b", b.mean.shape, f"moments of {a.mean.shape}")
-    if not allow_rank_deficient:
-        _check_full_rank(a.count, b.count, len(a.mean))
+    _check_full_rank(a.count, b.count, len(a.mean), allow_rank_deficient)
     return _distance(a.mean - b.mean, _root(a.covariance), _root(b.covariance))
 
 
@@ -149,8 +147,7 @@ def frechet_extrapolated(
     x, y = checks.pair(x_features, y_features, ("x_features", "y_features"))
     whole = min(len(x), len(y))
     enough = 2 if allow_rank_deficient else x.shape[1] + 1
-    if not allow_rank_deficient:
-        _check_full_rank(len(x), len(y), x.shape[1])
+    _check_full_rank(len(x), len(y), x.shape[1], allow_rank_deficient)
     if smallest is None:
         smallest = max(math.ceil(whole / 10), enough)
     checks.counts(3, points=points)
@@ -210,8 +207,8 @@ def kernel_distance(
     return mean_estimate(np.array(values))
 
 
-def _check_full_rank(count_a: int, count_b: int, dimension: int) -> None:
-    if min(count_a, count_b) <= dimension:
+def _check_full_rank(count_a: int, count_b: int, dimension: int, allow_deficient: bool) -> None:
+    if min(count_a, count_b) <= dimension and not allow_deficient:
         raise HebaeError(
             f"The Frechet distance of {dimension} features needs at least {dimension + 1} examples "
             f"in each set for covariances of full rank, but these have {count_a} and {count_b}; "

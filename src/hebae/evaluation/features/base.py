@@ -116,33 +116,28 @@ def pixel_features(dataset: Dataset) -> FeatureExtractor:
     is_image = is_image_data(dataset)
     name = "pixels" if is_image else "values"
     fingerprint = hashlib.sha256(f"hebae {name} 1".encode()).hexdigest()
+    network = Prepared(nn.Flatten(), lambda x: x.float() / (255 if x.dtype == torch.uint8 else 1))
     dimension, shape = prod(dataset.shape), dataset.shape
     return FeatureExtractor(
-        _Flatten(), name, dimension, fingerprint, shape=shape, takes_uint8=is_image
+        network, name, dimension, fingerprint, shape=shape, takes_uint8=is_image
     )
 
 
 class Prepared(nn.Module):
-    """A network behind a function that prepares uint8 images; it keeps the mode that it has."""
+    """A network behind a function that prepares images; it keeps the mode that it has."""
 
     def __init__(self, network: nn.Module, prepare: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.network, self.prepare = network, prepare
 
     def forward(self, images: Tensor) -> Any:
-        """Features of uint8 images (n, c, h, w): the first output if there are several."""
+        """Features of images: the first output if there are several."""
         output = self.network(self.prepare(images))
         return output[0] if isinstance(output, tuple) else output
 
     def train(self, mode: bool = True) -> Prepared:
         """Keep the mode, which a program of torch.export cannot change."""
         return self
-
-
-class _Flatten(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        """Values as they are, uint8 divided by 255."""
-        return (x.float() / 255 if x.dtype == torch.uint8 else x.float()).flatten(1)
 
 
 def as_uint8(values: Pixels | npt.NDArray[np.floating]) -> Pixels:

@@ -15,14 +15,7 @@ from cyclopts import CycloptsError
 from pydantic import ValidationError
 from rich.text import Text
 
-from hebae.cli import (  # noqa: F401  they register their commands
-    evaluate,
-    experiments,
-    generate,
-    inspect,
-    reproduce,
-    train,
-)
+from hebae.cli import experiments, generate, inspect, train  # noqa: F401  register commands
 from hebae.cli.app import app, err, wrapped
 from hebae.config import explain
 from hebae.errors import HebaeError
@@ -40,37 +33,30 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         status = app(
             [_expand_home(word) for word in arguments], exit_on_error=False, print_error=False
         )
-    except CycloptsError as error:
-        _fail(_explain_parsing(error))
-    except HebaeError as error:
-        _fail(str(error))
-    except MemoryError:
-        _fail("there is not enough memory; ask for fewer or smaller examples.")
-    except OSError as error:
-        if error.filename is None:
-            raise
-        _fail(f"cannot use {error.filename}: {error.strerror}.")
+        sys.exit(status or 0)
     except KeyboardInterrupt:
         err.print("Interrupted.")
         sys.exit(130)
-    sys.exit(status or 0)
-
-
-def _expand_home(word: str) -> str:
-    """Replace ~ in a path, also in ``--output=~/x``, where the shell leaves it."""
-    flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-    return f"{flag}{equals}{expand(value)}" if value.startswith("~") else word
-
-
-def _fail(message: str) -> NoReturn:
+    except CycloptsError as error:
+        if isinstance(error.__cause__, ValidationError):
+            message = str(explain(error.__cause__, "the flags"))
+        else:
+            message = f"{' '.join(str(error).split())} See hebae --help and hebae COMMAND --help."
+    except HebaeError as error:
+        message = str(error)
+    except MemoryError:
+        message = "there is not enough memory; ask for fewer or smaller examples."
+    except OSError as error:
+        if error.filename is None:
+            raise
+        message = f"cannot use {error.filename}: {error.strerror}."
     text = Text(wrapped(f"Error: {message}"))
     text.stylize("bold red", 0, len("Error:"))
     err.print(text, soft_wrap=True)
     sys.exit(2)
 
 
-def _explain_parsing(error: CycloptsError) -> str:
-    cause = error.__cause__
-    if isinstance(cause, ValidationError):
-        return str(explain(cause, "the flags"))
-    return " ".join(str(error).split()) + " See hebae --help and hebae COMMAND --help."
+def _expand_home(word: str) -> str:
+    """Replace ~ in a path, also in ``--output=~/x``, where the shell leaves it."""
+    flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return f"{flag}{equals}{expand(value)}" if value.startswith("~") else word

@@ -1,17 +1,19 @@
-"""``hebae compare`` and ``hebae sweep``: many trainings, one table."""
+"""``hebae compare``, ``sweep``, ``evaluate`` and ``reproduce``: many models, one table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
+from rich.text import Text
 
 from hebae.cli.app import (
     Experiment,
     ExperimentFlags,
+    Switch,
     app,
     command,
     err,
@@ -22,11 +24,16 @@ from hebae.cli.app import (
 )
 from hebae.config import METHODS, Method, resolve
 from hebae.errors import HebaeError
+from hebae.experiments.settings import EvaluationSettings
 
 if TYPE_CHECKING:
     from hebae.experiments.plan import PlannedRun
     from hebae.report.tables import Table
     from hebae.training.many import Job
+
+Evaluation = Annotated[
+    EvaluationSettings, Parameter(name="*", group=Group("Estimates", sort_key=2))
+]
 
 MOST_ROWS = 50
 """Rows of a table that is printed; longer tables are only in the folder."""
@@ -117,8 +124,6 @@ def _train_all(
     content: dict[str, Any] | None = None,
 ) -> int:
     """Check and train all runs, and print their table; return the exit status."""
-    from rich.text import Text
-
     from hebae.cli.progress import RunsProgress
     from hebae.experiments.plan import prepare
     from hebae.experiments.runner import ExperimentFolder, run_experiment
@@ -174,4 +179,131 @@ def _list(jobs: Sequence[Job]) -> int:
     content = {"settings": common, "runs": runs}
     text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=2**20)
     out.print(text, end="", soft_wrap=True)
+    return 0
+
+
+@app.command
+def evaluate(
+    *runs: Path,
+    metrics: tuple[str, ...] = ("fast",),
+    output: Path | None = None,
+    pool_seeds: Annotated[bool, Switch] = False,
+    data: str | None = None,
+    data_dir: Path | None = None,
+    settings: Evaluation = EvaluationSettings(),  # noqa: B008
+) -> int:
+    """Evaluate trained runs with the same metrics.
+
+    Each metric is stored in the run's evaluation.json as soon as it is measured, and not measured
+    again. An interrupted command therefore resumes.
+
+    Parameters
+    ----------
+    runs
+        Folders of finished runs, all trained on the same data. Each has a column in the table.
+    metrics
+        all, fast, or names, separated by commas or spaces: objective, reconstruction, elbo, iwae,
+        ais, frechet, kernel, precision-recall, density-coverage, copying, moments, normality,
+        samplers, information, mic, labels, robustness, smoothness.
+    output
+        Folder for the table, the figures of all runs side by side, and report.html.
+    pool_seeds
+        Put runs that differ only in their seed into one column.
+    data
+        Name, file or folder of the runs' data, if they have moved.
+    data_dir
+        Folder with data files [env: HEBAE_DATA_DIR].
+    """
+    from hebae.experiments.evaluate import evaluate as run
+    from hebae.experiments.metrics import choose, is_fast
+
+    chosen = choose(metrics)
+    if is_fast(metrics):
+        settings = settings.for_fast()
+    with err.status("loading") as status:
+        table, pictures = run(
+            runs,
+            chosen,
+            settings,
+            command=command(),
+            output=output,
+            pool_seeds=pool_seeds,
+            data=data,
+            data_dir=data_dir,
+            notify=lambda note: tell([note]),
+            progress=lambda message: status.update(Text(message)),
+        )
+    out.print(table)
+    for folder in dict.fromkeys(picture.path.parent for picture in pictures):
+        say(f"Figures: {folder}")
+    if output is not None:
+        say(f"Open {output / 'report.html'} in a browser.")
+    return 0
+
+
+@app.command
+def reproduce(
+    *studies: str,
+    budget: Literal["smoke", "small", "full"] = "smoke",
+    output: Path | None = None,
+    data_dir: Path | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    train_only: Annotated[bool, Switch] = False,
+) -> int:
+    """Reproduce the paper: train its models, draw its figures, and check its statements.
+
+    Runs and measurements that are in --output already are reused, so that an interrupted command
+    resumes. Studies share their runs.
+
+    Parameters
+    ----------
+    studies
+        figure1a, figure1b, figure2, figure3, figure4, table, rate, ablations, or all.
+    budget
+        smoke: mnist-mini and synthetic faces with tiny networks; takes a few minutes and checks
+        that everything runs. small: MNIST for 12 epochs and CelebA with narrow networks, one to
+        three seeds; takes hours on two cores. full: the paper's networks and epochs with five
+        seeds; needs a GPU.
+    output
+        Folder for runs/ and results/ [default: reproduction/BUDGET].
+    data_dir
+        Folder with data files [env: HEBAE_DATA_DIR].
+    device
+        Device to train and to measure on.
+    train_only
+        Train only. Run the command again without this option to measure and draw.
+    """
+    from hebae.cli.progress import RunsProgress
+    from hebae.paper import choose
+    from hebae.paper.budgets import BUDGETS
+    from hebae.paper.reproduce import reproduce as run
+
+    chosen = choose(studies)
+    output = output or Path("reproduction") / budget
+    with err.status("loading") as status:
+
+        def show(message: str) -> None:
+            if err.is_terminal:
+                status.update(Text(message))
+            else:
+                say(message, err)
+
+        pages = run(
+            chosen,
+            BUDGETS[budget],
+            output,
+            command=command(),
+            data_dir=data_dir,
+            device=device,
+            train_only=train_only,
+            watcher=RunsProgress(err, status),
+            tell=lambda note: tell([note]),
+            progress=show,
+        )
+    if pages is None:
+        return say_resumable()
+    for page in pages:
+        say(f"Results: {page}")
+    if train_only:
+        say(f"Trained: {output / 'runs'}. Run the command without --train-only to measure them.")
     return 0

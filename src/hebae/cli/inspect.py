@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 
@@ -37,9 +35,21 @@ def show(run: Path, /) -> int:
     history = folder.history()
     if history:
         units = METHODS[settings.method].units
-        others = [f"{n}: {units[n] or 'no unit'}" for n in history[-1]["train"] if n in units]
+        terms = history[-1]["train"]
+        others = [f"{name}: {units[name] or 'no unit'}" for name in terms if name in units]
         say("; ".join(["Terms of the loss, in nats per example", *others]))
-        for table in _history_tables(history):
+        count = min(EPOCHS_SHOWN, len(history))
+        shown = [history[round((i + 1) * len(history) / count) - 1] for i in range(count)]
+        for key, split in {"train": "train", "held_out": history[-1].get("held_out_split")}.items():
+            if key not in history[-1]:
+                continue
+            table = Table(title=f"{split} examples", title_justify="left")
+            for heading in ("epoch", *terms):
+                table.add_column(heading, justify="right", overflow="fold")
+            for record in shown:
+                values = [record[key].get(name) for name in terms]
+                numbers = ["-" if value is None else f"{value:.2f}" for value in values]
+                table.add_row(str(record["epoch"]), *numbers)
             out.print(table)
     if not folder.is_finished:
         say(f"Not finished: {len(history)} of {settings.epochs} epochs. Resume with:")
@@ -47,24 +57,6 @@ def show(run: Path, /) -> int:
     for picture in draw_run(run):
         say(f"{picture.title}: {picture.path}")
     return 0
-
-
-def _history_tables(history: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
-    """Tables of the terms of the loss by epoch, one per split."""
-    last = history[-1]
-    count = min(EPOCHS_SHOWN, len(history))
-    shown = [history[round((i + 1) * len(history) / count) - 1] for i in range(count)]
-    for key, split in (("train", "train"), ("held_out", last.get("held_out_split"))):
-        if key not in last:
-            continue
-        table = Table(title=f"{split} examples", title_justify="left")
-        for heading in ("epoch", *last["train"]):
-            table.add_column(heading, justify="right", overflow="fold")
-        for record in shown:
-            values = [record[key].get(name) for name in last["train"]]
-            numbers = ["-" if value is None else f"{value:.2f}" for value in values]
-            table.add_row(str(record["epoch"]), *numbers)
-        yield table
 
 
 @data_app.command(name="list")

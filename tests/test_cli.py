@@ -76,41 +76,31 @@ def test_the_headings_of_hebae_show_are_whole(
     assert "…" not in shown
 
 
-def test_samples_come_from_the_sampler_that_is_asked_for(
-    hebae: Command, image_file: Path, tmp_path: Path
+def test_samples_come_from_the_sampler_and_the_data_that_are_named(
+    hebae: Command, trained: Path, vectors: Path, tmp_path: Path
 ) -> None:
-    hebae("train", "--data", image_file, *SMALL, "--output", "run")
+    sample = ("sample", "run", "--output", "s.npy")
 
-    def draw(sampler: str, seed: int = 0) -> tuple[np.ndarray, str]:
-        flags = ("--sampler", sampler, "--seed", seed, "--output", "s.npy")
-        result = hebae("sample", "run", *flags)
+    def draw(sampler: str, *flags: object) -> tuple[np.ndarray, str]:
+        result = hebae(*sample, "--sampler", sampler, *flags)
         assert result.status == 0, result.err
         return np.load(tmp_path / "s.npy"), " ".join(result.err.split())
 
-    normal, _ = draw("normal")
     z = np.random.default_rng(0).standard_normal((64, 3), dtype=np.float32)
-    assert np.array_equal(normal, load(tmp_path / "run").inverse_transform(z))
-    assert not (tmp_path / "run" / "samplers.safetensors").exists()
-    auto, message = draw("auto")
-    assert "200 training examples" in message  # and none of the 40 held out
-    chosen = message.split("sampler auto chose ")[1].split(":")[0].split(" (")[0]
-    image_file.rename(tmp_path / "moved.npz")  # from now on they come from what was stored
-    drawn = {name: draw(name)[0] for name in ("normal", "fitted-normal", "mixture")}
-    assert np.array_equal(auto, drawn[chosen])
-    assert not np.array_equal(drawn["normal"], drawn["fitted-normal"])
-    assert not np.array_equal(draw("mixture", 1)[0], drawn["mixture"])
-
-
-def test_a_sampler_finds_moved_data_and_refuses_other_data(
-    hebae: Command, trained: Path, vectors: Path, tmp_path: Path
-) -> None:
+    assert np.array_equal(draw("normal")[0], load(trained).inverse_transform(z))
     vectors.rename(tmp_path / "moved.npy")
-    sample = ("sample", "run", "--output", "s.npy")
     refused(hebae(*sample), "vectors.npy", "--data", "--data-dir", "--sampler normal")
     np.save(tmp_path / "other.npy", np.random.default_rng(9).random((300, 12), dtype=np.float32))
     refused(hebae(*sample, "--data", "other.npy"), "content", "SHA-256", "--sampler normal")
-    assert not (tmp_path / "run" / "samplers.safetensors").exists()
-    assert hebae(*sample, "--data", "moved.npy").status == 0
+    assert not (trained / "samplers.safetensors").exists()
+    auto, message = draw("auto", "--data", "moved.npy")
+    assert "270 training examples" in message  # and none of the 30 held out
+    chosen = message.split("sampler auto chose ")[1].split(":")[0].split(" (")[0]
+    (tmp_path / "moved.npy").unlink()  # from now on they come from what was stored
+    drawn = {name: draw(name)[0] for name in ("normal", "fitted-normal", "mixture")}
+    assert np.array_equal(auto, drawn[chosen])
+    assert not np.array_equal(drawn["normal"], drawn["fitted-normal"])
+    assert not np.array_equal(draw("mixture", "--seed", 1)[0], drawn["mixture"])
 
 
 def test_a_model_saved_from_python_samples_by_its_codes(hebae: Command, tmp_path: Path) -> None:

@@ -118,14 +118,10 @@ def test_what_is_not_hebaes_is_never_overwritten(
     refused(hebae(*arguments, "mine"), "mine")
     refused(hebae(*arguments, "yours"), "config.yaml")
     refused(hebae(*arguments, "run"), "thesis.tex")
+    refused(hebae(*arguments, "mine/thesis.tex"), "mine/thesis.tex")
+    refused(hebae(*arguments, "mine/thesis.tex/run"), "mine/thesis.tex/run")
     assert mine.read_text() == yours.read_text() == "years: of work"
     assert "model.safetensors" in files(trained)
-
-
-def test_unwritable_output_is_refused(hebae: Command, vectors: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for output in ("file", "file/run"):
-        refused(hebae("train", "--data", vectors, *SMALL, "--output", output), output)
 
 
 def without_roots_privileges() -> None:

@@ -195,14 +195,11 @@ def test_a_model_is_the_same_once_saved_or_pickled(cls: type, images: np.ndarray
     assert not hasattr(clone(model), "codes_")
 
 
-def test_fitted_samplers_follow_the_last_fit(images: np.ndarray) -> None:
+def test_fitted_samplers_are_those_of_the_last_fit(images: np.ndarray) -> None:
     model = small().fit(images)
     model.sample()
-    first = model.samplers_
-    model.fit(images[:100])
-    assert model.samplers_ is None
-    model.sample()
-    assert not np.array_equal(model.samplers_["fitted-normal"].mean, first["fitted-normal"].mean)
+    assert model.samplers_ is not None
+    assert model.fit(images[:100]).samplers_ is None
 
 
 def test_a_model_without_its_codes_samples_from_the_normal_alone(
@@ -310,13 +307,9 @@ def test_values_outside_the_unit_interval_take_a_gaussian_and_it_is_said() -> No
         (np.zeros((40, 5)) + np.nan, {}, "not finite|NaN"),
         (uniform(40, 5) * 3, {"likelihood": "bernoulli"}, r"\[0, 1\]"),
         (uniform(20, 5), {"batch_size": 3}, "batch_size.* 3"),
-        (uniform(3, 5), {}, "too few"),
         (uniform(40, 8, 8, 3), {}, "transpose"),
-        (uniform(40, 5), {"latent_dim": 0}, "latent_dim"),
         (uniform(40, 5), {"penalty_weight": -1.0}, "penalty_weight"),
-        (uniform(40, 5), {"noise": "diagnoal"}, "noise"),
         (uniform(40, 5), {"early_stopping": 2}, "validation"),
-        (uniform(40, 5), {"network": "convolutional"}, "mlp"),
     ],
 )
 def test_what_could_not_work_is_refused_before_training(

@@ -128,6 +128,9 @@ def test_a_comparison_of_version_0_1_0_is_resumed(hebae: Command, tmp_path: Path
 
 def test_what_is_there_is_kept_unless_overwritten(compare: Command, tmp_path: Path) -> None:
     one = ("--methods", "ae")
+    (tmp_path / "all").mkdir()
+    with locked(tmp_path / "all"):  # by another process
+        refused(compare(*one), str(os.getpid()), "in use")
     assert compare(*one).status == 0
     refused(compare(*one), "already holds a comparison", "--resume", "--overwrite")
     (tmp_path / "all" / "notes.txt").write_text("mine")
@@ -142,15 +145,6 @@ def test_what_is_there_is_kept_unless_overwritten(compare: Command, tmp_path: Pa
     refused(compare(*one, "--resume", output="new"), "no comparison")
     (tmp_path / "file").touch()
     refused(compare(*one, output="file/all"), "file/all")
-
-
-def test_of_two_processes_on_one_folder_the_second_is_refused(
-    compare: Command, tmp_path: Path
-) -> None:
-    (tmp_path / "all").mkdir()
-    with locked(tmp_path / "all"):
-        refused(compare("--methods", "ae"), str(os.getpid()), "in use")
-    assert compare("--methods", "ae").status == 0
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The progress of many trainings: on a terminal one line that changes, in a file a line a run."""
+"""The progress of many trainings: one changing line on a terminal, one line per run in a file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def reported_to(console: Console) -> RunsProgress:
     return progress
 
 
-def test_a_file_gets_a_line_a_run() -> None:
+def test_a_file_gets_one_line_per_run() -> None:
     file = StringIO()
     reported_to(Console(file=file, width=40))
     second, third = file.getvalue().splitlines()

@@ -462,25 +462,19 @@ def _estimator(method: Method) -> type[Estimator]:
     """Generate the class of a method: a dataclass of its parameters, documented in full."""
     of_methods = {name for other in METHODS.values() for name in other.options}
     settings = ModelSettings.model_fields | TrainingSettings.model_fields
-    shared = {
-        name: (setting.annotation, setting.get_default(), setting.description or "")
-        for name, setting in settings.items()
-        if name not in NOT_PARAMETERS | of_methods
-    }
-    options = {
-        name: (option.annotation, option.default, option.description)
-        for name, option in method.options.items()
-    }
-    fields, lines = [], []
-    parameters: dict[str, tuple[Any, Any, str]] = {"latent_dim": shared["latent_dim"]}
-    parameters |= options | shared
-    constrained = SimpleNamespace(__annotations__={n: p[0] for n, p in parameters.items()})
+    parameters: dict[str, Any] = {"latent_dim": settings["latent_dim"], **method.options}
+    left_out = NOT_PARAMETERS | of_methods
+    parameters |= {name: setting for name, setting in settings.items() if name not in left_out}
+    constrained = SimpleNamespace(__annotations__={n: p.annotation for n, p in parameters.items()})
     annotations = typing.get_type_hints(constrained)  # without the limits on values
-    for name, (_, default, description) in parameters.items():
-        annotation = annotations[name]
+    fields, lines = [], []
+    for name, parameter in parameters.items():
+        annotation, default = annotations[name], parameter.default
         fields.append((name, annotation, field(default=default, kw_only=name != "latent_dim")))
         lines.append(f"{name} : {_type_text(annotation)}, default={default!r}")
-        text = re.sub(r"\s*\[default: ([^]]*)\]\.?", r"; by default \1.", description)
+        text = re.sub(
+            r"\s*\[default: ([^]]*)\]\.?", r"; by default \1.", parameter.description or ""
+        )
         lines += textwrap.wrap(text, 92, initial_indent="    ", subsequent_indent="    ")
     docstring = DOCUMENTATION.format(
         name=method.class_name,

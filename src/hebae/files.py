@@ -72,7 +72,7 @@ def expand(path: str | os.PathLike[str]) -> Path:
             "path."
         ) from None
     except TypeError:
-        raise HebaeError(f"{path!r} is no path; give a str or a Path.") from None
+        raise HebaeError(f"{path!r} is not a path; give a str or a Path.") from None
 
 
 def make_folder(path: Path, name: str = "the folder") -> None:

@@ -6,7 +6,6 @@ import os
 import shlex
 import sys
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -94,7 +93,7 @@ def say(text: str, console: Console = out, style: str | None = None) -> None:
     console.print(text, soft_wrap=True, style=style)
 
 
-def tell(notes: Sequence[str]) -> None:
+def tell(*notes: str) -> None:
     """Print notes to standard error."""
     for note in notes:
         say(wrapped(f"Note: {note}"), err, "dim")

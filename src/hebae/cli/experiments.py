@@ -135,7 +135,8 @@ def _train_all(
     folder = ExperimentFolder(output, kind)
     if not start.dry_run:
         folder.require_usable(resume=start.resume, overwrite=start.overwrite)
-    jobs = prepare(planned, folder.runs, notify=tell)
+    jobs = prepare(planned, folder.runs)
+    tell(*dict.fromkeys(note for job in jobs for note in job.prepared.notes))
     if start.dry_run:
         return _list(jobs)
     with err.status("training") as status:
@@ -230,7 +231,7 @@ def evaluate(
             pool_seeds=pool_seeds,
             data=data,
             data_dir=data_dir,
-            notify=lambda note: tell([note]),
+            notify=tell,
             progress=lambda message: status.update(Text(message)),
         )
     out.print(table)
@@ -297,7 +298,7 @@ def reproduce(
             device=device,
             train_only=train_only,
             watcher=RunsProgress(err, status),
-            tell=lambda note: tell([note]),
+            tell=tell,
             progress=show,
         )
     if pages is None:

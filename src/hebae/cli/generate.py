@@ -62,15 +62,13 @@ def sample(
 
         def load() -> npt.NDArray[np.generic]:
             values = training_values(run, config, data, data_dir)
-            tell([f"fitting the sampler to the codes of {len(values):,} training examples."])
+            tell(f"fitting the sampler to the codes of {len(values):,} training examples.")
             return values
 
         names = NAMES if sampler == "auto" else (sampler,)
-        samplers = fitted_samplers(
-            run, trained, load, names=names, notify=lambda note: tell([note])
-        )
+        samplers = fitted_samplers(run, trained, load, names=names, notify=tell)
         if sampler == "auto":
-            tell([f"{samplers}."])
+            tell(f"{samplers}.")
         prior = samplers[sampler]
     return _write(output, inference.sample(trained, count, seed, prior))
 

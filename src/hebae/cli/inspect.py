@@ -100,7 +100,7 @@ def prepare_data(data: str, /, *, data_dir: Path | None = None) -> int:
     from hebae.data import prepare
 
     dataset = prepare(data, data_dir=data_dir)
-    tell(dataset.notes)
+    tell(*dataset.notes)
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in splits.items() if part)
     out.print(

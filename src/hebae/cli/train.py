@@ -44,7 +44,7 @@ def train(*, output: Path | None = None, start: Start = StartFlags()) -> int:  #
             RunFolder(output).require_free(overwrite=start.overwrite)
         prepared = session.prepare(settings)
     settings = prepared.settings
-    tell(prepared.notes)
+    tell(*prepared.notes)
     if start.dry_run:
         out.print(settings.to_yaml(), end="", soft_wrap=True)
         return 0
@@ -66,8 +66,8 @@ def train(*, output: Path | None = None, start: Start = StartFlags()) -> int:  #
     if prepared.model.objective.penalty_floor(settings.batch_size, settings.latent_dim):
         from hebae.experiments.measure import whiteness_warning
 
-        warning = whiteness_warning(output, prepared.dataset, settings.device)
-        tell([warning] if warning else [])
+        if warning := whiteness_warning(output, prepared.dataset, settings.device):
+            tell(warning)
     say(f"Trained {outcome.steps:,} steps in {outcome.seconds:.1f} s: {output}")
     say(f"View it with: hebae show {shlex.quote(str(output))}")
     return 0

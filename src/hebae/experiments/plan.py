@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -124,16 +124,11 @@ def _require_one_dataset(settings: Sequence[Settings], what: str) -> None:
         raise HebaeError("compare and sweep train on one device; leave out --devices.")
 
 
-def prepare(
-    runs: Sequence[PlannedRun],
-    folder: Path,
-    notify: Callable[[Sequence[str]], None] = lambda notes: None,
-) -> list[Any]:
+def prepare(runs: Sequence[PlannedRun], folder: Path) -> list[Any]:
     """Load each data set once and check every run, before any training; return a job per run.
 
-    `folder` will hold a folder for each run, named by its label; nothing is written yet. `notify`
-    receives the notes of all runs, each once. A HebaeError names the first run that cannot be
-    trained.
+    `folder` will hold a folder for each run, named by its label; nothing is written yet. A
+    HebaeError names the first run that cannot be trained.
     """
     from hebae.experiments.trained_run import load_dataset
     from hebae.training import session
@@ -151,7 +146,6 @@ def prepare(
             raise HebaeError(f"the run {run.label} cannot be trained: {error}") from None
         prepared.release()  # there may be thousands of models
         jobs.append(Job(run.label, prepared, folder / run.label))
-    notify(list(dict.fromkeys(note for job in jobs for note in job.prepared.notes)))
     return jobs
 
 

@@ -80,9 +80,7 @@ def list_data(*, data_dir: Path | None = None) -> int:
         place = "" if source.location is None else f": {source.location}"
         table.add_row(source.name, counts, shape, source.licence, f"{source.availability}{place}")
     out.print(table)
-    out.print(
-        "A path works as well: a .npy or .npz file; a folder, .tar or .zip of images; idx files."
-    )
+    say("A path works as well: a .npy or .npz file; a folder, .tar or .zip of images; idx files.")
     return 0
 
 
@@ -103,7 +101,5 @@ def prepare_data(data: str, /, *, data_dir: Path | None = None) -> int:
     tell(*dataset.notes)
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in splits.items() if part)
-    out.print(
-        f"{dataset.name}: {sizes}; examples of shape {dataset.shape}, range {dataset.train.range}"
-    )
+    say(f"{dataset.name}: {sizes}; examples of shape {dataset.shape}, range {dataset.train.range}")
     return 0

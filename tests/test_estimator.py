@@ -447,6 +447,7 @@ def test_fits_in_threads_do_not_disturb_each_other(images: np.ndarray) -> None:
 # ---- tensors and networks of one's own ----------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 def test_tensors_with_gradients_or_quantised_are_examples_and_codes(
     fitted, images: np.ndarray
 ) -> None:

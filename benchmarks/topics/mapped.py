@@ -22,7 +22,7 @@ from turns import Readings, paired, take_turns
 
 from hebae.config import Settings
 from hebae.errors import HebaeError
-from hebae.model import build
+from hebae.model import build, to_unit_interval
 from hebae.training.batches import ArrayBatches
 from hebae.training.callbacks import Callback
 from hebae.training.loop import make_fabric, train
@@ -227,7 +227,7 @@ class NotAhead(ArrayBatches):
 
     def _taken(self, batches: Sequence[Tensor]) -> Generator[Tensor]:
         for indices in batches:
-            yield self._on_device(self.values.index_select(0, indices))
+            yield to_unit_interval(self.values.index_select(0, indices), self.dtype)
 
 
 def write_images(path: Path, images: int) -> None:

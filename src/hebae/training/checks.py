@@ -234,8 +234,8 @@ def device_type(settings: Settings) -> str:
 
 
 def _check_machine(settings: Settings) -> None:
-    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if settings.device in available and not available[settings.device]():
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(settings.device, True):
         raise HebaeError(
             f"--device {settings.device} is not available on this machine; use cpu or auto."
         )

@@ -60,13 +60,13 @@ def estimate_memory(
         decoder = decoder or network.decoder(
             k, shape, settings.decoder_widths or network.decoder_widths
         )
-    number = 8 if settings.precision == "64-true" else 4
+    size = 8 if settings.precision == "64-true" else 4  # bytes of a number
     count = sum(p.numel() for part in (encoder, decoder) for p in part.parameters())
     layers = sum(_output_sizes(encoder, shape)) + sum(_output_sizes(decoder, (k,)))
     # Of the batch itself and the decoder's output: the loss of each number, and gradients.
     per_example = 2 * layers + 4 * math.prod(shape)
     share = settings.batch_size // settings.devices
-    return Need(4 * number * count, number * share * per_example, count)
+    return Need(4 * size * count, size * share * per_example, count)
 
 
 def _output_sizes(network: nn.Module, shape: Sequence[int]) -> Iterator[int]:

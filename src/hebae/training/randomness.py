@@ -1,7 +1,7 @@
 """All random numbers of a training come from its own generators.
 
-torch's global generators belong to the caller. A training does not use them, so that
-trainings in several threads do not disturb each other.
+torch's global generators belong to the caller. A training does not use them, so that trainings in
+several threads do not disturb each other.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ class ProgressBar(Callback):
 
     def on_start(self, step: int, total: int | None) -> None:
         """See `Callback`."""
-        self.progress.start()
         self.progress.update(self.task, total=total, completed=step)
+        self.progress.start()
         self.progress.start_task(self.task)
 
     def on_log(self, step: int, epoch: int, means: Mapping[str, float]) -> None:

@@ -5,7 +5,7 @@ PEERS := .venv/.peers
 
 .PHONY: demo test lint bench pages clean
 
-demo: $(READY)  ## train the three methods on real digits, draw and tabulate them
+demo: $(READY)  ## train three methods on real digits; write figures and a table
 	$(BIN)/hebae compare --preset mnist-mini --output demo --overwrite
 
 # Two processes of one thread each are faster on two cores than one of two threads.
@@ -19,10 +19,10 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(PEERS)  ## measure how fast it is, against others too: about ten minutes on two cores
+bench: $(PEERS)  ## measure speed, also against other packages: about ten minutes on two cores
 	$(BIN)/python benchmarks/run.py
 
-pages: $(READY)  ## make the pages and numbers of README and docs from the JSON files
+pages: $(READY)  ## rebuild pages and numbers of README and docs from the JSON files
 	$(BIN)/python tools/pages.py
 
 $(READY): pyproject.toml constraints.txt
@@ -33,7 +33,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 $(PEERS): $(READY)
-	# Not all that pythae asks for: one is a backport of what Python has had since 3.7.
+	# Not all of pythae's dependencies: one is a backport of a module that Python has had since 3.7.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps pythae cloudpickle imageio tqdm
 	touch $@
 

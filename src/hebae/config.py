@@ -298,7 +298,7 @@ def _read_preset(name: str) -> dict[str, Any]:
 
 
 def read_mapping(path: Path, read: Callable[..., str]) -> dict[str, Any]:
-    """Read a YAML file of settings, given what returns its text; a HebaeError if it cannot be."""
+    """Parse the YAML text that `read` returns; raise a HebaeError if it cannot be read."""
     try:
         values = yaml.safe_load(read(encoding="utf-8"))
     except OSError as error:

@@ -277,7 +277,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return Settings.checked(values | {"method": self.method, "seed": seed}, type(self).__name__)
 
     def _first_batch(self, loader: DataLoader[Any]) -> torch.Tensor:
-        """Return one batch, which stands for the others: there may be too many to look through."""
+        """Return the first batch, the only one that is checked: there may be too many."""
         if self.validation_size:
             raise HebaeError(
                 f"validation_size is {self.validation_size}, but examples of a DataLoader cannot "
@@ -384,7 +384,7 @@ def _seed(random_state: Any) -> int:
 
 @contextmanager
 def _named_as_parameters() -> Iterator[None]:
-    """Let error messages name Python's parameters where they name flags of the command line."""
+    """Replace flags of the command line in error messages by Python's parameters."""
     try:
         yield
     except HebaeError as error:
@@ -404,7 +404,7 @@ NOT_PARAMETERS = {
     "checkpoint_every",  # concerns a run folder, which fit does not write
     "tensorboard",
 }
-"""Settings of the command line that are no parameters of the estimators, and why."""
+"""Settings of the command line that the estimators do not have, and why."""
 
 DOCUMENTATION = """\
 {description}

@@ -29,7 +29,7 @@ NOT_A_PICKLE = (
     TypeError,
     ValueError,
 )
-"""What ``torch.load`` raises for a file that is not one of its own, whatever the file holds."""
+"""Errors that ``torch.load`` raises for a damaged file or one of another kind."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -138,7 +138,7 @@ def log_determinant(factor: Float[Tensor, "latent latent"]) -> Float[Tensor, ""]
 def kl_from_factor(
     beta: Float[Tensor, " latent"], factor: Float[Tensor, "latent latent"]
 ) -> Float[Tensor, ""]:
-    """KL(N(beta, R R^T) || N(0, I)) in nats, for a Cholesky factor R that is already there."""
+    """KL(N(beta, R R^T) || N(0, I)) in nats, given the Cholesky factor R."""
     squares = factor.square().sum() + beta.square().sum()  # tr(R R^T) = ||R||_F^2
     return 0.5 * (squares - beta.shape[-1] - log_determinant(factor))
 
@@ -236,7 +236,7 @@ def penalty_floor(batch_size: int, latent_dim: int) -> float:
     """Mean of the HEBAE penalty over batches of perfectly standard-normal codes, in nats.
 
     ``-1/2 sum_{j=1..k} [digamma((m - j) / 2) + log(2 / m)]`` (section 4): what sampling noise
-    alone costs. Only the excess over it says anything about the codes.
+    alone costs. Only an excess over it says anything about the codes.
 
     Parameters
     ----------

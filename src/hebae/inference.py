@@ -50,8 +50,8 @@ def module_of(model: Any) -> Autoencoder:
     module = getattr(model, "module_", model)
     if not isinstance(module, Autoencoder):
         raise HebaeError(
-            f"the model is of type {type(model).__name__}; give a fitted HEBAE, VAE, WAE or AE, or "
-            "what hebae.load returns."
+            f"the model is of type {type(model).__name__}; give a fitted estimator, such as "
+            "HEBAE, or what hebae.load returns."
         )
     return module
 

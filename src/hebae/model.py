@@ -1,4 +1,4 @@
-"""The module: encoder, objective, decoder and likelihood, and what is known of the population."""
+"""The module: encoder, objective, decoder, likelihood, and statistics of the population."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LogScales: TypeAlias = Float[Tensor, "*members batch _"] | None
 
 
 class Step(NamedTuple):
-    """What one batch gives: the loss in nats per example and, detached, its parts."""
+    """Result of one batch: the loss in nats per example and, detached, its parts."""
 
     loss: Float[Tensor, ""]
     terms: dict[str, Float[Tensor, ""]]
@@ -174,7 +174,7 @@ class Autoencoder(nn.Module):
         return mean, (log_scale if log_scale.shape[-1] else None)
 
     def draw(self, mean: Codes, log_scale: LogScales, epsilon: Codes) -> Codes:
-        """Z ~ q(z | x), with noise shaped by the population's Sigma."""
+        """Draw z ~ q(z | x), with noise shaped by the population's Sigma."""
         return self.objective.draw(mean, log_scale, epsilon, covariance=self.population_covariance)
 
     def decode(self, z: Codes, context: Context = EMPTY) -> Examples:
@@ -220,12 +220,12 @@ def without_autocast(x: Tensor) -> AbstractContextManager[object]:
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Half precision goes no further than the networks."""
+    """Convert half precision, which only the networks use, to float32."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def to_unit_interval(x: Tensor, dtype: torch.dtype = torch.float32) -> Float[Tensor, "*shape"]:
-    """Uint8 0..255 to [0, 1]; floats as they are, in the given precision."""
+    """Convert uint8 0..255 to [0, 1], and floats to the given precision."""
     return x.to(dtype).div_(255) if x.dtype == torch.uint8 else x.to(dtype)
 
 
@@ -237,7 +237,7 @@ def build(
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
 ) -> Autoencoder:
-    """Make an autoencoder from settings and a seed; own networks may replace ours.
+    """Make an autoencoder from settings and a seed; networks may be given.
 
     The same seed gives all methods the same decoder and, except for its last layer, the same
     encoder. No global random state is read or changed. The likelihood must be decided: "auto" is

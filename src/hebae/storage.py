@@ -192,7 +192,7 @@ class RunFolder:
 
     @property
     def is_finished(self) -> bool:
-        """Whether a trained model lies here."""
+        """Whether the folder holds a trained model."""
         return self.weights.is_file()
 
     @property
@@ -297,7 +297,7 @@ class RunFolder:
             ) from None
         if not isinstance(state, dict) or "model" not in state:
             raise HebaeError(
-                f"{self.checkpoint} is no checkpoint of hebae; train again with --overwrite."
+                f"{self.checkpoint} is not a checkpoint of hebae; train again with --overwrite."
             )
         return state
 

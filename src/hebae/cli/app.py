@@ -16,13 +16,25 @@ from rich.console import Console
 from hebae._version import __version__
 from hebae.config import DataSettings, ModelSettings, TrainingSettings, preset_names
 
+
+def _default_text(value: object) -> str | None:
+    """Show a default as it would be typed: without brackets and quotes."""
+    if value is None:
+        return None
+    return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
 app = App(
     name="hebae",
     version=__version__,
     help="Train, compare and evaluate generative autoencoders.",
     # No argument is JSON: a path may begin with a bracket.
     default_parameter=Parameter(
-        consume_multiple=True, negative_iterable=(), json_list=False, json_dict=False
+        consume_multiple=True,
+        negative_iterable=(),
+        json_list=False,
+        json_dict=False,
+        show_default=_default_text,
     ),
     result_action="return_value",
     suppress_keyboard_interrupt=False,

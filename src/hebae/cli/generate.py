@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from hebae.cli.app import Data, app, say, tell
+from cyclopts import Group, Parameter
+
+from hebae.cli.app import app, say, tell
 from hebae.config import DataSettings, Settings
 from hebae.errors import HebaeError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+_DATA = Group("Data", help="By default, the data of the run.", sort_key=2)
+Data = Annotated[DataSettings, Parameter(name="*", group=_DATA, show_default=False)]
 
 
 @app.command

@@ -157,8 +157,8 @@ def load_npz(path: Path) -> Dataset:
             for keys in (_KEYS, _LABEL_KEYS)
         )
         raise HebaeError(
-            f"{path} holds {', '.join(archive.files) or 'nothing'}, which is no data set: allowed "
-            f"are a single array, or {listed}, with labels {listed_labels}, and at least a "
+            f"{path} holds {', '.join(archive.files) or 'nothing'}, which is not a data set: "
+            f"allowed are a single array, or {listed}, with labels {listed_labels}, and at least a "
             "training split."
         )
     splits = {}

@@ -27,7 +27,7 @@ CLOSE_CROP = Decoding(
 
 
 class _CelebA(NamedSource):
-    """CelebA by name, from a data directory; its terms forbid that a program downloads it."""
+    """CelebA by name, from a data directory; its terms do not allow automatic downloads."""
 
     def find(self, directory: DataDirectory) -> tuple[Availability, Path | None]:
         """Look in the data directory."""
@@ -40,8 +40,8 @@ class _CelebA(NamedSource):
         """Prepare or reopen the official images, else the subset."""
         if folder is None:
             raise HebaeError(
-                f"celeba was not found and cannot be downloaded by a program: put {self.files} "
-                "into a directory and name that with --data-dir or HEBAE_DATA_DIR."
+                f"celeba was not found and may not be downloaded automatically: put {self.files} "
+                "into a directory and name it with --data-dir or HEBAE_DATA_DIR."
             )
         if is_celeba_folder(folder):
             return load_celeba_folder(folder, name=self.name)

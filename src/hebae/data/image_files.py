@@ -126,7 +126,7 @@ class _Archive:
 
 ImageFiles: TypeAlias = _Folder | _Archive
 """The image files in one place: a `key` that changes with them, found without reading all; their
-`names`, sorted; `read` yields names and contents, of an archive in the order of storage."""
+`names`, sorted; `read` yields names and contents, for an archive in storage order."""
 
 
 def open_images(path: Path) -> ImageFiles:

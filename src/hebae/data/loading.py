@@ -93,7 +93,7 @@ def load(
         dataset = load_npy(path) if path.suffix == ".npy" else load_npz(path)
     else:
         raise HebaeError(
-            f"{path} has no format that can be read: give a .npy or .npz file, a .tar or .zip of "
+            f"{path} has an unknown format: give a .npy or .npz file, a .tar or .zip of "
             "images, or a folder of images or idx files."
         )
     return hold_out(dataset, validation_size)

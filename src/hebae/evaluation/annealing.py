@@ -102,7 +102,7 @@ def ais(
     The work is ``n * chains * temperatures * leapfrog_steps`` gradients of the decoder, plus that
     of fitting the step sizes (at most as much as 55 temperatures at 16 chains).
 
-    On grey levels the "bernoulli" likelihood is no normalised density in x, so neither is p(x).
+    On grey levels the "bernoulli" likelihood is not a normalised density in x, so neither is p(x).
 
     Parameters
     ----------

@@ -48,7 +48,7 @@ FIRST_WIDTH = 0.1  # in standard deviations of the codes
 class Bound(Estimate):
     """A lower bound on log p(x) in nats, the mean over examples.
 
-    If the likelihood is no normalised density (Bernoulli on grey levels), neither is p(x).
+    If the likelihood is not a normalised density (Bernoulli on grey levels), neither is p(x).
     """
 
     samples: int
@@ -195,7 +195,7 @@ def bits_per_dimension(model: Any, data: ArrayLike, nats: float) -> float | None
     """``-log2 p(x)`` per number of an example, given log p(x) in nats.
 
     For uint8 data the unit is one grey level, not the model's 1/255, which adds log2(255). This is
-    a density's logarithm and may be negative. None if the likelihood is no normalised density.
+    a density's logarithm and may be negative. None if the likelihood is not normalised.
     """
     module, values = checks.examples(model, data)
     if not module.likelihood.density:

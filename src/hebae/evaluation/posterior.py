@@ -68,7 +68,7 @@ class Posteriors:
     def draw(
         self, epsilon: Float[Tensor, "*draws n latent"]
     ) -> tuple[Float[Tensor, "*draws n latent"], Float[Tensor, "*draws n"]]:
-        """Z = mu + sigma * (L epsilon), and ``log q(z | x)``, for standard normal epsilon."""
+        """``z = mu + sigma * (L epsilon)``, and ``log q(z | x)``, for standard normal epsilon."""
         z = self.mean + self.scale * (epsilon @ self.factor.mT)
         return z, log_standard_normal(epsilon) - self.log_volume
 
@@ -134,7 +134,7 @@ def draw_prior(
 
 
 def _as_prior(module: Autoencoder, z: Tensor) -> Tensor:
-    """Z in the precision and on the device of the prior's weights, if it has any."""
+    """Convert z to the precision and the device of the prior's weights, if it has any."""
     return z.to([*module.prior.parameters(), *module.prior.buffers(), z][0])
 
 

@@ -182,7 +182,7 @@ def _tabulate(columns: Sequence[Column], dataset: Dataset, settings: EvaluationS
     notes = []
     if any("@" in one.name for one in every):
         notes.append(
-            "Samples are means of p(x|z); z from N(0, I) is the paper's way. Distances of samples "
+            "Samples are means of p(x|z); the paper draws z from N(0, I). Distances of samples "
             "depend on their number: [features@samples/references]."
         )
     if any(one.id == "objective" for one in every):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class Context(NamedTuple):
-    """What p(x | z) may depend on besides z; None if the data have no such thing."""
+    """What p(x | z) may depend on besides z; None if the data do not have it."""
 
     mask: Bool[Tensor, "batch *shape"] | None = None
     """True where a number was observed. Other numbers are ignored, even if they are NaN."""

@@ -35,7 +35,7 @@ class Bernoulli(Likelihood):
 
 
 class ContinuousBernoulli(Likelihood):
-    """Bernoulli's relative that is a density on [0, 1] (Loaiza-Ganem & Cunningham 2019)."""
+    """Continuous Bernoulli, a density on [0, 1] (Loaiza-Ganem & Cunningham 2019)."""
 
     support = (0.0, 1.0)
     density = True
@@ -68,7 +68,7 @@ def log_normaliser(logits: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """``log C`` of the continuous Bernoulli: ``C = l / tanh(l/2)`` for logits l, which is 2 at 0.
 
     With ``lambda = sigmoid(l)`` it is the paper's ``2 atanh(1 - 2 lambda) / (1 - 2 lambda)``. Near
-    zero, where that is 0/0, the Taylor series to the sixth order serves.
+    zero, where that is 0/0, the Taylor series to the sixth order is used.
     """
     near_zero = logits.abs() < 1e-1
     # `where` passes gradients to both branches: the one not taken must be finite as well.

@@ -63,11 +63,11 @@ class HEBAE(Objective):
     draws = ("posterior",)
 
     def log_scale_dim(self, latent_dim: int) -> int:
-        """Latent_dim with vector scale, 1 with scalar scale."""
+        """``latent_dim`` with vector scale, 1 with scalar scale."""
         return latent_dim if self.scale == "vector" else 1
 
     def smallest_batch(self, latent_dim: int) -> int:
-        """K + 1, unless earlier batches or shrinkage make Sigma positive definite."""
+        """``k + 1``, unless earlier batches or shrinkage make Sigma positive definite."""
         mixed = self.moments == "running" and self.moments_decay > 0
         return 2 if self.moments == "shrunk" or mixed else latent_dim + 1
 

@@ -112,12 +112,12 @@ def stored(folder: Path) -> dict[str, dict[str, Any]]:
 def _statements(statements: Iterable[tuple[Mapping[str, Any], str]], last: str = "") -> str:
     """Tabulate statements; `last` is the heading of a last column, if there is one."""
     statements = list(statements)
-    judged = any(one["verdict"] for one, _ in statements)
-    head = ["statement", "result", *(["verdict"] if judged else []), *([last] if last else [])]
+    decided = any(one["verdict"] for one, _ in statements)
+    head = ["statement", "result", *(["verdict"] if decided else []), *([last] if last else [])]
     lines = [f"| {' | '.join(head)} |", f"| {' | '.join([':--'] * len(head))} |"]
     for one, place in statements:
         cells = [_cell(one["text"]), _cell(fill(one["result"], one["numbers"]))]
-        if judged:
+        if decided:
             name, _, reason = one["verdict"].partition(" (")
             cells.append((f"**{name}**" if name else "") + (f" ({reason}" if reason else ""))
         lines.append(f"| {' | '.join([*cells, *([place] if last else [])])} |")

@@ -75,7 +75,7 @@ class Mixture(Prior):
 
     @property
     def noise_dim(self) -> int:
-        """K + 1: the first number selects the component."""
+        """``k + 1``: the first number selects the component."""
         return self.latent_dim + 1
 
     def log_prob(self, z: Tensor) -> Tensor:

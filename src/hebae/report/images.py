@@ -1,6 +1,6 @@
 """Figures of images, in which each pixel of an image is a square of whole pixels.
 
-The layout is computed here, since matplotlib's own gives axes whose size is no whole multiple of an
+The layout is computed here, since matplotlib's own gives axes whose size is not a multiple of an
 image's.
 """
 

@@ -1,4 +1,4 @@
-"""What follows a training while it runs: progress bar, metrics file, TensorBoard."""
+"""Callbacks of a training: progress bar, metrics file, TensorBoard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a training, found before it starts."""
+"""Checks of settings, data, memory and machine before a training starts."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def complete(
     weight = weight_of_mean_squared_error(settings, data.shape)
     if weight is not None:
         notes.append(
-            f"{settings.method}: penalty weight {settings.penalty_weight:g} is {weight:.4g} "
+            f"{_method(settings)}: penalty weight {settings.penalty_weight:g} is {weight:.4g} "
             "against the mean squared error of images in [-1, 1]."
         )
     _check_likelihood(settings, data)
@@ -159,7 +159,7 @@ def _decide_batches(settings: Settings, data: DataSummary, notes: list[str]) -> 
                 "--latent-dim, or --moments shrunk"
             )
         raise HebaeError(
-            f"batch_size is {size}, but {settings.method} with latent_dim {k} and network "
+            f"batch_size is {size}, but {_method(settings)} with latent_dim {k} and network "
             f"{settings.network} needs at least {needed} examples per batch. {advice}."
         )
     if size % settings.devices:
@@ -173,8 +173,8 @@ def _decide_batches(settings: Settings, data: DataSummary, notes: list[str]) -> 
     if count < size and (settings.drop_last or count < needed):
         raise HebaeError(
             f"{data.name} has {count:,} training examples, too few for a batch of {size} and "
-            f"{settings.method} with latent_dim {k}, which needs at least {needed} in a batch; use "
-            "more examples, a smaller --batch-size or a smaller --latent-dim."
+            f"{_method(settings)} with latent_dim {k}, which needs at least {needed} in a batch; "
+            "use more examples, a smaller --batch-size or a smaller --latent-dim."
         )
     if count < _smallest_batch(settings.replace(moments="batch")):
         raise HebaeError(
@@ -188,12 +188,12 @@ def _decide_batches(settings: Settings, data: DataSummary, notes: list[str]) -> 
         if settings.drop_last:
             notes.append(
                 f"the last batch of each epoch, {last} of {count:,} examples in random order, is "
-                f"left out: {settings.method} with latent_dim {k} needs at least {needed}."
+                f"left out: {_method(settings)} with latent_dim {k} needs at least {needed}."
             )
     if too_small and not settings.drop_last:
         raise HebaeError(
             f"the last batch of an epoch would hold {last} of the {count:,} training examples of "
-            f"{data.name}, and {settings.method} with latent_dim {k} needs at least {needed}; "
+            f"{data.name}, and {_method(settings)} with latent_dim {k} needs at least {needed}; "
             "leave it out with --drop-last or choose another --batch-size."
         )
     return settings
@@ -219,7 +219,7 @@ def _check_early_stopping(settings: Settings, data: DataSummary) -> None:
     if found < needed:
         raise HebaeError(
             f"early_stopping needs at least {needed} validation examples in a batch, for "
-            f"{settings.method} with latent_dim {settings.latent_dim} to have a held-out "
+            f"{_method(settings)} with latent_dim {settings.latent_dim} to have a held-out "
             f"objective, and there are {found}; give a larger --validation-size or --batch-size."
         )
 
@@ -265,14 +265,14 @@ def _check_machine(settings: Settings) -> None:
         except RuntimeError as error:
             lines = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
             raise HebaeError(
-                f"--compile on cannot be done here ({lines[0].rstrip('.')[:200]}); on the CPU it "
+                f"--compile on does not work here ({lines[0].rstrip('.')[:200]}); on the CPU it "
                 "needs a C++ compiler such as g++; use --compile off."
             ) from None
 
 
 @cache
 def _compile_something() -> None:
-    """Compile the least there is: only this shows whether a compiler is there and works."""
+    """Compile a trivial function: only this shows whether there is a working compiler."""
     torch.compile(lambda x: -x, options={"fx_graph_cache": False})(torch.ones(2))
 
 
@@ -296,3 +296,7 @@ def _check_memory(
             "--encoder-widths and --decoder-widths, smaller examples, a smaller --batch-size, or "
             "--network convolutional for images."
         )
+
+
+def _method(settings: Settings) -> str:
+    return METHODS[settings.method].display_name

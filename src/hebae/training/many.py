@@ -45,7 +45,7 @@ LARGEST_ON_CPU = 600_000
 """Weights of the largest model that is stacked on a CPU."""
 
 SHARE_OF_MEMORY = 0.5
-"""Of the free memory, for a stack; the rest is for held-out passes and other programs."""
+"""Share of the free memory for a stack; the rest is for held-out passes and other programs."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ class Watcher:
         """Training begins: jobs that are done already, how many wait, and for how many steps."""
 
     def on_steps(self, count: int) -> None:
-        """So many more steps were taken, of all jobs together."""
+        """`count` more steps were taken, of all jobs together."""
 
     def on_spared(self, count: int) -> None:
-        """So many steps fewer will be taken: a job stopped early, or had more done already."""
+        """`count` steps fewer remain: a job stopped early, or had done more already."""
 
     def on_result(self, result: Result) -> None:
         """One job is over, or was interrupted."""

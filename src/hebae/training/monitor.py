@@ -106,7 +106,7 @@ class Monitor:
             Sigma = batch_moments(mean[member].double().cpu())[1]
             codes = f"the smallest eigenvalue of Sigma was {torch.linalg.eigvalsh(Sigma)[0]:.3g}"
         else:
-            codes = "the encoder's outputs were not finite, since the step before broke the weights"
+            codes = "the encoder's outputs were not finite, because the weights were not"
         return DivergenceError(
             f"training stopped at step {number}: the loss is not a finite number ({terms}); "
             f"{codes}. {ADVICE}"
@@ -114,7 +114,7 @@ class Monitor:
 
 
 def find_divergence(state: Mapping[str, Tensor], step: int) -> DivergenceError | None:
-    """Return the error for a model's state that is not finite though the loss was, if it is not.
+    """Return an error if a model's state is not finite although the loss was; else None.
 
     The state holds the weights and, at the end of a training, the moments of the training set's
     codes: their mean is not finite if a code is not.

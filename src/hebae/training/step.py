@@ -289,7 +289,7 @@ def _on_a_stream_of_its_own(take: TakeStep, x: Tensor, noise: Noise) -> Step:
 
 _PRECISION = threading.Lock()
 _trainings_on_cuda: list[str] = []
-"""Of each training that uses tensor cores now, the precision that it found."""
+"""For each training that uses tensor cores, the precision that was set before."""
 
 
 @contextmanager
@@ -316,7 +316,7 @@ def tensor_cores(device: torch.device) -> Iterator[None]:
 
 
 def lay_out_filters(model: nn.Module, memory_format: torch.memory_format) -> None:
-    """Lay the filters of convolutions out in memory; the images follow them, values do not change.
+    """Set the memory layout of convolution filters and so of the images; values do not change.
 
     ``torch.channels_last`` is faster: measured on one CPU core, networks of
     Appendix B.2 with 16 to 128 filters, a step takes 0.70 times as long.

@@ -169,6 +169,6 @@ def _bits(
     bits = part(bound, "bits_per_dimension")
     if bits is None:
         likelihood = run.settings.likelihood
-        bits = UndefinedMetric(f"the {likelihood} likelihood is no density on these data")
+        bits = UndefinedMetric(f"the {likelihood} likelihood is not a density on these data")
     density = run.model.likelihood.density
     return measured(f"{id}.bits_per_dimension", bits, counts, headline=density)

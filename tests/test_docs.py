@@ -129,7 +129,7 @@ def test_committed_studies_of_one_seed_have_no_verdict() -> None:
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["provenance"]["seeds"] == "0":
             for one in stored["statements"]:
-                assert one["verdict"].startswith("cannot be told ("), (path, one["key"])
+                assert one["verdict"].startswith("undecided ("), (path, one["key"])
 
 
 def test_the_demonstrations_table_is_that_of_its_json() -> None:

@@ -15,7 +15,7 @@ SMOKE, SMALL = BUDGETS["smoke"], BUDGETS["small"]
 SEEDS = Budget("small", (0, 1), (0, 1), SMALL.changes, SMALL.evaluation)
 """The budget small with two seeds everywhere, so that there can be verdicts."""
 CORRELATION = "moments.mean_abs_correlation"
-ONE_SEED = "cannot be told (one seed)"
+ONE_SEED = "undecided (one seed)"
 
 
 def verdicts(findings):
@@ -61,7 +61,7 @@ def test_figure_1a_gives_no_verdict_on_one_seed_or_after_divergence(tmp_path):
         for run in runs
     ]
     found = verdicts(figure1a.conclude(SMOKE, runs))
-    assert set(found.values()) == {"cannot be told (undefined)"}
+    assert set(found.values()) == {"undecided (undefined)"}
 
 
 def figure_1b_runs(budget, folder, distance, diverged=lambda method, ratio: False):
@@ -110,7 +110,7 @@ def test_figure_1b_has_no_range_for_a_method_that_diverged_at_some_lambda(tmp_pa
     findings = figure1b.conclude(SEEDS, runs)
     robust = findings.statements[1]
     assert (robust.numbers["hebae"], robust.numbers["vae"]) == (None, 1.0)
-    assert robust.verdict == "cannot be told (undefined)"
+    assert robust.verdict == "undecided (undefined)"
     nothing = figure_1b_runs(SEEDS, tmp_path, lambda m, r: 1.0, lambda m, r: True)
     assert figure1b.conclude(SEEDS, nothing).drawings == []
 
@@ -214,11 +214,11 @@ def test_the_table_compares_ranges_over_seeds(tmp_path):
     assert verdicts(findings) == {
         "objective": "holds",
         "correlation": "holds",
-        "mic": "cannot be told (ranges over seeds overlap)",
+        "mic": "undecided (ranges over seeds overlap)",
         "samples-normal": "does not hold",
         "samples-mixture": "holds",
         "likelihood": "does not hold",
-        "vae-elbo": "cannot be told (ranges over seeds overlap)",  # 103, 104, 105 at most 104
+        "vae-elbo": "undecided (ranges over seeds overlap)",  # 103, 104, 105 at most 104
         "hebae-reconstruction": "holds",
         "hebae-correlation": "holds",
         "vae-correlation": "does not hold",

@@ -14,7 +14,7 @@ BEST = {
     "text": "HEBAE is | best",
     "result": "{hebae:.1f} against {vae:.1f}",
     "numbers": {"hebae": 1.25, "vae": None},
-    "verdict": "cannot be told (one seed)",
+    "verdict": "undecided (one seed)",
     "source": "paper",
 }
 VALUES = {
@@ -36,7 +36,7 @@ VALUES = {
 
 def test_a_page_shows_statements_figures_tables_and_deviations():
     made = page.page(VALUES, [TABLE])
-    assert "| HEBAE is \\| best | 1.2 against undefined | **cannot be told** (one seed) |" in made
+    assert "| HEBAE is \\| best | 1.2 against undefined | **undecided** (one seed) |" in made
     assert "![Lines](figure9.png)" in made
     assert "figure9-f.png" not in made  # faces are not published
     assert "hebae reproduce figure9" in made
@@ -48,10 +48,10 @@ def test_a_page_shows_statements_figures_tables_and_deviations():
 def test_the_index_counts_verdicts_the_papers_statements_first():
     ours = VALUES | {"statements": [BEST | {"source": "ours", "verdict": "holds"}]}
     index = page.index({"figure8": ours, "figure9": VALUES}, "A note.")
-    first = "| **cannot be told** (one seed) | [figure9](figure9.md), small |"
+    first = "| **undecided** (one seed) | [figure9](figure9.md), small |"
     second = "| **holds** | [figure9](figure8.md), small |"
     assert index.index("A note.") < index.index(first) < index.index(second)
-    assert "Verdicts: cannot be told (1)." in index
+    assert "Verdicts: undecided (1)." in index
     assert "Targets" not in index
 
 
@@ -59,7 +59,7 @@ def test_the_budget_smoke_has_no_verdicts():
     smoke = VALUES | {"budget": "smoke", "statements": [BEST | {"verdict": ""}]}
     for made in (page.page(smoke, []), page.index({"figure9": smoke})):
         assert "| verdict |" not in made
-        assert "cannot be told" not in made
+        assert "undecided" not in made
         assert "1.2 against undefined" in made
 
 

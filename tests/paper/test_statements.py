@@ -55,8 +55,8 @@ def test_cases_combine_as_in_three_valued_logic():
         ([True, True], "holds"),
         ([False], "does not hold"),
         ([True, False, "one seed"], "holds in part"),
-        ([True, "one seed", "one seed"], "cannot be told (one seed)"),
-        ([], "cannot be told (undefined)"),
+        ([True, "one seed", "one seed"], "undecided (one seed)"),
+        ([], "undecided (undefined)"),
     ],
 )
 def test_a_verdict_sums_up_the_cases(cases, expected):
@@ -70,7 +70,7 @@ def mic(**values):
 def test_hebae_is_the_best_only_if_it_beats_every_other_method():
     values = {"hebae": [3.0, 4.0], "vae": [1.0, 2.0], "wae": [2.5, 3.5]}
     best = mic(**values)
-    assert best.verdict == "cannot be told (ranges over seeds overlap)"
+    assert best.verdict == "undecided (ranges over seeds overlap)"
     assert best.text.startswith("MNIST: ")
     assert fill(best.result, best.numbers) == (
         "MIC_e: HEBAE 3.500 [3.000, 4.000], VAE 1.500 [1.000, 2.000], WAE-MMD 3.000 [2.500, 3.500]"
@@ -85,5 +85,5 @@ def test_hebae_is_the_best_only_if_it_beats_every_other_method():
 
 def test_a_single_run_per_method_gets_no_verdict_and_no_range():
     one = mic(hebae=[3.0], vae=[1.0], wae=[None])
-    assert one.verdict.startswith("cannot be told")
+    assert one.verdict.startswith("undecided")
     assert fill(one.result, one.numbers) == "MIC_e: HEBAE 3.000, VAE 1.000, WAE-MMD undefined"

@@ -18,7 +18,7 @@ SOURCES = {
     "target": "Targets set beforehand",
     "ours": "Further statements",
 }
-VERDICTS = ("holds", "holds in part", "does not hold", "cannot be told")
+VERDICTS = ("holds", "holds in part", "does not hold", "undecided")
 
 
 def index(studies: Mapping[str, Mapping[str, Any]], note: str = "") -> str:

@@ -40,7 +40,7 @@ def order(ours: Values, theirs: Values, *, lower: bool = False) -> Case:
     """Tell whether one method is better than another over several seeds.
 
     True if every seed of `ours` is better than every seed of `theirs`, False if every one is worse.
-    Otherwise the reason why it cannot be told: the ranges overlap, or there is one seed.
+    Otherwise the reason why it is undecided: the ranges overlap, or there is one seed.
     """
     sign = -1 if lower else 1
     a, b = ([sign * v for v in values if v is not None] for values in (ours, theirs))
@@ -61,13 +61,13 @@ def limit(values: Values, bound: float, *, above: bool = False) -> Case:
 
 
 def all_of(cases: Iterable[Case]) -> Case:
-    """Return True if all are, False if one is, else the first reason why it cannot be told."""
+    """Return True if all are, False if one is, else the first reason why it is undecided."""
     cases = list(cases)
     return False if False in cases else next((c for c in cases if c is not True), True)
 
 
 def any_of(cases: Iterable[Case]) -> Case:
-    """Return True if one is, False if all are, else the first reason why it cannot be told."""
+    """Return True if one is, False if all are, else the first reason why it is undecided."""
     cases = list(cases)
     return True if True in cases else next((c for c in cases if c is not False), False)
 
@@ -75,13 +75,13 @@ def any_of(cases: Iterable[Case]) -> Case:
 def verdict(*cases: Case) -> str:
     """Sum up a statement that consists of one or several cases, such as one per dimension.
 
-    The result is "holds", "does not hold", "holds in part", or "cannot be told (REASON)".
+    The result is "holds", "does not hold", "holds in part", or "undecided (REASON)".
     """
     if True in cases and False in cases:
         return "holds in part"
     reasons = list(dict.fromkeys(case for case in cases if isinstance(case, str)))
     if reasons or not cases:
-        return f"cannot be told ({'; '.join(reasons) or MISSING})"
+        return f"undecided ({'; '.join(reasons) or MISSING})"
     return "holds" if cases[0] else "does not hold"
 
 

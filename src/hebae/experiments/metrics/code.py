@@ -114,7 +114,7 @@ def _beside_normal(
     yield statistic
     note = "mean and standard deviation over standard normal samples of the same size"
     normal = Estimate(found.normal_mean, found.normal_spread)
-    name = f"{statistic.name}, were it normal"
+    name = f"{statistic.name}, if normal"
     yield measured(f"{id}.if_normal", normal, counts, name=name, note=note, **fields)
 
 

@@ -69,20 +69,16 @@ def test_a_sweep_leaves_runs_tables_a_picture_and_a_page(
     assert hebae("show", out / "runs" / labels[0]).status == 0
 
 
-def test_it_is_kept_resumed_and_enlarged(sweep: Command, tmp_path: Path) -> None:
-    two = ("--grid", "seed=0,1", "--output", "out")
-    assert sweep(*two).status == 0
-    refused(sweep(*two), "already holds a sweep", "--resume", "--overwrite")
+def test_it_is_resumed_and_enlarged(sweep: Command, tmp_path: Path) -> None:
+    assert sweep("--grid", "seed=0,1", "--output", "out").status == 0
     weights = tmp_path / "out" / "runs" / "seed=0" / "model.safetensors"
     before = weights.stat().st_mtime_ns
-    assert sweep("--grid", "seed=0..2", "--output", "out", "--resume").status == 0
+    more = ("--grid", "seed=0..2", "--output", "out", "--resume")
+    assert sweep(*more).status == 0
     assert [row["seed"] for row in rows(tmp_path / "out")] == ["0", "1", "2"]
     assert weights.stat().st_mtime_ns == before
-
-    refused(sweep(*two, "--resume"), "seed=2", "not asked for")
-    more = ("--grid", "seed=0..2", "--output", "out", "--resume")
+    refused(sweep("--grid", "seed=0,1", "--output", "out", "--resume"), "seed=2", "not asked for")
     refused(sweep(*more, "--penalty-weight", 3), "penalty_weight 1.0", "3.0")
-    refused(sweep(*more, "--overwrite"), "give one")
 
 
 def test_a_dry_run_lists_the_runs_and_leaves_nothing(sweep: Command, tmp_path: Path) -> None:
@@ -105,9 +101,7 @@ def test_a_dry_run_lists_the_runs_and_leaves_nothing(sweep: Command, tmp_path: P
     ("arguments", "parts"),
     [
         ((), ("at least one axis", "--grid")),
-        (("--grid", "latent_dims=2,5"), ("'latent_dims'", "'latent_dim'")),
         (("--grid", "latent_dim=2,5"), ("flag and as an axis", "--latent-dim")),
-        (("--grid", "kernel=imq,rbf"), ("--kernel belongs to wae", "hebae")),
         (("--grid", "seed=0,1", "--resume"), ("holds no sweep", "leave out --resume")),
     ],
 )

@@ -1,7 +1,7 @@
 """Tables of measurements: what is highlighted as best, and what never is."""
 
 from hebae.experiments.measurement import Measurement
-from hebae.experiments.table import Column, details, numbers, summary_rows, tabulate
+from hebae.experiments.table import Column, numbers, summary_rows, tabulate
 
 
 def bound(value, error=1.0, **others):
@@ -79,34 +79,19 @@ def test_one_run_shows_its_error_and_undefined_values_their_reason():
         id="elbo", name="ELBO", section="Bounds", undefined="the encoder is deterministic"
     )
     exact = bound(1, 0.0, id="exact", name="exact", section="Use")
-    table = tabulate(
-        [
-            Column("a", "bernoulli", [[bound(-100.04, 0.51), undefined, exact]]),
-            Column("b", "b", []),
-        ],
-        "t",
-    )
-    assert table.cells() == [
-        ["-100.0 ± 0.51", "–¹"],
-        ["undefined²", "–¹"],
-        ["1.0", "–¹"],
-    ]
+    run = Column("a", "bernoulli", [[bound(-100.04, 0.51), undefined, exact]])
+    table = tabulate([run, Column("b", "b", [])], "t")
+    assert table.cells() == [["-100.0 ± 0.51", "–¹"], ["undefined²", "–¹"], ["1.0", "–¹"]]
     assert table.footnotes()[:2] == ["¹ not measured", "² the encoder is deterministic"]
     assert [row.section for row in table.rows] == ["Bounds", "Bounds", "Use"]
 
 
-def test_a_median_of_exactly_zero_is_a_value():
+def test_zero_is_a_value_an_id_one_row_and_only_headlines_are_shown():
     seeds = column("a", bound(-1.0, None), bound(0.0, None), bound(1.0, None))
     assert tabulate([seeds], "").cells() == [["0.0 [-1.0, 1.0]"]]
     assert tabulate([column("a", bound(0.0, 0.5))], "").cells() == [["0.0 ± 0.5"]]
-
-
-def test_what_two_metrics_measure_is_one_row():
     twice = Column("a", "bernoulli", [[bound(-1.0, None), bound(-1.0, None)]])
     assert tabulate([twice], "").cells() == [["-1.0"]]
-
-
-def test_measurements_that_are_no_headline_are_only_stored():
     assert tabulate([column("a", bound(1.0, headline=False))], "").rows == []
 
 
@@ -139,11 +124,3 @@ def test_the_first_penalties_of_methods_share_a_row_and_further_ones_have_their_
     ]
     assert numbers(runs["hebae"], "test")["penalty"] == {"aggregate": 1.0, "rate": 2.0}
     assert numbers(runs["hebae"], "test")["correlation"] is None
-
-
-def test_details_name_the_run_that_they_belong_to():
-    runs = {
-        "HEBAE": [bound(1.0, detail="p 0.01"), bound(2.0, id="y", name="y")],
-        "VAE": [bound(1.0, detail="p 0.5")],
-    }
-    assert details(runs) == {"AIS": "HEBAE: p 0.01; VAE: p 0.5"}

@@ -16,8 +16,6 @@ from hebae.report.page import Section
 from hebae.report.tables import Table
 from hebae.training.checks import weight_of_mean_squared_error
 
-__all__ = ["report_comparison"]
-
 ByMethod = Mapping[str, Sequence[RunResult]]
 
 

@@ -17,7 +17,7 @@ from hebae.experiments.metrics import Metric
 from hebae.experiments.metrics.bounds import not_white
 from hebae.experiments.runner import ExperimentFolder
 from hebae.experiments.settings import EvaluationSettings
-from hebae.experiments.table import Column, details, tabulate
+from hebae.experiments.table import Column, tabulate
 from hebae.experiments.trained_run import (
     TrainedRun,
     choose_device,
@@ -30,8 +30,6 @@ from hebae.priors import NAMES
 from hebae.provenance import provenance
 from hebae.report.page import Section
 from hebae.report.tables import Table
-
-__all__ = ["evaluate"]
 
 FEWEST = 10
 """Fewest examples for a meaningful evaluation."""
@@ -69,19 +67,15 @@ def evaluate(
 
     Parameters
     ----------
-    paths : sequence of Path
-        Folders of finished runs, all trained on the same data.
-    metrics : sequence of Metric
-    settings : EvaluationSettings
-    command : str
-        For the provenance.
+    paths, data, data_dir
+        See `open_runs`.
+    metrics, settings, command
+        See `hebae.experiments.measure.measure`.
     output : Path, optional
         Folder for the table, figures of all runs together, and ``report.html``. The measurements
         of runs whose folder cannot be written are stored here as well.
     pool_seeds : bool
         Whether runs that differ only in their seed share a column.
-    data, data_dir : optional
-        Where the data are now, if they have moved.
     notify, progress : callable
         Receive notes for the user, and a message before each step.
 
@@ -123,7 +117,7 @@ def evaluate(
             Column(label, runs[paths[0]].likelihood, [evaluated[p].measurements for p in paths])
             for label, paths in groups.items()
         ]
-        table = _tabulate(columns, dataset, settings)
+        table = _tabulate(columns, dataset, split)
         if folder is None:
             return table, pictures
         clear(folder.path, ("figures",))
@@ -177,7 +171,7 @@ def _resolved(settings: EvaluationSettings, dataset: Dataset) -> EvaluationSetti
     return settings.model_copy(update={"split": split, "samplers": samplers})
 
 
-def _tabulate(columns: Sequence[Column], dataset: Dataset, settings: EvaluationSettings) -> Table:
+def _tabulate(columns: Sequence[Column], dataset: Dataset, split: str) -> Table:
     every = [one for column in columns for run in column.runs for one in run]
     notes = []
     if any("@" in one.name for one in every):
@@ -185,9 +179,8 @@ def _tabulate(columns: Sequence[Column], dataset: Dataset, settings: EvaluationS
             "Samples are means of p(x|z); the paper draws z from N(0, I). Distances of samples "
             "depend on their number: [features@samples/references]."
         )
-    if any(one.id == "objective" for one in every):
+    if find(every, "objective") is not None:
         notes.append("Each method has its own objective: not comparable between methods.")
-    split = settings.split or "test"
     for column in columns:
         warnings = [warning for run in column.runs if (warning := not_white(run, split))]
         notes += [f"{column.label}: {warnings[0]}"] if warnings else []
@@ -200,10 +193,10 @@ def _results(table: Table, columns: Sequence[Column]) -> list[Section]:
     if len(table.rows) <= SUMMARY_ROWS:
         return [Section("Results", [table])]
     every = [one for column in columns for run in column.runs for one in run]
-    ids = {id: "" for id in SUMMARY if find(every, id) is not None}
-    summary = tabulate(columns, table.title, ids=dict(list(ids.items())[:SUMMARY_ROWS]))
-    if not summary.rows:
+    ids = [id for id in SUMMARY if find(every, id) is not None][:SUMMARY_ROWS]
+    if not ids:
         return [Section("Results", [table])]
+    summary = tabulate(columns, table.title, ids=dict.fromkeys(ids, ""))
     return [
         Section("Results", [replace(summary, notes=table.notes)]),
         Section(f"All {len(table.rows)} rows", [replace(table, notes=())], folded=True),
@@ -212,9 +205,14 @@ def _results(table: Table, columns: Sequence[Column]) -> list[Section]:
 
 def _explanations(by_run: Mapping[str, Sequence[Measurement]]) -> list[Section]:
     """Return what the metrics mean, and what is particular to single runs."""
-    headlines = [one for run in by_run.values() for one in run if one.headline]
-    contents = {
-        "What the metrics mean": {one.name: one.note for one in headlines if one.note},
-        "Details of single runs": details(by_run),
-    }
+    meanings: dict[str, str] = {}
+    details: dict[str, str] = {}
+    for label, run in by_run.items():
+        for one in run:
+            if one.headline and one.note:
+                meanings[one.name] = one.note
+            if one.headline and one.detail:
+                before = f"{details[one.name]}; " if one.name in details else ""
+                details[one.name] = f"{before}{label}: {one.detail}"
+    contents = {"What the metrics mean": meanings, "Details of single runs": details}
     return [Section(title, [facts], folded=True) for title, facts in contents.items() if facts]

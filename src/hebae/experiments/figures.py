@@ -27,16 +27,6 @@ from hebae.report.methods import display_name
 from hebae.report.page import Section
 from hebae.storage import RunFolder
 
-__all__ = [
-    "Evaluated",
-    "Picture",
-    "as_sections",
-    "draw_evaluation",
-    "draw_models",
-    "draw_run",
-    "samples_of",
-]
-
 ACROSS, DOWN = 8, 6  # samples per sampler of a comparison
 PER_SAMPLER = 24  # of an evaluation
 RECONSTRUCTIONS = 16
@@ -99,18 +89,9 @@ def draw_models(
 ) -> list[Picture]:
     """Draw samples, reconstructions, interpolations, loss curves and codes, as the data allow.
 
-    Parameters
-    ----------
-    runs : mapping of str to TrainedRun
-        One model per label; all with the same data and split.
-    histories : mapping of str to list of histories
-        Records of ``metrics.jsonl`` by label, one list per seed.
-    folder : Path
-        Receives the PNG files.
-    samplers : sequence of str
-        Names of samplers to draw samples from.
-    note : str
-        Which models are drawn, for the captions of all figures but the loss curves.
+    `runs` holds one model per label, all with the same data and split; `histories` the records of
+    ``metrics.jsonl``, a list per seed. `samplers` are those to draw samples from. `note` says which
+    models are drawn, for all captions but that of the loss curves.
     """
     first = next(iter(runs.values()))
     values, split = first.values, first.split
@@ -124,13 +105,14 @@ def draw_models(
         by_way = {way: {label: found[way] for label, found in drawn.items()} for way in ways}
         mixture = SAMPLERS["mixture"] in ways
         text = "The mixture of normals was fitted to the training codes." if mixture else ""
-        words = {"count": ACROSS * DOWN, "mixture": text}
-        target.draw("samples", images.sample_table, by_way, ACROSS, **words)
+        target.draw(
+            "samples", images.sample_table, by_way, ACROSS, count=ACROSS * DOWN, mixture=text
+        )
         shown = values[:RECONSTRUCTIONS]
         originals = shown / 255 if shown.dtype == np.uint8 else shown
         decoded = {label: inference.reconstruct(model, shown) for label, model in models.items()}
-        count = len(shown)
-        target.draw("reconstructions", images.reconstructions, originals, decoded, count=count)
+        drawing = images.reconstructions
+        target.draw("reconstructions", drawing, originals, decoded, count=len(shown))
         if pairs := min(PAIRS, len(values) // 2):
             ends = values[0 : 2 * pairs : 2], values[1 : 2 * pairs : 2]
             between = {label: inference.interpolate(m, *ends, STEPS) for label, m in models.items()}
@@ -180,17 +162,7 @@ class Evaluated:
 def draw_evaluation(
     evaluated: Mapping[str, Evaluated], dataset: Dataset, split: str, folder: Path
 ) -> list[Picture]:
-    """Draw every figure that the measurements allow.
-
-    Parameters
-    ----------
-    evaluated : mapping of str to Evaluated
-        By label of the run.
-    dataset, split : Dataset and str
-        What the runs were evaluated on.
-    folder : Path
-        Receives the PNG files.
-    """
+    """Draw every figure that the measurements of runs, by their labels, allow."""
     target = _Folder(folder, dataset.name, split)
     runs = {label: one.measurements for label, one in evaluated.items()}
     if samples := {label: one.samples for label, one in evaluated.items() if one.samples}:
@@ -200,10 +172,8 @@ def draw_evaluation(
     moments = {label: found for label, run in runs.items() if (found := _moments(run))}
     if moments:
         for of in CODES:
-            covariances = {
-                m: np.asarray(one[of].arrays["covariance"]) for m, one in moments.items()
-            }
-            target.draw(f"codes-of-{of}", _heatmaps, covariances)
+            of_code = {m: np.asarray(one[of].arrays["covariance"]) for m, one in moments.items()}
+            target.draw(f"codes-of-{of}", _heatmaps, of_code)
         bars = {label: _bars(one, runs[label]) for label, one in moments.items()}
         target.draw("dimensions", of_codes.dimension_bars, bars)
         histograms = {
@@ -240,5 +210,4 @@ def _bars(moments: Mapping[str, Measurement], run: Sequence[Measurement]) -> Any
     kl = find(run, "moments.least_kl")
     assert kl is not None
     of_mean, of_z = (np.diag(moments[of].arrays["covariance"]).tolist() for of in CODES)
-    divergence = kl.arrays["divergence"] if kl.arrays else kl.undefined
-    return of_codes.DimensionBars(of_mean, of_z, divergence)
+    return of_codes.DimensionBars(of_mean, of_z, kl.arrays.get("divergence", kl.undefined))

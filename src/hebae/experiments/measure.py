@@ -32,8 +32,6 @@ from hebae.experiments.trained_run import TrainedRun, choose_device, examples_of
 from hebae.files import locked, write_atomically
 from hebae.provenance import provenance
 
-__all__ = ["Record", "feature_extractors", "is_writable", "measure", "take", "whiteness_warning"]
-
 
 def take(run: TrainedRun, metrics: Sequence[str]) -> list[Measurement]:
     """Take metrics without feature spaces, by name, and store nothing."""
@@ -61,11 +59,8 @@ def measure(
 
     Parameters
     ----------
-    run : TrainedRun
-    metrics : sequence of Metric
-        See `hebae.experiments.metrics.choose`.
-    extractors : mapping of str to FeatureExtractor
-        See `feature_extractors`; not used by metrics without features.
+    metrics, extractors
+        See `hebae.experiments.metrics.choose` and `feature_extractors`.
     command : str
         For the provenance.
     progress : callable
@@ -78,21 +73,21 @@ def measure(
     HebaeError
         If ``evaluation.json`` is damaged or cannot be written, or another process holds the run.
     """
-    identity = run.identity
     tasks = [(m, name) for m in metrics for name in (extractors if m.of_features else (None,))]
     target = (store or run.path) / run.folder.evaluation.name
     found: list[Measurement] = []
     with locked(target.parent) if is_writable(target.parent) else nullcontext():
-        record = Record(run.folder.evaluation, identity)
-        if store is not None and target.is_file():
-            record = Record(target, identity)
+        record = Record(target if target.is_file() else run.folder.evaluation, run.identity)
         record.path = target
         for number, (metric, name) in enumerate(tasks, 1):
             key = metric.name if name is None else f"{metric.name}[{name}]"
             settings = run.evaluation.as_json(metric.depends)
             arguments = () if name is None else (extractors[name],)
-            if name is not None:
-                settings |= _identity(extractors[name])
+            for features in arguments:
+                settings |= {"features": features.name, "fingerprint": features.fingerprint}
+                if isinstance(features, ClassifierFeatures):
+                    weights = {"weights_sha256": features.weights_sha256}
+                    settings |= {"accuracy": features.accuracy, **weights}
             stored = record.find(key, settings, metric.version)
             if stored is None:
                 progress(f"{key} ({number} of {len(tasks)})")
@@ -215,42 +210,30 @@ def feature_extractors(
             progress=lambda done, steps: progress(f"classifier: step {done:,} of {steps:,}"),
         )
         if any(metric.name == "frechet" for metric in metrics):
-            _require_enough(found[name], dataset, settings)
+            _require_enough(found[name], len(examples_of(dataset, settings.split)), settings)
     return found
 
 
 def _require_enough(
-    chosen: FeatureExtractor, dataset: Dataset, settings: EvaluationSettings
+    features: FeatureExtractor, available: int, settings: EvaluationSettings
 ) -> None:
     """Refuse an explicit choice that is impossible; for defaults, the table says "undefined"."""
-    available = len(examples_of(dataset, settings.split))
-    if settings.allow_rank_deficient or min(settings.samples, available) >= chosen.minimum:
+    minimum, chosen = features.minimum, settings.model_fields_set
+    explicit = "features" in chosen or ("samples" in chosen and available >= minimum)
+    enough = min(settings.samples, available) >= minimum
+    if enough or settings.allow_rank_deficient or not explicit:
         return
-    explicit = settings.model_fields_set
-    if "features" not in explicit and ("samples" not in explicit or available < chosen.minimum):
-        return
-    if settings.samples < chosen.minimum:
+    have, advice = f"the {settings.split} split has {available}", "use another --split"
+    if settings.samples < minimum:
         have, advice = f"--samples is {settings.samples}", "increase it"
-    else:
-        have = f"the {settings.split} split of {dataset.name} has {available}"
-        advice = "use another --split"
     raise HebaeError(
-        f"the Frechet distance in {chosen.name} needs at least {chosen.minimum} samples and "
-        f"references, and {have}; {advice}, choose other --features, or pass "
-        "--allow-rank-deficient."
+        f"the Frechet distance in {features.name} needs at least {minimum} samples and references, "
+        f"and {have}; {advice}, choose other --features, or pass --allow-rank-deficient."
     )
 
 
 def _of_metric(measurement: Measurement, metric: Metric) -> Measurement:
     return replace(measurement, metric=metric.name, section=metric.section)
-
-
-def _identity(features: FeatureExtractor) -> dict[str, Any]:
-    """Return what a value in these features depends on; for a classifier also its accuracy."""
-    identity: dict[str, Any] = {"features": features.name, "fingerprint": features.fingerprint}
-    if isinstance(features, ClassifierFeatures):
-        identity |= {"accuracy": features.accuracy, "weights_sha256": features.weights_sha256}
-    return identity
 
 
 def _provenance(run: TrainedRun, command: str) -> dict[str, str]:

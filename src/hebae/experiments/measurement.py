@@ -14,8 +14,6 @@ import numpy as np
 from hebae.errors import UndefinedMetric
 from hebae.evaluation.estimate import Estimate
 
-__all__ = ["Measurement", "attempt", "find", "measured", "part", "value_of"]
-
 _OF_THE_ENTRY = ("metric", "section", "settings", "provenance")
 """Fields that a file stores once for all measurements of a metric."""
 

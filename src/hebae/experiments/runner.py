@@ -30,8 +30,6 @@ from hebae.report.tables import Table
 from hebae.storage import RunFolder
 from hebae.training.many import Job, Watcher, train_all
 
-__all__ = ["ExperimentFolder", "RunResult", "run_all", "run_experiment"]
-
 _MAY_CHANGE = (MAY_CHANGE_ON_RESUME | AFFECT_ROUNDING) - {"epochs"}
 
 
@@ -112,12 +110,10 @@ class ExperimentFolder:
         common, own = common_settings(runs.values())
         if self.kind == "comparison":  # few runs: each with all its settings
             common, own = {}, [common | rest for rest in own]
-        settings: dict[str, Any] = {"settings": common} if common else {}
-        if runs:
-            settings["runs"] = dict(zip(runs, own, strict=True))
-        self._write(
-            self.mark.name, json.dumps(settings | content, indent=2, allow_nan=False) + "\n"
-        )
+        by_label = dict(zip(runs, own, strict=True))
+        kept = {"settings": common, "runs": by_label, **content}
+        kept = {name: value for name, value in kept.items() if value or name in content}
+        self._write(self.mark.name, json.dumps(kept, indent=2, allow_nan=False) + "\n")
 
     def publish(
         self,
@@ -128,18 +124,9 @@ class ExperimentFolder:
         sections: Sequence[Section],
         csv: str | None = None,
     ) -> None:
-        """Write the results.
+        """Write the mark (see `write_mark`), the table as Markdown and CSV, and ``report.html``.
 
-        Parameters
-        ----------
-        table : Table
-            For the Markdown file, and for the CSV file unless `csv` is given.
-        content : mapping
-            For the mark; its provenance ends the page.
-        runs : mapping of str to Settings
-            Settings by label, for the mark.
-        title, sections : str and sequence of Section
-            The page.
+        The page holds `sections`, then the provenance in `content`. `csv` replaces the table's own.
         """
         self.write_mark(content, runs)
         self._write(f"{self.kind}.csv", table.to_csv() if csv is None else csv)
@@ -223,32 +210,13 @@ def run_experiment(
     progress: Callable[[str], None] = lambda message: None,
     **training: Any,
 ) -> Table | None:
-    """Train the runs into `folder`, then tabulate and draw them.
+    """Train the runs into `folder`, then tabulate and draw them; None if it was interrupted.
 
-    Parameters
-    ----------
-    folder : ExperimentFolder
-        Receives ``runs/``, ``figures/``, a JSON, a CSV and a Markdown file, and ``report.html``.
-    planned, jobs : sequences of the same length
-        See `hebae.experiments.plan`.
-    report : callable
-        Writes all files but the runs and returns the table; from the folder, the data, the results
-        and the command.
-    content : mapping
-        Kept in the JSON file, beside the settings of the runs.
-    command : str
-        For the provenance.
-    resume, overwrite : bool
-        Whether to keep the finished runs of an existing experiment, or to replace it.
-    progress : callable
-        Receives a message before each step after training.
-    **training
-        See `run_all`.
-
-    Returns
-    -------
-    Table or None
-        None if the training was interrupted.
+    `planned` and `jobs` have the same length, see `hebae.experiments.plan`. `report` gets the
+    folder, the data, the results and the command, writes tables, figures and page, and returns the
+    table. `content` is kept in the JSON file, beside the settings of the runs. With `resume`, the
+    finished runs are kept, with `overwrite` all are replaced. `progress` receives a message before
+    each step after training; for the other keywords see `run_all`.
     """
     with folder.hold(resume=resume, overwrite=overwrite):
         settings = {job.label: job.prepared.settings for job in jobs}

@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["EvaluationSettings"]
-
 Count = Annotated[int, Field(ge=1)]
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from hebae.data import Dataset
 from hebae.experiments.figures import Picture, as_sections
-from hebae.experiments.measurement import Measurement, find
+from hebae.experiments.measurement import find
 from hebae.experiments.plan import Axis, as_text
 from hebae.experiments.runner import ExperimentFolder, RunResult
 from hebae.experiments.table import numbers, summary_rows
@@ -22,8 +22,6 @@ from hebae.report.methods import display_name, looks
 from hebae.report.page import Section
 from hebae.report.style import add_legend, describe, new_figure, styled
 from hebae.report.tables import Row, Table, Undefined, to_csv
-
-__all__ = ["axis_values", "draw", "flat", "report_sweep", "tabulate_runs"]
 
 REASONS_SHOWN = 3
 MOST_LINES = 15
@@ -79,24 +77,40 @@ def axis_values(axes: Sequence[Axis]) -> dict[str, list[Any]]:
 
 def tabulate_runs(runs: Sequence[RunResult], title: str, *, brief: bool = False) -> Table:
     """Make a table with one row per run, named by its values; `brief` to fit into 80 letters."""
-    rows = summary_rows(run.measurements for run in runs)
-    del rows["training.milliseconds_per_step"]
-    every = [one for run in runs for one in run.measurements]
-    units = {id: "" if one is None else one.unit for id in rows for one in [find(every, id)]}
-    units[_PENALTY] = "its own"
-    headings = {id: f"{rows[id]} ({units[id]})" if units[id] else rows[id] for id in rows}
+    heads = summary_rows(run.measurements for run in runs)
+    del heads["training.milliseconds_per_step"]
     if brief:
-        headings = {id: _BRIEF.get(id, rows[id]) for id in rows if id != "objective.excess"}
+        del heads["objective.excess"]
+        heads |= {id: _BRIEF[id] for id in heads if id in _BRIEF}
+    else:
+        every = [one for run in runs for one in run.measurements]
+        units = {id: one.unit for id in heads if (one := find(every, id)) is not None}
+        units[_PENALTY] = "its own"
+        heads = {
+            id: f"{name} ({units[id]})" if units.get(id) else name for id, name in heads.items()
+        }
 
-    def cells(run: RunResult) -> list[str | Undefined]:
-        if run.diverged:
-            return ["diverged", *["–"] * (len(headings) - 1)]
-        found = [find(run.measurements, id) for id in headings]
-        why = "the method has no such term"
-        return [_text(one) or Undefined(one.undefined if one else why) for one in found]
+    def cell(run: RunResult, id: str) -> str | Undefined:
+        one = find(run.measurements, id)
+        if one is None or one.value is None:
+            return Undefined(one.undefined if one else "the method has no such term")
+        return f"{one.value:{one.format}}"
 
-    named = [(", ".join(map(as_text, run.values.values())), cells(run)) for run in runs]
-    return Table(title, list(headings.values()), [Row(*one) for one in named], _notes(runs))
+    rows = []
+    for run in runs:
+        name = ", ".join(map(as_text, run.values.values()))
+        marked = ["diverged", *["–"] * (len(heads) - 1)]
+        rows.append(Row(name, marked if run.diverged else [cell(run, id) for id in heads]))
+    split = next((run.split for run in runs if run.split), "no")
+    notes = [
+        f"Means over {split} examples. Each method has its own objective and penalty: they "
+        "are not comparable between methods."
+    ]
+    diverged = [run for run in runs if run.diverged]
+    notes += [f"{run.label}: {run.reason}" for run in diverged[:REASONS_SHOWN]]
+    if len(diverged) > REASONS_SHOWN:
+        notes.append(f"{len(diverged) - REASONS_SHOWN} more diverged; sweep.csv says why.")
+    return Table(title, list(heads.values()), rows, notes)
 
 
 def flat(run: RunResult) -> dict[str, Any]:
@@ -112,36 +126,15 @@ def flat(run: RunResult) -> dict[str, Any]:
     return found
 
 
-def _text(one: Measurement | None) -> str:
-    return "" if one is None or one.value is None else f"{one.value:{one.format}}"
-
-
-def _notes(runs: Sequence[RunResult]) -> list[str]:
-    split = next((run.split for run in runs if run.split), "no")
-    notes = [
-        f"Means over {split} examples. Each method has its own objective and penalty: they "
-        "are not comparable between methods."
-    ]
-    diverged = [run for run in runs if run.diverged]
-    notes += [f"{run.label}: {run.reason}" for run in diverged[:REASONS_SHOWN]]
-    if len(diverged) > REASONS_SHOWN:
-        notes.append(f"{len(diverged) - REASONS_SHOWN} more diverged; sweep.csv says why.")
-    return notes
-
-
 @styled()
 def draw(axes: Sequence[Axis], runs: Sequence[RunResult]) -> tuple[Figure, str, str] | str:
     """Draw reconstruction and penalties against the longest numeric axis.
 
     There is a line per combination of the other axes, and median and range over several seeds. Each
-    penalty has its own panel, since penalties are different quantities.
-
-    Returns
-    -------
-    (figure, title, caption) or str
-        A sentence that says why there is no figure.
+    penalty has its own panel, since penalties are different quantities. Returned are figure, title
+    and caption, or a sentence that says why there is no figure.
     """
-    numeric = [a for a in axes if a.is_numeric and a.name != "seed" and len(a.values) > 1]
+    numeric = [a for a in axes if _is_numeric(a) and a.name != "seed" and len(a.values) > 1]
     if not numeric:
         return "No figure: only the seed has several numeric values."
     across = max(numeric, key=lambda axis: len(axis.values)).name
@@ -162,18 +155,18 @@ def draw(axes: Sequence[Axis], runs: Sequence[RunResult]) -> tuple[Figure, str, 
         if one.id.startswith(_PENALTY) and one.value is not None:
             ids[one.id] = one.unit or "no unit"
     figure = new_figure(max(5.0, 3.4 * len(ids)), 3.6, lines, w_pad=0.1, h_pad=0.08)
-    look = looks(lines)
-    for panel, (id, unit) in zip(
-        figure.subplots(1, len(ids), squeeze=False)[0], ids.items(), strict=True
-    ):
+    look, x_label = looks(lines), across.replace("_", " ")
+    panels = figure.subplots(1, len(ids), squeeze=False)[0]
+    for panel, (id, unit) in zip(panels, ids.items(), strict=True):
         drawn = {label: _line(members, id, across) for label, members in lines.items()}
         for label, line in drawn.items():
             if line:
                 plot_seeds(panel, line, color=look[label].colour, marker=look[label].marker)
-        penalty = id.removeprefix(_PENALTY)
-        title = ("Reconstruction", "−log p(x|z)")
-        describe(panel, *title if penalty == id else (f"Penalty: {penalty}", "before its weight"))
-        panel.set(xlabel=across.replace("_", " "), ylabel=unit)
+        if id.startswith(_PENALTY):
+            describe(panel, f"Penalty: {id.removeprefix(_PENALTY)}", "before its weight")
+        else:
+            describe(panel, "Reconstruction", "−log p(x|z)")
+        panel.set(xlabel=x_label, ylabel=unit)
         _scale(panel, drawn.values())
     seeds = len({run.settings.seed for run in finished})
     add_legend(figure, look.values(), *([seed_range()] if seeds > 1 else []))
@@ -182,8 +175,11 @@ def draw(axes: Sequence[Axis], runs: Sequence[RunResult]) -> tuple[Figure, str, 
         caption.append("Lines are medians over the seeds; bands show the smallest and largest.")
     if missing := len(runs) - len(finished):
         caption.append(f"{missing} of {len(runs)} runs diverged and are left out.")
-    title_of_all = f"Reconstruction and penalty against {across.replace('_', ' ')}"
-    return figure, title_of_all, " ".join(caption)
+    return figure, f"Reconstruction and penalty against {x_label}", " ".join(caption)
+
+
+def _is_numeric(axis: Axis) -> bool:
+    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in axis.values)
 
 
 def _label(name: str, value: Any) -> str:

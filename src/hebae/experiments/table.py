@@ -14,8 +14,6 @@ import numpy.typing as npt
 from hebae.experiments.measurement import Measurement, find, value_of
 from hebae.report.tables import Measured, Row, Table, Undefined, Value
 
-__all__ = ["Column", "details", "numbers", "summary_rows", "tabulate"]
-
 ERRORS = 2
 """Standard errors by which the best value must differ from every other to be highlighted."""
 
@@ -54,18 +52,11 @@ def tabulate(
     """Make a table of measurements; the best value of a row is bold if it is significantly better.
 
     A cell shows the value with its standard error or, for several seeds, the median with the
-    smallest and largest value.
+    smallest and largest value. `notes` are shown below the table.
 
-    Parameters
-    ----------
-    columns : sequence of Column
-    title : str
-    notes : sequence of str
-        Shown below the table.
-    ids : mapping of str to str, optional
-        Ids of the rows, in this order and without sections, and their headings ("": the name of the
-        measurement). An id that ends with a dot stands for the first measurement of each run whose
-        id begins with it. Left out: all headline measurements, by section.
+    `ids` are those of the rows, in this order and without sections, with their headings ("": the
+    name of the measurement). An id that ends with a dot stands for the first measurement of each
+    run whose id begins with it. Without `ids`: all headline measurements, by section.
     """
     one_likelihood = len({column.likelihood for column in columns}) == 1
     rows = []
@@ -100,22 +91,24 @@ def summary_rows(runs: Iterable[Sequence[Measurement]]) -> dict[str, str]:
     A method's first penalty shares a row with those of other methods; its further penalties have
     rows of their own.
     """
-    further: dict[str, str] = {}
-    for run in runs:
-        penalties = [one for one in run if one.id.startswith(_PENALTY)]
-        further |= {one.id: one.name for one in penalties[1:]}
     rows = {id: heading for id, heading, _ in _SUMMARY}
-    position = list(rows).index(_PENALTY) + 1
-    items = list(rows.items())
-    return dict([*items[:position], *further.items(), *items[position:]])
+    before = ("objective", "objective.reconstruction", _PENALTY)
+    further = [one for run in runs for one in _penalties(run)[1:]]
+    first = {id: rows.pop(id) for id in before}
+    return first | {one.id: one.name for one in further} | rows
 
 
 def numbers(run: Sequence[Measurement], split: str) -> dict[str, Any]:
     """Return the values of `summary_rows` by short names, for JSON and CSV."""
     found: dict[str, Any] = {"split": split}
     found |= {key: value_of(run, id) for id, _, key in _SUMMARY if key}
-    penalties = [one for one in run if one.id.startswith(_PENALTY) and one.id != f"{_PENALTY}none"]
-    return found | {"penalty": {one.id.removeprefix(_PENALTY): one.value for one in penalties}}
+    penalties = {one.id.removeprefix(_PENALTY): one.value for one in _penalties(run)}
+    penalties.pop("none", None)  # stands for a method without one
+    return found | {"penalty": penalties}
+
+
+def _penalties(run: Sequence[Measurement]) -> list[Measurement]:
+    return [one for one in run if one.id.startswith(_PENALTY)]
 
 
 def _heads(
@@ -143,18 +136,16 @@ def _of(column: Column, id: str, features: str | None) -> list[Measurement]:
 
 def _cell(column: Column, found: Sequence[Measurement], chosen: bool) -> Value:
     if not found:
-        if column.runs:
-            return Undefined("the method has no such term") if chosen else None
-        return Undefined("the run diverged") if column.diverged else None
-    known = [one for one in found if one.value is not None]
-    if not known:
+        if chosen and column.runs:
+            return Undefined("the method has no such term")
+        return Undefined("the run diverged") if column.diverged and not column.runs else None
+    seeds, values = len(column.runs) + column.diverged, [one.value for one in found]
+    if all(value is None for value in values):
         return Undefined(found[0].undefined)
-    seeds = len(column.runs) + column.diverged
     if seeds > 1:
-        return [*(one.value for one in found), *[None] * (seeds - len(found))]
-    (one,) = known
-    assert one.value is not None
-    return Measured(one.value, one.standard_error) if one.standard_error else one.value
+        return [*values, *[None] * (seeds - len(found))]
+    value, error = next((one.value, one.standard_error) for one in found if one.value is not None)
+    return Measured(value, error) if error else value
 
 
 def _best(found: Sequence[Sequence[Measurement]], better: str) -> tuple[int, ...]:
@@ -206,13 +197,3 @@ def _error(a: _Estimate, b: _Estimate) -> float:
     if x is not None and y is not None and len(x) == len(y) > 1:
         of_examples = float(np.std(x - y, ddof=1)) / math.sqrt(len(x))
     return math.hypot(of_examples, a.of_seeds, b.of_seeds)
-
-
-def details(runs: Mapping[str, Sequence[Measurement]]) -> dict[str, str]:
-    """Return what is particular to single runs, by measurement; each with the label of its run."""
-    found: dict[str, list[str]] = {}
-    for label, run in runs.items():
-        for one in run:
-            if one.headline and one.detail:
-                found.setdefault(one.name, []).append(f"{label}: {one.detail}")
-    return {name: "; ".join(dict.fromkeys(parts)) for name, parts in found.items()}

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,29 +30,14 @@ from hebae.report.methods import display_name
 from hebae.report.pixels import to_uint8
 from hebae.storage import RunFolder, load_model
 
-__all__ = [
-    "TrainedRun",
-    "choose_device",
-    "examples_of",
-    "group_by_column",
-    "load_dataset",
-    "open_runs",
-]
-
 Array = npt.NDArray[Any]
 
 
 class TrainedRun:
     """A finished run, ready to be measured and drawn.
 
-    Parameters
-    ----------
-    path : Path
-        Folder of the run.
-    dataset : Dataset
-        The data that it was trained on.
-    evaluation : EvaluationSettings
-        What is measured: the split, the seed, the numbers of samples, the device.
+    `path` is its folder, `dataset` what it was trained on, `evaluation` what is measured: split,
+    seed, numbers of samples, device.
     """
 
     def __init__(
@@ -69,6 +55,8 @@ class TrainedRun:
         """The examples to evaluate on."""
         self.values: Array = self.examples.values
         """Their values, shape (n, *shape)."""
+        self.has_images = len(self.examples.shape) == 3 and self.examples.shape[0] in (1, 3)
+        """Whether an example is a grey or colour image."""
         self.sampler_names = self.evaluation.samplers or samplers.NAMES
         self._samples: dict[str, Array] = {}
         self._features: dict[tuple[str, str], Array] = {}
@@ -145,11 +133,6 @@ class TrainedRun:
             notify=lambda note: None,
         )
 
-    @property
-    def has_images(self) -> bool:
-        """Whether an example is a grey or colour image."""
-        return len(self.examples.shape) == 3 and self.examples.shape[0] in (1, 3)
-
     def shown(self, sampler: str, count: int) -> Array:
         """Decode the first `count` draws of a sampler: floats (count, *shape)."""
         return inference.decode(self.model, self.fitted[sampler].sample(count, self.seed))
@@ -162,21 +145,19 @@ class TrainedRun:
         """
         key = (kind, extractor.name)
         if key not in self._features:
-            self._features[key] = self.extract(self._decoded(kind), extractor)
+            count, train = self.evaluation.samples, self.dataset.train.values
+            if kind == "reconstructions":
+                decoded = inference.reconstruct(self.model, self.some(count))
+            elif kind == "training-codes":
+                rows = reference_rows(len(train), min(count, len(train)), self.seed)
+                z = samplers.codes_of(self.model, train[rows], self.seed)
+                decoded = inference.decode(self.model, z)
+            else:
+                if kind not in self._samples:
+                    self._samples[kind] = self.shown(kind, count)
+                decoded = self._samples[kind]
+            self._features[key] = self.extract(decoded, extractor)
         return self._features[key]
-
-    def _decoded(self, kind: str) -> Array:
-        count = self.evaluation.samples
-        if kind == "reconstructions":
-            return inference.reconstruct(self.model, self.some(count))
-        if kind == "training-codes":
-            train = self.dataset.train.values
-            rows = reference_rows(len(train), min(count, len(train)), self.seed)
-            z = samplers.codes_of(self.model, train[rows], self.seed)
-            return inference.decode(self.model, z)
-        if kind not in self._samples:
-            self._samples[kind] = self.shown(kind, count)
-        return self._samples[kind]
 
     def extract(self, decoded: Array, extractor: FeatureExtractor) -> Array:
         """Return features of decoded examples, rounded to bytes if the features are of bytes."""
@@ -225,29 +206,35 @@ def open_runs(
 ) -> tuple[dict[Path, Settings], Dataset]:
     """Read the settings of finished runs and load the data that all of them were trained on.
 
-    `data` and `data_dir` say where the data are now, if they have moved.
-
-    Raises
-    ------
-    HebaeError
-        If no run is given, one is given twice or is not finished, their data differ, or the data
-        do not have the content that the runs were trained on.
+    `data` and `data_dir` say where the data are now, if they have moved. A HebaeError is raised if
+    no run is given, one is given twice or is not finished, their data differ, or the data do not
+    have the content that the runs were trained on.
     """
     if not paths:
         raise HebaeError("name at least one run folder: hebae evaluate runs/first runs/second.")
     twice = [str(path) for path, n in Counter(path.resolve() for path in paths).items() if n > 1]
     if twice:
         raise HebaeError(f"{twice[0]} is named twice; name each run once.")
-    runs = {path: _settings(path) for path in paths}
-    first, settings = next(iter(runs.items()))
-    for path, others in runs.items():
-        for name in DataSettings.model_fields:
-            ours, theirs = getattr(settings, name), getattr(others, name)
-            if ours != theirs and name != "data_dir":
-                raise HebaeError(
-                    f"{first} was trained with {name} {ours} and {path} with {theirs}; a table "
-                    "compares runs on the same data. Evaluate them separately."
-                )
+    runs: dict[Path, Settings] = {}
+    for path in paths:
+        folder = RunFolder(path)
+        if not folder.is_run:
+            what = "there is no run of hebae train in" if path.exists() else "there is no folder"
+            raise HebaeError(f"{what} {path}; name the folder of a finished run.")
+        if not folder.is_finished:
+            raise HebaeError(
+                f"{path} is still training, or was stopped: it has no trained model yet. Wait, or "
+                f"resume it with: hebae train --resume --output {path}"
+            )
+        runs[path] = folder.settings()
+    settings = runs[paths[0]]
+    for (path, others), name in product(runs.items(), DataSettings.model_fields):
+        ours, theirs = getattr(settings, name), getattr(others, name)
+        if ours != theirs and name != "data_dir":
+            raise HebaeError(
+                f"{paths[0]} was trained with {name} {ours} and {path} with {theirs}; a table "
+                "compares runs on the same data. Evaluate them separately."
+            )
     try:
         dataset = load_dataset(settings, data, data_dir)
     except HebaeError as error:
@@ -267,19 +254,6 @@ def open_runs(
                 f"{trained_on[:16]}); name the original data with --data."
             )
     return runs, dataset
-
-
-def _settings(path: Path) -> Settings:
-    folder = RunFolder(path)
-    if folder.is_run and not folder.is_finished:
-        raise HebaeError(
-            f"{path} is still training, or was stopped: it has no trained model yet. Wait, or "
-            f"resume it with: hebae train --resume --output {path}"
-        )
-    if not folder.is_run:
-        what = "there is no folder" if not path.exists() else "there is no run of hebae train in"
-        raise HebaeError(f"{what} {path}; name the folder of a finished run.")
-    return folder.settings()
 
 
 def group_by_column(runs: dict[Path, Settings], pool_seeds: bool) -> dict[str, list[Path]]:

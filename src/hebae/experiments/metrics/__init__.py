@@ -14,8 +14,6 @@ from hebae.errors import HebaeError
 from hebae.experiments.measurement import Measurement
 from hebae.experiments.metrics import bounds, code, samples
 
-__all__ = ["METRICS", "Metric", "choose", "is_fast"]
-
 BASIC = ("split", "evaluation_seed")
 IWAE = (*BASIC, "iwae_samples", "iwae_examples")
 AIS = (*BASIC, "ais_temperatures", "ais_chains", "ais_examples")
@@ -27,32 +25,22 @@ SAMPLES, INFORMATION, USE = "Samples and reconstructions", "Information", "Use o
 
 @dataclass(frozen=True)
 class Metric:
-    """Measurements that are taken, stored and reused together.
-
-    Parameters
-    ----------
-    name : str
-        As ``--metrics`` takes it.
-    section : str
-        Section of the table.
-    measure : callable
-        From a `TrainedRun`, and a feature extractor if `of_features`, to measurements.
-    depends : tuple of str
-        Evaluation settings that the values depend on.
-    fast, of_features : bool
-        Whether ``--metrics fast`` includes it; whether it is taken in a feature space.
-    version : int
-        Increase it whenever the code behind the metric changes its values: stored values of other
-        versions are measured again.
-    """
+    """Measurements that are taken, stored and reused together."""
 
     name: str
+    """As ``--metrics`` takes it."""
     section: str
+    """Section of the table."""
     measure: Callable[..., Iterator[Measurement]]
+    """From a `TrainedRun`, and a feature extractor if `of_features`, to measurements."""
     depends: tuple[str, ...] = BASIC
+    """Evaluation settings that the values depend on."""
     fast: bool = False
+    """Whether ``--metrics fast`` includes it."""
     of_features: bool = False
+    """Whether it is taken in a feature space."""
     version: int = 1
+    """Increase it if the code behind the metric changes its values: they are measured again."""
 
 
 _ALL = (
@@ -81,10 +69,7 @@ METRICS = {metric.name: metric for metric in _ALL}
 def choose(names: Sequence[str]) -> list[Metric]:
     """Return the metrics of ``all``, ``fast``, or of these names, in the order of the table.
 
-    Raises
-    ------
-    HebaeError
-        If a name is unknown, or none is given.
+    A HebaeError is raised if a name is unknown, or none is given.
     """
     groups = {"all": set(METRICS), "fast": {m.name for m in METRICS.values() if m.fast}}
     chosen: set[str] = set()

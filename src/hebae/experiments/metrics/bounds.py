@@ -20,8 +20,6 @@ from hebae.experiments.trained_run import TrainedRun
 from hebae.training.batches import ArrayBatches
 from hebae.training.population import held_out_estimates
 
-__all__ = ["ais", "elbo", "iwae", "not_white", "objective", "reconstruction", "training"]
-
 CURVE_EXAMPLES, CURVE_SHARES = 20, (64, 16, 4)
 """The curves that show whether annealing has converged: examples, and shares of temperatures."""
 
@@ -39,9 +37,10 @@ def objective(run: TrainedRun) -> Iterator[Measurement]:
 
     def term(id: str, name: str, sign: int = 1, **fields: Any) -> Measurement:
         value, error = terms.pop(name)
-        undefined = "" if value is not None else "there are too few examples for a batch"
-        estimate = None if value is None else Estimate(sign * value, error or math.nan)
-        return measured(id, estimate, counts, undefined=undefined, **fields)
+        if value is None:
+            reason = UndefinedMetric("there are too few examples for a batch")
+            return measured(id, reason, counts, **fields)
+        return measured(id, Estimate(sign * value, error or math.nan), counts, **fields)
 
     yield term("objective", "loss", sign=-1)
     yield term("objective.reconstruction", "reconstruction")
@@ -55,12 +54,14 @@ def objective(run: TrainedRun) -> Iterator[Measurement]:
         )
         for name in list(terms)
     ]
-    none: dict[str, Any] = {"undefined": "the method has no penalty", "words": {"term": ""}}
-    yield from penalties or [measured("objective.penalty.none", None, **none)]
+    if not penalties:
+        reason = UndefinedMetric("the method has no penalty")
+        yield measured("objective.penalty.none", reason, words={"term": ""})
+    yield from penalties
     floor = method.penalty_floor(size, run.model.latent_dim)
     if floor is None or not penalties or penalties[0].value is None:
         why = "the penalty of white codes is known only for HEBAE's penalty on batch moments"
-        yield measured("objective.excess", None, counts, undefined=why)
+        yield measured("objective.excess", UndefinedMetric(why), counts)
     else:
         excess = Estimate(penalties[0].value - floor, penalties[0].standard_error or math.nan)
         yield measured("objective.excess", excess, counts, arrays={"floor": floor})
@@ -82,10 +83,8 @@ def not_white(measurements: Sequence[Measurement], split: str) -> str:
     found = []
     if excess.value > max(floor, 2 * (excess.standard_error or 0)):
         found.append(f"penalty {floor + excess.value:.2g} nats (of white codes: {floor:.2g})")
-    if correlation is not None and (correlation.value or 0) > chance:
-        found.append(
-            f"mean |correlation| {correlation.value:.2g} (by chance in a batch: {chance:.2g})"
-        )
+    if correlation is not None and (r := correlation.value or 0) > chance:
+        found.append(f"mean |correlation| {r:.2g} (by chance in a batch: {chance:.2g})")
     if not found:
         return ""
     return (

@@ -19,18 +19,6 @@ from hebae.experiments.measurement import Measurement, attempt, measured, part
 from hebae.experiments.metrics.samples import SAMPLERS
 from hebae.experiments.trained_run import TrainedRun
 
-__all__ = [
-    "CODES",
-    "code_likelihood",
-    "information_of",
-    "labels",
-    "moments",
-    "normality_of",
-    "rank_information",
-    "robustness",
-    "smoothness",
-]
-
 CODES = {"mean": "mean of q(z|x)", "z": "z"}
 """Display names of the two kinds of code."""
 BINS, RANGE = 80, 5.0  # of histograms
@@ -52,23 +40,24 @@ def moments(run: TrainedRun) -> Iterator[Measurement]:
     ):
         take = partial(measured, counts=counts, words={"code": CODES[of]})
         arrays = {"covariance": covariance, **_histogram(values)}
-        correlation = latent.mean_absolute_off_diagonal(latent.correlation(covariance))
-        why = "" if correlation is not None else "it needs two dimensions that vary"
-        id = f"moments.mean_abs_correlation.{of}"
-        yield take(id, correlation, undefined=why, arrays=arrays)
+        correlation: Any = latent.mean_absolute_off_diagonal(latent.correlation(covariance))
+        if correlation is None:
+            correlation = UndefinedMetric("it needs two dimensions that vary")
+        yield take(f"moments.mean_abs_correlation.{of}", correlation, arrays=arrays)
         least, greatest = latent.variance_range(covariance)
         yield take(f"moments.least_variance.{of}", least)
         yield take(f"moments.greatest_variance.{of}", greatest)
         divergence = attempt(latent.kl_to_standard_normal, mean, covariance)
         yield take(f"moments.kl_to_normal.{of}", divergence)
-    sigma = latent.median_scale(codes.log_scale)
-    why = "" if sigma is not None else "the encoder is deterministic"
-    yield measured("moments.median_sigma", sigma, counts, undefined=why)
+    sigma: Any = latent.median_scale(codes.log_scale)
+    if sigma is None:
+        sigma = UndefinedMetric("the encoder is deterministic")
+    yield measured("moments.median_sigma", sigma, counts)
     active = latent.active_units(codes.mean)
     yield measured("moments.active_units", active.sum(), counts | {"dimensions": len(active)})
     divergence = attempt(latent.kl_by_dimension, codes.mean, codes.log_scale, N)
-    least = divergence if isinstance(divergence, UndefinedMetric) else divergence.min()
-    yield measured("moments.least_kl", least, counts, arrays={"divergence": divergence})
+    least_kl = divergence if isinstance(divergence, UndefinedMetric) else divergence.min()
+    yield measured("moments.least_kl", least_kl, counts, arrays={"divergence": divergence})
     collapsed = attempt(latent.collapsed_share, codes.mean, codes.log_scale, N)
     yield measured("moments.collapsed_share", collapsed, counts)
 

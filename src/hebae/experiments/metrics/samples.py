@@ -15,8 +15,6 @@ from hebae.evaluation.features import FeatureExtractor, pixel_features
 from hebae.experiments.measurement import Measurement, attempt, measured, part
 from hebae.experiments.trained_run import TrainedRun
 
-__all__ = ["SAMPLERS", "copies", "density_coverage", "frechet_distances", "kernel", "precision"]
-
 SAMPLERS = {
     "normal": "N(0, I), the paper's",
     "fitted-normal": "fitted normal",

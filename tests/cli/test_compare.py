@@ -31,12 +31,10 @@ def stored(folder: Path) -> dict:
 
 
 def test_a_comparison_leaves_runs_figures_and_a_table_in_four_notations(
-    hebae: Command, tmp_path: Path
+    hebae: Command, image_file: Path, tmp_path: Path
 ) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (240, 1, 16, 16), dtype=np.uint8)
-    np.savez(tmp_path / "images.npz", x_train=images[:200], x_test=images[200:])
     arguments = ("--methods", "hebae", "vae", "wae", "ae", "--seeds", "0", "1", "--output", "all")
-    result = hebae("compare", "--data", "images.npz", *SMALL, *arguments)
+    result = hebae("compare", "--data", image_file, *SMALL, *arguments)
     assert result.status == 0, result.err
     for name in ("HEBAE", "VAE", "WAE-MMD", "AE", "reconstruction", "noise floor", "sigma"):
         assert name in result.out
@@ -145,6 +143,8 @@ def test_what_is_there_is_kept_unless_overwritten(compare: Command, tmp_path: Pa
     (tmp_path / "other" / "thesis.tex").write_text("years of work")
     refused(compare(*one, "--overwrite", output="other"), "other", "another")
     refused(compare(*one, "--resume", output="new"), "no comparison")
+    (tmp_path / "file").touch()
+    refused(compare(*one, output="file/all"), "file/all")
 
 
 @pytest.mark.parametrize(

@@ -210,20 +210,22 @@ def feature_extractors(
             progress=lambda done, steps: progress(f"classifier: step {done:,} of {steps:,}"),
         )
         if any(metric.name == "frechet" for metric in metrics):
-            _require_enough(found[name], len(examples_of(dataset, settings.split)), settings)
+            _require_enough(found[name], dataset, settings)
     return found
 
 
 def _require_enough(
-    features: FeatureExtractor, available: int, settings: EvaluationSettings
+    features: FeatureExtractor, dataset: Dataset, settings: EvaluationSettings
 ) -> None:
     """Refuse an explicit choice that is impossible; for defaults, the table says "undefined"."""
     minimum, chosen = features.minimum, settings.model_fields_set
+    available = len(examples_of(dataset, settings.split))
     explicit = "features" in chosen or ("samples" in chosen and available >= minimum)
     enough = min(settings.samples, available) >= minimum
     if enough or settings.allow_rank_deficient or not explicit:
         return
-    have, advice = f"the {settings.split} split has {available}", "use another --split"
+    have = f"the {settings.split} split of {dataset.name} has {available}"
+    advice = "use another --split"
     if settings.samples < minimum:
         have, advice = f"--samples is {settings.samples}", "increase it"
     raise HebaeError(

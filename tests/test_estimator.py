@@ -333,6 +333,7 @@ def test_misuse_of_a_model_is_refused(fitted, images: np.ndarray, tmp_path) -> N
         "steps is 1.*at least 2": lambda: fitted.interpolate(images[0], images[1], steps=1),
         "count is 0.*at least 1": lambda: fitted.sample(0),
         r"count is 2\.0.*whole number": lambda: fitted.sample(2.0),
+        r"count is True.*whole number": lambda: fitted.sample(True),
         "random_state is -1": lambda: fitted.sample(1, random_state=-1),
         "random_state is 4294967296": lambda: fitted.sample(1, random_state=2**32),
         "random_state is 'one'": lambda: fitted.sample(1, random_state="one"),

@@ -84,6 +84,7 @@ def test_examples_and_data_sets_pass_through():
     [
         (np.zeros((4, 2), np.int64), "int64: convert it to uint8"),
         (np.zeros((4, 2), complex), "complex128"),
+        (np.ma.masked_less(np.arange(8.0).reshape(4, 2), 3), "3 masked"),
         (np.array([[{}], [1]]), "object"),
         (np.zeros((0, 2)), r"\(0, 2\)"),
         (np.zeros(4), r"\(4,\)"),

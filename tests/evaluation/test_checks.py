@@ -103,6 +103,7 @@ def test_what_is_no_array_of_finite_numbers_is_refused(function, values):
         (Frame(values.astype(object)), "Frame .* object"),
         (torch.from_numpy(values).to_sparse(), "Tensor"),
         (torch.from_numpy(values) + 1j, "complex"),
+        (np.ma.masked_equal(values, values.max()), "MaskedArray"),
         (None, "NoneType"),
         ("values", "str"),
     ):

@@ -40,6 +40,11 @@ def as_values(data: Any, source: str) -> np.ndarray:
     shape (n, d), (n, h, w) or (n, c, h, w); grey images (n, h, w) get one channel. uint8 stays;
     other floats and bool become float32. `source` names the data in messages.
     """
+    if np.ma.is_masked(data):  # NumPy would give the values behind the mask
+        raise HebaeError(
+            f"{source} has {np.ma.count_masked(data)} masked value(s), and no method handles "
+            "missing values: remove or replace them."
+        )
     array = _as_array(data, source)
     if array.dtype.kind not in "biuf":
         raise HebaeError(

@@ -35,7 +35,7 @@ def as_array(values: Any, name: str) -> npt.NDArray[Any]:
             # NumPy has no bfloat16.
             array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
         else:
-            array = np.asarray(values)
+            array = np.empty(0, object) if np.ma.is_masked(values) else np.asarray(values)
     except (ValueError, TypeError, RuntimeError):
         array = np.empty(0, object)
     if array.dtype.kind not in "biuf":
@@ -136,7 +136,8 @@ def labels(labels: Any, name: str, count: int) -> npt.NDArray[Any]:
 def counts(least: int = 1, **counts: Any) -> None:
     """Raise a `HebaeError` that names an argument that is not a whole number >= `least`."""
     for name, count in counts.items():
-        valid = isinstance(count, int | np.integer) and count >= least
+        whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
+        valid = whole and count >= least
         require(valid, name, count, f"a whole number of at least {least}")
 
 

@@ -180,10 +180,11 @@ def _tabulate(columns: Sequence[Column], dataset: Dataset, split: str) -> Table:
             "depend on their number: [features@samples/references]."
         )
     if find(every, "objective") is not None:
-        notes.append("Each method has its own objective: not comparable between methods.")
+        notes.append("Each method has its own objective: objectives are not comparable.")
     for column in columns:
         warnings = [warning for run in column.runs if (warning := not_white(run, split))]
-        notes += [f"{column.label}: {warnings[0]}"] if warnings else []
+        seeds = f" ({len(warnings)} of {len(column.runs)} seeds)" if len(column.runs) > 1 else ""
+        notes += [f"{column.label}{seeds}: {warnings[0]}"] if warnings else []
     count = len(examples_of(dataset, split))
     return tabulate(columns, f"{dataset.name}: {count:,} {split} examples", notes)
 

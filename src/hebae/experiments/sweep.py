@@ -85,7 +85,7 @@ def tabulate_runs(runs: Sequence[RunResult], title: str, *, brief: bool = False)
     else:
         every = [one for run in runs for one in run.measurements]
         units = {id: one.unit for id in heads if (one := find(every, id)) is not None}
-        units[_PENALTY] = "its own"
+        units.pop(_PENALTY, None)  # each method has its own
         heads = {
             id: f"{name} ({units[id]})" if units.get(id) else name for id, name in heads.items()
         }

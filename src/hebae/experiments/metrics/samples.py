@@ -16,7 +16,7 @@ from hebae.experiments.measurement import Measurement, attempt, measured, part
 from hebae.experiments.trained_run import TrainedRun
 
 SAMPLERS = {
-    "normal": "N(0, I), the paper's",
+    "normal": "N(0, I)",
     "fitted-normal": "fitted normal",
     "mixture": "mixture",
 }

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hebae.config import Settings
+from hebae.config import Settings, resolve
 from hebae.errors import HebaeError
 from hebae.experiments.plan import (
     MOST_RUNS,
@@ -23,6 +23,7 @@ from hebae.experiments.plan import (
     plan_methods,
     prepare,
 )
+from hebae.methods import METHODS
 
 # ---- axes ---------------------------------------------------------------------------------------
 
@@ -109,6 +110,14 @@ def test_a_method_takes_its_own_values_of_the_preset_unless_an_axis_has_them() -
     assert [run.settings.penalty_weight for run in runs] == [3, 4, 3, 4]
     runs = plan_grid(parse_axes(["method=vae,wae", "kernel=imq,rbf"]))  # the VAE has no kernel
     assert [run.settings.kernel for run in runs] == ["imq", "rbf"] * 2
+
+
+@pytest.mark.parametrize("preset", ["mnist-mini", "mnist", "mnist-rate", "mnist-released"])
+def test_presets_keep_the_default_weights_of_infovae_and_wae_gan(preset: str) -> None:
+    """InfoVAE with the VAE's weight of 1 would be the VAE: its MMD would have the weight 0."""
+    for method in ("infovae", "wae-gan"):
+        weight = METHODS[method].options["penalty_weight"].default
+        assert resolve(preset, None, {"method": method}).penalty_weight == weight > 1
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def _tabulate(by_method: ByMethod, finished: ByMethod, dataset: Dataset) -> Tabl
             if one.id.startswith("objective.penalty.") and one.value is not None
         ]
         pixels = weight_of_mean_squared_error(settings, dataset.shape)
-        as_mse = "" if pixels is None else f" ({pixels:g} of the mean squared error of [-1, 1])"
+        as_mse = "" if pixels is None else f" ({pixels:g} relative to the mean squared error)"
         penalties += [f"{name} {' and '.join(terms)}{as_mse}"] if terms else []
         white = [not_white(one.measurements, one.split) for one in finished[method]]
         white = [warning for warning in white if warning]

@@ -88,8 +88,8 @@ def complete(
     weight = weight_of_mean_squared_error(settings, data.shape)
     if weight is not None:
         notes.append(
-            f"{_method(settings)}: penalty weight {settings.penalty_weight:g} is {weight:.4g} "
-            "against the mean squared error of images in [-1, 1]."
+            f"{_method(settings)}: penalty weight {settings.penalty_weight:g} corresponds to "
+            f"{weight:.4g} relative to the mean squared error of images in [-1, 1]."
         )
     _check_likelihood(settings, data)
     settings = _decide_batches(settings, data, notes)
@@ -118,7 +118,7 @@ def weight_of_mean_squared_error(settings: Settings, shape: Sequence[int]) -> fl
 
     With a Gaussian of fixed scale s on [0, 1] the loss is ``||x - g||^2 / (8 s^2)`` of images in
     [-1, 1], and a constant, plus lambda times the penalty (docs/mathematics.md, section 1). None
-    for other likelihoods, and for examples that are no images.
+    for other likelihoods, and for examples that are not images.
     """
     scale = settings.likelihood_scale
     if settings.likelihood != "gaussian" or isinstance(scale, str) or len(shape) != 3:
@@ -132,8 +132,8 @@ def require_relevant(given: Collection[str], methods: Sequence[str]) -> None:
         owners = [method for method, spec in METHODS.items() if name in spec.options]
         if owners and not set(owners) & set(methods):
             raise HebaeError(
-                f"--{name.replace('_', '-')} belongs to {', '.join(owners)} and has no effect on "
-                f"{', '.join(methods)}; leave it out."
+                f"--{name.replace('_', '-')} is an option of {', '.join(owners)} and has no effect "
+                f"on {', '.join(methods)}; leave it out."
             )
 
 

@@ -57,7 +57,7 @@ def test_a_comparison_leaves_runs_figures_and_a_table_in_four_notations(
     assert content["measures"]["wae"][0]["median_sigma"] is None
     # The table shows medians over seeds, a figure the models of one seed: it says which.
     page = html.unescape((folder / "report.html").read_text())
-    assert page.count("The models of seed 0; the table shows medians over 2 seeds") == 5
+    assert page.count("The models of seed 0; the table shows medians over the seeds") == 5
     assert "mixture" in page
 
 

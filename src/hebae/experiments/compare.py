@@ -61,11 +61,10 @@ def _which(shown: Mapping[str, int], seeds: int) -> str:
     """Say which seed a figure shows, if the table shows several."""
     if seeds == 1:
         return ""
-    which = f"The models of seed {min(shown.values())}"
-    if len(set(shown.values())) > 1:
-        each = (f"{display_name(method)} {seed}" for method, seed in shown.items())
-        which = f"One model per method (seeds: {', '.join(each)})"
-    return f" {which}; the table shows medians over {seeds} seeds."
+    if len(set(shown.values())) == 1:
+        return f"seed {min(shown.values())}"
+    each = (f"{seed} ({display_name(method)})" for method, seed in shown.items())
+    return f"seeds {', '.join(each)}"
 
 
 def _tabulate(by_method: ByMethod, finished: ByMethod, dataset: Dataset) -> Table:

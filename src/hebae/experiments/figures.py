@@ -53,7 +53,7 @@ def as_sections(pictures: Sequence[Picture]) -> list[Section]:
 
 
 class _Folder:
-    """Draws figures into a folder; titles end with data and split, captions with `note`."""
+    """Draws figures into a folder; titles end with data, split and `note`."""
 
     def __init__(self, path: Path, data: str, split: str, note: str = "") -> None:
         make_folder(path)
@@ -64,9 +64,11 @@ class _Folder:
         """Draw a figure; `words` are values for its caption."""
         path, texts = self.path / f"{name}.png", _texts()[name]
         about = self.data if texts.get("of") == "data" else f"{self.data} {self.split} examples"
+        note, caption = self.note, texts["caption"].format(**words).strip()
+        if note and texts.get("seeds") != "all":
+            about = f"{about}, {note}"
+            caption += f" The models of {note}; the table shows medians over the seeds."
         style.save(draw(*data, title=f"{texts['title']}, {about}"), path)
-        note = "" if texts.get("seeds") == "all" else self.note
-        caption = texts["caption"].format(**words).strip() + note
         self.pictures.append(Picture(path, texts["title"], caption))
 
 
@@ -91,7 +93,7 @@ def draw_models(
 
     `runs` holds one model per label, all with the same data and split; `histories` the records of
     ``metrics.jsonl``, a list per seed. `samplers` are those to draw samples from. `note` says which
-    models are drawn, for all captions but that of the loss curves.
+    seed is drawn where the table shows several, for all figures but the loss curves.
     """
     first = next(iter(runs.values()))
     values, split = first.values, first.split

@@ -105,6 +105,7 @@ def test_status_1_if_every_run_diverged(compare: Command) -> None:
     result = compare("--learning-rate", 1e30, "--methods", "vae", "ae")
     assert result.status == 1
     assert "2 runs; 2 diverged" in result.out
+    assert "no examples" not in result.out
 
 
 def test_a_comparison_of_version_0_1_0_is_resumed(hebae: Command, tmp_path: Path) -> None:

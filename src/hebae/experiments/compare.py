@@ -94,11 +94,11 @@ def _tabulate(by_method: ByMethod, finished: ByMethod, dataset: Dataset) -> Tabl
         "methods. Correlation: off-diagonal, of the posterior means."
     )
     notes += [f"{one.label} diverged: {one.reason}" for one in every if one.diverged]
-    split = next((one.split for one in every if one.split), "no")
+    measured = next((f"{one.split} examples" for one in every if one.split), "every run diverged")
     epochs = " or ".join(dict.fromkeys(str(one.settings.epochs) for one in every))
     return tabulate(
         columns,
-        f"{dataset.name}, k = {every[0].settings.latent_dim}, {epochs} epochs: {split} examples",
+        f"{dataset.name}, k = {every[0].settings.latent_dim}, {epochs} epochs: {measured}",
         [*notes, *warnings],
         ids=summary_rows(one.measurements for one in every),
     )

@@ -101,11 +101,12 @@ def tabulate_runs(runs: Sequence[RunResult], title: str, *, brief: bool = False)
         name = ", ".join(map(as_text, run.values.values()))
         marked = ["diverged", *["–"] * (len(heads) - 1)]
         rows.append(Row(name, marked if run.diverged else [cell(run, id) for id in heads]))
-    split = next((run.split for run in runs if run.split), "no")
-    notes = [
-        f"Means over {split} examples. Each method has its own objective and penalty: they "
-        "are not comparable between methods."
-    ]
+    notes = []
+    if split := next((run.split for run in runs if run.split), None):
+        notes.append(
+            f"Means over {split} examples. Each method has its own objective and penalty: they "
+            "are not comparable between methods."
+        )
     diverged = [run for run in runs if run.diverged]
     notes += [f"{run.label}: {run.reason}" for run in diverged[:REASONS_SHOWN]]
     if len(diverged) > REASONS_SHOWN:

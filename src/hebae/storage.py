@@ -89,7 +89,7 @@ def load_model(
     """
     weights_path = folder / "model.safetensors"
     if not weights_path.is_file():
-        raise HebaeError(_no_model(folder))
+        raise HebaeError(no_model(folder))
     path = folder / "config.json"
     try:
         config = dict(json.loads(path.read_text(encoding="utf-8")))
@@ -203,7 +203,7 @@ class RunFolder:
     def settings(self) -> Settings:
         """Read the settings of the run, as resolved when it started."""
         if not self.is_run:
-            raise HebaeError(_no_model(self.path))
+            raise HebaeError(no_model(self.path))
         return _settings_of(read_mapping(self.config, self.config.read_text), self.config)
 
     def history(self) -> list[dict[str, Any]]:
@@ -302,11 +302,15 @@ class RunFolder:
         return state
 
 
-def _no_model(folder: Path) -> str:
-    if RunFolder(folder).is_run:
+def no_model(folder: Path) -> str:
+    """Say why a folder holds no trained model."""
+    run = RunFolder(folder)
+    if run.divergence.is_file():
+        return f"{folder} holds no model, because the run diverged: {run.divergence} says how."
+    if run.is_run:
         return (
-            f"{folder} is a run that has not finished; resume it with: "
-            f"hebae train --resume --output {folder}"
+            f"{folder} is still training, or was stopped: it has no trained model yet. Wait, or "
+            f"resume it with: hebae train --resume --output {folder}"
         )
     if not folder.exists():
         return f"there is no folder {folder}; name a run folder that hebae train made."

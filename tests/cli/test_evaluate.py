@@ -194,6 +194,7 @@ def test_fast_trains_nothing_and_a_classifier_is_kept_with_its_accuracy(
         (("vae", "--metrics", ","), ("names none", "fast")),
         ((), ("run folder",)),
         (("stopped",), ("stopped is still training", "--resume --output stopped")),
+        (("broken",), ("broken/diverged.txt",)),
         (("vae", "vae"), ("named twice",)),
         (("nowhere",), ("no folder nowhere",)),
         (("vae", "--split", "validation"), ("no validation split", "--split train or test")),
@@ -212,6 +213,8 @@ def test_mistakes_are_refused_before_anything_is_measured(
 ) -> None:
     shutil.copytree(runs / "vae", runs / "stopped")
     (runs / "stopped" / "model.safetensors").unlink()
+    shutil.copytree(runs / "stopped", runs / "broken")
+    (runs / "broken" / "diverged.txt").write_text("training stopped at step 3")
     refused(hebae("evaluate", *arguments), *parts)
     assert not (runs / "vae" / "evaluation.json").exists()
 

@@ -51,7 +51,9 @@ def show(run: Path, /) -> int:
                 numbers = ["-" if value is None else f"{value:.2f}" for value in values]
                 table.add_row(str(record["epoch"]), *numbers)
             out.print(table)
-    if not folder.is_finished:
+    if folder.divergence.is_file():
+        say(f"Diverged: {folder.divergence.read_text(encoding='utf-8').strip()}")
+    elif not folder.is_finished:
         say(f"Not finished: {len(history)} of {settings.epochs} epochs. Resume with:")
         say(f"hebae train --resume --output {run}")
     for picture in draw_run(run):

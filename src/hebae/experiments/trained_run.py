@@ -28,7 +28,7 @@ from hebae.evaluation.features import (
 from hebae.experiments.settings import EvaluationSettings
 from hebae.report.methods import display_name
 from hebae.report.pixels import to_uint8
-from hebae.storage import RunFolder, load_model
+from hebae.storage import RunFolder, load_model, no_model
 
 Array = npt.NDArray[Any]
 
@@ -222,10 +222,7 @@ def open_runs(
             what = "there is no run of hebae train in" if path.exists() else "there is no folder"
             raise HebaeError(f"{what} {path}; name the folder of a finished run.")
         if not folder.is_finished:
-            raise HebaeError(
-                f"{path} is still training, or was stopped: it has no trained model yet. Wait, or "
-                f"resume it with: hebae train --resume --output {path}"
-            )
+            raise HebaeError(no_model(path))
         runs[path] = folder.settings()
     settings = runs[paths[0]]
     for (path, others), name in product(runs.items(), DataSettings.model_fields):

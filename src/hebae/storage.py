@@ -309,8 +309,8 @@ def no_model(folder: Path) -> str:
         return f"{folder} holds no model, because the run diverged: {run.divergence} says how."
     if run.is_run:
         return (
-            f"{folder} is still training, or was stopped: it has no trained model yet. Wait, or "
-            f"resume it with: hebae train --resume --output {folder}"
+            f"{folder} is still training, or was stopped: it is not finished. Wait, or resume it "
+            f"with: hebae train --resume --output {folder}"
         )
     if not folder.exists():
         return f"there is no folder {folder}; name a run folder that hebae train made."

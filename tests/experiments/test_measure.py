@@ -201,7 +201,7 @@ def test_codes_are_called_not_white_only_beyond_what_batch_noise_explains() -> N
     assert not_white(whiteness(0.2, 0.05), "test") == ""
     assert not_white(whiteness(0.0, None), "test") == ""
     penalty = not_white(whiteness(1.0, 0.05), "test")
-    assert "penalty 1.2 nats (of white codes: 0.25)" in penalty
+    assert "penalty 1.2 nats (white codes: 0.25)" in penalty
     assert "correlation" not in penalty
     # E|r| of two independent normal samples of 128 is sqrt(2 / (128 pi)) = 0.0705.
     assert not_white(whiteness(0.0, 0.070), "test") == ""

@@ -23,7 +23,7 @@ class InfoVAE(Objective):
     alpha = 0 and lambda = 1 is the VAE; alpha = 1 is the MMD-VAE, which has no KL term.
     """
 
-    penalty_weight: Weight = 1000.0
+    penalty_weight: Weight = 10.0
     """Weight lambda of the divergence of q(z) from the prior."""
     alpha: Annotated[float, Field(le=1, allow_inf_nan=False)] = 0.0
     """Weight alpha of the mutual information; the KL term has the weight 1 - alpha."""

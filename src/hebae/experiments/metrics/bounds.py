@@ -82,9 +82,9 @@ def not_white(measurements: Sequence[Measurement], split: str) -> str:
     chance = math.sqrt(2 / (math.pi * batch))  # E|r| of independent normal samples
     found = []
     if excess.value > max(floor, 2 * (excess.standard_error or 0)):
-        found.append(f"penalty {floor + excess.value:.2g} nats (of white codes: {floor:.2g})")
+        found.append(f"penalty {floor + excess.value:.2g} nats (white codes: {floor:.2g})")
     if correlation is not None and (r := correlation.value or 0) > chance:
-        found.append(f"mean |correlation| {r:.2g} (by chance in a batch: {chance:.2g})")
+        found.append(f"mean |correlation| {r:.2g} (expected by chance: {chance:.2g})")
     if not found:
         return ""
     return (

@@ -131,17 +131,22 @@ def without_roots_privileges() -> None:
         ctypes.CDLL(None).prctl(drop_from_bounding_set, override_permissions)
 
 
-def test_a_read_only_run_can_be_sampled(trained: Path, tmp_path: Path) -> None:
-    """The sampler is fitted and used; the user is told that it is not stored."""
+def test_a_read_only_run_can_be_shown_and_sampled(trained: Path, tmp_path: Path) -> None:
+    """The sampler is fitted and used; the user is told that nothing is stored in the run."""
     before = files(trained)
     trained.chmod(0o555)
-    arguments = ("sample", "run", "--output", "s.npy")
+    commands = (("show", "run"), ("sample", "run", "--output", "s.npy"))
     try:
-        result = in_a_process(*arguments, cwd=tmp_path, preexec_fn=without_roots_privileges)
+        shown, sampled = (
+            in_a_process(*words, cwd=tmp_path, preexec_fn=without_roots_privileges)
+            for words in commands
+        )
     finally:
         trained.chmod(0o755)
-    assert result.status == 0, result.err
-    assert "not stored" in " ".join(result.err.split())
+    assert shown.status == sampled.status == 0, shown.err + sampled.err
+    assert "latent_dim" in shown.out
+    assert "cannot be written" in " ".join(shown.err.split())
+    assert "not stored" in " ".join(sampled.err.split())
     assert np.load(tmp_path / "s.npy").shape == (64, 12)
     assert files(trained) == before
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from rich.table import Table
@@ -56,6 +57,9 @@ def show(run: Path, /) -> int:
     elif not folder.is_finished:
         say(f"Not finished: {len(history)} of {settings.epochs} epochs. Resume with:")
         say(f"hebae train --resume --output {run}")
+    if not os.access(run, os.W_OK):
+        tell(f"no figures are drawn, because {run} cannot be written.")
+        return 0
     for picture in draw_run(run):
         say(f"{picture.title}: {picture.path}")
     return 0

@@ -8,10 +8,10 @@ PEERS := .venv/.peers
 demo: $(READY)  ## train three methods on real digits; write figures and a table
 	$(BIN)/hebae compare --preset mnist-mini --output demo --overwrite
 
-# Two processes of one thread each are faster on two cores than one of two threads.
+# On two cores, two processes of one thread each; one process if more threads are asked for.
 test: export OMP_NUM_THREADS ?= 1
 test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses $(if $(filter 1,$(OMP_NUM_THREADS)),2,0)
 
 lint: $(READY)
 	$(BIN)/ruff check

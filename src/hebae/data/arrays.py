@@ -42,7 +42,7 @@ def as_values(data: Any, source: str) -> np.ndarray:
     """
     if np.ma.is_masked(data):  # NumPy would give the values behind the mask
         raise HebaeError(
-            f"{source} has {np.ma.count_masked(data)} masked value(s), and no method handles "
+            f"{source} has {np.ma.getmaskarray(data).sum()} masked value(s), and no method handles "
             "missing values: remove or replace them."
         )
     array = _as_array(data, source)

@@ -62,7 +62,8 @@ class Family(NamedTuple):
                 Member(build(settings, self.values.shape[1:], seed=settings.seed), settings)
                 for settings in self.members(count)
             ]
-            batches = self.batches([member.settings.seed for member in members])
+            seeds = [member.settings.seed for member in members]
+            batches = self.batches(seeds if count > 1 else seeds[0])  # one model is no stack
             train_members(members, batches, fabric=make_fabric(self.settings))
             if any(member.outcome.interrupted for member in members):
                 raise KeyboardInterrupt

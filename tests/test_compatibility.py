@@ -82,6 +82,13 @@ def test_a_setting_that_is_missing_takes_its_default(run: Path, name: str) -> No
 
 
 @pytest.mark.parametrize("run", ["vae"], indirect=True)
+def test_a_likelihood_that_is_missing_is_asked_for(run: Path, hebae: Command) -> None:
+    """Its default, "auto", was decided by data that are not there."""
+    rewritten(run / "config.json", likelihood=None)
+    refused(hebae("sample", run), "config.json", "likelihood")
+
+
+@pytest.mark.parametrize("run", ["vae"], indirect=True)
 def test_a_setting_of_a_newer_version_is_refused_naming_both_versions(
     run: Path, hebae: Command
 ) -> None:

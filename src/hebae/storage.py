@@ -100,6 +100,11 @@ def load_model(
             "restore it or train the model again."
         ) from None
     settings = _settings_of({n: v for n, v in config.items() if n not in _NOT_SETTINGS}, path)
+    if settings.likelihood == "auto":  # decided from the data when the model was trained
+        raise HebaeError(
+            f"{path} does not name the likelihood of the model; add the key 'likelihood' with the "
+            "one it was trained with, or train the model again."
+        )
     for name, given in (("encoder", encoder), ("decoder", decoder)):
         if config.get(f"own_{name}") and given is None:
             raise HebaeError(

@@ -73,6 +73,9 @@ class DataSettings(_Group):
     HEBAE_DATA_DIR and the cache are searched, and files are downloaded where that is allowed."""
     validation_size: int | None = _setting(None, ge=0)
     """Training examples to set aside for validation."""
+    binarize: Literal["none", "fixed", "dynamic"] = _setting("none")
+    """Draw 0 or 1 in place of each value in [0, 1]: fixed, once; dynamic: the training examples
+    again in each epoch, by the seed."""
 
 
 class _Code(_Group):

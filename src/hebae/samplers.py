@@ -218,6 +218,7 @@ def training_values(
             data or config["data"],
             data_dir=data_dir or config.get("data_dir"),
             validation_size=config.get("validation_size"),
+            binarize=config.get("binarize", "none"),
         )
     except HebaeError as error:
         raise HebaeError(

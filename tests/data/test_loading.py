@@ -26,7 +26,7 @@ print({"torch", "PIL", "pooch", "requests", "rich"} & set(sys.modules))
     [
         (
             "minst",
-            "minst is neither.*mnist-mini, mnist, fashion-mnist, celeba.*Did you mean mnist[?]",
+            "minst is neither.*mnist-mini, mnist, binarized-mnist, fashion-mnist, celeba.*Did you mean mnist[?]",
         ),
         ("fashionmnist", "Did you mean fashion-mnist[?]"),
         ("zzz", r"celeba, synthetic-faces\)\."),
@@ -59,6 +59,7 @@ def test_every_name_in_the_catalogue_is_described():
     assert [line.name for line in lines] == [
         "mnist-mini",
         "mnist",
+        "binarized-mnist",
         "fashion-mnist",
         "celeba",
         "synthetic-faces",

@@ -134,6 +134,10 @@ class Dataset:
         equal on all machines.
     notes : tuple of str
         Sentences for the user, such as how validation examples were set aside.
+    original : Dataset, optional
+        The grey values that these binary ones were drawn from.
+    redrawn : bool
+        Whether training draws from `original` anew in each epoch.
 
     Raises
     ------
@@ -147,6 +151,8 @@ class Dataset:
     test: Examples | None
     fingerprint: str
     notes: tuple[str, ...] = ()
+    original: Dataset | None = None
+    redrawn: bool = False
 
     def __post_init__(self) -> None:
         for split, examples in (("validation", self.validation), ("test", self.test)):
@@ -167,6 +173,11 @@ class Dataset:
     def shape(self) -> tuple[int, ...]:
         """Shape of one example: (channels, height, width) or (features,)."""
         return self.train.shape
+
+    @property
+    def pictures(self) -> Dataset:
+        """Where references for images E[x | z] come from: the original of binary values."""
+        return self.original or self
 
     def held_out(self) -> tuple[str, Examples] | None:
         """Return name and examples of the validation split, else of the test split, else None."""

@@ -9,6 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from hebae.data.arrays import from_array, load_npy, load_npz
+from hebae.data.binary import (
+    BINARIZED_MNIST,
+    Binarize,
+    binarized,
+    is_binary_folder,
+    load_binary_folder,
+)
 from hebae.data.celeba import CELEBA, is_celeba_folder, load_celeba_folder
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.idx import FASHION_MNIST, MNIST, MNIST_MINI, is_idx_folder, load_idx_folder
@@ -19,13 +26,24 @@ from hebae.data.splits import hold_out
 from hebae.data.synthetic_faces import SYNTHETIC_FACES
 from hebae.errors import HebaeError
 
-SOURCES: tuple[NamedSource, ...] = (MNIST_MINI, MNIST, FASHION_MNIST, CELEBA, SYNTHETIC_FACES)
+SOURCES: tuple[NamedSource, ...] = (
+    MNIST_MINI,
+    MNIST,
+    BINARIZED_MNIST,
+    FASHION_MNIST,
+    CELEBA,
+    SYNTHETIC_FACES,
+)
 """The data sets that have a name. To add one, write its file and list it here."""
 _FORMER_NAMES = {"made-faces": "synthetic-faces"}  # accepted until version 0.3
 
 
 def load(
-    data: Any, *, data_dir: str | Path | None = None, validation_size: int | None = None
+    data: Any,
+    *,
+    data_dir: str | Path | None = None,
+    validation_size: int | None = None,
+    binarize: Binarize = "none",
 ) -> Dataset:
     """Load data as uint8 or float32 arrays, split into training, validation and test examples.
 
@@ -33,9 +51,9 @@ def load(
     ----------
     data : str, Path, array-like, torch.Tensor, Examples or Dataset
         A name listed by `catalogue`; a folder, .tar or .zip of images; a folder of four idx files;
-        a folder of the official CelebA; a .npy or .npz file; or an array, data frame or list of
-        lists of shape (n, d), (n, h, w) or (n, c, h, w). Examples and a Dataset are returned as
-        they are.
+        a folder of the official CelebA or of the binarised MNIST; a .npy or .npz file; or an
+        array, data frame or list of lists of shape (n, d), (n, h, w) or (n, c, h, w). Examples and
+        a Dataset are returned as they are.
     data_dir : str or Path, optional
         Directory that holds the files of named data. Only this directory is used: data that it
         does not hold are refused. By default they are looked for in HEBAE_DATA_DIR and the cache,
@@ -44,6 +62,8 @@ def load(
         How many training examples to set aside for validation: the last ones of MNIST and
         Fashion-MNIST, otherwise a fixed random draw; 0 for none. By default the source's own splits
         are kept, and a tenth is drawn from a source that has no validation or test split.
+    binarize : {"none", "fixed", "dynamic"}, default="none"
+        Draw 0 or 1 in place of each value in [0, 1]; "dynamic": again in each epoch of training.
 
     Returns
     -------
@@ -54,6 +74,10 @@ def load(
     HebaeError
         If the data are not found, cannot be used for training, or cannot be split as requested.
     """
+    return binarized(_load(data, data_dir, validation_size), binarize)
+
+
+def _load(data: Any, data_dir: str | Path | None, validation_size: int | None) -> Dataset:
     if isinstance(data, Examples):
         data = Dataset("examples", data, None, None, fingerprint({"train": data}))
     if isinstance(data, Dataset):
@@ -85,7 +109,9 @@ def load(
         )
     if path.is_dir() and is_idx_folder(path):
         return hold_out(load_idx_folder(path), validation_size, last=True)
-    if path.is_dir() and is_celeba_folder(path):
+    if path.is_dir() and is_binary_folder(path):
+        dataset = load_binary_folder(path)
+    elif path.is_dir() and is_celeba_folder(path):
         dataset = load_celeba_folder(path)
     elif path.is_dir() or is_archive(path):
         dataset = load_images(path.name, open_images(path))

@@ -204,7 +204,7 @@ def feature_extractors(
         progress(f"features: {name}")
         found[name] = extractor(
             name,
-            dataset=dataset,
+            dataset=dataset.pictures,
             weights=settings.weights if name == "inception" else None,
             device=choose_device(settings.device),
             progress=lambda done, steps: progress(f"classifier: step {done:,} of {steps:,}"),

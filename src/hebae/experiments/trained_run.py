@@ -167,7 +167,7 @@ class TrainedRun:
         """Return features of real examples of `split`, or of the split of the evaluation."""
         split = split or self.split
         count = min(self.evaluation.samples, len(examples_of(self.dataset, split)))
-        return reference_features(self.dataset, split, count, extractor, seed=self.seed)
+        return reference_features(self.dataset.pictures, split, count, extractor, seed=self.seed)
 
 
 def examples_of(dataset: Dataset, split: str | None) -> Examples:
@@ -198,6 +198,7 @@ def load_dataset(
         data or settings.data,
         data_dir=data_dir or settings.data_dir,
         validation_size=settings.validation_size,
+        binarize=settings.binarize,
     )
 
 

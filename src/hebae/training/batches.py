@@ -134,6 +134,46 @@ class ArrayBatches:
                 yield to_unit_interval(rows.to(self.device, non_blocking=pinned), self.dtype)
 
 
+class RedrawnBatches(ArrayBatches):
+    """Batches of 0 and 1, drawn anew in each epoch from grey values in [0, 1].
+
+    The draws depend on seed, epoch and step alone, not on the number of processes or the device.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, *shape)
+        The grey values, uint8 or float32.
+    batch_size : int
+    drawn : ndarray, like `values`
+        One draw of them, for the passes `in_order`.
+    **options
+        Of `ArrayBatches`.
+    """
+
+    def __init__(
+        self, values: np.ndarray, batch_size: int, *, drawn: np.ndarray, **options: Any
+    ) -> None:
+        super().__init__(values, batch_size, **options)
+        self.drawn = ArrayBatches(drawn, batch_size, **options)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
+        """See `Batches`."""
+        for step, x in enumerate(super().epoch(epoch, start), start):
+            m, *shape = x.shape[1:] if self.stacked else x.shape
+            draws = []
+            for seed in self.seeds:
+                # Beyond the numbers of processes, whose noise has seeds of the same form.
+                generator = torch.Generator().manual_seed(epoch_seed(seed, epoch, 2**32 + step))
+                u = torch.rand(m * self.processes, *shape, generator=generator)
+                draws.append(u.narrow(0, self.rank * m, m))
+            u = torch.stack(draws).to(self.device)
+            yield (spread(u, self._positions) if self.stacked else u[0]).lt(x).to(self.dtype)
+
+    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
+        """See `Batches`; of the one draw."""
+        return self.drawn.in_order(batch_size, limit)
+
+
 class LoaderBatches:
     """Batches of a user's own ``torch.utils.data.DataLoader``.
 

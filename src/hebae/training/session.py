@@ -18,7 +18,7 @@ from hebae.files import locked, make_folder
 from hebae.model import Autoencoder, build
 from hebae.provenance import provenance
 from hebae.storage import RunFolder, save_model
-from hebae.training.batches import ArrayBatches
+from hebae.training.batches import ArrayBatches, RedrawnBatches
 from hebae.training.callbacks import Callback, MetricsFile, TensorBoard
 from hebae.training.checks import DataSummary, complete
 from hebae.training.loop import HeldOut, Member, Outcome, make_fabric, train_members
@@ -80,7 +80,10 @@ def prepare(settings: Settings, dataset: Dataset | None = None) -> Prepared:
     """
     if dataset is None:
         dataset = load(
-            settings.data, data_dir=settings.data_dir, validation_size=settings.validation_size
+            settings.data,
+            data_dir=settings.data_dir,
+            validation_size=settings.validation_size,
+            binarize=settings.binarize,
         )
     settings, notes = complete(_with_absolute_paths(settings), summary_of(dataset))
     return Prepared(settings, dataset, (*dataset.notes, *notes))
@@ -162,8 +165,9 @@ def run_group(
             member = Member(prepared.model, prepared.settings, followers, checkpointer)
             members.append(member)
         held_out = dataset.held_out()
-        training = batches(
-            dataset.train.values,
+        redrawn = partial(RedrawnBatches, drawn=dataset.train.values, **batches.keywords)
+        training = (redrawn if dataset.redrawn else batches)(
+            dataset.pictures.train.values if dataset.redrawn else dataset.train.values,
             drop_last=bool(settings.drop_last),
             rank=fabric.global_rank,
             processes=fabric.world_size,

@@ -1,0 +1,168 @@
+"""Binary images: the fixed binarisation of MNIST, and the binarisation of any grey images.
+
+Likelihoods are published for both: Larochelle & Murray (2011) drew the fixed one; with the dynamic
+one every epoch draws new training images (Burda, Grosse, Salakhutdinov 2016).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from hebae.data.examples import Dataset, Examples, blocks, fingerprint
+from hebae.data.source import Availability, DataDirectory, NamedSource
+from hebae.errors import HebaeError
+
+Binarize = Literal["none", "fixed", "dynamic"]
+
+SPLITS = {"train": "train", "validation": "valid", "test": "test"}
+FILES = {
+    suffix: {split: f"binarized_mnist_{name}{suffix}" for split, name in SPLITS.items()}
+    for suffix in (".mat", ".amat")
+}
+SIDE = 28
+SEED = 2011
+"""Of the fixed draws: the same for every run, so that all are measured on the same images."""
+
+
+class _BinarizedMnist(NamedSource):
+    def find(self, directory: DataDirectory) -> tuple[Availability, Path | None]:
+        """Look in the data directory."""
+        options = [set(files.values()) for files in FILES.values()]
+        availability, folder = directory.find(("", "binary", self.name), options)
+        is_elsewhere = availability == "absent" and not directory.is_explicit
+        return "by hand" if is_elsewhere else availability, folder
+
+    def read(self, folder: Path | None) -> Dataset:
+        """Read the files, whose numbers of images are known."""
+        if folder is None:
+            raise HebaeError(
+                f"{self.name} was not found: put {self.files} into a directory and name it with "
+                "--data-dir or HEBAE_DATA_DIR."
+            )
+        dataset = load_binary_folder(folder, name=self.name)
+        parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+        counts = {split: len(part) for split, part in parts.items() if part is not None}
+        if counts != self.counts:
+            raise HebaeError(
+                f"{folder} holds {counts} images, but {self.name} has {dict(self.counts)}: "
+                "download the files again, or give the folder as a path to use it nevertheless."
+            )
+        return dataset
+
+
+BINARIZED_MNIST = _BinarizedMnist(
+    name="binarized-mnist",
+    description="Handwritten digits, fixed binarisation",
+    licence="CC BY-SA 3.0",
+    shape=(1, SIDE, SIDE),
+    counts={"train": 50_000, "validation": 10_000, "test": 10_000},
+    files="binarized_mnist_train, _valid and _test, all as .amat (text, from "
+    "www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist) or all as .mat,",
+)
+
+
+def is_binary_folder(folder: Path) -> bool:
+    """Whether a folder holds the three files of one format."""
+    return any(all((folder / f).is_file() for f in files.values()) for files in FILES.values())
+
+
+def load_binary_folder(folder: Path, *, name: str | None = None) -> Dataset:
+    """Read the three files of a folder, .mat if there are both."""
+    suffix = next(
+        suffix
+        for suffix, files in FILES.items()
+        if all((folder / f).is_file() for f in files.values())
+    )
+    splits = {split: Examples(_read(folder / file)) for split, file in FILES[suffix].items()}
+    digest = fingerprint(splits)
+    return Dataset(
+        name or folder.name, splits["train"], splits["validation"], splits["test"], digest
+    )
+
+
+def _read(path: Path) -> np.ndarray:
+    """Return the images of a file, uint8 0 and 255 of shape (n, 1, 28, 28)."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        if path.suffix == ".mat":
+            rows = np.asarray(loadmat(path, variable_names=["X"])["X"])
+        else:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="loadtxt: input contained no data")
+                rows = np.loadtxt(path, dtype=np.float32, ndmin=2)
+    except KeyError:
+        raise HebaeError(f"{path} has no variable X: download the file again.") from None
+    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as error:
+        raise HebaeError(
+            f"{path} cannot be read ({str(error).splitlines()[0]}): it must hold one image of "
+            f"{SIDE * SIDE} zeros and ones per row."
+        ) from None
+    if rows.ndim != 2 or rows.shape[1] != SIDE * SIDE or len(rows) == 0:
+        raise HebaeError(
+            f"{path} holds an array of shape {rows.shape}, but must hold {SIDE * SIDE} zeros and "
+            "ones per row: download it again."
+        )
+    wrong = np.argwhere((rows != 0) & (rows != 1))
+    if len(wrong):
+        row, column = wrong[0]
+        raise HebaeError(
+            f"{path} holds {rows[row, column]:g} in row {row + 1}, column {column + 1}, but only 0 "
+            "and 1 are binary: for grey images use --binarize."
+        )
+    images: np.ndarray = rows.astype(np.uint8) * np.uint8(255)
+    return images.reshape(-1, 1, SIDE, SIDE)
+
+
+def binarized(dataset: Dataset, how: Binarize) -> Dataset:
+    """Replace each value x in [0, 1] by 1 with probability x, else by 0.
+
+    Every split is drawn once, the same for all runs. With "dynamic", training draws from
+    ``original`` instead, anew in each epoch, by the seed of the run.
+
+    Raises
+    ------
+    HebaeError
+        If a value is outside of [0, 1].
+    """
+    if how == "none":
+        return dataset
+    parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    drawn: Mapping[str, Examples | None] = {
+        split: None if part is None else _drawn(dataset.name, part, number)
+        for number, (split, part) in enumerate(parts.items())
+    }
+    again = ", those for training anew in each epoch" if how == "dynamic" else ""
+    note = f"The values of {dataset.name} are drawn as 0 or 1 by their size{again}."
+    return replace(
+        dataset,
+        **drawn,  # type: ignore[arg-type]
+        notes=(*dataset.notes, note),
+        original=dataset,
+        redrawn=how == "dynamic",
+    )
+
+
+def _drawn(name: str, examples: Examples, split: int) -> Examples:
+    low, high = examples.range
+    if low < 0 or high > 1:
+        raise HebaeError(
+            f"--binarize draws 0 or 1 by values in [0, 1], and those of {name} range from {low:g} "
+            f"to {high:g}: scale them first, or use --binarize none."
+        )
+    generator = np.random.default_rng([SEED, split])
+    scale = 255 if examples.values.dtype == np.uint8 else 1
+    drawn = np.concatenate(
+        [
+            (generator.random(block.shape, np.float32) * scale < block) * np.uint8(255)
+            for block in blocks(examples.values)
+        ]
+    )
+    return replace(examples, values=drawn)

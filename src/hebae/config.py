@@ -73,9 +73,16 @@ class DataSettings(_Group):
     HEBAE_DATA_DIR and the cache are searched, and files are downloaded where that is allowed."""
     validation_size: int | None = _setting(None, ge=0)
     """Training examples to set aside for validation."""
+    train_size: int | None = _setting(None, ge=1)
+    """Training examples to use, a fixed draw of those that are left [default: all]."""
     binarize: Literal["none", "fixed", "dynamic"] = _setting("none")
     """Draw 0 or 1 in place of each value in [0, 1]: fixed, once; dynamic: the training examples
     again in each epoch, by the seed."""
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """The arguments of `hebae.data.load`."""
+        return {name: getattr(self, name) for name in DataSettings.model_fields}
 
 
 class _Code(_Group):

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from hebae import inference
+from hebae.config import DataSettings
 from hebae.errors import HebaeError
 from hebae.model import Autoencoder
 from hebae.priors import *  # noqa: F403, since they lived here in version 0.1.0
@@ -214,12 +215,9 @@ def training_values(
             f"fitted; {without}."
         )
     try:
-        dataset = load(
-            data or config["data"],
-            data_dir=data_dir or config.get("data_dir"),
-            validation_size=config.get("validation_size"),
-            binarize=config.get("binarize", "none"),
-        )
+        source = {name: config[name] for name in DataSettings.model_fields if name in config}
+        moved = {"data": data, "data_dir": data_dir}
+        dataset = load(**source | {name: place for name, place in moved.items() if place})
     except HebaeError as error:
         raise HebaeError(
             f"a sampler is fitted to the training data, which could not be loaded: {error} Name "

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.sparse
+from command_line import small
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,3 +102,20 @@ def test_a_large_map_is_split_on_disk_as_it_would_be_in_memory(kind, tmp_path, c
     for other in (replace(whole, fingerprint="other data"), whole):
         splits.hold_out(other, 12 if other is whole else 11, on_disk_from=1)
     assert len([p for p in (cache / "splits").iterdir() if p.is_dir()]) == 3
+
+
+def test_a_limited_number_of_training_examples_is_a_fixed_draw(hebae, vectors):
+    whole, part = (data.load(vectors, validation_size=40, train_size=n) for n in (None, 25))
+    assert len(part.train) == 25
+    assert part.fingerprint == whole.fingerprint
+    np.testing.assert_array_equal(part.validation.values, whole.validation.values)
+    rows = {row.tobytes() for row in whole.train.values}
+    assert all(row.tobytes() in rows for row in part.train.values)
+    again = data.load(vectors, validation_size=40, train_size=25)
+    np.testing.assert_array_equal(again.train.values, part.train.values)
+    for wrong in (0, 261):
+        with pytest.raises(HebaeError, match=f"train_size is {wrong}.*1 to 260"):
+            data.load(vectors, validation_size=40, train_size=wrong)
+    flags = ("--data", vectors, *small(epochs=1), "--train-size", "64", "--output", "run")
+    assert hebae("train", *flags).status == 0
+    assert hebae("sample", "run", "--sampler", "fitted-normal", "--count", "2").status == 0

@@ -190,12 +190,7 @@ def _model_and_examples(run: Path, data: DataSettings, count: int) -> tuple[Any,
     chosen = Settings.checked(
         stored | data.model_dump(include=data.model_fields_set), f"{run}/config.json"
     )
-    dataset = load(
-        chosen.data,
-        data_dir=chosen.data_dir,
-        validation_size=chosen.validation_size,
-        binarize=chosen.binarize,
-    )
+    dataset = load(**chosen.source)
     split, examples = dataset.held_out() or ("train", dataset.train)
     if examples.shape != trained.input_shape:
         raise HebaeError(

@@ -22,7 +22,7 @@ from hebae.data.idx import FASHION_MNIST, MNIST, MNIST_MINI, is_idx_folder, load
 from hebae.data.image_files import is_archive, open_images
 from hebae.data.images import load_images
 from hebae.data.source import DataDirectory, DataSource, NamedSource
-from hebae.data.splits import hold_out
+from hebae.data.splits import hold_out, limit
 from hebae.data.synthetic_faces import SYNTHETIC_FACES
 from hebae.errors import HebaeError
 
@@ -43,6 +43,7 @@ def load(
     *,
     data_dir: str | Path | None = None,
     validation_size: int | None = None,
+    train_size: int | None = None,
     binarize: Binarize = "none",
 ) -> Dataset:
     """Load data as uint8 or float32 arrays, split into training, validation and test examples.
@@ -62,6 +63,8 @@ def load(
         How many training examples to set aside for validation: the last ones of MNIST and
         Fashion-MNIST, otherwise a fixed random draw; 0 for none. By default the source's own splits
         are kept, and a tenth is drawn from a source that has no validation or test split.
+    train_size : int, optional
+        How many of the training examples that are left to use: a fixed random draw.
     binarize : {"none", "fixed", "dynamic"}, default="none"
         Draw 0 or 1 in place of each value in [0, 1]; "dynamic": again in each epoch of training.
 
@@ -74,7 +77,7 @@ def load(
     HebaeError
         If the data are not found, cannot be used for training, or cannot be split as requested.
     """
-    return binarized(_load(data, data_dir, validation_size), binarize)
+    return binarized(limit(_load(data, data_dir, validation_size), train_size), binarize)
 
 
 def _load(data: Any, data_dir: str | Path | None, validation_size: int | None) -> Dataset:

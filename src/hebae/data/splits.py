@@ -72,6 +72,21 @@ def hold_out(
     return replace(dataset, train=kept, validation=drawn, notes=(*dataset.notes, note))
 
 
+def limit(dataset: Dataset, train_size: int | None) -> Dataset:
+    """Keep `train_size` training examples, a fixed random draw; all by default."""
+    if train_size is None:
+        return dataset
+    available = len(dataset.train)
+    if not 1 <= train_size <= available:
+        raise HebaeError(
+            f"train_size is {train_size}, but {dataset.name} has {available:,} training examples "
+            f"(without those for validation): choose a number from 1 to {available}."
+        )
+    rows = np.sort(np.random.default_rng(0).permutation(available)[:train_size])
+    note = f"Of the {available:,} training examples, {train_size:,} are used."
+    return replace(dataset, train=dataset.train[rows], notes=(*dataset.notes, note))
+
+
 def _split_on_disk(
     examples: Examples, positions: Sequence[np.ndarray], fingerprint: str
 ) -> tuple[Examples, Examples]:

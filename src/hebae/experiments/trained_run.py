@@ -194,12 +194,8 @@ def load_dataset(
     settings: Settings, data: str | None = None, data_dir: Path | None = None
 ) -> Dataset:
     """Load the data of a run, or those named instead."""
-    return load(
-        data or settings.data,
-        data_dir=data_dir or settings.data_dir,
-        validation_size=settings.validation_size,
-        binarize=settings.binarize,
-    )
+    moved = {"data": data, "data_dir": data_dir}
+    return load(**settings.source | {name: place for name, place in moved.items() if place})
 
 
 def open_runs(

@@ -79,12 +79,7 @@ def prepare(settings: Settings, dataset: Dataset | None = None) -> Prepared:
         For anything that would make the training fail later.
     """
     if dataset is None:
-        dataset = load(
-            settings.data,
-            data_dir=settings.data_dir,
-            validation_size=settings.validation_size,
-            binarize=settings.binarize,
-        )
+        dataset = load(**settings.source)
     settings, notes = complete(_with_absolute_paths(settings), summary_of(dataset))
     return Prepared(settings, dataset, (*dataset.notes, *notes))
 

@@ -37,8 +37,10 @@ METHODS: tuple[str, ...] = tuple(methods.METHODS)
 if TYPE_CHECKING:
     Method = str
     Likelihood = str
+    PriorName = str
 else:
     Method = Literal[METHODS]
+    PriorName = Literal[methods.PRIORS]
     Likelihood = Literal[("auto", *methods.LIKELIHOODS)]
 
 
@@ -128,6 +130,16 @@ else:
 class ModelSettings(_MethodOptions):
     """What is trained."""
 
+    prior: PriorName = _setting("normal")
+    """Prior p(z): normal is N(0, I), the paper's. flow (a normalising flow; needs hebae[flow]) is
+    learned with the model, which takes a stochastic method and, for HEBAE, a rate_weight above
+    0."""
+    prior_flow: Literal["nsf", "maf", "realnvp"] = _setting("nsf")
+    """Prior flow: neural splines, masked autoregressive affine maps, or affine couplings."""
+    prior_transforms: int = _setting(3, ge=1, le=1000)
+    """Prior flow: number of steps."""
+    prior_widths: Widths = _setting((128, 128))
+    """Prior flow: widths of the hidden layers in each step's network."""
     likelihood: Likelihood = _setting("auto")
     """Likelihood p(x|z); auto: bernoulli for values in [0, 1], else gaussian."""
     likelihood_scale: Literal["learned", "optimal"] | PositiveFloat = _setting("optimal")

@@ -130,6 +130,11 @@ def cholesky(covariance: Float[Tensor, "latent latent"]) -> Float[Tensor, "laten
     return torch.where((failed != 0)[..., None, None], nan, factor)
 
 
+def log_standard_normal(z: Float[Tensor, "*draws latent"]) -> Float[Tensor, "*draws"]:
+    """``log N(z; 0, I)`` in nats."""
+    return -0.5 * (z.square().sum(-1) + z.shape[-1] * math.log(2 * math.pi))
+
+
 def log_determinant(factor: Float[Tensor, "latent latent"]) -> Float[Tensor, ""]:
     """``log |R R^T|`` of a lower triangular factor R, in nats."""
     return 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)

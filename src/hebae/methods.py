@@ -1,4 +1,4 @@
-"""The methods with their options, and the names of likelihoods, without importing torch.
+"""The methods with their options, the names of likelihoods and priors, without importing torch.
 
 A method is a file in ``objectives/`` and a line in the list in ``objectives/__init__.py``. Its
 dataclass says everything else: the flags of the command line, the parameters of the estimator,
@@ -157,3 +157,6 @@ METHODS: dict[str, Method] = {
 
 LIKELIHOODS = tuple(_constants(_parse("likelihoods/__init__.py"))["CLASSES"])
 """Names of the likelihoods."""
+
+PRIORS = ("normal", *_constants(_parse("priors/__init__.py"))["LEARNED"])
+"""Names of the priors that a model can have."""

@@ -18,7 +18,7 @@ from hebae.likelihoods import EMPTY, LIKELIHOODS, Context, Gaussian, Likelihood
 from hebae.likelihoods.gaussian import optimal_log_scale
 from hebae.networks import NETWORKS, initialised
 from hebae.objectives import OBJECTIVES, Moments, Noise, Objective
-from hebae.priors import Prior, StandardNormal
+from hebae.priors import PRIORS, Prior, StandardNormal
 
 # Of one model, or with another leading dimension for the members of a stack.
 Examples: TypeAlias = Float[Tensor, "_ *_shape"]
@@ -278,8 +278,9 @@ def build(
         _check_network("encoder", encoder, tuple(input_shape), (output_dim,))
     if objective.adversarial:
         critic = draw(lambda: objective.critic(latent_dim), seed + 2**33)
+    prior = build_prior(settings, seed + 2**34)
     return Autoencoder(
-        encoder, decoder, objective, likelihood, input_shape, latent_dim, critic=critic
+        encoder, decoder, objective, likelihood, input_shape, latent_dim, prior, critic
     )
 
 
@@ -287,6 +288,20 @@ def build_objective(settings: ModelSettings) -> Objective:
     """Make the objective, its fields taking the values of the settings of the same names."""
     method = OBJECTIVES[settings.method]
     return method(**{field.name: getattr(settings, field.name) for field in fields(method)})
+
+
+def build_prior(settings: ModelSettings, seed: int = 0) -> Prior:
+    """Make the prior; its first weights depend on the seed alone.
+
+    Raises
+    ------
+    HebaeError
+        If a package that it needs is not installed.
+    """
+    kind = PRIORS[settings.prior]
+    options = {name: getattr(settings, setting) for name, setting in kind.options.items()}
+    with seeded(seed):
+        return kind(settings.latent_dim, **options)
 
 
 def _check_network(

@@ -19,6 +19,7 @@ from hebae import gaussian, inference
 from hebae.errors import HebaeError, UndefinedMetric
 from hebae.evaluation import checks
 from hebae.evaluation.checks import ArrayLike
+from hebae.gaussian import log_standard_normal
 from hebae.model import Autoencoder, to_unit_interval
 
 
@@ -150,11 +151,6 @@ def batch_of(module: Autoencoder, values: npt.NDArray[Any]) -> Float[Tensor, "n 
     """Examples as a tensor on the model's device, in its precision; uint8 becomes 0 to 1."""
     like = module.population_mean
     return to_unit_interval(torch.as_tensor(np.array(values), device=like.device), like.dtype)
-
-
-def log_standard_normal(z: Float[Tensor, "*draws latent"]) -> Float[Tensor, "*draws"]:
-    """``log N(z; 0, I)`` in nats."""
-    return -0.5 * (z.square().sum(-1) + z.shape[-1] * math.log(2 * math.pi))
 
 
 def checked_means(mean: ArrayLike) -> Float[Tensor, "n latent"]:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from hebae import gaussian
 from hebae.methods import allowed_values
 from hebae.priors.base import Prior, StandardNormal
 
@@ -57,6 +58,9 @@ class Objective(ABC):
     """Whether z is random given x. Only then does a model have an ELBO."""
     draws: ClassVar[tuple[str, ...]] = ()
     """Names of the standard normal draws (m, k) of a step: "posterior", "prior" or both."""
+    prior_term: ClassVar[str | None] = None
+    """Name of the term with log p(z), by which a learned prior is trained; None if there is none.
+    """
     adversarial: ClassVar[bool] = False
     """Whether the method has a critic. Such methods are not stacked."""
 
@@ -176,6 +180,40 @@ class Objective(ABC):
     def penalty_floor(self, batch_size: int, latent_dim: int) -> float | None:
         """Mean penalty of perfectly standard-normal codes, in nats; None if it is not known."""
         return None
+
+
+def mean_kl(
+    mean: Latents, log_scale: Float[Tensor, "batch _"], z: Latents, epsilon: Latents, prior: Prior
+) -> Float[Tensor, ""]:
+    """``(1/m) sum_i KL(N(mu_i, diag sigma_i^2) || p)`` in nats; exact if p is N(0, I).
+
+    For another prior it is `monte_carlo_rate`, with the z of the same step.
+    """
+    if isinstance(prior, StandardNormal):
+        return gaussian.mean_kl_to_standard_normal(mean, log_scale)
+    return monte_carlo_rate(log_scale, z, epsilon, prior)
+
+
+def monte_carlo_rate(
+    log_scale: Float[Tensor, "batch _"],
+    z: Latents,
+    epsilon: Latents,
+    prior: Prior,
+    noise_log_determinant: Float[Tensor, ""] | float = 0.0,
+) -> Float[Tensor, ""]:
+    """``(1/m) sum_i [log q(z_i | x_i) - log p(z_i)]`` in nats (section 9 of docs/mathematics.md).
+
+    Parameters
+    ----------
+    log_scale : Tensor, shape (m, k) or (m, 1)
+    z, epsilon : Tensor, shape (m, k)
+        ``z_i = mu_i + sigma_i * (L epsilon_i)``.
+    prior : Prior
+    noise_log_determinant : Tensor, scalar
+        ``log |L L^T|``; 0 if L is the identity.
+    """
+    log_volume = log_scale.expand_as(z).sum(dim=1) + 0.5 * noise_log_determinant
+    return (gaussian.log_standard_normal(epsilon) - log_volume - prior.log_prob(z)).mean()
 
 
 @cache

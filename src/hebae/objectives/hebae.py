@@ -23,8 +23,9 @@ from hebae.objectives.base import (
     Noise,
     Objective,
     Terms,
+    monte_carlo_rate,
 )
-from hebae.priors.base import Prior
+from hebae.priors.base import Prior, StandardNormal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,8 @@ class HEBAE(Objective):
     """Weight gamma of the rate; 0 is the paper's method. Above 0, the term ``moments`` is replaced
     by ``aggregate``, which pulls the aggregated posterior N(beta, C) to N(0, I), and ``rate``, the
     mean KL(q(z | x_i) || N(beta, C)), which keeps the noise from vanishing. With both weights at 1
-    the negated loss is an ELBO."""
+    the negated loss is an ELBO. With a learned prior p(z) the rate is KL(q(z | x_i) || p(z)), and
+    at 1 reconstruction and rate are the negated ELBO, whatever the other weight."""
     noise: Literal["cholesky", "diagonal"] = "cholesky"
     """Noise shaped by the Cholesky factor of Sigma, as in the paper, or by its detached diagonal,
     as in the released code."""
@@ -61,6 +63,7 @@ class HEBAE(Objective):
     marker = "o"
     stochastic = True
     draws = ("posterior",)
+    prior_term = "rate"
 
     def log_scale_dim(self, latent_dim: int) -> int:
         """``latent_dim`` with vector scale, 1 with scalar scale."""
@@ -110,23 +113,26 @@ class HEBAE(Objective):
         """
         beta, Sigma = self.estimate(mean, running)
         R = self._factor(Sigma, mean, running)
-        z = self._add_noise(mean, log_scale, noise["posterior"], Sigma, R)
+        epsilon = noise["posterior"]
+        z = self._add_noise(mean, log_scale, epsilon, Sigma, R)
         if not self.rate_weight:
             return z, {"moments": gaussian.kl_from_factor(beta, R).to(mean)}
         assert log_scale is not None, "the rate needs the encoder's log_scale"
-        log_scale = log_scale.to(Sigma)
         N = self.noise_covariance(Sigma)
         log_N = (
             gaussian.log_determinant(R)
             if self.noise == "cholesky"
             else N.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         )
-        C = gaussian.aggregate_covariance(N, Sigma, log_scale, _process_count() > 1)
+        C = gaussian.aggregate_covariance(N, Sigma, log_scale.to(Sigma), _process_count() > 1)
         factor = gaussian.cholesky(C)
-        return z, {
-            "aggregate": gaussian.kl_from_factor(beta, factor).to(mean),
-            "rate": gaussian.noise_rate(factor, log_N, log_scale).to(mean),
-        }
+        if isinstance(prior, StandardNormal):
+            rate = gaussian.noise_rate(factor, log_N, log_scale.to(Sigma)).to(mean)
+        else:
+            # As in z, no gradient passes through the diagonal that shapes the noise.
+            log_N = (log_N if self.noise == "cholesky" else log_N.detach()).to(mean)
+            rate = monte_carlo_rate(log_scale, z, epsilon, prior, log_N)
+        return z, {"aggregate": gaussian.kl_from_factor(beta, factor).to(mean), "rate": rate}
 
     def estimate(self, mean: Latents, running: Moments | None = None) -> Moments:
         """Estimate beta (k,) and Sigma (k, k) from a batch of encoder means (m, k).

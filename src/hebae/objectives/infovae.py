@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
+import torch
 from pydantic import Field
 
-from hebae import gaussian, kernels
+from hebae import kernels
 from hebae.methods import Positive, Weight
-from hebae.objectives.base import Latents, LogScales, Noise, Objective, Terms
+from hebae.objectives.base import Latents, LogScales, Noise, Objective, Terms, mean_kl
 from hebae.priors.base import Prior
 
 
@@ -38,6 +39,7 @@ class InfoVAE(Objective):
     units: ClassVar = {"mmd": ""}
     stochastic = True
     draws = ("posterior", "prior")
+    prior_term = "kl"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,11 +61,17 @@ class InfoVAE(Objective):
     def __call__(
         self, mean: Latents, log_scale: LogScales, noise: Noise, prior: Prior, **unused: Any
     ) -> tuple[Latents, Terms]:
-        """Return z, ``kl`` (the VAE's) and ``mmd`` of the draws z, unbiased."""
+        """Return z, ``kl`` (the VAE's) and ``mmd`` of the draws z, unbiased.
+
+        The MMD pulls the codes to the prior; a learned prior is trained by the KL term alone.
+        """
         assert log_scale is not None, "InfoVAE's penalty needs the encoder's log_scale"
-        z = self.draw(mean, log_scale, noise["posterior"])
+        epsilon = noise["posterior"]
+        z = self.draw(mean, log_scale, epsilon)
         mmd = kernels.mmd_imq if self.kernel == "imq" else kernels.mmd_rbf
+        with torch.no_grad():
+            draws = prior.transform(noise["prior"])
         return z, {
-            "kl": gaussian.mean_kl_to_standard_normal(mean, log_scale),
-            "mmd": mmd(z, prior.transform(noise["prior"]), self.base_variance),
+            "kl": mean_kl(mean, log_scale, z, epsilon, prior),
+            "mmd": mmd(z, draws, self.base_variance),
         }

@@ -8,15 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hebae import gaussian
 from hebae.methods import Weight
-from hebae.objectives.base import Latents, LogScales, Noise, Objective, Terms
+from hebae.objectives.base import Latents, LogScales, Noise, Objective, Terms, mean_kl
 from hebae.priors.base import Prior
 
 
 @dataclass(frozen=True, kw_only=True)
 class VAE(Objective):
-    """z = mu + sigma * epsilon; each posterior is pulled to N(0, I)."""
+    """z = mu + sigma * epsilon; each posterior is pulled to the prior, N(0, I) or a learned one."""
 
     penalty_weight: Weight = 1.0
     """Weight lambda of the penalty. At 1 the negated loss is the ELBO; other values give the
@@ -27,6 +26,7 @@ class VAE(Objective):
     marker = "s"
     stochastic = True
     draws = ("posterior",)
+    prior_term = "kl"
 
     @property
     def weights(self) -> dict[str, float]:
@@ -36,7 +36,8 @@ class VAE(Objective):
     def __call__(
         self, mean: Latents, log_scale: LogScales, noise: Noise, prior: Prior, **unused: Any
     ) -> tuple[Latents, Terms]:
-        """Return z and ``kl``, the mean KL(q(z | x_i) || N(0, I)) (Eq. 4, sign corrected)."""
+        """Return z and ``kl``, the mean KL(q(z | x_i) || p(z)) (Eq. 4, sign corrected)."""
         assert log_scale is not None, "the VAE's penalty needs the encoder's log_scale"
-        z = self.draw(mean, log_scale, noise["posterior"])
-        return z, {"kl": gaussian.mean_kl_to_standard_normal(mean, log_scale)}
+        epsilon = noise["posterior"]
+        z = self.draw(mean, log_scale, epsilon)
+        return z, {"kl": mean_kl(mean, log_scale, z, epsilon, prior)}

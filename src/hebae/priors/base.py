@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -25,8 +26,11 @@ BLOCK_ENTRIES = 2**22
 class Prior(nn.Module, ABC):
     """A density p(z) over codes that can be evaluated and sampled from.
 
-    A model owns one (``model.prior``). A prior fitted to the codes of a trained model is called a
-    sampler.
+    A model owns one (``model.prior``), which is learned with it if it has parameters. A prior
+    fitted to the codes of a trained model is called a sampler.
+
+    A learned prior is a file in ``priors/`` and a line in ``priors/__init__.py``. Nothing in
+    `log_prob` may branch on the data, so that a step can be captured in a CUDA graph.
 
     Attributes
     ----------
@@ -36,7 +40,14 @@ class Prior(nn.Module, ABC):
     """
 
     name: ClassVar[str]
+    options: ClassVar[Mapping[str, str]] = {}
+    """Further parameters of the constructor, and the settings that they are taken from."""
     latent_dim: int
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether it has parameters, which are trained with the model."""
+        return any(True for _ in self.parameters())
 
     @property
     def noise_dim(self) -> int:

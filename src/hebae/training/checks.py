@@ -17,6 +17,8 @@ from hebae.likelihoods import LIKELIHOODS
 from hebae.methods import METHODS
 from hebae.model import build_objective
 from hebae.networks import NETWORKS
+from hebae.objectives import OBJECTIVES
+from hebae.priors import PRIORS
 from hebae.training.memory import estimate_memory, free_memory
 
 LEFT_OUT = 0.01
@@ -92,6 +94,7 @@ def complete(
             f"{weight:.4g} relative to the mean squared error of images in [-1, 1]."
         )
     _check_likelihood(settings, data)
+    _check_prior(settings, data)
     settings = _decide_batches(settings, data, notes)
     _check_early_stopping(settings, data)
     if settings.batch_norm == "frozen" and settings.network != "convolutional":
@@ -126,8 +129,17 @@ def weight_of_mean_squared_error(settings: Settings, shape: Sequence[int]) -> fl
     return float(settings.penalty_weight * 8 * scale**2 / math.prod(shape))
 
 
-def require_relevant(given: Collection[str], methods: Sequence[str]) -> None:
-    """Refuse an option that none of the methods has, such as a WAE's kernel for a VAE."""
+def require_relevant(
+    given: Collection[str], methods: Sequence[str], priors: Collection[str] | None = None
+) -> None:
+    """Refuse an option that none of the methods (priors) has, such as a WAE's kernel for a VAE."""
+    for name in sorted(given if priors is not None else ()):
+        having = [prior for prior, kind in PRIORS.items() if name in kind.options.values()]
+        if having and not set(having) & set(priors or ()):
+            raise HebaeError(
+                f"--{name.replace('_', '-')} is an option of --prior {', '.join(having)} and has "
+                f"no effect on --prior {', '.join(priors or ())}; leave it out."
+            )
     for name in sorted(given):
         owners = [method for method, spec in METHODS.items() if name in spec.options]
         if owners and not set(owners) & set(methods):
@@ -146,6 +158,33 @@ def _check_likelihood(settings: Settings, data: DataSummary) -> None:
                 f"{split} examples of {data.name} range from {limits[0]:g} to {limits[1]:g}; "
                 "scale the data or use --likelihood gaussian."
             )
+
+
+def _check_prior(settings: Settings, data: DataSummary) -> None:
+    if settings.prior == "normal":
+        return
+    objective = build_objective(settings)
+    term = objective.prior_term
+    if not objective.stochastic or term is None:
+        suitable = [m for m, kind in OBJECTIVES.items() if kind.stochastic and kind.prior_term]
+        why = "is deterministic" if not objective.stochastic else "has no term with log p(z)"
+        raise HebaeError(
+            f"--prior {settings.prior} is learned by the bound on log p(x), and "
+            f"{_method(settings)} {why}: codes and prior would shrink to points. Use --prior "
+            f"normal, or one of the methods {', '.join(suitable)}."
+        )
+    if not objective.weights.get(term):
+        flags = {"hebae": "--rate-weight 1", "infovae": "--alpha below 1"}
+        raise HebaeError(
+            f"--prior {settings.prior} needs the term {term!r}, whose weight is 0: without it the "
+            "noise falls to zero, and the bound on log p(x) with it. Use --prior normal or "
+            f"{flags.get(settings.method, '--penalty-weight 1')}."
+        )
+    if settings.precision == "16-mixed":
+        raise HebaeError(
+            f"--precision 16-mixed scales the gradients, and those of --prior {settings.prior} are "
+            "clipped; use bf16-mixed or 32-true."
+        )
 
 
 def _decide_batches(settings: Settings, data: DataSummary, notes: list[str]) -> Settings:

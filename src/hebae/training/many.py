@@ -163,6 +163,8 @@ def why_alone(job: Job) -> str | None:
         return f"network {settings.network} (batch normalisation and convolutions are not stacked)"
     if build_objective(settings).adversarial:
         return f"method {settings.method} (a critic is not stacked)"
+    if settings.prior != "normal":
+        return f"prior {settings.prior} (learned priors are not stacked)"
     if settings.early_stopping is not None:
         return "early stopping"
     if settings.devices > 1:

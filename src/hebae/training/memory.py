@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from hebae.config import Settings
-from hebae.model import build_objective
+from hebae.model import build_objective, build_prior
 from hebae.networks import NETWORKS
 
 
@@ -61,7 +61,8 @@ def estimate_memory(
             k, shape, settings.decoder_widths or network.decoder_widths
         )
     size = 8 if settings.precision == "64-true" else 4  # bytes of a number
-    count = sum(p.numel() for part in (encoder, decoder) for p in part.parameters())
+    parts = (encoder, decoder, build_prior(settings))
+    count = sum(p.numel() for part in parts for p in part.parameters())
     layers = sum(_output_sizes(encoder, shape)) + sum(_output_sizes(decoder, (k,)))
     # Of the batch itself and the decoder's output: the loss of each number, and gradients.
     per_example = 2 * layers + 4 * math.prod(shape)

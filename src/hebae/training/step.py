@@ -25,13 +25,19 @@ if TYPE_CHECKING:
 TakeStep = Callable[[Tensor, Noise], Step]
 
 
+PRIOR_GRADIENT_NORM = 5.0
+"""Largest norm of the gradient of a learned prior's parameters, apart from the other weights'.
+
+A code in a far tail of p(z) has a steep log density; the networks' steps do not depend on it."""
+
+
 class Updater:
     """Updates a model, or a stack of models, by one batch at a time: see `take`.
 
-    One fused Adam updates the main weights. If the method has a critic, a second one then updates
-    the critic on the codes of the same step. Full batches are compiled or captured where the
-    settings say so. A last, smaller batch never is, so that there is one program, and the same one
-    wherever a run is resumed.
+    One fused Adam updates the main weights, after the gradient of a learned prior was clipped. If
+    the method has a critic, a second one then updates the critic on the codes of the same step.
+    Full batches are compiled or captured where the settings say so. A last, smaller batch never is,
+    so that there is one program, and the same one wherever a run is resumed.
 
     `rates` are the first learning rates of the members. `random_state` makes the context for the
     forward pass of networks that draw random numbers.
@@ -88,6 +94,8 @@ class Updater:
         parameters = model.main_parameters()
         critic_parameters = [] if model.critic is None else list(model.critic.parameters())
 
+        learned = list(model.prior.parameters())
+
         def clip(largest: float) -> None:
             if isinstance(main, StackedAdam):
                 main.clip(largest)
@@ -101,6 +109,8 @@ class Updater:
             for parameter in parameters:
                 parameter.grad = None
             backward(step.loss.sum() if stacked else step.loss)
+            if learned:
+                nn.utils.clip_grad_norm_(learned, PRIOR_GRADIENT_NORM)
             if settings.gradient_clip is not None:
                 clip(settings.gradient_clip)
             main.step()

@@ -118,4 +118,4 @@ def test_a_limited_number_of_training_examples_is_a_fixed_draw(hebae, vectors):
             data.load(vectors, validation_size=40, train_size=wrong)
     flags = ("--data", vectors, *small(epochs=1), "--train-size", "64", "--output", "run")
     assert hebae("train", *flags).status == 0
-    assert hebae("sample", "run", "--sampler", "fitted-normal", "--count", "2").status == 0
+    assert hebae("sample", "run", "--sampler", "fitted-normal", "--output", "s.npy").status == 0

@@ -60,6 +60,11 @@ def mmd_rbf(
     return _unbiased_mmd(q, p, lambda squared_distance: torch.exp(-squared_distance / width))
 
 
+def unit(directions: Float[Tensor, "direction latent"]) -> Float[Tensor, "direction latent"]:
+    """Scale each row to length 1: of standard normal rows, uniform directions."""
+    return directions / directions.norm(dim=1, keepdim=True)
+
+
 class _SumOfInverses(torch.autograd.Function):
     """``sum_C C / (C + d)`` of squared distances d, entrywise.
 
@@ -105,12 +110,13 @@ def _along_a_first_dimension(values: tuple[float, ...], like: Tensor) -> Tensor:
 
 
 def _unbiased_mmd(q: Tensor, p: Tensor, kernel: Callable[[Tensor], Tensor]) -> Tensor:
-    within_q = _mean_off_diagonal(kernel(_squared_distances(q, q)))
-    within_p = _mean_off_diagonal(kernel(_squared_distances(p, p)))
-    return within_q + within_p - 2 * kernel(_squared_distances(q, p)).mean()
+    within_q = _mean_off_diagonal(kernel(squared_distances(q, q)))
+    within_p = _mean_off_diagonal(kernel(squared_distances(p, p)))
+    return within_q + within_p - 2 * kernel(squared_distances(q, p)).mean()
 
 
-def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """``||a_i - b_j||^2`` between the rows of two matrices."""
     # Not torch.cdist, whose gradient at zero distance (the diagonal) is not defined.
     squared = a.square().sum(1)[:, None] + b.square().sum(1)[None, :] - 2 * (a @ b.mT)
     return squared.clamp(min=0)

@@ -27,6 +27,7 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Real = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1, le=MOST_UNITS)]
 Width = Annotated[int, Field(ge=1, le=MOST_UNITS)]
 Widths = Annotated[tuple[Width, ...], Field(min_length=1)]
 

@@ -8,8 +8,12 @@ from hebae.priors import StandardNormal
 
 
 def noise_of(objective, epsilon):
-    shapes = objective.noise_shapes(*epsilon.shape[-2:])
-    return {name: epsilon.roll(i, dims=-2) for i, name in enumerate(shapes)}
+    shapes = objective.noise_shapes(*epsilon.shape)
+    rows = {name: -(-shape[0] // len(epsilon)) for name, shape in shapes.items()}
+    return {
+        name: torch.cat([epsilon.roll(i + j, dims=0) + j for j in range(rows[name])])[: shape[0]]
+        for i, (name, shape) in enumerate(shapes.items())
+    }
 
 
 @cache

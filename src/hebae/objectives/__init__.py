@@ -12,6 +12,11 @@ METHODS = {  # name of the method (its file has the same name): name of the clas
     "ae": "AE",
     "wae-gan": "WAEGAN",
     "infovae": "InfoVAE",
+    "dip-vae-i": "DIPVAEI",
+    "dip-vae-ii": "DIPVAEII",
+    "beta-tcvae": "BetaTCVAE",
+    "swae": "SWAE",
+    "cwae": "CWAE",
 }
 
 OBJECTIVES: dict[str, type[Objective]] = {

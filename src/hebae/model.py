@@ -133,7 +133,7 @@ class Autoencoder(nn.Module):
             beta, Sigma = self.objective.estimate(mean.detach(), running)  # type: ignore[attr-defined]
             self.running_mean.copy_(beta)
             self.running_covariance.copy_(Sigma)
-        return self._step(x, z, terms, mean, context)
+        return self._step(x, z, terms, mean, noise, context)
 
     def held_out_step(self, x: Examples, noise: Noise, context: Context = EMPTY) -> Step:
         """Terms of a held-out batch: noise by the population's Sigma, penalty of this batch."""
@@ -142,7 +142,7 @@ class Autoencoder(nn.Module):
             _, terms = self.objective(mean, log_scale, noise, self.prior, critic=self.critic)
             stochastic = self.objective.stochastic
             z = self.draw(mean, log_scale, noise["posterior"]) if stochastic else mean
-        return self._step(x, z, terms, mean, context)
+        return self._step(x, z, terms, mean, noise, context)
 
     def main_parameters(self) -> list[nn.Parameter]:
         """Return all parameters but the critic's."""
@@ -155,9 +155,16 @@ class Autoencoder(nn.Module):
             return self.objective.critic_loss(self.critic, z, noise, self.prior)
 
     def _step(
-        self, x: Tensor, z: Tensor, terms: dict[str, Tensor], mean: Tensor, context: Context
+        self,
+        x: Tensor,
+        z: Tensor,
+        terms: dict[str, Tensor],
+        mean: Tensor,
+        noise: Noise,
+        context: Context,
     ) -> Step:
-        output = self.decoder(z)
+        output, decoder_terms = self.objective.decode(self.decoder, z, noise)
+        terms = terms | decoder_terms
         with without_autocast(x):
             nll = self.likelihood.negative_log_likelihood(at_least_float32(output), x, context)
         reconstruction = nll.mean(-1)
@@ -270,12 +277,20 @@ def build(
         widths_out = settings.decoder_widths or network.decoder_widths
         decoder = draw(lambda: network.decoder(latent_dim, output_shape, widths_out), seed)
     else:
-        _check_network("decoder", decoder, (latent_dim,), output_shape)
+        shapes = objective.noise_shapes(2, latent_dim).items()
+        noise = {name: torch.ones(shape) for name, shape in shapes}
+        own = decoder
+
+        def decode(z: Tensor) -> Tensor:
+            return objective.decode(own, z, {n: e.to(z) for n, e in noise.items()})[0]
+
+        _check_network("decoder", decoder, (latent_dim,), output_shape, decode)
+    decoder = objective.prepare_decoder(decoder, seed + 2**34)
     if encoder is None:
         widths_in = settings.encoder_widths or network.encoder_widths
         encoder = draw(lambda: network.encoder(input_shape, output_dim, widths_in), seed + 2**32)
     else:
-        _check_network("encoder", encoder, tuple(input_shape), (output_dim,))
+        _check_network("encoder", encoder, tuple(input_shape), (output_dim,), encoder)
     if objective.adversarial:
         critic = draw(lambda: objective.critic(latent_dim), seed + 2**33)
     prior = build_prior(settings, seed + 2**34)
@@ -305,7 +320,11 @@ def build_prior(settings: ModelSettings, seed: int = 0) -> Prior:
 
 
 def _check_network(
-    name: str, network: nn.Module, input_shape: tuple[int, ...], expected: tuple[int, ...]
+    name: str,
+    network: nn.Module,
+    input_shape: tuple[int, ...],
+    expected: tuple[int, ...],
+    call: Callable[[Tensor], Tensor],
 ) -> None:
     was_training = network.training
     network.eval()  # batch normalisation must not learn from the trial
@@ -318,7 +337,7 @@ def _check_network(
     trial = torch.zeros(2, *input_shape, dtype=parameter.dtype, device=parameter.device)
     try:
         with torch.no_grad(), seeded(0):  # it may draw random numbers
-            output = network(trial)
+            output = call(trial)
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"the {name} cannot take examples of shape {input_shape}: {error}"

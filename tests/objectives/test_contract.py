@@ -11,7 +11,7 @@ import torch
 from calls import call, critic_of
 from torch.func import grad, vmap
 
-from hebae.objectives import HEBAE, OBJECTIVES, VAE, WAE, Moments
+from hebae.objectives import HEBAE, OBJECTIVES, VAE, WAE, Moments, VISReg
 
 HEBAES = [
     HEBAE(penalty_weight=0.7, rate_weight=rate, noise=noise, scale=scale, moments=moments)
@@ -154,6 +154,8 @@ def test_draw_and_penalty_have_the_right_gradient(objective, inputs):
         z, terms = call(objective, mean, log_scale, epsilon)
         return (*((z,) if differentiable(objective) else ()), *terms.values())
 
+    if isinstance(objective, VISReg):
+        return  # it stops a gradient on purpose: see test_visreg
     if objective.weights or differentiable(objective):
         assert torch.autograd.gradcheck(whole, arguments, fast_mode=True)
 

@@ -17,6 +17,12 @@ METHODS = {  # name of the method (its file has the same name): name of the clas
     "beta-tcvae": "BetaTCVAE",
     "swae": "SWAE",
     "cwae": "CWAE",
+    "rae-l2": "RAEL2",
+    "rae-gp": "RAEGP",
+    "rae-sn": "RAESN",
+    "sigreg": "SIGReg",
+    "visreg": "VISReg",
+    "vicreg": "VICReg",
 }
 
 OBJECTIVES: dict[str, type[Objective]] = {

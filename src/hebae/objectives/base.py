@@ -22,6 +22,7 @@ Latents: TypeAlias = Float[Tensor, "batch latent"]
 LogScales: TypeAlias = Float[Tensor, "batch _"] | None  # latent or 1 of them; None without noise
 Covariance: TypeAlias = Float[Tensor, "latent latent"]
 Covariances: TypeAlias = Float[Tensor, "*members latent latent"]  # of one model or a stack
+Codes: TypeAlias = Float[Tensor, "*members batch latent"]
 Noise: TypeAlias = dict[str, Tensor]
 Terms: TypeAlias = dict[str, Float[Tensor, ""]]
 
@@ -43,7 +44,8 @@ class Objective(ABC):
     ``torch.func.vmap`` can run many models at once.
 
     An adversarial method also has a `critic`, trained on `critic_loss` by an optimizer of its own
-    after each update of the other weights, and the setting ``critic_learning_rate``.
+    after each update of the other weights, and the setting ``critic_learning_rate``. A method that
+    penalises or changes the decoder overrides `decode` or `prepare_decoder`.
     """
 
     display_name: ClassVar[str]
@@ -57,12 +59,14 @@ class Objective(ABC):
     stochastic: ClassVar[bool]
     """Whether z is random given x. Only then does a model have an ELBO."""
     draws: ClassVar[tuple[str, ...]] = ()
-    """Names of the standard normal draws (m, k) of a step: "posterior", "prior" or both."""
+    """Names of the standard normal draws (m, k) of a step, such as "posterior" and "prior"."""
     prior_term: ClassVar[str | None] = None
     """Name of the term with log p(z), by which a learned prior is trained; None if there is none.
     """
     adversarial: ClassVar[bool] = False
     """Whether the method has a critic. Such methods are not stacked."""
+    uses_decoder: ClassVar[bool] = False
+    """Whether `decode` or `prepare_decoder` is overridden. Such methods are not stacked."""
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -159,6 +163,31 @@ class Objective(ABC):
         warnings.warn("penalty is deprecated; call the objective.", DeprecationWarning, 2)
         noise = {name: torch.randn_like(mean) for name in self.draws}
         return self(mean, log_scale, noise, StandardNormal(mean.shape[-1]))[1]
+
+    def decode(self, decoder: nn.Module, z: Codes, noise: Noise) -> tuple[Tensor, Terms]:
+        """Return ``decoder(z)`` in a training step, and the unweighted terms of the decoder.
+
+        Parameters
+        ----------
+        decoder : nn.Module
+        z : Tensor, shape (m, k)
+        noise : dict of str to Tensor
+            As in the call of the objective.
+        """
+        return decoder(z), {}
+
+    def prepare_decoder(self, decoder: nn.Module, seed: int) -> nn.Module:
+        """Return the decoder as this method uses it, in training and afterwards.
+
+        It is called once, when a model is built, and again when one is loaded: what it adds must be
+        in the state dict, and its random numbers must come from `seed` alone.
+
+        Raises
+        ------
+        ValueError
+            If the method cannot use such a decoder.
+        """
+        return decoder
 
     def critic(self, latent_dim: int) -> nn.Module:
         """Build the critic of an adversarial method: codes (m, k) to logits (m, 1)."""

@@ -161,8 +161,10 @@ def why_alone(job: Job) -> str | None:
     settings = job.prepared.settings
     if settings.network != "mlp":
         return f"network {settings.network} (batch normalisation and convolutions are not stacked)"
-    if build_objective(settings).adversarial:
-        return f"method {settings.method} (a critic is not stacked)"
+    objective = build_objective(settings)
+    if objective.adversarial or objective.uses_decoder:
+        part = "a critic" if objective.adversarial else "terms of the decoder"
+        return f"method {settings.method} ({part} cannot be stacked)"
     if settings.prior != "normal":
         return f"prior {settings.prior} (learned priors are not stacked)"
     if settings.early_stopping is not None:

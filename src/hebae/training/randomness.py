@@ -15,6 +15,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from hebae.model import GLOBAL_GENERATORS
+from hebae.networks.spectral import SpectralNorm
 
 
 def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
@@ -120,4 +121,5 @@ def draws_random_numbers(network: nn.Module) -> bool:
         type(layer).__module__ in {f"torch.nn.modules.{name}" for name in known}
         and not isinstance(layer, drawing)
         for layer in network.modules()
+        if not isinstance(layer, SpectralNorm)
     )

@@ -30,11 +30,15 @@ from hebae.training.denormals import clear_denormal_means
 
 
 def is_stackable(model: Autoencoder) -> bool:
-    """Whether every part of a model can be stacked: fully connected layers, and no critic."""
+    """Whether every part of a model can be stacked.
+
+    Fully connected layers can; a critic, or a method that uses the decoder, cannot.
+    """
     known = (nn.Linear, nn.ReLU, nn.Flatten, nn.Unflatten)
     networks = (model.encoder, model.decoder)
     return (
         model.critic is None
+        and not model.objective.uses_decoder
         and not any(True for _ in model.prior.parameters())
         and all(isinstance(network, nn.Sequential) for network in networks)
         and all(type(layer) in known for network in networks for layer in network.children())

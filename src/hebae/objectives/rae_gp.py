@@ -1,0 +1,58 @@
+"""The regularised autoencoder with a gradient penalty (docs/mathematics.md, RAE).
+
+Ghosh, Sajjadi, Vergari, Black, Schoelkopf (2020), "From Variational to Deterministic Autoencoders".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torch.func import jvp
+
+from hebae.kernels import unit
+from hebae.methods import Weight
+from hebae.objectives.base import Latents, LogScales, Noise, Objective, Terms
+from hebae.priors.base import Prior
+
+
+@dataclass(frozen=True, kw_only=True)
+class RAEGP(Objective):
+    """z = mu, without noise; the codes are kept small, and the decoder's derivative too."""
+
+    penalty_weight: Weight = 1.0
+    """Weight beta of half the squared norm of a code; at 1 it is -log N(z; 0, I) but for a
+    constant."""
+    decoder_weight: Weight = 1e-3
+    """Weight of the decoder's penalty."""
+
+    display_name = "RAE-GP"
+    colour = "#882255"
+    marker = ">"
+    units: ClassVar = {"decoder": ""}
+    stochastic = False
+    draws = ("tangent",)
+    uses_decoder = True
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """``{"norm": penalty_weight, "decoder": decoder_weight}``."""
+        return {"norm": self.penalty_weight, "decoder": self.decoder_weight}
+
+    def __call__(
+        self, mean: Latents, log_scale: LogScales, noise: Noise, prior: Prior, **unused: Any
+    ) -> tuple[Latents, Terms]:
+        """Return z = mu and ``norm``, the mean of ``||z||^2 / 2``."""
+        return mean, {"norm": 0.5 * mean.square().sum(1).mean()}
+
+    def decode(self, decoder: nn.Module, z: Latents, noise: Noise) -> tuple[Tensor, Terms]:
+        """Return the output and ``decoder``, the mean over z of ``||J||^2``.
+
+        J is the matrix of derivatives of the decoder's output (before the likelihood's link, such
+        as the sigmoid) by z. Its squared Frobenius norm is estimated without bias by
+        ``k ||J u||^2``, u a random unit vector for each z; exactly for k = 1.
+        """
+        output, derivative = jvp(decoder, (z,), (unit(noise["tangent"]),))
+        squared_norm = derivative.flatten(1).to(z.dtype).square().sum(1)
+        return output, {"decoder": z.shape[1] * squared_norm.mean()}

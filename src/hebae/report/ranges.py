@@ -1,0 +1,100 @@
+"""Numbers of many rows side by side: one panel per quantity, one line per row."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from hebae.report.methods import looks
+from hebae.report.style import QUIET, add_legend, describe, literal, new_figure, styled
+
+_ROW = 0.24  # inches
+_FAR = 12.0  # greatest over least value from which an axis is logarithmic
+
+
+@dataclass(frozen=True)
+class RowLabel:
+    """A row: its text, and the method (or other name) whose look it has."""
+
+    text: str
+    method: str
+
+
+@dataclass(frozen=True)
+class RangePanel:
+    """One quantity.
+
+    Parameters
+    ----------
+    values : sequence of sequences of float
+        For each row, one number per seed; none where the quantity is undefined.
+    title, note : str
+    better : {"higher", "lower", ""}
+        The row with the best median is marked.
+    mark : float, optional
+        A value to mark with a vertical line, such as a target.
+    """
+
+    values: Sequence[Sequence[float]]
+    title: str
+    note: str = ""
+    better: str = ""
+    mark: float | None = None
+
+
+@styled()
+def range_panels(
+    rows: Sequence[RowLabel],
+    panels: Sequence[RangePanel],
+    *,
+    breaks: Sequence[int] = (),
+    title: str = "",
+) -> Figure:
+    """Draw the median of each row, in a line from the smallest to the largest value over seeds.
+
+    A hollow marker is the best median of its panel. `breaks` are the rows above which to draw a
+    line between groups. A HebaeError is raised if there is nothing to draw.
+    """
+    height = _ROW * len(rows) + 1.1
+    figure = new_figure(1.9 + 1.75 * len(panels), height, rows, title, what="row", w_pad=0.04)
+    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    look = looks(dict.fromkeys(row.method for row in rows))
+    places = np.arange(len(rows))
+    for axes, panel in zip(grid, panels, strict=True):
+        finite = [[v for v in values if math.isfinite(v)] for values in panel.values]
+        medians = [statistics.median(values) if values else None for values in finite]
+        known = [m for m in medians if m is not None]
+        best = (max if panel.better == "higher" else min)(known) if known and panel.better else None
+        for place, row, values, middle in zip(places, rows, finite, medians, strict=True):
+            if middle is None:
+                continue
+            style = {"color": look[row.method].colour, "marker": look[row.method].marker}
+            axes.plot([min(values), max(values)], [place] * 2, color=style["color"], linewidth=2.2)
+            face = "white" if middle == best else style["color"]
+            axes.plot([middle], [place], markerfacecolor=face, markersize=5.5, **style)
+        if known and min(known) > 0 and max(known) > _FAR * min(known):
+            axes.set_xscale("log")
+        else:
+            axes.locator_params(axis="x", nbins=4)
+        if panel.mark is not None:
+            axes.axvline(panel.mark, color=QUIET, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0.5)
+        for row_break in breaks:
+            axes.axhline(row_break - 0.5, color=QUIET, linewidth=0.5, alpha=0.5)
+        axes.grid(visible=True, axis="x", alpha=0.25)
+        arrow = {"higher": " →", "lower": " ←"}.get(panel.better, "")
+        describe(axes, panel.title + arrow, panel.note)
+    grid[0].set_yticks(places, [literal(row.text) for row in rows])
+    grid[0].set_ylim(len(rows) - 0.5, -0.5)
+    several = any(len(values) > 1 for panel in panels for values in panel.values)
+    hollow = Line2D(
+        [], [], color=QUIET, marker="o", markerfacecolor="white", linestyle="", label="best median"
+    )
+    line = Line2D([], [], color=QUIET, linewidth=2.2, label="range over seeds")
+    add_legend(figure, look.values(), hollow, *([line] if several else []))
+    return figure

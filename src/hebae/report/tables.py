@@ -173,6 +173,14 @@ class Table:
         """Return the lines below the table: numbered reasons, then the table's notes."""
         return [*(f"{mark} {reason}" for reason, mark in self._marks().items()), *self.notes]
 
+    def transposed(self) -> Table:
+        """Return the table with a row for each column, as text, for many columns."""
+        cells, rows = self.cells(), []
+        for place, column in enumerate(self.columns):
+            best = [number for number, row in enumerate(self.rows) if place in row.best]
+            rows.append(Row(column, [line[place] for line in cells], best=best))
+        return Table(self.title, [row.heading for row in self.rows], rows, self.footnotes())
+
     def records(self) -> list[dict[str, Any]]:
         """Return one flat record per cell, in full precision, ready for JSON.
 

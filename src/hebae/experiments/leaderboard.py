@@ -1,4 +1,4 @@
-"""`hebae leaderboard`: every method with the same network, data, budget and choice of its weight."""
+"""`hebae leaderboard`: every method with the same network, data and budget, its weight chosen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from hebae.config import METHODS, Settings, resolve
+from hebae.config import Settings, resolve
 from hebae.data import Dataset, load
 from hebae.errors import HebaeError
 from hebae.experiments.figures import Picture, as_sections
@@ -49,13 +49,13 @@ ROWS = {  # of the table: id and heading; the Frechet distances of all samplers 
 }
 BEST = "frechet.best"
 CRITERION = (
-    "The weight was chosen by the lowest Frechet distance to validation examples, over the samplers "
-    "that were tried, of models trained on a part of the training examples."
+    "The weight of each row was chosen by the lowest Frechet distance to validation examples, over "
+    "the samplers that were tried, of models trained on a part of the training examples."
 )
 _WEIGHTS = "a leaderboard tries weights of its own"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Entry:
     """A row: a method, perhaps with settings of its own."""
 
@@ -108,7 +108,7 @@ class Board:
         """Raise a HebaeError if a flag is given that the leaderboard decides itself."""
         decided = {"method": "--methods chooses them", "seed": "the budget has the seeds"}
         decided |= {e.weight: _WEIGHTS for e in self.entries if e.weight}
-        decided |= {name: "the budget decides" for name in ("train_size", "validation_size")}
+        decided |= dict.fromkeys(("train_size", "validation_size"), "the budget decides")
         for name in self.flags.keys() & decided.keys():
             flag = name.replace("_", "-")
             raise HebaeError(f"leaderboard takes no --{flag}, since {decided[name]}; leave it out.")
@@ -406,9 +406,7 @@ def _tabulate(groups: Mapping[Entry, Sequence[Result]], dataset: Dataset) -> Tab
     return replace(table, rows=rows)
 
 
-def _tabulate_choice(
-    board: Board, tried: Sequence[Result], chosen: Mapping[str, Result]
-) -> Table:
+def _tabulate_choice(board: Board, tried: Sequence[Result], chosen: Mapping[str, Result]) -> Table:
     """Tabulate the criterion of each setting that was tried; the chosen one is bold."""
     rows = []
     for entry in board.entries:
@@ -434,7 +432,11 @@ def _draw(groups: Mapping[Entry, Sequence[Result]], title: str) -> Any:
         "iwae.fitted_width": ("log p(x)", "IWAE, nats", "higher"),
         BEST: ("Samples", "Frechet distance, best sampler", "lower"),
         "frechet.prior": ("Samples, own prior", "Frechet distance", "lower"),
-        "reconstruction.negative_log_likelihood": ("Reconstruction", "−log p(x|μ(x)), nats", "lower"),
+        "reconstruction.negative_log_likelihood": (
+            "Reconstruction",
+            "−log p(x|μ(x)), nats",
+            "lower",
+        ),
         "moments.mean_abs_correlation.mean": ("Correlation of μ", "mean |off-diagonal|", "lower"),
         "labels.nearest_neighbours": ("Neighbours", "accuracy on the code", "higher"),
     }

@@ -34,7 +34,7 @@ _MAY_CHANGE = (MAY_CHANGE_ON_RESUME | AFFECT_ROUNDING) - {"epochs"}
 
 
 class ExperimentFolder:
-    """The folder `path` of a "comparison", "sweep" or "evaluation"."""
+    """The folder `path` of a "comparison", "sweep", "leaderboard" or "evaluation"."""
 
     def __init__(self, path: Path, kind: str) -> None:
         self.path = path
@@ -113,7 +113,7 @@ class ExperimentFolder:
         by_label = dict(zip(runs, own, strict=True))
         kept = {"settings": common, "runs": by_label, **content}
         kept = {name: value for name, value in kept.items() if value or name in content}
-        self._write(self.mark.name, json.dumps(kept, indent=2, allow_nan=False) + "\n")
+        self.write(self.mark.name, json.dumps(kept, indent=2, allow_nan=False) + "\n")
 
     def publish(
         self,
@@ -129,12 +129,13 @@ class ExperimentFolder:
         The page holds `sections`, then the provenance in `content`. `csv` replaces the table's own.
         """
         self.write_mark(content, runs)
-        self._write(f"{self.kind}.csv", table.to_csv() if csv is None else csv)
-        self._write(f"{self.kind}.md", table.to_markdown())
+        self.write(f"{self.kind}.csv", table.to_csv() if csv is None else csv)
+        self.write(f"{self.kind}.md", table.to_markdown())
         origin = Section("Provenance", [content["provenance"]])
         write_page(self.page, title, [*sections, origin])
 
-    def _write(self, name: str, text: str) -> None:
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the folder whole or not at all."""
         data = text.encode("utf-8", "replace")
         write_atomically(self.path / name, lambda path: path.write_bytes(data))
 

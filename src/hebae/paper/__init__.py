@@ -26,7 +26,17 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMES", "choose"]
 
-NAMES = ("figure1a", "figure1b", "figure2", "figure3", "figure4", "table", "rate", "prior", "ablations")
+NAMES = (
+    "figure1a",
+    "figure1b",
+    "figure2",
+    "figure3",
+    "figure4",
+    "table",
+    "rate",
+    "prior",
+    "ablations",
+)
 """In the order of the paper, followed by studies that the paper does not have."""
 
 

@@ -128,9 +128,7 @@ def state(name: str, priors: Sequence[str], found: Found) -> Statement:
         numbers["wae"] = median(values(found, "wae", quantity))
         results.append(f"WAE-MMD {{wae:{form}}}")
     cases = [_case(name, prior, found) for prior in priors]
-    return Statement(
-        name, condition["text"], "; ".join(results), numbers, verdict(*cases), "ours"
-    )
+    return Statement(name, condition["text"], "; ".join(results), numbers, verdict(*cases), "ours")
 
 
 def at_once(priors: Sequence[str], found: Found, k: int) -> Statement:
@@ -180,7 +178,8 @@ def parts(found: Found) -> list[Statement]:
             continue
         one = QUANTITIES[words["of"]]
         ours, theirs = (values(found, words[side], words["of"]) for side in ("better", "worse"))
-        result = f"{words['names'][0]} {{ours:{one['form']}}}; {words['names'][1]} {{theirs:{one['form']}}}"
+        first, second = words["names"]
+        result = f"{first} {{ours:{one['form']}}}; {second} {{theirs:{one['form']}}}"
         numbers = {"ours": median(ours), "theirs": median(theirs)}
         case = order(ours, theirs, lower=one["better"] == "lower")
         statements.append(Statement(key, words["text"], result, numbers, verdict(case), "ours"))

@@ -179,9 +179,23 @@ def mean_kl_to_standard_normal(
     mean : Tensor, shape (m, k)
     log_scale : Tensor, shape (m, k), or (m, 1) for one scale per example
     """
+    return _kl_to_standard_normal(mean, log_scale).sum(dim=1).mean()
+
+
+def mean_kl_with_free_bits(
+    mean: Float[Tensor, "batch latent"], log_scale: Float[Tensor, "batch _"], free_bits: float
+) -> Float[Tensor, ""]:
+    """``sum_j max(free_bits, (1/m) sum_i KL_ij)`` with the KLs of `mean_kl_to_standard_normal`.
+
+    Up to `free_bits` nats, the KL of a dimension j passes no gradient (section 2).
+    """
+    return _kl_to_standard_normal(mean, log_scale).mean(dim=0).clamp(min=free_bits).sum()
+
+
+def _kl_to_standard_normal(mean: Tensor, log_scale: Tensor) -> Tensor:
+    """KL(N(mu_ij, sigma_ij^2) || N(0, 1)) of each example and dimension."""
     log_scale = log_scale.expand_as(mean)
-    per_example = mean.square() + torch.expm1(2 * log_scale) - 2 * log_scale
-    return 0.5 * per_example.sum(dim=1).mean()
+    return 0.5 * (mean.square() + torch.expm1(2 * log_scale) - 2 * log_scale)
 
 
 def aggregate_covariance(

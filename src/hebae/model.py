@@ -63,6 +63,8 @@ class Autoencoder(nn.Module):
     population_mean, population_covariance : Tensor, shapes (k,) and (k, k)
         beta and Sigma over the training set, stored at the end of training. Codes of single
         examples are drawn with them, so that they do not depend on the rest of the batch.
+    weight_factor : Tensor or None
+        Factor of the penalties' weights in training mode, of a method with a warm-up.
     aggregate_covariance : Tensor, shape (k, k)
         C, the covariance of the aggregated posterior over the training set.
     """
@@ -72,6 +74,7 @@ class Autoencoder(nn.Module):
     aggregate_covariance: Tensor
     running_mean: Tensor
     running_covariance: Tensor
+    weight_factor: Tensor | None = None
 
     def __init__(
         self,
@@ -170,6 +173,8 @@ class Autoencoder(nn.Module):
         reconstruction = nll.mean(-1)
         loss = reconstruction
         for name, weight in self.objective.weights.items():
+            if self.training and self.weight_factor is not None:
+                weight = weight * self.weight_factor
             loss = loss + weight * terms[name]
         terms = {n: t.detach() for n, t in {"reconstruction": reconstruction, **terms}.items()}
         return Step(loss, terms, mean.detach(), z.detach())

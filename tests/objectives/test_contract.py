@@ -20,7 +20,7 @@ HEBAES = [
     )
 ]
 OTHERS = [method() for name, method in OBJECTIVES.items() if name != "hebae"]
-OTHERS += [VAE(penalty_weight=4.0), WAE(kernel="rbf", base_variance=2.0)]
+OTHERS += [VAE(penalty_weight=4.0), VAE(free_bits=0.1), WAE(kernel="rbf", base_variance=2.0)]
 
 
 def title(objective):

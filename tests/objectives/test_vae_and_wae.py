@@ -3,6 +3,7 @@
 import pytest
 import torch
 from calls import terms_of
+from torch.distributions import Normal, kl_divergence
 
 from hebae import kernels
 from hebae.objectives import VAE, WAE, InfoVAE
@@ -21,6 +22,27 @@ def test_kl_is_zero_at_the_prior_and_has_its_least_there():
     assert penalty == 0
     for gradient in torch.autograd.grad(penalty, (mean, log_scale)):
         assert torch.equal(gradient, torch.zeros_like(gradient))
+
+
+def test_free_bits_are_a_floor_of_each_dimensions_kl(batch):
+    """sum_j max(lambda, mean_i KL_ij), with KL_ij by torch.distributions; flat below lambda."""
+    mean, log_scale, _ = batch(9, 4)
+    mean[:, 2], log_scale[:, 2] = 0.05 * mean[:, 2], 0.01 * log_scale[:, 2]
+    mean.requires_grad_()
+    kl = kl_divergence(Normal(mean, log_scale.exp()), Normal(0.0, 1.0)).mean(0)
+    kl = sorted(kl.tolist())
+    assert kl[0] < 0.3 < kl[1]
+    term = terms_of(VAE(free_bits=0.3), mean, log_scale)["kl_free_bits"]
+    expected = sum(max(0.3, one) for one in kl)
+    assert term.item() == pytest.approx(expected, rel=1e-12)
+    (gradient,) = torch.autograd.grad(term, mean)
+    assert [bool(column.any()) for column in gradient.T] == [True, True, False, True]
+
+
+def test_the_weight_rises_to_one_in_the_last_epoch_of_the_warm_up():
+    factors = [VAE(warm_up_epochs=4).weight_factor(epoch) for epoch in range(6)]
+    assert factors == [0.25, 0.5, 0.75, 1, 1, 1]
+    assert VAE().weight_factor(0) == 1
 
 
 @pytest.mark.parametrize(

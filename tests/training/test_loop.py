@@ -47,6 +47,8 @@ def test_two_runs_of_one_seed_are_bit_identical_and_another_seed_is_not(
         (22, {"early_stopping": 2, "rate_weight": 0.5}),
         (30, {"reset_optimizer": True, "gradient_clip": 1.0, "precision": "64-true"}),
         (20, {"method": "wae-gan"}),
+        (21, {"method": "vae", "warm_up_epochs": 3, "free_bits": 0.1}),
+        (14, {"method": "swae"}),
     ],
 )
 def test_a_run_stopped_at_any_step_and_resumed_ends_as_one_never_stopped(
@@ -134,6 +136,30 @@ def test_train_terms_are_means_over_examples_not_over_batches(
     with torch.no_grad():
         expected = -model.log_likelihood(x, model.encode(x)[0]).mean()
     assert outcome.history[0]["train"]["reconstruction"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_warm_up_trains_with_a_rising_weight_and_reports_the_full_one(
+    train_run: Callable[..., session.Outcome], tmp_path: Path
+) -> None:
+    """The first of four epochs has a quarter of the weight: exactly that of a run with weight 1."""
+    vae = {"method": "vae", "validation_size": 100}
+    warm = train_run("warm", penalty_weight=4.0, warm_up_epochs=4, **vae).history
+    plain = train_run("plain", penalty_weight=1.0, epochs=1, **vae).history
+    assert [record["weight_factor"] for record in warm] == [0.25, 0.5, 0.75, 1.0]
+    assert "weight_factor" not in plain[0]
+    for part in ("train", "held_out"):
+        for term in ("reconstruction", "kl"):
+            assert warm[0][part][term] == plain[0][part][term]
+        for record in warm:
+            loss = record[part]["reconstruction"] + 4 * record[part]["kl"]
+            assert record[part]["objective"] == pytest.approx(-loss, rel=1e-6)
+
+
+def test_patience_begins_when_the_warm_up_ends(train_run: Callable[..., session.Outcome]) -> None:
+    """With a step size of almost nothing the objective never gets better."""
+    changes = {"method": "vae", "learning_rate": 1e-30, "epochs": 12, "early_stopping": 2}
+    assert len(train_run("plain", **changes).history) == 3
+    assert len(train_run("warm", warm_up_epochs=5, **changes).history) == 7
 
 
 def test_early_stopping_keeps_the_best_epochs_weights(

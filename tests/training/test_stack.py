@@ -90,7 +90,10 @@ EXACT = {"precision": "64-true"}
     [
         {},
         {"method": "vae", "likelihood": "gaussian"},
+        {"method": "vae", "warm_up_epochs": 2, "free_bits": 0.1},
         {"method": "wae", "gradient_clip": 1.0},
+        *({"method": method} for method in ("dip-vae-i", "dip-vae-ii", "beta-tcvae")),
+        *({"method": method} for method in ("swae", "cwae")),
         {"method": "ae", "likelihood": "continuous_bernoulli", "schedule": "exponential"},
         {"rate_weight": 0.5, "likelihood": "gaussian", "likelihood_scale": "learned"},
         {"moments": "running", "reset_optimizer": True, "encoder_widths": (16, 9)},

@@ -89,6 +89,10 @@ class Objective(ABC):
     def weights(self) -> Mapping[str, float]:
         """Weight of each penalty term, by name."""
 
+    def weight_factor(self, epoch: int) -> float:
+        """Return the factor of all weights after so many epochs, at most 1; for a warm-up."""
+        return 1.0
+
     def log_scale_dim(self, latent_dim: int) -> int:
         """Return how many log-scales the encoder gives per example."""
         return latent_dim if self.stochastic else 0
@@ -161,7 +165,8 @@ class Objective(ABC):
     def penalty(self, z: Latents, mean: Latents, log_scale: LogScales) -> Terms:
         """Return the penalty terms; deprecated since 0.2, call the objective instead."""
         warnings.warn("penalty is deprecated; call the objective.", DeprecationWarning, 2)
-        noise = {name: torch.randn_like(mean) for name in self.draws}
+        shapes = self.noise_shapes(*mean.shape)
+        noise = {name: torch.randn(shape).to(mean) for name, shape in shapes.items()}
         return self(mean, log_scale, noise, StandardNormal(mean.shape[-1]))[1]
 
     def decode(self, decoder: nn.Module, z: Codes, noise: Noise) -> tuple[Tensor, Terms]:

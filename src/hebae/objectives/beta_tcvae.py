@@ -27,7 +27,7 @@ class BetaTCVAE(Objective):
     """Weight lambda of the penalty; of the total correlation in the beta-TCVAE, where 1 is the VAE.
     """
 
-    display_name = "β-TCVAE"
+    display_name = "beta-TCVAE"
     colour = "#CC6677"
     marker = "8"
     stochastic = True

@@ -11,7 +11,15 @@ from typing import Any, ClassVar
 
 from hebae import gaussian
 from hebae.methods import Weight
-from hebae.objectives.base import Covariance, Latents, LogScales, Noise, Objective, Terms
+from hebae.objectives.base import (
+    Covariance,
+    Latents,
+    LogScales,
+    Noise,
+    Objective,
+    Terms,
+    mean_kl,
+)
 from hebae.priors.base import Prior
 
 
@@ -30,6 +38,7 @@ class DIPVAEI(Objective):
     units: ClassVar = {"off_diagonal": "", "diagonal": ""}
     stochastic = True
     draws = ("posterior",)
+    prior_term = "kl"
 
     @property
     def weights(self) -> dict[str, float]:
@@ -49,11 +58,12 @@ class DIPVAEI(Objective):
         With the covariance S: ``sum_{i != j} S_ij^2`` and ``sum_i (S_ii - 1)^2``.
         """
         assert log_scale is not None, "the KL term needs the encoder's log_scale"
-        z = self.draw(mean, log_scale, noise["posterior"])
+        epsilon = noise["posterior"]
+        z = self.draw(mean, log_scale, epsilon)
         S = self.covariance(mean, log_scale)
         variances = S.diagonal()
         return z, {
-            "kl": gaussian.mean_kl_to_standard_normal(mean, log_scale),
+            "kl": mean_kl(mean, log_scale, z, epsilon, prior),
             "off_diagonal": (S - variances.diag_embed()).square().sum(),
             "diagonal": (variances - 1).square().sum(),
         }

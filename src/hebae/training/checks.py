@@ -95,6 +95,11 @@ def complete(
         )
     _check_likelihood(settings, data)
     _check_prior(settings, data)
+    if build_objective(settings).weight_factor(settings.epochs - 1) < 1:
+        raise HebaeError(
+            f"--warm-up-epochs {settings.warm_up_epochs} is more than --epochs {settings.epochs}: "
+            "the penalty would never have its full weight; use fewer warm-up epochs or more epochs."
+        )
     settings = _decide_batches(settings, data, notes)
     _check_early_stopping(settings, data)
     if settings.batch_norm == "frozen" and settings.network != "convolutional":
@@ -172,6 +177,11 @@ def _check_prior(settings: Settings, data: DataSummary) -> None:
             f"--prior {settings.prior} is learned by the bound on log p(x), and "
             f"{_method(settings)} {why}: codes and prior would shrink to points. Use --prior "
             f"normal, or one of the methods {', '.join(suitable)}."
+        )
+    if settings.method == "vae" and settings.free_bits:
+        raise HebaeError(
+            f"--free-bits counts the KL of each dimension, and with --prior {settings.prior} there "
+            "is only that of all dimensions together; leave it out or use --prior normal."
         )
     if not objective.weights.get(term):
         flags = {"hebae": "--rate-weight 1", "infovae": "--alpha below 1"}

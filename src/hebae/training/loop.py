@@ -180,6 +180,9 @@ def train_members(
         reduce=lambda total: cast("Tensor", fabric.all_reduce(total, reduce_op="sum")),
     )
     dtype = model.population_mean.dtype
+    warms_up = model.objective.weight_factor(0) < 1
+    if warms_up:  # a tensor, since a CUDA graph reads what is at an address
+        model.weight_factor = torch.ones((), dtype=dtype, device=fabric.device)
     start_epoch = batch = steps = 0
     writing = 0.0  # seconds that the last checkpoint took
     saved = time.monotonic()
@@ -202,11 +205,19 @@ def train_members(
         return [(index, m) for index, m in enumerate(members) if m.diverged is None]
 
     def look() -> dict[int, dict[str, float]]:
-        """Mark who has diverged; means of the epoch so far of the others. Waits for the device."""
+        """Mark who has diverged; means of the epoch so far of the others. Waits for the device.
+
+        The loss is that of the full weights, also during a warm-up.
+        """
         means = monitor.means()
         for index, member in left():
             member.outcome.steps = steps
             member.diverged = monitor.diverged.get(index)
+        if warms_up:
+            for index, m in left():
+                weights = m.model.objective.weights
+                penalties = sum(weight * means[index][name] for name, weight in weights.items())
+                means[index]["loss"] = means[index]["reconstruction"] + penalties
         return {index: means[index] for index, _ in left()}
 
     def save(epoch: int) -> None:
@@ -251,6 +262,9 @@ def train_members(
                         updater.reset_moments()
                 factor = learning_rate_factor(settings.schedule, epoch)
                 updater.set_rate_factor(factor)
+                weight_factor = model.objective.weight_factor(epoch)
+                if model.weight_factor is not None:
+                    model.weight_factor.fill_(weight_factor)
                 model.train()
                 if settings.batch_norm == "frozen":
                     freeze_batch_norm(model)
@@ -296,6 +310,8 @@ def train_members(
                         "learning_rate": member.learning_rate * factor,
                         "train": _named(means),
                     }
+                    if warms_up:
+                        record["weight_factor"] = weight_factor
                     if held_out is not None:
                         record["held_out_split"] = held_out.split
                         terms = {name: mean for name, (mean, _) in estimates[index].items()}
@@ -324,6 +340,7 @@ def train_members(
                 member.model.load_state_dict(model.state_of(index))
             if member.diverged is None and not member.outcome.interrupted:
                 member.diverged = find_divergence(member.model.state_dict(), steps)
+    model.weight_factor = None
     lay_out_filters(model, torch.contiguous_format)
 
 
@@ -338,7 +355,9 @@ def _keep_best(member: Member, record: Mapping[str, Any]) -> None:
     objective, best = record["held_out"]["objective"], member.best
     if member.settings.early_stopping is None or objective is None:
         return
-    if best["objective"] is None or objective > best["objective"]:
+    if record.get("weight_factor", 1) < 1:  # patience begins when the warm-up ends
+        best["epoch"] = record["epoch"]
+    elif best["objective"] is None or objective > best["objective"]:
         weights = {n: t.detach().cpu().clone() for n, t in member.model.state_dict().items()}
         best.update(objective=objective, epoch=record["epoch"], model=weights)
 

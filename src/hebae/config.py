@@ -131,9 +131,11 @@ class ModelSettings(_MethodOptions):
     """What is trained."""
 
     prior: PriorName = _setting("normal")
-    """Prior p(z): normal is N(0, I), the paper's. flow (a normalising flow; needs hebae[flow]) is
-    learned with the model, which takes a stochastic method and, for HEBAE, a rate_weight above
-    0."""
+    """Prior p(z): normal is N(0, I), the paper's. The others are learned with the model: a mixture
+    of normals, vamp (the mixture of the posteriors of pseudo-inputs), or flow (a normalising flow;
+    needs hebae[flow]). They take a stochastic method and, for HEBAE, a rate_weight above 0."""
+    prior_components: int = _setting(100, ge=1, le=MOST_UNITS)
+    """Prior mixture: number of normals; prior vamp: number of pseudo-inputs."""
     prior_flow: Literal["nsf", "maf", "realnvp"] = _setting("nsf")
     """Prior flow: neural splines, masked autoregressive affine maps, or affine couplings."""
     prior_transforms: int = _setting(3, ge=1, le=1000)

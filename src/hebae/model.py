@@ -13,12 +13,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hebae import gaussian
 from hebae.config import ModelSettings
 from hebae.likelihoods import EMPTY, LIKELIHOODS, Context, Gaussian, Likelihood
 from hebae.likelihoods.gaussian import optimal_log_scale
 from hebae.networks import NETWORKS, initialised
 from hebae.objectives import OBJECTIVES, Moments, Noise, Objective
-from hebae.priors import PRIORS, Prior, StandardNormal
+from hebae.priors import PRIORS, Prior, StandardNormal, VampPrior
 
 # Of one model, or with another leading dimension for the members of a stack.
 Examples: TypeAlias = Float[Tensor, "_ *_shape"]
@@ -130,7 +131,12 @@ class Autoencoder(nn.Module):
         # Moments, Cholesky factor and log-determinant lose their meaning in half precision.
         with without_autocast(x):
             z, terms = self.objective(
-                mean, log_scale, noise, self.prior, running=running, critic=self.critic
+                mean,
+                log_scale,
+                noise,
+                self._prior_of_step(mean, running),
+                running=running,
+                critic=self.critic,
             )
         if running is not None:
             beta, Sigma = self.objective.estimate(mean.detach(), running)  # type: ignore[attr-defined]
@@ -146,6 +152,32 @@ class Autoencoder(nn.Module):
             stochastic = self.objective.stochastic
             z = self.draw(mean, log_scale, noise["posterior"]) if stochastic else mean
         return self._step(x, z, terms, mean, noise, context)
+
+    def _prior_of_step(self, mean: Codes, running: Moments | None) -> Prior:
+        """Return the prior, with the components that a VampPrior has in this step."""
+        if not isinstance(self.prior, VampPrior):
+            return self.prior
+        means, log_scale = self._encode_pseudo_inputs(self.prior)
+        return self.prior.of_posteriors(
+            means, log_scale, self.objective.noise_factor(mean, running)
+        )
+
+    def store_prior(self) -> None:
+        """Store the components of a VampPrior, with noise shaped by the population's Sigma."""
+        if isinstance(self.prior, VampPrior):
+            covariance = self.population_covariance.cpu().double()  # MPS has no float64
+            factor = gaussian.cholesky(self.objective.noise_covariance(covariance))
+            self.prior.store(*self._encode_pseudo_inputs(self.prior), factor)
+
+    def _encode_pseudo_inputs(self, prior: VampPrior) -> tuple[Tensor, Tensor]:
+        # In evaluation mode, as the stored components will be: pseudo-inputs must not enter the
+        # statistics of batch normalisation.
+        training = [module for module in self.encoder.modules() if module.training]
+        self.encoder.eval()
+        output = at_least_float32(self.encoder(prior.pseudo_inputs))
+        for module in training:
+            module.training = True
+        return output[..., : self.latent_dim], output[..., self.latent_dim :]
 
     def main_parameters(self) -> list[nn.Parameter]:
         """Return all parameters but the critic's."""
@@ -298,7 +330,8 @@ def build(
         _check_network("encoder", encoder, tuple(input_shape), (output_dim,), encoder)
     if objective.adversarial:
         critic = draw(lambda: objective.critic(latent_dim), seed + 2**33)
-    prior = build_prior(settings, seed + 2**34)
+    input_size = likelihood.encoder_input(torch.zeros(1, *input_shape)).shape[1:]
+    prior = build_prior(settings, input_size, seed + 2**34)
     return Autoencoder(
         encoder, decoder, objective, likelihood, input_shape, latent_dim, prior, critic
     )
@@ -310,8 +343,10 @@ def build_objective(settings: ModelSettings) -> Objective:
     return method(**{field.name: getattr(settings, field.name) for field in fields(method)})
 
 
-def build_prior(settings: ModelSettings, seed: int = 0) -> Prior:
+def build_prior(settings: ModelSettings, input_shape: Sequence[int], seed: int = 0) -> Prior:
     """Make the prior; its first weights depend on the seed alone.
+
+    `input_shape` is that of what the encoder takes, for one example.
 
     Raises
     ------
@@ -319,7 +354,8 @@ def build_prior(settings: ModelSettings, seed: int = 0) -> Prior:
         If a package that it needs is not installed.
     """
     kind = PRIORS[settings.prior]
-    options = {name: getattr(settings, setting) for name, setting in kind.options.items()}
+    values = settings.model_dump() | {"input_shape": tuple(input_shape)}
+    options = {name: values[setting] for name, setting in kind.options.items()}
     with seeded(seed):
         return kind(settings.latent_dim, **options)
 

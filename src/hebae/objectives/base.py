@@ -211,6 +211,10 @@ class Objective(ABC):
         identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
         return identity.expand_as(covariance)
 
+    def noise_factor(self, mean: Latents, running: Moments | None = None) -> Covariance:
+        """L, lower triangular, that shapes the noise of a batch: ``L L^T`` is N."""
+        return torch.eye(mean.shape[-1], dtype=mean.dtype, device=mean.device)
+
     def penalty_floor(self, batch_size: int, latent_dim: int) -> float | None:
         """Mean penalty of perfectly standard-normal codes, in nats; None if it is not known."""
         return None

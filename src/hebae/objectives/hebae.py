@@ -160,6 +160,13 @@ class HEBAE(Objective):
             return covariance
         return torch.diag_embed(covariance.diagonal(dim1=-2, dim2=-1))
 
+    def noise_factor(self, mean: Latents, running: Moments | None = None) -> Covariance:
+        """R, or the square root of the detached diagonal of Sigma."""
+        Sigma = self.estimate(mean, running).Sigma
+        if self.noise == "cholesky":
+            return self._factor(Sigma, mean, running)
+        return torch.diag_embed(Sigma.detach().diagonal(dim1=-2, dim2=-1).sqrt())
+
     def penalty_floor(self, batch_size: int, latent_dim: int) -> float | None:
         """`gaussian.penalty_floor`, for the paper's penalty and moments."""
         if self.rate_weight or self.moments != "batch" or batch_size <= latent_dim:

@@ -6,9 +6,13 @@ from hebae.priors.base import Prior, StandardNormal
 from hebae.priors.choice import NAMES, Samplers, check_name, fit_samplers
 from hebae.priors.fitting import MixtureFit, fit_mixture
 from hebae.priors.flow import Flow
+from hebae.priors.learned_mixture import LearnedMixture
 from hebae.priors.mixture import FittedNormal, Mixture
+from hebae.priors.vamp import VampPrior
 
 LEARNED = {  # name of a prior that is learned with the model: name of the class
+    "mixture": "LearnedMixture",
+    "vamp": "VampPrior",
     "flow": "Flow",
 }
 
@@ -21,11 +25,13 @@ __all__ = [
     "PRIORS",
     "FittedNormal",
     "Flow",
+    "LearnedMixture",
     "Mixture",
     "MixtureFit",
     "Prior",
     "Samplers",
     "StandardNormal",
+    "VampPrior",
     "check_name",
     "fit_mixture",
     "fit_samplers",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -48,6 +48,28 @@ class Prior(nn.Module, ABC):
     def is_learned(self) -> bool:
         """Whether it has parameters, which are trained with the model."""
         return any(True for _ in self.parameters())
+
+    @property
+    def examples_for_start(self) -> int:
+        """Training examples that `start` needs; 0 if there is nothing to start."""
+        return 0
+
+    def start(self, examples: Iterable[tuple[Tensor, Tensor]], seed: int) -> None:
+        """Set the parameters before the first step of training.
+
+        Parameters
+        ----------
+        examples : iterable of pairs of Tensor, shapes (m, *shape) and (m, k)
+            Of training examples, in batches: what the encoder is given, and a draw z ~ q(z | x) of
+            the untrained encoder.
+        seed : int
+
+        Raises
+        ------
+        HebaeError
+            If there are too few examples.
+        """
+        raise NotImplementedError(f"{self.name} has no start.")
 
     @property
     def noise_dim(self) -> int:
@@ -158,7 +180,8 @@ def normal_log_density(
         Cholesky factors of the covariances.
     """
     k = z.shape[1]
-    whiten = torch.linalg.solve_triangular(factors, torch.eye(k).to(factors), upper=False)
+    identity = torch.eye(k, dtype=factors.dtype, device=factors.device)
+    whiten = torch.linalg.solve_triangular(factors, identity, upper=False)
     constant = factors.diagonal(dim1=1, dim2=2).log().sum(dim=1) + 0.5 * k * math.log(2 * math.pi)
     blocks = []
     for block in torch.split(z, max(1, BLOCK_ENTRIES // means.numel())):

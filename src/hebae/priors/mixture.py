@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from hebae.errors import HebaeError, UndefinedMetric
-from hebae.priors.base import Doubles, Prior, check_codes, normal_log_density
+from hebae.priors.base import (
+    BLOCK_ENTRIES,
+    Doubles,
+    Prior,
+    check_codes,
+    normal_log_density,
+)
 
 VARIANCE_FLOOR = 1e-6
 """Smallest variance of the codes in any direction, relative to their mean variance.
@@ -19,8 +25,48 @@ A collapsed dimension of a deterministic encoder has no variance, and would have
 """
 
 
-class Mixture(Prior):
-    """sum_c w_c N(m_c, C_c).
+class MixtureOfNormals(Prior):
+    """sum_c w_c N(m_c, R_c R_c^T), however its parts are stored: what all mixtures share.
+
+    Attributes
+    ----------
+    weights, means, factors : Tensor, shapes (c,), (c, k) and (c, k, k)
+        The factors R_c are lower triangular.
+    """
+
+    weights: Tensor
+    means: Tensor
+    factors: Tensor
+
+    @property
+    def components(self) -> int:
+        """Number of normals."""
+        return len(self.weights)
+
+    @property
+    def noise_dim(self) -> int:
+        """``k + 1``: the first number selects the component."""
+        return self.latent_dim + 1
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """``log sum_c w_c N(z; m_c, R_c R_c^T)``."""
+        joint = normal_log_density(z, self.means, self.factors) + self.weights.log()
+        return joint.logsumexp(dim=1)
+
+    def transform(self, epsilon: Tensor) -> Tensor:
+        """``m_c + R_c epsilon[1:]``, c by the inverse distribution function of the weights."""
+        weights, means, factors = self.weights, self.means, self.factors
+        u = torch.special.ndtr(epsilon[:, 0].to(weights))
+        component = torch.searchsorted(weights.cumsum(0), u).clamp(max=len(weights) - 1)
+        noise = epsilon[:, 1:].to(means)
+        # In blocks: one factor per draw takes k times the memory of z.
+        size = max(1, BLOCK_ENTRIES // factors[0].numel())
+        pairs = zip(component.split(size), noise.split(size), strict=True)
+        return torch.cat([means[c] + (factors[c] @ e[..., None])[..., 0] for c, e in pairs])
+
+
+class Mixture(MixtureOfNormals):
+    """sum_c w_c N(m_c, C_c) with fixed parts, in float64.
 
     Parameters
     ----------
@@ -33,13 +79,11 @@ class Mixture(Prior):
     See Also
     --------
     hebae.priors.fit_mixture : Fits one to codes.
+    hebae.priors.LearnedMixture : One that is learned with a model.
     """
 
     name = "mixture"
-    weights: Tensor
-    means: Tensor
     covariances: Tensor
-    factors: Tensor
 
     def __init__(
         self,
@@ -67,33 +111,6 @@ class Mixture(Prior):
                 "the sampler with its fit method."
             )
         self.register_buffer("factors", factors, persistent=False)
-
-    @property
-    def components(self) -> int:
-        """Number of normals."""
-        return len(self.weights)
-
-    @property
-    def noise_dim(self) -> int:
-        """``k + 1``: the first number selects the component."""
-        return self.latent_dim + 1
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """``log sum_c w_c N(z; m_c, C_c)``."""
-        joint = normal_log_density(z, self.means, self.factors) + self.weights.log()
-        return joint.logsumexp(dim=1)
-
-    def transform(self, epsilon: Tensor) -> Tensor:
-        """``m_c + R_c epsilon[1:]``, c by the inverse distribution function of the weights."""
-        u = torch.special.ndtr(epsilon[:, 0].to(self.weights))
-        component = torch.searchsorted(self.weights.cumsum(0), u).clamp(max=self.components - 1)
-        noise = epsilon[:, 1:].to(self.means)
-        z = self.means[component]
-        # One component at a time: one factor per draw would take k times the memory of z.
-        for c in component.unique():  # type: ignore[no-untyped-call]
-            rows = component == c
-            z[rows] += noise[rows] @ self.factors[c].mT
-        return z
 
 
 class FittedNormal(Mixture):

@@ -190,6 +190,13 @@ def _check_prior(settings: Settings, data: DataSummary) -> None:
             "noise falls to zero, and the bound on log p(x) with it. Use --prior normal or "
             f"{flags.get(settings.method, '--penalty-weight 1')}."
         )
+    counted = "prior_components" in PRIORS[settings.prior].options.values()
+    if counted and data.count is not None and data.count < settings.prior_components:
+        raise HebaeError(
+            f"prior_components is {settings.prior_components}, and {data.name} has {data.count:,} "
+            "training examples, from which the components start; use fewer components than "
+            "examples."
+        )
     if settings.precision == "16-mixed":
         raise HebaeError(
             f"--precision 16-mixed scales the gradients, and those of --prior {settings.prior} are "

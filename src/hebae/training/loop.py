@@ -25,7 +25,7 @@ from hebae.training.batches import Batches
 from hebae.training.callbacks import Callback
 from hebae.training.checks import device_type
 from hebae.training.monitor import DivergenceError, Monitor, find_divergence
-from hebae.training.population import Estimates, member_estimates, store_population
+from hebae.training.population import Estimates, member_estimates, start_prior, store_population
 from hebae.training.randomness import NetworkRandomState, NoiseSource, draws_random_numbers
 from hebae.training.stack import Stack
 from hebae.training.state import Checkpointer
@@ -163,6 +163,9 @@ def train_members(
         wide = torch.float64 if settings.precision == "64-true" else None
         member.model.to(device=fabric.device, dtype=wide)
     states = [m.checkpointer.load(m.model) if m.checkpointer else None for m in members]
+    for member, state in zip(members, states, strict=True):
+        if state is None:
+            start_prior(member.model, batches, member.settings.seed)
     model = Stack([member.model for member in members]) if stacked else first.model
     random_state = None
     if not stacked and any(map(draws_random_numbers, (model.encoder, model.decoder))):

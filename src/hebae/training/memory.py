@@ -61,7 +61,7 @@ def estimate_memory(
             k, shape, settings.decoder_widths or network.decoder_widths
         )
     size = 8 if settings.precision == "64-true" else 4  # bytes of a number
-    parts = (encoder, decoder, build_prior(settings))
+    parts = (encoder, decoder, build_prior(settings, shape))
     count = sum(p.numel() for part in parts for p in part.parameters())
     layers = sum(_output_sizes(encoder, shape)) + sum(_output_sizes(decoder, (k,)))
     # Of the batch itself and the decoder's output: the loss of each number, and gradients.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -21,9 +21,10 @@ Estimates = dict[str, tuple[float | None, float | None]]
 
 @torch.no_grad()
 def store_population(model: Autoencoder, batches: Batches, limit: int | None = None) -> None:
-    """Store beta, Sigma, C and the optimal scale of the examples (`limit` of them) in `model`.
+    """Store what evaluation needs of the examples (`limit` of them): beta, Sigma, C and more.
 
-    One pass in evaluation mode (section 4, last point).
+    One pass in evaluation mode (section 4, last point). Also stored are the optimal scale of a
+    Gaussian likelihood and the components of a VampPrior.
     """
     was_training = model.training
     model.eval()
@@ -33,6 +34,32 @@ def store_population(model: Autoencoder, batches: Batches, limit: int | None = N
     model.aggregate_covariance.copy_(C)
     if getattr(model.likelihood, "scale", None) == "optimal":
         model.store_optimal_scale(_mean_squared_error(model, batches, limit))
+    model.store_prior()
+    model.train(was_training)
+
+
+@torch.no_grad()
+def start_prior(model: Autoencoder, batches: Batches, seed: int) -> None:
+    """Start a learned prior from training examples and their codes, before the first step."""
+    count = model.prior.examples_for_start
+    if not count:
+        return
+    store_population(model, batches, count)
+    was_training = model.training
+    model.eval()
+    generator = torch.Generator(model.population_mean.device).manual_seed(seed)
+
+    def examples() -> Iterator[tuple[Tensor, Tensor]]:
+        for x in batches.in_order(PASS_SIZE, count):
+            mean, log_scale = model.encode(x)
+            noise = _noise(model, {"posterior": tuple(mean.shape)}, x, generator)
+            yield (
+                model.likelihood.encoder_input(x),
+                model.draw(mean, log_scale, noise["posterior"]),
+            )
+
+    model.prior.start(examples(), seed)
+    model.store_prior()
     model.train(was_training)
 
 

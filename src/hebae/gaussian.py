@@ -61,6 +61,20 @@ def global_moments(
     return beta, _sum_over_processes(centred.mT @ centred) / count
 
 
+def moments(
+    mean: Float[Tensor, "batch latent"],
+) -> tuple[Float[Tensor, " latent"], Float[Tensor, "latent latent"]]:
+    """Return `batch_moments`, or with several processes `global_moments`."""
+    return batch_moments(mean) if process_count() == 1 else global_moments(mean)
+
+
+def process_count() -> int:
+    """Return how many processes share each batch."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size()
+    return 1
+
+
 class _SumOverProcesses(torch.autograd.Function):
     """All-reduce whose gradient is the sum of the processes' gradients."""
 
@@ -202,7 +216,6 @@ def aggregate_covariance(
     noise_covariance: Float[Tensor, "latent latent"],
     covariance: Float[Tensor, "latent latent"],
     log_scale: Float[Tensor, "batch _"],
-    across_processes: bool = False,
 ) -> Float[Tensor, "latent latent"]:
     """Covariance C of the aggregated posterior, by the law of total variance (Eq. 9).
 
@@ -214,12 +227,10 @@ def aggregate_covariance(
     noise_covariance, covariance : Tensor, shape (k, k)
         N and Sigma.
     log_scale : Tensor, shape (m, k) or (m, 1)
-    across_processes : bool
-        Take the mean over the batch that all processes hold together, as in `global_moments`.
     """
     scale = log_scale.exp()
     scale = scale.expand(scale.shape[0], covariance.shape[-1])
-    if across_processes:
+    if process_count() > 1:  # the batch is that which all processes hold together
         count = scale.new_tensor(float(scale.shape[0]))
         products = _sum_over_processes(scale.mT @ scale) / _sum_over_processes(count)
     else:  # no tensor from a number: it waits for the device, and CUDA graphs forbid it

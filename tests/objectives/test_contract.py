@@ -135,6 +135,16 @@ def test_noise_has_the_covariance_that_the_method_states(objective, inputs):
     assert (noise.mean(0).abs() <= 4.5 * noise.std(0) / math.sqrt(n)).all()
 
 
+@pytest.mark.parametrize("objective", OTHERS, ids=title)
+@pytest.mark.parametrize("k", [1, 2])
+def test_the_smallest_batch_and_code_have_finite_terms_and_gradients(objective, k, inputs):
+    mean, log_scale, epsilon = inputs(objective, m=objective.smallest_batch(k), k=k)
+    mean.requires_grad_()
+    z, terms = call(objective, mean, log_scale, epsilon)
+    (gradient,) = torch.autograd.grad(z.sum() + total(objective, terms), mean)
+    assert all(value.isfinite().all() for value in (z, *terms.values(), gradient))
+
+
 # --- Derivatives -------------------------------------------------------------------------------
 
 

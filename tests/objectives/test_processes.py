@@ -7,7 +7,7 @@ from torch import distributed, nn
 from hebae import gaussian
 from hebae.likelihoods import Bernoulli
 from hebae.model import Autoencoder
-from hebae.objectives import HEBAE
+from hebae.objectives import DIPVAEI, DIPVAEII, HEBAE
 
 M, D, K = 16, 7, 4
 OBJECTIVES = {
@@ -17,6 +17,8 @@ OBJECTIVES = {
     "shrunk": HEBAE(moments="shrunk"),
     "rate": HEBAE(penalty_weight=0.7, rate_weight=0.2),
     "rate-scalar": HEBAE(penalty_weight=0.7, rate_weight=0.2, scale="scalar"),
+    "dip-vae-i": DIPVAEI(),
+    "dip-vae-ii": DIPVAEII(),
     "rate-diagonal": HEBAE(penalty_weight=0.7, rate_weight=0.2, noise="diagonal"),
 }
 

@@ -173,6 +173,9 @@ def test_free_memory_heeds_the_limit_of_a_container(
         ({"compile": "on", "device": "cuda", "precision": "16-mixed"}, "16-mixed"),
         ({"network": "convolutional", "encoder_widths": None, "decoder_widths": None}, "images"),
         ({"batch_norm": "frozen"}, "frozen"),
+        ({"method": "vae", "warm_up_epochs": 5}, "warm-up-epochs 5 is more than --epochs 4"),
+        ({"method": "vae", "free_bits": 0.1, "prior": "flow"}, "free-bits .* --prior normal"),
+        ({"method": "dip-vae-i", "batch_size": 1}, "DIP-VAE-I .* needs at least 2 examples"),
     ],
 )
 def test_what_cannot_work_is_refused_before_training(

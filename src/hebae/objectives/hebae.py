@@ -124,7 +124,7 @@ class HEBAE(Objective):
             if self.noise == "cholesky"
             else N.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         )
-        C = gaussian.aggregate_covariance(N, Sigma, log_scale.to(Sigma), _process_count() > 1)
+        C = gaussian.aggregate_covariance(N, Sigma, log_scale.to(Sigma))
         factor = gaussian.cholesky(C)
         if isinstance(prior, StandardNormal):
             rate = gaussian.noise_rate(factor, log_N, log_scale.to(Sigma)).to(mean)
@@ -141,11 +141,9 @@ class HEBAE(Objective):
         number passes 10^5 when the batch is not much larger than k. The matrices are small, so this
         costs nothing that can be measured.
         """
-        processes = _process_count()
-        take_moments = gaussian.batch_moments if processes == 1 else gaussian.global_moments
-        beta, Sigma = take_moments(mean if mean.device.type == "mps" else mean.double())
+        beta, Sigma = gaussian.moments(mean if mean.device.type == "mps" else mean.double())
         if self.moments == "shrunk":
-            Sigma = gaussian.shrink(Sigma, mean.shape[0] * processes)
+            Sigma = gaussian.shrink(Sigma, mean.shape[0] * gaussian.process_count())
         if self.moments == "running" and running is not None:
             # The value mixes old and new; the gradient, (1 - rho) of the batch's, is scaled back by
             # 1 / (1 - rho), which leaves exactly the batch's.
@@ -176,7 +174,8 @@ class HEBAE(Objective):
     def _factor(self, Sigma: Tensor, mean: Tensor, running: Moments | None = None) -> Tensor:
         """R, or NaN where too few examples leave Sigma singular, which rounding can hide."""
         mixed = self.moments == "running" and running is not None and self.moments_decay > 0
-        if self.moments == "shrunk" or mixed or mean.shape[0] * _process_count() > mean.shape[1]:
+        count = mean.shape[0] * gaussian.process_count()
+        if self.moments == "shrunk" or mixed or count > mean.shape[1]:
             return gaussian.cholesky(Sigma)
         return Sigma * math.nan
 
@@ -189,9 +188,3 @@ class HEBAE(Objective):
         else:
             shaped = epsilon * Sigma.detach().diagonal(dim1=-2, dim2=-1).sqrt().to(mean)
         return mean + log_scale.exp() * shaped
-
-
-def _process_count() -> int:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_world_size()
-    return 1

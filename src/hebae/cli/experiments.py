@@ -127,7 +127,9 @@ def leaderboard(
 
     Each method's main weight is chosen among as many settings on validation examples, then the
     model is trained with several seeds and evaluated on test examples. A method that cannot be
-    trained or diverges has its reason in the table. --resume keeps finished runs and measurements.
+    trained or diverges has its reason in the table. --resume keeps finished runs and measurements,
+    and you may add methods. Exit status: 0; 1 if no method could be trained; 2 for an error; 130
+    after Ctrl-C.
 
     Parameters
     ----------
@@ -158,8 +160,9 @@ def leaderboard(
     flags = start.settings
     preset = start.preset
     if preset is None and start.config is None:
-        preset = "celeba" if flags.get("data") == "celeba" else "mnist"
         flags = {"data": "mnist-mini" if budget == "smoke" else "mnist"} | flags
+        preset = "celeba" if flags["data"] == "celeba" else None
+        preset = "mnist" if str(flags["data"]).endswith(("mnist", "mnist-mini")) else preset
     board = Board(budget, [ENTRIES[name] for name in chosen], preset, start.config, flags)
     with err.status("training") as status:
         tables = run_leaderboard(
@@ -177,7 +180,7 @@ def leaderboard(
     for table in tables:
         out.print(table)
     say(f"Open {output / 'report.html'} in a browser.")
-    return 0
+    return 0 if any(output.glob("runs/*-seed*/model.safetensors")) else 1
 
 
 def _require_one_way(start: ExperimentFlags) -> None:

@@ -22,7 +22,7 @@ from hebae.experiments.runner import ExperimentFolder
 from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.table import Column, tabulate
 from hebae.experiments.trained_run import TrainedRun
-from hebae.files import make_folder
+from hebae.files import clear, make_folder
 from hebae.methods import METHODS as REGISTRY
 from hebae.provenance import provenance
 from hebae.report import style
@@ -216,8 +216,6 @@ class _Runner:
 
     def forget_diverged(self) -> None:
         """Remove the runs that diverged, so that they are trained again."""
-        from hebae.files import clear
-
         for path in self.folder.runs.glob("*"):
             if RunFolder(path).divergence.is_file():
                 clear(path, RunFolder.NAMES)
@@ -267,9 +265,11 @@ class _Runner:
         seeds = plan["seeds"][: plan["all_samplers"]] if split == "test" else []
         if job.prepared.settings.seed in seeds:
             samplers = NAMES
-        if split == "test" and dataset.test is None:
-            split = "validation"
-        values = {"split": split, "samplers": tuple(samplers), **plan["evaluation"]}
+        values = {
+            "split": split if split != "test" else _last(dataset),
+            "samplers": tuple(samplers),
+            **plan["evaluation"],
+        }
         settings = EvaluationSettings(device=job.prepared.settings.device, **values)
         chosen = choose(metrics if dataset.train.labels is not None else metrics[:-1] or metrics)
         chosen = [metric for metric in chosen if metric.name in metrics]
@@ -280,6 +280,11 @@ class _Runner:
         extractors = feature_extractors(dataset, chosen, settings, progress=report)
         run = TrainedRun(job.path, dataset, settings)
         return measure(run, chosen, extractors, command=self.command, progress=report)
+
+
+def _last(dataset: Dataset) -> str:
+    """Return the split that the chosen models are measured on."""
+    return "test" if dataset.test is not None else "validation"
 
 
 def _binarize(board: Board) -> Any:
@@ -339,11 +344,13 @@ def _publish(
     for name, found in results.items():
         groups = {e: [one for one in found if one.entry.key == e.key] for e in board.entries}
         tables.append(_tabulate(groups, datasets[name]))
+        if not any(one.measurements for one in found):
+            continue
         path = folder.figures / f"{name.replace('/', '-')}.png"
         title = f"Leaderboard, {datasets[name].name}"
         style.save(_draw(groups, title), path)
         caption = (
-            "Medians and ranges over the seeds, on test examples; an arrow points to where a model "
+            "Medians and ranges over the seeds, as in the table; an arrow points to where a model "
             "is better, and a hollow marker is the best median."
         )
         pictures.append(Picture(path, title, caption))
@@ -391,8 +398,11 @@ def _tabulate(groups: Mapping[Entry, Sequence[Result]], dataset: Dataset) -> Tab
     ids |= {f"frechet.{name}": f"Frechet, {name}" for name in samplers}
     ids |= {"frechet.reconstructions": "Frechet, reconstructions"}
     epochs = {one.settings.epochs for found in groups.values() for one in found if one.settings}
-    title = f"{dataset.name}, {' or '.join(map(str, sorted(epochs)))} epochs: test examples"
+    trained = f", {' or '.join(map(str, sorted(epochs)))} epochs" if epochs else ""
+    title = f"{dataset.name}{trained}: {_last(dataset)} examples"
     table = tabulate(columns, title, [CRITERION], ids=ids)
+    if not table.rows:
+        return replace(table, rows=[Row("result", [Undefined(r) for r in reasons.values()])])
     rows = [
         replace(
             row,

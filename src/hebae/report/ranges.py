@@ -61,7 +61,7 @@ def range_panels(
     A hollow marker is the best median of its panel. `breaks` are the rows above which to draw a
     line between groups. A HebaeError is raised if there is nothing to draw.
     """
-    height = _ROW * len(rows) + 1.1
+    height = max(2.4, _ROW * len(rows) + 1.3)
     figure = new_figure(1.9 + 1.75 * len(panels), height, rows, title, what="row", w_pad=0.04)
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     look = looks(dict.fromkeys(row.method for row in rows))

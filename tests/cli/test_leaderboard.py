@@ -28,7 +28,8 @@ def test_every_row_gets_the_same_number_of_settings(budget, vectors):
     """Multiples of its default weight; the plain AE has no weight."""
     from hebae.data import load
 
-    board = Board(budget, [ENTRIES["vae"], ENTRIES["wae"], ENTRIES["ae"]], flags={"data": str(vectors)})
+    entries = [ENTRIES[name] for name in ("vae", "wae", "ae")]
+    board = Board(budget, entries, flags={"data": str(vectors)})
     factors = BUDGETS[budget]["factors"]
     dataset = load(vectors)
     for name in ("vae", "wae"):

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from hebae.errors import HebaeError
 from hebae.methods import METHODS
-from hebae.report.curves import loss_curves
+from hebae.report.lines import loss_curves
 from hebae.report.style import render
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 LIGHT = ("methods", "pixels", "tables", "page")
-FIGURES = ("style", "images", "curves", "codes", "panels")
+FIGURES = ("style", "images", "lines", "codes")
 
 
 def loaded(modules: tuple[str, ...]) -> set[str]:

@@ -22,7 +22,7 @@ from hebae.experiments.metrics.samples import SAMPLERS
 from hebae.experiments.trained_run import TrainedRun, examples_of, load_dataset
 from hebae.files import make_folder
 from hebae.report import codes as of_codes
-from hebae.report import curves, images, lines, page, style
+from hebae.report import images, lines, page, style
 from hebae.report.methods import display_name
 from hebae.report.page import Section
 from hebae.storage import RunFolder
@@ -120,7 +120,7 @@ def draw_models(
             between = {label: inference.interpolate(m, *ends, STEPS) for label, m in models.items()}
             target.draw("interpolations", images.interpolations, between, count=pairs)
     held_out = None if split == "train" else split
-    target.draw("loss-curves", curves.loss_curves, histories, held_out)
+    target.draw("loss-curves", lines.loss_curves, histories, held_out)
     covariances = {label: latent.covariance(run.codes.mean) for label, run in runs.items()}
     target.draw("codes", _heatmaps, covariances)
     _draw_points(target, {label: run.z for label, run in runs.items()}, first.examples.labels)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike, NDArray
 
 from hebae.paper.budgets import Budget, PlannedRun
 from hebae.paper.statements import Case, Statement, all_of, any_of, median, order, verdict
 from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun, table_of
 from hebae.report.methods import display_name
-from hebae.report.panels import ValueMap, value_maps
+from hebae.report.style import QUIET, SEQUENTIAL, describe, literal, new_figure, styled
 from hebae.report.tables import Row, Table
 
 LAMBDAS = (1.0, 3.0, 10.0)
@@ -158,13 +164,68 @@ def draw(grid: Sequence[Point], title: str) -> Drawing:
     """Draw one map per quantity: λ on the vertical axis, γ on the horizontal one."""
     lambdas = sorted({point.weight for point in grid})
     gammas = sorted({point.gamma for point in grid})
-    maps = []
-    for name, one in QUANTITIES.items():
+    maps = {}
+    for name in QUANTITIES:
         medians = {(point.weight, point.gamma): point.median(name) for point in grid}
-        values = np.array([[medians.get((w, g)) for g in gammas] for w in lambdas], dtype=float)
-        maps.append(ValueMap(values, one["title"], one["note"], one["form"], one.get("better", "")))
-    figure = value_maps(maps, lambdas, gammas, labels=("λ", "γ"), across=3, title=title)
+        maps[name] = [[medians.get((w, g)) for g in gammas] for w in lambdas]
+    figure = draw_maps(maps, lambdas, gammas, title=title)
     return Drawing("rate", figure, title, STUDIES["rate"]["caption"])
+
+
+@styled()
+def draw_maps(
+    maps: Mapping[str, ArrayLike],
+    lambdas: Sequence[float],
+    gammas: Sequence[float],
+    *,
+    title: str = "",
+) -> Figure:
+    """Draw maps of `QUANTITIES` over the grid, NaN or None where there is no value.
+
+    Colours show ranks, dark for the smallest value: the maps have different units, and one outlier
+    would leave no colours for the other values. The best cell is framed.
+    """
+    across = min(3, len(maps)) or 1
+    down = math.ceil(len(maps) / across)
+    width, height = across * (0.5 * len(gammas) + 0.85), down * (0.3 * len(lambdas) + 0.85) + 0.4
+    figure = new_figure(width, height, maps, title, what="map")
+    grid = figure.subplots(down, across, squeeze=False)
+    for axes in grid.flat[len(maps) :]:
+        axes.set_axis_off()
+    for place, (axes, (name, values)) in enumerate(zip(grid.flat, maps.items(), strict=False)):
+        _draw_map(axes, QUANTITIES[name], np.asarray(values, np.float64))
+        axes.set_xticks(range(len(gammas)), [f"{value:g}" for value in gammas])
+        axes.set_yticks(range(len(lambdas)), [f"{value:g}" for value in lambdas])
+        is_lowest = place + across >= len(maps)
+        axes.set(xlabel="γ" if is_lowest else "", ylabel="" if place % across else "λ")
+    return figure
+
+
+def _draw_map(axes: Axes, quantity: Mapping[str, str], values: NDArray[np.float64]) -> None:
+    known = np.isfinite(values)
+    shades = np.full(values.shape, np.nan)
+    ordered = np.unique(values[known])
+    rank = np.searchsorted(ordered, values[known]) / max(1, len(ordered) - 1)
+    shades[known] = 0.12 + (0.95 - 0.12) * rank  # the part of the scale on which text is legible
+    colours = colormaps[SEQUENTIAL].with_extremes(bad="#EEEEEE")
+    shown = np.ma.masked_invalid(shades)
+    axes.imshow(shown, cmap=colours, vmin=0, vmax=1, origin="lower", aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        text, colour = "–", QUIET
+        if known[row, column]:
+            text = literal(format(value, quantity["form"]))
+            colour = "white" if shades[row, column] < 0.55 else "black"
+        axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+    if (better := quantity.get("better")) and known.any():
+        pick = np.nanargmax if better == "higher" else np.nanargmin
+        row, column = np.unravel_index(pick(np.where(known, values, np.nan)), values.shape)
+        frame = Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, clip_on=False)
+        frame.set(edgecolor="#D55E00", linewidth=2)
+        axes.add_patch(frame)
+    describe(axes, quantity["title"], quantity["note"])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
 
 
 METRICS = ("reconstruction", "elbo", "iwae", "frechet", "moments", "information")

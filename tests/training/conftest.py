@@ -39,10 +39,10 @@ def settings() -> Settings:
 @pytest.fixture
 def train_run(
     dataset: Dataset, settings: Settings, tmp_path: Path
-) -> Callable[..., session.Outcome]:
+) -> Callable[..., session.Member]:
     """Train into a folder with some settings changed."""
 
-    def train(name: str, **changes: object) -> session.Outcome:
+    def train(name: str, **changes: object) -> session.Member:
         prepared = session.prepare(settings.replace(**changes), dataset)
         return session.run(prepared, tmp_path / name)
 

@@ -97,7 +97,7 @@ def test_a_cache_that_cannot_be_written_is_named(folder, tmp_path, monkeypatch):
 def test_on_any_number_of_cores_the_data_are_the_same(cores, folder, monkeypatch):
     alone = data.load(folder)
     (folder / NAMES[0]).touch()  # so that it is prepared again
-    monkeypatch.setattr("hebae.data.images.available_cores", lambda: cores)
+    monkeypatch.setattr("joblib.cpu_count", lambda: cores)
     again = data.load(folder)
     np.testing.assert_array_equal(again.train.values, alone.train.values)
     assert again.fingerprint == alone.fingerprint

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from hebae.data.workers import map_in_threads
+from hebae.data.images import map_in_threads
 
 
 @pytest.mark.parametrize("workers", [1, 3])

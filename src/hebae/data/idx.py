@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hebae.data.download import download
+from hebae.data.cache import download
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.source import NamedSource
 from hebae.errors import HebaeError

@@ -26,9 +26,8 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 
-from hebae.data.workers import available_cores
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
 
@@ -136,7 +135,7 @@ def mic_and_tic(
     """
     if workers is None:
         worthwhile = sum(len(x) for x, _ in pairs) >= WORTH_PROCESSES  # type: ignore[arg-type]
-        workers = min(available_cores(), len(pairs)) if worthwhile else 1
+        workers = min(cpu_count(), len(pairs)) if worthwhile else 1
     work = delayed(characteristic_matrix)
     matrices = Parallel(workers)(work(x, y, estimator, alpha, c) for x, y in pairs)
     return np.array([(np.nanmax(m), np.nansum(m)) for m in matrices]).reshape(-1, 2)

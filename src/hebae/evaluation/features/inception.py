@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hebae.data.cache import cache_dir
-from hebae.data.download import download
+from hebae.data.cache import cache_dir, download
 from hebae.errors import HebaeError
 from hebae.evaluation.features.base import FeatureExtractor, Prepared, file_hash
 from hebae.files import NOT_A_PICKLE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from hebae.errors import HebaeError
-from hebae.evaluation.features import inception, inception_features
+from hebae.evaluation.features import inception_features, networks
 
 installed = pytest.mark.skipif(
     importlib.util.find_spec("torch_fidelity") is None,
@@ -31,7 +32,9 @@ def surroundings(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def network_class():
-    return inception._network_class()
+    with networks.bare_torch_fidelity():
+        module = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
+    return module.FeatureExtractorInceptionV3
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def weights(network_class, tmp_path_factory):
         patched.setattr(network_class, "load_state_dict", lambda self, state: None)
         torch.manual_seed(0)
         network = network_class("random", ["2048"])
-    path = folder / inception.FILE
+    path = folder / networks.INCEPTION_FILE
     torch.save(network.state_dict(), path)
     return path
 
@@ -69,16 +72,22 @@ def test_official_weights_are_downloaded_once_and_have_the_name(
     weights, serve, monkeypatch, tmp_path
 ):
     address, asked = serve(weights.parent)
-    monkeypatch.setattr(inception, "MIRRORS", (address,))
+    monkeypatch.setattr(networks, "INCEPTION_MIRRORS", (address,))
     with pytest.raises(HebaeError, match="could not be downloaded") as refusal:
         inception_features()  # the bytes are not those of the official file
-    facts = (inception.FILE, inception.SHA256, "HEBAE_INCEPTION_WEIGHTS", "weights=", "put a copy")
+    facts = (
+        networks.INCEPTION_FILE,
+        networks.INCEPTION_SHA256,
+        "HEBAE_INCEPTION_WEIGHTS",
+        "weights=",
+        "put a copy",
+    )
     assert all(fact in str(refusal.value) for fact in facts)
-    assert not list((tmp_path / "cache").glob(f"*/{inception.FILE}"))
+    assert not list((tmp_path / "cache").glob(f"*/{networks.INCEPTION_FILE}"))
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     result = inception_features(weights)
     assert (result.name, result.fingerprint) == (f"inception-v3-compat-{digest[:8]}", digest)
-    monkeypatch.setattr(inception, "SHA256", digest)
+    monkeypatch.setattr(networks, "INCEPTION_SHA256", digest)
     assert inception_features().name == "inception-v3-compat"
     assert inception_features().name == "inception-v3-compat"
     assert len(asked) == 2

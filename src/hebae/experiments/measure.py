@@ -23,7 +23,7 @@ from typing import Any
 
 from hebae.data import Dataset
 from hebae.errors import HebaeError, UndefinedMetric
-from hebae.evaluation.features import ClassifierFeatures, FeatureExtractor, extractor
+from hebae.evaluation.features import FeatureExtractor, extractor
 from hebae.experiments.measurement import Measurement
 from hebae.experiments.metrics import METRICS, Metric
 from hebae.experiments.metrics.bounds import not_white
@@ -85,7 +85,7 @@ def measure(
             arguments = () if name is None else (extractors[name],)
             for features in arguments:
                 settings |= {"features": features.name, "fingerprint": features.fingerprint}
-                if isinstance(features, ClassifierFeatures):
+                if features.weights_sha256:
                     weights = {"weights_sha256": features.weights_sha256}
                     settings |= {"accuracy": features.accuracy, **weights}
             stored = record.find(key, settings, metric.version)

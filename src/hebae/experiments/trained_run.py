@@ -27,7 +27,6 @@ from hebae.evaluation.features import (
 )
 from hebae.experiments.settings import EvaluationSettings
 from hebae.report.methods import display_name
-from hebae.report.pixels import to_uint8
 from hebae.storage import RunFolder, load_model, no_model
 
 Array = npt.NDArray[Any]
@@ -156,12 +155,8 @@ class TrainedRun:
                 if kind not in self._samples:
                     self._samples[kind] = self.shown(kind, count)
                 decoded = self._samples[kind]
-            self._features[key] = self.extract(decoded, extractor)
+            self._features[key] = extractor.of_data(decoded)
         return self._features[key]
-
-    def extract(self, decoded: Array, extractor: FeatureExtractor) -> Array:
-        """Return features of decoded examples, rounded to bytes if the features are of bytes."""
-        return extractor(to_uint8(decoded) if extractor.takes_uint8 else decoded)
 
     def reference(self, extractor: FeatureExtractor, split: Split | None = None) -> Array:
         """Return features of real examples of `split`, or of the split of the evaluation."""

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-import torch
-
 from hebae.errors import HebaeError
-from hebae.evaluation.features.inception import inception_features
+from hebae.evaluation.features import inception_features
 from hebae.paper.budgets import THREE, Budget, PlannedRun, data_of
 from hebae.paper.study import STUDIES, StudyRun
 from hebae.report.methods import display_name
@@ -56,7 +54,7 @@ def features(planned: PlannedRun) -> tuple[str, ...] | None:
 def inception_problem() -> str:
     """Return why Inception is not available; "" if it is."""
     try:
-        inception_features(device="cuda" if torch.cuda.is_available() else "cpu")
+        inception_features()
     except HebaeError as error:
         # What to do about it names folders of the machine that measured.
         return str(error).partition(": put a copy at ")[0].rstrip(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from pathlib import Path
 from typing import Literal
@@ -16,22 +17,20 @@ from hebae.evaluation.features.base import (
     FeatureExtractor,
     Floats,
     NetworkFeatures,
-    as_uint8,
     metric_name,
     pixel_features,
     require_images,
 )
-from hebae.evaluation.features.classifier import ClassifierFeatures, Progress, classifier_features
-from hebae.evaluation.features.inception import inception_features
+from hebae.evaluation.features.classifier import Progress, classifier_features
 from hebae.evaluation.features.networks import (
     SUFFIXES,
     exported_features,
+    inception_features,
     random_convolutional_features,
     timm_features,
 )
 
 __all__ = [
-    "ClassifierFeatures",
     "FeatureExtractor",
     "NetworkFeatures",
     "classifier_features",
@@ -72,12 +71,20 @@ def extractor(
         The data to compare with.
     weights : str or Path, optional
         File of weights, for "inception" only.
-    device, progress
+    device : str or torch.device
+        Where features are computed.
+    progress : callable, optional
         See `classifier_features`.
 
     Raises an `UndefinedMetric` if these features do not exist for these data.
     """
-    kind = str(spec)
+    made = _make(str(spec), dataset, weights, progress)
+    return dataclasses.replace(made, device=device)
+
+
+def _make(
+    kind: str, dataset: Dataset, weights: str | Path | None, progress: Progress | None
+) -> FeatureExtractor:
     if weights is not None and kind != "inception":
         raise HebaeError(
             f"weights are given, but the features are {kind!r}; only 'inception' takes weights."
@@ -85,7 +92,7 @@ def extractor(
     if kind == "pixels":
         return pixel_features(dataset)
     if kind == "classifier":
-        return classifier_features(dataset, device=device, progress=progress)
+        return classifier_features(dataset, progress)
     is_timm = kind.startswith("timm:") and len(kind) > len("timm:")
     is_file = Path(kind).suffix in SUFFIXES
     if not (kind in ("random", "inception") or is_timm or is_file):
@@ -95,12 +102,12 @@ def extractor(
         )
     require_images(dataset, kind)
     if kind == "random":
-        return random_convolutional_features(dataset.shape[0], device=device)
+        return random_convolutional_features(dataset.shape[0])
     if kind == "inception":
-        return inception_features(None if weights is None else Path(weights), device=device)
+        return inception_features(weights)
     if is_timm:
-        return timm_features(kind.removeprefix("timm:"), device=device)
-    return exported_features(Path(kind).expanduser(), dataset, device=device)
+        return timm_features(kind.removeprefix("timm:"))
+    return exported_features(Path(kind).expanduser(), dataset)
 
 
 def reference_features(
@@ -119,9 +126,8 @@ def reference_features(
     def build(folder: Path) -> None:
         features = np.empty((count, extractor.dimension), np.float32)
         for start in range(0, count, REFERENCE_BLOCK):
-            values = examples.values[rows[start : start + REFERENCE_BLOCK]]
-            values = as_uint8(values) if extractor.takes_uint8 else values
-            features[start : start + REFERENCE_BLOCK] = extractor(values)
+            part = slice(start, start + REFERENCE_BLOCK)
+            features[part] = extractor.of_data(examples.values[rows[part]])
         np.save(folder / "features.npy", features)
 
     data = (REFERENCE_FORMAT, dataset.fingerprint, split, len(examples), count, seed)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -43,19 +42,7 @@ SMALLEST = 8
 WEIGHTS, SUMMARY = "classifier.safetensors", "classifier.json"
 
 
-@dataclass(frozen=True, eq=False)
-class ClassifierFeatures(FeatureExtractor):
-    """A `FeatureExtractor` of a classifier, with its accuracy."""
-
-    accuracy: float | None = None
-    """Share of correct labels in the held-out split; None if that has none."""
-    weights_sha256: str = ""
-    """Of the file of weights in the cache."""
-
-
-def classifier_features(
-    dataset: Dataset, *, device: str | torch.device = "cpu", progress: Progress | None = None
-) -> ClassifierFeatures:
+def classifier_features(dataset: Dataset, progress: Progress | None = None) -> FeatureExtractor:
     """Return the classifier of a data set's labels, which is trained at the first call.
 
     A small convolutional network sees the training split for 1,500 steps of 128 images, or 8 epochs
@@ -67,8 +54,8 @@ def classifier_features(
     dataset : Dataset
         Images with values in [0, 1], at least 8 x 8, with at least two labels; otherwise
         `UndefinedMetric` is raised.
-    device, progress
-        Where features are computed; called with the steps of training done and their total.
+    progress : callable, optional
+        Called with the steps of training done and their total.
     """
     require_images(dataset, "classifier")
     if min(dataset.shape[1:]) < SMALLEST:
@@ -85,13 +72,12 @@ def classifier_features(
     folder = cached_folder(f"classifiers/{key}", lambda new: _train(new, dataset, progress))
     network, summary = _read(folder, dataset)
     slug = re.sub(r"[^a-z0-9]+", "-", dataset.name.lower()).strip("-")
-    return ClassifierFeatures(
+    return FeatureExtractor(
         network,
         name=f"classifier-{slug}",
         dimension=WIDTH,
         fingerprint=tensor_hash(network),
         shape=dataset.shape,
-        device=device,
         accuracy=summary["accuracy"],
         weights_sha256=summary["weights_sha256"],
     )

@@ -176,7 +176,7 @@ def smoothness(run: TrainedRun, extractor: FeatureExtractor) -> Iterator[Measure
     half = len(codes) // 2
     # Second differences of pixels would mostly measure their rounding to bytes.
     plain = extractor.name in ("pixels", "values")
-    features = None if plain else lambda images: run.extract(images, extractor)
+    features = None if plain else extractor.of_data
     ends = codes[:half], codes[half : 2 * half]
     curvature = attempt(decoding.smoothness, run.model, *ends, steps=STEPS, features=features)
     counts, words = {"pairs": half, "steps": STEPS}, {"space": extractor.name}

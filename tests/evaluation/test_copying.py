@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hebae.evaluation.copying import copying_ratio
 from hebae.evaluation.estimate import UndefinedMetric
+from hebae.evaluation.neighbours import copying_ratio
 
 seeds = st.integers(0, 2**32 - 1)
 

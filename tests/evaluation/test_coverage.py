@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hebae.evaluation import density_coverage, precision_recall
-from hebae.evaluation.coverage import distance_blocks
+from hebae.evaluation.neighbours import distance_blocks
 
 seeds = st.integers(0, 2**32 - 1)
 

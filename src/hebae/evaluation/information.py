@@ -16,7 +16,7 @@ from torch import Tensor
 from hebae import inference
 from hebae.errors import HebaeError
 from hebae.evaluation import checks
-from hebae.evaluation.checks import ArrayLike
+from hebae.evaluation.checks import ArrayLike, Device
 from hebae.evaluation.estimate import Estimate
 from hebae.evaluation.posterior import Posteriors, checked_means, noise_factor
 
@@ -42,7 +42,7 @@ def mutual_information(
     seed: int = 0,
     draws: int = 1,
     block: int = 1000,
-    device: str | torch.device | None = None,
+    device: Device = None,
 ) -> Information:
     """I(i; z) of a model's codes over examples: `posterior_information` of its posteriors.
 

@@ -17,8 +17,8 @@ import torch
 from hebae.errors import UndefinedMetric
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
-from hebae.evaluation.coverage import distance_blocks
 from hebae.evaluation.latent import covariance, degeneracy
+from hebae.evaluation.neighbours import BLOCK_ENTRIES, distance_blocks
 
 __all__ = [
     "Compared",
@@ -29,9 +29,6 @@ __all__ = [
     "mardia",
     "sliced_wasserstein_to_normal",
 ]
-
-BLOCK_ENTRIES = 2**22
-"""Projections held at once: 32 MiB."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from hebae.errors import UndefinedMetric
-from hebae.evaluation import bounds, decoding
+from hebae.evaluation import bounds, usage
 from hebae.evaluation.annealing import ais as annealed
 from hebae.evaluation.annealing import bidirectional
 from hebae.evaluation.estimate import Estimate
@@ -104,7 +104,7 @@ def training(run: TrainedRun) -> Iterator[Measurement]:
 
 def reconstruction(run: TrainedRun) -> Iterator[Measurement]:
     """Measure how far E[x | mu(x)] is from x."""
-    found = decoding.reconstruction_error(run.model, run.values)
+    found = usage.reconstruction_error(run.model, run.values)
     counts, note = {"examples": len(run.values)}, f"{run.settings.likelihood} likelihood"
     likelihood = found.negative_log_likelihood
     yield measured("reconstruction.negative_log_likelihood", likelihood, counts, note=note)

@@ -78,36 +78,33 @@ def extractor(
 
     Raises an `UndefinedMetric` if these features do not exist for these data.
     """
-    made = _make(str(spec), dataset, weights, progress)
-    return dataclasses.replace(made, device=device)
-
-
-def _make(
-    kind: str, dataset: Dataset, weights: str | Path | None, progress: Progress | None
-) -> FeatureExtractor:
+    kind = str(spec)
     if weights is not None and kind != "inception":
         raise HebaeError(
             f"weights are given, but the features are {kind!r}; only 'inception' takes weights."
         )
-    if kind == "pixels":
-        return pixel_features(dataset)
-    if kind == "classifier":
-        return classifier_features(dataset, progress)
     is_timm = kind.startswith("timm:") and len(kind) > len("timm:")
     is_file = Path(kind).suffix in SUFFIXES
-    if not (kind in ("random", "inception") or is_timm or is_file):
+    if not (kind in ("pixels", "classifier", "random", "inception") or is_timm or is_file):
         raise HebaeError(
             f"features are {kind!r}; choose pixels, classifier, random, inception, timm:NAME (a "
             "model of timm), or the path of a TorchScript (.pt, .ts) or torch.export (.pt2) file."
         )
-    require_images(dataset, kind)
-    if kind == "random":
-        return random_convolutional_features(dataset.shape[0])
-    if kind == "inception":
-        return inception_features(weights)
-    if is_timm:
-        return timm_features(kind.removeprefix("timm:"))
-    return exported_features(Path(kind).expanduser(), dataset)
+    if kind == "pixels":
+        made = pixel_features(dataset)
+    else:
+        require_images(dataset, kind)
+        if kind == "classifier":
+            made = classifier_features(dataset, progress)
+        elif kind == "random":
+            made = random_convolutional_features(dataset.shape[0])
+        elif kind == "inception":
+            made = inception_features(weights)
+        elif is_timm:
+            made = timm_features(kind.removeprefix("timm:"))
+        else:
+            made = exported_features(Path(kind).expanduser(), dataset)
+    return dataclasses.replace(made, device=device)
 
 
 def reference_features(

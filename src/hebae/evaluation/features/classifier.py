@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +23,6 @@ from hebae.evaluation.features.base import (
     as_uint8,
     file_hash,
     first_line,
-    require_images,
     tensor_hash,
 )
 
@@ -57,7 +55,6 @@ def classifier_features(dataset: Dataset, progress: Progress | None = None) -> F
     progress : callable, optional
         Called with the steps of training done and their total.
     """
-    require_images(dataset, "classifier")
     if min(dataset.shape[1:]) < SMALLEST:
         raise UndefinedMetric(
             f"classifier features are of images of {SMALLEST} x {SMALLEST} or larger, but those of "
@@ -70,7 +67,17 @@ def classifier_features(dataset: Dataset, progress: Progress | None = None) -> F
         )
     key = f"{dataset.fingerprint[:32]}-{len(dataset.train)}-{RECIPE}"
     folder = cached_folder(f"classifiers/{key}", lambda new: _train(new, dataset, progress))
-    network, summary = _read(folder, dataset)
+    try:
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        if file_hash(folder / WEIGHTS) != summary["weights_sha256"]:
+            raise ValueError("the SHA-256 of the weights differs from the recorded one")
+        network = _new_network(dataset, len(summary["classes"]))
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise HebaeError(
+            f"the classifier in {folder} is damaged ({first_line(error)}); delete that folder, and "
+            "it will be trained again."
+        ) from None
     slug = re.sub(r"[^a-z0-9]+", "-", dataset.name.lower()).strip("-")
     return FeatureExtractor(
         network,
@@ -166,18 +173,3 @@ def _new_network(dataset: Dataset, classes: int) -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(SEED)
         return Classifier(channels, min(height, width), classes)
-
-
-def _read(folder: Path, dataset: Dataset) -> tuple[Classifier, dict[str, Any]]:
-    try:
-        summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-        if file_hash(folder / WEIGHTS) != summary["weights_sha256"]:
-            raise ValueError("the SHA-256 of the weights differs from the recorded one")
-        network = _new_network(dataset, len(summary["classes"]))
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise HebaeError(
-            f"the classifier in {folder} is damaged ({first_line(error)}); delete that folder, and "
-            "it will be trained again."
-        ) from None
-    return network, summary

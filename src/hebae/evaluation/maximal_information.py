@@ -249,7 +249,9 @@ def _clumps(row: Counts, ends: Counts) -> Counts:
     starts = np.concatenate(([0], ends[:-1]))
     lowest, highest = np.minimum.reduceat(row, starts), np.maximum.reduceat(row, starts)
     label = np.where(lowest == highest, lowest, -1 - np.arange(len(ends)))
-    return ends[np.append(label[1:] != label[:-1], True)]
+    last = np.append(label[1:] != label[:-1], True)
+    clump_ends: Counts = ends[last]
+    return clump_ends
 
 
 def _optimise(row: Counts, ends: Counts, columns: int, count_log_count: Array) -> Array:

@@ -311,14 +311,16 @@ def logistic_accuracy(
 
 def _checked(
     train_codes: ArrayLike, train_labels: Any, test_codes: ArrayLike, test_labels: Any
-) -> tuple[Array, Labels, Array, Labels]:
+) -> tuple[Array, npt.NDArray[Any], Array, npt.NDArray[Any]]:
     x, y = checks.pair(train_codes, test_codes, ("train_codes", "test_codes"))
     labels = checks.labels(train_labels, "train_labels", len(x))
     truth = checks.labels(test_labels, "test_labels", len(y))
     return x, labels, y, truth
 
 
-def _accuracy(correct: npt.NDArray[np.bool_], train_count: int, truth: Labels) -> Accuracy:
+def _accuracy(
+    correct: npt.NDArray[np.bool_], train_count: int, truth: npt.NDArray[Any]
+) -> Accuracy:
     share, count = float(correct.mean()), len(correct)
     chance = float(np.unique(truth, return_counts=True)[1].max()) / count
     return Accuracy(share, math.sqrt(share * (1 - share) / count), train_count, count, chance)

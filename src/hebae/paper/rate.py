@@ -12,11 +12,13 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from hebae.paper.budgets import Budget, PlannedRun
+from hebae.experiments.table import tabulate
+from hebae.experiments.trained_run import RunResult
+from hebae.paper.budgets import Budget, Plan
 from hebae.paper.statements import Case, Statement, all_of, any_of, median, order, verdict
-from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun, table_of
+from hebae.paper.study import STUDIES, Drawing, Findings, Runs, Study
 from hebae.report.methods import display_name
 from hebae.report.style import QUIET, SEQUENTIAL, describe, literal, new_figure, styled
 from hebae.report.tables import Row, Table
@@ -34,7 +36,7 @@ class Point(NamedTuple):
 
     weight: float
     gamma: float
-    runs: list[StudyRun]
+    runs: list[RunResult]
 
     def values(self, name: str) -> list[float | None]:
         """Return a quantity of `QUANTITIES`, one value per seed."""
@@ -48,7 +50,7 @@ class Point(NamedTuple):
 Baselines = Mapping[str, Point]
 
 
-def plan(budget: Budget) -> list[PlannedRun]:
+def plan(budget: Budget) -> Plan:
     """HEBAE at every λ and γ, and the baselines; MNIST, k = 20.
 
     At λ = 1, the paper's value, and for the baselines with the seeds of a table.
@@ -64,20 +66,20 @@ def plan(budget: Budget) -> list[PlannedRun]:
     return runs
 
 
-def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
+def conclude(budget: Budget, runs: Runs) -> Findings:
     """Map each quantity over the grid, and test the paper's claims at each point."""
     grid, baselines = points(runs)
     title = f"HEBAE with a rate term, MNIST, k = {runs[0].settings.latent_dim}"
     gamma, seeds, _ = STUDIES["rate"]["notes"].values()
     statements = [*(somewhere(name, grid, baselines) for name in CONDITIONS)]
     statements.append(at_once(grid, baselines))
-    tables = [tabulate(grid, baselines, title)]
+    tables = [table_of_points(grid, baselines, title)]
     return Findings(statements, tables, [draw(grid, title)], [gamma, seeds])
 
 
-def points(runs: Sequence[StudyRun]) -> tuple[list[Point], Baselines]:
+def points(runs: Runs) -> tuple[list[Point], Baselines]:
     """Return the points of HEBAE's grid, by λ and γ, and the baselines."""
-    groups: dict[tuple[str, float, float], list[StudyRun]] = {}
+    groups: dict[tuple[str, float, float], list[RunResult]] = {}
     for run in runs:
         key = (run.method, run.settings.penalty_weight, run.settings.rate_weight)
         groups.setdefault(key, []).append(run)
@@ -147,14 +149,14 @@ def _place(point: Point | None) -> dict[str, float | None]:
     return {"lambda": point and point.weight, "gamma": point and point.gamma}
 
 
-def tabulate(grid: Sequence[Point], baselines: Baselines, title: str) -> Table:
+def table_of_points(grid: Sequence[Point], baselines: Baselines, title: str) -> Table:
     """Tabulate every quantity, one row per point."""
     named = {f"λ = {p.weight:g}, γ = {p.gamma:g}": p.runs for p in grid}
     for method, p in baselines.items():
         named[f"{display_name(method)}, λ = {p.weight:g}"] = p.runs
     columns = {}
     for one in QUANTITIES.values():
-        for row in table_of(named, title, ids=[one["id"]]).rows:
+        for row in tabulate(named, title, ids=[one["id"]]).rows:
             columns[f"{one['title']}, {one['note']}"] = row.values
     rows = [Row(label, cells) for label, *cells in zip(named, *columns.values(), strict=True)]
     return Table(title, list(columns), rows, [STUDIES["rate"]["notes"]["sigma"]])
@@ -174,7 +176,7 @@ def draw(grid: Sequence[Point], title: str) -> Drawing:
 
 @styled()
 def draw_maps(
-    maps: Mapping[str, ArrayLike],
+    maps: Mapping[str, Any],
     lambdas: Sequence[float],
     gammas: Sequence[float],
     *,

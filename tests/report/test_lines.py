@@ -45,16 +45,10 @@ def test_a_negative_logarithmic_axis_has_the_greater_value_at_the_top_and_its_si
 
 
 def test_panels_of_a_row_share_the_scale_of_their_values():
-    rows = [[LinePanel({"vae": {1.0: [0.0], 2.0: [high]}}) for high in (1.0, 5.0)]]
-    first, second = line_grid(rows).axes
-    assert first.get_ylim() == second.get_ylim()
-
-
-def test_a_panel_without_values_does_not_widen_the_scale():
-    rows = [[LinePanel({"vae": {1.0: [100.0], 2.0: [101.0]}}), LinePanel({"vae": {}})]]
-    first, second = line_grid(rows).axes
-    assert first.get_ylim() == second.get_ylim()
-    assert first.get_ylim()[0] > 90
+    lines = {1.0: [100.0], 2.0: [101.0]}, {1.0: [100.0], 2.0: [105.0]}, {}
+    axes = line_grid([[LinePanel({"vae": line}) for line in lines]]).axes
+    (limits,) = {panel.get_ylim() for panel in axes}
+    assert 90 < limits[0] < 100 < 105 < limits[1]  # the panel without values does not widen it
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from hebae.config import Settings
 from hebae.data import Dataset, load
 from hebae.training import session
+from hebae.training.many import Job
 
 
 @pytest.fixture
@@ -47,3 +48,14 @@ def train_run(
         return session.run(prepared, tmp_path / name)
 
     return train
+
+
+@pytest.fixture
+def job(dataset: Dataset, settings: Settings, tmp_path: Path) -> Callable[..., Job]:
+    """Prepare a training into a folder, named as its label unless a path is given."""
+
+    def make(label: str, path: str = "", **changes: object) -> Job:
+        prepared = session.prepare(settings.replace(**changes), dataset)
+        return Job(label, prepared, tmp_path / (path or label))
+
+    return make

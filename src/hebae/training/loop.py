@@ -25,7 +25,7 @@ from hebae.training.batches import Batches
 from hebae.training.callbacks import Callback
 from hebae.training.checks import device_type
 from hebae.training.monitor import DivergenceError, Monitor, find_divergence
-from hebae.training.population import Estimates, member_estimates, store_population
+from hebae.training.population import Estimates, held_out_estimates, store_population
 from hebae.training.randomness import NetworkRandomState, NoiseSource, draws_random_numbers
 from hebae.training.stack import Stack
 from hebae.training.state import Checkpointer
@@ -275,7 +275,7 @@ def train_members(
                 if held_out is not None:
                     with own_random_state():
                         store_population(model, batches, MONITORED)
-                        estimates = member_estimates(model, held_out[1], updater.held_out)
+                        estimates = held_out_estimates(model, held_out[1], updater.held_out)
                 for index, means in all_means.items():
                     member = members[index]
                     record = {

@@ -32,7 +32,7 @@ def objective(run: TrainedRun) -> Iterator[Measurement]:
     batches = ArrayBatches(
         run.values, size, seed=run.settings.seed, device=like.device, dtype=like.dtype
     )
-    terms = held_out_estimates(run.model, batches)
+    terms = held_out_estimates(run.model, batches)[0]
     counts = {"examples": len(run.values) // size * size, "batch": size}
 
     def term(id: str, name: str, sign: int = 1, **fields: Any) -> Measurement:

@@ -12,8 +12,9 @@ import torch
 from hebae.data import Dataset, Examples
 from hebae.data.examples import fingerprint
 from hebae.errors import HebaeError, UndefinedMetric
-from hebae.evaluation.features import classifier_features, extractor
+from hebae.evaluation.features import extractor
 from hebae.evaluation.features.base import file_hash
+from hebae.evaluation.features.classifier import classifier_features
 
 
 def stripes(n, shape, labels, seed):

@@ -21,16 +21,9 @@ from hebae.data.examples import fingerprint
 from hebae.errors import HebaeError
 from hebae.evaluation import frechet_distance
 from hebae.evaluation.estimate import UndefinedMetric
-from hebae.evaluation.features import (
-    FeatureExtractor,
-    extractor,
-    inception_features,
-    metric_name,
-    networks,
-    random_convolutional_features,
-    reference_features,
-    reference_rows,
-)
+from hebae.evaluation.features import extractor, networks, reference_features, reference_rows
+from hebae.evaluation.features.base import FeatureExtractor, metric_name
+from hebae.evaluation.features.networks import inception_features, random_convolutional_features
 
 
 def dataset_of(values, test=None):

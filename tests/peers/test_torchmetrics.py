@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from hebae.evaluation import FeatureMoments, frechet_distance, frechet_from_moments, kernel_distance
-from hebae.evaluation.features import FeatureExtractor
+from hebae.evaluation.features.base import FeatureExtractor
 from hebae.evaluation.features.networks import bare_torch_fidelity
 
 if importlib.util.find_spec("torchmetrics") is None:

@@ -20,12 +20,8 @@ from hebae.evaluation import usage as _usage
 from hebae.evaluation.annealing import *
 from hebae.evaluation.bounds import *
 from hebae.evaluation.estimate import Estimate
-from hebae.evaluation.features import (
-    FeatureExtractor,
-    extractor,
-    metric_name,
-    reference_features,
-)
+from hebae.evaluation.features import extractor, reference_features
+from hebae.evaluation.features.base import FeatureExtractor, metric_name
 from hebae.evaluation.frechet import *
 from hebae.evaluation.information import *
 from hebae.evaluation.latent import active_units, collapsed_share, kl_by_dimension

@@ -174,11 +174,9 @@ def copying_ratio(
     points, members, others = (torch.from_numpy(values - z[0]) for values in (x, y, z))
     size = min(len(members), len(others))
     rng = np.random.default_rng(seed)
-    near = [two_nearest(points, subset) for subset in _subsets(members, size, rng)]
-    far = [two_nearest(points, subset) for subset in _subsets(others, size, rng)]
-    to_train, scale = (
-        float(torch.stack([part.distance for part in side]).mean()) for side in (near, far)
-    )
+    near = nearest_in_subsets(points, members, size, rng)
+    far = nearest_in_subsets(points, others, size, rng)
+    to_train, scale = float(near.distance.mean()), float(far.distance.mean())
     if scale == 0:
         raise UndefinedMetric(
             "Every sample equals a held-out example, so the distances to training examples have "
@@ -190,46 +188,43 @@ def copying_ratio(
     closer = _mean_score(lambda a, b: ((b - a).sign() + 1) / 2, near, far, size)
     # 1 if training is less than half as far, -1 if held-out is, else 0.
     much = _mean_score(lambda a, b: (2 * a < b).double() - (2 * b < a).double(), near, far, size)
-    subsets = max(len(near), len(far))
     of_ratio = Estimate(ratio, linear.standard_error)
+    subsets = max(len(near.place), len(far.place))
     return Copying(of_ratio, closer, much, len(points), size, subsets)
 
 
 class Neighbours(NamedTuple):
-    """For each of n points, its nearest member of a set; all of shape (n,)."""
+    """For each of n points, its nearest member of each of s subsets; all of shape (s, n)."""
 
     place: Tensor
-    """Index into the set."""
+    """Index into the subset."""
     distance: Tensor
     """Exactly zero for a copy."""
     next_distance: Tensor
     """Of the second nearest."""
 
 
-def two_nearest(points: Tensor, members: Tensor) -> Neighbours:
-    """Find the two members (m, d), m at least 2, that are nearest to each point (n, d)."""
+def nearest_in_subsets(
+    points: Tensor, members: Tensor, size: int, rng: np.random.Generator
+) -> Neighbours:
+    """Find the two nearest of members (m, d) in as many disjoint random subsets as there are."""
     from sklearn.neighbors import NearestNeighbors
 
-    search = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(members.numpy())
-    places = torch.from_numpy(search.kneighbors(points.numpy(), return_distance=False))
-    # Found by products of matrices; measured by differences, which do not round near zero.
-    distances = [(points - members[place]).square().sum(dim=1).sqrt() for place in places.T]
-    distance, order = torch.stack(distances, dim=1).sort(dim=1)
-    return Neighbours(places.gather(1, order[:, :1])[:, 0], *distance.T)
-
-
-def _subsets(members: Tensor, size: int, rng: np.random.Generator) -> list[Tensor]:
-    if len(members) == size:
-        return [members]
-    order = rng.permutation(len(members))
-    return [members[order[i * size : (i + 1) * size]] for i in range(len(members) // size)]
+    order = rng.permutation(len(members)) if len(members) > size else np.arange(size)
+    found = []
+    for start in range(0, len(members) - size + 1, size):
+        subset = members[order[start : start + size]]
+        search = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(subset.numpy())
+        places = torch.from_numpy(search.kneighbors(points.numpy(), return_distance=False))
+        # Found by products of matrices; measured by differences, which do not round near zero.
+        distances = [(points - subset[place]).square().sum(dim=1).sqrt() for place in places.T]
+        distance, order_of_two = torch.stack(distances, dim=1).sort(dim=1)
+        found.append((places.gather(1, order_of_two[:, :1])[:, 0], *distance.T))
+    return Neighbours(*map(torch.stack, zip(*found, strict=True)))
 
 
 def _mean_score(
-    score: Callable[[Tensor, Tensor], Tensor],
-    near: list[Neighbours],
-    far: list[Neighbours],
-    size: int,
+    score: Callable[[Tensor, Tensor], Tensor], near: Neighbours, far: Neighbours, size: int
 ) -> Estimate:
     """Mean over samples and subsets of a score of the distances to both sets.
 
@@ -237,19 +232,16 @@ def _mean_score(
     member that samples are nearest to. Only products of two samples count there, since a sample's
     own square is part of the variance over samples.
     """
-    pairs = [(a, b) for a in near for b in far]  # one side is a single set
-    each = [score(a.distance, b.distance) for a, b in pairs]
-    mean = torch.stack(each).mean(dim=0)
+    each = score(near.distance, far.distance)  # one side is a single set
+    mean = each.mean(dim=0)
     variance = float(mean.var()) / len(mean)
-    for side, index in ((near, 0), (far, 1)):
-        for member in side:
-            change = torch.zeros_like(mean)
-            for pair, before in zip(pairs, each, strict=True):
-                if pair[index] is member:
-                    distances = [n.distance for n in pair]
-                    distances[index] = member.next_distance
-                    change += (score(*distances) - before) / len(pairs)
-            of_member = torch.zeros(size, dtype=mean.dtype).index_add_(0, member.place, change)
-            spread = (of_member - of_member.mean()).square().sum() - change.square().sum()
-            variance += max(0.0, float(spread)) / len(mean) ** 2
+    for side, without in (
+        (near, score(near.next_distance, far.distance)),
+        (far, score(near.distance, far.next_distance)),
+    ):
+        change = ((without - each) / len(each)).sum_to_size(side.place.shape)
+        of_member = change.new_zeros(len(change), size).scatter_add_(1, side.place, change)
+        deviation = of_member - of_member.mean(dim=1, keepdim=True)
+        spread = deviation.square().sum(dim=1) - change.square().sum(dim=1)
+        variance += float(spread.clamp(min=0).sum()) / len(mean) ** 2
     return Estimate(float(mean.mean()), variance**0.5)

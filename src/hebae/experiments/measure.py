@@ -23,7 +23,8 @@ from typing import Any
 
 from hebae.data import Dataset
 from hebae.errors import HebaeError, UndefinedMetric
-from hebae.evaluation.features import FeatureExtractor, extractor
+from hebae.evaluation.features import extractor
+from hebae.evaluation.features.base import FeatureExtractor
 from hebae.experiments.measurement import Measurement
 from hebae.experiments.metrics import METRICS, Metric
 from hebae.experiments.metrics.bounds import not_white

@@ -20,12 +20,8 @@ from hebae import inference, samplers
 from hebae.config import DataSettings, Settings
 from hebae.data import Dataset, Examples, load
 from hebae.errors import HebaeError
-from hebae.evaluation.features import (
-    FeatureExtractor,
-    Split,
-    reference_features,
-    reference_rows,
-)
+from hebae.evaluation.features import Split, reference_features, reference_rows
+from hebae.evaluation.features.base import FeatureExtractor
 from hebae.experiments.measurement import Measurement, find, value_of
 from hebae.experiments.plan import PlannedRun
 from hebae.experiments.settings import EvaluationSettings

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from hebae.errors import HebaeError
-from hebae.evaluation.features import inception_features
+from hebae.evaluation.features.networks import inception_features
 from hebae.experiments.plan import PlannedRun
 from hebae.paper.budgets import THREE, Budget, data_of
 from hebae.paper.study import STUDIES, Runs

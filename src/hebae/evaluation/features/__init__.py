@@ -16,8 +16,6 @@ from hebae.errors import HebaeError
 from hebae.evaluation.features.base import (
     FeatureExtractor,
     Floats,
-    NetworkFeatures,
-    metric_name,
     pixel_features,
     require_images,
 )
@@ -29,21 +27,6 @@ from hebae.evaluation.features.networks import (
     random_convolutional_features,
     timm_features,
 )
-
-__all__ = [
-    "FeatureExtractor",
-    "NetworkFeatures",
-    "classifier_features",
-    "exported_features",
-    "extractor",
-    "inception_features",
-    "metric_name",
-    "pixel_features",
-    "random_convolutional_features",
-    "reference_features",
-    "reference_rows",
-    "timm_features",
-]
 
 Split = Literal["train", "validation", "test"]
 REFERENCE_FORMAT = 1  # raise it when what is kept of references changes

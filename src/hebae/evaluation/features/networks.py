@@ -202,7 +202,17 @@ def exported_features(path: Path, dataset: Dataset) -> FeatureExtractor:
     eight digits of its SHA-256. Raises `HebaeError` if the file is missing or of another kind.
     """
     fingerprint = file_hash(path)
-    network = Prepared(_read(path), lambda x: x.float() / 255)
+    try:
+        if path.suffix == ".pt2":
+            module = torch.export.load(path).module()
+        else:
+            module = torch.jit.load(path, map_location="cpu").eval()  # type: ignore[no-untyped-call]
+    except Exception as error:  # torch has no single kind of error for a bad file
+        raise HebaeError(
+            f"{path} cannot be read ({first_line(error)}); write it with torch.jit.save "
+            "(.pt, .ts) or torch.export.save (.pt2). A pickled module is not accepted."
+        ) from None
+    network = Prepared(module, lambda x: x.float() / 255)
     probe = torch.zeros(PROBES, *dataset.shape, dtype=torch.uint8)
     try:
         with torch.inference_mode():
@@ -221,16 +231,3 @@ def exported_features(path: Path, dataset: Dataset) -> FeatureExtractor:
         )
     name, dimension = f"file-{path.stem}-{fingerprint[:8]}", features.shape[1]
     return FeatureExtractor(network, name, dimension, fingerprint, shape=dataset.shape)
-
-
-def _read(path: Path) -> nn.Module:
-    try:
-        if path.suffix == ".pt2":
-            return torch.export.load(path).module()
-        network: nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
-    except Exception as error:  # torch has no single kind of error for a bad file
-        raise HebaeError(
-            f"{path} cannot be read ({first_line(error)}); write it with torch.jit.save "
-            "(.pt, .ts) or torch.export.save (.pt2). A pickled module is not accepted."
-        ) from None
-    return network.eval()

@@ -13,7 +13,7 @@ from hebae import inference, priors
 from hebae.errors import UndefinedMetric
 from hebae.evaluation import information, latent, normality, usage
 from hebae.evaluation.estimate import Estimate, mean_estimate
-from hebae.evaluation.features import FeatureExtractor
+from hebae.evaluation.features.base import FeatureExtractor
 from hebae.evaluation.maximal_information import index_dependence
 from hebae.experiments.measurement import Measurement, attempt, measured, part
 from hebae.experiments.metrics.samples import SAMPLERS

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from hebae.errors import UndefinedMetric
 from hebae.evaluation import frechet, neighbours
-from hebae.evaluation.features import FeatureExtractor, pixel_features
+from hebae.evaluation.features.base import FeatureExtractor, pixel_features
 from hebae.experiments.measurement import Measurement, attempt, measured, part
 from hebae.experiments.trained_run import TrainedRun
 

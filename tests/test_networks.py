@@ -9,9 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from hebae.networks import NETWORKS, initialised
-from hebae.networks.convolutional import convolutional_decoder, convolutional_encoder
-from hebae.networks.mlp import mlp_decoder, mlp_encoder
+from hebae.networks import (
+    NETWORKS,
+    convolutional_decoder,
+    convolutional_encoder,
+    initialised,
+    mlp_decoder,
+    mlp_encoder,
+)
 
 shapes = st.sampled_from([(7,), (28, 28), (1, 5, 4), (3, 2, 2)])
 widths = st.lists(st.integers(1, 12), max_size=4)

@@ -97,7 +97,7 @@ def run(dataset: Dataset, method: str, by: str, seed: int, examples: int, epochs
             trainer.train()
         store_population(model, batches)
     _, held_out = dataset.held_out() or ("", dataset.train)
-    terms = held_out_estimates(model, ArrayBatches(held_out.values, settings.batch_size))
+    (terms,) = held_out_estimates(model, ArrayBatches(held_out.values, settings.batch_size))
     named = {n: value for n, (value, _) in terms.items() if value is not None and n != "loss"}
     if method == "wae":  # without the constant of the likelihood, which pythae leaves out
         constant = 0.5 * held_out.values[0].size * math.log(math.pi)  # of N(x; g(z), 1/2)

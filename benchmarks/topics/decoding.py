@@ -11,13 +11,13 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+from joblib import cpu_count
 from PIL import Image
 from results import Aim, Effort, Result, Table
 from turns import quartiles, take_turns
 
 from hebae.data import load
 from hebae.data.celeba import CLOSE_CROP, IMAGES, PARTITION
-from hebae.data.workers import available_cores
 
 FORM = CLOSE_CROP.form
 DISTINCT = 100
@@ -72,7 +72,7 @@ def measure(effort: Effort, images: int = 10_000) -> Result:
         ],
         "decoded per second by one thread, draft mode": [1 / seconds for seconds in one["draft"]],
     }
-    cores = available_cores()
+    cores = cpu_count()
     return Result(
         title="Preparing CelebA",
         text=TEXT.format(

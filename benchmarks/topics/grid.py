@@ -65,7 +65,7 @@ class Family(NamedTuple):
             seeds = [member.settings.seed for member in members]
             batches = self.batches(seeds if count > 1 else seeds[0])  # one model is no stack
             train_members(members, batches, fabric=make_fabric(self.settings))
-            if any(member.outcome.interrupted for member in members):
+            if any(member.interrupted for member in members):
                 raise KeyboardInterrupt
 
         return clocked(run)

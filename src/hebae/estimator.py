@@ -14,7 +14,7 @@ import textwrap
 import typing
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass, field, make_dataclass, replace
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -45,9 +45,8 @@ from hebae.storage import RunFolder, load_model, save_model
 from hebae.training.batches import ArrayBatches, Batches, LoaderBatches
 from hebae.training.callbacks import Callback, ProgressBar
 from hebae.training.checks import complete
-from hebae.training.loop import HeldOut, make_fabric, train
+from hebae.training.loop import make_fabric, train
 from hebae.training.randomness import NetworkRandomState
-from hebae.training.session import summary_of
 
 Array = npt.NDArray[np.float32]
 
@@ -112,13 +111,14 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 count_held = self.validation_size if held_out is None else 0
                 dataset = load_data(X, validation_size=count_held)
                 name, examples, count = dataset.name, dataset.train.values, len(dataset.train)
-            summary = replace(summary_of(dataset, held_out), name=name, count=count)
-            held_out = held_out or (dataset.held_out() or (None, None))[1]
+            held = dataset.held_out() if held_out is None else ("validation", held_out)
             own = {name: _copy(getattr(self, name), name) for name in ("encoder", "decoder")}
-            settings, decided = complete(settings, summary, **own)
+            settings, decided = complete(
+                settings, dataset.train, held, name=name, count=count, **own
+            )
             fabric = make_fabric(settings)
             try:
-                model = build(settings, summary.shape, seed=settings.seed, **own)
+                model = build(settings, dataset.shape, seed=settings.seed, **own)
             except ValueError as error:
                 raise HebaeError(str(error)) from None
             dtype = torch.float64 if settings.precision == "64-true" else torch.float32
@@ -129,14 +129,16 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 batches = LoaderBatches(X, smallest=size if drop_last else 1, **options)
             else:
                 batches = ArrayBatches(examples, size, drop_last=drop_last, **options)
-            held = None
-            if held_out is not None and summary.held_out is not None:
-                held = HeldOut(summary.held_out, ArrayBatches(held_out.values, size, **options))
+            held_batches = None
+            if held is not None:
+                held_batches = held[0], ArrayBatches(held[1].values, size, **options)
             callbacks: list[Callback] = []
             if self.verbose:
                 console = Console(stderr=True)
                 callbacks.append(ProgressBar(type(self).__name__, self.epochs, console))
-            outcome = train(model, settings, batches, held, fabric=fabric, callbacks=callbacks)
+            outcome = train(
+                model, settings, batches, held_batches, fabric=fabric, callbacks=callbacks
+            )
             if outcome.interrupted:
                 raise KeyboardInterrupt
             codes = _training_codes(model.eval(), examples, batches, settings)

@@ -140,10 +140,15 @@ def require_only(folder: Path, names: Collection[str]) -> None:
 def clear(folder: Path, names: Collection[str]) -> None:
     """Remove files and folders of these names, and of interrupted writes, from `folder`."""
     for path in [f for f in folder.iterdir() if f.name in names or _ours(f)]:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        except OSError as error:
+            raise HebaeError(
+                f"cannot remove {path}: {error.strerror or error}; choose another folder."
+            ) from None
 
 
 def _ours(path: Path) -> bool:

@@ -7,7 +7,7 @@ the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -60,9 +60,8 @@ def encode(model: Autoencoder, values: npt.NDArray[np.generic]) -> Codes:
     """Means and log-scales of examples (n, *shape), uint8 or float."""
     with evaluating(model):
         pairs = [model.encode(x) for x in _blocks(model, values)]
-    mean = _joined([mean for mean, _ in pairs])
-    log_scales = [log_scale for _, log_scale in pairs if log_scale is not None]
-    return Codes(mean, _joined(log_scales) if log_scales else None)
+    means, log_scales = zip(*pairs, strict=True)
+    return Codes(_joined(means), None if log_scales[0] is None else _joined(log_scales))
 
 
 def draw(model: Autoencoder, codes: Codes, seed: int) -> Floats:
@@ -141,7 +140,7 @@ def _blocks(model: Autoencoder, values: npt.NDArray[np.generic]) -> Iterator[Ten
         yield to_unit_interval(block, like.dtype)
 
 
-def _joined(blocks: list[Tensor]) -> Floats:
+def _joined(blocks: Iterable[Tensor]) -> Floats:
     return torch.cat([block.float().cpu() for block in blocks]).numpy()
 
 

@@ -242,26 +242,15 @@ class RunFolder:
         require_only(self.path, self.NAMES)
 
     def create(self, settings: Settings, *, overwrite: bool, space_needed: int) -> None:
-        """Make the folder, on a disk with `space_needed` bytes left, and write the settings."""
+        """Empty the folder, if its disk has `space_needed` bytes left, and write the settings."""
         self.require_free(overwrite=overwrite)
-        existing = self.path.absolute()
-        while not existing.exists():
-            existing = existing.parent
-        try:
-            free = shutil.disk_usage(existing).free
-            if self.path.exists() and overwrite and free >= space_needed:
-                clear(self.path, self.NAMES)
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise HebaeError(
-                f"cannot write to --output {self.path}: {error.strerror or error}; choose a folder "
-                "you may write to."
-            ) from None
+        free = shutil.disk_usage(self.path).free
         if free < space_needed:
             raise HebaeError(
                 f"the disk of --output {self.path} has {free / 1e6:,.0f} MB left and the run needs "
                 f"{space_needed / 1e6:,.0f} MB; free some space or choose another."
             )
+        clear(self.path, self.NAMES)
         self.write_settings(settings)
 
     def write_settings(self, settings: Settings) -> None:

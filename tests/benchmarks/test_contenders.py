@@ -111,14 +111,6 @@ def test_a_profile_counts_the_calls_of_a_step():
     assert calls["`aten::linalg_cholesky_ex`"] == ["1.0", "1.0"]
 
 
-def test_members_of_a_grid_share_neither_seed_nor_weight():
-    from topics.grid import small
-
-    members = small("hebae", 5).members(16)
-    assert len({m.seed for m in members}) == len({m.penalty_weight for m in members}) == 16
-    assert small("hebae", 5).members(1)[0].penalty_weight == 1
-
-
 def test_a_grid_and_the_same_in_turn_end_alike(monkeypatch):
     """What is timed is the same work: the models that come out are the same but for rounding."""
     from topics import grid
@@ -131,6 +123,9 @@ def test_a_grid_and_the_same_in_turn_end_alike(monkeypatch):
 
     monkeypatch.setattr(grid, "build", remembered)
     family = grid.small("hebae", 5)
+    members = family.members(16)  # no two of one seed or weight
+    assert len({m.seed for m in members}) == len({m.penalty_weight for m in members}) == 16
+    assert family.members(1)[0].penalty_weight == 1
     family = family._replace(settings=family.settings.replace(epochs=1))
     family.in_turn(2)()
     family.together(2)()

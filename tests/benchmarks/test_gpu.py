@@ -1,14 +1,9 @@
 """Every part of the GPU benchmark runs, at tiny size on the CPU; no time is asserted."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import jaxtyping
 import pytest
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -63,20 +58,12 @@ def test_a_case_that_failed_is_recorded_and_the_next_one_runs(bench, tmp_path):
     assert bench("steps", again=True).case("broken", lambda: {"ms": 3.0})["ms"] == 3.0
 
 
-def test_the_command_measures_in_processes_of_their_own(tmp_path):
+def test_the_command_measures_in_processes_of_their_own(script, tmp_path):
     output = tmp_path / "gpu.json"
-    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--tiny", "--device", "cpu"]
-    command += ["--only", "ceilings", "--output", str(output), "--commit", "abc"]
-    subprocess.run(command, check=True, capture_output=True)
+    words = ["--tiny", "--device", "cpu", "--only", "ceilings", "--commit", "abc"]
+    ran = script("gpu.py", *words, "--output", output)
+    assert ran.returncode == 0, ran.stderr
     record = json.loads(output.read_text())
     assert record["commit"] == "abc"
     assert record["tiny"] is True
     assert record["parts"]["ceilings"]["cases"]["product, bf16"]["tflops"] > 0
-
-
-def test_files_are_joined_and_the_later_measurement_is_kept(tmp_path):
-    from gpu import _join
-
-    first = {"card": "H100", "parts": {"steps": {"cases": {"a": {"ms": 1}, "b": {"ms": 2}}}}}
-    second = {"card": "H100", "parts": {"steps": {"cases": {"a": {"ms": 3}, "b": {"error": "x"}}}}}
-    assert _join([first, second])["parts"]["steps"]["cases"] == {"a": {"ms": 3}, "b": {"ms": 2}}

@@ -2,26 +2,16 @@
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-INPUT = Path(__file__).parents[2] / "benchmarks" / "input.py"
-
-
-def run(folder, *flags):
-    environment = {**os.environ, "TMPDIR": str(folder)}
-    command = [sys.executable, str(INPUT), *flags, "--smoke", "--threads", "1"]
-    return subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
-
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="pages cannot be dropped here")
-def test_both_parts_are_measured_and_written(tmp_path):
+def test_both_parts_are_measured_and_written(script, tmp_path):
     temporary, output = tmp_path / "temporary", tmp_path / "input.json"
     temporary.mkdir()
-    ran = run(temporary, "--output", str(output))
+    words = ["--output", output, "--smoke", "--threads", "1"]
+    ran = script("input.py", *words, TMPDIR=str(temporary))
     assert ran.returncode == 0, ran.stderr
     assert "Data larger than memory" in ran.stdout and "Preparing CelebA" in ran.stdout
     record = json.loads(output.read_text())
@@ -32,13 +22,8 @@ def test_both_parts_are_measured_and_written(tmp_path):
     assert not list(temporary.glob("hebae-*"))
 
 
-def test_a_file_that_does_not_fit_is_refused_before_it_is_written(tmp_path):
-    ran = subprocess.run(
-        [sys.executable, str(INPUT), "mapped", "--size-gb", "1e9", "--folder", str(tmp_path)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+def test_a_file_that_does_not_fit_is_refused_before_it_is_written(script, tmp_path):
+    ran = script("input.py", "mapped", "--size-gb", "1e9", "--folder", tmp_path)
     assert ran.returncode == 2
     assert ran.stderr.startswith("Error: ") and "has no room for 1000000000.0 GB" in ran.stderr
     assert list(tmp_path.iterdir()) == []

@@ -57,10 +57,3 @@ def test_a_difference_is_measured_by_what_seeds_do():
 
     assert difference([1.0, 2.0, 3.0], [3.0, 4.0, 5.0]) == 1.0
     assert difference([0.0, 0.1], [10.0, 10.1]) == pytest.approx(100)
-
-
-def test_a_bar_left_of_one_is_an_aim_that_is_met():
-    from figures import _share
-
-    assert _share({"at_most": 2.0}, 1.0) == 0.5
-    assert _share({"at_most": None, "at_least": 3.0}, 6.0) == 0.5

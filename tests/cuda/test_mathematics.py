@@ -1,7 +1,5 @@
 """The pure functions give the same on the CPU and on the device: 1e-9 in float64, else 1e-5."""
 
-import math
-
 import pytest
 import torch
 from device_tools import relative_error, small_settings
@@ -53,14 +51,16 @@ def test_loss_and_gradients_of_each_method_agree(name, dtype, device):
 
 
 @pytest.mark.parametrize("k", [1, 20, 64])
-def test_moments_factor_and_divergence_agree(k, device):
-    mean = torch.randn(128, k, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    results = {}
-    for where in ("cpu", device):
-        beta, Sigma = gaussian.batch_moments(mean.to(where))
+def test_moments_factor_divergence_and_mmd_agree(k, device):
+    samples = torch.randn(2, 128, k, generator=torch.Generator().manual_seed(0)).double()
+
+    def results(mean, p):
+        beta, Sigma = gaussian.batch_moments(mean)
         R = gaussian.cholesky(Sigma)
-        results[str(where)] = [beta, Sigma, R, gaussian.kl_from_factor(beta, R)]
-    for actual, expected in zip(results[str(device)], results["cpu"], strict=True):
+        mmds = [mmd(mean + 0.5, p) for mmd in (kernels.mmd_imq, kernels.mmd_rbf)]
+        return [beta, Sigma, R, gaussian.kl_from_factor(beta, R), *mmds]
+
+    for actual, expected in zip(results(*samples.to(device)), results(*samples), strict=True):
         assert relative_error(actual, expected) < 1e-9
 
 
@@ -71,33 +71,18 @@ def test_a_covariance_without_a_factor_gives_nan_for_its_model_alone(device):
     assert bool(factors[1].isnan().all())
 
 
-@pytest.mark.parametrize("mmd", [kernels.mmd_imq, kernels.mmd_rbf])
-def test_the_mmd_agrees(mmd, device):
-    generator = torch.Generator().manual_seed(0)
-    q, p = torch.randn(2, 128, 20, generator=generator, dtype=torch.float64)
-    expected = mmd(q + 0.5, p)
-    assert math.isclose(
-        float(mmd((q + 0.5).to(device), p.to(device))), float(expected), rel_tol=1e-9
-    )
-
-
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_each_likelihood_agrees(name, device):
     """Its loss, its mean and, from a generator on the CPU, its draws."""
-    likelihood = LIKELIHOODS[name]()
-    generator = torch.Generator().manual_seed(0)
-    output = torch.randn(16, 1, 8, 8, generator=generator, dtype=torch.float64)
-    x = likelihood.sample(output, torch.Generator().manual_seed(1))
-    expected = [likelihood.negative_log_likelihood(output, x), likelihood.mean(output), x]
-    likelihood.to(device)
-    output = output.to(device)
-    actual = [
-        likelihood.negative_log_likelihood(output, x.to(device)),
-        likelihood.mean(output),
-        likelihood.sample(output, torch.Generator().manual_seed(1)),
-    ]
-    for ours, theirs in zip(actual, expected, strict=True):
-        assert relative_error(ours, theirs) < 1e-9
+    outputs = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0)).double()
+
+    def results(where):
+        likelihood, output = LIKELIHOODS[name]().to(where), outputs.to(where)
+        x = likelihood.sample(output, torch.Generator().manual_seed(1))
+        return [likelihood.negative_log_likelihood(output, x), likelihood.mean(output), x]
+
+    for actual, expected in zip(results(device), results("cpu"), strict=True):
+        assert relative_error(actual, expected) < 1e-9
 
 
 def test_the_convolutional_network_agrees(device):

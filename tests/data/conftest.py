@@ -3,9 +3,7 @@
 import gzip
 import hashlib
 import io
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from hebae.data import idx, loading
 from hebae.data.idx import FILES, MNIST
 
 SOURCES = loading.SOURCES
-REAL_DATA = os.environ.get("HEBAE_DATA_DIR")
 
 
 @pytest.fixture
@@ -24,14 +21,6 @@ def entry():
     return lambda name, directory=None: next(
         source for source in loading.catalogue(directory) if source.name == name
     )
-
-
-@pytest.fixture
-def real_data():
-    """The directory of the real data, which only some machines have."""
-    if REAL_DATA is None:
-        pytest.skip("HEBAE_DATA_DIR is not set, so there are no original files to compare with")
-    return Path(REAL_DATA)
 
 
 @pytest.fixture(autouse=True)

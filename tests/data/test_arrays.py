@@ -198,7 +198,7 @@ def test_an_only_array_may_have_any_name(tmp_path):
         ({"train": TABLE, "X": TABLE}, "both train and X"),
         ({"train": TABLE, "test": TABLE[:, :2]}, "test split"),
         ({"train": TABLE, "y": np.arange(19)}, r"labels.*\(19,\)"),
-        ({"train": TABLE, "y": np.array(["a"] * 20)}, "labels.*<U1.*labels must be integers"),
+        ({"train": TABLE, "y": np.array(["a"] * 20)}, "labels.*must be int64.*<U1"),
         ({"train": TABLE, "test": np.full((2, 3), np.nan)}, r"\(test\) holds 6 value"),
         ({"train": np.array([[None]])}, "without Python objects"),
         ({}, "at least a training split"),

@@ -32,14 +32,9 @@ def test_without_a_home_directory_the_variable_is_named(monkeypatch):
         with pytest.raises(HebaeError, match=r"home directory is unknown.*HEBAE_CACHE_DIR"):
             act()
     assert len(data.load("mnist-mini").train) == 10_000  # needs no cache
-
-
-def test_a_home_directory_that_does_not_exist_is_refused(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HEBAE_CACHE_DIR", "~nosuchuser/x")
     with pytest.raises(HebaeError, match=r"~nosuchuser/x.*HEBAE_CACHE_DIR"):
         data.load("mnist")
-    assert list(tmp_path.iterdir()) == []
 
 
 class Terminal(io.StringIO):
@@ -49,7 +44,11 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_shows_how_preparation_advances(tmp_path, write_images, monkeypatch):
+def test_a_terminal_shows_how_preparation_advances_and_a_log_file_nothing(
+    tmp_path, write_images, monkeypatch, capsys
+):
+    data.load(write_images(tmp_path / "pets", ["a.png", "b.png"]))
+    assert capsys.readouterr() == ("", "")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     folder = write_images(tmp_path / "pets [b]", ["a.png", "b.png"])
@@ -57,8 +56,3 @@ def test_a_terminal_shows_how_preparation_advances(tmp_path, write_images, monke
     data.load(folder)
     assert "Preparing pets [b]" in sys.stderr.getvalue()
     assert "100%" in sys.stderr.getvalue()
-
-
-def test_a_log_file_gets_no_progress_bar(tmp_path, write_images, capsys):
-    data.load(write_images(tmp_path / "pets", ["a.png", "b.png"]))
-    assert capsys.readouterr() == ("", "")

@@ -21,24 +21,24 @@ def test_range_of_floats_is_found_over_several_blocks():
 
 
 @pytest.mark.parametrize(
-    ("values", "labels", "words"),
+    ("what", "words"),
     [
-        (np.zeros((3, 2)), None, "float64"),
-        (np.zeros((3, 2, 2), np.uint8), None, r"\(3, 2, 2\)"),
-        (np.zeros((0, 2), np.uint8), None, r"\(0, 2\)"),
-        (np.zeros((3, 2), np.uint8), np.zeros(2, np.int64), r"shape \(2,\)"),
-        (np.zeros((3, 2), np.uint8), np.zeros(3, np.int32), "int32"),
+        ({"values": np.zeros((3, 2))}, "float64"),
+        ({"values": np.zeros((3, 2, 2), np.uint8)}, r"\(3, 2, 2\)"),
+        ({"values": np.zeros((0, 2), np.uint8)}, r"\(0, 2\)"),
+        ({"values": scipy.sparse.csc_array(np.eye(3, dtype=np.float32))}, r"csc.*use \.tocsr"),
+        ({"labels": np.zeros(2, np.int64)}, r"shape \(2,\)"),
+        ({"labels": np.zeros(3, np.int32)}, "int32"),
+        ({"ids": np.arange(3)}, r"ids .*must be str_ of shape \(3,\), not int64"),
+        ({"ids": np.array(["a", "b"])}, r"ids .*shape \(2,\)"),
+        ({"missing": np.zeros((3, 1), bool)}, r"missing values .*bool of shape \(3, 2\)"),
+        ({"missing": np.zeros((3, 2))}, "missing values .*float64"),
+        ({"feature_names": ("a",)}, "1 feature names for 2 features"),
     ],
 )
-def test_examples_that_no_model_could_read_are_refused(values, labels, words):
+def test_examples_that_do_not_fit_together_are_refused(what, words):
     with pytest.raises(HebaeError, match=words):
-        Examples(values, labels)
-
-
-def test_splits_of_different_shape_are_refused():
-    train, test = (Examples(np.zeros((3, width), np.uint8)) for width in (4, 5))
-    with pytest.raises(HebaeError, match=r"table: .*test split.*\(5,\).*\(4,\)"):
-        Dataset("table", train, None, test, "")
+        Examples(**{"values": np.zeros((3, 2), np.uint8)} | what)
 
 
 def test_held_out_prefers_validation_then_test():
@@ -84,21 +84,6 @@ def test_ids_feature_names_and_missing_values_follow_a_selection(index):
     assert isinstance(index, np.ndarray) or np.shares_memory(whole[index].missing, whole.missing)
 
 
-@pytest.mark.parametrize(
-    ("what", "words"),
-    [
-        ({"ids": np.arange(3)}, r"ids .*must be str_ of shape \(3,\), not int64"),
-        ({"ids": np.array(["a", "b"])}, r"ids .*shape \(2,\)"),
-        ({"missing": np.zeros((3, 1), bool)}, r"missing values .*bool of shape \(3, 2\)"),
-        ({"missing": np.zeros((3, 2))}, "missing values .*float64"),
-        ({"feature_names": ("a",)}, "1 feature names for 2 features"),
-    ],
-)
-def test_annotations_that_do_not_fit_are_refused(what, words):
-    with pytest.raises(HebaeError, match=words):
-        Examples(np.zeros((3, 2), np.uint8), **what)
-
-
 @pytest.mark.parametrize("kind", [scipy.sparse.csr_array, scipy.sparse.csr_matrix])
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])
 def test_sparse_examples_are_selected_measured_and_hashed_like_dense_ones(kind, dtype):
@@ -122,12 +107,10 @@ def test_sparse_examples_are_selected_measured_and_hashed_like_dense_ones(kind, 
     assert fingerprint({"train": Examples(kind(dense), np.arange(20))}) != reference
 
 
-def test_other_sparse_formats_are_refused():
-    with pytest.raises(HebaeError, match=r"csc format: use \.tocsr"):
-        Examples(scipy.sparse.csc_array(np.eye(3, dtype=np.float32)))
-
-
-def test_splits_must_agree_in_feature_names_and_sparseness():
+def test_splits_must_agree_in_shape_feature_names_and_sparseness():
+    narrow, wide = (Examples(np.zeros((3, width), np.uint8)) for width in (4, 5))
+    with pytest.raises(HebaeError, match=r"table: .*test split.*\(5,\).*\(4,\)"):
+        Dataset("table", narrow, None, wide, "")
     train = annotated()
     with pytest.raises(HebaeError, match="test split"):
         Dataset("cells", train, None, Examples(train.values), "")

@@ -63,16 +63,6 @@ def test_split_folders_with_classes_within(tmp_path, write_images):
     assert without.validation is None and without.fingerprint == dataset.fingerprint
 
 
-def test_a_tenth_is_drawn_from_a_folder_without_splits(tmp_path, write_images):
-    folder = write_images(tmp_path / "flat", [f"{number:02}.png" for number in range(20)])
-    dataset, whole = data.load(folder), data.load(folder, validation_size=0)
-    assert (len(dataset.train), len(dataset.validation), len(whole.train)) == (18, 2, 20)
-    seen = [part.tobytes() for part in (*dataset.train.values, *dataset.validation.values)]
-    assert sorted(seen) == sorted(part.tobytes() for part in whole.train.values)
-    assert "2 drawn" in dataset.notes[0]
-    assert dataset.fingerprint == whole.fingerprint
-
-
 @pytest.mark.parametrize("name", ["pets.tar", "pets.tar.gz", "pets.zip"])
 @pytest.mark.parametrize("prefix", ["", "./", "all/"])
 def test_an_archive_gives_what_its_folder_gives(name, prefix, tmp_path, write_images):

@@ -236,7 +236,7 @@ def test_options_out_of_range_are_refused_by_name(name, arguments, options):
         (lambda: evaluation.FeatureMoments().update(X[:1]).covariance, "count is 1"),
         (lambda: evaluation.FeatureMoments().update(X).update(X[:, :2]), "3 features.* 2"),
         (lambda: evaluation.frechet_distance(X, X[:3]), "4 examples.* 12 and 3"),
-        (lambda: evaluation.FeatureMoments().update(X[:0]), "0 example"),
+        (lambda: evaluation.FeatureMoments().update(X[:0]), r"\(0, 3\).* empty"),
     ],
 )
 def test_moments_of_no_distribution_are_refused(call, fact):

@@ -1,8 +1,10 @@
-"""Feature extractors: pixels and values, exported files, timm, names, what is refused."""
+"""Feature extractors: pixels, networks of all kinds, names, what is refused; references."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
+import importlib.util
 import sys
 import types
 from dataclasses import replace
@@ -19,20 +21,14 @@ from hebae.data.examples import fingerprint
 from hebae.errors import HebaeError
 from hebae.evaluation import frechet_distance
 from hebae.evaluation.estimate import UndefinedMetric
-from hebae.evaluation.features import (
-    FeatureExtractor,
-    extractor,
-    metric_name,
-    random_convolutional_features,
-    reference_features,
-    reference_rows,
-)
-from hebae.evaluation.features.base import as_uint8
+from hebae.evaluation.features import extractor, networks, reference_features, reference_rows
+from hebae.evaluation.features.base import FeatureExtractor, metric_name
+from hebae.evaluation.features.networks import inception_features, random_convolutional_features
 
 
-def dataset_of(values, labels=None, name="toy"):
-    train = Examples(values, labels)
-    return Dataset(name, train, None, None, fingerprint({"train": train}))
+def dataset_of(values, test=None):
+    splits = {"train": Examples(values)} | ({} if test is None else {"test": Examples(test)})
+    return Dataset("toy", splits["train"], None, splits.get("test"), fingerprint(splits))
 
 
 def images(n=40, shape=(1, 8, 9), seed=0):
@@ -43,7 +39,12 @@ def is_refused(sentence, kind=HebaeError):
     return pytest.raises(kind, match=sentence)
 
 
-# --- Pixels and values -----------------------------------------------------------------------
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    for name in ("HEBAE_INCEPTION_WEIGHTS", "HEBAE_MIRROR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HEBAE_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 def test_pixels_are_the_image_from_0_to_1():
@@ -54,6 +55,8 @@ def test_pixels_are_the_image_from_0_to_1():
     features = pixels(x)
     assert features.dtype == np.float32
     np.testing.assert_array_equal(np.rint(255 * features), x.reshape(40, -1))
+    for dtype in (np.float32, np.float64):  # bytes come back from the units of the data
+        np.testing.assert_array_equal(pixels.of_data(x / dtype(255)), features)
 
 
 @pytest.mark.parametrize(
@@ -76,15 +79,6 @@ def test_data_that_are_no_images_are_taken_as_they_are(values):
         taken(values[..., :1])
 
 
-# --- Through 8 bits exactly once -------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_bytes_come_back_from_floats(dtype):
-    levels = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
-    np.testing.assert_array_equal(as_uint8(levels / dtype(255)), levels)
-
-
 BAD_IMAGES = [
     (images() / 255, "uint8, 0 to 255, not float64"),
     (images().astype(np.int32), "not int32"),
@@ -97,34 +91,29 @@ BAD_IMAGES = [
 
 @pytest.mark.parametrize(("given", "sentence"), BAD_IMAGES)
 def test_bad_images_are_refused(given, sentence):
-    pixels = extractor("pixels", dataset=dataset_of(images()))
-    network = FeatureExtractor(Sums(), "sums", 3, "0" * 64, shape=(1, 8, 9))
-    for taken in (pixels, network):
-        with is_refused(sentence):
-            taken(given)
+    with is_refused(sentence):
+        extractor("pixels", dataset=dataset_of(images()))(given)
 
 
-# --- Networks --------------------------------------------------------------------------------
+class Counting(nn.Module):
+    """Two features of an image, and how many images were seen."""
 
-
-class Sums(nn.Module):
-    """Mean, mean square, and mean of the first row: what a batch must not change."""
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
 
     def forward(self, x):
-        x = x.float()
-        return torch.stack([x.mean((1, 2, 3)), x.square().mean((1, 2, 3)), x[:, 0, 0].mean(1)], 1)
+        self.seen += len(x)
+        return torch.stack([x.float().mean((1, 2, 3)), x.float().amax((1, 2, 3))], 1)
 
 
 def test_batches_change_nothing_and_another_width_is_refused():
     x = images()
-    features = FeatureExtractor(Sums(), "sums", 3, "0" * 64, batch_size=7)(x)
+    features = FeatureExtractor(Counting(), "counting", 2, "0" * 64, batch_size=7)(x)
     assert features.dtype == np.float32
-    np.testing.assert_array_equal(features, Sums()(torch.from_numpy(x)).numpy())
-    with is_refused(r"\(40, 3\) .*must give \(40, 4\)"):
-        FeatureExtractor(Sums(), "sums", 4, "0" * 64)(x)
-
-
-# --- Exported files --------------------------------------------------------------------------
+    np.testing.assert_array_equal(features, Counting()(torch.from_numpy(x)).numpy())
+    with is_refused(r"\(40, 2\) .*must give \(40, 4\)"):
+        FeatureExtractor(Counting(), "counting", 4, "0" * 64)(x)
 
 
 @pytest.fixture
@@ -178,9 +167,6 @@ def test_bad_files_are_refused(network, tmp_path):
         extractor(tmp_path / "images.pt", dataset=data)
 
 
-# --- timm ------------------------------------------------------------------------------------
-
-
 class FakeModel(nn.Module):
     """Mean of each colour: with it, normalisation is seen in the features."""
 
@@ -203,9 +189,8 @@ def timm(monkeypatch):
 
     def configuration_of(arguments, *, model):
         mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5)
-        return {
-            "input_size": (3, 16, 12), "interpolation": "bicubic", "mean": mean, "std": std
-        }  # fmt: skip
+        size = {"input_size": (3, 16, 12), "interpolation": "bicubic"}
+        return size | {"mean": mean, "std": std}
 
     package, data = types.ModuleType("timm"), types.ModuleType("timm.data")
     package.create_model, data.resolve_data_config = create_model, configuration_of
@@ -231,7 +216,91 @@ def test_timm_that_fails_is_explained(timm, monkeypatch):
         extractor("timm:small", dataset=data)
 
 
-# --- Names -----------------------------------------------------------------------------------
+installed = pytest.mark.skipif(
+    importlib.util.find_spec("torch_fidelity") is None,
+    reason="torch-fidelity is not installed: pip install 'hebae[fid]'",
+)
+
+
+@pytest.fixture(scope="module")
+def network_class():
+    with networks.bare_torch_fidelity():
+        module = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
+    return module.FeatureExtractorInceptionV3
+
+
+@pytest.fixture(scope="module")
+def weights(network_class, tmp_path_factory):
+    """A file of the official form, with weights at random."""
+    folder = tmp_path_factory.mktemp("weights")
+    with pytest.MonkeyPatch.context() as patched:
+        names = network_class.__init__.__globals__
+        patched.setitem(names, "load_state_dict_from_url", lambda *a, **k: {})
+        patched.setattr(network_class, "load_state_dict", lambda self, state: None)
+        torch.manual_seed(0)
+        network = network_class("random", ["2048"])
+    path = folder / networks.INCEPTION_FILE
+    torch.save(network.state_dict(), path)
+    return path
+
+
+@installed
+def test_features_are_those_of_torch_fidelity(network_class, weights):
+    x = images(3, (3, 12, 10))
+    result = inception_features(weights)
+    network = network_class("same", ["2048"], feature_extractor_weights_path=str(weights))
+    with torch.inference_mode():
+        [expected] = network(torch.from_numpy(x))
+    features = result(x)
+    assert features.shape == (3, 2048)
+    np.testing.assert_allclose(features, expected.numpy(), rtol=1e-5, atol=1e-6)
+    assert (result.dimension, result.minimum) == (2048, 2048)
+
+
+@installed
+def test_official_weights_are_downloaded_once_and_have_the_name(
+    weights, serve, monkeypatch, tmp_path
+):
+    address, asked = serve(weights.parent)
+    monkeypatch.setattr(networks, "INCEPTION_MIRRORS", (address,))
+    with pytest.raises(HebaeError, match="could not be downloaded") as refusal:
+        inception_features()  # the bytes are not those of the official file
+    facts = (
+        networks.INCEPTION_FILE,
+        networks.INCEPTION_SHA256,
+        "HEBAE_INCEPTION_WEIGHTS",
+        "weights=",
+        "put a copy",
+    )
+    assert all(fact in str(refusal.value) for fact in facts)
+    assert not list((tmp_path / "cache").glob(f"*/{networks.INCEPTION_FILE}"))
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    result = inception_features(weights)
+    assert (result.name, result.fingerprint) == (f"inception-v3-compat-{digest[:8]}", digest)
+    monkeypatch.setattr(networks, "INCEPTION_SHA256", digest)
+    assert inception_features().name == "inception-v3-compat"
+    assert inception_features().name == "inception-v3-compat"
+    assert len(asked) == 2
+
+
+class Payload:
+    def __reduce__(self):
+        return print, ("code ran",)
+
+
+@installed
+def test_bad_weights_are_refused_and_run_no_code(tmp_path, capsys):
+    path = tmp_path / "weights.pth"
+    for content in ({"fc.weight": torch.zeros(2)}, Payload(), b"root:x:0:0:root:/bin/bash", b""):
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            torch.save(content, path)
+        with pytest.raises(HebaeError, match=r"weights\.pth does not hold the weights"):
+            inception_features(path)
+    with pytest.raises(HebaeError, match=r"none.pth cannot be read"):
+        inception_features(tmp_path / "none.pth")
+    assert "code ran" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("spec", ["resnet", "timm:", "", "network.onnx"])
@@ -245,9 +314,6 @@ def test_networks_are_undefined_for_what_is_no_image(spec):
     data = dataset_of(np.random.default_rng(0).standard_normal((9, 5), np.float32))
     with is_refused(r"toy has shape \(5,\) .*choose pixels", UndefinedMetric):
         extractor(spec, dataset=data)
-
-
-# --- A random network ------------------------------------------------------------------------
 
 
 def test_random_features_are_the_same_everywhere_and_use_no_global_generator():
@@ -276,31 +342,9 @@ def test_blur_and_noise_are_farther_than_chance():
     assert min(others) > 2 * chance
 
 
-# --- Reference features ----------------------------------------------------------------------
-
-
 def references():
-    x = np.random.default_rng(0).integers(0, 256, (70, 1, 4, 3), np.uint8)
-    train, test = Examples(x[:50]), Examples(x[50:])
-    return Dataset("toy", train, None, test, fingerprint({"train": train, "test": test}))
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("HEBAE_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-class Counting(nn.Module):
-    """Two features of an image, and how many images were seen."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = 0
-
-    def forward(self, x):
-        self.seen += len(x)
-        return torch.stack([x.float().mean((1, 2, 3)), x.float().amax((1, 2, 3))], 1)
+    x = images(70, (1, 4, 3))
+    return dataset_of(x[:50], x[50:])
 
 
 def counting(mark="a"):
@@ -339,15 +383,9 @@ def test_features_of_the_chosen_examples_in_their_order(split):
     ids=lambda change: next(iter(change), "nothing"),
 )
 def test_they_are_computed_once_for_all_that_they_depend_on(change):
-    asked = {
-        "dataset": references(),
-        "split": "train",
-        "count": 20,
-        "extractor": counting(),
-        "seed": 0,
-    }
+    asked = {"dataset": references(), "split": "train", "count": 20, "extractor": counting()}
     first = reference_features(**asked)
-    changed = {**asked, **change}
+    changed = asked | change
     changed["extractor"].network.seen = 0
     result = reference_features(**changed)
     assert changed["extractor"].network.seen == (changed["count"] if change else 0)

@@ -28,7 +28,7 @@ def posteriors(seed=0, n=50, k=4, one_scale=False):
     return mean, log_scale, np.cov(rng.standard_normal((k, 3 * k)))
 
 
-def test_covariance_and_correlation_are_numpys() -> None:
+def test_covariance_and_correlation_are_numpys():
     """Divided by n; two passes, so a mean far from zero costs no precision, even in float32."""
     codes = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32) + np.float32(1e4)
     expected = np.cov(codes.astype(np.float64).T, bias=True)
@@ -40,7 +40,7 @@ def test_covariance_and_correlation_are_numpys() -> None:
     assert np.isfinite(np.delete(np.delete(result, 1, 0), 1, 1)).all()
 
 
-def test_summaries_of_a_matrix_and_of_scales() -> None:
+def test_summaries_of_a_matrix_and_of_scales():
     matrix = np.array([[2.0, -0.5, np.nan], [-0.5, 0.5, 0.1], [np.nan, 0.1, 1.0]])
     assert latent.mean_absolute_off_diagonal(matrix) == pytest.approx(0.3)
     assert latent.mean_absolute_off_diagonal(np.ones((1, 1))) is None
@@ -50,7 +50,7 @@ def test_summaries_of_a_matrix_and_of_scales() -> None:
 
 
 @pytest.mark.parametrize("one_scale", [False, True], ids=["vector", "scalar"])
-def test_law_of_total_variance(one_scale) -> None:
+def test_law_of_total_variance(one_scale):
     """Cov(mu) + mean_i D_i N D_i, example by example."""
     mean, log_scale, N = posteriors(one_scale=one_scale)
     D = [np.diag(np.broadcast_to(np.exp(row), 4)) for row in log_scale]
@@ -61,7 +61,7 @@ def test_law_of_total_variance(one_scale) -> None:
 
 @pytest.mark.parametrize("method", ["hebae", "vae", "wae"])
 @pytest.mark.parametrize("noise", ["cholesky", "diagonal"])
-def test_a_models_draws_have_that_covariance(method, noise) -> None:
+def test_a_models_draws_have_that_covariance(method, noise):
     widths = {"encoder_widths": (8,), "decoder_widths": (8,), "likelihood": "gaussian"}
     model = build(ModelSettings(method=method, noise=noise, latent_dim=2, **widths), (5,))
     model.population_covariance.copy_(torch.tensor([[1.0, -0.8], [-0.8, 2.0]]))
@@ -75,7 +75,7 @@ def test_a_models_draws_have_that_covariance(method, noise) -> None:
 
 
 @given(seeds, st.integers(1, 6))
-def test_divergence_is_torchs(seed, k) -> None:
+def test_divergence_is_torchs(seed, k):
     mean, _, _ = posteriors(seed, k=k)
     beta, Sigma = mean.mean(axis=0), latent.covariance(mean)
     p = MultivariateNormal(torch.from_numpy(beta), torch.from_numpy(Sigma))
@@ -85,7 +85,7 @@ def test_divergence_is_torchs(seed, k) -> None:
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, -1e6])
-def test_a_constant_dimension_has_no_finite_divergence(constant) -> None:
+def test_a_constant_dimension_has_no_finite_divergence(constant):
     codes, _, _ = posteriors(n=20_000)
     codes[:, [1, 3]] = constant
     with pytest.raises(UndefinedMetric, match=r"Dimension\(s\) 1, 3 of the code never vary"):
@@ -93,7 +93,7 @@ def test_a_constant_dimension_has_no_finite_divergence(constant) -> None:
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-4])
-def test_a_singular_covariance_has_no_finite_divergence(scale) -> None:
+def test_a_singular_covariance_has_no_finite_divergence(scale):
     codes, _, _ = posteriors()
     codes[:, 2] = scale * (codes[:, 0] - codes[:, 1])
     with pytest.raises(UndefinedMetric, match="rank 3 in 4 dimensions"):
@@ -103,14 +103,14 @@ def test_a_singular_covariance_has_no_finite_divergence(scale) -> None:
         latent.kl_to_standard_normal(few.mean(axis=0), latent.covariance(few))
 
 
-def test_active_units_vary_by_more_than_the_threshold() -> None:
+def test_active_units_vary_by_more_than_the_threshold():
     step = np.array([-1.0, 1.0])[:, None]
     result = active_units(step * np.sqrt([0.009, 0.011, 0.0, 1.0]) + 5)
     np.testing.assert_array_equal(result, [False, True, False, True])
     np.testing.assert_array_equal(active_units(step * np.ones(3), 1.0), [False] * 3)
 
 
-def test_divergence_by_dimension_is_that_of_the_marginals() -> None:
+def test_divergence_by_dimension_is_that_of_the_marginals():
     mean, log_scale, N = (torch.from_numpy(array) for array in posteriors())
     marginal = Normal(mean, log_scale.exp() * N.diagonal().sqrt())
     expected = kl_divergence(marginal, Normal(0, 1)).mean(dim=0)
@@ -118,7 +118,7 @@ def test_divergence_by_dimension_is_that_of_the_marginals() -> None:
     np.testing.assert_allclose(result, expected, rtol=1e-12)
 
 
-def test_collapsed_dimensions_are_the_priors_for_almost_all_examples() -> None:
+def test_collapsed_dimensions_are_the_priors_for_almost_all_examples():
     mean, log_scale = np.zeros((100, 4)), np.zeros((100, 4))
     log_scale[:, 1] = -1  # noise smaller than the prior's
     mean[:1, 2] = 3  # one example in a hundred is not collapsed
@@ -130,7 +130,7 @@ def test_collapsed_dimensions_are_the_priors_for_almost_all_examples() -> None:
 
 
 @pytest.mark.parametrize("measure", [kl_by_dimension, collapsed_share])
-def test_no_density_no_divergence(measure) -> None:
+def test_no_density_no_divergence(measure):
     mean, log_scale, N = posteriors()
     with pytest.raises(UndefinedMetric, match="deterministic encoder"):
         measure(mean, None, N)

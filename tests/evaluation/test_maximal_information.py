@@ -1,6 +1,5 @@
 """MIC and TIC against another program's values, exhaustive search and what they must obey."""
 
-import itertools
 import json
 import math
 from pathlib import Path
@@ -74,52 +73,6 @@ def test_characteristic_matrix_matches_the_oracle(case):
     for result, row in zip(matrix, expected, strict=True):
         np.testing.assert_allclose(result[: len(row)], row, rtol=0, atol=1e-12)
         assert np.isnan(result[len(row) :]).all()
-
-
-def equal_parts(n, parts):
-    """Sizes of parts as equal as may be, each the nearest to its share of what is left."""
-    sizes = []
-    for left in range(parts, 0, -1):
-        share = (n - sum(sizes)) / left
-        sizes.append(min(range(1, n + 1), key=lambda size: (abs(size - share), size)))
-    return sizes
-
-
-def best_information(free, fixed, cuts, parts):
-    """Largest mutual information with `fixed` in equal parts, over every way to cut `free`."""
-    n = len(free)
-    part = np.empty(n, dtype=int)
-    part[np.argsort(fixed)] = np.repeat(np.arange(parts), equal_parts(n, parts))
-    part = part[np.argsort(free)]
-    best = 0.0
-    for places in itertools.combinations(range(1, n), cuts - 1):
-        piece = np.searchsorted(places, np.arange(n), side="right")
-        joint = np.zeros((cuts, parts))
-        np.add.at(joint, (piece, part), 1 / n)
-        product = joint.sum(1, keepdims=True) * joint.sum(0)
-        inside = joint > 0
-        best = max(best, float((joint[inside] * np.log(joint[inside] / product[inside])).sum()))
-    return best
-
-
-@estimators
-@pytest.mark.parametrize("seed", range(3))
-def test_the_search_finds_the_best_grid_there_is(estimator, seed):
-    """With clumps for superclumps (large c), over all grids of at most 12 cells on 12 points."""
-    x, y = points(seed, n=12)
-    matrix = characteristic_matrix(x, y, estimator, alpha=12, c=100)
-    for rows, columns in itertools.product(range(2, 7), repeat=2):
-        entry = matrix[rows - 2, columns - 2]
-        if rows * columns > 12:
-            assert math.isnan(entry)
-            continue
-        rows_fixed = best_information(x, y, columns, rows)
-        columns_fixed = best_information(y, x, rows, columns)
-        if estimator == "approx":
-            expected = max(rows_fixed, columns_fixed)
-        else:
-            expected = rows_fixed if rows > columns else columns_fixed
-        assert entry == pytest.approx(expected / math.log(min(rows, columns)), abs=1e-12)
 
 
 @estimators

@@ -11,9 +11,14 @@ from torch import nn
 
 from hebae.config import ModelSettings
 from hebae.errors import HebaeError
-from hebae.evaluation.decoding import reconstruction_error, robustness, smoothness
 from hebae.evaluation.estimate import UndefinedMetric, mean_estimate, ratio_of_means
-from hebae.evaluation.usage import knn_accuracy, logistic_accuracy
+from hebae.evaluation.usage import (
+    knn_accuracy,
+    logistic_accuracy,
+    reconstruction_error,
+    robustness,
+    smoothness,
+)
 from hebae.model import build
 
 CLASSIFIERS = [knn_accuracy, logistic_accuracy]

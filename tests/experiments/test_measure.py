@@ -29,7 +29,7 @@ from hebae.experiments.measurement import (
 from hebae.experiments.metrics import METRICS, choose
 from hebae.experiments.metrics.bounds import not_white
 from hebae.experiments.settings import EvaluationSettings
-from hebae.experiments.trained_run import TrainedRun, group_by_column, open_runs
+from hebae.experiments.trained_run import RunResult, TrainedRun, group_by_column, open_runs
 from hebae.files import locked
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "v0.1.0"
@@ -138,8 +138,9 @@ def test_an_altered_file_is_refused_and_left_as_it_is(path: Path, text: str) -> 
 def run(tmp_path: Path) -> TrainedRun:
     """A run of version 0.1.0, which evaluated elbo, moments and reconstruction."""
     shutil.copytree(FIXTURES / "hebae", tmp_path / "run")
-    _, dataset = open_runs([tmp_path / "run"])
-    return TrainedRun(tmp_path / "run", dataset, EvaluationSettings(split="test", device="cpu"))
+    (result,) = open_runs([tmp_path / "run"])
+    settings = EvaluationSettings(split="test", device="cpu")
+    return TrainedRun(result.path, result.dataset, settings)
 
 
 def test_a_file_of_version_0_1_0_is_read_kept_and_measured_again(run: TrainedRun) -> None:
@@ -212,15 +213,17 @@ def test_codes_are_called_not_white_only_beyond_what_batch_noise_explains() -> N
 
 
 def test_columns_are_labelled_by_method_folder_or_path_whatever_tells_them_apart() -> None:
+    def result(path: str, method: str, seed: int) -> RunResult:
+        place: Any = {"path": Path(path), "dataset": None, "evaluation": EvaluationSettings()}
+        return RunResult(Path(path).name, Settings(method=method, seed=seed), **place)
+
     def labels(pool_seeds: bool = False, **methods: str) -> list[str]:
-        runs = {
-            Path(path): Settings(method=m, seed=i) for i, (path, m) in enumerate(methods.items())
-        }
+        runs = [result(path, m, seed) for seed, (path, m) in enumerate(methods.items())]
         return list(group_by_column(runs, pool_seeds))
 
     assert labels(a="hebae", b="vae") == ["HEBAE", "VAE"]
     assert labels(a="hebae", b="vae", c="vae") == ["HEBAE", "b", "c"]
     assert labels(a="hebae", b="vae", c="vae", pool_seeds=True) == ["HEBAE", "VAE"]
     assert labels(HEBAE="vae", b="hebae", c="vae") == ["HEBAE", "b", "c"]
-    runs = {Path(path): Settings(method="vae") for path in ("x/run", "y/run")}
+    runs = [result(path, "vae", 0) for path in ("x/run", "y/run")]
     assert list(group_by_column(runs, False)) == ["x/run", "y/run"]

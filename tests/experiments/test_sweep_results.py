@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 from hebae.config import Settings
 from hebae.experiments.measurement import measured, value_of
 from hebae.experiments.plan import Axis, as_text, parse_axes, plan_grid, prepare
-from hebae.experiments.runner import RunResult, run_all
+from hebae.experiments.runner import summarise, train_runs
+from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.sweep import MOST_LINES, draw, flat, tabulate_runs
+from hebae.experiments.trained_run import RunResult
 from hebae.storage import RunFolder
 
 
@@ -33,9 +35,9 @@ def test_the_numbers_are_those_of_the_weights_that_were_kept(
     flags = {"data": str(vectors), "batch_size": 32, "latent_dim": 3, "epochs": 2, "device": "cpu"}
     flags |= {"encoder_widths": (16,), "decoder_widths": (16,)} | changes
     planned = plan_grid(parse_axes(["seed=0"]), flags=flags)
-    results = run_all(planned, prepare(planned, tmp_path), command="test")
+    results = train_runs(planned, prepare(planned, tmp_path), command="test")
     assert results is not None
-    (found,) = results
+    (found,) = summarise(results)
     history = RunFolder(found.path).history()
     kept = history[-1]["held_out"]
     if "early_stopping" in changes:
@@ -55,7 +57,8 @@ def swept(reconstruction: float | None, penalty: float = 1.0, **values: Any) -> 
     settings = Settings(**values)
     term = {"hebae": "moments", "vae": "kl", "wae": "mmd"}[settings.method]
     label = "-".join(f"{name}={as_text(value)}" for name, value in values.items())
-    result = RunResult(label, values, settings, Path(label))
+    place = {"path": Path(label), "dataset": None, "evaluation": EvaluationSettings()}
+    result = RunResult(label, settings, values, **place)
     if reconstruction is None:
         return replace(result, reason="too far")
     measurements = [
@@ -70,7 +73,7 @@ def swept(reconstruction: float | None, penalty: float = 1.0, **values: Any) -> 
         measured("moments.median_sigma", 0.5),
         measured("training.seconds", 2.0),
     ]
-    return replace(result, measurements=measurements, split="test")
+    return replace(result, measurements=measurements)
 
 
 def drawn(axes: list[Axis], runs: list[RunResult]) -> tuple[Figure, str]:

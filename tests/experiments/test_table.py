@@ -1,7 +1,12 @@
 """Tables of measurements: what is highlighted as best, and what never is."""
 
+from pathlib import Path
+
+from hebae.config import Settings
 from hebae.experiments.measurement import Measurement
-from hebae.experiments.table import Column, numbers, summary_rows, tabulate
+from hebae.experiments.settings import EvaluationSettings
+from hebae.experiments.table import numbers, summary_rows, tabulate
+from hebae.experiments.trained_run import RunResult
 
 
 def bound(value, error=1.0, **others):
@@ -10,13 +15,20 @@ def bound(value, error=1.0, **others):
     return Measurement(value=value, standard_error=error, **fields)
 
 
+def result(measurements, likelihood="bernoulli", reason=""):
+    place = {"path": Path(), "dataset": None, "evaluation": EvaluationSettings()}
+    settings = Settings(likelihood=likelihood)
+    return RunResult("run", settings, measurements=measurements, reason=reason, **place)
+
+
 def column(label, *measurements, likelihood="bernoulli"):
-    return Column(label, likelihood, [[m] for m in measurements])
+    return {label: [result([one], likelihood) for one in measurements]}
 
 
 def best(*columns):
-    (row,) = tabulate(columns, "").rows
-    return [columns[i].label for i in row.best]
+    together = {label: runs for column in columns for label, runs in column.items()}
+    (row,) = tabulate(together, "").rows
+    return [list(together)[i] for i in row.best]
 
 
 def test_the_best_is_set_off_beyond_two_standard_errors_alone():
@@ -41,7 +53,7 @@ def test_unlike_likelihoods_are_not_compared():
         column("b", bound(-200, by_likelihood=True), likelihood="gaussian"),
     ]
     assert best(*columns) == []
-    table = tabulate(columns, "")
+    table = tabulate(columns[0] | columns[1], "")
     assert table.rows[0].better == ""
     assert any("likelihoods differ" in note for note in table.notes)
     free_of_it = [column("a", bound(1, 0.1)), column("b", bound(9, 0.1), likelihood="gaussian")]
@@ -56,7 +68,7 @@ def test_seeds_share_a_column_and_their_spread_counts():
     no_errors = [column("a", bound(1, None), bound(1.1, None))]
     no_errors.append(column("b", bound(2, None), bound(2.1, None)))
     assert best(*no_errors) == ["b"]
-    assert tabulate([steady], "").cells() == [["-100.0 [-100.1, -99.9]"]]
+    assert tabulate(steady, "").cells() == [["-100.0 [-100.1, -99.9]"]]
 
 
 def test_bounds_on_the_same_examples_are_compared_in_pairs():
@@ -79,8 +91,8 @@ def test_one_run_shows_its_error_and_undefined_values_their_reason():
         id="elbo", name="ELBO", section="Bounds", undefined="the encoder is deterministic"
     )
     exact = bound(1, 0.0, id="exact", name="exact", section="Use")
-    run = Column("a", "bernoulli", [[bound(-100.04, 0.51), undefined, exact]])
-    table = tabulate([run, Column("b", "b", [])], "t")
+    run = result([bound(-100.04, 0.51), undefined, exact])
+    table = tabulate({"a": [run], "b": [result([])]}, "t")
     assert table.cells() == [["-100.0 ± 0.51", "–¹"], ["undefined²", "–¹"], ["1.0", "–¹"]]
     assert table.footnotes()[:2] == ["¹ not measured", "² the encoder is deterministic"]
     assert [row.section for row in table.rows] == ["Bounds", "Bounds", "Use"]
@@ -88,17 +100,17 @@ def test_one_run_shows_its_error_and_undefined_values_their_reason():
 
 def test_zero_is_a_value_an_id_one_row_and_only_headlines_are_shown():
     seeds = column("a", bound(-1.0, None), bound(0.0, None), bound(1.0, None))
-    assert tabulate([seeds], "").cells() == [["0.0 [-1.0, 1.0]"]]
-    assert tabulate([column("a", bound(0.0, 0.5))], "").cells() == [["0.0 ± 0.5"]]
-    twice = Column("a", "bernoulli", [[bound(-1.0, None), bound(-1.0, None)]])
-    assert tabulate([twice], "").cells() == [["-1.0"]]
-    assert tabulate([column("a", bound(1.0, headline=False))], "").rows == []
+    assert tabulate(seeds, "").cells() == [["0.0 [-1.0, 1.0]"]]
+    assert tabulate(column("a", bound(0.0, 0.5)), "").cells() == [["0.0 ± 0.5"]]
+    twice = {"a": [result([bound(-1.0, None), bound(-1.0, None)])]}
+    assert tabulate(twice, "").cells() == [["-1.0"]]
+    assert tabulate(column("a", bound(1.0, headline=False)), "").rows == []
 
 
 def test_runs_that_diverged_are_marked_in_their_column():
-    some = Column("a", "bernoulli", [[bound(-1.0)], [bound(-2.0)]], diverged=1)
-    none = Column("b", "bernoulli", [], diverged=1)
-    table = tabulate([some, none], "")
+    gone = result([], reason="too far")
+    some = {"a": [gone, *column("a", bound(-1.0), bound(-2.0))["a"]]}
+    table = tabulate(some | {"b": [gone]}, "")
     assert table.cells() == [["-1.5 [-2.0, -1.0]¹", "undefined²"]]
     assert table.footnotes()[:2] == ["¹ 2 of 3 seeds", "² the run diverged"]
 
@@ -112,15 +124,14 @@ def summary(**penalties):
 
 
 def test_the_first_penalties_of_methods_share_a_row_and_further_ones_have_their_own():
-    runs = {"hebae": summary(aggregate=1.0, rate=2.0), "vae": summary(kl=3.0)}
+    runs = {"hebae": result(summary(aggregate=1.0, rate=2.0)), "vae": result(summary(kl=3.0))}
     rows = summary_rows(runs.values())
-    columns = [Column(label, "bernoulli", [run]) for label, run in runs.items()]
-    table = tabulate(columns, "", ids=rows)
+    table = tabulate({label: [run] for label, run in runs.items()}, "", ids=rows)
     assert [row.name for row in table.rows] == ["objective", "penalty", "penalty: rate"]
     assert [[cell.split(" ")[0] for cell in row] for row in table.cells()] == [
         ["-9.0", "-9.0"],
         ["1.0", "3.0"],
         ["2.0", "undefined¹"],
     ]
-    assert numbers(runs["hebae"], "test")["penalty"] == {"aggregate": 1.0, "rate": 2.0}
-    assert numbers(runs["hebae"], "test")["correlation"] is None
+    assert numbers(runs["hebae"])["penalty"] == {"aggregate": 1.0, "rate": 2.0}
+    assert numbers(runs["hebae"])["correlation"] is None

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from typing import Any
 
 from hebae.experiments.measurement import Measurement
-from hebae.paper.study import StudyRun
+from hebae.experiments.settings import EvaluationSettings
+from hebae.experiments.trained_run import RunResult
 
 
-def finished(planned, folder, values=None, *, objectives=(), features="", diverged="", open=None):
+@dataclass(frozen=True)
+class Finished(RunResult):
+    """A result that opens as what it is given."""
+
+    opened: Any = None
+
+    def open(self):
+        return self.opened
+
+
+def finished(planned, folder, values=None, *, objectives=(), features="", diverged="", opened=None):
     """Return a run in `folder` with these values by id, and held-out objectives by epoch.
 
     A value can also be a mapping of fields of `Measurement`.
@@ -24,7 +37,16 @@ def finished(planned, folder, values=None, *, objectives=(), features="", diverg
         Measurement(id=id, name=id, **_fields(value, features if "frechet" in id else ""))
         for id, value in (values or {}).items()
     ]
-    return StudyRun(planned, path, [] if diverged else measurements, open, diverged)
+    return Finished(
+        planned.label,
+        planned.settings,
+        path=path,
+        dataset=None,
+        evaluation=EvaluationSettings(),
+        reason=diverged,
+        measurements=[] if diverged else measurements,
+        opened=opened,
+    )
 
 
 def _fields(value, features):

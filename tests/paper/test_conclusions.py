@@ -57,7 +57,7 @@ def test_figure_1a_gives_no_verdict_on_one_seed_or_after_divergence(tmp_path):
     runs = [figure_1a_run(planned, tmp_path) for planned in figure1a.plan(SMOKE)]
     assert set(verdicts(figure1a.conclude(SMOKE, runs)).values()) == {ONE_SEED}
     runs = [
-        finished(run.planned, tmp_path, diverged="the loss is NaN") if run.method == "vae" else run
+        finished(run, tmp_path, diverged="the loss is NaN") if run.method == "vae" else run
         for run in runs
     ]
     found = verdicts(figure1a.conclude(SMOKE, runs))
@@ -152,7 +152,7 @@ def test_figure_2_compares_correlation_and_information(tmp_path):
     ]
     assert len(findings.drawings[3].figure.axes[0].get_images()[0].get_array()) == 64
 
-    without = figure2.conclude(SMALL, [run for run in runs if data_of(run.planned) == "mnist"])
+    without = figure2.conclude(SMALL, [run for run in runs if data_of(run) == "mnist"])
     assert len(without.statements) == 4
     assert any("CelebA is left out" in note for note in without.notes)
 
@@ -179,7 +179,7 @@ def test_figure_3_keeps_faces_of_celeba_apart(tmp_path, monkeypatch):
     monkeypatch.setattr(figure3.inference, "interpolate", lambda model, a, b, steps: line)
     for budget, private in ((SMALL, True), (SMOKE, False)):
         values = {"reconstruction.squared_error": 1.0}
-        runs = [finished(one, tmp_path, values, open=Pictures) for one in figure3.plan(budget)]
+        runs = [finished(one, tmp_path, values, opened=Pictures()) for one in figure3.plan(budget)]
         drawings = figure3.conclude(budget, runs).drawings
         assert [drawing.shows_faces for drawing in drawings] == [private] * 3
 
@@ -190,7 +190,7 @@ def test_figure_4_compares_each_sampler(tmp_path):
     for planned in figure4.plan(SMALL):
         ids = ("frechet.normal", "frechet.mixture")
         measured = dict(zip(ids, values[planned.settings.method], strict=True))
-        runs.append(finished(planned, tmp_path, measured, open=Pictures))
+        runs.append(finished(planned, tmp_path, measured, opened=Pictures()))
     normal, _ = figure4.conclude(SMALL, runs).statements
     assert (normal.verdict, normal.numbers["hebae"]) == (ONE_SEED, 11.0)
 
@@ -293,7 +293,7 @@ def test_each_decision_has_its_statements_and_a_table_of_its_variants(tmp_path):
 
 def test_without_celeba_the_other_ablations_remain(tmp_path):
     runs = ablation_runs(SMALL, tmp_path, badness)
-    runs = [run for run in runs if data_of(run.planned) == "mnist"]
+    runs = [run for run in runs if data_of(run) == "mnist"]
     findings = ablations.conclude(SMALL, runs)
     assert len(findings.tables) == 4
     assert set(verdicts(findings).values()) == {ONE_SEED}

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from hebae.errors import HebaeError
+from hebae.experiments import runner
 from hebae.files import locked
-from hebae.paper import reproduce as module
 from hebae.paper import study as studies
 from hebae.paper.budgets import Budget
 from hebae.paper.page import stored
@@ -93,7 +93,7 @@ def test_an_interrupt_is_not_an_end(tmp_path, monkeypatch):
     def interrupted(jobs, **_):
         return [Result(job, "interrupted") for job in jobs]
 
-    monkeypatch.setattr(module, "train_all", interrupted)
+    monkeypatch.setattr(runner, "train_all", interrupted)
     assert go(tmp_path / "out", study("first", "vae"))[0] is None
 
 

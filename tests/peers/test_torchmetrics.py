@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from hebae.evaluation import FeatureMoments, frechet_distance, frechet_from_moments, kernel_distance
-from hebae.evaluation.features import FeatureExtractor
-from hebae.evaluation.features.inception import bare_torch_fidelity
+from hebae.evaluation.features.base import FeatureExtractor
+from hebae.evaluation.features.networks import bare_torch_fidelity
 
 if importlib.util.find_spec("torchmetrics") is None:
     pytest.skip("torchmetrics is not installed: pip install torchmetrics", allow_module_level=True)

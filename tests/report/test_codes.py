@@ -44,24 +44,18 @@ def test_panels_names_and_figures():
     for axes in panels:  # dimensions are numbered from 1, each in the middle of its cell
         assert axes.images[0].get_extent() == [0.5, 4.5, 4.5, 0.5]
         assert list(axes.get_xticks()) == [1, 2, 3, 4]
-
-
-def test_a_row_has_one_scale_and_zero_is_the_middle_of_signs():
-    pairs = {"hebae": matrices(4, 0), "vae": matrices(4, 1, scale=7)}
-    limits = [axes.images[0].get_clim() for axes in code_heatmaps(pairs).axes[:4]]
+    # A row has one scale, symmetric for values of both signs.
+    limits = [axes.images[0].get_clim() for axes in panels]
     assert limits[0] == limits[1] == (0, np.abs(pairs["vae"][0]).max())
     strongest = max(np.abs(c - np.eye(4)).max() for _, c in pairs.values())
     assert limits[2] == limits[3] == pytest.approx((-strongest, strongest))
 
 
-def test_a_collapsed_dimension_is_left_out_of_the_mean():
+def test_undefined_correlations_and_codes_without_variance_can_be_drawn():
     covariance, correlation = matrices(3, 0)
     correlation[1] = correlation[:, 1] = np.nan
     axes = code_heatmaps({"vae": (covariance, correlation)}).axes[1]
     assert notes(axes) == [f"mean |off-diagonal| {abs(correlation[0, 2]):.3f}"]
-
-
-def test_no_variance_and_one_dimension_can_be_drawn():
     zeros = np.zeros((1, 1))
     figure = code_heatmaps({"vae": (zeros, zeros * np.nan)})
     assert render(figure)

@@ -101,33 +101,22 @@ def test_nothing_comes_from_elsewhere_and_nothing_runs(page):
     assert policies[0]["content"].startswith("default-src 'none'")
 
 
-def test_a_name_that_utf_8_cannot_hold_does_not_stop_it(tmp_path):
-    write_page(tmp_path / "a.html", "runs/\udcff", [])
-    assert "runs/?" in (tmp_path / "a.html").read_text(encoding="utf-8")
-
-
-def test_a_table_has_sections_and_sets_off_the_best(tmp_path):
+def test_a_table_has_sections_and_sets_off_the_best_and_a_folded_section_is_closed(tmp_path):
     rows = [
         Row("ELBO", [1.0, 2.0], section="Bounds", best=(1,)),
         Row("KID", [5.0, 6.0], section="Samples"),
     ]
-    write_page(tmp_path / "p.html", "t", [Section("s", [Table("", ["a", "b"], rows)])])
-    made = Page((tmp_path / "p.html").read_text(encoding="utf-8"))
-    assert made.all("th") == ["a", "b", "Bounds", "ELBO", "Samples", "KID"]
-    assert [cell.get("class") for cell in made.attributes("td") if "colspan" not in cell] == [
-        None,
-        None,
-        "best",
-        None,
-        None,
+    sections = [
+        Section("Summary", [Table("", ["a", "b"], rows)]),
+        Section("All", ["runs/\udcff"], folded=True),  # a name that UTF-8 cannot hold
     ]
-
-
-def test_a_folded_section_is_closed_under_its_heading(tmp_path):
-    sections = [Section("Summary", ["Some rows."]), Section("All", ["Many rows."], folded=True)]
     write_page(tmp_path / "p.html", "t", sections)
     made = Page((tmp_path / "p.html").read_text(encoding="utf-8"))
+    assert made.all("th") == ["a", "b", "Bounds", "ELBO", "Samples", "KID"]
+    cells = [cell.get("class") for cell in made.attributes("td") if "colspan" not in cell]
+    assert cells == [None, None, "best", None, None]
     assert made.all("h2") == ["Summary", "All"]
+    assert made.all("p") == ["runs/?"]
     names = [tag for tag, _ in made.tags]
     assert names.index("section") < names.index("details") < names.index("summary")
     assert made.attributes("details") == [{}]  # not open

@@ -15,18 +15,20 @@ def test_rounds_to_the_nearest_and_clips():
     assert to_uint8(values.reshape(1, 1, 1, 6)).ravel().tolist() == [0, 0, 0, 1, 255, 255]
 
 
-@pytest.mark.parametrize("shape", [(4, 20), (4, 28, 28), (4, 2, 8, 8), (4, 4, 8, 8), (0, 1, 8, 8)])
-def test_refuses_what_is_no_image(shape):
-    with pytest.raises(HebaeError, match=re.escape(str(shape))):
-        to_uint8(np.zeros(shape))
-
-
-def test_refuses_whole_numbers_and_what_is_no_number():
-    with pytest.raises(HebaeError, match="divide by 255"):
-        to_uint8(np.zeros((1, 1, 2, 2), np.uint8))
-    for bad in (np.nan, np.inf):
-        with pytest.raises(HebaeError, match="NaN or infinite"):
-            to_uint8(np.full((1, 1, 2, 2), bad))
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        *(
+            (np.zeros(s), re.escape(str(s)))
+            for s in ((4, 20), (4, 28, 28), (4, 2, 8, 8), (0, 1, 8, 8))
+        ),
+        (np.zeros((1, 1, 2, 2), np.uint8), "divide by 255"),
+        *((np.full((1, 1, 2, 2), bad), "NaN or infinite") for bad in (np.nan, np.inf)),
+    ],
+)
+def test_refuses_other_shapes_whole_numbers_and_what_is_no_number(images, words):
+    with pytest.raises(HebaeError, match=words):
+        to_uint8(images)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -54,22 +56,17 @@ def test_the_mosaic_is_square_unless_told():
         mosaic(images, columns=0)
 
 
-@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
-def test_the_file_holds_the_mosaic(tmp_path, channels, mode):
-    images = np.random.default_rng(1).random((4, channels, 96, 96))
-    path = tmp_path / "some.png"
-    write_png(images, path, columns=2)
-    with Image.open(path) as picture:
-        assert picture.mode == mode
-        pixels = np.asarray(picture).reshape(194, 194, channels)
-    np.testing.assert_array_equal(pixels, mosaic(to_uint8(images), 2))
-    assert [p.name for p in tmp_path.iterdir()] == ["some.png"]
-
-
-@pytest.mark.parametrize(("side", "scale"), [(28, 3), (12, 8), (64, 2), (178, 1)])
-def test_small_images_are_enlarged_in_the_file(tmp_path, side, scale):
-    images = np.random.default_rng(1).random((4, 1, side, side))
-    write_png(images, tmp_path / "some.png")
+@pytest.mark.parametrize(
+    ("channels", "side", "scale"), [(1, 28, 3), (3, 12, 8), (3, 64, 2), (1, 96, 1), (1, 178, 1)]
+)
+def test_the_file_holds_the_mosaic_of_images_enlarged_to_be_legible(
+    tmp_path, channels, side, scale
+):
+    images = np.random.default_rng(1).random((4, channels, side, side))
+    write_png(images, tmp_path / "some.png", columns=3)
     with Image.open(tmp_path / "some.png") as picture:
+        assert picture.mode == {1: "L", 3: "RGB"}[channels]
         pixels = np.asarray(picture)
-    np.testing.assert_array_equal(pixels, mosaic(to_uint8(images), scale=scale)[:, :, 0])
+    expected = mosaic(to_uint8(images), 3, scale=scale)
+    np.testing.assert_array_equal(pixels.reshape(expected.shape), expected)
+    assert [p.name for p in tmp_path.iterdir()] == ["some.png"]

@@ -1,4 +1,4 @@
-"""Files of figures: the same bytes each time, whole or not at all, whatever the user's settings."""
+"""Files of figures: the same bytes each time, whole or not at all; how methods look in them."""
 
 from io import BytesIO
 
@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from hebae.errors import HebaeError
+from hebae.methods import METHODS
 from hebae.report.codes import code_heatmaps
+from hebae.report.methods import looks
 from hebae.report.style import literal, render, save, styled
 
 
@@ -74,3 +76,20 @@ def test_a_dollar_sign_is_a_dollar_sign():
         render(figure)
     figure.suptitle(literal(broken))
     assert render(figure)
+
+
+def test_a_method_looks_the_same_in_any_company():
+    look = looks(["x", "vae", "y"])["vae"]
+    assert look == looks(["VAE"])["VAE"]
+    assert (look.colour, look.marker) == (METHODS["vae"].colour, METHODS["vae"].marker)
+
+
+def test_no_two_look_alike():
+    given = looks([*METHODS, *(f"run {i}" for i in range(12))]).values()
+    assert len({(look.colour, look.marker) for look in given}) == len(given)
+
+
+def test_colours_are_dark_enough_for_a_white_page():
+    for look in METHODS.values():
+        red, green, blue = (int(look.colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        assert 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.7

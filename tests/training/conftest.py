@@ -11,6 +11,7 @@ import pytest
 from hebae.config import Settings
 from hebae.data import Dataset, load
 from hebae.training import session
+from hebae.training.many import Job
 
 
 @pytest.fixture
@@ -39,11 +40,22 @@ def settings() -> Settings:
 @pytest.fixture
 def train_run(
     dataset: Dataset, settings: Settings, tmp_path: Path
-) -> Callable[..., session.Outcome]:
+) -> Callable[..., session.Member]:
     """Train into a folder with some settings changed."""
 
-    def train(name: str, **changes: object) -> session.Outcome:
+    def train(name: str, **changes: object) -> session.Member:
         prepared = session.prepare(settings.replace(**changes), dataset)
         return session.run(prepared, tmp_path / name)
 
     return train
+
+
+@pytest.fixture
+def job(dataset: Dataset, settings: Settings, tmp_path: Path) -> Callable[..., Job]:
+    """Prepare a training into a folder, named as its label unless a path is given."""
+
+    def make(label: str, path: str = "", **changes: object) -> Job:
+        prepared = session.prepare(settings.replace(**changes), dataset)
+        return Job(label, prepared, tmp_path / (path or label))
+
+    return make

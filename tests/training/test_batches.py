@@ -162,14 +162,6 @@ def test_without_advice_the_same_rows_are_read(mapped, monkeypatch):
     np.testing.assert_array_equal(found.numpy(), mapped[[3, 1]])
 
 
-def test_an_error_in_the_background_reaches_the_caller_in_its_place(mapped):
-    rows = read_ahead(mapped, [np.array([1]), np.array([60]), np.array([2])])
-    next(rows)
-    with pytest.raises(IndexError, match="60 is out of bounds"):
-        next(rows)
-    assert background_threads() == []
-
-
 @pytest.mark.parametrize("end", ["break", "error", "exhausted"])
 def test_no_thread_is_left(end, mapped):
     def train():

@@ -16,7 +16,7 @@ from hebae.data import Dataset, load
 from hebae.errors import HebaeError
 from hebae.gaussian import penalty_floor
 from hebae.model import build
-from hebae.networks.convolutional import convolutional_encoder, freeze_batch_norm
+from hebae.networks import convolutional_encoder, freeze_batch_norm
 from hebae.storage import RunFolder, load_model
 from hebae.training import session
 from hebae.training.batches import ArrayBatches
@@ -27,7 +27,7 @@ from hebae.training.population import held_out_estimates, population_moments
 
 @pytest.mark.parametrize("method", ["hebae", "vae", "wae", "ae"])
 def test_two_runs_of_one_seed_are_bit_identical_and_another_seed_is_not(
-    train_run: Callable[..., session.Outcome], tmp_path: Path, method: str
+    train_run: Callable[..., session.Member], tmp_path: Path, method: str
 ) -> None:
     train_run("a", method=method)
     train_run("b", method=method)
@@ -70,7 +70,7 @@ def test_a_run_stopped_at_any_step_and_resumed_ends_as_one_never_stopped(
 
 
 def test_a_finished_run_given_more_epochs_ends_as_one_given_them_at_once(
-    train_run: Callable[..., session.Outcome], dataset: Dataset, settings: Settings, tmp_path: Path
+    train_run: Callable[..., session.Member], dataset: Dataset, settings: Settings, tmp_path: Path
 ) -> None:
     train_run("long", epochs=6)
     train_run("short", epochs=4)
@@ -108,7 +108,7 @@ def test_steps_between_looks_never_wait_for_the_device(
 
 
 def test_the_loss_falls_and_every_record_has_its_terms(
-    train_run: Callable[..., session.Outcome],
+    train_run: Callable[..., session.Member],
 ) -> None:
     terms = {"hebae": {"moments"}, "vae": {"kl"}, "wae": {"mmd"}, "ae": set()}
     for method, names in terms.items():
@@ -163,7 +163,7 @@ def test_patience_begins_when_the_warm_up_ends(train_run: Callable[..., session.
 
 
 def test_early_stopping_keeps_the_best_epochs_weights(
-    train_run: Callable[..., session.Outcome], tmp_path: Path
+    train_run: Callable[..., session.Member], tmp_path: Path
 ) -> None:
     changes = {"early_stopping": 2, "method": "vae", "learning_rate": 0.05}
     stopped = train_run("stopped", epochs=60, **changes)
@@ -188,14 +188,14 @@ def test_schedules_are_the_papers(schedule: str, expected: dict[int, float]) -> 
         assert learning_rate_factor(schedule, epoch - 1) == pytest.approx(factor)
 
 
-def test_the_scheduled_rate_is_the_one_used(train_run: Callable[..., session.Outcome]) -> None:
+def test_the_scheduled_rate_is_the_one_used(train_run: Callable[..., session.Member]) -> None:
     records = train_run("run", schedule="exponential", learning_rate=0.01).history
     expected = [0.01 * 0.995**epoch for epoch in range(4)]
     assert [r["learning_rate"] for r in records] == pytest.approx(expected)
 
 
 def test_moments_and_optimal_scale_of_the_training_set_are_stored(
-    train_run: Callable[..., session.Outcome], dataset: Dataset, tmp_path: Path
+    train_run: Callable[..., session.Member], dataset: Dataset, tmp_path: Path
 ) -> None:
     x = torch.from_numpy(dataset.train.values)
     train_run("hebae")
@@ -218,7 +218,7 @@ def test_moments_and_optimal_scale_of_the_training_set_are_stored(
 
 
 def test_held_out_terms_do_not_depend_on_the_order_of_the_file(
-    train_run: Callable[..., session.Outcome], dataset: Dataset, tmp_path: Path
+    train_run: Callable[..., session.Member], dataset: Dataset, tmp_path: Path
 ) -> None:
     """Sorted examples, as of one class after another, must not look like unmatched codes."""
     train_run("run", epochs=30)
@@ -226,7 +226,7 @@ def test_held_out_terms_do_not_depend_on_the_order_of_the_file(
     values = dataset.train.values
     in_order = values[np.argsort(values[:, 0])]
     shuffled, by_size = (
-        held_out_estimates(model, ArrayBatches(v, 32))["moments"][0] for v in (values, in_order)
+        held_out_estimates(model, ArrayBatches(v, 32))[0]["moments"][0] for v in (values, in_order)
     )
     assert by_size == pytest.approx(shuffled, abs=0.1)
     assert by_size - penalty_floor(32, 3) < 0.3
@@ -242,7 +242,7 @@ def test_held_out_terms_do_not_depend_on_the_order_of_the_file(
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
 def test_other_precisions_train_near_the_same(
-    train_run: Callable[..., session.Outcome], precision: str
+    train_run: Callable[..., session.Member], precision: str
 ) -> None:
     plain = train_run("plain", epochs=3).history[-1]["train"]["objective"]
     other = train_run("other", epochs=3, precision=precision).history[-1]["train"]["objective"]

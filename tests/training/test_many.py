@@ -8,53 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from training_runs import Told
 
-from hebae.config import Settings
-from hebae.data import Dataset
 from hebae.errors import HebaeError
-from hebae.training import session
-from hebae.training.many import Job, Result, Watcher, train_all
+from hebae.training.many import Job, Result, train_all
 
 Make = Callable[..., Job]
-
-
-class Told(Watcher):
-    """Keeps what it is told; `on_step` may do more."""
-
-    def __init__(self, on_step: Callable[[int], None] = lambda taken: None) -> None:
-        self.on_step = on_step
-        self.promised = self.taken = self.spared = 0
-        self.earlier: list[str] = []
-        self.over: list[tuple[str, str]] = []
-        self.ended = 0
-
-    def on_start(self, results: Sequence[Result], waiting: int, steps: int) -> None:
-        self.earlier = [result.job.label for result in results]
-        self.promised = steps
-
-    def on_steps(self, count: int) -> None:
-        assert count >= 0
-        self.taken += count
-        self.on_step(self.taken)
-
-    def on_spared(self, count: int) -> None:
-        assert count >= 0
-        self.spared += count
-
-    def on_result(self, result: Result) -> None:
-        self.over.append((result.job.label, result.state))
-
-    def on_end(self) -> None:
-        self.ended += 1
-
-
-@pytest.fixture
-def job(dataset: Dataset, settings: Settings, tmp_path: Path) -> Make:
-    def make(label: str, path: str = "", **changes: object) -> Job:
-        prepared = session.prepare(settings.replace(**changes), dataset)
-        return Job(label, prepared, tmp_path / (path or label))
-
-    return make
 
 
 def states(results: Sequence[Result]) -> list[tuple[str, str]]:

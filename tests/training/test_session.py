@@ -20,7 +20,7 @@ from hebae.data import Dataset
 from hebae.errors import HebaeError
 from hebae.model import Step, build
 from hebae.storage import RunFolder
-from hebae.training import checks, memory, session, state
+from hebae.training import checks, session, state
 
 HELD = """
 import sys, time
@@ -129,7 +129,7 @@ NETWORKS = {
 def test_the_estimate_is_near_what_a_step_keeps(network: str) -> None:
     changes, shape = NETWORKS[network]
     settings = Settings(network=network, likelihood="bernoulli", **changes)
-    need = memory.estimate_memory(settings, shape)
+    need = checks.estimate_memory(settings, shape)
     model = build(settings, shape)
     assert need.count == sum(p.numel() for p in model.parameters())
     assert need.weights == 4 * 4 * need.count
@@ -159,10 +159,10 @@ def test_free_memory_heeds_the_limit_of_a_container(
         "memory.stat": "anon 1500000000\ninactive_file 1000000000",
     }.items():
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(memory, "Path", lambda path: tmp_path)
-    assert memory.free_memory("cpu") <= 1.5e9
+    monkeypatch.setattr(checks, "Path", lambda path: tmp_path)
+    assert checks.free_memory("cpu") <= 1.5e9
     (tmp_path / "memory.max").write_text("max")
-    assert memory.free_memory("cpu") > 0
+    assert checks.free_memory("cpu") > 0
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_runs import history, weights
+from training_runs import Told, history, weights
 
 from hebae.config import Settings
-from hebae.data import Dataset
 from hebae.model import build
 from hebae.storage import RunFolder
 from hebae.training import many, session
 from hebae.training.callbacks import Callback
+from hebae.training.checks import estimate_memory
 from hebae.training.many import Job, Watcher, groups, train_all, why_alone
-from hebae.training.memory import estimate_memory
 from hebae.training.stack import Stack
 
 Make = Callable[..., list[Job]]
@@ -32,16 +31,12 @@ FLOAT32 = 1e-5
 
 
 @pytest.fixture
-def jobs(dataset: Dataset, settings: Settings, tmp_path: Path) -> Make:
+def jobs(job: Callable[..., Job]) -> Make:
     """One job for each of the changes, on top of what they share."""
 
     def make(folder: str, *each: dict[str, object], **shared: object) -> list[Job]:
         return [
-            Job(
-                f"{folder}-{number}",
-                session.prepare(settings.replace(**shared | changes), dataset),
-                tmp_path / folder / str(number),
-            )
+            job(f"{folder}-{number}", f"{folder}/{number}", **shared | changes)
             for number, changes in enumerate(each)
         ]
 
@@ -140,19 +135,6 @@ def test_a_member_is_an_ordinary_run(jobs: Make) -> None:
     assert_alike(longer.path, folder.path)
 
 
-class StopAt(Watcher):
-    """Press Ctrl-C once so many steps were taken."""
-
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def on_steps(self, count: int) -> None:
-        self.left -= count
-        if self.left <= 0:
-            self.left = 10**9
-            signal.raise_signal(signal.SIGINT)
-
-
 @pytest.mark.parametrize("stop", [3, 40, 27 * 3])
 def test_a_stack_stopped_at_any_step_and_resumed_ends_as_one_never_stopped(
     jobs: Make, stop: int
@@ -160,7 +142,13 @@ def test_a_stack_stopped_at_any_step_and_resumed_ends_as_one_never_stopped(
     shared = {"moments": "running", "likelihood": "gaussian", "log_every": 1, **EXACT}
     whole, stopped = (jobs(name, *EACH, **shared) for name in ("whole", "stopped"))
     together(whole)
-    assert together(stopped, StopAt(stop)) == ["interrupted"] * 3
+    presses = iter([signal.SIGINT])  # Ctrl-C once so many steps were taken
+
+    def press(taken: int) -> None:
+        for number in presses if taken >= stop else ():
+            signal.raise_signal(number)
+
+    assert together(stopped, Told(press)) == ["interrupted"] * 3
     assert not any(RunFolder(job.path).is_finished for job in stopped)
     again = jobs("stopped", *EACH, **shared)
     alone = again.pop(1)  # one is resumed alone

@@ -172,15 +172,12 @@ def load_npz(path: Path) -> Dataset:
             continue
         array = as_values(array, f"{path} ({split})")
         numbers = labels[split]
-        if numbers is not None:
-            if numbers.shape != (len(array),) or numbers.dtype.kind not in "iub":
-                raise HebaeError(
-                    f"{path} ({split}) has labels of type {numbers.dtype} and shape "
-                    f"{numbers.shape}: labels must be integers of shape ({len(array)},), one per "
-                    "example."
-                )
+        if numbers is not None and numbers.dtype.kind in "iub":
             numbers = numbers.astype(np.int64)
-        splits[split] = Examples(array, numbers)
+        try:
+            splits[split] = Examples(array, numbers)
+        except HebaeError as error:
+            raise HebaeError(f"{path} ({split}): {error}") from None
     train, digest = splits["train"], fingerprint(splits)
     return Dataset(path.name, train, splits.get("validation"), splits.get("test"), digest)
 

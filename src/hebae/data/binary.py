@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from hebae.data.examples import Dataset, Examples, blocks, fingerprint
-from hebae.data.source import Availability, DataDirectory, NamedSource
+from hebae.data.source import NamedSource
 from hebae.errors import HebaeError
 
 Binarize = Literal["none", "fixed", "dynamic"]
@@ -30,38 +30,34 @@ SEED = 2011
 """Of the fixed draws: the same for every run, so that all are measured on the same images."""
 
 
-class _BinarizedMnist(NamedSource):
-    def find(self, directory: DataDirectory) -> tuple[Availability, Path | None]:
-        """Look in the data directory."""
-        options = [set(files.values()) for files in FILES.values()]
-        availability, folder = directory.find(("", "binary", self.name), options)
-        is_elsewhere = availability == "absent" and not directory.is_explicit
-        return "by hand" if is_elsewhere else availability, folder
-
-    def read(self, folder: Path | None) -> Dataset:
-        """Read the files, whose numbers of images are known."""
-        if folder is None:
-            raise HebaeError(
-                f"{self.name} was not found: put {self.files} into a directory and name it with "
-                "--data-dir or HEBAE_DATA_DIR."
-            )
-        dataset = load_binary_folder(folder, name=self.name)
-        parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-        counts = {split: len(part) for split, part in parts.items() if part is not None}
-        if counts != self.counts:
-            raise HebaeError(
-                f"{folder} holds {counts} images, but {self.name} has {dict(self.counts)}: "
-                "download the files again, or give the folder as a path to use it nevertheless."
-            )
-        return dataset
+def _read_named(folder: Path | None, source: NamedSource) -> Dataset:
+    """Read the files, whose numbers of images are known."""
+    if folder is None:
+        raise HebaeError(
+            f"{source.name} was not found: put {source.files} into a directory and name it with "
+            "--data-dir or HEBAE_DATA_DIR."
+        )
+    dataset = load_binary_folder(folder, name=source.name)
+    parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    counts = {split: len(part) for split, part in parts.items() if part is not None}
+    if counts != source.counts:
+        raise HebaeError(
+            f"{folder} holds {counts} images, but {source.name} has {dict(source.counts)}: "
+            "download the files again, or give the folder as a path to use it nevertheless."
+        )
+    return dataset
 
 
-BINARIZED_MNIST = _BinarizedMnist(
+BINARIZED_MNIST = NamedSource(
     name="binarized-mnist",
     description="Handwritten digits, fixed binarisation",
     licence="CC BY-SA 3.0",
     shape=(1, SIDE, SIDE),
     counts={"train": 50_000, "validation": 10_000, "test": 10_000},
+    availability="by hand",
+    read=_read_named,
+    folders=("", "binary", "binarized-mnist"),
+    contents=[set(files.values()) for files in FILES.values()],
     files="binarized_mnist_train, _valid and _test, all as .amat (text, from "
     "www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist) or all as .mat,",
 )

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from hebae.data.examples import Dataset
 from hebae.data.image_files import Layout, open_images
 from hebae.data.images import Decoding, Form, load_images
-from hebae.data.source import Availability, DataDirectory, NamedSource
+from hebae.data.source import NamedSource
 from hebae.errors import HebaeError
 
 PARTITION = "list_eval_partition.txt"
@@ -26,39 +26,33 @@ CLOSE_CROP = Decoding(
 )
 
 
-class _CelebA(NamedSource):
-    """CelebA by name, from a data directory; its terms do not allow automatic downloads."""
-
-    def find(self, directory: DataDirectory) -> tuple[Availability, Path | None]:
-        """Look in the data directory."""
-        options = [*({PARTITION, images} for images in IMAGES), {SUBSET}]
-        availability, folder = directory.find(("", "celeba"), options)
-        is_elsewhere = availability == "absent" and not directory.is_explicit
-        return "by hand" if is_elsewhere else availability, folder
-
-    def read(self, folder: Path | None) -> Dataset:
-        """Prepare or reopen the official images, else the subset."""
-        if folder is None:
-            raise HebaeError(
-                f"celeba was not found and may not be downloaded automatically: put {self.files} "
-                "into a directory and name it with --data-dir or HEBAE_DATA_DIR."
-            )
-        if is_celeba_folder(folder):
-            return load_celeba_folder(folder, name=self.name)
-        subset = load_images(self.name, open_images(folder / SUBSET))
-        note = (
-            f"{SUBSET} is a subset of CelebA: results on it cannot be compared with published "
-            "results on CelebA."
+def _read(folder: Path | None, source: NamedSource) -> Dataset:
+    """Prepare or reopen the official images, else the subset."""
+    if folder is None:  # the terms do not allow automatic downloads
+        raise HebaeError(
+            f"celeba was not found and may not be downloaded automatically: put {source.files} "
+            "into a directory and name it with --data-dir or HEBAE_DATA_DIR."
         )
-        return replace(subset, notes=(*subset.notes, note))
+    if is_celeba_folder(folder):
+        return load_celeba_folder(folder, name=source.name)
+    subset = load_images(source.name, open_images(folder / SUBSET))
+    note = (
+        f"{SUBSET} is a subset of CelebA: results on it cannot be compared with published "
+        "results on CelebA."
+    )
+    return replace(subset, notes=(*subset.notes, note))
 
 
-CELEBA = _CelebA(
+CELEBA = NamedSource(
     name="celeba",
     description="Faces, aligned, cropped and resized",
     licence="non-commercial research only",
     shape=(3, 64, 64),
     counts={"train": 162_770, "validation": 19_867, "test": 19_962},
+    availability="by hand",
+    read=_read,
+    folders=("", "celeba"),
+    contents=[*({PARTITION, images} for images in IMAGES), {SUBSET}],
     files=f"{IMAGES[1]} (or the folder {IMAGES[0]}) and {PARTITION} from "
     f"mmlab.ie.cuhk.edu.hk/projects/CelebA.html, or {SUBSET},",
 )

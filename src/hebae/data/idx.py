@@ -7,16 +7,15 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from hebae.data.cache import cache_dir
-from hebae.data.download import download
+from hebae.data.cache import download
 from hebae.data.examples import Dataset, Examples, fingerprint
-from hebae.data.source import Availability, DataDirectory, NamedSource
+from hebae.data.source import NamedSource
 from hebae.errors import HebaeError
 
 FILES = {
@@ -24,86 +23,6 @@ FILES = {
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
 NAMES = (*FILES["train"], *FILES["test"])
-
-
-@dataclass(frozen=True, kw_only=True)
-class IdxSource(NamedSource):
-    """A named data set of four gzip files with known checksums."""
-
-    folders: tuple[str, ...]
-    """Where the files may be, below a data directory or below the address of a mirror."""
-    mirrors: tuple[str, ...]
-    """Addresses to which a file's name is added, in the order in which they are tried."""
-    sha256: Mapping[str, str]
-    validation_is_last: bool = True
-
-    def find(self, directory: DataDirectory) -> tuple[Availability, Path | None]:
-        """Look in the data directory, then in the cache."""
-        # A file without .gz has no known checksum, but shows that the folder is meant.
-        plain = [name.removesuffix(".gz") for name in self.sha256]
-        # HEBAE_DATA_DIR itself may hold MNIST; a folder named for this data set may hold only it.
-        folders = dict.fromkeys([*self.folders, *([""] if directory.is_explicit else [])])
-        availability, folder = directory.find([*folders], [set(self.sha256)], traces=plain)
-        if folder or directory.is_explicit:
-            return availability, folder
-        folder = cache_dir() / self.name
-        return ("cache", folder) if folder.is_dir() else ("download", None)
-
-    def read(self, folder: Path | None) -> Dataset:
-        """Read the files, downloaded if there is no folder."""
-        folder = folder or download(self.name, self.sha256, self.mirrors, self.folders)
-        return load_idx_folder(folder, name=self.name, sha256=self.sha256)
-
-
-class _MnistMini(NamedSource):
-    def read(self, folder: Path | None) -> Dataset:
-        """Read the files in the package."""
-        return load_idx_folder(Path(__file__).with_name("mnist_mini"), name=self.name)
-
-
-MNIST_MINI = _MnistMini(
-    name="mnist-mini",
-    description="The first images of MNIST, in the package",
-    licence="CC BY-SA 3.0",  # see mnist_mini/LICENSE.md
-    shape=(1, 28, 28),
-    counts={"train": 10_000, "test": 2_000},
-    validation_is_last=True,
-)
-MNIST = IdxSource(
-    name="mnist",
-    description="Handwritten digits, grey",
-    licence="CC BY-SA 3.0",
-    shape=(1, 28, 28),
-    counts={"train": 60_000, "test": 10_000},
-    folders=("", "mnist"),
-    files=f"{', '.join(NAMES)} (directly or in mnist/)",
-    mirrors=(
-        "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        "https://storage.googleapis.com/cvdf-datasets/mnist/",
-    ),
-    sha256={
-        NAMES[0]: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-        NAMES[1]: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-        NAMES[2]: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-        NAMES[3]: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-    },
-)
-FASHION_MNIST = IdxSource(
-    name="fashion-mnist",
-    description="Articles of clothing, grey",
-    licence="MIT (Zalando SE)",
-    shape=(1, 28, 28),
-    counts={"train": 60_000, "test": 10_000},
-    folders=("fashion", "fashion-mnist"),
-    files=f"{', '.join(NAMES)} (directly or in fashion/ or fashion-mnist/)",
-    mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
-    sha256={
-        NAMES[0]: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-        NAMES[1]: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-        NAMES[2]: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-        NAMES[3]: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-    },
-)
 
 
 def is_idx_folder(folder: Path) -> bool:
@@ -178,3 +97,60 @@ def serialise(array: np.ndarray) -> bytes:
     """Return the content of an uncompressed idx file that holds an array of uint8."""
     header = bytes([0, 0, 8, array.ndim])
     return header + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes(order="C")
+
+
+def _read(folder: Path | None, source: NamedSource) -> Dataset:
+    """Read the files, downloaded if there is no folder."""
+    folder = folder or download(source.name, source.sha256, source.mirrors, source.folders)
+    return load_idx_folder(folder, name=source.name, sha256=source.sha256)
+
+
+MNIST_MINI = NamedSource(
+    name="mnist-mini",
+    description="The first images of MNIST, in the package",
+    licence="CC BY-SA 3.0",  # see mnist_mini/LICENSE.md
+    shape=(1, 28, 28),
+    counts={"train": 10_000, "test": 2_000},
+    read=lambda _, source: _read(Path(__file__).with_name("mnist_mini"), source),
+    validation_is_last=True,
+)
+_idx_source = partial(
+    NamedSource,
+    shape=(1, 28, 28),
+    counts={"train": 60_000, "test": 10_000},
+    availability="download",
+    read=_read,
+    validation_is_last=True,
+    contents=[{*NAMES}],
+)
+MNIST = _idx_source(
+    name="mnist",
+    description="Handwritten digits, grey",
+    licence="CC BY-SA 3.0",
+    folders=("", "mnist"),
+    files=f"{', '.join(NAMES)} (directly or in mnist/)",
+    mirrors=(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    sha256={
+        NAMES[0]: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        NAMES[1]: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        NAMES[2]: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        NAMES[3]: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    },
+)
+FASHION_MNIST = _idx_source(
+    name="fashion-mnist",
+    description="Articles of clothing, grey",
+    licence="MIT (Zalando SE)",
+    folders=("fashion", "fashion-mnist"),
+    files=f"{', '.join(NAMES)} (directly or in fashion/ or fashion-mnist/)",
+    mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+    sha256={
+        NAMES[0]: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        NAMES[1]: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        NAMES[2]: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        NAMES[3]: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    },
+)

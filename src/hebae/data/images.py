@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +14,7 @@ from hashlib import sha256
 from itertools import islice
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -20,12 +22,13 @@ import numpy as np
 from hebae.data.cache import cached_folder, progress
 from hebae.data.examples import Dataset, Examples
 from hebae.data.image_files import ImageFiles, Layout, layout_of_folders
-from hebae.data.workers import available_cores, map_in_threads
 from hebae.errors import HebaeError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 _FORMAT = 3  # to be increased when the cached files change
 _CHUNK = 64
 _GREY_MODES = ("1", "L", "LA")
@@ -160,6 +163,7 @@ def _decode_all(
     files: ImageFiles, names: Sequence[str], decoding: Decoding
 ) -> Generator[tuple[str, np.ndarray, str]]:
     """Yield name, pixels and SHA-256 of each image file."""
+    import joblib
 
     def decode(chunk: list[tuple[str, bytes]]) -> list[tuple[str, np.ndarray, str]]:
         return [
@@ -171,11 +175,38 @@ def _decode_all(
     chunks: Iterator[list[tuple[str, bytes]]] = iter(lambda: list(islice(contents, _CHUNK)), [])
     with (
         progress(f"Preparing {files.path.name}", len(names)) as advance,
-        closing(map_in_threads(decode, chunks, available_cores())) as decoded,
+        closing(map_in_threads(decode, chunks, joblib.cpu_count())) as decoded,
     ):
         for chunk in decoded:
             yield from chunk
             advance(len(chunk))
+
+
+def map_in_threads(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int,
+    *,
+    ahead: int | None = None,
+) -> Generator[Result]:
+    """Apply a function to items in threads, `ahead` items (by default 2 per thread) in advance.
+
+    For functions that mostly run without Python's global lock, such as Pillow's decoding and
+    NumPy's copying. Closing the generator waits for the running calls and cancels the others. What
+    `function` or `items` raise comes at the place of its item. The caller's thread reads `items`.
+    """
+    ahead = 2 * workers if ahead is None else ahead
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="hebae")
+    pending: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _form(image: Image) -> Form:

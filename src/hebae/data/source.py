@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from hebae.data.cache import cache_dir
 from hebae.data.examples import Dataset
 from hebae.errors import HebaeError
 
@@ -44,23 +44,68 @@ class DataSource:
     location: Path | None = None
 
 
+@dataclass(frozen=True)
+class DataDirectory:
+    """The directory that holds the files of named data sets.
+
+    If it was given as data_dir (--data-dir), no other place is used: neither HEBAE_DATA_DIR nor the
+    cache nor a download.
+    """
+
+    path: Path | None = None
+    is_explicit: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
-class NamedSource(DataSource, ABC):
+class NamedSource(DataSource):
     """A data set with a name, listed in `hebae.data.loading.SOURCES`."""
 
     availability: Availability = "embedded"
+    read: Callable[[Path | None, NamedSource], Dataset]
+    """Gives the official splits from the folder that holds the files, if it is known."""
     validation_is_last: bool = False
     """Whether validation examples are the last training examples, not drawn."""
+    folders: tuple[str, ...] = ()
+    """Where the files may be, below a data directory or below the address of a mirror."""
+    contents: Sequence[Set[str]] = ()
+    """Names of files, by set: each set is the whole data set. None if it needs no files."""
     files: str = ""
     """The files that a data directory must hold, for messages."""
+    mirrors: tuple[str, ...] = ()
+    """Addresses to which a file's name is added, in the order in which they are tried."""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    """Known checksums of files, by name."""
 
     def find(self, directory: DataDirectory) -> tuple[Availability, Path | None]:
-        """Return where the data set is, without loading it."""
-        return self.availability, self.location
+        """Return where the data set is, without loading it.
 
-    @abstractmethod
-    def read(self, folder: Path | None) -> Dataset:
-        """Return the official splits from the folder that holds the files, if there is one."""
+        A folder of the data directory that holds only some of the files makes it "incomplete".
+        """
+        incomplete = None
+        # A file without .gz has no known checksum, but shows that the folder is meant.
+        traces = {
+            part for names in self.contents for n in names for part in (n, n.removesuffix(".gz"))
+        }
+        # HEBAE_DATA_DIR itself may hold another data set.
+        names = dict.fromkeys([*self.folders, *([""] if directory.is_explicit else [])])
+        for folder in [directory.path / name for name in names] if directory.path else []:
+            try:
+                present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+            except OSError as error:
+                raise HebaeError(
+                    f"{folder} cannot be read ({error.strerror}): change its permissions."
+                ) from error
+            if any(files <= present for files in self.contents):
+                return "data directory", folder
+            if not present.isdisjoint(traces):
+                incomplete = incomplete or folder
+        if incomplete:
+            return "incomplete", incomplete
+        if directory.is_explicit and self.contents:
+            return "absent", None
+        if self.availability == "download" and (cached := cache_dir() / self.name).is_dir():
+            return "cache", cached
+        return self.availability, None
 
     def load(self, directory: DataDirectory) -> Dataset:
         """Return the official splits, or refuse a named directory that does not hold them all."""
@@ -76,38 +121,4 @@ class NamedSource(DataSource, ABC):
                 f"data directory is named: put {self.files} there, or leave out --data-dir "
                 "(data_dir)."
             )
-        return self.read(folder)
-
-
-@dataclass(frozen=True)
-class DataDirectory:
-    """The directory that holds the files of named data sets.
-
-    If it was given as data_dir (--data-dir), no other place is used: neither HEBAE_DATA_DIR nor the
-    cache nor a download.
-    """
-
-    path: Path | None = None
-    is_explicit: bool = False
-
-    def find(
-        self, folders: Sequence[str], options: Sequence[set[str]], traces: Sequence[str] = ()
-    ) -> tuple[Availability, Path | None]:
-        """Return the first of `folders` that holds all files of one of the `options`.
-
-        A folder that holds only some of the files, or one of the names in `traces`, makes the data
-        set "incomplete".
-        """
-        incomplete = None
-        for folder in [self.path / name for name in folders] if self.path else []:
-            try:
-                present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-            except OSError as error:
-                raise HebaeError(
-                    f"{folder} cannot be read ({error.strerror}): change its permissions."
-                ) from error
-            if any(files <= present for files in options):
-                return "data directory", folder
-            if not present.isdisjoint(set(traces).union(*options)):
-                incomplete = incomplete or folder
-        return ("incomplete", incomplete) if incomplete else ("absent", None)
+        return self.read(folder, self)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,30 +15,6 @@ EDGE = 0.12
 """Width over which an outline fades, in half sides of the image."""
 
 Floats = npt.NDArray[np.float64]
-
-
-class _SyntheticFaces(NamedSource):
-    def read(self, folder: Path | None) -> Dataset:
-        """Draw the images, which are always the same."""
-        return _dataset()
-
-
-SYNTHETIC_FACES = _SyntheticFaces(
-    name="synthetic-faces",
-    description="Drawings of faces, computed",
-    licence="none needed",
-    shape=(3, SIDE, SIDE),
-    counts={"train": 2000, "test": 500},
-)
-
-
-@cache
-def _dataset() -> Dataset:
-    counts = SYNTHETIC_FACES.counts
-    images = draw_faces(sum(counts.values()), np.random.default_rng(0))
-    train, test = (Examples(part) for part in np.split(images, [counts["train"]]))
-    digest = fingerprint({"train": train, "test": test})
-    return Dataset(SYNTHETIC_FACES.name, train, None, test, digest)
 
 
 def draw_faces(count: int, random: np.random.Generator) -> npt.NDArray[np.uint8]:
@@ -77,3 +52,22 @@ def draw_faces(count: int, random: np.random.Generator) -> npt.NDArray[np.uint8]
     for where, colour in layers:
         images = images + where[:, None] * (colour - images)
     return np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
+
+
+@cache
+def _dataset(name: str) -> Dataset:
+    """Draw the images, which are always the same."""
+    images = draw_faces(2500, np.random.default_rng(0))
+    train, test = Examples(images[:2000]), Examples(images[2000:])
+    digest = fingerprint({"train": train, "test": test})
+    return Dataset(name, train, None, test, digest)
+
+
+SYNTHETIC_FACES = NamedSource(
+    name="synthetic-faces",
+    description="Drawings of faces, computed",
+    licence="none needed",
+    shape=(3, SIDE, SIDE),
+    counts={"train": 2000, "test": 500},
+    read=lambda _, source: _dataset(source.name),
+)

@@ -11,30 +11,22 @@ correlation, are in ``hebae.evaluation.latent``.
 from hebae.errors import UndefinedMetric
 from hebae.evaluation import annealing as _annealing
 from hebae.evaluation import bounds as _bounds
-from hebae.evaluation import copying as _copying
-from hebae.evaluation import coverage as _coverage
-from hebae.evaluation import decoding as _decoding
 from hebae.evaluation import frechet as _frechet
 from hebae.evaluation import information as _information
 from hebae.evaluation import maximal_information as _maximal_information
+from hebae.evaluation import neighbours as _neighbours
 from hebae.evaluation import normality as _normality
 from hebae.evaluation import usage as _usage
 from hebae.evaluation.annealing import *
 from hebae.evaluation.bounds import *
-from hebae.evaluation.copying import *
-from hebae.evaluation.coverage import *
-from hebae.evaluation.decoding import *
 from hebae.evaluation.estimate import Estimate
-from hebae.evaluation.features import (
-    FeatureExtractor,
-    extractor,
-    metric_name,
-    reference_features,
-)
+from hebae.evaluation.features import extractor, reference_features
+from hebae.evaluation.features.base import FeatureExtractor, metric_name
 from hebae.evaluation.frechet import *
 from hebae.evaluation.information import *
 from hebae.evaluation.latent import active_units, collapsed_share, kl_by_dimension
 from hebae.evaluation.maximal_information import *
+from hebae.evaluation.neighbours import *
 from hebae.evaluation.normality import *
 from hebae.evaluation.usage import *
 
@@ -49,6 +41,5 @@ __all__ = [
     "metric_name",
     "reference_features",
 ]
-__all__ += _annealing.__all__ + _bounds.__all__ + _copying.__all__ + _coverage.__all__
-__all__ += _decoding.__all__ + _frechet.__all__ + _information.__all__ + _normality.__all__
-__all__ += _maximal_information.__all__ + _usage.__all__
+__all__ += _annealing.__all__ + _bounds.__all__ + _frechet.__all__ + _information.__all__
+__all__ += _maximal_information.__all__ + _neighbours.__all__ + _normality.__all__ + _usage.__all__

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from hebae.errors import HebaeError
 from hebae.evaluation import checks
-from hebae.evaluation.checks import Array, ArrayLike
+from hebae.evaluation.checks import Array, ArrayLike, Device
 from hebae.evaluation.estimate import Estimate, mean_estimate
 from hebae.evaluation.hamiltonian import (
     PILOT_CHAINS,
@@ -95,7 +95,7 @@ def ais(
     seed: int = 0,
     block: int = 400,
     progress: Callable[[float], object] | None = None,
-    device: str | torch.device | None = None,
+    device: Device = None,
 ) -> Annealed:
     """Stochastic lower bound on log p(x) of each example, from the decoder and the prior alone.
 
@@ -142,7 +142,7 @@ def bidirectional(
     seed: int = 0,
     block: int = 400,
     progress: Callable[[float], object] | None = None,
-    device: str | torch.device | None = None,
+    device: Device = None,
 ) -> Bidirectional:
     """Bound log p(x) of simulated examples from both sides, to see how close `ais` comes to it.
 

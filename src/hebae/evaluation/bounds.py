@@ -17,7 +17,7 @@ from torch import Tensor
 from hebae import inference
 from hebae.errors import HebaeError
 from hebae.evaluation import checks
-from hebae.evaluation.checks import Array, ArrayLike
+from hebae.evaluation.checks import Array, ArrayLike, Device
 from hebae.evaluation.estimate import Estimate, mean_estimate
 from hebae.evaluation.posterior import (
     Posteriors,
@@ -85,7 +85,7 @@ def elbo(
     draws: int = 1,
     seed: int = 0,
     block: int = 1000,
-    device: str | torch.device | None = None,
+    device: Device = None,
 ) -> ELBO:
     """E_q[log p(x | z)] - KL(q(z | x) || p(z)).
 
@@ -139,7 +139,7 @@ def iwae(
     width: ArrayLike | None = None,
     seed: int = 0,
     block: int = 1000,
-    device: str | torch.device | None = None,
+    device: Device = None,
 ) -> ImportanceWeighted:
     """``log (1/K) sum_k p(x | z_k) p(z_k) / q(z_k | x)`` with K samples z_k ~ q(z | x).
 
@@ -212,7 +212,7 @@ def fit_width(
     steps: int = 150,
     batch_size: int = 16,
     seed: int = 0,
-    device: str | torch.device | None = None,
+    device: Device = None,
 ) -> Array:
     """Fit the widths of the proposal ``q(z | x) = N(mu(x), diag(width^2))`` of `iwae`.
 

@@ -22,22 +22,24 @@ from hebae.model import Autoencoder
 Array = npt.NDArray[np.float64]
 ArrayLike = npt.ArrayLike | Tensor
 """An array, list, tensor or data frame of numbers."""
+Device = str | torch.device | None
+"""Where to compute; None: where the model is."""
 LARGEST = 1e18
 """Greatest absolute value of a code or feature: its square is finite in float32."""
 
 
 def as_array(values: Any, name: str) -> npt.NDArray[Any]:
     """Return real numbers as a NumPy array of their own type, without a copy where possible."""
-    array: npt.NDArray[Any]
+    array: npt.NDArray[Any] = np.empty(0, object)
     try:
         if isinstance(values, Tensor):
             tensor = (values.dequantize() if values.is_quantized else values).detach().cpu()
             # NumPy has no bfloat16.
             array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-        else:
-            array = np.empty(0, object) if np.ma.is_masked(values) else np.asarray(values)
+        elif not np.ma.is_masked(values):
+            array = np.asarray(values)
     except (ValueError, TypeError, RuntimeError):
-        array = np.empty(0, object)
+        pass
     if array.dtype.kind not in "biuf":
         raise HebaeError(
             f"{name} is of type {type(values).__name__} and holds values of type {array.dtype}; "
@@ -54,35 +56,29 @@ def shape(name: str, given: tuple[int, ...], *allowed: tuple[int | str, ...]) ->
         if len(form) == len(given) and all(a == g or (isinstance(a, str) and g) for a, g in pairs):
             return
     forms = " or ".join(str(form).replace("'", "") for form in allowed)
-    raise HebaeError(f"{name} has shape {given}; it must be {forms}.")
+    empty = ", and not empty" if 0 in given else ""
+    raise HebaeError(f"{name} has shape {given}; it must be {forms}{empty}.")
 
 
 def finite(values: Any, name: str, *shapes: tuple[int | str, ...]) -> Array:
     """Return finite numbers in float64, of one of the shapes (see `shape`)."""
     array: Array = as_array(values, name).astype(np.float64, copy=False)
     shape(name, array.shape, *shapes)
-    if not (np.abs(array) <= LARGEST).all():
+    wrong = int((~(np.abs(array) <= LARGEST)).sum())
+    if wrong:
         raise HebaeError(
-            f"{name} has values that are NaN, infinite or beyond {LARGEST:g}; all must be finite."
+            f"{name} has {wrong} value(s) that are NaN, infinite or beyond {LARGEST:g}; all must "
+            "be finite."
         )
     return array
 
 
 def features(features: Any, name: str, least: int = 2) -> Array:
     """Return finite numbers (n, d) in float64, with n at least `least` and d at least 1."""
-    array = as_array(features, name)
-    if array.ndim != 2 or array.shape[1] == 0:
-        raise HebaeError(f"{name} has shape {array.shape}; it must be (n, d), one row per example.")
+    array = finite(features, name, ("n", "d"))
     if len(array) < least:
         raise HebaeError(f"{name} has {len(array)} example(s), but at least {least} are needed.")
-    values: Array = array.astype(np.float64, copy=False)
-    finite = (np.abs(values) <= LARGEST).all(axis=1)
-    if not finite.all():
-        raise HebaeError(
-            f"{name} has values that are NaN, infinite or beyond {LARGEST:g} in {(~finite).sum()} "
-            f"of its {len(values)} examples; all values must be finite."
-        )
-    return values
+    return array
 
 
 def pair(x: Any, y: Any, names: tuple[str, str] = ("x", "y")) -> tuple[Array, Array]:
@@ -119,9 +115,8 @@ def examples(model: Any, data: Any) -> tuple[Autoencoder, npt.NDArray[Any]]:
 
 def labels(labels: Any, name: str, count: int) -> npt.NDArray[Any]:
     """Return `count` class labels, which are whole numbers or text."""
-    array: npt.NDArray[Any]
     try:
-        array = np.asarray(labels)
+        array: npt.NDArray[Any] = np.asarray(labels)
     except ValueError:  # lists of unequal length
         array = np.empty(0, object)
     whole = array.dtype.kind in "biuU" or (array.dtype.kind == "f" and (array % 1 == 0).all())
@@ -137,8 +132,7 @@ def counts(least: int = 1, **counts: Any) -> None:
     """Raise a `HebaeError` that names an argument that is not a whole number >= `least`."""
     for name, count in counts.items():
         whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
-        valid = whole and count >= least
-        require(valid, name, count, f"a whole number of at least {least}")
+        require(whole and count >= least, name, count, f"a whole number of at least {least}")
 
 
 def require(valid: bool | np.bool_, name: str, value: object, allowed: str) -> None:
@@ -148,8 +142,8 @@ def require(valid: bool | np.bool_, name: str, value: object, allowed: str) -> N
 
 
 @contextmanager
-def on_device(module: Autoencoder, device: str | torch.device | None) -> Iterator[torch.device]:
-    """Hold a model on `device` (None: where it is) and give the device for float64 work.
+def on_device(module: Autoencoder, device: Device) -> Iterator[torch.device]:
+    """Hold a model on `device` and give the device for float64 work.
 
     That is the model's own device, or the CPU for MPS, which has no float64.
     """

@@ -43,12 +43,9 @@ def frechet_distance(
     """
     x, y = checks.pair(x_features, y_features, ("x_features", "y_features"))
     _check_full_rank(len(x), len(y), x.shape[1], allow_rank_deficient)
-    roots = []
-    for z in (x, y):
-        if len(z) > z.shape[1]:
-            roots.append(_root(FeatureMoments().update(z).covariance))
-        else:  # the centred data are a root already, without a decision on the rank
-            roots.append((z - z.mean(axis=0)).T / math.sqrt(len(z) - 1))
+    # The centred data are a root already, without a decision on the rank.
+    centred = ((z - z.mean(axis=0)) / math.sqrt(len(z) - 1) for z in (x, y))
+    roots = (_root(z.T @ z) if len(z) > z.shape[1] else z.T for z in centred)
     return _distance(x.mean(axis=0) - y.mean(axis=0), *roots)
 
 
@@ -61,35 +58,30 @@ class FeatureMoments:
 
     def __init__(self) -> None:
         self.count = 0
-        self._mean: Array = np.zeros(0)
-        self._scatter: Array = np.zeros((0, 0))  # sum of (x - mean) (x - mean)^T
+        self._mean: Array = np.zeros(1)  # of as many features as the first examples have
+        self._scatter: Array = np.zeros((1, 1))  # sum of (x - mean) (x - mean)^T
 
     def update(self, batch: ArrayLike) -> Self:
         """Add a batch (n, d), n at least 1; returns self."""
         features = checks.features(batch, "batch", least=1)
-        part = FeatureMoments()
-        part.count, part._mean = len(features), features.mean(axis=0)
-        centred = features - part._mean
-        part._scatter = centred.T @ centred
-        return self.merge(part)
+        mean = features.mean(axis=0)
+        return self._add(len(features), mean, (features - mean).T @ (features - mean))
 
     def merge(self, other: FeatureMoments) -> Self:
         """Add the examples of another, which stays unchanged; returns self."""
-        if other.count == 0:
-            return self
-        if self.count == 0:
-            self._mean, self._scatter = np.zeros_like(other._mean), np.zeros_like(other._scatter)
-        elif len(self._mean) != len(other._mean):
+        return self._add(other.count, other._mean, other._scatter) if other.count else self
+
+    def _add(self, count: int, mean: Array, scatter: Array) -> Self:
+        if self.count and len(self._mean) != len(mean):
             raise HebaeError(
                 f"The moments are of {len(self._mean)} features, but the new examples have "
-                f"{len(other._mean)}; use features of one network."
+                f"{len(mean)}; use features of one network."
             )
-        count = self.count + other.count
-        step = other._mean - self._mean
-        between = self.count * other.count / count * np.outer(step, step)
-        self._scatter = self._scatter + other._scatter + between
-        self._mean = self._mean + other.count / count * step
-        self.count = count
+        share = count / (self.count + count)
+        step = mean - self._mean
+        self._scatter = self._scatter + scatter + self.count * share * np.outer(step, step)
+        self._mean = self._mean + share * step
+        self.count += count
         return self
 
     @property
@@ -184,6 +176,8 @@ def kernel_distance(
 
     Source: Binkowski, Sutherland, Arbel, Gretton (2018), "Demystifying MMD GANs", section 4.
     """
+    from sklearn.metrics.pairwise import polynomial_kernel
+
     x, y = checks.pair(x, y)
     checks.counts(2, block_size=block_size)
     blocks = min(len(x), len(y)) // block_size
@@ -193,17 +187,13 @@ def kernel_distance(
             f"but these have {len(x)} and {len(y)}; give more, or a smaller block_size."
         )
 
-    def kernel(a: Array, b: Array) -> Array:
-        values: Array = (a @ b.T / x.shape[1] + 1) ** 3
-        return values
-
     generator = np.random.default_rng(seed)
     rows_x, rows_y = generator.permutation(len(x)), generator.permutation(len(y))
     values, pairs = [], block_size * (block_size - 1)
     for start in range(0, blocks * block_size, block_size):
         a, b = (z[rows[start : start + block_size]] for z, rows in ((x, rows_x), (y, rows_y)))
-        within = sum(k.sum() - k.trace() for k in (kernel(a, a), kernel(b, b)))
-        values.append(within / pairs - 2 * kernel(a, b).mean())
+        within = sum(k.sum() - k.trace() for k in (polynomial_kernel(a), polynomial_kernel(b)))
+        values.append(within / pairs - 2 * polynomial_kernel(a, b).mean())
     return mean_estimate(np.array(values))
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from hebae import inference
 from hebae.errors import HebaeError
 from hebae.evaluation import checks
-from hebae.evaluation.checks import ArrayLike
+from hebae.evaluation.checks import ArrayLike, Device
 from hebae.evaluation.estimate import Estimate
 from hebae.evaluation.posterior import Posteriors, checked_means, noise_factor
 
@@ -42,7 +42,7 @@ def mutual_information(
     seed: int = 0,
     draws: int = 1,
     block: int = 1000,
-    device: str | torch.device | None = None,
+    device: Device = None,
 ) -> Information:
     """I(i; z) of a model's codes over examples: `posterior_information` of its posteriors.
 
@@ -106,82 +106,65 @@ def posterior_information(
         return Information(ceiling - shared, 0.0, ceiling)
 
     posteriors = Posteriors.checked(means, log_scale, noise_factor)
-    mixture = _Mixture(posteriors)
     generator = torch.Generator().manual_seed(seed)  # on the CPU: the same draws on every device
     ratio = torch.zeros_like(means[:, 0])
     for _ in range(draws):
         epsilon = torch.randn(means.shape, generator=generator, dtype=torch.float64)
         z, _ = posteriors.draw(epsilon.to(means.device))
-        ratio += mixture.log_ratio(z, block) / draws
+        ratio += log_ratio(posteriors, z, block) / draws
     value, error = ceiling + float(ratio.mean()), float(ratio.std()) / math.sqrt(len(means))
     return Information(min(value, ceiling), error, ceiling)
 
 
-class _Mixture:
-    """The log-densities of N posteriors at many codes, by matrix products where these are exact.
+def log_ratio(
+    posteriors: Posteriors, z: Float[Tensor, "n latent"], block: int
+) -> Float[Tensor, " n"]:
+    """``log q(z_i | x_i) - log sum_j q(z_i | x_j)`` for one code per example; at most 0.
 
     With A_j = (D_j L L^T D_j)^-1, ``(z - mu_j)^T A_j (z - mu_j)`` is linear in the numbers
     ``(z z^T, z, 1)``, so all pairs of codes and posteriors are one product of matrices. It loses
     digits to cancellation where sigma is small compared to mu. There the product still tells which
     few posteriors matter at a code, and these are computed again from the difference z - mu_j.
     """
+    n, k = z.shape
+    precision = posteriors.whitener.mT @ posteriors.whitener  # of the noise
+    rows, columns = precision.triu().nonzero(as_tuple=True)
+    weight = precision[rows, columns] * torch.where(rows == columns, -0.5, -1.0)
+    centre = posteriors.mean.mean(dim=0)  # differences from it lose fewer digits
+    centred, inverse = z - centre, 1 / posteriors.scale
+    scaled = (posteriors.mean - centre) * inverse
+    linear = scaled @ precision
+    at_centre = -0.5 * ((linear * scaled).sum(dim=1) + k * math.log(2 * math.pi))
+    constant = at_centre - posteriors.log_volume
+    # Near z = mu_j, products of size |mu_j|^T |A_j| |mu_j| cancel to almost nothing.
+    size = (scaled.abs() @ precision.abs() * scaled.abs()).sum(1) + posteriors.log_volume.abs()
+    rounding = (len(weight) + k + 1) * torch.finfo(size.dtype).eps * (1 + size)
 
-    def __init__(self, posteriors: Posteriors) -> None:
-        self.posteriors = posteriors
-        self.centre = posteriors.mean.mean(dim=0)  # differences from it lose fewer digits
-        whitener = posteriors.whitener
-        self.precision = whitener.mT @ whitener  # of the noise
-        self.rows, self.columns = self.precision.triu().nonzero(as_tuple=True)
-        weight = self.precision[self.rows, self.columns]
-        self.weight = torch.where(self.rows == self.columns, -0.5 * weight, -weight)
-        # Near z = mu_j, products of size |mu_j|^T |A_j| |mu_j| cancel to almost nothing.
-        scaled = ((posteriors.mean - self.centre) / posteriors.scale).abs()
-        size = (scaled @ self.precision.abs() * scaled).sum(dim=1) + posteriors.log_volume.abs()
-        terms = len(weight) + len(self.centre) + 1
-        self.rounding = terms * torch.finfo(size.dtype).eps * (1 + size)
+    def terms(x: Tensor, factor: Tensor | float, *others: Tensor) -> Tensor:
+        """Products x_a x_b for the nonzero entries (a, b) of A_j, each pair once; and others."""
+        return torch.cat((x[:, rows] * x[:, columns] * factor, *others), dim=1)
 
-    def log_ratio(self, z: Float[Tensor, "n latent"], block: int) -> Float[Tensor, " n"]:
-        """``log q(z_i | x_i) - log sum_j q(z_i | x_j)`` for one code per example; at most 0."""
-        # From z and not from its noise, which rounding removes from z where it is small compared to
-        # the mean: both densities must see the same rounding for the ratio to stay below 0.
-        log_posterior = self.posteriors.log_density(z)
-        blocks = [slice(start, start + block) for start in range(0, len(z), block)]
-        ratios = []
-        for codes in blocks:
-            total = torch.full_like(log_posterior[codes], -math.inf)
-            for part in blocks:
-                densities = self._log_densities(z[codes], log_posterior[codes] - NEGLIGIBLE, part)
-                if part == codes:
-                    densities.diagonal().copy_(log_posterior[codes])
-                total = torch.logaddexp(total, densities.logsumexp(dim=1))
-            ratios.append(log_posterior[codes] - total)
-        return torch.cat(ratios).clamp(max=0)
-
-    def _log_densities(self, z: Tensor, floor: Tensor, part: slice) -> Tensor:
-        """``log q(z_i | x_j)``, or its floor (m,) where it is lower, of codes z (m, k)."""
-        centred = z - self.centre
-        terms = (self.weight * self._products(centred), centred, torch.ones_like(z[:, :1]))
-        densities = torch.cat(terms, dim=1) @ self._coefficients(self.posteriors[part]).mT
-        rounding = self.rounding[part].max()
-        if not rounding <= ROUNDING:
-            negligible = densities < (floor - rounding)[:, None]
-            pairs = (~negligible).nonzero()  # including NaN
-            for some in torch.split(pairs, max(1, PAIRS // z.shape[1])):
-                code, example = some.unbind(dim=1)
-                densities[code, example] = self.posteriors[part][example].log_density(z[code])
-        # Only for speed: exp is slow where it underflows.
-        return densities.clamp_(min=floor[:, None])
-
-    def _coefficients(self, posteriors: Posteriors) -> Float[Tensor, "n terms"]:
-        """``log q(z | x_j)`` as a linear form in the terms of z."""
-        k = len(self.centre)
-        inverse = 1 / posteriors.scale
-        scaled = (posteriors.mean - self.centre) * inverse
-        linear = scaled @ self.precision
-        at_centre = -0.5 * ((linear * scaled).sum(dim=1) + k * math.log(2 * math.pi))
-        constant = (at_centre - posteriors.log_volume)[:, None]
-        return torch.cat((self._products(inverse), linear * inverse, constant), dim=1)
-
-    def _products(self, x: Float[Tensor, "n latent"]) -> Float[Tensor, "n products"]:
-        """x_a x_b for the nonzero entries (a, b) of A_j, each pair once."""
-        return x[:, self.rows] * x[:, self.columns]
+    # From z and not from its noise, which rounding removes from z where it is small compared to
+    # the mean: both densities must see the same rounding for the ratio to stay below 0.
+    log_posterior = posteriors.log_density(z)
+    total = torch.full_like(log_posterior, -math.inf)
+    blocks = [slice(start, start + block) for start in range(0, n, block)]
+    for codes in blocks:
+        floor = (log_posterior[codes] - NEGLIGIBLE)[:, None]
+        of_codes = terms(centred[codes], weight, centred[codes], torch.ones_like(floor))
+        for part in blocks:
+            of_part = (linear[part] * inverse[part], constant[part, None])
+            densities = of_codes @ terms(inverse[part], 1.0, *of_part).mT
+            if not rounding[part].max() <= ROUNDING:
+                negligible = densities < floor - rounding[part].max()
+                pairs = (~negligible).nonzero()  # including NaN
+                for some in torch.split(pairs, max(1, PAIRS // k)):
+                    code, example = some.unbind(dim=1)
+                    exact = posteriors[part][example].log_density(z[codes][code])
+                    densities[code, example] = exact
+            # Only for speed: exp is slow where it underflows.
+            densities.clamp_(min=floor)
+            if part == codes:
+                densities.diagonal().copy_(log_posterior[codes])
+            total[codes] = torch.logaddexp(total[codes], densities.logsumexp(dim=1))
+    return (log_posterior - total).clamp(max=0)

@@ -26,9 +26,8 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 
-from hebae.data.workers import available_cores
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
 
@@ -136,7 +135,7 @@ def mic_and_tic(
     """
     if workers is None:
         worthwhile = sum(len(x) for x, _ in pairs) >= WORTH_PROCESSES  # type: ignore[arg-type]
-        workers = min(available_cores(), len(pairs)) if worthwhile else 1
+        workers = min(cpu_count(), len(pairs)) if worthwhile else 1
     work = delayed(characteristic_matrix)
     matrices = Parallel(workers)(work(x, y, estimator, alpha, c) for x, y in pairs)
     return np.array([(np.nanmax(m), np.nansum(m)) for m in matrices]).reshape(-1, 2)
@@ -202,11 +201,9 @@ def _information(x: Array, y: Array, cells: float, c: float, only_wider: bool) -
     Row r - 2, column l - 2; NaN where r l > `cells` and, if `only_wider`, where l > r.
     """
     n, most = len(x), int(cells // 2)
-    x_order, x_ends = _sort(x)
-    y_order, y_ends = _sort(y)
-    y_rank = np.empty(n, dtype=np.int64)
-    y_rank[y_order] = np.arange(n)
-    y_rank = y_rank[x_order]
+    x_ends, y_ends = (np.unique(v, return_counts=True)[1].cumsum() for v in (x, y))
+    x_order, y_order = (np.argsort(v, kind="stable") for v in (x, y))
+    y_rank = y_order.argsort()[x_order]
     count = np.arange(n + 1.0)
     count_log_count = count * np.log(np.maximum(count, 1))
 
@@ -221,16 +218,6 @@ def _information(x: Array, y: Array, cells: float, c: float, only_wider: bool) -
             ends = _equipartition(ends, int(c * widest))
         information[r - 2, : columns - 1] = _optimise(row, ends, columns, count_log_count)
     return information
-
-
-def _sort(values: Array) -> tuple[Counts, Counts]:
-    """Order that sorts the values, and where each run of equal values then ends (exclusive)."""
-    order = np.argsort(values, kind="stable")
-    return order, _ends_of_runs(values[order])
-
-
-def _ends_of_runs(values: npt.NDArray[np.number]) -> Counts:
-    return np.flatnonzero(np.append(values[1:] != values[:-1], True)) + 1
 
 
 def _equipartition(ends: Counts, parts: int) -> Counts:
@@ -262,7 +249,9 @@ def _clumps(row: Counts, ends: Counts) -> Counts:
     starts = np.concatenate(([0], ends[:-1]))
     lowest, highest = np.minimum.reduceat(row, starts), np.maximum.reduceat(row, starts)
     label = np.where(lowest == highest, lowest, -1 - np.arange(len(ends)))
-    return ends[_ends_of_runs(label) - 1]
+    last = np.append(label[1:] != label[:-1], True)
+    clump_ends: Counts = ends[last]
+    return clump_ends
 
 
 def _optimise(row: Counts, ends: Counts, columns: int, count_log_count: Array) -> Array:

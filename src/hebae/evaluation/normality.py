@@ -17,8 +17,8 @@ import torch
 from hebae.errors import UndefinedMetric
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
-from hebae.evaluation.coverage import distance_blocks
 from hebae.evaluation.latent import covariance, degeneracy
+from hebae.evaluation.neighbours import BLOCK_ENTRIES, distance_blocks
 
 __all__ = [
     "Compared",
@@ -29,9 +29,6 @@ __all__ = [
     "mardia",
     "sliced_wasserstein_to_normal",
 ]
-
-BLOCK_ENTRIES = 2**22
-"""Projections held at once: 32 MiB."""
 
 
 @dataclass(frozen=True)
@@ -271,12 +268,11 @@ def sliced_wasserstein_to_normal(
 
 
 def _sliced(values: Array, lines: Array, quantiles: Array) -> float:
-    width = max(1, BLOCK_ENTRIES // len(values))
-    # What a normal has beyond the means of its n cells.
-    within_cells = 1 - float(np.square(quantiles).mean())
-    total = 0.0
-    for start in range(0, lines.shape[1], width):
-        projected = np.sort((values @ lines[:, start : start + width]).T, axis=1)
+    total, count = 0.0, lines.shape[1]
+    parts = min(count, -(-count * len(values) // BLOCK_ENTRIES))
+    for some in np.array_split(lines, parts, axis=1):
+        projected = np.sort((values @ some).T, axis=1)
         # W_2^2 as a sum of squares: nothing cancels if the two nearly agree.
-        total += float((np.square(projected - quantiles).mean(axis=1) + within_cells).sum())
-    return float(np.sqrt(total / lines.shape[1]))
+        total += float(np.square(projected - quantiles).mean(axis=1).sum())
+    # What a normal has beyond the means of its n cells.
+    return float(np.sqrt(total / count + 1 - np.square(quantiles).mean()))

@@ -46,20 +46,14 @@ class Posteriors:
         """
         mean = checked_means(mean)
         n, k = mean.shape
-        log_scale = _finite("log_scale", log_scale).to(mean.device)
-        checks.shape("log_scale", tuple(log_scale.shape), (n, k), (n, 1))
+        log_scale = _finite("log_scale", log_scale, (n, k), (n, 1)).to(mean.device)
         scale = log_scale.exp()
         if not ((scale > 0) & scale.isfinite()).all():
             raise HebaeError("log_scale has values whose exponential is 0 or infinite in float64.")
-        if noise_factor is None:
-            factor = torch.eye(k, dtype=mean.dtype, device=mean.device)
-        else:
-            factor = _finite("noise_factor", noise_factor).to(mean.device)
-            checks.shape("noise_factor", tuple(factor.shape), (k, k))
-            if factor.triu(1).any() or not factor.diagonal().all():
-                raise HebaeError(
-                    "noise_factor must be lower triangular, with no zero on its diagonal."
-                )
+        given = torch.eye(k) if noise_factor is None else noise_factor
+        factor = _finite("noise_factor", given, (k, k)).to(mean.device)
+        if factor.triu(1).any() or not factor.diagonal().all():
+            raise HebaeError("noise_factor must be lower triangular, with no zero on its diagonal.")
         volume = log_scale.expand_as(mean).sum(1) + factor.diagonal().abs().log().sum()
         return cls(mean, scale.expand_as(mean), volume, factor)
 
@@ -81,7 +75,7 @@ class Posteriors:
     @property
     def whitener(self) -> Float[Tensor, "latent latent"]:
         """L^-1."""
-        identity = torch.eye(len(self.factor), dtype=self.factor.dtype, device=self.factor.device)
+        identity = torch.eye(len(self.factor)).to(self.factor)
         inverse: Tensor = torch.linalg.solve_triangular(self.factor, identity, upper=False)
         return inverse
 
@@ -155,15 +149,15 @@ def batch_of(module: Autoencoder, values: npt.NDArray[Any]) -> Float[Tensor, "n 
 
 def checked_means(mean: ArrayLike) -> Float[Tensor, "n latent"]:
     """Means in float64 on their device; `HebaeError` if not finite and (N, k) with N >= 2."""
-    tensor = _finite("mean", mean)
-    checks.shape("mean", tuple(tensor.shape), ("N", "k"))
+    tensor = _finite("mean", mean, ("N", "k"))
     checks.require(len(tensor) > 1, "mean", tuple(tensor.shape), "(N, k) with N at least 2")
     return tensor
 
 
-def _finite(name: str, values: ArrayLike) -> Tensor:
+def _finite(name: str, values: ArrayLike, *shapes: tuple[int | str, ...]) -> Tensor:
     if not isinstance(values, Tensor) or not values.is_floating_point() or values.is_sparse:
         values = torch.from_numpy(np.array(checks.as_array(values, name), np.float64))
     if not values.isfinite().all():
         raise HebaeError(f"{name} has NaN or infinite values; all must be finite.")
+    checks.shape(name, tuple(values.shape), *shapes)
     return values.detach().to(torch.float64)

@@ -2,19 +2,24 @@
 
 - `plan`: which runs, with which settings; checked before any training.
 - `runner`: the folder of an experiment, and the training of its runs.
-- `trained_run.TrainedRun`: a finished run, with its model, data, codes and samples.
+- `trained_run.RunResult`: a run after training, with its measurements; `TrainedRun`: the same run
+  opened, with its model, codes and samples.
 - `metrics`: what can be measured, one module per family; their docstrings list all ids.
 - `measurement.Measurement`: a number with id, standard error, counts, settings and provenance.
 - `measure`: takes what is missing of a run and stores it in ``evaluation.json``.
-- `table`, `figures`: tables and figures of measurements.
+- `table`, `figures`: tables and figures of measured runs.
 - `compare`, `sweep`, `evaluate`: the three experiments of the command line.
+
+From a plan to a table::
+
+    planned = plan_methods({m: resolve("mnist-mini", None, {"method": m}) for m in METHODS}, [0, 1])
+    results = train_runs(planned, prepare(planned, folder), command="...")
+    metrics, settings = choose(["moments", "frechet"]), EvaluationSettings(split="test")
+    results = [evaluate_run(one, metrics, settings, command="...") for one in results]
+    table = tabulate(group_by_column(results, pool_seeds=True), "title")
 
 Measurements are looked up by id, never by the name that people see::
 
-    run = TrainedRun(path, dataset, EvaluationSettings(split="test"))
-    extractors = feature_extractors(dataset, metrics, run.evaluation)
-    measurements = measure(run, choose(["moments", "frechet"]), extractors, command="...")
-    value_of(measurements, "moments.mean_abs_correlation.mean")
-    find(measurements, "frechet.normal", features="pixels").standard_error
-    table = tabulate([Column("HEBAE", run.settings.likelihood, [measurements])], "title")
+    results[0].value("moments.mean_abs_correlation.mean")
+    results[0].measurement("frechet.normal", features="pixels").standard_error
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -12,19 +12,11 @@ from hebae.data import Dataset
 from hebae.errors import HebaeError
 from hebae.experiments.figures import Evaluated, Picture, as_sections, draw_evaluation, samples_of
 from hebae.experiments.measure import feature_extractors, is_writable, measure
-from hebae.experiments.measurement import Measurement, find
 from hebae.experiments.metrics import Metric
-from hebae.experiments.metrics.bounds import not_white
 from hebae.experiments.runner import ExperimentFolder
 from hebae.experiments.settings import EvaluationSettings
-from hebae.experiments.table import Column, tabulate
-from hebae.experiments.trained_run import (
-    TrainedRun,
-    choose_device,
-    examples_of,
-    group_by_column,
-    open_runs,
-)
+from hebae.experiments.table import Columns, tabulate, whiteness_notes
+from hebae.experiments.trained_run import choose_device, examples_of, group_by_column, open_runs
 from hebae.files import clear, make_folder
 from hebae.priors import NAMES
 from hebae.provenance import provenance
@@ -85,59 +77,51 @@ def evaluate(
         Before anything is measured, if a run is not finished or cannot be written, or if data or
         settings do not allow a metric.
     """
-    runs, dataset = open_runs(paths, data, data_dir)
+    runs = open_runs(paths, data, data_dir)
+    dataset = runs[0].dataset
     settings = _resolved(settings, dataset)
     choose_device(settings.device)
-    split, names = settings.split or "test", {metric.name for metric in metrics}
+    names = {metric.name for metric in metrics}
     folder = None if output is None else ExperimentFolder(output, "evaluation")
     with nullcontext() if folder is None else folder.hold(resume=folder.mark.is_file()):
-        stores = {path: _store(path, output) for path in runs}
+        stores = [_store(run.path, output) for run in runs]
         extractors = feature_extractors(
             dataset, metrics, settings, notify=notify, progress=progress
         )
         evaluated: dict[Path, Evaluated] = {}
         pictures: list[Picture] = []
-        for path, store in stores.items():
-            run = TrainedRun(path, dataset, settings)
+        for number, store in enumerate(stores):
+            one = replace(runs[number], evaluation=settings)
+            run = one.open()
 
-            def show(message: str, name: str = path.resolve().name) -> None:
+            def show(message: str, name: str = one.label) -> None:
                 progress(f"{name}: {message}")
 
             found = measure(run, metrics, extractors, command=command, progress=show, store=store)
+            runs[number] = one = replace(one, measurements=found)
             show("figures")
             drawn = run.has_images and any("samples" in metric.depends for metric in metrics)
             samples = samples_of(run, run.sampler_names) if drawn else {}
-            one = Evaluated(found, samples, run.z if "moments" in names else None)
-            evaluated[path] = one
+            shown = Evaluated(one, samples, run.z if "moments" in names else None)
+            evaluated[one.path] = shown
             if store is None:
-                alone = {run.settings.method: one}
-                pictures += draw_evaluation(alone, dataset, split, run.folder.figures)
-        groups = group_by_column(runs, pool_seeds)
-        columns = [
-            Column(label, runs[paths[0]].likelihood, [evaluated[p].measurements for p in paths])
-            for label, paths in groups.items()
-        ]
-        table = _tabulate(columns, dataset, split)
+                pictures += draw_evaluation({one.method: shown}, run.folder.figures)
+        columns = group_by_column(runs, pool_seeds)
+        table = _tabulate(columns)
         if folder is None:
             return table, pictures
         clear(folder.path, ("figures",))
-        firsts = {label: paths[0] for label, paths in groups.items()}
-        side_by_side = {label: evaluated[path] for label, path in firsts.items()}
-        pictures = draw_evaluation(side_by_side, dataset, split, folder.figures)
-        seeds = [each.seed for each in runs.values()]
-        origin = provenance(command, dataset, next(iter(runs.values())), seeds)
-        origin["runs"] = ", ".join(path.resolve().name for path in runs)
+        firsts = {label: group[0] for label, group in columns.items()}
+        side_by_side = {label: evaluated[run.path] for label, run in firsts.items()}
+        pictures = draw_evaluation(side_by_side, folder.figures)
+        origin = provenance(command, dataset, runs[0].settings, [run.settings.seed for run in runs])
+        origin["runs"] = ", ".join(run.label for run in runs)
         sections = _results(table, columns)
         if pool_seeds:
             text = "The table shows all seeds, the figures the first run of each column: "
-            text += ", ".join(f"{label} {path.name}" for label, path in firsts.items()) + "."
+            text += ", ".join(f"{label} {run.path.name}" for label, run in firsts.items()) + "."
             sections.append(Section("Figures", [text]))
-        by_run = {
-            label if len(paths) == 1 else path.name: evaluated[path].measurements
-            for label, paths in groups.items()
-            for path in paths
-        }
-        sections += [*as_sections(pictures), *_explanations(by_run)]
+        sections += [*as_sections(pictures), *_explanations(columns)]
         content = {"provenance": origin, "table": table.records()}
         folder.publish(table, content, {}, table.title, sections)
         return table, pictures
@@ -171,49 +155,47 @@ def _resolved(settings: EvaluationSettings, dataset: Dataset) -> EvaluationSetti
     return settings.model_copy(update={"split": split, "samplers": samplers})
 
 
-def _tabulate(columns: Sequence[Column], dataset: Dataset, split: str) -> Table:
-    every = [one for column in columns for run in column.runs for one in run]
+def _tabulate(columns: Columns) -> Table:
+    runs = [run for group in columns.values() for run in group]
+    dataset, split = runs[0].dataset, runs[0].split
     notes = []
-    if any("@" in one.name for one in every):
+    if any("@" in one.name for run in runs for one in run.measurements):
         notes.append(
             "Samples are means of p(x|z); the paper draws z from N(0, I). Distances of samples "
             "depend on their number: [features@samples/references]."
         )
-    if find(every, "objective") is not None:
+    if any(run.measurement("objective") for run in runs):
         notes.append("Each method has its own objective: objectives are not comparable.")
-    for column in columns:
-        warnings = [warning for run in column.runs if (warning := not_white(run, split))]
-        seeds = f" ({len(warnings)} of {len(column.runs)} seeds)" if len(column.runs) > 1 else ""
-        notes += [f"{column.label}{seeds}: {warnings[0]}"] if warnings else []
     count = len(examples_of(dataset, split))
-    return tabulate(columns, f"{dataset.name}: {count:,} {split} examples", notes)
+    title = f"{dataset.name}: {count:,} {split} examples"
+    return tabulate(columns, title, [*notes, *whiteness_notes(columns)])
 
 
-def _results(table: Table, columns: Sequence[Column]) -> list[Section]:
+def _results(table: Table, columns: Columns) -> list[Section]:
     """Return the table; a long one is folded behind its most important rows."""
-    if len(table.rows) <= SUMMARY_ROWS:
+    runs = [run for group in columns.values() for run in group]
+    ids = [id for id in SUMMARY if any(run.measurement(id) for run in runs)][:SUMMARY_ROWS]
+    if len(table.rows) <= SUMMARY_ROWS or not ids:
         return [Section("Results", [table])]
-    every = [one for column in columns for run in column.runs for one in run]
-    ids = [id for id in SUMMARY if find(every, id) is not None][:SUMMARY_ROWS]
-    if not ids:
-        return [Section("Results", [table])]
-    summary = tabulate(columns, table.title, ids=dict.fromkeys(ids, ""))
+    summary = tabulate(columns, table.title, ids=ids)
     return [
         Section("Results", [replace(summary, notes=table.notes)]),
         Section(f"All {len(table.rows)} rows", [replace(table, notes=())], folded=True),
     ]
 
 
-def _explanations(by_run: Mapping[str, Sequence[Measurement]]) -> list[Section]:
+def _explanations(columns: Columns) -> list[Section]:
     """Return what the metrics mean, and what is particular to single runs."""
     meanings: dict[str, str] = {}
-    details: dict[str, str] = {}
-    for label, run in by_run.items():
-        for one in run:
-            if one.headline and one.note:
-                meanings[one.name] = one.note
-            if one.headline and one.detail:
-                before = f"{details[one.name]}; " if one.name in details else ""
-                details[one.name] = f"{before}{label}: {one.detail}"
-    contents = {"What the metrics mean": meanings, "Details of single runs": details}
+    details: dict[str, list[str]] = {}
+    for label, runs in columns.items():
+        for run in runs:
+            name = label if len(runs) == 1 else run.path.name
+            for one in run.measurements:
+                if one.headline and one.note:
+                    meanings[one.name] = one.note
+                if one.headline and one.detail:
+                    details.setdefault(one.name, []).append(f"{name}: {one.detail}")
+    joined = {name: "; ".join(parts) for name, parts in details.items()}
+    contents = {"What the metrics mean": meanings, "Details of single runs": joined}
     return [Section(title, [facts], folded=True) for title, facts in contents.items() if facts]

@@ -13,16 +13,21 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from hebae import inference
-from hebae.data import Dataset
 from hebae.errors import HebaeError
 from hebae.evaluation import latent
-from hebae.experiments.measurement import Measurement, find
+from hebae.experiments.measurement import Measurement
 from hebae.experiments.metrics.code import CODES
 from hebae.experiments.metrics.samples import SAMPLERS
-from hebae.experiments.trained_run import TrainedRun, examples_of, load_dataset
+from hebae.experiments.trained_run import (
+    RunResult,
+    TrainedRun,
+    examples_of,
+    held_out,
+    load_dataset,
+)
 from hebae.files import make_folder
 from hebae.report import codes as of_codes
-from hebae.report import curves, images, lines, page, style
+from hebae.report import images, lines, page, style
 from hebae.report.methods import display_name
 from hebae.report.page import Section
 from hebae.storage import RunFolder
@@ -120,7 +125,7 @@ def draw_models(
             between = {label: inference.interpolate(m, *ends, STEPS) for label, m in models.items()}
             target.draw("interpolations", images.interpolations, between, count=pairs)
     held_out = None if split == "train" else split
-    target.draw("loss-curves", curves.loss_curves, histories, held_out)
+    target.draw("loss-curves", lines.loss_curves, histories, held_out)
     covariances = {label: latent.covariance(run.codes.mean) for label, run in runs.items()}
     target.draw("codes", _heatmaps, covariances)
     _draw_points(target, {label: run.z for label, run in runs.items()}, first.examples.labels)
@@ -133,7 +138,8 @@ def draw_run(path: Path) -> list[Picture]:
     if not folder.is_finished:
         return []
     settings = folder.settings()
-    run = TrainedRun.held_out(path, load_dataset(settings), settings.device)
+    dataset = load_dataset(settings)
+    run = TrainedRun(path, dataset, held_out(dataset, settings.device))
     return draw_models({settings.method: run}, {settings.method: [run.history]}, folder.figures)
 
 
@@ -154,23 +160,22 @@ def samples_of(
 class Evaluated:
     """What the figures of an evaluated run are drawn from."""
 
-    measurements: Sequence[Measurement]
+    run: RunResult
     samples: Mapping[str, Array]
     """By display name of the sampler; empty if examples are not images, or not measured."""
     codes: Array | None
     """Draws z of q(z|x), shape (n, k), if the codes were measured."""
 
 
-def draw_evaluation(
-    evaluated: Mapping[str, Evaluated], dataset: Dataset, split: str, folder: Path
-) -> list[Picture]:
+def draw_evaluation(evaluated: Mapping[str, Evaluated], folder: Path) -> list[Picture]:
     """Draw every figure that the measurements of runs, by their labels, allow."""
-    target = _Folder(folder, dataset.name, split)
-    runs = {label: one.measurements for label, one in evaluated.items()}
+    runs = {label: one.run for label, one in evaluated.items()}
+    first = next(iter(runs.values()))
+    target = _Folder(folder, first.dataset.name, first.split)
     if samples := {label: one.samples for label, one in evaluated.items() if one.samples}:
         target.draw("samples-by-sampler", images.sample_table, samples, ACROSS)
     if codes := {label: one.codes for label, one in evaluated.items() if one.codes is not None}:
-        _draw_points(target, codes, examples_of(dataset, split).labels)
+        _draw_points(target, codes, examples_of(first.dataset, first.split).labels)
     moments = {label: found for label, run in runs.items() if (found := _moments(run))}
     if moments:
         for of in CODES:
@@ -186,7 +191,7 @@ def draw_evaluation(
     annealed = {
         label: lines.Convergence(*(one.arrays[name] for name in ("temperatures", "lower", "gap")))
         for label, run in runs.items()
-        if (one := find(run, "ais")) is not None and "gap" in one.arrays
+        if (one := run.measurement("ais")) is not None and "gap" in one.arrays
     }
     if annealed:
         target.draw("annealing", lines.annealing_convergence, annealed)
@@ -203,13 +208,13 @@ def _heatmaps(covariances: Mapping[str, Array], *, title: str) -> Figure:
     return of_codes.code_heatmaps(matrices, title=title)
 
 
-def _moments(run: Sequence[Measurement]) -> dict[str, Measurement]:
-    found = {of: find(run, f"moments.mean_abs_correlation.{of}") for of in CODES}
+def _moments(run: RunResult) -> dict[str, Measurement]:
+    found = {of: run.measurement(f"moments.mean_abs_correlation.{of}") for of in CODES}
     return {of: one for of, one in found.items() if one is not None}
 
 
-def _bars(moments: Mapping[str, Measurement], run: Sequence[Measurement]) -> Any:
-    kl = find(run, "moments.least_kl")
+def _bars(moments: Mapping[str, Measurement], run: RunResult) -> Any:
+    kl = run.measurement("moments.least_kl")
     assert kl is not None
     of_mean, of_z = (np.diag(moments[of].arrays["covariance"]).tolist() for of in CODES)
     return of_codes.DimensionBars(of_mean, of_z, kl.arrays.get("divergence", kl.undefined))

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import yaml
+from matplotlib.figure import Figure
 
 from hebae.config import Settings, resolve
 from hebae.data import Dataset, load
 from hebae.errors import HebaeError
 from hebae.experiments.figures import Picture, as_sections
-from hebae.experiments.measure import feature_extractors, measure
-from hebae.experiments.measurement import Measurement, find, value_of
+from hebae.experiments.measure import evaluate_run
 from hebae.experiments.metrics import choose
 from hebae.experiments.plan import PlannedRun
-from hebae.experiments.runner import ExperimentFolder
+from hebae.experiments.runner import ExperimentFolder, train_runs
 from hebae.experiments.settings import EvaluationSettings
-from hebae.experiments.table import Column, tabulate
-from hebae.experiments.trained_run import TrainedRun
-from hebae.files import clear, make_folder
+from hebae.experiments.table import tabulate
+from hebae.experiments.trained_run import RunResult
+from hebae.files import make_folder
 from hebae.methods import METHODS as REGISTRY
 from hebae.provenance import provenance
 from hebae.report import style
 from hebae.report.page import Section
 from hebae.report.ranges import RangePanel, RowLabel, range_panels
-from hebae.report.tables import Row, Table, Undefined
+from hebae.report.tables import Row, Table, Undefined, to_csv
 from hebae.samplers import NAMES
-from hebae.storage import RunFolder
 from hebae.training import session
-from hebae.training.many import Job, Watcher, train_all
+from hebae.training.many import Job, Watcher
 
 _FILE = files("hebae.experiments").joinpath("leaderboard.yaml")
 _TEXTS = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
@@ -48,6 +48,14 @@ ROWS = {  # of the table: id and heading; the Frechet distances of all samplers 
     "labels.nearest_neighbours": "accuracy of neighbours",
 }
 BEST = "frechet.best"
+PANELS = {  # of the figure: heading, note, and whether higher or lower is better
+    "iwae.fitted_width": ("log p(x)", "IWAE, nats", "higher"),
+    BEST: ("Samples", "Frechet distance, best sampler", "lower"),
+    "frechet.prior": ("Samples, own prior", "Frechet distance", "lower"),
+    "reconstruction.negative_log_likelihood": ("Reconstruction", "−log p(x|μ(x)), nats", "lower"),
+    "moments.mean_abs_correlation.mean": ("Correlation of μ", "mean |off-diagonal|", "lower"),
+    "labels.nearest_neighbours": ("Neighbours", "accuracy on the code", "higher"),
+}
 CRITERION = (
     "The weight of each row was chosen by the lowest Frechet distance to validation examples, over "
     "the samplers that were tried, of models trained on a part of the training examples."
@@ -75,23 +83,6 @@ ENTRIES = {
     **{name: Entry(name, method.display_name, name) for name, method in REGISTRY.items()},
     **{key: Entry(key, **values) for key, values in _TEXTS["entries"].items()},
 }
-
-
-@dataclass(frozen=True)
-class Result:
-    """One training of a row."""
-
-    entry: Entry
-    settings: Settings | None
-    """None if it cannot be trained."""
-    path: Any = None
-    measurements: Sequence[Measurement] = ()
-    reason: str = ""
-    """Why it has no measurements."""
-
-    def criterion(self) -> float:
-        """Return the lowest Frechet distance over the samplers; infinite if there is none."""
-        return min((v for _, v in _distances(self.measurements)), default=math.inf)
 
 
 @dataclass(frozen=True)
@@ -133,14 +124,24 @@ class Board:
         size = self.plan["choose"].get("train_size", count)
         changes["train_size"] = min(size, count)
         if entry.weight is None:
-            return [PlannedRun(f"choose-{entry.key}", self.settings(entry, "choose", **changes))]
+            one = self.settings(entry, "choose", **changes)
+            return [PlannedRun(f"choose-{entry.key}", one, {"entry": entry.key})]
         default = getattr(self.settings(entry, "choose", **changes), entry.weight)
         runs = []
         for factor in self.plan["factors"]:
             weight = float(f"{default * factor:.4g}")
             one = self.settings(entry, "choose", **changes, **{entry.weight: weight})
-            runs.append(PlannedRun(f"choose-{entry.key}-{weight:g}", one, {"weight": weight}))
+            about = {"entry": entry.key, "weight": weight}
+            runs.append(PlannedRun(f"choose-{entry.key}-{weight:g}", one, about))
         return runs
+
+    def final(self, entry: Entry, data: str, seed: int, chosen: Settings) -> PlannedRun:
+        """Plan a run with the chosen weight."""
+        changes: dict[str, Any] = {"seed": seed, "data": data}
+        if entry.weight is not None:
+            changes[entry.weight] = getattr(chosen, entry.weight)
+        label = f"{Path(data).name}-{entry.key}-seed{seed}"
+        return PlannedRun(label, self.settings(entry, "train", **changes), {"entry": entry.key})
 
 
 def run_leaderboard(
@@ -165,38 +166,34 @@ def run_leaderboard(
     HebaeError
         Before any training, if the data are missing or the folder is used for something else.
     """
-    names = [board.settings(board.entries[0], "train").data]
-    names += [board.plan["also"][names[0]]] if names[0] in board.plan["also"] else []
-    place = {"data_dir": board.flags.get("data_dir")}
-    datasets = {name: load(name, **place, binarize=_binarize(board)) for name in names}
-    first = datasets[names[0]]
-    runner = _Runner(folder, board, command, watcher, progress)
+    name = board.settings(board.entries[0], "train").data
+    names = [name, *([board.plan["also"][name]] if name in board.plan["also"] else [])]
+    sources = {n: board.settings(board.entries[0], "train", data=n).source for n in names}
+    datasets = {n: load(**source) for n, source in sources.items()}
+    runner = _Runner(folder, board, command, watcher, progress, retry_diverged=retry_diverged)
     with folder.hold(resume=resume, overwrite=overwrite):
-        planned = [(e, run) for e in board.entries for run in board.candidates(e, first)]
-        wanted = {run.label: run.settings for _, run in planned}
+        planned = [run for e in board.entries for run in board.candidates(e, datasets[name])]
+        wanted = {run.label: run.settings for run in planned}
         if folder.mark.is_file():
             folder.require_same(wanted)
         folder.write_mark({"budget": board.budget}, wanted)
-        if retry_diverged:
-            runner.forget_diverged()
-        tried = runner.run(planned, "validation", CHOOSING, board.plan["samplers"])
+        tried = runner.run(planned, CHOOSING, final=False)
         if tried is None:
             return None
-        chosen = _choose(board.entries, tried)
-        results: dict[str, list[Result]] = {}
-        for name, dataset in datasets.items():
-            seeds = board.plan["seeds"] if name == names[0] else board.plan["seeds"][:1]
+        chosen = {entry.key: _choose(entry, tried) for entry in board.entries}
+        results: dict[str, list[RunResult]] = {}
+        for data in datasets:
+            seeds = board.plan["seeds"] if data == name else board.plan["seeds"][:1]
             final = [
-                (entry, _final(board, entry, name, seed, chosen[entry.key]))
+                board.final(entry, data, seed, chosen[entry.key].settings)
                 for entry in board.entries
                 for seed in seeds
-                if chosen[entry.key].settings is not None
+                if not chosen[entry.key].reason
             ]
-            found = runner.run(final, "test", METRICS, board.plan["samplers"], dataset)
+            found = runner.run(final, METRICS, final=True)
             if found is None:
                 return None
-            refused = [one for one in chosen.values() if one.settings is None]
-            results[name] = [*found, *refused]
+            results[data] = [*found, *(one for one in chosen.values() if one.reason)]
         return _publish(folder, board, datasets, tried, chosen, results, command)
 
 
@@ -210,76 +207,72 @@ class _Runner:
         command: str,
         watcher: Watcher | None,
         progress: Callable[[str], None],
+        *,
+        retry_diverged: bool,
     ) -> None:
-        self.folder, self.board, self.command = folder, board, command
-        self.watcher, self.progress = watcher, progress
-
-    def forget_diverged(self) -> None:
-        """Remove the runs that diverged, so that they are trained again."""
-        for path in self.folder.runs.glob("*"):
-            if RunFolder(path).divergence.is_file():
-                clear(path, RunFolder.NAMES)
+        self.folder, self.board, self.progress = folder, board, progress
+        self.command, self.watcher, self.retry_diverged = command, watcher, retry_diverged
 
     def run(
-        self,
-        planned: Sequence[tuple[Entry, PlannedRun]],
-        split: str,
-        metrics: Sequence[str],
-        samplers: Sequence[str],
-        dataset: Dataset | None = None,
-    ) -> list[Result] | None:
-        """Train what can be trained, and measure it; None if the training was interrupted."""
-        jobs: list[Job | str] = []
-        loaded: dict[str, Dataset] = {}
-        for _, run in planned:
+        self, planned: Sequence[PlannedRun], metrics: Sequence[str], *, final: bool
+    ) -> list[RunResult] | None:
+        """Train what can be trained, and measure it; None if the training was interrupted.
+
+        A run that cannot be trained has its reason, as one that diverges has.
+        """
+        datasets: dict[str, Dataset] = {}
+        jobs, refused = [], {}
+        for run in planned:
+            key = str(run.settings.source)
+            dataset = datasets[key] if key in datasets else load(**run.settings.source)
+            datasets[key] = dataset
+            path = self.folder.runs / run.label
             try:
-                data = dataset or loaded.get(key := str(run.settings.source))
-                data = data or loaded.setdefault(key, load(**run.settings.source))
-                prepared = session.prepare(run.settings, data)
+                prepared = session.prepare(run.settings, dataset)
             except HebaeError as error:
-                jobs.append(str(error))
+                refused[run.label] = RunResult(
+                    run.label,
+                    run.settings,
+                    run.values,
+                    path=path,
+                    dataset=dataset,
+                    evaluation=EvaluationSettings(),
+                    reason=str(error),
+                )
                 continue
             prepared.release()
-            jobs.append(Job(run.label, prepared, self.folder.runs / run.label))
-        trained = [job for job in jobs if isinstance(job, Job)]
-        done = train_all(trained, command=self.command, watcher=self.watcher)
-        if any(result.state == "interrupted" for result in done):
+            jobs.append(Job(run.label, prepared, path))
+        trained = train_runs(
+            [run for run in planned if run.label not in refused],
+            jobs,
+            command=self.command,
+            watcher=self.watcher,
+            retry_diverged=self.retry_diverged,
+        )
+        if trained is None:
             return None
-        states = {result.job.label: result for result in done}
-        found = []
-        for (entry, run), job in zip(planned, jobs, strict=True):
-            if isinstance(job, str):
-                found.append(Result(entry, run.settings, reason=job))
-            elif states[job.label].state == "diverged":
-                reason = states[job.label].message or "it diverged"
-                found.append(Result(entry, run.settings, job.path, reason=f"diverged: {reason}"))
-            else:
-                measured = self._measure(job, split, metrics, samplers)
-                found.append(Result(entry, run.settings, job.path, measured))
-        return found
+        found = refused | {one.label: self._measured(one, metrics, final) for one in trained}
+        return [found[run.label] for run in planned]
 
-    def _measure(
-        self, job: Job, split: str, metrics: Sequence[str], samplers: Sequence[str]
-    ) -> list[Measurement]:
-        plan, dataset = self.board.plan, job.prepared.dataset
-        seeds = plan["seeds"][: plan["all_samplers"]] if split == "test" else []
-        if job.prepared.settings.seed in seeds:
-            samplers = NAMES
+    def _measured(self, run: RunResult, metrics: Sequence[str], final: bool) -> RunResult:
+        if run.diverged:
+            return replace(run, reason=f"diverged: {run.reason}")
+        plan, labelled = self.board.plan, run.dataset.train.labels is not None
+        every = final and run.settings.seed in plan["seeds"][: plan["all_samplers"]]
         values = {
-            "split": split if split != "test" else _last(dataset),
-            "samplers": tuple(samplers),
+            "split": _last(run.dataset) if final else "validation",
+            "samplers": NAMES if every else tuple(plan["samplers"]),
+            "device": run.settings.device,
             **plan["evaluation"],
         }
-        settings = EvaluationSettings(device=job.prepared.settings.device, **values)
-        chosen = choose(metrics if dataset.train.labels is not None else metrics[:-1] or metrics)
-        chosen = [metric for metric in chosen if metric.name in metrics]
-
-        def report(message: str) -> None:
-            self.progress(f"{job.label}: {message}")
-
-        extractors = feature_extractors(dataset, chosen, settings, progress=report)
-        run = TrainedRun(job.path, dataset, settings)
-        return measure(run, chosen, extractors, command=self.command, progress=report)
+        chosen = choose([name for name in metrics if labelled or name != "labels"])
+        return evaluate_run(
+            run,
+            chosen,
+            EvaluationSettings(**values),
+            command=self.command,
+            progress=lambda message: self.progress(f"{run.label}: {message}"),
+        )
 
 
 def _last(dataset: Dataset) -> str:
@@ -287,82 +280,69 @@ def _last(dataset: Dataset) -> str:
     return "test" if dataset.test is not None else "validation"
 
 
-def _binarize(board: Board) -> Any:
-    return board.settings(board.entries[0], "train").binarize
+def criterion(run: RunResult) -> float:
+    """Return the lowest Frechet distance over the samplers; infinite if there is none."""
+    return min((value for _, value in _distances(run)), default=math.inf)
 
 
-def _choose(entries: Iterable[Entry], tried: Sequence[Result]) -> dict[str, Result]:
-    """Return the best candidate of each entry, or one without settings that says why not."""
-    found = {}
-    for entry in entries:
-        own = [one for one in tried if one.entry.key == entry.key]
-        best = min(own, key=Result.criterion)
-        if best.criterion() == math.inf:
-            reasons = "; ".join(dict.fromkeys(one.reason for one in own if one.reason))
-            best = Result(entry, None, reason=reasons or "no sampler could be compared")
-        found[entry.key] = best
-    return found
+def _choose(entry: Entry, tried: Sequence[RunResult]) -> RunResult:
+    """Return the best candidate of an entry, with a reason if there is none."""
+    own = [one for one in tried if one.values["entry"] == entry.key]
+    best = min(own, key=criterion)
+    if criterion(best) < math.inf:
+        return best
+    reasons = "; ".join(dict.fromkeys(one.reason for one in own if one.reason))
+    return replace(best, reason=reasons or "no sampler could be compared")
 
 
-def _final(board: Board, entry: Entry, data: str, seed: int, chosen: Result) -> PlannedRun:
-    assert chosen.settings is not None
-    changes: dict[str, Any] = {"seed": seed, "data": data}
-    if entry.weight is not None:
-        changes[entry.weight] = getattr(chosen.settings, entry.weight)
-    label = f"{data.replace('/', '-')}-{entry.key}-seed{seed}"
-    return PlannedRun(label, board.settings(entry, "train", **changes))
-
-
-def _distances(measurements: Sequence[Measurement]) -> list[tuple[str, float]]:
+def _distances(run: RunResult) -> list[tuple[str, float]]:
     """Return the Frechet distance of each sampler that was measured."""
-    pairs = [(name, value_of(measurements, f"frechet.{name}")) for name in NAMES]
+    pairs = [(name, run.value(f"frechet.{name}")) for name in NAMES]
     return [(name, value) for name, value in pairs if value is not None]
 
 
-def _with_best(measurements: Sequence[Measurement]) -> list[Measurement]:
+def _with_best(run: RunResult) -> RunResult:
     """Add the lowest Frechet distance over the samplers."""
-    distances = _distances(measurements)
+    distances = _distances(run)
     if not distances:
-        return list(measurements)
+        return run
     name, _ = min(distances, key=lambda pair: pair[1])
-    best = find(measurements, f"frechet.{name}")
+    best = run.measurement(f"frechet.{name}")
     assert best is not None
-    return [*measurements, replace(best, id=BEST)]
+    return replace(run, measurements=[*run.measurements, replace(best, id=BEST)])
 
 
 def _publish(
     folder: ExperimentFolder,
     board: Board,
     datasets: Mapping[str, Dataset],
-    tried: Sequence[Result],
-    chosen: Mapping[str, Result],
-    results: Mapping[str, Sequence[Result]],
+    tried: Sequence[RunResult],
+    chosen: Mapping[str, RunResult],
+    results: Mapping[str, Sequence[RunResult]],
     command: str,
 ) -> list[Table]:
     make_folder(folder.figures)
     tables, pictures = [], []
     for name, found in results.items():
-        groups = {e: [one for one in found if one.entry.key == e.key] for e in board.entries}
-        tables.append(_tabulate(groups, datasets[name]))
+        dataset = datasets[name]
+        rows: dict[Entry, list[RunResult]] = {
+            entry: [_with_best(one) for one in found if one.values["entry"] == entry.key]
+            for entry in board.entries
+        }
+        tables.append(_tabulate(rows, dataset))
         if not any(one.measurements for one in found):
             continue
-        path = folder.figures / f"{name.replace('/', '-')}.png"
-        title = f"Leaderboard, {datasets[name].name}"
-        style.save(_draw(groups, title), path)
+        path = folder.figures / f"{Path(name).name}.png"
+        title = f"Leaderboard, {dataset.name}"
+        style.save(_draw(rows, title), path)
         caption = (
-            "Medians and ranges over the seeds, as in the table; an arrow points to where a model "
-            "is better, and a hollow marker is the best median."
+            f"Medians and ranges over the seeds, on {_last(dataset)} examples; an arrow points to "
+            "where a model is better, and a hollow marker is the best median."
         )
         pictures.append(Picture(path, title, caption))
     choice = _tabulate_choice(board, tried, chosen)
-    settings = {
-        one.path.name: one.settings
-        for one in [*tried, *(one for found in results.values() for one in found)]
-        if one.path is not None and one.settings is not None
-    }
     first = next(iter(datasets.values()))
-    origin = provenance(command, first, next(iter(settings.values())), board.plan["seeds"])
-    wanted = {label: s for label, s in settings.items() if label.startswith("choose-")}
+    origin = provenance(command, first, tried[0].settings, board.plan["seeds"])
     content = {
         "budget": board.budget,
         "provenance": origin | {"budget": board.budget},
@@ -375,88 +355,78 @@ def _publish(
         *as_sections(pictures),
         Section("Choice of the weights", [CRITERION, choice], folded=True),
     ]
-    csv = "".join(
-        text if number == 0 else text.split("\n", 1)[1]
-        for number, text in enumerate(table.to_csv() for table in tables)
-    )
-    folder.publish(tables[0], content, wanted, "Leaderboard", sections, csv)
-    markdown = "\n".join(table.to_markdown() for table in [*shown, choice])
-    folder.write(f"{folder.kind}.md", markdown)
+    records = [
+        {"data": name} | record
+        for name, table in zip(results, tables, strict=True)
+        for record in table.records()
+    ]
+    settings = {one.label: one.settings for one in tried}
+    folder.publish(tables[0], content, settings, "Leaderboard", sections, to_csv(records))
+    folder.write(f"{folder.kind}.md", "\n".join(table.to_markdown() for table in [*shown, choice]))
     return shown
 
 
-def _tabulate(groups: Mapping[Entry, Sequence[Result]], dataset: Dataset) -> Table:
-    columns, reasons = [], {}
-    for entry, found in groups.items():
-        measured = [_with_best(one.measurements) for one in found if not one.reason]
-        likelihood = next((one.settings.likelihood for one in found if one.settings), "")
-        columns.append(Column(entry.label, likelihood, measured, len(found) - len(measured)))
-        if not measured:
-            reasons[entry.label] = next((one.reason for one in found), "it was not trained")
-    samplers = [n for n in NAMES if any(find(r, f"frechet.{n}") for c in columns for r in c.runs)]
+def _tabulate(rows: Mapping[Entry, Sequence[RunResult]], dataset: Dataset) -> Table:
+    """Tabulate the measurements, a column per entry; one without any has its reason in each row."""
+    columns = {entry.label: found for entry, found in rows.items()}
+    reasons = {
+        label: found[0].reason for label, found in columns.items() if all(r.reason for r in found)
+    }
+    every = [run for found in columns.values() for run in found]
+    samplers = [name for name in NAMES if any(run.measurement(f"frechet.{name}") for run in every)]
     ids = ROWS | {BEST: "Frechet, best sampler"}
     ids |= {f"frechet.{name}": f"Frechet, {name}" for name in samplers}
     ids |= {"frechet.reconstructions": "Frechet, reconstructions"}
-    epochs = {one.settings.epochs for found in groups.values() for one in found if one.settings}
-    trained = f", {' or '.join(map(str, sorted(epochs)))} epochs" if epochs else ""
+    epochs = sorted({run.settings.epochs for run in every if not run.reason})
+    trained = f", {' or '.join(map(str, epochs))} epochs" if epochs else ""
     title = f"{dataset.name}{trained}: {_last(dataset)} examples"
     table = tabulate(columns, title, [CRITERION], ids=ids)
     if not table.rows:
         return replace(table, rows=[Row("result", [Undefined(r) for r in reasons.values()])])
-    rows = [
-        replace(
-            row,
-            values=[
-                Undefined(reasons[label]) if label in reasons else value
-                for label, value in zip(table.columns, row.values, strict=True)
-            ],
-        )
-        for row in table.rows
-    ]
-    return replace(table, rows=rows)
+    return replace(
+        table,
+        rows=[
+            replace(
+                row,
+                values=[
+                    Undefined(reasons[label]) if label in reasons else value
+                    for label, value in zip(table.columns, row.values, strict=True)
+                ],
+            )
+            for row in table.rows
+        ],
+    )
 
 
-def _tabulate_choice(board: Board, tried: Sequence[Result], chosen: Mapping[str, Result]) -> Table:
+def _tabulate_choice(
+    board: Board, tried: Sequence[RunResult], chosen: Mapping[str, RunResult]
+) -> Table:
     """Tabulate the criterion of each setting that was tried; the chosen one is bold."""
     rows = []
     for entry in board.entries:
-        own = [one for one in tried if one.entry.key == entry.key]
-        cells: list[Any] = []
+        cells: list[str | Undefined] = []
         best = []
-        for place, one in enumerate(own):
-            weight = getattr(one.settings, entry.weight) if entry.weight else None
-            head = "" if weight is None else f"{weight:g}: "
-            value = one.criterion()
-            cells.append(f"{head}{value:.3g}" if math.isfinite(value) else Undefined(one.reason))
-            if one is chosen[entry.key]:
-                best.append(place)
+        for run in (one for one in tried if one.values["entry"] == entry.key):
+            if run.label == chosen[entry.key].label and not chosen[entry.key].reason:
+                best.append(len(cells))
+            head = f"{run.values['weight']:g}: " if "weight" in run.values else ""
+            value = criterion(run)
+            known = math.isfinite(value)
+            cells.append(f"{head}{value:.3g}" if known else Undefined(run.reason))
         cells += [""] * (len(board.plan["factors"]) - len(cells))
         rows.append(Row(entry.label, cells, best=best))
-    heads = [f"default x {factor:g}" for factor in board.plan["factors"]]
+    heads = [f"default × {factor:g}" for factor in board.plan["factors"]]
     note = "Each cell: the weight, and the lowest Frechet distance over the samplers."
     return Table("Weights that were tried", heads, rows, [note])
 
 
-def _draw(groups: Mapping[Entry, Sequence[Result]], title: str) -> Any:
-    panels = {
-        "iwae.fitted_width": ("log p(x)", "IWAE, nats", "higher"),
-        BEST: ("Samples", "Frechet distance, best sampler", "lower"),
-        "frechet.prior": ("Samples, own prior", "Frechet distance", "lower"),
-        "reconstruction.negative_log_likelihood": (
-            "Reconstruction",
-            "−log p(x|μ(x)), nats",
-            "lower",
-        ),
-        "moments.mean_abs_correlation.mean": ("Correlation of μ", "mean |off-diagonal|", "lower"),
-        "labels.nearest_neighbours": ("Neighbours", "accuracy on the code", "higher"),
-    }
-    rows = [RowLabel(entry.label, entry.method) for entry in groups]
+def _draw(rows: Mapping[Entry, Sequence[RunResult]], title: str) -> Figure:
     drawn = []
-    for id, (heading, note, better) in panels.items():
+    for id, (heading, note, better) in PANELS.items():
         values = [
-            [v for one in found if (v := value_of(_with_best(one.measurements), id)) is not None]
-            for found in groups.values()
+            [value for run in found if (value := run.value(id)) is not None]
+            for found in rows.values()
         ]
         if any(values):
             drawn.append(RangePanel(values, heading, note, better))
-    return range_panels(rows, drawn, title=title)
+    return range_panels([RowLabel(e.label, e.method) for e in rows], drawn, title=title)

@@ -23,12 +23,19 @@ from typing import Any
 
 from hebae.data import Dataset
 from hebae.errors import HebaeError, UndefinedMetric
-from hebae.evaluation.features import ClassifierFeatures, FeatureExtractor, extractor
+from hebae.evaluation.features import extractor
+from hebae.evaluation.features.base import FeatureExtractor
 from hebae.experiments.measurement import Measurement
 from hebae.experiments.metrics import METRICS, Metric
 from hebae.experiments.metrics.bounds import not_white
 from hebae.experiments.settings import EvaluationSettings
-from hebae.experiments.trained_run import TrainedRun, choose_device, examples_of
+from hebae.experiments.trained_run import (
+    RunResult,
+    TrainedRun,
+    choose_device,
+    examples_of,
+    held_out,
+)
 from hebae.files import locked, write_atomically
 from hebae.provenance import provenance
 
@@ -42,7 +49,7 @@ def take(run: TrainedRun, metrics: Sequence[str]) -> list[Measurement]:
 
 def whiteness_warning(path: Path, dataset: Dataset, device: str) -> str:
     """Return what `not_white` says of the held-out codes of a run that has just been trained."""
-    run = TrainedRun.held_out(path, dataset, device)
+    run = TrainedRun(path, dataset, held_out(dataset, device))
     return not_white(take(run, ("objective", "moments")), run.split)
 
 
@@ -85,7 +92,7 @@ def measure(
             arguments = () if name is None else (extractors[name],)
             for features in arguments:
                 settings |= {"features": features.name, "fingerprint": features.fingerprint}
-                if isinstance(features, ClassifierFeatures):
+                if features.weights_sha256:
                     weights = {"weights_sha256": features.weights_sha256}
                     settings |= {"accuracy": features.accuracy, **weights}
             stored = record.find(key, settings, metric.version)
@@ -102,6 +109,23 @@ def measure(
                 stored = [replace(one, settings=settings, provenance=origin) for one in stored]
             found += [_of_metric(one, metric) for one in stored]
     return found
+
+
+def evaluate_run(
+    result: RunResult,
+    metrics: Sequence[Metric],
+    settings: EvaluationSettings,
+    *,
+    command: str,
+    progress: Callable[[str], None] = lambda message: None,
+) -> RunResult:
+    """Return the result with these metrics; measure what `evaluation.json` does not have yet."""
+    result = replace(result, evaluation=settings)
+    if result.diverged:
+        return result
+    extractors = feature_extractors(result.dataset, metrics, settings, progress=progress)
+    found = measure(result.open(), metrics, extractors, command=command, progress=progress)
+    return replace(result, measurements=found)
 
 
 def is_writable(folder: Path) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,9 @@ from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, Settings
 from hebae.data import Dataset
 from hebae.errors import HebaeError
 from hebae.experiments.measure import take
-from hebae.experiments.measurement import Measurement
 from hebae.experiments.metrics.bounds import training
 from hebae.experiments.plan import PlannedRun, common_settings
-from hebae.experiments.trained_run import TrainedRun
+from hebae.experiments.trained_run import RunResult, held_out
 from hebae.files import clear, locked, make_folder, require_only, write_atomically
 from hebae.report.page import Section, write_page
 from hebae.report.tables import Table
@@ -140,43 +139,19 @@ class ExperimentFolder:
         write_atomically(self.path / name, lambda path: path.write_bytes(data))
 
 
-@dataclass(frozen=True)
-class RunResult:
-    """A run of an experiment after training."""
-
-    label: str
-    values: Mapping[str, Any]
-    """What distinguishes it from the other runs."""
-    settings: Settings
-    """As resolved for the data."""
-    path: Path
-    reason: str = ""
-    """Why it diverged; empty if it finished."""
-    measurements: Sequence[Measurement] = ()
-    """The metrics ``objective`` and ``moments``, and the training time; none if it diverged."""
-    split: str = ""
-    """The split that they were taken on."""
-
-    @property
-    def diverged(self) -> bool:
-        """Whether the run diverged."""
-        return bool(self.reason)
-
-
-def run_all(
+def train_runs(
     planned: Sequence[PlannedRun],
     jobs: Sequence[Job],
     *,
     command: str,
     watcher: Watcher | None = None,
     retry_diverged: bool = False,
-    progress: Callable[[str], None] = lambda message: None,
 ) -> list[RunResult] | None:
-    """Train the runs that are not finished, stacked where that pays, and measure all of them.
+    """Train the runs that are not finished, stacked where that pays; nothing is measured yet.
 
     A run that diverges is marked and does not stop the others; with `retry_diverged`, runs that
-    diverged earlier are trained again. `watcher` receives the progress of the trainings, `progress`
-    a message before each measurement. The result is None if the training was interrupted.
+    diverged earlier are trained again. `watcher` receives the progress of the trainings. The result
+    is None if the training was interrupted.
     """
     for job in jobs:
         if retry_diverged and job.folder.divergence.is_file():
@@ -184,17 +159,31 @@ def run_all(
     results = train_all(jobs, command=command, watcher=watcher)
     if any(result.state == "interrupted" for result in results):
         return None
+    return [
+        RunResult(
+            run.label,
+            job.prepared.settings,
+            run.values,
+            path=job.path,
+            dataset=job.prepared.dataset,
+            evaluation=held_out(job.prepared.dataset, job.prepared.settings.device),
+            reason=(result.message or "it diverged") if result.state == "diverged" else "",
+        )
+        for run, job, result in zip(planned, jobs, results, strict=True)
+    ]
+
+
+def summarise(
+    results: Sequence[RunResult], progress: Callable[[str], None] = lambda message: None
+) -> list[RunResult]:
+    """Take the metrics ``objective`` and ``moments`` and the training time; store nothing."""
     found = []
-    for run, result in zip(planned, results, strict=True):
-        prepared, path = result.job.prepared, result.job.path
-        one = RunResult(run.label, run.values, prepared.settings, path)
-        if result.state == "diverged":
-            found.append(replace(one, reason=result.message or "it diverged"))
-            continue
-        progress(f"measuring {run.label}")
-        trained = TrainedRun.held_out(path, prepared.dataset, prepared.settings.device)
-        measurements = [*take(trained, ("objective", "moments")), *training(trained)]
-        found.append(replace(one, measurements=measurements, split=trained.split))
+    for one in results:
+        if not one.diverged:
+            progress(f"measuring {one.label}")
+            run = one.open()
+            one = replace(one, measurements=[*take(run, ("objective", "moments")), *training(run)])
+        found.append(one)
     return found
 
 
@@ -209,7 +198,7 @@ def run_experiment(
     resume: bool = False,
     overwrite: bool = False,
     progress: Callable[[str], None] = lambda message: None,
-    **training: Any,
+    **training_options: Any,
 ) -> Table | None:
     """Train the runs into `folder`, then tabulate and draw them; None if it was interrupted.
 
@@ -217,15 +206,16 @@ def run_experiment(
     folder, the data, the results and the command, writes tables, figures and page, and returns the
     table. `content` is kept in the JSON file, beside the settings of the runs. With `resume`, the
     finished runs are kept, with `overwrite` all are replaced. `progress` receives a message before
-    each step after training; for the other keywords see `run_all`.
+    each step after training; for the other keywords see `train_runs`.
     """
     with folder.hold(resume=resume, overwrite=overwrite):
         settings = {job.label: job.prepared.settings for job in jobs}
         if folder.mark.is_file():
             folder.require_same(settings)
         folder.write_mark(content, settings)
-        results = run_all(planned, jobs, command=command, progress=progress, **training)
+        results = train_runs(planned, jobs, command=command, **training_options)
         if results is None:
             return None
+        results = summarise(results, progress)
         progress("drawing the figures")
         return report(folder, jobs[0].prepared.dataset, results, command)

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 from hebae.data import Dataset
 from hebae.experiments.figures import Picture, as_sections
-from hebae.experiments.measurement import find
 from hebae.experiments.plan import Axis, as_text
-from hebae.experiments.runner import ExperimentFolder, RunResult
+from hebae.experiments.runner import ExperimentFolder
 from hebae.experiments.table import numbers, summary_rows
+from hebae.experiments.trained_run import RunResult
 from hebae.files import make_folder
 from hebae.provenance import provenance
 from hebae.report import style
@@ -77,21 +77,20 @@ def axis_values(axes: Sequence[Axis]) -> dict[str, list[Any]]:
 
 def tabulate_runs(runs: Sequence[RunResult], title: str, *, brief: bool = False) -> Table:
     """Make a table with one row per run, named by its values; `brief` to fit into 80 letters."""
-    heads = summary_rows(run.measurements for run in runs)
+    heads = summary_rows(runs)
     del heads["training.milliseconds_per_step"]
     if brief:
         del heads["objective.excess"]
         heads |= {id: _BRIEF[id] for id in heads if id in _BRIEF}
     else:
-        every = [one for run in runs for one in run.measurements]
-        units = {id: one.unit for id in heads if (one := find(every, id)) is not None}
+        units = {id: one.unit for run in runs for id in heads if (one := run.measurement(id))}
         units.pop(_PENALTY, None)  # each method has its own
         heads = {
             id: f"{name} ({units[id]})" if units.get(id) else name for id, name in heads.items()
         }
 
     def cell(run: RunResult, id: str) -> str | Undefined:
-        one = find(run.measurements, id)
+        one = run.measurement(id)
         if one is None or one.value is None:
             return Undefined(one.undefined if one else "the method has no such term")
         return f"{one.value:{one.format}}"
@@ -102,7 +101,7 @@ def tabulate_runs(runs: Sequence[RunResult], title: str, *, brief: bool = False)
         marked = ["diverged", *["–"] * (len(heads) - 1)]
         rows.append(Row(name, marked if run.diverged else [cell(run, id) for id in heads]))
     notes = []
-    if split := next((run.split for run in runs if run.split), None):
+    if split := next((run.split for run in runs if not run.diverged), None):
         notes.append(
             f"Means over {split} examples. Each method has its own objective and penalty: they "
             "are not comparable between methods."
@@ -121,7 +120,7 @@ def flat(run: RunResult) -> dict[str, Any]:
         found[name] = as_text(value) if isinstance(value, tuple) else value
     found |= {"state": "diverged" if run.diverged else "finished", "reason": run.reason}
     if not run.diverged:
-        values = numbers(run.measurements, run.split)
+        values = numbers(run)
         penalties = values.pop("penalty")
         found |= values | {f"penalty_{name}": value for name, value in penalties.items()}
     return found
@@ -191,7 +190,7 @@ def _line(runs: Sequence[RunResult], id: str, across: str) -> dict[float, list[f
     """Return the values of the seeds by their place on the x axis."""
     line: dict[float, list[float]] = {}
     for run in runs:
-        one = find(run.measurements, id)
+        one = run.measurement(id)
         if one is not None and one.value is not None:
             line.setdefault(run.values[across], []).append(one.value)
     return dict(sorted(line.items()))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from hebae.experiments.measurement import Measurement, find, value_of
+from hebae.experiments.measurement import Measurement, find
+from hebae.experiments.metrics.bounds import not_white
+from hebae.experiments.trained_run import RunResult
 from hebae.report.tables import Measured, Row, Table, Undefined, Value
 
 ERRORS = 2
@@ -31,42 +32,41 @@ _SUMMARY = (
 )
 
 
-@dataclass(frozen=True)
-class Column:
-    """A run, or runs that differ only in their seed: their measurements, and the likelihood."""
-
-    label: str
-    likelihood: str
-    runs: Sequence[Sequence[Measurement]]
-    diverged: int = 0
-    """How many further runs diverged and have no measurements."""
+Columns = Mapping[str, Sequence[RunResult]]
+"""By label: a run, or runs that differ only in their seed; some may have diverged."""
 
 
 def tabulate(
-    columns: Sequence[Column],
+    columns: Columns,
     title: str,
     notes: Sequence[str] = (),
     *,
-    ids: Mapping[str, str] | None = None,
+    ids: Mapping[str, str] | Iterable[str] | None = None,
 ) -> Table:
     """Make a table of measurements; the best value of a row is bold if it is significantly better.
 
     A cell shows the value with its standard error or, for several seeds, the median with the
     smallest and largest value. `notes` are shown below the table.
 
-    `ids` are those of the rows, in this order and without sections, with their headings ("": the
-    name of the measurement). An id that ends with a dot stands for the first measurement of each
-    run whose id begins with it. Without `ids`: all headline measurements, by section.
+    `ids` are those of the rows, in this order and without sections, with their headings if they are
+    not the names of the measurements. An id that ends with a dot stands for the first measurement
+    of each run whose id begins with it. Without `ids`: all headline measurements, by section.
     """
-    one_likelihood = len({column.likelihood for column in columns}) == 1
+    one_likelihood = (
+        len({run.settings.likelihood for runs in columns.values() for run in runs}) == 1
+    )
+    headings = ids if isinstance(ids, Mapping) else {}
     rows = []
     for id, features, head in _heads(columns, ids):
-        found = [_of(column, id, features) for column in columns]
+        found = [_of(runs, id, features) for runs in columns.values()]
         comparable = bool(head.better) and (one_likelihood or not head.by_likelihood)
         rows.append(
             Row(
-                (ids or {}).get(id) or head.name,
-                [_cell(*pair, ids is not None) for pair in zip(columns, found, strict=True)],
+                headings.get(id, head.name),
+                [
+                    _cell(*pair, ids is not None)
+                    for pair in zip(columns.values(), found, strict=True)
+                ],
                 "" if id == _PENALTY else head.unit,
                 head.format,
                 head.better if comparable else "",
@@ -82,10 +82,10 @@ def tabulate(
         )
     if not one_likelihood:
         shown.append("The likelihoods differ: bounds and reconstructions are not comparable.")
-    return Table(title, [column.label for column in columns], rows, shown)
+    return Table(title, list(columns), rows, shown)
 
 
-def summary_rows(runs: Iterable[Sequence[Measurement]]) -> dict[str, str]:
+def summary_rows(runs: Iterable[RunResult]) -> dict[str, str]:
     """Return ids and headings of the tables of `compare` and `sweep`.
 
     A method's first penalty shares a row with those of other methods; its further penalties have
@@ -98,24 +98,34 @@ def summary_rows(runs: Iterable[Sequence[Measurement]]) -> dict[str, str]:
     return first | {one.id: one.name for one in further} | rows
 
 
-def numbers(run: Sequence[Measurement], split: str) -> dict[str, Any]:
+def numbers(run: RunResult) -> dict[str, Any]:
     """Return the values of `summary_rows` by short names, for JSON and CSV."""
-    found: dict[str, Any] = {"split": split}
-    found |= {key: value_of(run, id) for id, _, key in _SUMMARY if key}
+    found: dict[str, Any] = {"split": run.split}
+    found |= {key: run.value(id) for id, _, key in _SUMMARY if key}
     penalties = {one.id.removeprefix(_PENALTY): one.value for one in _penalties(run)}
     penalties.pop("none", None)  # stands for a method without one
     return found | {"penalty": penalties}
 
 
-def _penalties(run: Sequence[Measurement]) -> list[Measurement]:
-    return [one for one in run if one.id.startswith(_PENALTY)]
+def whiteness_notes(columns: Columns) -> list[str]:
+    """Return a warning per column with codes that are not white, see `not_white`."""
+    notes = []
+    for label, runs in columns.items():
+        warnings = [warning for run in runs if (warning := not_white(run.measurements, run.split))]
+        seeds = f" ({len(warnings)} of {len(runs)} seeds)" if len(runs) > 1 else ""
+        notes += [f"{label}{seeds}: {warnings[0]}"] if warnings else []
+    return notes
+
+
+def _penalties(run: RunResult) -> list[Measurement]:
+    return [one for one in run.measurements if one.id.startswith(_PENALTY)]
 
 
 def _heads(
-    columns: Sequence[Column], ids: Iterable[str] | None
+    columns: Columns, ids: Iterable[str] | None
 ) -> list[tuple[str, str | None, Measurement]]:
     """List id, features and an example of each row."""
-    every = [one for column in columns for run in column.runs for one in run]
+    every = [one for runs in columns.values() for run in runs for one in run.measurements]
     if ids is not None:
         chosen = ((id, find(every, id)) for id in ids)
         return [(id, None, one) for id, one in chosen if one is not None]
@@ -128,22 +138,21 @@ def _heads(
     return [(id, features, one) for (id, features), one in ordered]
 
 
-def _of(column: Column, id: str, features: str | None) -> list[Measurement]:
+def _of(runs: Sequence[RunResult], id: str, features: str | None) -> list[Measurement]:
     """Return the measurement with this id of each run that has it."""
-    found = [find(run, id, features) for run in column.runs]
-    return [one for one in found if one is not None]
+    return [one for run in runs if (one := run.measurement(id, features)) is not None]
 
 
-def _cell(column: Column, found: Sequence[Measurement], chosen: bool) -> Value:
+def _cell(runs: Sequence[RunResult], found: Sequence[Measurement], chosen: bool) -> Value:
     if not found:
-        if chosen and column.runs:
-            return Undefined("the method has no such term")
-        return Undefined("the run diverged") if column.diverged and not column.runs else None
-    seeds, values = len(column.runs) + column.diverged, [one.value for one in found]
+        if all(run.diverged for run in runs):
+            return Undefined("the run diverged")
+        return Undefined("the method has no such term") if chosen else None
+    values = [one.value for one in found]
     if all(value is None for value in values):
         return Undefined(found[0].undefined)
-    if seeds > 1:
-        return [*values, *[None] * (seeds - len(found))]
+    if len(runs) > 1:
+        return [*values, *[None] * (len(runs) - len(found))]
     value, error = next((one.value, one.standard_error) for one in found if one.value is not None)
     return Measured(value, error) if error else value
 

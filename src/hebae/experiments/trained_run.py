@@ -1,4 +1,4 @@
-"""A finished run: its model, data, codes and samples, each made when first asked for."""
+"""Runs after training: results and measurements; model, codes and samples made when asked for."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +20,12 @@ from hebae import inference, samplers
 from hebae.config import DataSettings, Settings
 from hebae.data import Dataset, Examples, load
 from hebae.errors import HebaeError
-from hebae.evaluation.features import (
-    FeatureExtractor,
-    Split,
-    reference_features,
-    reference_rows,
-)
+from hebae.evaluation.features import Split, reference_features, reference_rows
+from hebae.evaluation.features.base import FeatureExtractor
+from hebae.experiments.measurement import Measurement, find, value_of
+from hebae.experiments.plan import PlannedRun
 from hebae.experiments.settings import EvaluationSettings
 from hebae.report.methods import display_name
-from hebae.report.pixels import to_uint8
 from hebae.storage import RunFolder, load_model, no_model
 
 Array = npt.NDArray[Any]
@@ -60,14 +58,6 @@ class TrainedRun:
         self.sampler_names = self.evaluation.samplers or samplers.NAMES
         self._samples: dict[str, Array] = {}
         self._features: dict[tuple[str, str], Array] = {}
-
-    @classmethod
-    def held_out(cls, path: Path, dataset: Dataset, device: str) -> Self:
-        """Open a run on the examples that were held out of its training, if there are any."""
-        split, _ = dataset.held_out() or ("train", None)
-        return cls(
-            path, dataset, EvaluationSettings.model_validate({"split": split, "device": device})
-        )
 
     @cached_property
     def model(self) -> Any:
@@ -156,18 +146,62 @@ class TrainedRun:
                 if kind not in self._samples:
                     self._samples[kind] = self.shown(kind, count)
                 decoded = self._samples[kind]
-            self._features[key] = self.extract(decoded, extractor)
+            self._features[key] = extractor.of_data(decoded)
         return self._features[key]
-
-    def extract(self, decoded: Array, extractor: FeatureExtractor) -> Array:
-        """Return features of decoded examples, rounded to bytes if the features are of bytes."""
-        return extractor(to_uint8(decoded) if extractor.takes_uint8 else decoded)
 
     def reference(self, extractor: FeatureExtractor, split: Split | None = None) -> Array:
         """Return features of real examples of `split`, or of the split of the evaluation."""
         split = split or self.split
         count = min(self.evaluation.samples, len(examples_of(self.dataset, split)))
         return reference_features(self.dataset.pictures, split, count, extractor, seed=self.seed)
+
+
+@dataclass(frozen=True)
+class RunResult(PlannedRun):
+    """A run of an experiment after training; its settings are those resolved for the data."""
+
+    path: Path = field(kw_only=True)
+    dataset: Dataset = field(kw_only=True)
+    evaluation: EvaluationSettings = field(kw_only=True)
+    """How it is measured; as long as nothing else is chosen, on the held-out examples."""
+    reason: str = ""
+    """Why it diverged; empty if it finished."""
+    measurements: Sequence[Measurement] = ()
+    """None if it diverged."""
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the run diverged."""
+        return bool(self.reason)
+
+    @property
+    def split(self) -> str:
+        """The split that it is measured on."""
+        return self.evaluation.split or "test"
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return self.settings.method
+
+    def open(self) -> TrainedRun:
+        """Load the finished run; its model, codes and samples follow when they are asked for."""
+        return TrainedRun(self.path, self.dataset, self.evaluation)
+
+    def measurement(self, id: str, features: str | None = None) -> Measurement | None:
+        """Return a measurement; None if there is none."""
+        return find(self.measurements, id, features)
+
+    def value(self, id: str, features: str | None = None) -> float | None:
+        """Return a measured value; None where it is undefined."""
+        return value_of(self.measurements, id, features)
+
+    @cached_property
+    def objectives(self) -> dict[int, float]:
+        """Held-out objective by epoch; {} if the run diverged."""
+        history = [] if self.diverged else RunFolder(self.path).history()
+        terms = {record["epoch"]: record.get("held_out") or {} for record in history}
+        return {e: t["objective"] for e, t in terms.items() if t.get("objective") is not None}
 
 
 def examples_of(dataset: Dataset, split: str | None) -> Examples:
@@ -178,6 +212,12 @@ def examples_of(dataset: Dataset, split: str | None) -> Examples:
         others = " or ".join(name for name, part in splits.items() if part is not None)
         raise HebaeError(f"{dataset.name} has no {split} split; use --split {others}.")
     return examples
+
+
+def held_out(dataset: Dataset, device: str) -> EvaluationSettings:
+    """Return the evaluation on what is held out of the training, or on its examples otherwise."""
+    split, _ = dataset.held_out() or ("train", None)
+    return EvaluationSettings.model_validate({"split": split, "device": device})
 
 
 def choose_device(name: str) -> torch.device:
@@ -200,8 +240,8 @@ def load_dataset(
 
 def open_runs(
     paths: Sequence[Path], data: str | None = None, data_dir: Path | None = None
-) -> tuple[dict[Path, Settings], Dataset]:
-    """Read the settings of finished runs and load the data that all of them were trained on.
+) -> list[RunResult]:
+    """Open finished runs and load the data that all of them were trained on.
 
     `data` and `data_dir` say where the data are now, if they have moved. A HebaeError is raised if
     no run is given, one is given twice or is not finished, their data differ, or the data do not
@@ -247,26 +287,26 @@ def open_runs(
                 f"{dataset.name} does not have the content that {path} was trained on (SHA-256 "
                 f"{trained_on[:16]}); name the original data with --data."
             )
-    return runs, dataset
+    default = EvaluationSettings()
+    return [
+        RunResult(path.resolve().name, own, path=path, dataset=dataset, evaluation=default)
+        for path, own in runs.items()
+    ]
 
 
-def group_by_column(runs: dict[Path, Settings], pool_seeds: bool) -> dict[str, list[Path]]:
+def group_by_column(runs: Sequence[RunResult], pool_seeds: bool) -> dict[str, list[RunResult]]:
     """Group runs into labelled columns; with `pool_seeds`, runs that differ only in their seed.
 
     A label is the method where that is unique, otherwise the name of the folder, or its path.
     """
-    groups: dict[str, list[Path]] = {}
-    for path, settings in runs.items():
-        key = settings.replace(seed=0, data_dir=None).to_yaml() if pool_seeds else str(path)
-        groups.setdefault(key, []).append(path)
+    groups: dict[str, list[RunResult]] = {}
+    for run in runs:
+        key = run.settings.replace(seed=0, data_dir=None).to_yaml() if pool_seeds else str(run.path)
+        groups.setdefault(key, []).append(run)
     firsts = [members[0] for members in groups.values()]
-    methods = Counter(runs[path].method for path in firsts)
-    folders = [path.resolve().name for path in firsts]
-    labels = [
-        display_name(runs[path].method) if methods[runs[path].method] == 1 else folder
-        for path, folder in zip(firsts, folders, strict=True)
-    ]
-    for candidates in (labels, folders, list(map(str, firsts))):
+    methods = Counter(run.method for run in firsts)
+    labels = [display_name(r.method) if methods[r.method] == 1 else r.label for r in firsts]
+    for candidates in (labels, [r.label for r in firsts], [str(r.path) for r in firsts]):
         if len(set(candidates)) == len(candidates):
             break
     return dict(zip(candidates, groups.values(), strict=True))

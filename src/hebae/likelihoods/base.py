@@ -78,6 +78,8 @@ class Likelihood(nn.Module):
         losses = self.losses(output, x.masked_fill(~context.mask, 0), context)
         return losses.masked_fill(~context.mask, 0).flatten(1).sum(1)
 
+    forward = negative_log_likelihood
+
     @abstractmethod
     def mean(
         self, output: Float[Tensor, "batch *shape"], context: Context = EMPTY
@@ -92,16 +94,3 @@ class Likelihood(nn.Module):
         context: Context = EMPTY,
     ) -> Float[Tensor, "batch *shape"]:
         """Draw x ~ p(x | z), on the generator's device."""
-
-
-def mean_of_observed(values: Tensor, context: Context) -> Float[Tensor, ""]:
-    """Mean of a batch's numbers, of those that were observed."""
-    if context.mask is None:
-        return values.mean()
-    return values.masked_fill(~context.mask, 0).sum() / context.mask.sum()
-
-
-def uniform(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw uniform numbers in the shape of a tensor, and move them to its device."""
-    u = torch.rand(like.shape, generator=generator, device=generator.device, dtype=like.dtype)
-    return u.to(like.device)

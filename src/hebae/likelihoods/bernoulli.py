@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from hebae.likelihoods.base import EMPTY, Context, Likelihood, uniform
+from hebae.likelihoods.base import EMPTY, Context, Likelihood
 
 
 class Bernoulli(Likelihood):
@@ -31,19 +31,17 @@ class Bernoulli(Likelihood):
 
     def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`: zeros and ones, never grey levels."""
-        return (uniform(output, generator) < output.sigmoid()).to(output)
+        return (_uniform(output, generator) < output.sigmoid()).to(output)
 
 
-class ContinuousBernoulli(Likelihood):
+class ContinuousBernoulli(Bernoulli):
     """Continuous Bernoulli, a density on [0, 1] (Loaiza-Ganem & Cunningham 2019)."""
 
-    support = (0.0, 1.0)
     density = True
 
     def losses(self, output: Tensor, x: Tensor, context: Context) -> Tensor:
         """See `Likelihood`; `output` holds logits."""
-        entropy = F.binary_cross_entropy_with_logits(output, x, reduction="none")
-        return entropy - log_normaliser(output)
+        return super().losses(output, x, context) - log_normaliser(output)
 
     def mean(self, output: Tensor, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`: ``sigmoid(l) / tanh(l/2) - 1/l``, which is 1/2 at l = 0."""
@@ -59,7 +57,7 @@ class ContinuousBernoulli(Likelihood):
         """See `Likelihood`, by the inverse of the cdf ``expm1(l x) / expm1(l)``."""
         # For -|l|, which cannot overflow, then mirrored; the smallest |l| gives u itself.
         rate = output.abs().clamp(min=1e-30)
-        u = uniform(output, generator)
+        u = _uniform(output, generator)
         x = (-torch.log1p(u * torch.expm1(-rate)) / rate).clamp(0, 1)
         return torch.where(output > 0, 1 - x, x)
 
@@ -77,3 +75,8 @@ def log_normaliser(logits: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     square = torch.where(near_zero, logits, torch.zeros_like(logits)).square()
     series = math.log(2) + square / 12 - 7 * square**2 / 1440 + 31 * square**3 / 90720
     return torch.where(near_zero, series, exact)
+
+
+def _uniform(like: Tensor, generator: Generator) -> Tensor:
+    u = torch.rand(like.shape, generator=generator, device=generator.device, dtype=like.dtype)
+    return u.to(like.device)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from hebae.likelihoods.base import EMPTY, Context, Likelihood, mean_of_observed
+from hebae.likelihoods.base import EMPTY, Context, Likelihood
 
 
 class Gaussian(Likelihood):
@@ -56,7 +56,9 @@ class Gaussian(Likelihood):
         log_scale = self.log_scale
         if self.scale == "optimal" and self.training:
             # At the optimum the loss does not change with s, so no gradient is lost.
-            log_scale = optimal_log_scale(mean_of_observed(squares.detach(), context))
+            found, mask = squares.detach(), context.mask
+            mean = found.mean() if mask is None else found.masked_fill(~mask, 0).sum() / mask.sum()
+            log_scale = optimal_log_scale(mean)
         return 0.5 * squares * torch.exp(-2 * log_scale) + (log_scale + 0.5 * math.log(2 * math.pi))
 
     def mean(self, output: Tensor, context: Context = EMPTY) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from hebae.methods import Weight
-from hebae.networks.spectral import SpectralNorm
+from hebae.spectral import SpectralNorm
 from hebae.objectives.base import Latents, LogScales, Noise, Objective, Terms
 from hebae.priors.base import Prior
 

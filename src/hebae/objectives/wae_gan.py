@@ -15,7 +15,7 @@ from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from hebae.methods import Positive, Weight, Widths
-from hebae.networks.mlp import mlp_encoder
+from hebae.networks import mlp_encoder
 from hebae.objectives.base import Latents, LogScales, Noise, Objective, Terms
 from hebae.priors.base import Prior
 

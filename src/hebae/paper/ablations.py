@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hebae.experiments.plan import PlannedRun
+from hebae.experiments.table import tabulate
 from hebae.paper import faces
-from hebae.paper.budgets import THREE, Budget, PlannedRun
+from hebae.paper.budgets import THREE, Budget, Plan
 from hebae.paper.statements import Statement, median, order, verdict
-from hebae.paper.study import STUDIES, Findings, Study, StudyRun, table_of
+from hebae.paper.study import STUDIES, Findings, Runs, Study
 from hebae.report.methods import display_name
 
 BATCHES = (72, 100, 128, 256, 512, 1000)
@@ -17,13 +19,13 @@ METRICS = ("objective", "reconstruction", "moments", "iwae", "elbo", "frechet")
 FACE_METRICS = ("reconstruction", "frechet", "moments")
 
 
-def decisions(budget: Budget) -> dict[str, dict[str, list[PlannedRun]]]:
+def decisions(budget: Budget) -> dict[str, dict[str, Plan]]:
     """Return the variants of each decision by label, one run per seed."""
 
-    def mnist(method: str = "hebae", k: int = 20, **changes: Any) -> list[PlannedRun]:
+    def mnist(method: str = "hebae", k: int = 20, **changes: Any) -> Plan:
         return [budget.mnist(method, k, seed=seed, **changes) for seed in budget.seeds]
 
-    def celeba(**changes: Any) -> list[PlannedRun]:
+    def celeba(**changes: Any) -> Plan:
         return [faces.face_run(budget, "hebae", seed=seed, **changes) for seed in budget.seeds]
 
     sizes = BATCHES[1::4] if budget.is_smoke else BATCHES
@@ -48,7 +50,7 @@ def pairs(decision: str, labels: Sequence[str]) -> list[tuple[str, str]]:
     return [(last, first) if decision == "batch" else (first, last)]
 
 
-def plan(budget: Budget) -> list[PlannedRun]:
+def plan(budget: Budget) -> Plan:
     """All variants of all decisions."""
     groups = [group for variants in decisions(budget).values() for group in variants.values()]
     return [run for group in groups for run in group]
@@ -61,9 +63,9 @@ def metrics(budget: Budget, run: PlannedRun) -> Sequence[str]:
     return METRICS[:4] if budget.is_smoke else METRICS
 
 
-def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
+def conclude(budget: Budget, runs: Runs) -> Findings:
     """Tabulate each decision and compare its variants."""
-    by_label = {run.planned.label: run for run in runs}
+    by_label = {run.label: run for run in runs}
     texts = STUDIES["ablations"]
     statements, tables, notes = [], [], []
     for key, planned_variants in decisions(budget).items():
@@ -74,13 +76,13 @@ def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
         }
         if all(variants.values()):
             statements += state(key, variants)
-            tables.append(table_of(variants, title, [note], texts["rows"]))
+            tables.append(tabulate(variants, title, [note], ids=texts["rows"]))
         else:
             notes.append(texts["notes"]["missing"].format(title=title))
     return Findings(statements, tables, notes=[*notes, *faces.notes(budget)])
 
 
-def state(decision: str, variants: Mapping[str, Sequence[StudyRun]]) -> list[Statement]:
+def state(decision: str, variants: Mapping[str, Runs]) -> list[Statement]:
     """Compare the variants of one decision by each of its criteria."""
     statements: dict[str, Statement] = {}
     for first, second in pairs(decision, list(variants)):

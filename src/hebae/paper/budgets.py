@@ -13,9 +13,10 @@ from typing import Any
 import yaml
 
 from hebae.config import AFFECT_NOTHING, AFFECT_ROUNDING, resolve
-from hebae.experiments.plan import PlannedRun as PlannedRun  # for all studies
+from hebae.experiments.plan import PlannedRun
 from hebae.methods import METHODS
 
+Plan = list[PlannedRun]
 THREE = ("hebae", "vae", "wae")
 """The methods that the paper compares."""
 MNIST_WEIGHTS = {"hebae": 1.0, "vae": 1.0, "wae": 10.0, "ae": 1.0}
@@ -49,7 +50,7 @@ def data_of(run: PlannedRun) -> str:
     return Path(run.settings.data).stem
 
 
-def unique(runs: Iterable[PlannedRun]) -> list[PlannedRun]:
+def unique(runs: Iterable[PlannedRun]) -> Plan:
     """Return each run once, sorted so that runs of one architecture and method are adjacent."""
     by_label = {run.label: run for run in runs}
 

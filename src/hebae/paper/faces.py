@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-import torch
-
 from hebae.errors import HebaeError
-from hebae.evaluation.features.inception import inception_features
-from hebae.paper.budgets import THREE, Budget, PlannedRun, data_of
-from hebae.paper.study import STUDIES, StudyRun
+from hebae.evaluation.features.networks import inception_features
+from hebae.experiments.plan import PlannedRun
+from hebae.paper.budgets import THREE, Budget, data_of
+from hebae.paper.study import STUDIES, Runs
 from hebae.report.methods import display_name
 from hebae.report.tables import Row, Table
 from hebae.training.checks import weight_of_mean_squared_error
@@ -56,14 +54,14 @@ def features(planned: PlannedRun) -> tuple[str, ...] | None:
 def inception_problem() -> str:
     """Return why Inception is not available; "" if it is."""
     try:
-        inception_features(device="cuda" if torch.cuda.is_available() else "cpu")
+        inception_features()
     except HebaeError as error:
         # What to do about it names folders of the machine that measured.
         return str(error).partition(": put a copy at ")[0].rstrip(".")
     return ""
 
 
-def weight_table(runs: Sequence[StudyRun]) -> Table:
+def weight_table(runs: Runs) -> Table:
     """Tabulate each λ in its units, for images in [-1, 1]."""
     settings_of = [run.settings for run in runs if run.settings.seed == runs[0].settings.seed]
     settings_of.sort(key=lambda s: s.penalty_weight)
@@ -83,7 +81,7 @@ def weight_table(runs: Sequence[StudyRun]) -> Table:
         rows += [
             Row(f"relative to {unit}", cells, section=section) for unit, cells in in_units.items()
         ]
-    title = f"λ in each of its units, {label(runs[0].planned)}"
+    title = f"λ in each of its units, {label(runs[0])}"
     names = [display_name(method) for method in THREE]
     return Table(title, names, rows, [STUDIES["faces"]["units"]])
 

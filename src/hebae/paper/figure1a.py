@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
-from hebae.paper.budgets import THREE, Budget, PlannedRun
+from hebae.experiments.plan import PlannedRun
+from hebae.experiments.trained_run import RunResult
+from hebae.paper.budgets import THREE, Budget, Plan
 from hebae.paper.grids import WeightGrid, at_one, lines, over_weights, spread
 from hebae.paper.statements import Statement, describe_methods, order, verdict
-from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun
+from hebae.paper.study import STUDIES, Drawing, Findings, Runs, Study
 from hebae.report.lines import LinePanel, line_grid
 
 DIMENSIONS = (2, 5, 10, 20)
@@ -21,7 +23,7 @@ WAE_GRID_AT = 10
 TWO = ("hebae", "vae")
 
 
-def plan(budget: Budget) -> list[PlannedRun]:
+def plan(budget: Budget) -> Plan:
     """HEBAE and VAE at every k and λ; the WAE-MMD as far as the budget allows."""
     dimensions, lambdas = ((2, 10), LAMBDAS[4::4]) if budget.is_smoke else (DIMENSIONS, LAMBDAS)
     runs = []
@@ -41,7 +43,7 @@ def metrics(budget: Budget, run: PlannedRun) -> Sequence[str]:
     return ("elbo", "iwae", "ais") if annealed else ("elbo", "iwae")
 
 
-def quantity(run: StudyRun, name: str) -> float | None:
+def quantity(run: RunResult, name: str) -> float | None:
     """Return the last or the best objective over the epochs, or a measurement."""
     objectives = list(run.objectives.values())
     if name == "last_objective":
@@ -49,13 +51,13 @@ def quantity(run: StudyRun, name: str) -> float | None:
     return max(objectives, default=None) if name == "best_objective" else run.value(name)
 
 
-def by_dimension(runs: Sequence[StudyRun]) -> dict[int, list[StudyRun]]:
+def by_dimension(runs: Runs) -> dict[int, list[RunResult]]:
     """Group runs by k, in ascending order."""
     dimensions = sorted({run.settings.latent_dim for run in runs})
     return {k: [run for run in runs if run.settings.latent_dim == k] for k in dimensions}
 
 
-def grids(runs: Sequence[StudyRun], name: str) -> dict[int, WeightGrid]:
+def grids(runs: Runs, name: str) -> dict[int, WeightGrid]:
     """Arrange a quantity by k, method, λ and seed."""
     return {
         k: over_weights(group, lambda run: quantity(run, name), {"wae": WAE_WEIGHT})
@@ -63,7 +65,7 @@ def grids(runs: Sequence[StudyRun], name: str) -> dict[int, WeightGrid]:
     }
 
 
-def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
+def conclude(budget: Budget, runs: Runs) -> Findings:
     """Draw the objective as the paper does, and the bounds below it."""
     rows = [
         _by_epoch(runs),
@@ -80,7 +82,7 @@ def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
     return Findings(state(runs), drawings=[drawing], notes=notes)
 
 
-def state(runs: Sequence[StudyRun]) -> list[Statement]:
+def state(runs: Runs) -> list[Statement]:
     """Compare HEBAE with the VAE at each k, at λ = 1 or by the range over λ."""
     statements = []
     for key, words in STUDIES["figure1a"]["statements"].items():
@@ -101,7 +103,7 @@ def state(runs: Sequence[StudyRun]) -> list[Statement]:
     return statements
 
 
-def _by_epoch(runs: Sequence[StudyRun]) -> list[LinePanel]:
+def _by_epoch(runs: Runs) -> list[LinePanel]:
     """Make one panel per k of the objective at λ = 1."""
     panels = []
     for k, group in by_dimension(runs).items():
@@ -114,9 +116,7 @@ def _by_epoch(runs: Sequence[StudyRun]) -> list[LinePanel]:
     return panels
 
 
-def _by_weight(
-    runs: Sequence[StudyRun], name: str, methods: Sequence[str], label: str
-) -> list[LinePanel]:
+def _by_weight(runs: Runs, name: str, methods: Sequence[str], label: str) -> list[LinePanel]:
     return [
         LinePanel(lines(grid, methods), "", "", "λ", label, "log", "negative log", 1.0)
         for grid in grids(runs, name).values()

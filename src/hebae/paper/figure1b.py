@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import product
 
 from hebae.paper import faces
-from hebae.paper.budgets import THREE, Budget, PlannedRun
+from hebae.paper.budgets import THREE, Budget, Plan
 from hebae.paper.grids import WeightGrid, at_one, lines, over_weights, spread
 from hebae.paper.statements import Statement, compare
-from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun
+from hebae.paper.study import STUDIES, Drawing, Findings, Runs, Study
 from hebae.report.lines import LinePanel, line_grid
 
 FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -18,29 +17,29 @@ KINDS = {"normal": "z from N(0, I)", "mixture": "z from a mixture", "reconstruct
 """Titles of the panels."""
 
 
-def plan(budget: Budget) -> list[PlannedRun]:
+def plan(budget: Budget) -> Plan:
     """Three methods at each multiple of the preset's weight."""
     factors = (0.1, 1.0) if budget.is_smoke else FACTORS
     grid = product(budget.seeds, factors, THREE)
     return [faces.face_run(budget, method, factor, seed=seed) for seed, factor, method in grid]
 
 
-def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
+def conclude(budget: Budget, runs: Runs) -> Findings:
     """Draw the distances in each feature space."""
     texts = STUDIES["figure1b"]
-    title = f"Frechet distance against λ, {faces.label(runs[0].planned)}"
+    title = f"Frechet distance against λ, {faces.label(runs[0])}"
     panels = [[_panel(runs, kind, space) for kind in KINDS] for space in feature_spaces(runs)]
     drawings = []
     if panels:
         figure = line_grid(panels, title=title)
         drawings.append(Drawing("figure1b", figure, title, texts["caption"]))
     notes = faces.notes(budget)
-    if faces.features(runs[0].planned) == ("random",):
+    if faces.features(runs[0]) == ("random",):
         notes.append(texts["notes"]["fid"].format(reason=faces.inception_problem()))
     return Findings(state(runs), [faces.weight_table(runs)], drawings, notes)
 
 
-def state(runs: Sequence[StudyRun]) -> list[Statement]:
+def state(runs: Runs) -> list[Statement]:
     """Compare the distances at the preset's λ, and how far they vary over λ.
 
     Inception decides where it is available, and otherwise the untrained network.
@@ -55,7 +54,7 @@ def state(runs: Sequence[StudyRun]) -> list[Statement]:
     return [compare("figure1b", key, by_method) for key, by_method in values.items()]
 
 
-def feature_spaces(runs: Sequence[StudyRun]) -> list[str]:
+def feature_spaces(runs: Runs) -> list[str]:
     """Return the feature spaces in which distances were measured, in their order."""
     spaces = [
         one.features
@@ -66,11 +65,11 @@ def feature_spaces(runs: Sequence[StudyRun]) -> list[str]:
     return list(dict.fromkeys(spaces))
 
 
-def _grid(runs: Sequence[StudyRun], kind: str, space: str) -> WeightGrid:
+def _grid(runs: Runs, kind: str, space: str) -> WeightGrid:
     return over_weights(runs, lambda run: run.value(f"frechet.{kind}", space), faces.WEIGHTS)
 
 
-def _panel(runs: Sequence[StudyRun], kind: str, space: str) -> LinePanel:
+def _panel(runs: Runs, kind: str, space: str) -> LinePanel:
     measured = next(m for run in runs if (m := run.measurement(f"frechet.{kind}", space)))
     counts = "/".join(map(str, measured.counts.values()))
     values = lines(_grid(runs, kind, space), THREE)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 from hebae import inference
+from hebae.experiments.plan import PlannedRun
+from hebae.experiments.table import tabulate
 from hebae.experiments.trained_run import TrainedRun
 from hebae.paper import faces
-from hebae.paper.budgets import THREE, Budget, PlannedRun
+from hebae.paper.budgets import THREE, Budget, Plan
 from hebae.paper.figure4 import SHOWN_SAMPLERS, draw_samples
 from hebae.paper.statements import compare_all
-from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun, method_columns, table_of
+from hebae.paper.study import STUDIES, Drawing, Findings, Runs, Study, method_columns
 from hebae.report import images
 
 ROWS = ("reconstruction.negative_log_likelihood", "reconstruction.squared_error")
@@ -20,16 +22,16 @@ RECONSTRUCTIONS, PAIRS, STEPS = 12, 3, 10
 ACROSS, DOWN = 6, 6
 
 
-def plan(budget: Budget) -> list[PlannedRun]:
+def plan(budget: Budget) -> Plan:
     """Three methods at the preset's weights, as in figure 2."""
     return [faces.face_run(budget, method) for method in THREE]
 
 
-def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
+def conclude(budget: Budget, runs: Runs) -> Findings:
     """Draw the same examples, pairs and draws of z for all methods."""
-    title = f"Reconstruction, {faces.label(runs[0].planned)}"
-    table = table_of(method_columns(runs), title, ids=ROWS)
-    drawings = draw({r.method: r.open() for r in runs if not r.diverged}, runs[0].planned)
+    title = f"Reconstruction, {faces.label(runs[0])}"
+    table = tabulate(method_columns(runs), title, ids=ROWS)
+    drawings = draw({r.method: r.open() for r in runs if not r.diverged}, runs[0])
     return Findings(compare_all("figure3", runs), [table], drawings, faces.notes(budget))
 
 

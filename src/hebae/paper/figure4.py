@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from hebae.experiments.metrics.samples import SAMPLERS
-from hebae.paper.budgets import THREE, Budget, PlannedRun
+from hebae.experiments.table import tabulate
+from hebae.paper.budgets import THREE, Budget, Plan
 from hebae.paper.statements import compare_all
-from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun, method_columns, table_of
+from hebae.paper.study import STUDIES, Drawing, Findings, Runs, Study, method_columns
 from hebae.report.images import sample_table
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ SHOWN_SAMPLERS = ("normal", "mixture")
 ACROSS, DOWN = 10, 5
 
 
-def plan(budget: Budget) -> list[PlannedRun]:
+def plan(budget: Budget) -> Plan:
     """MNIST, k = 10, at the paper's weights 1, 1 and 10."""
     return [budget.mnist(method, 10) for method in THREE]
 
@@ -34,11 +35,11 @@ def draw_samples(models: Mapping[str, TrainedRun], across: int, down: int, title
     return sample_table(images, across, title=title)
 
 
-def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
+def conclude(budget: Budget, runs: Runs) -> Findings:
     """Draw the samples and compare their distances."""
     opened = {run.method: run.open() for run in runs if not run.diverged}
     figure = draw_samples(opened, ACROSS, DOWN, "Samples of MNIST models, k = 10")
-    table = table_of(method_columns(runs), "Frechet distances, MNIST, k = 10")
+    table = tabulate(method_columns(runs), "Frechet distances, MNIST, k = 10")
     drawing = Drawing("figure4", figure, "Samples", STUDIES["figure4"]["caption"])
     return Findings(compare_all("figure4", runs), [table], [drawing])
 

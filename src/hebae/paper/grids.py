@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from hebae.experiments.trained_run import RunResult
 from hebae.paper.statements import Values
-from hebae.paper.study import StudyRun
+from hebae.paper.study import Runs
 
 WeightGrid = dict[str, dict[float, dict[int, float | None]]]
 """By method, by λ and by seed: a number, or None where it is undefined."""
 
 
 def over_weights(
-    runs: Sequence[StudyRun],
-    pick: Callable[[StudyRun], float | None],
+    runs: Runs,
+    pick: Callable[[RunResult], float | None],
     weight_at_one: Mapping[str, float],
 ) -> WeightGrid:
     """Arrange the quantity that `pick` returns of the runs by method, λ and seed.

@@ -1,11 +1,11 @@
-"""Pages of results in Markdown, made from the JSON files beside them."""
+"""Pages of results in Markdown, made from their JSON files by the template ``page.md.jinja``."""
 
 from __future__ import annotations
 
 import json
 import string
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,64 +27,36 @@ def index(studies: Mapping[str, Mapping[str, Any]], note: str = "") -> str:
     `studies` has the content of each study's JSON file, by name; `note` is a paragraph to add below
     the introduction.
     """
-    intro = (
-        "The results of `hebae reproduce`. The page of each study has its figures and all numbers."
-    )
+    statements = [
+        {**one, "place": f"[{values['study']}]({name}.md), {values['budget']}"}
+        for name, values in studies.items()
+        for one in values["statements"]
+    ]
+    statements.sort(key=lambda one: one["verdict"].startswith(VERDICTS[-1]))
     smoke = any(values["budget"] == "smoke" for values in studies.values())
-    parts = ["# The paper, reproduced", intro, STUDIES["smoke" if smoke else "standard"], note]
-    for source, heading in SOURCES.items():
-        found = [
-            (statement, f"[{values['study']}]({name}.md), {values['budget']}")
-            for name, values in studies.items()
-            for statement in values["statements"]
-            if statement["source"] == source
-        ]
-        if found:
-            found.sort(key=lambda entry: entry[0]["verdict"].startswith(VERDICTS[-1]))
-            counts = Counter(s["verdict"].partition(" (")[0] for s, _ in found)
-            verdicts = ", ".join(f"{name} ({counts[name]})" for name in VERDICTS if counts[name])
-            parts += [f"## {heading}", f"Verdicts: {verdicts}." if verdicts else ""]
-            parts.append(_statements(found, "study, budget"))
-    return "\n\n".join(filter(None, parts)) + "\n"
+    return _render({"statements": statements, "is_index": True, "note": note}, smoke)
 
 
 def page(values: Mapping[str, Any], tables: Sequence[Table]) -> str:
     """Return the page of a study, from the content of its JSON file and from its tables."""
-    origin = values["provenance"]
-    runs = (
-        f"These results: budget `{values['budget']}`, {origin['runs']} runs of {origin['epochs']} "
-        f"epochs, seeds {origin['seeds']}; data: {origin['data']}."
-    )
-    parts = [f"# {values['title']}", values["paper"], runs]
-    if values["statements"]:
-        parts.append(STUDIES["smoke" if values["budget"] == "smoke" else "standard"])
+    return _render({**values, "tables": tables, "is_index": False}, values["budget"] == "smoke")
+
+
+def _render(values: Mapping[str, Any], is_smoke: bool) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    by_source = {}
     for source, heading in SOURCES.items():
-        statements = [(s, "") for s in values["statements"] if s["source"] == source]
-        if statements:
-            parts += [f"## {heading}", _statements(statements)]
-    for figure in values["figures"]:
-        name, title = figure["name"], figure["title"]
-        parts.append(f"## {title}")
-        if figure["shows_faces"]:
-            parts.append(
-                "_This figure shows photographs of people and is not published. Make it with "
-                f"`hebae reproduce {values['study']}`; it is saved in the folder `faces`._"
-            )
-        else:
-            parts += [f"![{title}]({name}.png)", f"[PDF]({name}.pdf)"]
-        parts.append(figure["caption"])
-    if values["tables"]:
-        parts += ["## Numbers", *(table.to_markdown().strip() for table in tables)]
-    if values["notes"]:
-        parts += ["## Limitations", _list(values["notes"])]
-    if values["deviations"]:
-        named = [STUDIES["deviations"][name].values() for name in values["deviations"]]
-        rows = [f"| {' | '.join(map(_cell, words))} |" for words in named]
-        head = ["| where | what the paper or its code does | here |", "| :-- | :-- | :-- |"]
-        parts += ["## Deviations from the paper", "\n".join([*head, *rows])]
-    files = f"All numbers: [JSON]({values['study']}.json), [CSV]({values['study']}.csv)."
-    parts += ["## Provenance", files, _list(f"{name}: {value}" for name, value in origin.items())]
-    return "\n\n".join(parts) + "\n"
+        if found := [one for one in values["statements"] if one["source"] == source]:
+            counts = Counter(one["verdict"].partition(" (")[0] for one in found)
+            verdicts = ", ".join(f"{name} ({counts[name]})" for name in VERDICTS if counts[name])
+            by_source[heading] = found, verdicts
+    environment = Environment(trim_blocks=True, undefined=StrictUndefined)
+    environment.filters["cell"] = lambda text: text.replace("|", "\\|")
+    environment.filters["result"] = lambda one: fill(one["result"], one["numbers"])
+    template = Path(__file__).with_name("page.md.jinja").read_text(encoding="utf-8")
+    shared = {"by_source": by_source, "is_smoke": is_smoke, "texts": STUDIES}
+    return environment.from_string(template).render({**values, **shared}).strip() + "\n"
 
 
 def fill(result: str, numbers: Mapping[str, float | None]) -> str:
@@ -107,26 +79,3 @@ def stored(folder: Path) -> dict[str, dict[str, Any]]:
         except ValueError as error:
             raise HebaeError(f"{path} is altered or truncated: {error}; restore it.") from None
     return found
-
-
-def _statements(statements: Iterable[tuple[Mapping[str, Any], str]], last: str = "") -> str:
-    """Tabulate statements; `last` is the heading of a last column, if there is one."""
-    statements = list(statements)
-    decided = any(one["verdict"] for one, _ in statements)
-    head = ["statement", "result", *(["verdict"] if decided else []), *([last] if last else [])]
-    lines = [f"| {' | '.join(head)} |", f"| {' | '.join([':--'] * len(head))} |"]
-    for one, place in statements:
-        cells = [_cell(one["text"]), _cell(fill(one["result"], one["numbers"]))]
-        if decided:
-            name, _, reason = one["verdict"].partition(" (")
-            cells.append((f"**{name}**" if name else "") + (f" ({reason}" if reason else ""))
-        lines.append(f"| {' | '.join([*cells, *([place] if last else [])])} |")
-    return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def _list(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from hebae.paper.budgets import Budget, PlannedRun
+from hebae.experiments.table import tabulate as tabulate_runs
+from hebae.experiments.trained_run import RunResult
+from hebae.paper.budgets import Budget, Plan
 from hebae.paper.statements import (
     Case,
     Statement,
@@ -16,7 +18,7 @@ from hebae.paper.statements import (
     order,
     verdict,
 )
-from hebae.paper.study import STUDIES, Drawing, Findings, Study, StudyRun, table_of
+from hebae.paper.study import STUDIES, Drawing, Findings, Runs, Study
 from hebae.report.ranges import RangePanel, RowLabel, range_panels
 from hebae.report.tables import Row, Table
 
@@ -40,7 +42,7 @@ class Variant(NamedTuple):
     method: str
     changes: dict[str, Any]
 
-    def planned(self, budget: Budget, k: int) -> list[PlannedRun]:
+    def planned(self, budget: Budget, k: int) -> Plan:
         """Plan one run per seed."""
         return [
             budget.mnist(self.method, k, seed=seed, **self.changes) for seed in budget.table_seeds
@@ -62,17 +64,17 @@ def variants(budget: Budget) -> dict[str, Variant]:
     return found
 
 
-def plan(budget: Budget) -> list[PlannedRun]:
+def plan(budget: Budget) -> Plan:
     """Every variant with the seeds of a table; MNIST, k = 20."""
     k = 4 if budget.is_smoke else 20
     return [run for variant in variants(budget).values() for run in variant.planned(budget, k)]
 
 
-def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
+def conclude(budget: Budget, runs: Runs) -> Findings:
     """Compare HEBAE with the VAE at each prior, and test the paper's promises at once."""
     k = runs[0].settings.latent_dim
-    by_label = {run.planned.label: run for run in runs}
-    found: dict[str, list[StudyRun]] = {}
+    by_label = {run.label: run for run in runs}
+    found: dict[str, list[RunResult]] = {}
     labels = {}
     for key, variant in variants(budget).items():
         labels[key] = variant.label
@@ -91,7 +93,7 @@ def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
     return Findings(statements, [tabulate(named, title)], [drawing], notes)
 
 
-Found = Mapping[str, Sequence[StudyRun]]
+Found = Mapping[str, Sequence[RunResult]]
 
 
 def values(found: Found, key: str, quantity: str) -> list[float | None]:
@@ -186,11 +188,11 @@ def parts(found: Found) -> list[Statement]:
     return statements
 
 
-def tabulate(named: Mapping[str, Sequence[StudyRun]], title: str) -> Table:
+def tabulate(named: Mapping[str, Sequence[RunResult]], title: str) -> Table:
     """Tabulate every quantity, one row per variant."""
     columns = {}
     for one in QUANTITIES.values():
-        for row in table_of(named, title, ids=[one["id"]]).rows:
+        for row in tabulate_runs(named, title, ids=[one["id"]]).rows:
             columns[f"{one['title']}, {one['note']}"] = row.values
     rows = [Row(label, cells) for label, *cells in zip(named, *columns.values(), strict=True)]
     return Table(title, list(columns), rows, [])

@@ -12,20 +12,21 @@ from typing import Any
 
 from hebae.data import Dataset
 from hebae.errors import HebaeError
-from hebae.experiments.measure import feature_extractors, measure
+from hebae.experiments.measure import evaluate_run
 from hebae.experiments.metrics import choose
-from hebae.experiments.plan import prepare
+from hebae.experiments.plan import PlannedRun, prepare
+from hebae.experiments.runner import train_runs
 from hebae.experiments.settings import EvaluationSettings
-from hebae.experiments.trained_run import TrainedRun, load_dataset
+from hebae.experiments.trained_run import load_dataset
 from hebae.files import locked, make_folder, require_only, write_atomically
 from hebae.paper import faces, page
-from hebae.paper.budgets import Budget, PlannedRun, data_of, unique
-from hebae.paper.study import STUDIES, Findings, Study, StudyRun, records
+from hebae.paper.budgets import Budget, Plan, data_of, unique
+from hebae.paper.study import STUDIES, Findings, Runs, Study, records
 from hebae.provenance import provenance
 from hebae.report import style
 from hebae.report.tables import Measured, Table, Undefined, Value, to_csv
 from hebae.samplers import NAMES
-from hebae.training.many import Job, Watcher, train_all
+from hebae.training.many import Watcher
 
 RUNS, RESULTS, FACES = "runs", "results", "faces"
 """Folders: of the runs, of the results, and of figures that may not be published."""
@@ -66,21 +67,30 @@ def reproduce(
         progress(f"loading the data of {len(runs)} runs")
         place = {"device": device, "data_dir": data_dir}
         placed = [replace(run, settings=run.settings.replace(**place)) for run in runs]
-        jobs = {job.label: job for job in prepare(placed, output / RUNS)}
-        results = train_all(list(jobs.values()), command=command, watcher=watcher)
-        if any(result.state == "interrupted" for result in results):
+        trained = train_runs(
+            placed, prepare(placed, output / RUNS), command=command, watcher=watcher
+        )
+        if trained is None:
             return None
+        by_label = {run.label: run for run in trained}
         pages = []
         for study in [] if train_only else studies:
-            measured = [
-                _measure(run, jobs[run.label], study, budget, device, command, progress)
-                for run in plans[study.name]
-            ]
+            measured = []
+            for run in plans[study.name]:
+
+                def report(message: str, about: str = f"{study.name}: {run.label}") -> None:
+                    progress(f"{about}: {message}")
+
+                metrics = choose(study.metrics_of(budget, run))
+                settings = evaluation_settings(study, budget, run, device)
+                measured.append(
+                    evaluate_run(
+                        by_label[run.label], metrics, settings, command=command, progress=report
+                    )
+                )
             progress(f"{study.name}: figures and pages")
-            datasets = [jobs[run.label].prepared.dataset for run in plans[study.name]]
             findings = study.conclude(budget, measured)
-            used = list({dataset.name: dataset for dataset in datasets}.values())
-            pages.append(write(output / RESULTS, study, budget, measured, findings, used, command))
+            pages.append(write(output / RESULTS, study, budget, measured, findings, command))
         return pages
 
 
@@ -94,7 +104,7 @@ def evaluation_settings(
     return EvaluationSettings(**settings | dict(budget.evaluation))
 
 
-def _plan(study: Study, budget: Budget, data_dir: Path | None, tell: Tell) -> list[PlannedRun]:
+def _plan(study: Study, budget: Budget, data_dir: Path | None, tell: Tell) -> Plan:
     """Return a study's runs, without those of optional data that are not found."""
     runs = unique(study.plan(budget))
     for name in study.optional:
@@ -108,38 +118,12 @@ def _plan(study: Study, budget: Budget, data_dir: Path | None, tell: Tell) -> li
     return runs
 
 
-def _measure(
-    run: PlannedRun,
-    job: Job,
-    study: Study,
-    budget: Budget,
-    device: str,
-    command: str,
-    progress: Tell,
-) -> StudyRun:
-    """Measure what ``evaluation.json`` of the run does not have yet."""
-    settings = evaluation_settings(study, budget, run, device)
-    open_run = partial(TrainedRun, job.path, job.prepared.dataset, settings)
-    if job.folder.divergence.is_file():
-        reason = job.folder.divergence.read_text(encoding="utf-8").strip()
-        return StudyRun(run, job.path, [], open_run, reason)
-
-    def report(message: str) -> None:
-        progress(f"{study.name}: {run.label}: {message}")
-
-    metrics = choose(study.metrics_of(budget, run))
-    extractors = feature_extractors(job.prepared.dataset, metrics, settings, progress=report)
-    found = measure(open_run(), metrics, extractors, command=command, progress=report)
-    return StudyRun(run, job.path, found, open_run)
-
-
 def write(
     folder: Path,
     study: Study,
     budget: Budget,
-    runs: Sequence[StudyRun],
+    runs: Runs,
     findings: Findings,
-    datasets: Sequence[Dataset],
     command: str,
 ) -> Path:
     """Write JSON, CSV, figures and page of a study into `folder`; return the page."""
@@ -152,7 +136,8 @@ def write(
     statements = findings.statements
     if budget.is_smoke:
         statements = [replace(statement, verdict="") for statement in statements]
-    diverged = [f"{run.path.name} diverged: {run.diverged}" for run in runs if run.diverged]
+    datasets = list({run.dataset.name: run.dataset for run in runs}.values())
+    diverged = [f"{run.label} diverged: {run.reason}" for run in runs if run.diverged]
     about_data = [f"{dataset.name}: {note}" for dataset in datasets for note in dataset.notes]
     texts, rows = STUDIES[study.name], records(runs)
     shown = ("name", "title", "caption", "shows_faces")
@@ -191,7 +176,7 @@ def table_to_json(table: Table) -> dict[str, Any]:
 
 
 def _provenance(
-    budget: Budget, runs: Sequence[StudyRun], datasets: Sequence[Dataset], command: str
+    budget: Budget, runs: Runs, datasets: Sequence[Dataset], command: str
 ) -> dict[str, str]:
     """Return where the numbers come from: this command, and the training, which may be older."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hebae.paper.budgets import THREE
-from hebae.paper.study import STUDIES, StudyRun, by_method
+from hebae.paper.study import STUDIES, Runs, by_method
 from hebae.report.methods import display_name
 
 Values = Sequence[float | None]
@@ -99,7 +99,7 @@ def compare(study: str, key: str, values: Mapping[str, Values], **names: str) ->
     return Statement(key, text, result, numbers, verdict(case), words.get("source", "paper"))
 
 
-def compare_all(study: str, runs: Sequence[StudyRun], **names: str) -> list[Statement]:
+def compare_all(study: str, runs: Runs, **names: str) -> list[Statement]:
     """Return all statements of a study whose measurements the runs have; see `compare`."""
     return [
         compare(study, key, values_of(runs, words["of"], words.get("methods", THREE)), **names)
@@ -108,9 +108,7 @@ def compare_all(study: str, runs: Sequence[StudyRun], **names: str) -> list[Stat
     ]
 
 
-def values_of(
-    runs: Sequence[StudyRun], id: str, methods: Sequence[str] = THREE
-) -> dict[str, Values]:
+def values_of(runs: Runs, id: str, methods: Sequence[str] = THREE) -> dict[str, Values]:
     """Return the values of a measurement by method, one per run."""
     groups = by_method(runs).items()
     return {

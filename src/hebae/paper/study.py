@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from hebae.config import METHODS, Settings
-from hebae.experiments.measurement import Measurement, find, value_of
-from hebae.experiments.table import Column, tabulate
-from hebae.paper.budgets import Budget, PlannedRun
+from hebae.config import METHODS
+from hebae.experiments.measurement import Measurement
+from hebae.experiments.plan import PlannedRun
+from hebae.experiments.trained_run import RunResult
+from hebae.paper.budgets import Budget, Plan
 from hebae.report.methods import display_name
 from hebae.report.tables import Table
-from hebae.storage import RunFolder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from hebae.experiments.trained_run import TrainedRun
     from hebae.paper.statements import Statement
 
 STUDIES: dict[str, Any] = yaml.safe_load(
@@ -31,44 +28,8 @@ STUDIES: dict[str, Any] = yaml.safe_load(
 """Titles, captions and notes of the studies, by name."""
 
 
-@dataclass(frozen=True)
-class StudyRun:
-    """A run that was trained and measured, or that diverged."""
-
-    planned: PlannedRun
-    path: Path
-    measurements: Sequence[Measurement]
-    """None if it diverged."""
-    open: Callable[[], TrainedRun]
-    """Loads its model, codes and samples, for figures."""
-    diverged: str = ""
-    """Why it has no result; "" if it has one."""
-
-    @property
-    def settings(self) -> Settings:
-        """The settings as planned."""
-        return self.planned.settings
-
-    @property
-    def method(self) -> str:
-        """Name of the method."""
-        return self.settings.method
-
-    def value(self, id: str, features: str | None = None) -> float | None:
-        """Return a measured value; None where it is undefined."""
-        return value_of(self.measurements, id, features)
-
-    def measurement(self, id: str, features: str | None = None) -> Measurement | None:
-        """Return a measurement; None if there is none."""
-        return find(self.measurements, id, features)
-
-    @cached_property
-    def objectives(self) -> dict[int, float]:
-        """Held-out objective by epoch; {} if the run diverged."""
-        if self.diverged:
-            return {}
-        held_out = {r["epoch"]: r.get("held_out") or {} for r in RunFolder(self.path).history()}
-        return {e: t["objective"] for e, t in held_out.items() if t.get("objective") is not None}
+Runs = Sequence[RunResult]
+"""The runs of a study, trained and measured; some may have diverged."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +58,10 @@ class Study:
     """A figure of the paper, or a question of our own. Its texts are in ``studies.yaml``."""
 
     name: str
-    plan: Callable[[Budget], list[PlannedRun]]
+    plan: Callable[[Budget], Plan]
     metrics: Sequence[str] | Callable[[Budget, PlannedRun], Sequence[str]]
     """Names of metrics of ``hebae evaluate``, or a function that returns them for a run."""
-    conclude: Callable[[Budget, Sequence[StudyRun]], Findings]
+    conclude: Callable[[Budget, Runs], Findings]
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the evaluation that differ from its defaults. The budget's take precedence."""
     optional: tuple[str, ...] = ()
@@ -111,39 +72,24 @@ class Study:
         return self.metrics(budget, run) if callable(self.metrics) else self.metrics
 
 
-def by_method(runs: Sequence[StudyRun]) -> dict[str, list[StudyRun]]:
+def by_method(runs: Runs) -> dict[str, list[RunResult]]:
     """Group runs by method, in the order of `METHODS`."""
     groups = {method: [run for run in runs if run.method == method] for method in METHODS}
     return {method: group for method, group in groups.items() if group}
 
 
-def method_columns(runs: Sequence[StudyRun]) -> dict[str, list[StudyRun]]:
-    """Return one column of `table_of` per method."""
+def method_columns(runs: Runs) -> dict[str, list[RunResult]]:
+    """Return one column of `tabulate` per method."""
     return {display_name(method): group for method, group in by_method(runs).items()}
 
 
-def table_of(
-    columns: Mapping[str, Sequence[StudyRun]],
-    title: str,
-    notes: Sequence[str] = (),
-    ids: Sequence[str] | None = None,
-) -> Table:
-    """Tabulate runs: one column per label, with the runs that differ only in their seed."""
-    made = []
-    for label, runs in columns.items():
-        measured = [run.measurements for run in runs if not run.diverged]
-        likelihood = runs[0].settings.likelihood
-        made.append(Column(label, likelihood, measured, len(runs) - len(measured)))
-    return tabulate(made, title, notes, ids=dict.fromkeys(ids, "") if ids else None)
-
-
-def records(runs: Sequence[StudyRun]) -> list[dict[str, Any]]:
+def records(runs: Runs) -> list[dict[str, Any]]:
     """Return the measurements and the objective of each epoch, one record each, for the CSV."""
     found: list[dict[str, Any]] = []
     for run in runs:
         s = run.settings
         described = {
-            "run": run.planned.label,
+            "run": run.label,
             "method": s.method,
             "k": s.latent_dim,
             "penalty_weight": s.penalty_weight,
@@ -154,16 +100,8 @@ def records(runs: Sequence[StudyRun]) -> list[dict[str, Any]]:
             (epoch, Measurement(id="history.objective", name="objective", value=value))
             for epoch, value in run.objectives.items()
         ]
-        found += [
-            described
-            | {
-                "epoch": epoch,
-                "id": one.id,
-                "quantity": one.name,
-                "value": one.value,
-                "standard_error": one.standard_error,
-                "undefined": one.undefined,
-            }
-            for epoch, one in [*by_epoch, *((s.epochs, one) for one in run.measurements)]
-        ]
+        for epoch, one in [*by_epoch, *((s.epochs, one) for one in run.measurements)]:
+            about = {"epoch": epoch, "id": one.id, "quantity": one.name}
+            numbers = {"value": one.value, "standard_error": one.standard_error}
+            found.append({**described, **about, **numbers, "undefined": one.undefined})
     return found

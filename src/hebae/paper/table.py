@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hebae.paper.budgets import MNIST_WEIGHTS, Budget, PlannedRun
+from hebae.experiments.plan import PlannedRun
+from hebae.experiments.table import tabulate
+from hebae.paper.budgets import MNIST_WEIGHTS, Budget, Plan
 from hebae.paper.statements import Statement, compare_all, describe, limit, values_of, verdict
-from hebae.paper.study import STUDIES, Findings, Study, StudyRun, method_columns, table_of
+from hebae.paper.study import STUDIES, Findings, Runs, Study, method_columns
 
 
-def plan(budget: Budget) -> list[PlannedRun]:
+def plan(budget: Budget) -> Plan:
     """MNIST, k = 20, four methods at the paper's weights, one run per seed."""
     return [
         budget.mnist(method, 20, seed=seed)
@@ -23,16 +25,16 @@ def metrics(budget: Budget, run: PlannedRun) -> Sequence[str]:
     return ("fast",) if budget.is_smoke else ("all",)
 
 
-def conclude(budget: Budget, runs: Sequence[StudyRun]) -> Findings:
+def conclude(budget: Budget, runs: Runs) -> Findings:
     """Tabulate all measurements."""
     seeds, epochs = ", ".join(map(str, budget.table_seeds)), runs[0].settings.epochs
     title = f"MNIST, k = 20, {epochs} epochs, seeds {seeds}: test examples"
     notes = STUDIES["table"]["notes"]
-    table = table_of(method_columns(runs), title, [notes["objectives"]])
+    table = tabulate(method_columns(runs), title, [notes["objectives"]])
     return Findings(state(runs), [table], notes=[notes["targets"].format(epochs=epochs)])
 
 
-def state(runs: Sequence[StudyRun]) -> list[Statement]:
+def state(runs: Runs) -> list[Statement]:
     """Compare the methods over several seeds, and each with its targets."""
     statements = compare_all("table", runs)
     for key, words in STUDIES["table"]["targets"].items():

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from hebae.data.workers import map_in_threads
+from hebae.data.images import map_in_threads
 from hebae.model import to_unit_interval
 from hebae.training.randomness import NetworkRandomState, epoch_seed, spread
 

@@ -1,17 +1,13 @@
-"""Callbacks of a training: progress bar, metrics file, TensorBoard."""
+"""Callbacks of a training: progress bar, TensorBoard."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-from hebae.errors import HebaeError
 
 
 class Callback:
@@ -28,43 +24,6 @@ class Callback:
 
     def on_end(self) -> None:
         """Training is over, for whatever reason."""
-
-
-class MetricsFile(Callback):
-    """One line of JSON per epoch; `sync` puts the lines on the disk before a checkpoint is."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @property
-    def size(self) -> int:
-        """Bytes written."""
-        return self.path.stat().st_size if self.path.exists() else 0
-
-    def truncate(self, size: int) -> None:
-        """Remove what was written after a checkpoint."""
-        if self.path.exists():
-            os.truncate(self.path, size)
-
-    def on_epoch(self, record: Mapping[str, Any]) -> None:
-        """See `Callback`."""
-        self._write(json.dumps(record, allow_nan=False) + "\n")
-
-    def sync(self) -> None:
-        """Wait until the lines are on the disk."""
-        self._write("")
-
-    def _write(self, line: str) -> None:
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(line)
-                if not line:
-                    os.fsync(file.fileno())
-        except OSError as error:
-            raise HebaeError(
-                f"cannot write {self.path}: {error.strerror}. Free some space, then continue with "
-                "--resume."
-            ) from error
 
 
 class ProgressBar(Callback):

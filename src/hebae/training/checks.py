@@ -4,54 +4,52 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from hebae.config import Settings
+from hebae.data import Examples
 from hebae.errors import HebaeError
 from hebae.likelihoods import LIKELIHOODS
 from hebae.methods import METHODS
-from hebae.model import build_objective
+from hebae.model import build_objective, build_prior
 from hebae.networks import NETWORKS
 from hebae.objectives import OBJECTIVES
 from hebae.priors import PRIORS
-from hebae.training.memory import estimate_memory, free_memory
 
 LEFT_OUT = 0.01
 """Largest share of the examples that an epoch leaves out without being asked to."""
 
 
-@dataclass(frozen=True)
-class DataSummary:
-    """What the checks need to know of the data."""
-
-    name: str
-    shape: tuple[int, ...]
-    """Of one example."""
-    count: int | None
-    """Training examples; None where a loader does not tell."""
-    range: tuple[float, float]
-    """Smallest and largest value, uint8 standing for [0, 1]."""
-    held_out: str | None
-    """Split that is held out: "validation", "test" or none."""
-    held_out_range: tuple[float, float] | None = None
-    held_out_count: int = 0
-
-
 def complete(
     settings: Settings,
-    data: DataSummary,
+    train: Examples,
+    held_out: tuple[str, Examples] | None,
     *,
+    name: str,
+    count: int | None,
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
 ) -> tuple[Settings, list[str]]:
     """Decide what the settings leave to the data, and check all of them against it.
 
-    `encoder` and `decoder` are networks of the user's own, in place of those of the settings.
+    Parameters
+    ----------
+    settings : Settings
+    train : Examples
+    held_out : (str, Examples), optional
+        Name of the split that is held out, "validation" or "test", and its examples.
+    name : str
+        Of the data, for messages.
+    count : int or None
+        Number of training examples; None if a loader does not tell.
+    encoder, decoder : nn.Module, optional
+        Networks of the user's own, in place of those of the settings.
 
     Returns
     -------
@@ -66,6 +64,13 @@ def complete(
         At the first thing that could not work.
     """
     notes: list[str] = []
+    shape = train.shape
+    if held_out is not None and held_out[1].shape != shape:
+        raise HebaeError(
+            f"the held-out examples have shape {held_out[1].shape} and those of {name} {shape}; "
+            "make them alike."
+        )
+    ranges = {"training": train.range} | ({held_out[0]: held_out[1].range} if held_out else {})
     network = NETWORKS[settings.network]
     settings = settings.replace(
         encoder_widths=settings.encoder_widths or network.encoder_widths,
@@ -73,42 +78,49 @@ def complete(
         precision="32-true" if settings.precision == "auto" else settings.precision,
     )
     if settings.likelihood == "auto":
-        ranges = (data.range, data.held_out_range or data.range)
-        unit = all(low >= 0 and high <= 1 for low, high in ranges)
+        unit = all(low >= 0 and high <= 1 for low, high in ranges.values())
         settings = settings.replace(likelihood="bernoulli" if unit else "gaussian")
         notes.append(
             f"likelihood {settings.likelihood}: the values are "
             f"{'in' if unit else 'outside'} [0, 1]."
         )
     if settings.learning_rate is None:
-        settings = settings.replace(learning_rate=default_learning_rate(data.shape))
-        if math.prod(data.shape) != 784:
+        settings = settings.replace(learning_rate=default_learning_rate(shape))
+        if math.prod(shape) != 784:
             notes.append(
-                f"learning rate {settings.learning_rate:.2g}, from the {math.prod(data.shape):,} "
+                f"learning rate {settings.learning_rate:.2g}, from the {math.prod(shape):,} "
                 "numbers per example."
             )
-    weight = weight_of_mean_squared_error(settings, data.shape)
+    weight = weight_of_mean_squared_error(settings, shape)
     if weight is not None:
         notes.append(
             f"{_method(settings)}: penalty weight {settings.penalty_weight:g} corresponds to "
             f"{weight:.4g} relative to the mean squared error of images in [-1, 1]."
         )
-    _check_likelihood(settings, data)
-    _check_prior(settings, data)
+    low, high = LIKELIHOODS[settings.likelihood].support
+    for split, (least, most) in ranges.items():
+        if least < low or most > high:
+            raise HebaeError(
+                f"likelihood {settings.likelihood} takes values in [{low:g}, {high:g}], and the "
+                f"{split} examples of {name} range from {least:g} to {most:g}; scale the data or "
+                "use --likelihood gaussian."
+            )
+    _check_prior(settings, name, count)
     if build_objective(settings).weight_factor(settings.epochs - 1) < 1:
         raise HebaeError(
             f"--warm-up-epochs {settings.warm_up_epochs} is more than --epochs {settings.epochs}: "
             "the penalty would never have its full weight; use fewer warm-up epochs or more epochs."
         )
-    settings = _decide_batches(settings, data, notes)
-    _check_early_stopping(settings, data)
+    settings = _decide_batches(settings, name, count, notes)
+    if settings.early_stopping is not None:
+        _check_early_stopping(settings, name, held_out)
     if settings.batch_norm == "frozen" and settings.network != "convolutional":
         raise HebaeError(
             f"--batch-norm frozen has no effect on --network {settings.network}, which has no "
             "batch normalisation; leave it out or use --network convolutional."
         )
     _check_machine(settings)
-    _check_memory(settings, data.shape, encoder, decoder)
+    _check_memory(settings, shape, encoder, decoder)
     return settings, notes
 
 
@@ -154,18 +166,7 @@ def require_relevant(
             )
 
 
-def _check_likelihood(settings: Settings, data: DataSummary) -> None:
-    low, high = LIKELIHOODS[settings.likelihood].support
-    for split, limits in (("training", data.range), (data.held_out, data.held_out_range)):
-        if limits is not None and (limits[0] < low or limits[1] > high):
-            raise HebaeError(
-                f"likelihood {settings.likelihood} takes values in [{low:g}, {high:g}], and the "
-                f"{split} examples of {data.name} range from {limits[0]:g} to {limits[1]:g}; "
-                "scale the data or use --likelihood gaussian."
-            )
-
-
-def _check_prior(settings: Settings, data: DataSummary) -> None:
+def _check_prior(settings: Settings, name: str, count: int | None) -> None:
     if settings.prior == "normal":
         return
     objective = build_objective(settings)
@@ -191,9 +192,9 @@ def _check_prior(settings: Settings, data: DataSummary) -> None:
             f"{flags.get(settings.method, '--penalty-weight 1')}."
         )
     counted = "prior_components" in PRIORS[settings.prior].options.values()
-    if counted and data.count is not None and data.count < settings.prior_components:
+    if counted and count is not None and count < settings.prior_components:
         raise HebaeError(
-            f"prior_components is {settings.prior_components}, and {data.name} has {data.count:,} "
+            f"prior_components is {settings.prior_components}, and {name} has {count:,} "
             "training examples, from which the components start; use fewer components than "
             "examples."
         )
@@ -204,9 +205,13 @@ def _check_prior(settings: Settings, data: DataSummary) -> None:
         )
 
 
-def _decide_batches(settings: Settings, data: DataSummary, notes: list[str]) -> Settings:
+def _decide_batches(settings: Settings, name: str, count: int | None, notes: list[str]) -> Settings:
     needed = _smallest_batch(settings)
     size, k = settings.batch_size, settings.latent_dim
+    need = (
+        f"{_method(settings)} with latent_dim {k} and network {settings.network} needs at least "
+        f"{needed} examples per batch"
+    )
     if size < needed:
         advice = f"Use --batch-size {needed} or more"
         if settings.method == "hebae":
@@ -214,27 +219,22 @@ def _decide_batches(settings: Settings, data: DataSummary, notes: list[str]) -> 
                 f"Use --batch-size {2 * k} or more (several times latent_dim is better), a smaller "
                 "--latent-dim, or --moments shrunk"
             )
-        raise HebaeError(
-            f"batch_size is {size}, but {_method(settings)} with latent_dim {k} and network "
-            f"{settings.network} needs at least {needed} examples per batch. {advice}."
-        )
+        raise HebaeError(f"batch_size is {size}, but {need}. {advice}.")
     if size % settings.devices:
         raise HebaeError(
             f"batch_size {size} cannot be shared evenly by {settings.devices} devices; use a "
             "multiple of their number."
         )
-    count = data.count
     if count is None:
         return settings
     if count < size and (settings.drop_last or count < needed):
         raise HebaeError(
-            f"{data.name} has {count:,} training examples, too few for a batch of {size} and "
-            f"{_method(settings)} with latent_dim {k}, which needs at least {needed} in a batch; "
+            f"{name} has {count:,} training examples, too few for a batch of {size}, and {need}; "
             "use more examples, a smaller --batch-size or a smaller --latent-dim."
         )
     if count < _smallest_batch(settings.replace(moments="batch")):
         raise HebaeError(
-            f"{data.name} has {count:,} training examples, not more than latent_dim {k}: their "
+            f"{name} has {count:,} training examples, not more than latent_dim {k}: their "
             "covariance is singular; use more examples or a smaller --latent-dim."
         )
     last = count % size
@@ -244,13 +244,12 @@ def _decide_batches(settings: Settings, data: DataSummary, notes: list[str]) -> 
         if settings.drop_last:
             notes.append(
                 f"the last batch of each epoch, {last} of {count:,} examples in random order, is "
-                f"left out: {_method(settings)} with latent_dim {k} needs at least {needed}."
+                f"left out: {need}."
             )
     if too_small and not settings.drop_last:
         raise HebaeError(
             f"the last batch of an epoch would hold {last} of the {count:,} training examples of "
-            f"{data.name}, and {_method(settings)} with latent_dim {k} needs at least {needed}; "
-            "leave it out with --drop-last or choose another --batch-size."
+            f"{name}, and {need}; leave it out with --drop-last or choose another --batch-size."
         )
     return settings
 
@@ -261,17 +260,17 @@ def _smallest_batch(settings: Settings) -> int:
     return max(needed, 2) if settings.network == "convolutional" else needed
 
 
-def _check_early_stopping(settings: Settings, data: DataSummary) -> None:
-    if settings.early_stopping is None:
-        return
-    if data.held_out != "validation":
+def _check_early_stopping(
+    settings: Settings, name: str, held_out: tuple[str, Examples] | None
+) -> None:
+    if held_out is None or held_out[0] != "validation":
         raise HebaeError(
             "early_stopping needs validation examples, since stopping by test examples would make "
-            f"their results too good; {data.name} has none: give --validation-size."
+            f"their results too good; {name} has none: give --validation-size."
         )
     # Held-out batches have no running moments to lean on.
     needed = _smallest_batch(settings.replace(moments_decay=0.0))
-    found = min(data.held_out_count, settings.batch_size)
+    found = min(len(held_out[1]), settings.batch_size)
     if found < needed:
         raise HebaeError(
             f"early_stopping needs at least {needed} validation examples in a batch, for "
@@ -340,9 +339,8 @@ def _check_memory(
         need = estimate_memory(settings, shape, encoder=encoder, decoder=decoder)
     except ValueError as error:  # of a network that does not take such examples
         raise HebaeError(f"{error}") from None
-    processes = settings.devices if where == "cpu" else 1
     free = free_memory(where)
-    total = processes * (need.weights + need.batch)
+    total = (settings.devices if where == "cpu" else 1) * (need.weights + need.batch)
     if total > free:
         raise HebaeError(
             f"training needs about {total / 1e9:.1f} GB of memory "
@@ -352,6 +350,104 @@ def _check_memory(
             "--encoder-widths and --decoder-widths, smaller examples, a smaller --batch-size, or "
             "--network convolutional for images."
         )
+
+
+@dataclass(frozen=True)
+class Need:
+    """Memory that a training takes on its device."""
+
+    weights: int
+    """Bytes of the weights, their gradients and Adam's two moments."""
+    batch: int
+    """Bytes of a batch, what the forward pass keeps of it for the gradient, and the gradient."""
+    count: int
+    """Number of weights."""
+
+
+def estimate_memory(
+    settings: Settings,
+    shape: Sequence[int],
+    *,
+    encoder: nn.Module | None = None,
+    decoder: nn.Module | None = None,
+) -> Need:
+    """Estimate the memory of a training from the shapes of its layers; nothing is allocated.
+
+    Parameters
+    ----------
+    settings : Settings
+    shape : sequence of int
+        Of one example.
+    encoder, decoder : nn.Module, optional
+        Networks of the user's own. Of one that is no ``nn.Sequential`` only weights are counted.
+
+    Raises
+    ------
+    ValueError
+        If the network does not take such examples.
+    """
+    network = NETWORKS[settings.network]
+    k = settings.latent_dim
+    with torch.device("meta"):  # layers without memory
+        encoder = encoder or network.encoder(
+            shape,
+            k + build_objective(settings).log_scale_dim(k),
+            settings.encoder_widths or network.encoder_widths,
+        )
+        decoder = decoder or network.decoder(
+            k, shape, settings.decoder_widths or network.decoder_widths
+        )
+    size = 8 if settings.precision == "64-true" else 4  # bytes of a number
+    parts = (encoder, decoder, build_prior(settings, shape))
+    count = sum(p.numel() for part in parts for p in part.parameters())
+    layers = sum(_output_sizes(encoder, shape)) + sum(_output_sizes(decoder, (k,)))
+    # Of the batch itself and the decoder's output: the loss of each number, and gradients.
+    per_example = 2 * layers + 4 * math.prod(shape)
+    share = settings.batch_size // settings.devices
+    return Need(4 * size * count, size * share * per_example, count)
+
+
+def _output_sizes(network: nn.Module, shape: Sequence[int]) -> Iterator[int]:
+    """Numbers per example that each layer gives, as far as the layers are known."""
+    if not isinstance(network, nn.Sequential):
+        return
+    for layer in network.children():
+        if isinstance(layer, nn.Flatten):
+            shape = (math.prod(shape),)
+        elif isinstance(layer, nn.Unflatten):
+            shape = tuple(layer.unflattened_size)
+        elif isinstance(layer, nn.Linear):
+            shape = (layer.out_features,)
+        elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            up = isinstance(layer, nn.ConvTranspose2d)
+            sides = [
+                side * stride if up else -(-side // stride)  # with padding, as in our networks
+                for side, stride in zip(shape[1:], layer.stride, strict=True)
+            ]
+            shape = (layer.out_channels, *sides)
+        else:
+            continue  # activations and normalisation: their outputs are in the factor of two
+        yield math.prod(shape)
+
+
+def free_memory(device: str) -> int:
+    """Bytes that a training may take on a device: "cpu", "cuda" or "mps"."""
+    if device == "cuda":
+        unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return int(torch.cuda.mem_get_info()[0]) + unused
+    if device == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    folder = Path("/sys/fs/cgroup")  # of a container (control groups, version 2)
+    try:
+        limit = int((folder / "memory.max").read_text())
+        used = int((folder / "memory.current").read_text())
+        lines = (folder / "memory.stat").read_text().splitlines()
+        return min(free, limit - used + int(dict(map(str.split, lines))["inactive_file"]))
+    except (OSError, ValueError, KeyError):  # no container, or no limit ("max")
+        return free
 
 
 def _method(settings: Settings) -> str:

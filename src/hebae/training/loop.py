@@ -20,12 +20,12 @@ from torch import Tensor
 
 from hebae.config import Settings
 from hebae.model import Autoencoder
-from hebae.networks.convolutional import freeze_batch_norm
+from hebae.networks import freeze_batch_norm
 from hebae.training.batches import Batches
 from hebae.training.callbacks import Callback
 from hebae.training.checks import device_type
 from hebae.training.monitor import DivergenceError, Monitor, find_divergence
-from hebae.training.population import Estimates, member_estimates, start_prior, store_population
+from hebae.training.population import Estimates, held_out_estimates, start_prior, store_population
 from hebae.training.randomness import NetworkRandomState, NoiseSource, draws_random_numbers
 from hebae.training.stack import Stack
 from hebae.training.state import Checkpointer
@@ -42,41 +42,30 @@ SHARE_OF_CHECKPOINTS = 0.1
 writing takes. The last epoch's is always written."""
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """Examples that are never trained on, in batches as for training, and their split."""
-
-    split: str
-    batches: Batches
+HeldOut = tuple[str, Batches]
+"""Name of a split that is never trained on, and its examples in batches as for training."""
 
 
 @dataclass
-class Outcome:
-    """Result of a training."""
+class Member:
+    """One model in training, alone or in a stack, and what came of it."""
 
+    model: Autoencoder
+    settings: Settings
+    callbacks: Sequence[Callback] = ()
+    checkpointer: Checkpointer | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     """One record per epoch, as in ``metrics.jsonl``; of a resumed run, since it was resumed."""
     seconds: float = 0.0
     """Spent in training steps, all parts of a resumed run together. Of a member of a stack, its
     share."""
     steps: int = 0
-    interrupted: bool = False
-    stopped_early: bool = False
-
-
-@dataclass
-class Member:
-    """One model in training, alone or in a stack."""
-
-    model: Autoencoder
-    settings: Settings
-    callbacks: Sequence[Callback] = ()
-    checkpointer: Checkpointer | None = None
-    outcome: Outcome = field(default_factory=Outcome)
     best: dict[str, Any] = field(
         default_factory=lambda: {"objective": None, "epoch": 0, "model": None}
     )
     """Held-out objective, number and weights of the best epoch, where early stopping is on."""
+    interrupted: bool = False
+    stopped_early: bool = False
     diverged: DivergenceError | None = None
     """Why it stopped. After that it is not recorded or saved."""
 
@@ -118,7 +107,7 @@ def train(
     fabric: Fabric,
     callbacks: Sequence[Callback] = (),
     checkpointer: Checkpointer | None = None,
-) -> Outcome:
+) -> Member:
     """Train `model` in place; resume from the checkpointer's last checkpoint if it has one.
 
     Two calls with the same arguments, on one machine and with the same number of threads, end with
@@ -135,7 +124,7 @@ def train(
     train_members([member], batches, held_out, fabric=fabric)
     if member.diverged is not None:
         raise member.diverged
-    return member.outcome
+    return member
 
 
 def train_members(
@@ -145,7 +134,7 @@ def train_members(
 
     Several models are of one architecture and objective but for weights; settings differ only in
     seed and learning rate (`hebae.training.many` groups them so). All are new, or stopped at the
-    same step. ``outcome`` and ``diverged`` of each member tell how it ended.
+    same step. Each member tells how it ended.
 
     Parameters
     ----------
@@ -202,7 +191,7 @@ def train_members(
             random_state.states = begun[0]["network_random_states"]
         for member, state in zip(members, begun, strict=True):
             member.best = state["best"]
-            member.outcome.steps, member.outcome.seconds = steps, state["seconds"]
+            member.steps, member.seconds = steps, state["seconds"]
 
     def left() -> list[tuple[int, Member]]:
         return [(index, m) for index, m in enumerate(members) if m.diverged is None]
@@ -214,7 +203,7 @@ def train_members(
         """
         means = monitor.means()
         for index, member in left():
-            member.outcome.steps = steps
+            member.steps = steps
             member.diverged = monitor.diverged.get(index)
         if warms_up:
             for index, m in left():
@@ -239,7 +228,7 @@ def train_members(
                 monitor=monitor.state_of(index),
                 best=member.best,
                 steps=steps,
-                seconds=member.outcome.seconds,
+                seconds=member.seconds,
                 epoch=epoch,
                 batch=batch,
             )
@@ -257,7 +246,7 @@ def train_members(
             for epoch in range(start_epoch, settings.epochs):
                 patience = settings.early_stopping
                 if patience is not None and epoch - first.best["epoch"] >= patience:
-                    first.outcome.stopped_early = True
+                    first.stopped_early = True
                     break
                 if batch == 0:
                     noise.begin(epoch)
@@ -289,13 +278,13 @@ def train_members(
                 all_means = look()
                 seconds = time.perf_counter() - started
                 for _, member in left():
-                    member.outcome.seconds += seconds / len(members)
+                    member.seconds += seconds / len(members)
                 if not left():
                     break
                 if interrupt.is_set():
                     save(epoch)
                     for _, member in left():
-                        member.outcome.interrupted = True
+                        member.interrupted = True
                     break
                 monitor.begin_epoch()
                 batch = 0
@@ -303,24 +292,24 @@ def train_members(
                 if held_out is not None:
                     with own_random_state():
                         store_population(model, batches, MONITORED)
-                        estimates = member_estimates(model, held_out.batches, updater.held_out)
+                        estimates = held_out_estimates(model, held_out[1], updater.held_out)
                 for index, means in all_means.items():
                     member = members[index]
                     record = {
                         "epoch": epoch + 1,
                         "step": steps,
-                        "seconds": round(member.outcome.seconds, 3),
+                        "seconds": round(member.seconds, 3),
                         "learning_rate": member.learning_rate * factor,
                         "train": _named(means),
                     }
                     if warms_up:
                         record["weight_factor"] = weight_factor
                     if held_out is not None:
-                        record["held_out_split"] = held_out.split
+                        record["held_out_split"] = held_out[0]
                         terms = {name: mean for name, (mean, _) in estimates[index].items()}
                         record["held_out"] = _named(terms)
                         _keep_best(member, record)
-                    member.outcome.history.append(record)
+                    member.history.append(record)
                     for callback in member.callbacks:
                         callback.on_log(steps, epoch + 1, means)
                         callback.on_epoch(record)
@@ -341,7 +330,7 @@ def train_members(
         for index, member in enumerate(members):
             if isinstance(model, Stack):
                 member.model.load_state_dict(model.state_of(index))
-            if member.diverged is None and not member.outcome.interrupted:
+            if member.diverged is None and not member.interrupted:
                 member.diverged = find_divergence(member.model.state_dict(), steps)
     model.weight_factor = None
     lay_out_filters(model, torch.contiguous_format)

@@ -140,31 +140,24 @@ def _noise(
     return noise
 
 
-def held_out_estimates(model: Autoencoder, batches: Batches) -> Estimates:
-    """Mean terms over held-out examples, with one draw of z each; the model does not change.
-
-    Noise is shaped by the population's covariance. The penalty is taken over batches of the
-    training batch size, so that it has the same noise floor, and in a random order, the same each
-    time: neighbours in a file may be alike, which looks like codes that are not matched. A smaller
-    last batch is left out, unless it is the only one. A term that such a batch does not define is
-    None; so are standard errors, which are over batches, for one batch.
-    """
-    return member_estimates(model, batches)[0]
-
-
 @torch.no_grad()
-def member_estimates(
+def held_out_estimates(
     model: Autoencoder, batches: Batches, take: Callable[[Tensor, Noise], Step] | None = None
 ) -> list[Estimates]:
-    """`held_out_estimates` of each member of a stack, or of the one model.
+    """Mean terms over held-out examples, of each member of a stack, or of the one model.
 
-    `take` is ``model.held_out_step``, or a replay of it.
+    One z is drawn for each example, with noise shaped by the population's covariance. The penalty
+    is taken over batches of the training batch size, so that it has the same noise floor, and in a
+    random order, the same each time: neighbours in a file may be alike, which looks like codes that
+    are not matched. A smaller last batch is left out, unless it is the only one. A term that such a
+    batch does not define is None; so are standard errors, which are over batches, for one batch.
+    `take` is ``model.held_out_step``, or a replay of it; the model does not change.
     """
     take = take or model.held_out_step
     was_training = model.training
     model.eval()
-    generator = torch.Generator(model.population_mean.device).manual_seed(0)
     names = ["loss", "reconstruction", *model.objective.weights]
+    generator = torch.Generator(model.population_mean.device).manual_seed(0)
     rows: list[Tensor] = []
     size = 0
     for x in batches.epoch(0):

@@ -15,7 +15,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from hebae.model import GLOBAL_GENERATORS
-from hebae.networks.spectral import SpectralNorm
+from hebae.spectral import SpectralNorm
 
 
 def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:

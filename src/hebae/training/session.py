@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, Settings
-from hebae.data import Dataset, Examples, load
+from hebae.data import Dataset, load
 from hebae.data.loading import data_set_name
 from hebae.errors import HebaeError
 from hebae.files import locked, make_folder
@@ -19,9 +19,9 @@ from hebae.model import Autoencoder, build
 from hebae.provenance import provenance
 from hebae.storage import RunFolder, save_model
 from hebae.training.batches import ArrayBatches, RedrawnBatches
-from hebae.training.callbacks import Callback, MetricsFile, TensorBoard
-from hebae.training.checks import DataSummary, complete
-from hebae.training.loop import HeldOut, Member, Outcome, make_fabric, train_members
+from hebae.training.callbacks import Callback, TensorBoard
+from hebae.training.checks import complete
+from hebae.training.loop import Member, make_fabric, train_members
 from hebae.training.state import Checkpointer
 
 
@@ -46,30 +46,6 @@ class Prepared:
         self.__dict__.pop("model", None)
 
 
-def summary_of(dataset: Dataset, validation: Examples | None = None) -> DataSummary:
-    """Gather what the checks need to know of a data set.
-
-    `validation` goes in place of the data set's own validation or test split.
-    """
-    split, examples = dataset.held_out() or (None, None)
-    if validation is not None:
-        split, examples = "validation", validation
-    if examples is not None and examples.shape != dataset.shape:
-        raise HebaeError(
-            f"the held-out examples have shape {examples.shape} and those of {dataset.name} "
-            f"{dataset.shape}; make them alike."
-        )
-    return DataSummary(
-        name=dataset.name,
-        shape=dataset.shape,
-        count=len(dataset.train),
-        range=dataset.train.range,
-        held_out=split,
-        held_out_range=examples.range if examples else None,
-        held_out_count=len(examples) if examples else 0,
-    )
-
-
 def prepare(settings: Settings, dataset: Dataset | None = None) -> Prepared:
     """Load the data (unless given), complete and check the settings.
 
@@ -80,7 +56,9 @@ def prepare(settings: Settings, dataset: Dataset | None = None) -> Prepared:
     """
     if dataset is None:
         dataset = load(**settings.source)
-    settings, notes = complete(_with_absolute_paths(settings), summary_of(dataset))
+    train, held_out = dataset.train, dataset.held_out()
+    settings = _with_absolute_paths(settings)
+    settings, notes = complete(settings, train, held_out, name=dataset.name, count=len(train))
     return Prepared(settings, dataset, (*dataset.notes, *notes))
 
 
@@ -92,7 +70,7 @@ def run(
     overwrite: bool = False,
     resuming: bool = False,
     callbacks: Callable[[Settings], Collection[Callback]] = lambda settings: (),
-) -> Outcome:
+) -> Member:
     """Train into a run folder.
 
     Parameters
@@ -119,7 +97,7 @@ def run(
     (member,) = run_group(runs, followers, command, overwrite=overwrite, resuming=resuming)
     if member.diverged is not None:
         raise member.diverged
-    return member.outcome
+    return member
 
 
 def run_group(
@@ -154,7 +132,7 @@ def run_group(
         for (prepared, output), own in zip(runs, callbacks, strict=True):
             opened = _opened(prepared, output, command, overwrite, resuming, writing)
             checkpointer = folders.enter_context(opened)
-            followers: list[Callback] = [checkpointer.metrics, *own] if writing else []
+            followers: list[Callback] = [checkpointer, *own] if writing else []
             if writing and prepared.settings.tensorboard:
                 followers.append(TensorBoard(checkpointer.folder.tensorboard))
             member = Member(prepared.model, prepared.settings, followers, checkpointer)
@@ -167,10 +145,10 @@ def run_group(
             rank=fabric.global_rank,
             processes=fabric.world_size,
         )
-        held = HeldOut(held_out[0], batches(held_out[1].values)) if held_out else None
+        held = (held_out[0], batches(held_out[1].values)) if held_out else None
         train_members(members, training, held, fabric=fabric)
         for (prepared, output), member in zip(runs, members, strict=True):
-            if member.diverged is None and not member.outcome.interrupted and writing:
+            if member.diverged is None and not member.interrupted and writing:
                 data = prepared.dataset
                 extra = {"data_name": data.name, "data_fingerprint": data.fingerprint}
                 save_model(output, prepared.model, prepared.settings, extra)
@@ -195,8 +173,7 @@ def _opened(
     if resuming and folder.stopped_before_checkpoint:
         resuming, overwrite = False, True
     dataset = prepared.dataset
-    metrics = MetricsFile(folder.metrics)
-    checkpointer = Checkpointer(folder, metrics, dataset.fingerprint, settings, resuming)
+    checkpointer = Checkpointer(folder, dataset.fingerprint, settings, resuming)
     if not writing:
         yield checkpointer
         return

@@ -164,24 +164,13 @@ class _StackedLikelihood(nn.Module):
             flat = Context(*(None if part is None else part.flatten(0, 1) for part in context))
             losses = one.negative_log_likelihood(output.flatten(0, 1), x.flatten(0, 1), flat)
             return losses.view(output.shape[:2])
-        call = _NegativeLogLikelihood(one)
-        own = {f"likelihood.{name}": tensor for name, tensor in own.items()}
         in_dims: Any = (0, 0, 0, Context(*map(_dim, context)))  # type: ignore[arg-type]
-        each = vmap(lambda own, *given: functional_call(call, own, given), in_dims=in_dims)
+        each = vmap(lambda own, *given: functional_call(one, own, given), in_dims=in_dims)
         found: Tensor = each(own, output, x, context)
         return found
 
     def mean(self, output: Tensor, context: Context = EMPTY) -> Tensor:
         return self._one[0].mean(output, context)
-
-
-class _NegativeLogLikelihood(nn.Module):
-    def __init__(self, likelihood: Likelihood) -> None:
-        super().__init__()
-        self.likelihood = likelihood
-
-    def forward(self, output: Tensor, x: Tensor, context: Context) -> Tensor:
-        return self.likelihood.negative_log_likelihood(output, x, context)
 
 
 def _stacked_network(networks: Sequence[nn.Module]) -> nn.Sequential:

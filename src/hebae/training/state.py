@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +14,7 @@ from hebae.config import Settings
 from hebae.errors import HebaeError
 from hebae.model import Autoencoder
 from hebae.storage import RunFolder, require_same_architecture
-from hebae.training.callbacks import MetricsFile
+from hebae.training.callbacks import Callback
 from hebae.training.checks import device_type
 from hebae.training.step import is_captured
 
@@ -19,8 +22,8 @@ FORMAT = 1
 
 
 @dataclass
-class Checkpointer:
-    """Writes ``resume.pt`` and reads it back, in step with ``metrics.jsonl``.
+class Checkpointer(Callback):
+    """Writes ``metrics.jsonl``, one line of JSON per epoch, and ``resume.pt``, and reads it back.
 
     A checkpoint holds weights, optimizers, random states, the position in the epoch and the sums of
     its terms; how long ``metrics.jsonl`` was (later lines are written again); and on what kind of
@@ -28,7 +31,6 @@ class Checkpointer:
     """
 
     folder: RunFolder
-    metrics: MetricsFile
     fingerprint: str
     """Of the data: with other data it would be another training."""
     settings: Settings
@@ -37,11 +39,28 @@ class Checkpointer:
     state: dict[str, Any] | None = None
     """A checkpoint that was checked and is not loaded yet."""
 
+    def on_epoch(self, record: Mapping[str, Any]) -> None:
+        """See `Callback`."""
+        self._write_metrics(json.dumps(record, allow_nan=False) + "\n")
+
+    def _write_metrics(self, line: str) -> int:
+        """Add a line and return the file's size; without a line, wait until all are on the disk."""
+        try:
+            with self.folder.metrics.open("a", encoding="utf-8") as file:
+                file.write(line)
+                if not line:
+                    os.fsync(file.fileno())
+                return file.tell()
+        except OSError as error:
+            raise HebaeError(
+                f"cannot write {self.folder.metrics}: {error.strerror}. Free some space, then "
+                "continue with --resume."
+            ) from error
+
     def save(self, **state: Any) -> None:
         """Write a checkpoint in place of the last."""
-        self.metrics.sync()
         state |= {"format": FORMAT, "data_fingerprint": self.fingerprint}
-        state |= {"metrics_size": self.metrics.size, "rounding": _rounding(self.settings)}
+        state |= {"metrics_size": self._write_metrics(""), "rounding": _rounding(self.settings)}
         self.folder.write_checkpoint(state)
 
     def check(self, model: Autoencoder) -> None:
@@ -60,7 +79,8 @@ class Checkpointer:
             )
         try:
             require_same_architecture(model, state["model"], self.folder.checkpoint)
-            _require_whole(state, model, self.metrics.size)
+            metrics = self.folder.metrics
+            _require_whole(state, model, metrics.stat().st_size if metrics.exists() else 0)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise HebaeError(
                 f"{self.folder.checkpoint} is altered ({type(error).__name__}: {error}); restore "
@@ -100,7 +120,8 @@ class Checkpointer:
         state, self.state = self.state, None
         assert state is not None
         model.load_state_dict(state["model"])
-        self.metrics.truncate(state["metrics_size"])
+        if self.folder.metrics.exists():
+            os.truncate(self.folder.metrics, state["metrics_size"])
         return state
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from pathlib import Path
 from typing import Literal
@@ -15,36 +16,17 @@ from hebae.errors import HebaeError
 from hebae.evaluation.features.base import (
     FeatureExtractor,
     Floats,
-    NetworkFeatures,
-    as_uint8,
-    metric_name,
     pixel_features,
     require_images,
 )
-from hebae.evaluation.features.classifier import ClassifierFeatures, Progress, classifier_features
-from hebae.evaluation.features.inception import inception_features
+from hebae.evaluation.features.classifier import Progress, classifier_features
 from hebae.evaluation.features.networks import (
     SUFFIXES,
     exported_features,
+    inception_features,
     random_convolutional_features,
     timm_features,
 )
-
-__all__ = [
-    "ClassifierFeatures",
-    "FeatureExtractor",
-    "NetworkFeatures",
-    "classifier_features",
-    "exported_features",
-    "extractor",
-    "inception_features",
-    "metric_name",
-    "pixel_features",
-    "random_convolutional_features",
-    "reference_features",
-    "reference_rows",
-    "timm_features",
-]
 
 Split = Literal["train", "validation", "test"]
 REFERENCE_FORMAT = 1  # raise it when what is kept of references changes
@@ -72,7 +54,9 @@ def extractor(
         The data to compare with.
     weights : str or Path, optional
         File of weights, for "inception" only.
-    device, progress
+    device : str or torch.device
+        Where features are computed.
+    progress : callable, optional
         See `classifier_features`.
 
     Raises an `UndefinedMetric` if these features do not exist for these data.
@@ -82,25 +66,28 @@ def extractor(
         raise HebaeError(
             f"weights are given, but the features are {kind!r}; only 'inception' takes weights."
         )
-    if kind == "pixels":
-        return pixel_features(dataset)
-    if kind == "classifier":
-        return classifier_features(dataset, device=device, progress=progress)
     is_timm = kind.startswith("timm:") and len(kind) > len("timm:")
     is_file = Path(kind).suffix in SUFFIXES
-    if not (kind in ("random", "inception") or is_timm or is_file):
+    if not (kind in ("pixels", "classifier", "random", "inception") or is_timm or is_file):
         raise HebaeError(
             f"features are {kind!r}; choose pixels, classifier, random, inception, timm:NAME (a "
             "model of timm), or the path of a TorchScript (.pt, .ts) or torch.export (.pt2) file."
         )
-    require_images(dataset, kind)
-    if kind == "random":
-        return random_convolutional_features(dataset.shape[0], device=device)
-    if kind == "inception":
-        return inception_features(None if weights is None else Path(weights), device=device)
-    if is_timm:
-        return timm_features(kind.removeprefix("timm:"), device=device)
-    return exported_features(Path(kind).expanduser(), dataset, device=device)
+    if kind == "pixels":
+        made = pixel_features(dataset)
+    else:
+        require_images(dataset, kind)
+        if kind == "classifier":
+            made = classifier_features(dataset, progress)
+        elif kind == "random":
+            made = random_convolutional_features(dataset.shape[0])
+        elif kind == "inception":
+            made = inception_features(weights)
+        elif is_timm:
+            made = timm_features(kind.removeprefix("timm:"))
+        else:
+            made = exported_features(Path(kind).expanduser(), dataset)
+    return dataclasses.replace(made, device=device)
 
 
 def reference_features(
@@ -119,9 +106,8 @@ def reference_features(
     def build(folder: Path) -> None:
         features = np.empty((count, extractor.dimension), np.float32)
         for start in range(0, count, REFERENCE_BLOCK):
-            values = examples.values[rows[start : start + REFERENCE_BLOCK]]
-            values = as_uint8(values) if extractor.takes_uint8 else values
-            features[start : start + REFERENCE_BLOCK] = extractor(values)
+            part = slice(start, start + REFERENCE_BLOCK)
+            features[part] = extractor.of_data(examples.values[rows[part]])
         np.save(folder / "features.npy", features)
 
     data = (REFERENCE_FORMAT, dataset.fingerprint, split, len(examples), count, seed)

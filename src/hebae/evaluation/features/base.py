@@ -19,8 +19,6 @@ from hebae.errors import HebaeError, UndefinedMetric
 from hebae.report.pixels import to_uint8
 
 Floats = npt.NDArray[np.float32]
-Pixels = npt.NDArray[np.uint8]
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +44,9 @@ class FeatureExtractor:
         How examples are processed.
     takes_uint8 : bool
         Whether it takes only uint8 images, and not values in the units of the data.
+    accuracy, weights_sha256 : optional
+        Of a classifier: share of correct labels in the held-out split, if that has any, and the
+        SHA-256 of its file of weights in the cache.
     """
 
     network: nn.Module
@@ -53,10 +54,12 @@ class FeatureExtractor:
     dimension: int
     fingerprint: str
     minimum: int = 0
-    shape: Shape | None = None
+    shape: tuple[int, ...] | None = None
     batch_size: int = 256
     device: str | torch.device = "cpu"
     takes_uint8: bool = True
+    accuracy: float | None = None
+    weights_sha256: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "minimum", self.minimum or self.dimension + 1)
@@ -64,22 +67,6 @@ class FeatureExtractor:
 
     def __call__(self, examples: npt.NDArray[np.generic]) -> Floats:
         """Features (n, d) of examples (n, *shape)."""
-        values = self._checked(examples)
-        features = np.empty((len(values), self.dimension), np.float32)
-        with torch.inference_mode():
-            for start in range(0, len(values), self.batch_size):
-                rows = slice(start, start + self.batch_size)
-                batch = torch.from_numpy(np.array(values[rows])).to(self.device)
-                part = self.network(batch)
-                if tuple(part.shape) != (len(batch), self.dimension):
-                    raise HebaeError(
-                        f"{self.name} gave features of shape {tuple(part.shape)} for {len(batch)} "
-                        f"images; it must give {(len(batch), self.dimension)}."
-                    )
-                features[rows] = part.float().cpu()
-        return features
-
-    def _checked(self, examples: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         values = np.asarray(examples)
         if self.takes_uint8 and values.dtype != np.uint8:
             raise HebaeError(
@@ -98,7 +85,22 @@ class FeatureExtractor:
             raise HebaeError(
                 f"{self.name} takes examples of shape {self.shape}; these have {values.shape[1:]}."
             )
-        return values
+        features = np.empty((len(values), self.dimension), np.float32)
+        for start in range(0, len(values), self.batch_size):
+            batch = torch.from_numpy(np.array(values[start : start + self.batch_size]))
+            with torch.inference_mode():
+                part = self.network(batch.to(self.device))
+            if tuple(part.shape) != (len(batch), self.dimension):
+                raise HebaeError(
+                    f"{self.name} gave features of shape {tuple(part.shape)} for {len(batch)} "
+                    f"images; it must give {(len(batch), self.dimension)}."
+                )
+            features[start : start + len(batch)] = part.float().cpu()
+        return features
+
+    def of_data(self, values: npt.NDArray[np.generic]) -> Floats:
+        """Features of examples in the units of the data, rounded to bytes if it takes bytes."""
+        return self(as_uint8(values) if self.takes_uint8 else values)
 
 
 NetworkFeatures = FeatureExtractor  # its name in 0.1.0
@@ -117,10 +119,8 @@ def pixel_features(dataset: Dataset) -> FeatureExtractor:
     name = "pixels" if is_image else "values"
     fingerprint = hashlib.sha256(f"hebae {name} 1".encode()).hexdigest()
     network = Prepared(nn.Flatten(), lambda x: x.float() / (255 if x.dtype == torch.uint8 else 1))
-    dimension, shape = prod(dataset.shape), dataset.shape
-    return FeatureExtractor(
-        network, name, dimension, fingerprint, shape=shape, takes_uint8=is_image
-    )
+    size, shape = prod(dataset.shape), dataset.shape
+    return FeatureExtractor(network, name, size, fingerprint, shape=shape, takes_uint8=is_image)
 
 
 class Prepared(nn.Module):
@@ -140,7 +140,7 @@ class Prepared(nn.Module):
         return self
 
 
-def as_uint8(values: Pixels | npt.NDArray[np.floating]) -> Pixels:
+def as_uint8(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
     """Images of a data set as uint8: unchanged, or rounded and clipped as samples are."""
     return values.view(np.uint8) if values.dtype == np.uint8 else to_uint8(values)
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +23,6 @@ from hebae.evaluation.features.base import (
     as_uint8,
     file_hash,
     first_line,
-    require_images,
     tensor_hash,
 )
 
@@ -43,19 +40,7 @@ SMALLEST = 8
 WEIGHTS, SUMMARY = "classifier.safetensors", "classifier.json"
 
 
-@dataclass(frozen=True, eq=False)
-class ClassifierFeatures(FeatureExtractor):
-    """A `FeatureExtractor` of a classifier, with its accuracy."""
-
-    accuracy: float | None = None
-    """Share of correct labels in the held-out split; None if that has none."""
-    weights_sha256: str = ""
-    """Of the file of weights in the cache."""
-
-
-def classifier_features(
-    dataset: Dataset, *, device: str | torch.device = "cpu", progress: Progress | None = None
-) -> ClassifierFeatures:
+def classifier_features(dataset: Dataset, progress: Progress | None = None) -> FeatureExtractor:
     """Return the classifier of a data set's labels, which is trained at the first call.
 
     A small convolutional network sees the training split for 1,500 steps of 128 images, or 8 epochs
@@ -67,10 +52,9 @@ def classifier_features(
     dataset : Dataset
         Images with values in [0, 1], at least 8 x 8, with at least two labels; otherwise
         `UndefinedMetric` is raised.
-    device, progress
-        Where features are computed; called with the steps of training done and their total.
+    progress : callable, optional
+        Called with the steps of training done and their total.
     """
-    require_images(dataset, "classifier")
     if min(dataset.shape[1:]) < SMALLEST:
         raise UndefinedMetric(
             f"classifier features are of images of {SMALLEST} x {SMALLEST} or larger, but those of "
@@ -83,15 +67,24 @@ def classifier_features(
         )
     key = f"{dataset.fingerprint[:32]}-{len(dataset.train)}-{RECIPE}"
     folder = cached_folder(f"classifiers/{key}", lambda new: _train(new, dataset, progress))
-    network, summary = _read(folder, dataset)
+    try:
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        if file_hash(folder / WEIGHTS) != summary["weights_sha256"]:
+            raise ValueError("the SHA-256 of the weights differs from the recorded one")
+        network = _new_network(dataset, len(summary["classes"]))
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise HebaeError(
+            f"the classifier in {folder} is damaged ({first_line(error)}); delete that folder, and "
+            "it will be trained again."
+        ) from None
     slug = re.sub(r"[^a-z0-9]+", "-", dataset.name.lower()).strip("-")
-    return ClassifierFeatures(
+    return FeatureExtractor(
         network,
         name=f"classifier-{slug}",
         dimension=WIDTH,
         fingerprint=tensor_hash(network),
         shape=dataset.shape,
-        device=device,
         accuracy=summary["accuracy"],
         weights_sha256=summary["weights_sha256"],
     )
@@ -180,18 +173,3 @@ def _new_network(dataset: Dataset, classes: int) -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(SEED)
         return Classifier(channels, min(height, width), classes)
-
-
-def _read(folder: Path, dataset: Dataset) -> tuple[Classifier, dict[str, Any]]:
-    try:
-        summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-        if file_hash(folder / WEIGHTS) != summary["weights_sha256"]:
-            raise ValueError("the SHA-256 of the weights differs from the recorded one")
-        network = _new_network(dataset, len(summary["classes"]))
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise HebaeError(
-            f"the classifier in {folder} is damaged ({first_line(error)}); delete that folder, and "
-            "it will be trained again."
-        ) from None
-    return network, summary

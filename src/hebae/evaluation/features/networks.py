@@ -1,9 +1,14 @@
-"""Features of networks that need no training here: random, from timm, or exported to a file."""
+"""Features of networks that need no training here: random, of Inception, of timm, or exported."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hebae.data import Dataset
+from hebae.data.cache import cache_dir, download
 from hebae.errors import HebaeError
 from hebae.evaluation.features.base import (
     FeatureExtractor,
@@ -20,15 +26,20 @@ from hebae.evaluation.features.base import (
     first_line,
     tensor_hash,
 )
+from hebae.files import NOT_A_PICKLE
 
 WIDTHS = (32, 64, 128, 256)
 SUFFIXES = (".pt", ".ts", ".pt2")
 PROBES = 3  # example inputs often have 2: this finds a batch size that is fixed
 
+INCEPTION = "inception-v3-compat"
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+INCEPTION_MIRRORS = ("https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/",)
+INCEPTION_VARIABLE = "HEBAE_INCEPTION_WEIGHTS"
 
-def random_convolutional_features(
-    channels: int, *, device: str | torch.device = "cpu"
-) -> FeatureExtractor:
+
+def random_convolutional_features(channels: int) -> FeatureExtractor:
     """Return features of an untrained network: an image's mean colour and the means of four layers.
 
     For images of any size that no trained network fits: 480 features and one per channel. Filters
@@ -37,10 +48,8 @@ def random_convolutional_features(
 
     Source: Naeem et al. (2020), "Reliable fidelity and diversity metrics for generative models".
     """
-    network = _RandomConvolutional(channels)
-    return FeatureExtractor(
-        network, "random-convolutional", channels + sum(WIDTHS), tensor_hash(network), device=device
-    )
+    network, dimension = _RandomConvolutional(channels), channels + sum(WIDTHS)
+    return FeatureExtractor(network, "random-convolutional", dimension, tensor_hash(network))
 
 
 class _RandomConvolutional(nn.Module):
@@ -70,7 +79,80 @@ class _RandomConvolutional(nn.Module):
         return torch.cat(means, dim=1)
 
 
-def timm_features(name: str, *, device: str | torch.device = "cpu") -> FeatureExtractor:
+def inception_features(weights: str | Path | None = None) -> FeatureExtractor:
+    """Return torch-fidelity's "inception-v3-compat": 2,048 features, with its own preprocessing.
+
+    Grey images are repeated in three colours. By convention 2,048 examples are enough for the FID.
+
+    Parameters
+    ----------
+    weights : str or Path, optional
+        The file ``weights-inception-2015-12-05-6726825d.pth``; default: what the variable
+        HEBAE_INCEPTION_WEIGHTS names, or a download. Another file of the same form is accepted, but
+        its hash becomes part of the name, since its distances are no FID.
+
+    Source: Obukhov et al. (2020), "High-fidelity performance metrics for generative models in
+    PyTorch".
+    """
+    with bare_torch_fidelity():
+        module = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
+    chosen = weights or os.environ.get(INCEPTION_VARIABLE)
+    path = Path(chosen).expanduser() if chosen else _downloaded_inception()
+    fingerprint = file_hash(path)
+    try:
+        # The class reads the file without this check; a file that passes it cannot run code.
+        torch.load(path, map_location="cpu", weights_only=True)
+        network = module.FeatureExtractorInceptionV3(
+            INCEPTION, ["2048"], feature_extractor_weights_path=str(path)
+        )
+    except NOT_A_PICKLE as error:
+        raise HebaeError(
+            f"{path} does not hold the weights of {INCEPTION} ({type(error).__name__}); give the "
+            f"file {INCEPTION_FILE} with SHA-256 {INCEPTION_SHA256}."
+        ) from None
+    prepared = Prepared(network.eval(), lambda x: x.expand(-1, 3, -1, -1))
+    official = fingerprint == INCEPTION_SHA256
+    name = INCEPTION if official else f"{INCEPTION}-{fingerprint[:8]}"
+    return FeatureExtractor(prepared, name, 2048, fingerprint, minimum=2048, batch_size=32)
+
+
+def _downloaded_inception() -> Path:
+    try:
+        files, folders = {INCEPTION_FILE: INCEPTION_SHA256}, ("", "inception")
+        return download(INCEPTION, files, INCEPTION_MIRRORS, folders) / INCEPTION_FILE
+    except HebaeError as error:
+        raise HebaeError(
+            f"the Inception weights {INCEPTION_FILE} (SHA-256 {INCEPTION_SHA256}) are missing and "
+            f"could not be downloaded from {INCEPTION_MIRRORS[0]}; put a copy at "
+            f"{cache_dir() / INCEPTION / INCEPTION_FILE}, name it by {INCEPTION_VARIABLE} or "
+            "weights=..., or set HEBAE_MIRROR to a server that has it."
+        ) from error
+
+
+@contextmanager
+def bare_torch_fidelity() -> Iterator[None]:
+    """Let modules of torch-fidelity be imported without its ``__init__``.
+
+    That imports torchvision, for other extractors, which does not fit every build of torch.
+    """
+    name = "torch_fidelity"
+    if name in sys.modules:
+        yield
+        return
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        raise HebaeError(
+            "Inception features need the package torch-fidelity: pip install 'hebae[fid]'."
+        )
+    sys.modules[name] = importlib.util.module_from_spec(spec)  # its path, but not its content
+    try:
+        yield
+    finally:
+        for module in [m for m in sys.modules if m.split(".")[0] == name]:
+            del sys.modules[module]
+
+
+def timm_features(name: str) -> FeatureExtractor:
     """Return the pooled features of ``timm.create_model(name, pretrained=True, num_classes=0)``.
 
     Whole images are resized to the model's input size, by its interpolation with antialiasing, and
@@ -109,13 +191,10 @@ def timm_features(name: str, *, device: str | torch.device = "cpu") -> FeatureEx
         dimension=int(model.num_features),
         fingerprint=hashlib.sha256(repr(parts).encode()).hexdigest(),
         batch_size=64,
-        device=device,
     )
 
 
-def exported_features(
-    path: Path, dataset: Dataset, *, device: str | torch.device = "cpu"
-) -> FeatureExtractor:
+def exported_features(path: Path, dataset: Dataset) -> FeatureExtractor:
     """Return the features of a network in a TorchScript (.pt, .ts) or torch.export (.pt2) file.
 
     It takes float32 images (n, c, h, w) from 0 to 1, in the shape of the data and for any n, does
@@ -123,7 +202,17 @@ def exported_features(
     eight digits of its SHA-256. Raises `HebaeError` if the file is missing or of another kind.
     """
     fingerprint = file_hash(path)
-    network = Prepared(_read(path), lambda x: x.float() / 255)
+    try:
+        if path.suffix == ".pt2":
+            module = torch.export.load(path).module()
+        else:
+            module = torch.jit.load(path, map_location="cpu").eval()  # type: ignore[no-untyped-call]
+    except Exception as error:  # torch has no single kind of error for a bad file
+        raise HebaeError(
+            f"{path} cannot be read ({first_line(error)}); write it with torch.jit.save "
+            "(.pt, .ts) or torch.export.save (.pt2). A pickled module is not accepted."
+        ) from None
+    network = Prepared(module, lambda x: x.float() / 255)
     probe = torch.zeros(PROBES, *dataset.shape, dtype=torch.uint8)
     try:
         with torch.inference_mode():
@@ -140,24 +229,5 @@ def exported_features(
             f"the network in {path} gave {given} for images {tuple(probe.shape)}; it must give one "
             "tensor (n, d)."
         )
-    return FeatureExtractor(
-        network,
-        name=f"file-{path.stem}-{fingerprint[:8]}",
-        dimension=features.shape[1],
-        fingerprint=fingerprint,
-        shape=dataset.shape,
-        device=device,
-    )
-
-
-def _read(path: Path) -> nn.Module:
-    try:
-        if path.suffix == ".pt2":
-            return torch.export.load(path).module()
-        network: nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
-    except Exception as error:  # torch has no single kind of error for a bad file
-        raise HebaeError(
-            f"{path} cannot be read ({first_line(error)}); write it with torch.jit.save "
-            "(.pt, .ts) or torch.export.save (.pt2). A pickled module is not accepted."
-        ) from None
-    return network.eval()
+    name, dimension = f"file-{path.stem}-{fingerprint[:8]}", features.shape[1]
+    return FeatureExtractor(network, name, dimension, fingerprint, shape=dataset.shape)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from hebae.errors import UndefinedMetric
-from hebae.evaluation import bounds, decoding
+from hebae.evaluation import bounds, usage
 from hebae.evaluation.annealing import ais as annealed
 from hebae.evaluation.annealing import bidirectional
 from hebae.evaluation.estimate import Estimate
@@ -32,7 +32,7 @@ def objective(run: TrainedRun) -> Iterator[Measurement]:
     batches = ArrayBatches(
         run.values, size, seed=run.settings.seed, device=like.device, dtype=like.dtype
     )
-    terms = held_out_estimates(run.model, batches)
+    terms = held_out_estimates(run.model, batches)[0]
     counts = {"examples": len(run.values) // size * size, "batch": size}
 
     def term(id: str, name: str, sign: int = 1, **fields: Any) -> Measurement:
@@ -104,7 +104,7 @@ def training(run: TrainedRun) -> Iterator[Measurement]:
 
 def reconstruction(run: TrainedRun) -> Iterator[Measurement]:
     """Measure how far E[x | mu(x)] is from x."""
-    found = decoding.reconstruction_error(run.model, run.values)
+    found = usage.reconstruction_error(run.model, run.values)
     counts, note = {"examples": len(run.values)}, f"{run.settings.likelihood} likelihood"
     likelihood = found.negative_log_likelihood
     yield measured("reconstruction.negative_log_likelihood", likelihood, counts, note=note)

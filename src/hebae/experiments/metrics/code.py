@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from hebae import inference, priors
 from hebae.errors import UndefinedMetric
-from hebae.evaluation import decoding, information, latent, normality, usage
+from hebae.evaluation import information, latent, normality, usage
 from hebae.evaluation.estimate import Estimate, mean_estimate
-from hebae.evaluation.features import FeatureExtractor
+from hebae.evaluation.features.base import FeatureExtractor
 from hebae.evaluation.maximal_information import index_dependence
 from hebae.experiments.measurement import Measurement, attempt, measured, part
 from hebae.experiments.metrics.samples import SAMPLERS
@@ -164,7 +164,7 @@ def labels(run: TrainedRun) -> Iterator[Measurement]:
 def robustness(run: TrainedRun) -> Iterator[Measurement]:
     """How far a reconstruction moves if small noise is added to its code."""
     rows = run.some_rows(NOISY_CODES)
-    found = decoding.robustness(run.model, run.codes.mean[rows], scale=NOISE, seed=run.seed)
+    found = usage.robustness(run.model, run.codes.mean[rows], scale=NOISE, seed=run.seed)
     yield measured("robustness.relative", found.relative, {"examples": len(rows)})
     yield measured("robustness.distance", found.distance, {"examples": len(rows)})
 
@@ -176,9 +176,9 @@ def smoothness(run: TrainedRun, extractor: FeatureExtractor) -> Iterator[Measure
     half = len(codes) // 2
     # Second differences of pixels would mostly measure their rounding to bytes.
     plain = extractor.name in ("pixels", "values")
-    features = None if plain else lambda images: run.extract(images, extractor)
+    features = None if plain else extractor.of_data
     ends = codes[:half], codes[half : 2 * half]
-    curvature = attempt(decoding.smoothness, run.model, *ends, steps=STEPS, features=features)
+    curvature = attempt(usage.smoothness, run.model, *ends, steps=STEPS, features=features)
     counts, words = {"pairs": half, "steps": STEPS}, {"space": extractor.name}
     id = "smoothness.curvature"
     yield measured(id, curvature, counts, words=words, features=extractor.name)

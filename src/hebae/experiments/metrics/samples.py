@@ -9,9 +9,8 @@ from typing import Any
 import numpy.typing as npt
 
 from hebae.errors import UndefinedMetric
-from hebae.evaluation import coverage, frechet
-from hebae.evaluation.copying import copying_ratio
-from hebae.evaluation.features import FeatureExtractor, pixel_features
+from hebae.evaluation import frechet, neighbours
+from hebae.evaluation.features.base import FeatureExtractor, pixel_features
 from hebae.experiments.measurement import Measurement, attempt, measured, part
 from hebae.experiments.trained_run import TrainedRun
 
@@ -72,7 +71,7 @@ class _Space:
             advice = "copies are detected with held-out examples; use --split test"
             found: Any = UndefinedMetric(advice)
         else:
-            found = attempt(copying_ratio, features, train, held_out, seed=self.run.seed)
+            found = attempt(neighbours.copying_ratio, features, train, held_out, seed=self.run.seed)
         size = min(len(train), len(held_out))
         for id, name in COPYING.items():
             yield self.measure(id, kind, features, part(found, name), size)
@@ -131,13 +130,13 @@ def kernel(run: TrainedRun, extractor: FeatureExtractor) -> Iterator[Measurement
 
 def precision(run: TrainedRun, extractor: FeatureExtractor) -> Iterator[Measurement]:
     """Improved precision and recall."""
-    compare = partial(coverage.precision_recall, k=3)
+    compare = partial(neighbours.precision_recall, k=3)
     return _by_neighbours(run, extractor, compare, ("precision", "recall"))
 
 
 def density_coverage(run: TrainedRun, extractor: FeatureExtractor) -> Iterator[Measurement]:
     """Density and coverage."""
-    compare = partial(coverage.density_coverage, k=5)
+    compare = partial(neighbours.density_coverage, k=5)
     return _by_neighbours(run, extractor, compare, ("density", "coverage"))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hebae.data import Dataset
-from hebae.experiments.figures import as_sections, draw_models
+from hebae.experiments.figures import draw_models
 from hebae.experiments.runner import ExperimentFolder
 from hebae.experiments.table import Columns, numbers, summary_rows, tabulate, whiteness_notes
 from hebae.experiments.trained_run import RunResult, TrainedRun
@@ -30,10 +30,10 @@ def report_comparison(
         opened.setdefault(one.method, []).append(one.open())
     table = _tabulate(columns, results)
     seeds = list(dict.fromkeys(one.settings.seed for one in results))
-    pictures = []
+    drawn = {}
     if opened:
         shown = {method: runs[0] for method, runs in opened.items()}
-        pictures = draw_models(
+        drawn = draw_models(
             shown,
             {method: [run.history for run in runs] for method, runs in opened.items()},
             folder.figures,
@@ -49,7 +49,7 @@ def report_comparison(
         "diverged": {one.label: one.reason for one in results if one.diverged},
     }
     title = f"{', '.join(columns)} on {dataset.name}"
-    sections = [Section("Results", [table]), *as_sections(pictures)]
+    sections = [Section("Results", [table]), *drawn.values()]
     folder.publish(table, content, {one.label: one.settings for one in results}, title, sections)
     return table
 

@@ -27,9 +27,9 @@ from hebae.experiments.trained_run import (
 )
 from hebae.files import make_folder
 from hebae.report import codes as of_codes
-from hebae.report import images, lines, page, style
+from hebae.report import images, lines, style
 from hebae.report.methods import display_name
-from hebae.report.page import Section
+from hebae.report.page import Picture, Section
 from hebae.storage import RunFolder
 
 ACROSS, DOWN = 8, 6  # samples per sampler of a comparison
@@ -40,21 +40,8 @@ PAIRS, STEPS = 4, 11
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure in a file, with its title and caption."""
-
-    path: Path
-    title: str
-    caption: str
-
-
-def as_sections(pictures: Sequence[Picture]) -> list[Section]:
-    """Return a section of a page per figure."""
-    return [
-        Section(one.title, [page.Picture(one.path.read_bytes(), one.title, one.caption)])
-        for one in pictures
-    ]
+Drawn = dict[Path, Section]
+"""The files of figures, and the section of a page that shows each with its title and caption."""
 
 
 class _Folder:
@@ -63,7 +50,7 @@ class _Folder:
     def __init__(self, path: Path, data: str, split: str, note: str = "") -> None:
         make_folder(path)
         self.path, self.data, self.split, self.note = path, data, split, note
-        self.pictures: list[Picture] = []
+        self.drawn: Drawn = {}
 
     def draw(self, name: str, draw: Callable[..., Figure], *data: Any, **words: object) -> None:
         """Draw a figure; `words` are values for its caption."""
@@ -74,7 +61,8 @@ class _Folder:
             about = f"{about}, {note}"
             caption += f" The models of {note}; the table shows medians over the seeds."
         style.save(draw(*data, title=f"{texts['title']}, {about}"), path)
-        self.pictures.append(Picture(path, texts["title"], caption))
+        picture = Picture(path.read_bytes(), texts["title"], caption)
+        self.drawn[path] = Section(texts["title"], [picture])
 
 
 @cache
@@ -93,7 +81,7 @@ def draw_models(
     *,
     samplers: Sequence[str] = ("normal",),
     note: str = "",
-) -> list[Picture]:
+) -> Drawn:
     """Draw samples, reconstructions, interpolations, loss curves and codes, as the data allow.
 
     `runs` holds one model per label, all with the same data and split; `histories` the records of
@@ -129,14 +117,14 @@ def draw_models(
     covariances = {label: latent.covariance(run.codes.mean) for label, run in runs.items()}
     target.draw("codes", _heatmaps, covariances)
     _draw_points(target, {label: run.z for label, run in runs.items()}, first.examples.labels)
-    return target.pictures
+    return target.drawn
 
 
-def draw_run(path: Path) -> list[Picture]:
+def draw_run(path: Path) -> Drawn:
     """Draw the figures of a finished run into its folder; none if it is not finished."""
     folder = RunFolder(path)
     if not folder.is_finished:
-        return []
+        return {}
     settings = folder.settings()
     dataset = load_dataset(settings)
     run = TrainedRun(path, dataset, held_out(dataset, settings.device))
@@ -167,7 +155,7 @@ class Evaluated:
     """Draws z of q(z|x), shape (n, k), if the codes were measured."""
 
 
-def draw_evaluation(evaluated: Mapping[str, Evaluated], folder: Path) -> list[Picture]:
+def draw_evaluation(evaluated: Mapping[str, Evaluated], folder: Path) -> Drawn:
     """Draw every figure that the measurements of runs, by their labels, allow."""
     runs = {label: one.run for label, one in evaluated.items()}
     first = next(iter(runs.values()))
@@ -195,7 +183,7 @@ def draw_evaluation(evaluated: Mapping[str, Evaluated], folder: Path) -> list[Pi
     }
     if annealed:
         target.draw("annealing", lines.annealing_convergence, annealed)
-    return target.pictures
+    return target.drawn
 
 
 def _draw_points(target: _Folder, codes: Mapping[str, Array], labels: Array | None) -> None:

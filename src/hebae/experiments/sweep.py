@@ -8,7 +8,6 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from hebae.data import Dataset
-from hebae.experiments.figures import Picture, as_sections
 from hebae.experiments.plan import Axis, as_text
 from hebae.experiments.runner import ExperimentFolder
 from hebae.experiments.table import numbers, summary_rows
@@ -18,7 +17,7 @@ from hebae.provenance import provenance
 from hebae.report import style
 from hebae.report.lines import LinePanel, Scale, line_grid
 from hebae.report.methods import display_name
-from hebae.report.page import Section
+from hebae.report.page import Picture, Section
 from hebae.report.tables import Row, Table, Undefined, to_csv
 
 REASONS_SHOWN = 3
@@ -61,7 +60,8 @@ def report_sweep(
         make_folder(folder.figures)
         for suffix in ("png", "pdf"):
             style.save(figure, folder.figures / f"sweep.{suffix}")
-        sections = as_sections([Picture(folder.figures / "sweep.png", heading, caption)])
+        content_of_png = (folder.figures / "sweep.png").read_bytes()
+        sections = [Section(heading, [Picture(content_of_png, heading, caption)])]
     sections.append(Section("Results", [table]))
     heading = f"A sweep over {over} on {dataset.name}"
     folder.publish(table, content, settings, heading, sections, to_csv(records))

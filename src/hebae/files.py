@@ -56,6 +56,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink()
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file as UTF-8, see `write_atomically`; names of files may hold other bytes."""
+    content = text.encode("utf-8", "replace")
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
 def expand(path: str | os.PathLike[str]) -> Path:
     """Return the path with ``~`` replaced by the home folder.
 
@@ -117,8 +123,7 @@ def locked(folder: Path) -> Iterator[None]:
             "you may write to."
         ) from None
     try:
-        text = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
-        write_atomically(holder, lambda path: path.write_text(text, encoding="utf-8"))
+        write_text(holder, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
         yield
     finally:
         with suppress(OSError):

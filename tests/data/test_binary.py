@@ -46,11 +46,11 @@ def test_both_formats_hold_the_same_images(suffix, images, write):
         assert examples.labels is None
 
 
-def test_the_original_files(real_data):
-    dataset = data.load("binarized-mnist", data_dir=real_data)
+def test_the_original_files(data_dir):
+    dataset = data.load("binarized-mnist", data_dir=data_dir)
     assert len(dataset.train) == 50_000
     assert len(dataset.validation) == len(dataset.test) == 10_000
-    grey = data.load("mnist", data_dir=real_data).train.values
+    grey = data.load("mnist", data_dir=data_dir).train.values
     # The same digits, in another order: about as many white pixels as the grey ones have light.
     assert abs((dataset.train.values / 255.0).mean() - (grey / 255.0).mean()) < 1e-3
 

@@ -294,7 +294,7 @@ def evaluate(
     if is_fast(metrics):
         settings = settings.for_fast()
     with err.status("loading") as status:
-        table, pictures = run(
+        table, drawn = run(
             runs,
             chosen,
             settings,
@@ -307,7 +307,7 @@ def evaluate(
             progress=lambda message: status.update(Text(message)),
         )
     out.print(table)
-    for folder in dict.fromkeys(picture.path.parent for picture in pictures):
+    for folder in dict.fromkeys(path.parent for path in drawn):
         say(f"Figures: {folder}")
     if output is not None:
         say(f"Open {output / 'report.html'} in a browser.")

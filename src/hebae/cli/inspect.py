@@ -60,8 +60,8 @@ def show(run: Path, /) -> int:
     if not os.access(run, os.W_OK):
         tell(f"no figures are drawn, because {run} cannot be written.")
         return 0
-    for picture in draw_run(run):
-        say(f"{picture.title}: {picture.path}")
+    for path, section in draw_run(run).items():
+        say(f"{section.heading}: {path}")
     return 0
 
 

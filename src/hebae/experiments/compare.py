@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hebae.data import Dataset
-from hebae.experiments.figures import as_sections, draw_models
+from hebae.experiments.figures import draw_models
 from hebae.experiments.runner import ExperimentFolder
 from hebae.experiments.table import Columns, numbers, summary_rows, tabulate, whiteness_notes
-from hebae.experiments.trained_run import RunResult, TrainedRun
+from hebae.experiments.trained_run import RunResult
 from hebae.provenance import provenance
 from hebae.report.methods import display_name
 from hebae.report.page import Section
@@ -24,44 +24,22 @@ def report_comparison(
     columns: dict[str, list[RunResult]] = {}
     for one in results:
         columns.setdefault(display_name(one.method), []).append(one)
-    finished = [one for one in results if not one.diverged]
-    opened: dict[str, list[TrainedRun]] = {}
-    for one in finished:
-        opened.setdefault(one.method, []).append(one.open())
     table = _tabulate(columns, results)
-    seeds = list(dict.fromkeys(one.settings.seed for one in results))
-    pictures = []
-    if opened:
-        shown = {method: runs[0] for method, runs in opened.items()}
-        pictures = draw_models(
-            shown,
-            {method: [run.history for run in runs] for method, runs in opened.items()},
-            folder.figures,
-            samplers=("normal", "mixture"),
-            note=_which({m: run.settings.seed for m, run in shown.items()}, len(seeds)),
-        )
+    drawn = draw_models(columns, folder.figures, ("normal", "mixture"))
     measures: dict[str, list[Any]] = {one.method: [] for one in results}
-    for one in finished:
-        measures[one.method].append(numbers(one))
+    for one in results:
+        if not one.diverged:
+            measures[one.method].append(numbers(one))
+    seeds = [one.settings.seed for one in results]
     content = {
         "provenance": provenance(command, dataset, results[0].settings, seeds),
         "measures": measures,
         "diverged": {one.label: one.reason for one in results if one.diverged},
     }
     title = f"{', '.join(columns)} on {dataset.name}"
-    sections = [Section("Results", [table]), *as_sections(pictures)]
+    sections = [Section("Results", [table]), *drawn.values()]
     folder.publish(table, content, {one.label: one.settings for one in results}, title, sections)
     return table
-
-
-def _which(shown: Mapping[str, int], seeds: int) -> str:
-    """Say which seed a figure shows, if the table shows several."""
-    if seeds == 1:
-        return ""
-    if len(set(shown.values())) == 1:
-        return f"seed {min(shown.values())}"
-    each = (f"{seed} ({display_name(method)})" for method, seed in shown.items())
-    return f"seeds {', '.join(each)}"
 
 
 def _tabulate(columns: Columns, results: Sequence[RunResult]) -> Table:

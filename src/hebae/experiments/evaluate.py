@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hebae.data import Dataset
 from hebae.errors import HebaeError
-from hebae.experiments.figures import Evaluated, Picture, as_sections, draw_evaluation, samples_of
+from hebae.experiments.figures import Drawn, Evaluated, draw_evaluation, samples_of
 from hebae.experiments.measure import feature_extractors, is_writable, measure
 from hebae.experiments.metrics import Metric
 from hebae.experiments.runner import ExperimentFolder
@@ -54,7 +54,7 @@ def evaluate(
     data_dir: Path | None = None,
     notify: Callable[[str], None] = lambda note: None,
     progress: Callable[[str], None] = lambda message: None,
-) -> tuple[Table, list[Picture]]:
+) -> tuple[Table, Drawn]:
     """Measure what is missing in ``evaluation.json`` of each run; tabulate and draw everything.
 
     Parameters
@@ -89,7 +89,7 @@ def evaluate(
             dataset, metrics, settings, notify=notify, progress=progress
         )
         evaluated: dict[Path, Evaluated] = {}
-        pictures: list[Picture] = []
+        drawn: Drawn = {}
         for number, store in enumerate(stores):
             one = replace(runs[number], evaluation=settings)
             run = one.open()
@@ -100,20 +100,20 @@ def evaluate(
             found = measure(run, metrics, extractors, command=command, progress=show, store=store)
             runs[number] = one = replace(one, measurements=found)
             show("figures")
-            drawn = run.has_images and any("samples" in metric.depends for metric in metrics)
-            samples = samples_of(run, run.sampler_names) if drawn else {}
+            sampled = run.has_images and any("samples" in metric.depends for metric in metrics)
+            samples = samples_of(run, run.sampler_names) if sampled else {}
             shown = Evaluated(one, samples, run.z if "moments" in names else None)
             evaluated[one.path] = shown
             if store is None:
-                pictures += draw_evaluation({one.method: shown}, run.folder.figures)
+                drawn |= draw_evaluation({one.method: shown}, run.folder.figures)
         columns = group_by_column(runs, pool_seeds)
         table = _tabulate(columns)
         if folder is None:
-            return table, pictures
+            return table, drawn
         clear(folder.path, ("figures",))
         firsts = {label: group[0] for label, group in columns.items()}
         side_by_side = {label: evaluated[run.path] for label, run in firsts.items()}
-        pictures = draw_evaluation(side_by_side, folder.figures)
+        drawn = draw_evaluation(side_by_side, folder.figures)
         origin = provenance(command, dataset, runs[0].settings, [run.settings.seed for run in runs])
         origin["runs"] = ", ".join(run.label for run in runs)
         sections = _results(table, columns)
@@ -121,10 +121,10 @@ def evaluate(
             text = "The table shows all seeds, the figures the first run of each column: "
             text += ", ".join(f"{label} {run.path.name}" for label, run in firsts.items()) + "."
             sections.append(Section("Figures", [text]))
-        sections += [*as_sections(pictures), *_explanations(columns)]
+        sections += [*drawn.values(), *_explanations(columns)]
         content = {"provenance": origin, "table": table.records()}
         folder.publish(table, content, {}, table.title, sections)
-        return table, pictures
+        return table, drawn
 
 
 def _store(path: Path, output: Path | None) -> Path | None:

@@ -18,6 +18,7 @@ from hebae.evaluation import latent
 from hebae.experiments.measurement import Measurement
 from hebae.experiments.metrics.code import CODES
 from hebae.experiments.metrics.samples import SAMPLERS
+from hebae.experiments.table import Columns
 from hebae.experiments.trained_run import (
     RunResult,
     TrainedRun,
@@ -27,9 +28,9 @@ from hebae.experiments.trained_run import (
 )
 from hebae.files import make_folder
 from hebae.report import codes as of_codes
-from hebae.report import images, lines, page, style
+from hebae.report import images, lines, style
 from hebae.report.methods import display_name
-from hebae.report.page import Section
+from hebae.report.page import Picture, Section
 from hebae.storage import RunFolder
 
 ACROSS, DOWN = 8, 6  # samples per sampler of a comparison
@@ -40,21 +41,8 @@ PAIRS, STEPS = 4, 11
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure in a file, with its title and caption."""
-
-    path: Path
-    title: str
-    caption: str
-
-
-def as_sections(pictures: Sequence[Picture]) -> list[Section]:
-    """Return a section of a page per figure."""
-    return [
-        Section(one.title, [page.Picture(one.path.read_bytes(), one.title, one.caption)])
-        for one in pictures
-    ]
+Drawn = dict[Path, Section]
+"""The files of figures, and the section of a page that shows each with its title and caption."""
 
 
 class _Folder:
@@ -63,7 +51,7 @@ class _Folder:
     def __init__(self, path: Path, data: str, split: str, note: str = "") -> None:
         make_folder(path)
         self.path, self.data, self.split, self.note = path, data, split, note
-        self.pictures: list[Picture] = []
+        self.drawn: Drawn = {}
 
     def draw(self, name: str, draw: Callable[..., Figure], *data: Any, **words: object) -> None:
         """Draw a figure; `words` are values for its caption."""
@@ -74,7 +62,8 @@ class _Folder:
             about = f"{about}, {note}"
             caption += f" The models of {note}; the table shows medians over the seeds."
         style.save(draw(*data, title=f"{texts['title']}, {about}"), path)
-        self.pictures.append(Picture(path, texts["title"], caption))
+        picture = Picture(path.read_bytes(), texts["title"], caption)
+        self.drawn[path] = Section(texts["title"], [picture])
 
 
 @cache
@@ -86,28 +75,26 @@ def _texts() -> dict[str, dict[str, str]]:
     return texts
 
 
-def draw_models(
-    runs: Mapping[str, TrainedRun],
-    histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]],
-    folder: Path,
-    *,
-    samplers: Sequence[str] = ("normal",),
-    note: str = "",
-) -> list[Picture]:
+def draw_models(columns: Columns, folder: Path, samplers: Sequence[str] = ("normal",)) -> Drawn:
     """Draw samples, reconstructions, interpolations, loss curves and codes, as the data allow.
 
-    `runs` holds one model per label, all with the same data and split; `histories` the records of
-    ``metrics.jsonl``, a list per seed. `samplers` are those to draw samples from. `note` says which
-    seed is drawn where the table shows several, for all figures but the loss curves.
+    `columns` holds runs by method, which differ only in their seed. The loss curves show all seeds,
+    the other figures the first that did not diverge; titles name it if there are several seeds.
+    `samplers` are those to draw samples from. Nothing is drawn if every run diverged.
     """
+    opened = {
+        label: [run.open() for run in group if not run.diverged] for label, group in columns.items()
+    }
+    runs = {label: group[0] for label, group in opened.items() if group}
+    if not runs:
+        return {}
     first = next(iter(runs.values()))
     values, split = first.values, first.split
-    target = _Folder(folder, first.dataset.name, split, note)
+    several = len({run.settings.seed for group in columns.values() for run in group}) > 1
+    target = _Folder(folder, first.dataset.name, split, _name_seeds(runs) if several else "")
     models = {label: run.model for label, run in runs.items()}
     if first.has_images:
-        drawn = {
-            display_name(m): samples_of(run, samplers, ACROSS * DOWN) for m, run in runs.items()
-        }
+        drawn = {label: samples_of(run, samplers, ACROSS * DOWN) for label, run in runs.items()}
         ways = [way for way in SAMPLERS.values() if all(way in found for found in drawn.values())]
         by_way = {way: {label: found[way] for label, found in drawn.items()} for way in ways}
         mixture = SAMPLERS["mixture"] in ways
@@ -125,22 +112,31 @@ def draw_models(
             between = {label: inference.interpolate(m, *ends, STEPS) for label, m in models.items()}
             target.draw("interpolations", images.interpolations, between, count=pairs)
     held_out = None if split == "train" else split
+    histories = {label: [run.history for run in opened[label]] for label in runs}
     target.draw("loss-curves", lines.loss_curves, histories, held_out)
     covariances = {label: latent.covariance(run.codes.mean) for label, run in runs.items()}
     target.draw("codes", _heatmaps, covariances)
     _draw_points(target, {label: run.z for label, run in runs.items()}, first.examples.labels)
-    return target.pictures
+    return target.drawn
 
 
-def draw_run(path: Path) -> list[Picture]:
+def draw_run(path: Path) -> Drawn:
     """Draw the figures of a finished run into its folder; none if it is not finished."""
     folder = RunFolder(path)
     if not folder.is_finished:
-        return []
+        return {}
     settings = folder.settings()
     dataset = load_dataset(settings)
-    run = TrainedRun(path, dataset, held_out(dataset, settings.device))
-    return draw_models({settings.method: run}, {settings.method: [run.history]}, folder.figures)
+    evaluation = held_out(dataset, settings.device)
+    run = RunResult(path.name, settings, path=path, dataset=dataset, evaluation=evaluation)
+    return draw_models({display_name(run.method): [run]}, folder.figures)
+
+
+def _name_seeds(shown: Mapping[str, TrainedRun]) -> str:
+    seeds = {label: run.settings.seed for label, run in shown.items()}
+    if len(set(seeds.values())) == 1:
+        return f"seed {min(seeds.values())}"
+    return f"seeds {', '.join(f'{seed} ({label})' for label, seed in seeds.items())}"
 
 
 def samples_of(
@@ -167,7 +163,7 @@ class Evaluated:
     """Draws z of q(z|x), shape (n, k), if the codes were measured."""
 
 
-def draw_evaluation(evaluated: Mapping[str, Evaluated], folder: Path) -> list[Picture]:
+def draw_evaluation(evaluated: Mapping[str, Evaluated], folder: Path) -> Drawn:
     """Draw every figure that the measurements of runs, by their labels, allow."""
     runs = {label: one.run for label, one in evaluated.items()}
     first = next(iter(runs.values()))
@@ -195,7 +191,7 @@ def draw_evaluation(evaluated: Mapping[str, Evaluated], folder: Path) -> list[Pi
     }
     if annealed:
         target.draw("annealing", lines.annealing_convergence, annealed)
-    return target.pictures
+    return target.drawn
 
 
 def _draw_points(target: _Folder, codes: Mapping[str, Array], labels: Array | None) -> None:

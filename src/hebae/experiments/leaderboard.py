@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from hebae.config import Settings, resolve
 from hebae.data import Dataset, load
 from hebae.errors import HebaeError
-from hebae.experiments.figures import Picture, as_sections
 from hebae.experiments.measure import evaluate_run
 from hebae.experiments.metrics import choose
 from hebae.experiments.plan import PlannedRun
@@ -23,11 +22,11 @@ from hebae.experiments.runner import ExperimentFolder, train_runs
 from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.table import tabulate
 from hebae.experiments.trained_run import RunResult
-from hebae.files import make_folder
+from hebae.files import make_folder, write_text
 from hebae.methods import METHODS as REGISTRY
 from hebae.provenance import provenance
 from hebae.report import style
-from hebae.report.page import Section
+from hebae.report.page import Picture, Section
 from hebae.report.ranges import RangePanel, RowLabel, range_panels
 from hebae.report.tables import Row, Table, Undefined, to_csv
 from hebae.samplers import NAMES
@@ -194,7 +193,7 @@ def run_leaderboard(
             if found is None:
                 return None
             results[data] = [*found, *(one for one in chosen.values() if one.reason)]
-        return _publish(folder, board, datasets, tried, chosen, results, command)
+        return _publish(folder, board, datasets, wanted, tried, chosen, results, command)
 
 
 class _Runner:
@@ -316,6 +315,7 @@ def _publish(
     folder: ExperimentFolder,
     board: Board,
     datasets: Mapping[str, Dataset],
+    settings: Mapping[str, Settings],
     tried: Sequence[RunResult],
     chosen: Mapping[str, RunResult],
     results: Mapping[str, Sequence[RunResult]],
@@ -339,7 +339,7 @@ def _publish(
             f"Medians and ranges over the seeds, on {_last(dataset)} examples; an arrow points to "
             "where a model is better, and a hollow marker is the best median."
         )
-        pictures.append(Picture(path, title, caption))
+        pictures.append(Section(title, [Picture(path.read_bytes(), title, caption)]))
     choice = _tabulate_choice(board, tried, chosen)
     first = next(iter(datasets.values()))
     origin = provenance(command, first, tried[0].settings, board.plan["seeds"])
@@ -352,7 +352,7 @@ def _publish(
     shown = [table.transposed() for table in tables]
     sections = [
         *(Section(table.title, [table]) for table in shown),
-        *as_sections(pictures),
+        *pictures,
         Section("Choice of the weights", [CRITERION, choice], folded=True),
     ]
     records = [
@@ -360,9 +360,9 @@ def _publish(
         for name, table in zip(results, tables, strict=True)
         for record in table.records()
     ]
-    settings = {one.label: one.settings for one in tried}
     folder.publish(tables[0], content, settings, "Leaderboard", sections, to_csv(records))
-    folder.write(f"{folder.kind}.md", "\n".join(table.to_markdown() for table in [*shown, choice]))
+    markdown = "\n".join(table.to_markdown() for table in [*shown, choice])
+    write_text(folder.path / f"{folder.kind}.md", markdown)
     return shown
 
 

@@ -36,7 +36,7 @@ from hebae.experiments.trained_run import (
     examples_of,
     held_out,
 )
-from hebae.files import locked, write_atomically
+from hebae.files import locked, write_text
 from hebae.provenance import provenance
 
 
@@ -182,8 +182,7 @@ class Record:
         }
         self.entries[key] = [*others, entry]
         content = {"of": self.identity, "metrics": self.entries}
-        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-        write_atomically(self.path, lambda path: path.write_text(text, encoding="utf-8"))
+        write_text(self.path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     @contextmanager
     def _checked(self) -> Iterator[None]:

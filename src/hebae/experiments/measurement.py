@@ -113,6 +113,7 @@ def measured(
     ----------
     id : str
     value : float, Estimate (with a standard error), UndefinedMetric (the reason), or None
+        A field `undefined` is the reason for None.
     counts : mapping of str to int
     words : mapping of str to object
         Values for the name and note, beside the counts.
@@ -140,8 +141,8 @@ def measured(
         return replace(result, undefined=str(value))
     if isinstance(value, Estimate):
         error = float(value.standard_error)
-        return replace(result, value=float(value.value), standard_error=error)
-    return replace(result, value=None if value is None else float(value))
+        return replace(result, value=float(value.value), standard_error=error, undefined="")
+    return result if value is None else replace(result, value=float(value), undefined="")
 
 
 @cache

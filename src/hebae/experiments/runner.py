@@ -23,7 +23,7 @@ from hebae.experiments.measure import take
 from hebae.experiments.metrics.bounds import training
 from hebae.experiments.plan import PlannedRun, common_settings
 from hebae.experiments.trained_run import RunResult, held_out
-from hebae.files import clear, locked, make_folder, require_only, write_atomically
+from hebae.files import clear, locked, make_folder, require_only, write_text
 from hebae.report.page import Section, write_page
 from hebae.report.tables import Table
 from hebae.storage import RunFolder
@@ -112,7 +112,7 @@ class ExperimentFolder:
         by_label = dict(zip(runs, own, strict=True))
         kept = {"settings": common, "runs": by_label, **content}
         kept = {name: value for name, value in kept.items() if value or name in content}
-        self.write(self.mark.name, json.dumps(kept, indent=2, allow_nan=False) + "\n")
+        write_text(self.mark, json.dumps(kept, indent=2, allow_nan=False) + "\n")
 
     def publish(
         self,
@@ -128,15 +128,10 @@ class ExperimentFolder:
         The page holds `sections`, then the provenance in `content`. `csv` replaces the table's own.
         """
         self.write_mark(content, runs)
-        self.write(f"{self.kind}.csv", table.to_csv() if csv is None else csv)
-        self.write(f"{self.kind}.md", table.to_markdown())
+        write_text(self.path / f"{self.kind}.csv", table.to_csv() if csv is None else csv)
+        write_text(self.path / f"{self.kind}.md", table.to_markdown())
         origin = Section("Provenance", [content["provenance"]])
         write_page(self.page, title, [*sections, origin])
-
-    def write(self, name: str, text: str) -> None:
-        """Write a file of the folder whole or not at all."""
-        data = text.encode("utf-8", "replace")
-        write_atomically(self.path / name, lambda path: path.write_bytes(data))
 
 
 def train_runs(

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hebae.data import Dataset
-from hebae.experiments.figures import Picture, as_sections
 from hebae.experiments.plan import Axis, as_text
 from hebae.experiments.runner import ExperimentFolder
 from hebae.experiments.table import numbers, summary_rows
@@ -17,10 +15,9 @@ from hebae.experiments.trained_run import RunResult
 from hebae.files import make_folder
 from hebae.provenance import provenance
 from hebae.report import style
-from hebae.report.lines import plot_seeds, seed_range
-from hebae.report.methods import display_name, looks
-from hebae.report.page import Section
-from hebae.report.style import add_legend, describe, new_figure, styled
+from hebae.report.lines import LinePanel, Scale, line_grid
+from hebae.report.methods import display_name
+from hebae.report.page import Picture, Section
 from hebae.report.tables import Row, Table, Undefined, to_csv
 
 REASONS_SHOWN = 3
@@ -63,7 +60,8 @@ def report_sweep(
         make_folder(folder.figures)
         for suffix in ("png", "pdf"):
             style.save(figure, folder.figures / f"sweep.{suffix}")
-        sections = as_sections([Picture(folder.figures / "sweep.png", heading, caption)])
+        content_of_png = (folder.figures / "sweep.png").read_bytes()
+        sections = [Section(heading, [Picture(content_of_png, heading, caption)])]
     sections.append(Section("Results", [table]))
     heading = f"A sweep over {over} on {dataset.name}"
     folder.publish(table, content, settings, heading, sections, to_csv(records))
@@ -126,7 +124,6 @@ def flat(run: RunResult) -> dict[str, Any]:
     return found
 
 
-@styled()
 def draw(axes: Sequence[Axis], runs: Sequence[RunResult]) -> tuple[Figure, str, str] | str:
     """Draw reconstruction and penalties against the longest numeric axis.
 
@@ -150,26 +147,24 @@ def draw(axes: Sequence[Axis], runs: Sequence[RunResult]) -> tuple[Figure, str, 
     if len(lines) > MOST_LINES:
         return f"No figure: it would have {len(lines)} lines. The numbers are in sweep.csv."
 
+    x_label = across.replace("_", " ")
     ids = {"objective.reconstruction": "nats"}
     for one in (one for run in finished for one in run.measurements):
         if one.id.startswith(_PENALTY) and one.value is not None:
             ids[one.id] = one.unit or "no unit"
-    figure = new_figure(max(5.0, 3.4 * len(ids)), 3.6, lines, w_pad=0.1, h_pad=0.08)
-    look, x_label = looks(lines), across.replace("_", " ")
-    panels = figure.subplots(1, len(ids), squeeze=False)[0]
-    for panel, (id, unit) in zip(panels, ids.items(), strict=True):
-        drawn = {label: _line(members, id, across) for label, members in lines.items()}
-        for label, line in drawn.items():
-            if line:
-                plot_seeds(panel, line, color=look[label].colour, marker=look[label].marker)
+    panels = []
+    for id, unit in ids.items():
+        title, note = "Reconstruction", "−log p(x|z)"
         if id.startswith(_PENALTY):
-            describe(panel, f"Penalty: {id.removeprefix(_PENALTY)}", "before its weight")
-        else:
-            describe(panel, "Reconstruction", "−log p(x|z)")
-        panel.set(xlabel=x_label, ylabel=unit)
-        _scale(panel, drawn.values())
+            title, note = f"Penalty: {id.removeprefix(_PENALTY)}", "before its weight"
+        drawn = {
+            label: line for label, members in lines.items() if (line := _line(members, id, across))
+        }
+        values = [value for line in drawn.values() for seeds in line.values() for value in seeds]
+        scale: Scale = "log" if 0 < 30 * min(values, default=0) < max(values) else "linear"
+        panels.append([LinePanel(drawn, title, note, x_label, unit, "as given", scale)])
+    figure = line_grid(panels)
     seeds = len({run.settings.seed for run in finished})
-    add_legend(figure, look.values(), *([seed_range()] if seeds > 1 else []))
     caption = [f"After training, on {finished[0].split} examples."]
     if seeds > 1:
         caption.append("Lines are medians over the seeds; bands show the smallest and largest.")
@@ -190,24 +185,6 @@ def _line(runs: Sequence[RunResult], id: str, across: str) -> dict[float, list[f
     """Return the values of the seeds by their place on the x axis."""
     line: dict[float, list[float]] = {}
     for run in runs:
-        one = run.measurement(id)
-        if one is not None and one.value is not None:
-            line.setdefault(run.values[across], []).append(one.value)
-    return dict(sorted(line.items()))
-
-
-def _scale(panel: Axes, lines: Any) -> None:
-    """Make an axis logarithmic if its values differ by a large factor; x may hold 0."""
-    xs = sorted({x for line in lines for x in line})
-    ys = [value for line in lines for values in line.values() for value in values]
-    positive = [x for x in xs if x > 0]
-    if positive and positive[-1] > 8 * positive[0]:
-        if xs[0] > 0:
-            panel.set_xscale("log")
-        else:
-            panel.set_xscale("symlog", linthresh=positive[0])
-    if len(xs) <= 6:
-        panel.set_xticks(xs, [as_text(x) for x in xs])
-        panel.minorticks_off()
-    if ys and min(ys) > 0 and max(ys) > 30 * min(ys):
-        panel.set_yscale("log")
+        if (value := run.value(id)) is not None:
+            line.setdefault(run.values[across], []).append(value)
+    return line

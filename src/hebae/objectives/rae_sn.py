@@ -11,9 +11,9 @@ from typing import Any
 from torch import nn
 
 from hebae.methods import Weight
-from hebae.spectral import SpectralNorm
 from hebae.objectives.base import Latents, LogScales, Noise, Objective, Terms
 from hebae.priors.base import Prior
+from hebae.spectral import SpectralNorm
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,30 +8,27 @@ from hebae.experiments.trained_run import RunResult
 from hebae.paper.statements import Values
 from hebae.paper.study import Runs
 
-WeightGrid = dict[str, dict[float, dict[int, float | None]]]
-"""By method, by λ and by seed: a number, or None where it is undefined."""
+WeightGrid = dict[tuple[str, float, int], float | None]
+"""By method, λ and seed: a number, or None where it is undefined."""
 
 
 def over_weights(
-    runs: Runs,
-    pick: Callable[[RunResult], float | None],
-    weight_at_one: Mapping[str, float],
+    runs: Runs, pick: Callable[[RunResult], float | None], weight_at_one: Mapping[str, float]
 ) -> WeightGrid:
     """Arrange the quantity that `pick` returns of the runs by method, λ and seed.
 
     `weight_at_one` has, by method, the penalty weight that counts as λ = 1; 1 if it is not named.
     """
-    grid: WeightGrid = {}
+    grid = {}
     for run in runs:
         ratio = run.settings.penalty_weight / weight_at_one.get(run.method, 1.0)
-        by_seed = grid.setdefault(run.method, {}).setdefault(float(f"{ratio:.4g}"), {})
-        by_seed[run.settings.seed] = pick(run)
+        grid[run.method, float(f"{ratio:.4g}"), run.settings.seed] = pick(run)
     return grid
 
 
 def at_one(grid: WeightGrid, method: str) -> Values:
     """Return the values of a method at λ = 1, one per seed."""
-    return list(grid.get(method, {}).get(1.0, {}).values())
+    return [value for (name, weight, _), value in grid.items() if (name, weight) == (method, 1)]
 
 
 def spread(grid: WeightGrid, method: str, *, ratio: bool = False) -> Values:
@@ -40,11 +37,10 @@ def spread(grid: WeightGrid, method: str, *, ratio: bool = False) -> Values:
     It is the greatest value minus the least, or divided by it; None for a seed that has no value at
     some λ at which any method has one.
     """
-    weights = {w for line in grid.values() for w in line if set(line[w].values()) != {None}}
-    own = grid.get(method, {})
+    weights = {weight for (_, weight, _), value in grid.items() if value is not None}
     spreads: list[float | None] = []
-    for seed in dict.fromkeys(seed for seeds in own.values() for seed in seeds):
-        values = [v for w in weights if (v := own.get(w, {}).get(seed)) is not None]
+    for seed in dict.fromkeys(seed for name, _, seed in grid if name == method):
+        values = [v for w in weights if (v := grid.get((method, w, seed))) is not None]
         if len(values) < max(2, len(weights)):
             spreads.append(None)
         else:
@@ -52,13 +48,10 @@ def spread(grid: WeightGrid, method: str, *, ratio: bool = False) -> Values:
     return spreads
 
 
-def lines(grid: WeightGrid, methods: Sequence[str]) -> dict[str, Mapping[float, Sequence[float]]]:
+def lines(grid: WeightGrid, methods: Sequence[str]) -> dict[str, dict[float, list[float]]]:
     """Return the values of each method by λ, as `hebae.report.lines.LinePanel` takes them."""
-    return {
-        method: {
-            weight: known
-            for weight, seeds in grid.get(method, {}).items()
-            if (known := [value for value in seeds.values() if value is not None])
-        }
-        for method in methods
-    }
+    found: dict[str, dict[float, list[float]]] = {method: {} for method in methods}
+    for (method, weight, _), value in grid.items():
+        if method in found and value is not None:
+            found[method].setdefault(weight, []).append(value)
+    return found

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hebae.experiments.table import tabulate
 from hebae.experiments.trained_run import RunResult
 from hebae.paper.budgets import Budget, Plan
-from hebae.paper.statements import Case, Statement, all_of, any_of, median, order, verdict
+from hebae.paper.statements import MISSING, Case, Statement, all_of, any_of, median, order, verdict
 from hebae.paper.study import STUDIES, Drawing, Findings, Runs, Study
 from hebae.report.methods import display_name
 from hebae.report.style import QUIET, SEQUENTIAL, describe, literal, new_figure, styled
@@ -91,8 +91,9 @@ def points(runs: Runs) -> tuple[list[Point], Baselines]:
 def somewhere(name: str, grid: Sequence[Point], baselines: Baselines) -> Statement:
     """State that a claim is true at some point, and report the best point."""
     against = CONDITIONS[name]["methods"]
-    known = [(_sign(name) * value, p) for p in grid if (value := p.median(name)) is not None]
-    best = max(known, key=lambda pair: pair[0])[1] if known else None
+    known = [(value, point) for point in grid if (value := point.median(name)) is not None]
+    pick = max if QUANTITIES[name]["better"] == "higher" else min
+    best = pick(known, key=lambda pair: pair[0])[1] if known else None
     numbers = _place(best) | {"hebae": best.median(name) if best else None}
     numbers |= {method: baselines[method].median(name) for method in against}
     form = QUANTITIES[name]["form"]
@@ -111,10 +112,10 @@ def at_once(grid: Sequence[Point], baselines: Baselines) -> Statement:
     """
     ranked: list[tuple[int, float, Point, list[str]]] = []
     for point in grid:
-        met = {name: _better_median(name, point, baselines) for name in CONDITIONS}
+        met = {name: _case(name, point, baselines, of_medians=True) for name in CONDITIONS}
         likelihood = point.median("likelihood")
-        if None not in met.values() and likelihood is not None:
-            failed = [name for name, is_met in met.items() if not is_met]
+        if MISSING not in met.values() and likelihood is not None:
+            failed = [name for name, case in met.items() if case is not True]
             ranked.append((-len(failed), likelihood, point, failed))
     *_, best, failed = max(ranked, key=lambda entry: entry[:2], default=(None, []))
     count = len(CONDITIONS) - len(failed) if best else None
@@ -126,23 +127,14 @@ def at_once(grid: Sequence[Point], baselines: Baselines) -> Statement:
     return Statement("at-once", text, result, numbers, verdict(case), "ours")
 
 
-def _case(name: str, point: Point, baselines: Baselines) -> Case:
+def _case(name: str, point: Point, baselines: Baselines, *, of_medians: bool = False) -> Case:
+    """Tell whether a point satisfies a claim; `of_medians` as if these were all seeds."""
     lower = QUANTITIES[name]["better"] == "lower"
-    ours = point.values(name)
-    theirs = [baselines[method].values(name) for method in CONDITIONS[name]["methods"]]
+    others = [baselines[method] for method in CONDITIONS[name]["methods"]]
+    ours, *theirs = (
+        [one.median(name)] * 2 if of_medians else one.values(name) for one in (point, *others)
+    )
     return all_of(order(ours, values, lower=lower) for values in theirs)
-
-
-def _better_median(name: str, point: Point, baselines: Baselines) -> bool | None:
-    ours = point.median(name)
-    theirs = [baselines[method].median(name) for method in CONDITIONS[name]["methods"]]
-    if ours is None or None in theirs:
-        return None
-    return all(_sign(name) * ours > _sign(name) * value for value in theirs if value is not None)
-
-
-def _sign(name: str) -> int:
-    return 1 if QUANTITIES[name]["better"] == "higher" else -1
 
 
 def _place(point: Point | None) -> dict[str, float | None]:

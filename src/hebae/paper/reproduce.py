@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from hebae.experiments.plan import PlannedRun, prepare
 from hebae.experiments.runner import train_runs
 from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.trained_run import load_dataset
-from hebae.files import locked, make_folder, require_only, write_atomically
+from hebae.files import locked, make_folder, require_only, write_text
 from hebae.paper import faces, page
 from hebae.paper.budgets import Budget, Plan, data_of, unique
 from hebae.paper.study import STUDIES, Findings, Runs, Study, records
@@ -154,10 +153,10 @@ def write(
         "provenance": _provenance(budget, runs, datasets, command),
         "records": rows,
     }
-    _write(folder / f"{study.name}.json", json.dumps(values, indent=1, allow_nan=False) + "\n")
-    _write(folder / f"{study.name}.csv", to_csv(rows))
-    _write(folder / f"{study.name}.md", page.page(values, findings.tables))
-    _write(folder / "README.md", page.index(page.stored(folder)))
+    write_text(folder / f"{study.name}.json", json.dumps(values, indent=1, allow_nan=False) + "\n")
+    write_text(folder / f"{study.name}.csv", to_csv(rows))
+    write_text(folder / f"{study.name}.md", page.page(values, findings.tables))
+    write_text(folder / "README.md", page.index(page.stored(folder)))
     return folder / f"{study.name}.md"
 
 
@@ -197,7 +196,3 @@ def _provenance(
         "trained by commit": each(entry["commit"] for entry in trained),
         "trained on": each(entry["machine"] for entry in trained),
     }
-
-
-def _write(path: Path, text: str) -> None:
-    write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))

@@ -44,7 +44,9 @@ class LinePanel:
     note: str = ""
     x_label: str = ""
     y_label: str = ""
-    x_scale: Scale = "linear"
+    x_scale: Scale | Literal["as given"] = "linear"
+    """As given: values of x are labelled, on a logarithmic scale if they differ by a large factor;
+    they may include 0."""
     y_scale: Scale = "linear"
     mark: float | None = None
     """An x to mark with a vertical line."""
@@ -75,6 +77,8 @@ def line_grid(rows: Sequence[Sequence[LinePanel]], *, title: str = "") -> Figure
                 axes.set_xscale("log")
                 axes.xaxis.set_major_locator(LogLocator(numticks=5))
                 axes.xaxis.set_minor_formatter(NullFormatter())
+            elif panel.x_scale == "as given":
+                _label_values(axes, sorted({x for line in lines.values() for x in line}))
             else:
                 whole_numbers(axes.xaxis)
             if panel.y_scale != "linear":
@@ -84,6 +88,16 @@ def line_grid(rows: Sequence[Sequence[LinePanel]], *, title: str = "") -> Figure
     several = any(len(seeds) > 1 for line in drawn for seeds in line.values())
     add_legend(figure, look.values(), *([seed_range()] if several else []))
     return figure
+
+
+def _label_values(axes: Axes, xs: Sequence[float]) -> None:
+    positive = [x for x in xs if x > 0]
+    if positive and positive[-1] > 8 * positive[0]:
+        linear = {} if xs[0] > 0 else {"linthresh": positive[0]}
+        axes.set_xscale("symlog" if linear else "log", **linear)
+    shown = xs[:: math.ceil(len(xs) / 8)]
+    axes.set_xticks(shown, [f"{x:g}" for x in shown])
+    axes.minorticks_off()
 
 
 def plot_seeds(axes: Axes, line: Line, **style: Any) -> None:

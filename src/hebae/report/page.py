@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from hebae.files import write_atomically
+from hebae.files import write_text
 from hebae.report.tables import Table
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ def write_page(path: Path | str, title: str, sections: Sequence[Section]) -> Non
     environment.filters["png"] = _base64
     template = (resources.files("hebae.report") / "page.html").read_text(encoding="utf-8")
     html = environment.from_string(template).render(title=title, sections=sections)
-    # The name of a folder may hold bytes that are not UTF-8.
-    content = html.encode("utf-8", "replace")
-    write_atomically(Path(path), lambda temporary: temporary.write_bytes(content))
+    write_text(Path(path), html)
 
 
 def _base64(picture: Picture) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from hebae.errors import UndefinedMetric
 from hebae.evaluation import bounds, usage
 from hebae.evaluation.annealing import ais as annealed
 from hebae.evaluation.annealing import bidirectional
@@ -37,10 +36,9 @@ def objective(run: TrainedRun) -> Iterator[Measurement]:
 
     def term(id: str, name: str, sign: int = 1, **fields: Any) -> Measurement:
         value, error = terms.pop(name)
-        if value is None:
-            reason = UndefinedMetric("there are too few examples for a batch")
-            return measured(id, reason, counts, **fields)
-        return measured(id, Estimate(sign * value, error or math.nan), counts, **fields)
+        estimate = None if value is None else Estimate(sign * value, error or math.nan)
+        why = "there are too few examples for a batch"
+        return measured(id, estimate, counts, undefined=why, **fields)
 
     yield term("objective", "loss", sign=-1)
     yield term("objective.reconstruction", "reconstruction")
@@ -55,13 +53,13 @@ def objective(run: TrainedRun) -> Iterator[Measurement]:
         for name in list(terms)
     ]
     if not penalties:
-        reason = UndefinedMetric("the method has no penalty")
-        yield measured("objective.penalty.none", reason, words={"term": ""})
+        why = "the method has no penalty"
+        yield measured("objective.penalty.none", None, words={"term": ""}, undefined=why)
     yield from penalties
     floor = method.penalty_floor(size, run.model.latent_dim)
     if floor is None or not penalties or penalties[0].value is None:
         why = "the penalty of white codes is known only for HEBAE's penalty on batch moments"
-        yield measured("objective.excess", UndefinedMetric(why), counts)
+        yield measured("objective.excess", None, counts, undefined=why)
     else:
         excess = Estimate(penalties[0].value - floor, penalties[0].standard_error or math.nan)
         yield measured("objective.excess", excess, counts, arrays={"floor": floor})
@@ -165,9 +163,11 @@ def _bits(
     id: str, bound: Any, run: TrainedRun, counts: Mapping[str, int] | None = None
 ) -> Measurement:
     """Return a bound in bits per dimension, where the likelihood is a density of the data."""
-    bits = part(bound, "bits_per_dimension")
-    if bits is None:
-        likelihood = run.settings.likelihood
-        bits = UndefinedMetric(f"the {likelihood} likelihood is not a density on these data")
-    density = run.model.likelihood.density
-    return measured(f"{id}.bits_per_dimension", bits, counts, headline=density)
+    why = f"the {run.settings.likelihood} likelihood is not a density on these data"
+    return measured(
+        f"{id}.bits_per_dimension",
+        part(bound, "bits_per_dimension"),
+        counts,
+        undefined=why,
+        headline=run.model.likelihood.density,
+    )

@@ -40,19 +40,16 @@ def moments(run: TrainedRun) -> Iterator[Measurement]:
     ):
         take = partial(measured, counts=counts, words={"code": CODES[of]})
         arrays = {"covariance": covariance, **_histogram(values)}
-        correlation: Any = latent.mean_absolute_off_diagonal(latent.correlation(covariance))
-        if correlation is None:
-            correlation = UndefinedMetric("it needs two dimensions that vary")
-        yield take(f"moments.mean_abs_correlation.{of}", correlation, arrays=arrays)
+        correlation = latent.mean_absolute_off_diagonal(latent.correlation(covariance))
+        why = "it needs two dimensions that vary"
+        yield take(f"moments.mean_abs_correlation.{of}", correlation, arrays=arrays, undefined=why)
         least, greatest = latent.variance_range(covariance)
         yield take(f"moments.least_variance.{of}", least)
         yield take(f"moments.greatest_variance.{of}", greatest)
         divergence = attempt(latent.kl_to_standard_normal, mean, covariance)
         yield take(f"moments.kl_to_normal.{of}", divergence)
-    sigma: Any = latent.median_scale(codes.log_scale)
-    if sigma is None:
-        sigma = UndefinedMetric("the encoder is deterministic")
-    yield measured("moments.median_sigma", sigma, counts)
+    sigma, why = latent.median_scale(codes.log_scale), "the encoder is deterministic"
+    yield measured("moments.median_sigma", sigma, counts, undefined=why)
     active = latent.active_units(codes.mean)
     yield measured("moments.active_units", active.sum(), counts | {"dimensions": len(active)})
     divergence = attempt(latent.kl_by_dimension, codes.mean, codes.log_scale, N)
@@ -151,14 +148,12 @@ def labels(run: TrainedRun) -> Iterator[Measurement]:
         ("nearest_neighbours", usage.knn_accuracy),
         ("logistic_regression", usage.logistic_accuracy),
     ):
-        if run.split == "train":
-            why = "the classifier would be tested on its training examples"
-            accuracy: Any = UndefinedMetric(why)
-        elif train is None or test is None:
-            accuracy = UndefinedMetric(f"{run.dataset.name} has no labels")
-        else:
+        accuracy, why = None, "the classifier would be tested on its training examples"
+        if train is None or test is None:
+            why = f"{run.dataset.name} has no labels"
+        elif run.split != "train":
             accuracy = attempt(classify, run.training_codes.mean, train, run.codes.mean, test)
-        yield measured(f"labels.{name}", accuracy, counts)
+        yield measured(f"labels.{name}", accuracy, counts, undefined=why)
 
 
 def robustness(run: TrainedRun) -> Iterator[Measurement]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from finished import finished
 
-from hebae.paper import ablations, figure1a, figure1b, figure2, figure3, figure4, rate, table
+from hebae.paper import ablations, figure1a, figure1b, figure2, figure3, figure4, prior, rate, table
 from hebae.paper.budgets import BUDGETS, THREE, Budget, data_of, unique
 from hebae.paper.study import STUDIES, records
 
@@ -261,6 +261,43 @@ def test_the_rate_study_finds_the_point_at_which_all_claims_are_true(tmp_path):
     assert samples.verdict == at_once.verdict == "does not hold"
     assert at_once.numbers["met"] == 3
     assert at_once.result.endswith("not satisfied: samples")
+
+
+def prior_runs(budget, folder, likelihood=-92.5):
+    """Runs in which HEBAE keeps every promise with the flow, but for `likelihood` its log p(x)."""
+    runs = []
+    for planned in unique(prior.plan(budget)):
+        s = planned.settings
+        ours, flow = s.method == "hebae", s.prior == "flow"
+        whitened = ours and s.penalty_weight > 0
+        values = {
+            "iwae.fitted_width": (likelihood if ours else -94.5) if flow else -97.0 - ours,
+            "frechet.prior": (2.0 if ours else 3.0) if flow else 9.0 + ours,
+            f"{CORRELATION}.mean": 0.02 if whitened else 0.1,
+            "moments.active_units": 20.0,
+        }
+        values = {id: value * (1 - s.seed / 1e4) for id, value in values.items()}
+        values["moments.active_units"] = 20.0
+        runs.append(finished(planned, folder, values))
+    return runs
+
+
+def test_the_study_of_priors_tells_which_promises_are_kept_at_once(tmp_path):
+    findings = prior.conclude(SEEDS, prior_runs(SEEDS, tmp_path))
+    found = verdicts(findings)
+    assert found["at-once"] == found["correlation"] == found["active"] == "holds"
+    assert found["likelihood"] == found["samples"] == "holds in part"
+    assert {found[f"target-{name}"] for name in ("likelihood", "gain", "samples")} == {"holds"}
+    assert found["whitening-correlation"] == "holds"
+    at_once = next(one for one in findings.statements if one.key == "at-once")
+    assert dict(at_once.numbers) == {"normal": 2, "mixture": 2, "vamp": 2, "flow": 4}
+    (made,) = findings.tables
+    assert len(made.rows) == 2 * len(prior.PRIORS) + 1 + len(prior.PARTS)
+    assert len({row.name for row in made.rows}) == len(made.rows)
+    found = verdicts(prior.conclude(SEEDS, prior_runs(SEEDS, tmp_path, likelihood=-95.0)))
+    assert found["at-once"] == found["target-gain"] == "does not hold"
+    one = Budget("small", (0,), (0,), SMALL.changes, SMALL.evaluation)
+    assert verdicts(prior.conclude(one, prior_runs(one, tmp_path)))["at-once"] == ONE_SEED
 
 
 def ablation_runs(budget, folder, number):

@@ -46,7 +46,8 @@ class Whitened(Prior):
     def __init__(self, shift: npt.ArrayLike | Tensor, scale: npt.ArrayLike | Tensor) -> None:
         super().__init__()
         self.register_buffer("shift", as_double(shift))
-        self.register_buffer("scale", as_double(scale))
+        # Contiguous, as it is read from a file: the order of numbers decides about their last bits.
+        self.register_buffer("scale", as_double(scale).contiguous())
         self.latent_dim = len(self.shift)
 
     @classmethod

@@ -62,6 +62,11 @@ class RAEGP(Objective):
             w = torch.zeros_like(output, requires_grad=True)
             (pulled,) = torch.autograd.grad(output, z, w, create_graph=True)
             u = unit(noise["tangent"])
+            if not pulled.requires_grad:
+                raise ValueError(
+                    "RAE-GP differentiates the decoder twice, and a layer of it can be "
+                    "differentiated only once; use another decoder or method."
+                )
             (pushed,) = torch.autograd.grad(pulled, w, u, create_graph=True)
         squared_norm = pushed.flatten(1).to(z.dtype).square().sum(1)
         return output, {"decoder": z.shape[1] * squared_norm.mean()}

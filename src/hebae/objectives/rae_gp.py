@@ -54,19 +54,21 @@ class RAEGP(Objective):
         as the sigmoid) by z. Its squared Frobenius norm is estimated without bias by
         ``k ||J u||^2``, u a random unit vector for each z; exactly for k = 1.
         """
-        # J u is the derivative of J^T w by w. Forward mode would be faster, but has one state for
-        # all threads, and torch.func takes no batch normalisation.
+        # J u is the derivative of J^T w by w. Not by forward mode, which has one state for all
+        # threads, nor by torch.func, which takes no batch normalisation in training.
         with torch.enable_grad():  # also for held-out examples
             z = z if z.requires_grad else z.detach().requires_grad_()
             output = decoder(z)
             w = torch.zeros_like(output, requires_grad=True)
             (pulled,) = torch.autograd.grad(output, z, w, create_graph=True)
-            u = unit(noise["tangent"])
-            if not pulled.requires_grad:
+            pushed = None
+            if pulled.requires_grad:
+                inputs = (pulled, w, unit(noise["tangent"]))
+                (pushed,) = torch.autograd.grad(*inputs, create_graph=True, allow_unused=True)
+            if pushed is None:
                 raise ValueError(
                     "RAE-GP differentiates the decoder twice, and a layer of it can be "
                     "differentiated only once; use another decoder or method."
                 )
-            (pushed,) = torch.autograd.grad(pulled, w, u, create_graph=True)
         squared_norm = pushed.flatten(1).to(z.dtype).square().sum(1)
         return output, {"decoder": z.shape[1] * squared_norm.mean()}

@@ -15,12 +15,12 @@ from hebae.report.codes import (
 from hebae.report.style import render
 
 
-def matrices(k: int, seed: int, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def matrices(k, seed, scale=1.0):
     codes = np.random.default_rng(seed).normal(size=(50, k))
     return scale * np.cov(codes.T), np.corrcoef(codes.T)
 
 
-def notes(axes) -> list[str]:
+def notes(axes):
     return [text.get_text() for text in axes.texts]
 
 
@@ -102,7 +102,7 @@ def test_histograms_have_one_line_per_dimension_and_count_those_beyond_the_axis(
     assert render(figure).startswith(b"\x89PNG")
 
 
-def offsets(axes) -> np.ndarray:
+def offsets(axes):
     return np.concatenate([np.asarray(points.get_offsets()) for points in axes.collections])
 
 

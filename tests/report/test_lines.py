@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 
 from hebae.errors import HebaeError
 from hebae.methods import METHODS
@@ -87,7 +86,7 @@ def test_convergence_draws_both_bounds():
 # ---- loss curves ---------------------------------------------------------------------------------
 
 
-def history(epochs: int, *penalties: str, first: float = 5000.0, held_out: bool = True) -> list:
+def history(epochs, *penalties, first=5000.0, held_out=True):
     """Reconstruction falls from `first` to about 80; held-out values lie 5 above."""
     records = []
     for epoch in range(1, epochs + 1):
@@ -101,20 +100,20 @@ def history(epochs: int, *penalties: str, first: float = 5000.0, held_out: bool 
     return records
 
 
-def words(figure: Figure) -> list[str]:
+def words(figure):
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
-def titles(figure: Figure) -> list[str]:
+def titles(figure):
     return [axes.get_title("left") for axes in figure.axes]
 
 
-def legend(figure: Figure) -> list[str]:
+def legend(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 @pytest.fixture
-def runs() -> dict:
+def runs():
     return {
         "hebae": [history(12, "moments")],
         "vae": [history(12, "kl")],

@@ -95,12 +95,7 @@ def reconstruction_error(
 
 
 def robustness(
-    model: Any,
-    codes: ArrayLike,
-    *,
-    scale: float = 0.1,
-    seed: int = 0,
-    device: Device = None,
+    model: Any, codes: ArrayLike, *, scale: float = 0.1, seed: int = 0, device: Device = None
 ) -> Robustness:
     """Mean distance that noise in the code moves what is decoded, absolute and relative.
 

@@ -142,24 +142,17 @@ def test_parts_merge_in_any_order_and_stay_as_they_are():
     np.testing.assert_array_equal(parts[0].mean, x[0])
 
 
-def test_extrapolation_removes_the_bias():
-    """Of one distribution: the plain distance is far above 0, the extrapolated one 0 on average."""
-    generator = np.random.default_rng(0)
-    pairs = [generator.standard_normal((2, 300, 8)) for _ in range(30)]
-    values = np.array([frechet_extrapolated(x, y).value for x, y in pairs])
-    error = values.std() / np.sqrt(len(values))
-    assert min(frechet_distance(x, y) for x, y in pairs) > 6 * error
-    assert abs(values.mean()) < 4 * error
-
-
-def test_extrapolations_are_off_by_their_standard_error():
-    """N(0, I) and N(0, 1.5^2 I) in 8 dimensions are at 8 / 4."""
+@pytest.mark.parametrize("scale", [1, 1.5])
+def test_extrapolation_has_no_bias_and_the_stated_error(scale):
+    """N(0, I) and N(0, s^2 I) in 8 dimensions are at 8 (s - 1)^2; the plain distance is above."""
     generator = np.random.default_rng(0)
     pairs = [generator.standard_normal((2, 400, 8)) for _ in range(40)]
-    result = [frechet_extrapolated(x, 1.5 * y) for x, y in pairs]
-    z = np.array([(estimate.value - 2) / estimate.standard_error for estimate in result])
-    assert abs(z.mean()) < 0.6
+    expected, pairs = 8 * (scale - 1) ** 2, [(x, scale * y) for x, y in pairs]
+    result = [frechet_extrapolated(*pair) for pair in pairs]
+    z = np.array([(estimate.value - expected) / estimate.standard_error for estimate in result])
+    assert abs(z.mean()) < 4 / np.sqrt(len(z))
     assert 0.6 < z.std() < 1.6
+    assert np.mean([frechet_distance(*pair) for pair in pairs]) > expected + 0.05
 
 
 X, Y = np.random.default_rng(0).standard_normal((2, 60, 4))

@@ -257,7 +257,6 @@ def logistic_accuracy(
     test_codes: ArrayLike,
     test_labels: npt.ArrayLike,
     *,
-    inverse_penalty: float = 1.0,
     limit: int = 60_000,
     max_iterations: int = 1000,
     seed: int = 0,
@@ -268,8 +267,8 @@ def logistic_accuracy(
     ----------
     train_codes, train_labels, test_codes, test_labels
         As in `knn_accuracy`; at least two classes.
-    inverse_penalty, max_iterations
-        scikit-learn's C and max_iter.
+    max_iterations : int
+        scikit-learn's max_iter.
     limit, seed : int
         Of more than `limit` training examples a random subset of that size is used.
 
@@ -281,7 +280,6 @@ def logistic_accuracy(
     from sklearn.preprocessing import StandardScaler
 
     x, labels, y, truth = _checked(train_codes, train_labels, test_codes, test_labels)
-    checks.require(inverse_penalty > 0, "inverse_penalty", inverse_penalty, "above 0")
     checks.counts(2, limit=limit)
     checks.counts(max_iterations=max_iterations)
     if len(x) > limit:
@@ -289,9 +287,7 @@ def logistic_accuracy(
         x, labels = x[rows], labels[rows]
     if len(np.unique(labels)) < 2:
         raise UndefinedMetric("All training examples are of one class; there is nothing to learn.")
-    classifier = make_pipeline(
-        StandardScaler(), LogisticRegression(C=inverse_penalty, max_iter=max_iterations)
-    )
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=max_iterations))
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
@@ -299,7 +295,7 @@ def logistic_accuracy(
         except ConvergenceWarning:
             raise UndefinedMetric(
                 f"The logistic regression has not converged in {max_iterations} iterations; raise "
-                "max_iterations or lower inverse_penalty."
+                "max_iterations."
             ) from None
     return _accuracy(classifier.predict(y) == truth, len(x), truth)
 

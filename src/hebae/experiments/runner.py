@@ -25,7 +25,7 @@ from hebae.experiments.plan import PlannedRun, common_settings
 from hebae.experiments.trained_run import RunResult, held_out
 from hebae.files import clear, locked, make_folder, require_only, write_text
 from hebae.report.page import Section, write_page
-from hebae.report.tables import Table
+from hebae.report.tables import Table, to_csv
 from hebae.storage import RunFolder
 from hebae.training.many import Job, Watcher, train_all
 
@@ -121,14 +121,16 @@ class ExperimentFolder:
         runs: Mapping[str, Settings],
         title: str,
         sections: Sequence[Section],
-        csv: str | None = None,
+        records: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         """Write the mark (see `write_mark`), the table as Markdown and CSV, and ``report.html``.
 
-        The page holds `sections`, then the provenance in `content`. `csv` replaces the table's own.
+        The page holds `sections`, then the provenance in `content`. `records` replace the table's
+        own in the CSV file.
         """
         self.write_mark(content, runs)
-        write_text(self.path / f"{self.kind}.csv", table.to_csv() if csv is None else csv)
+        rows = table.records() if records is None else records
+        write_text(self.path / f"{self.kind}.csv", to_csv(rows))
         write_text(self.path / f"{self.kind}.md", table.to_markdown())
         origin = Section("Provenance", [content["provenance"]])
         write_page(self.page, title, [*sections, origin])

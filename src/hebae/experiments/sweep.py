@@ -18,7 +18,7 @@ from hebae.report import style
 from hebae.report.lines import LinePanel, Scale, line_grid
 from hebae.report.methods import display_name
 from hebae.report.page import Picture, Section
-from hebae.report.tables import Row, Table, Undefined, to_csv
+from hebae.report.tables import Row, Table, Undefined
 
 REASONS_SHOWN = 3
 MOST_LINES = 15
@@ -64,7 +64,7 @@ def report_sweep(
         sections = [Section(heading, [Picture(content_of_png, heading, caption)])]
     sections.append(Section("Results", [table]))
     heading = f"A sweep over {over} on {dataset.name}"
-    folder.publish(table, content, settings, heading, sections, to_csv(records))
+    folder.publish(table, content, settings, heading, sections, records)
     return tabulate_runs(runs, title, brief=True)
 
 

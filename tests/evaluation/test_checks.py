@@ -242,9 +242,6 @@ def test_moments_of_no_distribution_are_refused(call, fact):
         call()
 
 
-# --- Devices ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("function", OF_DATA.values(), ids=OF_DATA)
 def test_a_device_can_be_chosen_and_a_missing_one_is_refused(function):
     assert function(ROWS, device="cpu") == function(ROWS) == function(ROWS, device=None)

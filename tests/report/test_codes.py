@@ -6,7 +6,6 @@ from matplotlib.colors import to_hex
 
 from hebae.errors import HebaeError
 from hebae.report.codes import (
-    DimensionBars,
     code_heatmaps,
     code_histograms,
     code_points,
@@ -70,8 +69,8 @@ def heights(container):
 def test_bars_stand_in_the_order_of_the_variance_of_the_means():
     figure = dimension_bars(
         {
-            "vae": DimensionBars([0.1, 0.9, 0.5], [1.0, 1.1, 1.2], [0.2, 2.0, 1.0]),
-            "wae": DimensionBars([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], 5 * "it is deterministic and "),
+            "vae": ([0.1, 0.9, 0.5], [1.0, 1.1, 1.2], [0.2, 2.0, 1.0]),
+            "wae": ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], 5 * "it is deterministic and "),
         },
         title="Digits",
     )

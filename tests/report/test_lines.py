@@ -9,7 +9,6 @@ from matplotlib.colors import to_hex
 from hebae.errors import HebaeError
 from hebae.methods import METHODS
 from hebae.report.lines import (
-    Convergence,
     LinePanel,
     annealing_convergence,
     line_grid,
@@ -67,8 +66,8 @@ def test_what_cannot_be_drawn_is_refused(rows, words):
 def test_convergence_draws_both_bounds():
     figure = annealing_convergence(
         {
-            "vae": Convergence([64, 256, 1024], [-110.0, -104.0, -103.0], [8.0, 2.0, 0.5]),
-            "ae": Convergence([64, 256], [-300.0, -290.0], [20.0, 11.0]),
+            "vae": ([64, 256, 1024], [-110.0, -104.0, -103.0], [8.0, 2.0, 0.5]),
+            "ae": ([64, 256], [-300.0, -290.0], [20.0, 11.0]),
         }
     )
     left, right = figure.axes

@@ -71,6 +71,17 @@ class Smoothness(Estimate):
     steps: int
 
 
+@dataclass(frozen=True)
+class Accuracy(Estimate):
+    """Share of test examples that are classified correctly, with its binomial standard error."""
+
+    train_count: int
+    """Examples that the classifier was fitted to."""
+    test_count: int
+    chance: float
+    """Accuracy of always predicting the most frequent class of the test examples."""
+
+
 def reconstruction_error(
     model: Any, values: ArrayLike, *, device: Device = None
 ) -> ReconstructionError:
@@ -190,8 +201,8 @@ def smoothness(
                     f"features gave {len(f)} rows for {len(images)} images; it must give one each."
                 )
             f = f.reshape(-1, steps, f.shape[1])
-            second_difference = f[:, :-2] - 2 * f[:, 1:-1] + f[:, 2:]
-            bends.append(np.linalg.norm(second_difference, axis=2).mean(axis=1) * (steps - 1) ** 2)
+            bend = np.linalg.norm(np.diff(f, n=2, axis=1), axis=2).mean(axis=1)
+            bends.append(bend * (steps - 1) ** 2)
             chords.append(np.linalg.norm(f[:, -1] - f[:, 0], axis=1))
     undefined = "The ends of every line decode to the same, so its curvature has no scale."
     curvature = ratio_of_means(np.concatenate(bends), np.concatenate(chords), undefined)
@@ -210,17 +221,6 @@ def _decodable(model: Any, codes: ArrayLike, name: str = "codes") -> tuple[Autoe
 
 def _rows(count: int, block: int = BLOCK) -> list[slice]:
     return [slice(start, start + block) for start in range(0, count, block)]
-
-
-@dataclass(frozen=True)
-class Accuracy(Estimate):
-    """Share of test examples that are classified correctly, with its binomial standard error."""
-
-    train_count: int
-    """Examples that the classifier was fitted to."""
-    test_count: int
-    chance: float
-    """Accuracy of always predicting the most frequent class of the test examples."""
 
 
 def knn_accuracy(
@@ -248,7 +248,7 @@ def knn_accuracy(
     checks.require(1 <= neighbours <= len(x), "neighbours", neighbours, f"from 1 to {len(x)}")
     # A tree gains nothing in tens of dimensions.
     classifier = KNeighborsClassifier(neighbours, algorithm="brute").fit(x, labels)
-    return _accuracy(classifier.predict(y) == truth, len(x), truth)
+    return _accuracy(classifier, len(x), y, truth)
 
 
 def logistic_accuracy(
@@ -297,7 +297,7 @@ def logistic_accuracy(
                 f"The logistic regression has not converged in {max_iterations} iterations; raise "
                 "max_iterations."
             ) from None
-    return _accuracy(classifier.predict(y) == truth, len(x), truth)
+    return _accuracy(classifier, len(x), y, truth)
 
 
 def _checked(
@@ -309,9 +309,7 @@ def _checked(
     return x, labels, y, truth
 
 
-def _accuracy(
-    correct: npt.NDArray[np.bool_], train_count: int, truth: npt.NDArray[Any]
-) -> Accuracy:
-    share, count = float(correct.mean()), len(correct)
+def _accuracy(classifier: Any, train_count: int, y: Array, truth: npt.NDArray[Any]) -> Accuracy:
+    share, count = float((classifier.predict(y) == truth).mean()), len(truth)
     chance = float(np.unique(truth, return_counts=True)[1].max()) / count
     return Accuracy(share, math.sqrt(share * (1 - share) / count), train_count, count, chance)

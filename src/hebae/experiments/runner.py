@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, Settings
-from hebae.data import Dataset
 from hebae.errors import HebaeError
 from hebae.experiments.measure import take
 from hebae.experiments.metrics.bounds import training
 from hebae.experiments.plan import PlannedRun, common_settings
 from hebae.experiments.trained_run import RunResult, held_out
 from hebae.files import clear, locked, make_folder, require_only, write_text
+from hebae.provenance import provenance
 from hebae.report.page import Section, write_page
 from hebae.report.tables import Table, to_csv
 from hebae.storage import RunFolder
@@ -116,24 +116,29 @@ class ExperimentFolder:
 
     def publish(
         self,
+        results: Sequence[RunResult],
         table: Table,
-        content: Mapping[str, Any],
-        runs: Mapping[str, Settings],
         title: str,
         sections: Sequence[Section],
+        content: Mapping[str, Any],
+        command: str,
         records: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         """Write the mark (see `write_mark`), the table as Markdown and CSV, and ``report.html``.
 
-        The page holds `sections`, then the provenance in `content`. `records` replace the table's
-        own in the CSV file.
+        The page holds `sections`, then the provenance. `records` replace the table's own in the CSV
+        file.
         """
-        self.write_mark(content, runs)
+        first, seeds = results[0], [one.settings.seed for one in results]
+        origin = provenance(command, first.dataset, first.settings, seeds)
+        settings = {one.label: one.settings for one in results}
+        if self.kind == "evaluation":  # the runs are elsewhere, with their settings
+            origin, settings = origin | {"runs": ", ".join(settings)}, {}
+        self.write_mark({"provenance": origin, **content}, settings)
         rows = table.records() if records is None else records
         write_text(self.path / f"{self.kind}.csv", to_csv(rows))
         write_text(self.path / f"{self.kind}.md", table.to_markdown())
-        origin = Section("Provenance", [content["provenance"]])
-        write_page(self.page, title, [*sections, origin])
+        write_page(self.page, title, [*sections, Section("Provenance", [origin])])
 
 
 def train_runs(
@@ -188,7 +193,7 @@ def run_experiment(
     folder: ExperimentFolder,
     planned: Sequence[PlannedRun],
     jobs: Sequence[Job],
-    report: Callable[[ExperimentFolder, Dataset, Sequence[RunResult], str], Table],
+    report: Callable[[ExperimentFolder, Sequence[RunResult], str], Table],
     content: Mapping[str, Any],
     *,
     command: str,
@@ -200,7 +205,7 @@ def run_experiment(
     """Train the runs into `folder`, then tabulate and draw them; None if it was interrupted.
 
     `planned` and `jobs` have the same length, see `hebae.experiments.plan`. `report` gets the
-    folder, the data, the results and the command, writes tables, figures and page, and returns the
+    folder, the results and the command, writes tables, figures and page, and returns the
     table. `content` is kept in the JSON file, beside the settings of the runs. With `resume`, the
     finished runs are kept, with `overwrite` all are replaced. `progress` receives a message before
     each step after training; for the other keywords see `train_runs`.
@@ -215,4 +220,4 @@ def run_experiment(
             return None
         results = summarise(results, progress)
         progress("drawing the figures")
-        return report(folder, jobs[0].prepared.dataset, results, command)
+        return report(folder, results, command)

@@ -7,13 +7,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from hebae.data import Dataset
 from hebae.experiments.plan import Axis, as_text
 from hebae.experiments.runner import ExperimentFolder
 from hebae.experiments.table import numbers, summary_rows
 from hebae.experiments.trained_run import RunResult
 from hebae.files import make_folder
-from hebae.provenance import provenance
 from hebae.report import style
 from hebae.report.lines import LinePanel, Scale, line_grid
 from hebae.report.methods import display_name
@@ -32,25 +30,13 @@ _BRIEF = {
 
 
 def report_sweep(
-    axes: Sequence[Axis],
-    folder: ExperimentFolder,
-    dataset: Dataset,
-    runs: Sequence[RunResult],
-    command: str,
+    axes: Sequence[Axis], folder: ExperimentFolder, runs: Sequence[RunResult], command: str
 ) -> Table:
     """Write tables, figure and page of a sweep into its folder; return a table for a console."""
-    over, settings = (
-        ", ".join(axis.name for axis in axes),
-        {run.label: run.settings for run in runs},
-    )
-    seeds = [run.settings.seed for run in runs]
+    over, data = ", ".join(axis.name for axis in axes), runs[0].dataset.name
     records = [flat(run) for run in runs]
-    content = {
-        "axes": axis_values(axes),
-        "provenance": provenance(command, dataset, runs[0].settings, seeds),
-        "results": records,
-    }
-    title = f"{dataset.name}: {len(runs):,} runs over {over}"
+    content = {"axes": axis_values(axes), "results": records}
+    title = f"{data}: {len(runs):,} runs over {over}"
     table = tabulate_runs(runs, title)
     drawn = draw(axes, runs)
     if isinstance(drawn, str):
@@ -63,8 +49,8 @@ def report_sweep(
         content_of_png = (folder.figures / "sweep.png").read_bytes()
         sections = [Section(heading, [Picture(content_of_png, heading, caption)])]
     sections.append(Section("Results", [table]))
-    heading = f"A sweep over {over} on {dataset.name}"
-    folder.publish(table, content, settings, heading, sections, records)
+    heading = f"A sweep over {over} on {data}"
+    folder.publish(runs, table, heading, sections, content, command, records)
     return tabulate_runs(runs, title, brief=True)
 
 

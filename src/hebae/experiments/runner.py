@@ -33,9 +33,10 @@ _MAY_CHANGE = (MAY_CHANGE_ON_RESUME | AFFECT_ROUNDING) - {"epochs"}
 
 
 class ExperimentFolder:
-    """The folder `path` of a "comparison", "sweep" or "evaluation"."""
+    """The folder `path` of a "comparison", "sweep" or "evaluation"; its mark holds `content`."""
 
-    def __init__(self, path: Path, kind: str) -> None:
+    def __init__(self, path: Path, kind: str, content: Mapping[str, Any] | None = None) -> None:
+        self.content = dict(content or {})
         self.path = path
         self.kind = kind
         self.mark = path / ("evaluation-table.json" if kind == "evaluation" else f"{kind}.json")
@@ -110,6 +111,7 @@ class ExperimentFolder:
         if self.kind == "comparison":  # few runs: each with all its settings
             common, own = {}, [common | rest for rest in own]
         by_label = dict(zip(runs, own, strict=True))
+        content = {**self.content, **content}
         kept = {"settings": common, "runs": by_label, **content}
         kept = {name: value for name, value in kept.items() if value or name in content}
         write_text(self.mark, json.dumps(kept, indent=2, allow_nan=False) + "\n")
@@ -194,7 +196,6 @@ def run_experiment(
     planned: Sequence[PlannedRun],
     jobs: Sequence[Job],
     report: Callable[[ExperimentFolder, Sequence[RunResult], str], Table],
-    content: Mapping[str, Any],
     *,
     command: str,
     resume: bool = False,
@@ -206,15 +207,14 @@ def run_experiment(
 
     `planned` and `jobs` have the same length, see `hebae.experiments.plan`. `report` gets the
     folder, the results and the command, writes tables, figures and page, and returns the
-    table. `content` is kept in the JSON file, beside the settings of the runs. With `resume`, the
-    finished runs are kept, with `overwrite` all are replaced. `progress` receives a message before
-    each step after training; for the other keywords see `train_runs`.
+    table. With `resume`, the finished runs are kept, with `overwrite` all are replaced. `progress`
+    receives a message before each step after training; for the other keywords see `train_runs`.
     """
     with folder.hold(resume=resume, overwrite=overwrite):
         settings = {job.label: job.prepared.settings for job in jobs}
         if folder.mark.is_file():
             folder.require_same(settings)
-        folder.write_mark(content, settings)
+        folder.write_mark({}, settings)
         results = train_runs(planned, jobs, command=command, **training_options)
         if results is None:
             return None

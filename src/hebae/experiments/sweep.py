@@ -35,7 +35,6 @@ def report_sweep(
     """Write tables, figure and page of a sweep into its folder; return a table for a console."""
     over, data = ", ".join(axis.name for axis in axes), runs[0].dataset.name
     records = [flat(run) for run in runs]
-    content = {"axes": axis_values(axes), "results": records}
     title = f"{data}: {len(runs):,} runs over {over}"
     table = tabulate_runs(runs, title)
     drawn = draw(axes, runs)
@@ -50,13 +49,8 @@ def report_sweep(
         sections = [Section(heading, [Picture(content_of_png, heading, caption)])]
     sections.append(Section("Results", [table]))
     heading = f"A sweep over {over} on {data}"
-    folder.publish(runs, table, heading, sections, content, command, records)
+    folder.publish(runs, table, heading, sections, {"results": records}, command, records)
     return tabulate_runs(runs, title, brief=True)
-
-
-def axis_values(axes: Sequence[Axis]) -> dict[str, list[Any]]:
-    """Return the axes as ``sweep.json`` keeps them."""
-    return {axis.name: list(axis.values) for axis in axes}
 
 
 def tabulate_runs(runs: Sequence[RunResult], title: str, *, brief: bool = False) -> Table:

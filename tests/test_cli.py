@@ -216,6 +216,20 @@ def test_ctrl_c_while_modules_are_imported_prints_one_line(tmp_path):
         (("--seed", "18446744073709551616"), ("--seed", "below")),
         (("--moments", "shrunk", "--latent-dim", "280"), ("270", "latent_dim", "280")),
         (("--devices", "3"), ("batch_size", "32", "3 devices")),
+        (("--prior", "flow"), ("--prior flow", "'rate'", "--rate-weight 1")),
+        (("--prior", "vamp", "--method", "vae", "--penalty-weight", "0"), ("--prior vamp", "'kl'")),
+        (("--prior", "flow", "--method", "infovae", "--alpha", "1"), ("--alpha below 1",)),
+        (("--prior", "mixture", "--method", "wae"), ("WAE-MMD is deterministic", "hebae, vae")),
+        (
+            ("--prior", "mixture", "--rate-weight", "1", "--prior-components", "271"),
+            ("prior_components is 271", "270 training examples"),
+        ),
+        (("--prior-widths", "8"), ("--prior-widths", "--prior flow", "--prior normal")),
+        (("--prior", "glow"), ("--prior", "'glow'", "'mixture'", "'vamp'", "'flow'")),
+        (
+            ("--prior", "flow", "--method", "vae", "--precision", "16-mixed"),
+            ("--prior flow", "bf16-mixed"),
+        ),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_written(

@@ -268,3 +268,25 @@ def test_training_ends_with_the_same_weights_to_the_last_bit(monkeypatch):
     assert many > 100
     assert few < many / 10
     assert same(cleared, plain)
+
+
+def test_the_gradient_of_a_learned_prior_is_clipped_apart_from_the_networks(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To a norm of 5, whatever the networks' gradients are, which stay as they were."""
+    gradients = {}
+    for limit in (1e9, 1e-3, 5.0):
+        monkeypatch.setattr(training_step, "PRIOR_GRADIENT_NORM", limit)
+        flow = settings.replace(prior="flow", rate_weight=1e3, prior_widths=(8,))
+        model, updater = stepper(flow)
+        updater.take(*inputs([32])[0])
+        gradients[limit] = {
+            name: torch.cat([p.grad.flatten() for p in part.parameters()])  # type: ignore[union-attr]
+            for name, part in (("prior", model.prior), ("encoder", model.encoder))
+        }
+    free = gradients[1e9]["prior"]
+    assert free.norm() > 5
+    for limit in (1e-3, 5.0):
+        assert gradients[limit]["prior"].norm() == pytest.approx(limit, rel=1e-4)
+        assert torch.equal(gradients[limit]["encoder"], gradients[1e9]["encoder"])
+        torch.testing.assert_close(gradients[limit]["prior"] * free.norm() / limit, free)

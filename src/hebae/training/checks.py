@@ -164,11 +164,13 @@ def _check_prior(settings: Settings, name: str, count: int | None) -> None:
     term = objective.prior_term
     if not objective.stochastic or term is None:
         suitable = [m for m, kind in OBJECTIVES.items() if kind.stochastic and kind.prior_term]
-        why = "is deterministic" if not objective.stochastic else "has no term with log p(z)"
+        why = "has no term with log p(z)"
+        if not objective.stochastic:
+            why = "is deterministic: its codes have no density, and log p(z) no bound"
         raise HebaeError(
             f"--prior {settings.prior} is learned by the bound on log p(x), and "
-            f"{_method(settings)} {why}: codes and prior would shrink to points. Use --prior "
-            f"normal, or one of the methods {', '.join(suitable)}."
+            f"{_method(settings)} {why}. Use --prior normal, or one of the methods "
+            f"{', '.join(suitable)}."
         )
     if settings.method == "vae" and settings.free_bits:
         raise HebaeError(

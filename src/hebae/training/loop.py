@@ -168,6 +168,7 @@ def train_members(
         len(members),
         fabric.device,
         reduce=lambda total: cast("Tensor", fabric.all_reduce(total, reduce_op="sum")),
+        prior_term=model.objective.prior_term if model.prior.is_learned else None,
     )
     dtype = model.population_mean.dtype
     warms_up = model.objective.weight_factor(0) < 1

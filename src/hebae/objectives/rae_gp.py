@@ -46,7 +46,7 @@ class RAEGP(Objective):
         """Return z = mu and ``norm``, the mean of ``||z||^2 / 2``."""
         return mean, {"norm": 0.5 * mean.square().sum(1).mean()}
 
-    @torch.compiler.disable  # compiled code has no second derivatives
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # no second derivatives
     def decode(self, decoder: nn.Module, z: Codes, noise: Noise) -> tuple[Tensor, Terms]:
         """Return the output and ``decoder``, the mean over z of ``||J||^2``.
 

@@ -34,7 +34,7 @@ $(READY): pyproject.toml constraints.txt
 
 $(PEERS): $(READY)
 	# Not all of pythae's dependencies: one is a backport of a module that Python has had since 3.7.
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps pythae cloudpickle imageio tqdm
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps pythae cw-torch cloudpickle imageio tqdm
 	touch $@
 
 clean:

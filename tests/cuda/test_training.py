@@ -12,6 +12,9 @@ from hebae.training.session import prepare, resume, run
 
 VARIANTS = {
     "hebae, rate": {"rate_weight": 1.0},
+    "hebae, flow": {"rate_weight": 1.0, "prior": "flow"},
+    "infovae, mixture": {"prior": "mixture", "prior_components": 5},
+    "vae, vamp": {"prior": "vamp", "prior_components": 5},
     "hebae, running moments": {"moments": "running"},
     "hebae, clipped": {"gradient_clip": 1.0},
     "hebae, odd last batch": {"batch_size": 17},

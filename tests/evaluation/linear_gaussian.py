@@ -4,12 +4,12 @@ import math
 
 import torch
 from torch import nn
-from torch.distributions import MultivariateNormal
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from hebae.likelihoods import Gaussian
 from hebae.model import Autoencoder
 from hebae.objectives import AE, HEBAE, VAE, WAE
-from hebae.priors import Prior
+from hebae.priors import LearnedMixture, Prior
 
 METHODS = {method.__name__.lower(): method for method in (HEBAE, VAE, WAE, AE)}
 
@@ -31,6 +31,38 @@ class Affine(Prior):
 
     def transform(self, epsilon):
         return self.shift + epsilon @ self.A.mT
+
+
+class MixtureLinearGaussian:
+    """x = W z + b + s epsilon, z ~ a mixture of normals: log p(x) is a mixture's, and exact.
+
+    The encoder is that of one posterior: the mean for a prior N(0, I), with HEBAE's noise.
+    """
+
+    def __init__(self, n=24, k=3, d=5, s=0.5):
+        plain = LinearGaussian(n=n, k=k, d=d, s=s)
+        generator = torch.Generator().manual_seed(1)
+        prior = LearnedMixture(k, 4).double()
+        with torch.no_grad():
+            prior.means.copy_(1.5 * torch.randn(4, k, generator=generator))
+            prior.logits.copy_(torch.randn(4, generator=generator))
+            prior.triangles.copy_(0.3 * torch.randn(4, k, k, generator=generator) - 0.5)
+        W, b = plain.W, plain.b
+        with torch.no_grad():
+            covariances = W @ (prior.factors @ prior.factors.mT) @ W.mT + s**2 * torch.eye(d)
+            marginal = MixtureSameFamily(
+                Categorical(prior.weights.detach()),
+                MultivariateNormal((prior.means @ W.mT + b).detach(), covariances.detach()),
+            )
+            x = marginal.sample((n,))
+        self.exact = marginal.log_prob(x).numpy()
+        self.x = x.numpy()
+        self.plain, self.prior = plain, prior
+
+    def model(self):
+        model = self.plain.model()
+        model.prior = self.prior
+        return model
 
 
 class LinearGaussian:

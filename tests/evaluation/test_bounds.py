@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from linear_gaussian import LinearGaussian
+from linear_gaussian import LinearGaussian, MixtureLinearGaussian
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from hebae import VAE, HebaeError, data
@@ -14,6 +14,7 @@ from hebae.errors import UndefinedMetric
 from hebae.evaluation import bits_per_dimension, elbo, fit_width, iwae
 from hebae.evaluation.posterior import Posteriors, posteriors_of
 from hebae.model import build
+from hebae.objectives import HEBAE
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,30 @@ def test_bounds_use_the_models_own_prior():
     assert bound.kl.value == pytest.approx(float(expected), abs=0.05)
     width = fit_width(linear.model("wae"), linear.x, samples=1, steps=200, batch_size=32)
     assert np.abs(np.log(width / linear.best_width.numpy())).mean() < 0.1
+
+
+def test_without_its_whitening_term_the_loss_is_the_negative_elbo():
+    """HEBAE, gamma = 1, a learned prior: reconstruction and rate are the bound for any lambda."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        linear = MixtureLinearGaussian(n=200)
+    model = linear.model()
+    model.objective = HEBAE(penalty_weight=7.0, rate_weight=1.0)
+    with torch.no_grad():
+        model.encoder.bias[model.latent_dim :] = -0.3
+    x = torch.from_numpy(linear.x)
+    mean = model.encode(x)[0].detach()
+    model.population_covariance.copy_(torch.cov(mean.mT, correction=0))  # as the batch's
+    generator = torch.Generator().manual_seed(0)
+    losses = []
+    for _ in range(500):
+        noise = {"posterior": torch.randn(mean.shape, generator=generator, dtype=mean.dtype)}
+        step = model(x, noise)
+        losses.append(float(step.loss.detach() - 7.0 * step.terms["aggregate"]))
+    bound = elbo(model, linear.x, draws=500)
+    error = np.std(losses, ddof=1) / math.sqrt(len(losses))
+    assert abs(np.mean(losses) + bound.value) < 6 * error  # both are means of as many draws
+    assert error < 0.05
 
 
 def normals(posteriors):

@@ -17,6 +17,7 @@ from hebae.errors import HebaeError
 from hebae.gaussian import penalty_floor
 from hebae.model import build
 from hebae.networks import convolutional_encoder, freeze_batch_norm
+from hebae.priors import Flow
 from hebae.storage import RunFolder, load_model
 from hebae.training import session
 from hebae.training.batches import ArrayBatches
@@ -25,7 +26,7 @@ from hebae.training.monitor import DivergenceError
 from hebae.training.population import held_out_estimates, population_moments
 
 
-@pytest.mark.parametrize("method", ["hebae", "vae", "wae", "ae"])
+@pytest.mark.parametrize("method", ["hebae", "vae", "wae", "ae", "rae-sn", "sigreg"])
 def test_two_runs_of_one_seed_are_bit_identical_and_another_seed_is_not(
     train_run: Callable[..., session.Member], tmp_path: Path, method: str
 ) -> None:
@@ -47,8 +48,15 @@ def test_two_runs_of_one_seed_are_bit_identical_and_another_seed_is_not(
         (22, {"early_stopping": 2, "rate_weight": 0.5}),
         (30, {"reset_optimizer": True, "gradient_clip": 1.0, "precision": "64-true"}),
         (20, {"method": "wae-gan"}),
+        (12, {"prior": "flow", "rate_weight": 1.0}),
+        (1, {"prior": "mixture", "prior_components": 5, "method": "vae"}),
+        (19, {"prior": "vamp", "prior_components": 5, "rate_weight": 1.0, "scale": "scalar"}),
+        (9, {"prior": "mixture", "prior_components": 5, "method": "infovae"}),
         (21, {"method": "vae", "warm_up_epochs": 3, "free_bits": 0.1}),
         (14, {"method": "swae"}),
+        (14, {"method": "rae-sn"}),
+        (15, {"method": "rae-gp"}),
+        (16, {"method": "visreg"}),
     ],
 )
 def test_a_run_stopped_at_any_step_and_resumed_ends_as_one_never_stopped(
@@ -268,6 +276,28 @@ def test_divergence_names_step_terms_and_advice_and_leaves_the_last_good_checkpo
     with pytest.raises(DivergenceError, match=r"step \d+") as raised:
         session.run(session.prepare(settings, dataset), tmp_path / "run")
     assert all(part in str(raised.value) for part in parts)
+    folder = RunFolder(tmp_path / "run")
+    assert all(bool(t.isfinite().all()) for t in folder.read_checkpoint()["model"].values())
+    assert not folder.is_finished
+
+
+def test_a_log_density_of_the_prior_that_is_not_finite_is_named(
+    dataset: Dataset, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With step, term, advice and the last good checkpoint."""
+    log_prob, steps = Flow.log_prob, iter(range(1, 100))
+
+    def broken(prior: Flow, z: torch.Tensor) -> torch.Tensor:
+        finite = not torch.is_grad_enabled() or next(steps) != 21
+        return log_prob(prior, z) / (1.0 if finite else 0.0)
+
+    monkeypatch.setattr(Flow, "log_prob", broken)
+    settings = settings.replace(prior="flow", rate_weight=1.0, prior_widths=(8,))
+    with pytest.raises(DivergenceError) as raised:
+        session.run(session.prepare(settings, dataset), tmp_path / "run")
+    parts = ["step 21:", "rate", "prior's log density", "prior_transforms", "learning_rate"]
+    parts.append("reconstruction")
+    assert all(part in str(raised.value) for part in parts), raised.value
     folder = RunFolder(tmp_path / "run")
     assert all(bool(t.isfinite().all()) for t in folder.read_checkpoint()["model"].values())
     assert not folder.is_finished

@@ -113,7 +113,7 @@ def noise_factor(model: Autoencoder) -> Float[Tensor, "latent latent"]:
 
 def log_prior(module: Autoencoder, z: Float[Tensor, "*draws latent"]) -> Float[Tensor, "*draws"]:
     """``log p(z)`` in nats under the model's own prior, in the precision of z."""
-    codes = _as_prior(module, z.flatten(0, -2))
+    codes = module.prior.as_own(z.flatten(0, -2))
     return module.prior.log_prob(codes).view(z.shape[:-1]).to(z)
 
 
@@ -124,13 +124,8 @@ def draw_prior(
     size = (math.prod(shape), module.prior.noise_dim)
     epsilon = torch.randn(size, generator=generator, dtype=torch.float64).to(device)
     with torch.no_grad():
-        z = module.prior.transform(_as_prior(module, epsilon))
+        z = module.prior.transform(module.prior.as_own(epsilon))
     return z.to(epsilon).view(*shape, module.latent_dim)
-
-
-def _as_prior(module: Autoencoder, z: Tensor) -> Tensor:
-    """Convert z to the precision and the device of the prior's weights, if it has any."""
-    return z.to([*module.prior.parameters(), *module.prior.buffers(), z][0])
 
 
 def log_likelihood(

@@ -18,7 +18,6 @@ from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.table import Columns, tabulate, whiteness_notes
 from hebae.experiments.trained_run import choose_device, examples_of, group_by_column, open_runs
 from hebae.files import clear, make_folder
-from hebae.provenance import provenance
 from hebae.report.page import Section
 from hebae.report.tables import Table
 
@@ -113,16 +112,14 @@ def evaluate(
         firsts = {label: group[0] for label, group in columns.items()}
         side_by_side = {label: evaluated[run.path] for label, run in firsts.items()}
         drawn = draw_evaluation(side_by_side, folder.figures)
-        origin = provenance(command, dataset, runs[0].settings, [run.settings.seed for run in runs])
-        origin["runs"] = ", ".join(run.label for run in runs)
         sections = _results(table, columns)
         if pool_seeds:
             text = "The table shows all seeds, the figures the first run of each column: "
             text += ", ".join(f"{label} {run.path.name}" for label, run in firsts.items()) + "."
             sections.append(Section("Figures", [text]))
         sections += [*drawn.values(), *_explanations(columns)]
-        content = {"provenance": origin, "table": table.records()}
-        folder.publish(table, content, {}, table.title, sections)
+        content = {"table": table.records()}
+        folder.publish(runs, table, table.title, sections, content, command)
         return table, drawn
 
 

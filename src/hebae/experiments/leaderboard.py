@@ -24,11 +24,10 @@ from hebae.experiments.table import tabulate
 from hebae.experiments.trained_run import RunResult
 from hebae.files import make_folder, write_text
 from hebae.methods import METHODS as REGISTRY
-from hebae.provenance import provenance
 from hebae.report import style
 from hebae.report.page import Picture, Section
 from hebae.report.ranges import RangePanel, RowLabel, range_panels
-from hebae.report.tables import Row, Table, Undefined, to_csv
+from hebae.report.tables import Row, Table, Undefined
 from hebae.samplers import NAMES
 from hebae.training import session
 from hebae.training.many import Job, Watcher
@@ -341,11 +340,9 @@ def _publish(
         )
         pictures.append(Section(title, [Picture(path.read_bytes(), title, caption)]))
     choice = _tabulate_choice(board, tried, chosen)
-    first = next(iter(datasets.values()))
-    origin = provenance(command, first, tried[0].settings, board.plan["seeds"])
     content = {
         "budget": board.budget,
-        "provenance": origin | {"budget": board.budget},
+        "seeds": board.plan["seeds"],
         "choice": choice.records(),
         "tables": {name: table.records() for name, table in zip(results, tables, strict=True)},
     }
@@ -360,7 +357,9 @@ def _publish(
         for name, table in zip(results, tables, strict=True)
         for record in table.records()
     ]
-    folder.publish(tables[0], content, settings, "Leaderboard", sections, to_csv(records))
+    # As planned, since completed settings could not be compared with those of a later command.
+    planned = [replace(one, settings=settings[one.label]) for one in tried]
+    folder.publish(planned, tables[0], "Leaderboard", sections, content, command, records)
     markdown = "\n".join(table.to_markdown() for table in [*shown, choice])
     write_text(folder.path / f"{folder.kind}.md", markdown)
     return shown

@@ -66,7 +66,3 @@ class EvaluationSettings(BaseModel):
         quick: dict[str, Any] = {"features": ("pixels",), "samplers": ("normal", "fitted-normal")}
         values = quick | {name: getattr(self, name) for name in chosen}
         return self.model_construct(_fields_set=set(chosen), **values)
-
-    def as_json(self, names: tuple[str, ...]) -> dict[str, Any]:
-        """Return the settings with these names as JSON values."""
-        return self.model_dump(mode="json", include=set(names))

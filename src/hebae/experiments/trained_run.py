@@ -167,7 +167,7 @@ class RunResult(PlannedRun):
 
     path: Path = field(kw_only=True)
     dataset: Dataset = field(kw_only=True)
-    evaluation: EvaluationSettings = field(kw_only=True)
+    evaluation: EvaluationSettings = field(default=EvaluationSettings(), kw_only=True)
     """How it is measured; as long as nothing else is chosen, on the held-out examples."""
     reason: str = ""
     """Why it diverged; empty if it finished."""
@@ -292,11 +292,7 @@ def open_runs(
                 f"{dataset.name} does not have the content that {path} was trained on (SHA-256 "
                 f"{trained_on[:16]}); name the original data with --data."
             )
-    default = EvaluationSettings()
-    return [
-        RunResult(path.resolve().name, own, path=path, dataset=dataset, evaluation=default)
-        for path, own in runs.items()
-    ]
+    return [RunResult(p.resolve().name, own, path=p, dataset=dataset) for p, own in runs.items()]
 
 
 def group_by_column(runs: Sequence[RunResult], pool_seeds: bool) -> dict[str, list[RunResult]]:

@@ -239,7 +239,7 @@ def monte_carlo_rate(
     prior: Prior,
     noise_log_determinant: Float[Tensor, ""] | float = 0.0,
 ) -> Float[Tensor, ""]:
-    """``(1/m) sum_i [log q(z_i | x_i) - log p(z_i)]`` in nats (section 9 of docs/mathematics.md).
+    """``(1/m) sum_i [log q(z_i | x_i) - log p(z_i)]`` in nats (section 11 of docs/mathematics.md).
 
     Parameters
     ----------

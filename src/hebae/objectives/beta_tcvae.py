@@ -1,4 +1,4 @@
-"""The beta-TCVAE: a VAE that penalises total correlation (section 12 of docs/mathematics.md).
+"""The beta-TCVAE: a VAE that penalises total correlation (docs/mathematics.md, beta-TCVAE).
 
 Chen, Li, Grosse, Duvenaud (2018), "Isolating Sources of Disentanglement in Variational
 Autoencoders", Eq. 4 with alpha = gamma = 1.

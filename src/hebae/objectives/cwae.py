@@ -1,4 +1,4 @@
-"""The Cramer-Wold autoencoder (section 14 of docs/mathematics.md).
+"""The Cramer-Wold autoencoder (docs/mathematics.md, CWAE).
 
 Knop, Spurek, Tabor, Podolak, Mazur, Jastrzebski (2020), "Cramer-Wold Auto-Encoder", JMLR 21.
 """

@@ -1,4 +1,4 @@
-"""DIP-VAE-I: a VAE with uncorrelated means (section 11 of docs/mathematics.md).
+"""DIP-VAE-I: a VAE with uncorrelated means (docs/mathematics.md, DIP-VAE).
 
 Kumar, Sattigeri, Balakrishnan (2018), "Variational Inference of Disentangled Latent Concepts from
 Unlabeled Observations", Eq. 6.

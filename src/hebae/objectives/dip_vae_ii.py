@@ -1,4 +1,4 @@
-"""DIP-VAE-II: a VAE with an uncorrelated aggregated posterior (section 11 of docs/mathematics.md).
+"""DIP-VAE-II: a VAE with an uncorrelated aggregated posterior (docs/mathematics.md, DIP-VAE).
 
 Kumar, Sattigeri, Balakrishnan (2018), "Variational Inference of Disentangled Latent Concepts from
 Unlabeled Observations", Eq. 7.

@@ -1,4 +1,4 @@
-"""The sliced Wasserstein autoencoder (section 13 of docs/mathematics.md).
+"""The sliced Wasserstein autoencoder (docs/mathematics.md, SWAE).
 
 Kolouri, Pope, Martin, Rohde (2018), "Sliced-Wasserstein Autoencoder: An Embarrassingly Simple
 Generative Model".

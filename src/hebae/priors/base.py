@@ -145,9 +145,8 @@ class Prior(nn.Module, ABC):
             raise HebaeError(f"count is {count}; it must be at least 1.")
         shape = (count, self.noise_dim)
         epsilon = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
-        device = [*self.parameters(), *self.buffers(), torch.empty(0)][0].device
         with torch.inference_mode():
-            z = self.transform(torch.from_numpy(epsilon).to(device))
+            z = self.transform(self.as_own(torch.from_numpy(epsilon)))
         codes: Floats = z.float().cpu().numpy()
         return codes
 
@@ -170,10 +169,12 @@ class Prior(nn.Module, ABC):
                 f"the codes have {z.shape[1]} dimensions and the sampler {self.name!r} has "
                 f"{self.latent_dim}; give codes of the model it was fitted to."
             )
-        like = [*self.parameters(), *self.buffers(), torch.empty(0, dtype=torch.float64)][0]
         with torch.inference_mode():
-            density: Doubles = self.log_prob(torch.from_numpy(z).to(like)).double().cpu().numpy()
-        return density
+            return self.log_prob(self.as_own(torch.from_numpy(z))).double().cpu().numpy()
+
+    def as_own(self, z: Tensor) -> Tensor:
+        """Convert to the precision and device of the parameters or buffers, if there are any."""
+        return z.to([*self.parameters(), *self.buffers(), z][0])
 
 
 class StandardNormal(Prior):

@@ -38,18 +38,9 @@ def complete(
 ) -> tuple[Settings, list[str]]:
     """Decide what the settings leave to the data, and check all of them against it.
 
-    Parameters
-    ----------
-    settings : Settings
-    train : Examples
-    held_out : (str, Examples), optional
-        Name of the split that is held out, "validation" or "test", and its examples.
-    name : str
-        Of the data, for messages.
-    count : int or None
-        Number of training examples; None if a loader does not tell.
-    encoder, decoder : nn.Module, optional
-        Networks of the user's own, in place of those of the settings.
+    `held_out` is a split, "validation" or "test", and its examples. `name` is that of the data, for
+    messages; `count` of training examples is None if a loader does not tell it. `encoder` and
+    `decoder` are networks of the user's own, in place of those of the settings.
 
     Returns
     -------
@@ -173,11 +164,13 @@ def _check_prior(settings: Settings, name: str, count: int | None) -> None:
     term = objective.prior_term
     if not objective.stochastic or term is None:
         suitable = [m for m, kind in OBJECTIVES.items() if kind.stochastic and kind.prior_term]
-        why = "is deterministic" if not objective.stochastic else "has no term with log p(z)"
+        why = "has no term with log p(z)"
+        if not objective.stochastic:
+            why = "is deterministic: its codes have no density, and log p(z) no bound"
         raise HebaeError(
             f"--prior {settings.prior} is learned by the bound on log p(x), and "
-            f"{_method(settings)} {why}: codes and prior would shrink to points. Use --prior "
-            f"normal, or one of the methods {', '.join(suitable)}."
+            f"{_method(settings)} {why}. Use --prior normal, or one of the methods "
+            f"{', '.join(suitable)}."
         )
     if settings.method == "vae" and settings.free_bits:
         raise HebaeError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,10 @@ from hebae.model import Step
 ADVICE = (
     "Try a smaller learning_rate, gradient_clip 10, a larger batch_size, or for HEBAE moments "
     "'shrunk', rate_weight 1 or, with the convolutional network, batch_norm 'frozen'."
+)
+PRIOR_ADVICE = (
+    "Try a smaller learning_rate, a larger batch_size, a smaller prior (fewer prior_transforms or "
+    "prior_components), or another --prior."
 )
 
 
@@ -34,6 +39,8 @@ class Monitor:
     device : torch.device
     reduce : callable
         Sums a tensor over all processes.
+    prior_term : str, optional
+        Name of the term with log p(z), if the prior is learned.
     """
 
     def __init__(
@@ -42,10 +49,12 @@ class Monitor:
         members: int,
         device: torch.device,
         reduce: Callable[[Tensor], Tensor],
+        prior_term: str | None = None,
     ) -> None:
         self.names = ["loss", *names]
         self.device = device
         self.reduce = reduce
+        self.prior_term = prior_term
         self.sums = torch.zeros(members, len(self.names), dtype=torch.float64)
         self.count = 0  # of the examples of the epoch that are in the sums
         self.diverged: dict[int, DivergenceError] = {}
@@ -98,18 +107,21 @@ class Monitor:
     def _error(self, member: int, seen: Sequence[tuple[int, Tensor, Tensor]]) -> DivergenceError:
         broken = (step for step in seen if not bool(step[1][member].isfinite().all()))
         number, values, mean = next(broken, seen[-1])
-        terms = ", ".join(
-            f"{name} {value:.4g}"
-            for name, value in zip(self.names, values[member].tolist(), strict=True)
-        )
-        if bool(mean[member].isfinite().all()):
+        row = values[member].tolist()
+        terms = ", ".join(f"{n} {v:.4g}" for n, v in zip(self.names, row, strict=True))
+        broken_terms = {n for n, v in zip(self.names, row, strict=True) if not math.isfinite(v)}
+        advice = ADVICE
+        if broken_terms == {"loss", self.prior_term}:
+            codes = "the learned prior's log density of the codes was not finite"
+            advice = PRIOR_ADVICE
+        elif bool(mean[member].isfinite().all()):
             Sigma = batch_moments(mean[member].double().cpu())[1]
             codes = f"the smallest eigenvalue of Sigma was {torch.linalg.eigvalsh(Sigma)[0]:.3g}"
         else:
             codes = "the encoder's outputs were not finite, because the weights were not"
         return DivergenceError(
             f"training stopped at step {number}: the loss is not a finite number ({terms}); "
-            f"{codes}. {ADVICE}"
+            f"{codes}. {advice}"
         )
 
 

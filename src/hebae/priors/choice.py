@@ -78,6 +78,10 @@ class Samplers:
             return next(iter(self.by_name))
         if not self._compared:
             return max(names, key=self.held_out.__getitem__)
+        return self.choose(names)
+
+    def choose(self, names: Sequence[str]) -> str:
+        """Return the first of these names, simple ones first, that no other one beats."""
         lowest = min(names, key=self._mean)
         return next(name for name in names if not self._differs(name, lowest))
 

@@ -94,6 +94,16 @@ def test_samples_come_from_the_sampler_and_the_data_that_are_named(
     assert np.array_equal(auto, drawn[chosen])
     assert not np.array_equal(drawn["normal"], drawn["fitted-normal"])
     assert not np.array_equal(draw("mixture", "--seed", 1)[0], drawn["mixture"])
+    assert np.array_equal(draw("prior")[0], drawn["normal"])
+
+
+def test_a_sampler_with_networks_is_fitted_once_and_stored(hebae, trained, tmp_path):
+    sample = ("sample", "run", "--output", "s.npy", "--sampler", "flow-matching")
+    assert "fitting the sampler" in hebae(*sample).err
+    first = np.load(tmp_path / "s.npy")
+    again = hebae(*sample)
+    assert (again.status, again.err) == (0, "")
+    assert np.array_equal(np.load(tmp_path / "s.npy"), first)
 
 
 def test_a_model_saved_from_python_samples_by_its_codes(hebae, tmp_path):

@@ -191,6 +191,17 @@ def test_a_model_is_the_same_once_saved_or_pickled(cls, images, tmp_path):
     assert not hasattr(clone(model), "codes_")
 
 
+def test_samples_come_from_a_learned_prior_unless_another_sampler_is_named(images):
+    model = small(prior="mixture", prior_components=3, penalty_weight=1.0, rate_weight=1.0)
+    model.fit(images).codes_ = None  # a fit of a sampler would need them
+    expected = model.inverse_transform(model.module_.prior.sample(6, 2))
+    for sampler in ("auto", "prior"):
+        assert np.array_equal(model.sample(6, sampler=sampler, random_state=2), expected)
+    z = np.random.default_rng(2).standard_normal((6, 3), dtype=np.float32)
+    normal = model.sample(6, sampler="normal", random_state=2)
+    assert np.array_equal(normal, model.inverse_transform(z))
+
+
 def test_fitted_samplers_are_those_of_the_last_fit(images):
     model = small().fit(images)
     model.sample()

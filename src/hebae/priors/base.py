@@ -89,7 +89,7 @@ class Prior(nn.Module, ABC):
     @classmethod
     def from_tensors(cls, latent_dim: int, tensors: Mapping[str, Tensor]) -> Self:
         """Make a sampler again from what `to_tensors` returned."""
-        sampler = cls(latent_dim)  # type: ignore[call-arg]
+        sampler = cls(latent_dim)
         sampler.load_state_dict(dict(tensors))
         return sampler.requires_grad_(False)
 

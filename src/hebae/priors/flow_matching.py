@@ -114,7 +114,7 @@ class FlowMatching(Whitened):
         covariances = white.T @ mixture.covariances.numpy() @ white
         sampler = cls(shift, scale, Mixture(mixture.weights, means, covariances), split.seed)
         # Weighted by the responsibilities that `loss` draws from, so that z0 has the density p(z0).
-        blocks = torch.from_numpy((split.train - shift) @ white).split(BLOCK)
+        blocks = torch.split(torch.from_numpy((split.train - shift) @ white), BLOCK)
         shares = [responsibilities(w, sampler._coefficients).sum(dim=0) for w in blocks]
         weights = torch.stack(shares).sum(dim=0).clamp_min(1e-8)
         sampler.source.weights.copy_(weights / weights.sum())
@@ -138,7 +138,8 @@ class FlowMatching(Whitened):
         start = (self.source.means[component] + noise).float()
         t = torch.rand(len(w), 1, generator=generator)
         error = self.velocity((1 - t) * start + t * w, t) - (w - start)
-        return error.square().sum(dim=1)
+        squares: Tensor = error.square().sum(dim=1)
+        return squares
 
     def transform(self, epsilon: Tensor) -> Tensor:
         """Draw from the mixture, and solve from t = 0 to 1."""

@@ -71,7 +71,8 @@ class TwoStage(Whitened):
         mean, log_scale = self.encoder(w).chunk(2, dim=1)
         u = mean + log_scale.exp() * torch.randn(w.shape, generator=generator)
         rate = 0.5 * (mean.square() + (2 * log_scale).exp() - 1 - 2 * log_scale).sum(dim=1)
-        return rate - self._log_likelihood(w, u)
+        loss: Tensor = rate - self._log_likelihood(w, u)
+        return loss
 
     def transform(self, epsilon: Tensor) -> Tensor:
         """Decode u, add noise of scale gamma, and undo the whitening."""
@@ -97,4 +98,5 @@ class TwoStage(Whitened):
     def _log_likelihood(self, w: Tensor, u: Tensor) -> Tensor:
         squares = (w - self.decoder(u)).square().sum(dim=1)
         constant = self.latent_dim * (self.log_gamma + 0.5 * math.log(2 * math.pi))
-        return -0.5 * squares * (-2 * self.log_gamma).exp() - constant
+        log_likelihood: Tensor = -0.5 * squares * (-2 * self.log_gamma).exp() - constant
+        return log_likelihood

@@ -63,7 +63,7 @@ class Whitened(Prior):
 
     def white(self, z: Tensor) -> Tensor:
         """Return w, float32, of codes z (n, k)."""
-        w = torch.linalg.solve(self.scale, z.to(self.scale) - self.shift, left=False)
+        w: Tensor = torch.linalg.solve(self.scale, z.to(self.scale) - self.shift, left=False)
         return w.float()
 
     def codes(self, w: Tensor) -> Tensor:
@@ -73,7 +73,8 @@ class Whitened(Prior):
     @property
     def log_volume(self) -> Tensor:
         """``log |det dz/dw|``."""
-        return torch.linalg.slogdet(self.scale).logabsdet
+        volume: Tensor = torch.linalg.slogdet(self.scale).logabsdet
+        return volume
 
     def fit_to(self, split: Split) -> Fit:
         """Fit to nine tenths of the codes, by Adam, and keep what is best for the held-out tenth.
@@ -96,7 +97,9 @@ class Whitened(Prior):
             if step % EVALUATE_EVERY == 0 or step == steps:
                 with torch.no_grad():
                     again = torch.Generator().manual_seed(split.seed)
-                    losses = torch.cat([self.loss(w, again) for w in held_out.split(4 * BATCH)])
+                    losses = torch.cat(
+                        [self.loss(w, again) for w in torch.split(held_out, 4 * BATCH)]
+                    )
                 if (current := float(losses.mean())) < best:
                     best, weights, failures = current, copy.deepcopy(self.state_dict()), 0
                 elif (failures := failures + 1) == PATIENCE:
@@ -126,7 +129,7 @@ def whitening(codes: Doubles) -> tuple[Doubles, Doubles]:
 
 def linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     """Make a layer with PyTorch's usual random weights, drawn from `generator`."""
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    layer = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")  # draws nothing
     for parameter in layer.parameters():
         nn.init.uniform_(parameter, -(inputs**-0.5), inputs**-0.5, generator=generator)
     return layer

@@ -265,7 +265,7 @@ def test_a_bad_file_of_settings_is_refused_by_name(hebae, tmp_path, text, parts)
     [
         (("sample", "nowhere"), ("nowhere",)),
         (("sample", "run", "--count", "0"), ("--count", "at least 1")),
-        (("sample", "run", "--sampler", "flow"), ("--sampler", "flow", "mixture")),
+        (("sample", "run", "--sampler", "gan"), ("--sampler", "gan", "mixture", "flow-matching")),
         (("sample", "run", "--output", "s.jpg"), ("s.jpg", ".png", ".npy")),
         (("sample", "run", "--output", "no/s.png"), ("no/s.png",)),
         (("sample", "run"), ("not images", ".npy")),

@@ -327,7 +327,7 @@ def test_misuse_of_a_model_is_refused(fitted, images, tmp_path):
         "random_state is -1": lambda: fitted.sample(1, random_state=-1),
         "random_state is 4294967296": lambda: fitted.sample(1, random_state=2**32),
         "random_state is 'one'": lambda: fitted.sample(1, random_state="one"),
-        "no sampler 'flow'.*mixture, auto": lambda: fitted.sample(4, sampler="flow"),
+        "no sampler 'gan'.*mixture.*auto": lambda: fitted.sample(4, sampler="gan"),
         "15 codes.*at least 20.*'normal'": lambda: few.sample(4),
         "no folder": lambda: hebae.load(tmp_path / "nothing"),
     }.items():

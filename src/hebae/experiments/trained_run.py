@@ -25,6 +25,7 @@ from hebae.evaluation.features.base import FeatureExtractor
 from hebae.experiments.measurement import Measurement, find, value_of
 from hebae.experiments.plan import PlannedRun
 from hebae.experiments.settings import EvaluationSettings
+from hebae.methods import AUTOMATIC, SAMPLER_NAMES
 from hebae.report.methods import display_name
 from hebae.storage import RunFolder, load_model, no_model
 
@@ -46,7 +47,12 @@ class TrainedRun:
         self.settings: Settings = self.folder.settings()
         """The settings that the run was trained with."""
         self.dataset = dataset
-        self.evaluation = evaluation or EvaluationSettings()
+        evaluation = evaluation or EvaluationSettings()
+        own = () if self.settings.prior == "normal" else ("prior",)
+        chosen = evaluation.samplers or (*AUTOMATIC, *own)
+        self.sampler_names = tuple(name for name in SAMPLER_NAMES if name in chosen)
+        """Samplers to evaluate, simple ones first."""
+        self.evaluation = evaluation.model_copy(update={"samplers": self.sampler_names})
         self.seed = self.evaluation.evaluation_seed
         self.split = self.evaluation.split or "test"
         self.examples: Examples = examples_of(dataset, self.split)
@@ -55,7 +61,6 @@ class TrainedRun:
         """Their values, shape (n, *shape)."""
         self.has_images = len(self.examples.shape) == 3 and self.examples.shape[0] in (1, 3)
         """Whether an example is a grey or colour image."""
-        self.sampler_names = self.evaluation.samplers or samplers.NAMES
         self._samples: dict[str, Array] = {}
         self._features: dict[tuple[str, str], Array] = {}
 

@@ -73,8 +73,7 @@ class Family(NamedTuple):
     def batches(self, seed: int | list[int]) -> ArrayBatches:
         """Batches of one order, or of one order per seed."""
         settings = self.settings
-        drop_last = bool(settings.drop_last)
-        return ArrayBatches(self.values, settings.batch_size, seed=seed, drop_last=drop_last)
+        return ArrayBatches(self.values, settings.batch_size, seed=seed, drop_last=settings.drop_last)
 
 
 def measure(effort: Effort) -> Result:

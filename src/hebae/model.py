@@ -352,12 +352,22 @@ def build_prior(settings: ModelSettings, input_shape: Sequence[int], seed: int =
     ------
     HebaeError
         If a package that it needs is not installed.
+    ValueError
+        If there is not enough memory for it.
     """
     kind = PRIORS[settings.prior]
     values = settings.model_dump() | {"input_shape": tuple(input_shape)}
     options = {name: values[setting] for name, setting in kind.options.items()}
-    with seeded(seed):
-        return kind(settings.latent_dim, **options)
+    try:
+        with seeded(seed):
+            prior: Prior = kind(settings.latent_dim, **options)
+    except (RuntimeError, MemoryError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"the prior {settings.prior} could not be made ({reason}); use smaller prior_widths or "
+            "fewer prior_components or prior_transforms."
+        ) from None
+    return prior
 
 
 def _check_network(

@@ -3,15 +3,12 @@
 What it does to the files of a run is in ``test_cli_runs.py``.
 """
 
-from __future__ import annotations
-
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from command_line import SMALL, Command, in_a_process, refused
+from command_line import SMALL, in_a_process, refused
 from PIL import Image
 
 from hebae import VAE, load
@@ -21,7 +18,7 @@ from hebae.methods import METHODS
 # ---- what works ---------------------------------------------------------------------------------
 
 
-def test_help_fits_80_columns_and_names_every_setting(hebae: Command) -> None:
+def test_help_fits_80_columns_and_names_every_setting(hebae):
     text = hebae("train", "--help").out
     assert max(map(len, text.splitlines())) <= 80
     for name in Settings.model_fields:
@@ -34,9 +31,7 @@ def test_help_fits_80_columns_and_names_every_setting(hebae: Command) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_train_show_sample_reconstruct_interpolate(
-    hebae: Command, image_file: Path, tmp_path: Path, method: str
-) -> None:
+def test_train_show_sample_reconstruct_interpolate(hebae, image_file, tmp_path, method):
     arguments = ("train", "--data", image_file, *SMALL, "--method", method, "--output", "run")
     trained = hebae(*arguments)
     assert trained.status == 0, trained.err
@@ -64,9 +59,7 @@ def test_train_show_sample_reconstruct_interpolate(
 
 
 @pytest.mark.parametrize("width", [40, 80])
-def test_the_headings_of_hebae_show_are_whole(
-    hebae: Command, vectors: Path, monkeypatch: pytest.MonkeyPatch, width: int
-) -> None:
+def test_the_headings_of_hebae_show_are_whole(hebae, vectors, monkeypatch, width):
     """A rate weight gives the most columns: three terms and the objective of two splits."""
     hebae("train", "--data", vectors, *SMALL, "--rate-weight", 1, "--output", "run")
     monkeypatch.setenv("COLUMNS", str(width))
@@ -77,11 +70,11 @@ def test_the_headings_of_hebae_show_are_whole(
 
 
 def test_samples_come_from_the_sampler_and_the_data_that_are_named(
-    hebae: Command, trained: Path, vectors: Path, tmp_path: Path
-) -> None:
+    hebae, trained, vectors, tmp_path
+):
     sample = ("sample", "run", "--output", "s.npy")
 
-    def draw(sampler: str, *flags: object) -> tuple[np.ndarray, str]:
+    def draw(sampler, *flags):
         result = hebae(*sample, "--sampler", sampler, *flags)
         assert result.status == 0, result.err
         return np.load(tmp_path / "s.npy"), " ".join(result.err.split())
@@ -101,9 +94,19 @@ def test_samples_come_from_the_sampler_and_the_data_that_are_named(
     assert np.array_equal(auto, drawn[chosen])
     assert not np.array_equal(drawn["normal"], drawn["fitted-normal"])
     assert not np.array_equal(draw("mixture", "--seed", 1)[0], drawn["mixture"])
+    assert np.array_equal(draw("prior")[0], drawn["normal"])
 
 
-def test_a_model_saved_from_python_samples_by_its_codes(hebae: Command, tmp_path: Path) -> None:
+def test_a_sampler_with_networks_is_fitted_once_and_stored(hebae, trained, tmp_path):
+    sample = ("sample", "run", "--output", "s.npy", "--sampler", "flow-matching")
+    assert "fitting the sampler" in hebae(*sample).err
+    first = np.load(tmp_path / "s.npy")
+    again = hebae(*sample)
+    assert (again.status, again.err) == (0, "")
+    assert np.array_equal(np.load(tmp_path / "s.npy"), first)
+
+
+def test_a_model_saved_from_python_samples_by_its_codes(hebae, tmp_path):
     X = np.random.default_rng(0).random((200, 12), dtype=np.float32)
     model = VAE(3, encoder_widths=(16,), decoder_widths=(16,), epochs=2, random_state=0).fit(X)
     model.save(tmp_path / "saved")
@@ -114,9 +117,7 @@ def test_a_model_saved_from_python_samples_by_its_codes(hebae: Command, tmp_path
     refused(hebae(*arguments), "saved from Python", "'normal'")
 
 
-def test_flags_go_over_the_file_and_the_file_over_the_preset(
-    hebae: Command, tmp_path: Path
-) -> None:
+def test_flags_go_over_the_file_and_the_file_over_the_preset(hebae, tmp_path):
     text = "latent_dim: 7\nepochs: 3\nmethods: {wae: {penalty_weight: 5}}\n"
     (tmp_path / "own.yaml").write_text(text)
     base = ("train", "--preset", "mnist-mini", "--config", "own.yaml", "--dry-run")
@@ -127,7 +128,7 @@ def test_flags_go_over_the_file_and_the_file_over_the_preset(
     assert [path.name for path in tmp_path.iterdir()] == ["own.yaml"]  # a dry run leaves nothing
 
 
-def test_dry_run_resolves_what_depends_on_the_data(hebae: Command, vectors: Path) -> None:
+def test_dry_run_resolves_what_depends_on_the_data(hebae, vectors):
     settings = yaml.safe_load(hebae("train", "--data", vectors, *SMALL, "--dry-run").out)
     assert settings["likelihood"] == "bernoulli"
     assert settings["learning_rate"] == 0.003
@@ -137,15 +138,13 @@ def test_dry_run_resolves_what_depends_on_the_data(hebae: Command, vectors: Path
     assert (settings["batch_size"], settings["learning_rate"]) == (128, 1e-3)
 
 
-def test_tensorboard_files_are_written_on_request(
-    hebae: Command, vectors: Path, tmp_path: Path
-) -> None:
+def test_tensorboard_files_are_written_on_request(hebae, vectors, tmp_path):
     pytest.importorskip("tensorboard", reason="the extra hebae[tensorboard] is not installed")
     hebae("train", "--data", vectors, *SMALL, "--tensorboard", "--output", "run")
     assert list((tmp_path / "run" / "tensorboard").glob("events*"))
 
 
-def test_data_list_and_prepare(hebae: Command, image_file: Path) -> None:
+def test_data_list_and_prepare(hebae, image_file):
     listed = hebae("data", "list").out
     for name in ("mnist-mini", "mnist", "fashion-mnist", "celeba"):
         assert name in listed
@@ -157,7 +156,7 @@ def test_data_list_and_prepare(hebae: Command, image_file: Path) -> None:
 # ---- terminals and paths ------------------------------------------------------------------------
 
 
-def test_paths_are_printed_as_they_are(hebae: Command, vectors: Path) -> None:
+def test_paths_are_printed_as_they_are(hebae, vectors):
     result = hebae("train", "--data", vectors, *SMALL, "--output", "[red]:smile:k")
     assert result.status == 0
     assert "[red]:smile:k" in result.out
@@ -165,9 +164,7 @@ def test_paths_are_printed_as_they_are(hebae: Command, vectors: Path) -> None:
     refused(hebae("sample", "[red]:smile:k", "--output", "[b]/s.npy"), "[b]/s.npy")
 
 
-def test_home_folders_in_flags_are_expanded(
-    hebae: Command, vectors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_home_folders_in_flags_are_expanded(hebae, vectors, tmp_path, monkeypatch):
     """The shell expands ~ only at the beginning of a word, not in --output=~/run."""
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -178,7 +175,7 @@ def test_home_folders_in_flags_are_expanded(
 
 
 @pytest.mark.parametrize(("encoding", "name"), [("ascii", "Laufe-??"), ("cp1252", "Läufe—??")])
-def test_output_is_written_in_any_encoding(trained: Path, encoding: str, name: str) -> None:
+def test_output_is_written_in_any_encoding(trained, encoding, name):
     renamed = trained.rename(trained.with_name("Läufe—日本"))
     environment = {"PYTHONUTF8": "0", "PYTHONIOENCODING": encoding, "COLUMNS": "200"}
     options = {"encoding": encoding, "cwd": renamed.parent, "env": environment}
@@ -187,7 +184,7 @@ def test_output_is_written_in_any_encoding(trained: Path, encoding: str, name: s
     assert name in result.out
 
 
-def test_ctrl_c_while_modules_are_imported_prints_one_line(tmp_path: Path) -> None:
+def test_ctrl_c_while_modules_are_imported_prints_one_line(tmp_path):
     for module, arguments in (("cyclopts", ["--help"]), ("torch", ["sample", "run"])):
         (tmp_path / f"{module}.py").write_text("raise KeyboardInterrupt")
         path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
@@ -246,12 +243,8 @@ def test_ctrl_c_while_modules_are_imported_prints_one_line(tmp_path: Path) -> No
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_written(
-    hebae: Command,
-    vectors: Path,
-    tmp_path: Path,
-    arguments: tuple[str, ...],
-    parts: tuple[str, ...],
-) -> None:
+    hebae, vectors, tmp_path, arguments, parts
+):
     flags = dict(zip(SMALL[::2], SMALL[1::2], strict=True)) | {"--data": str(vectors)}
     rest = [word for pair in flags.items() if pair[0] not in arguments for word in pair]
     refused(hebae("train", *rest, *arguments, "--output", "run"), *parts)
@@ -271,9 +264,7 @@ def test_bad_settings_are_refused_before_anything_is_written(
         ("methods: {hebae: {epoch: 3}}", ("'epoch'", "epochs")),
     ],
 )
-def test_a_bad_file_of_settings_is_refused_by_name(
-    hebae: Command, tmp_path: Path, text: str, parts: tuple[str, ...]
-) -> None:
+def test_a_bad_file_of_settings_is_refused_by_name(hebae, tmp_path, text, parts):
     (tmp_path / "own.yaml").write_text(text)
     refused(hebae("train", "--config", "own.yaml", "--output", "run"), "own.yaml", *parts)
     assert not (tmp_path / "run").exists()
@@ -284,7 +275,7 @@ def test_a_bad_file_of_settings_is_refused_by_name(
     [
         (("sample", "nowhere"), ("nowhere",)),
         (("sample", "run", "--count", "0"), ("--count", "at least 1")),
-        (("sample", "run", "--sampler", "flow"), ("--sampler", "flow", "mixture")),
+        (("sample", "run", "--sampler", "gan"), ("--sampler", "gan", "mixture", "flow-matching")),
         (("sample", "run", "--output", "s.jpg"), ("s.jpg", ".png", ".npy")),
         (("sample", "run", "--output", "no/s.png"), ("no/s.png",)),
         (("sample", "run"), ("not images", ".npy")),
@@ -298,7 +289,5 @@ def test_a_bad_file_of_settings_is_refused_by_name(
         (("data", "prepare", "nowhere"), ("nowhere", "mnist-mini")),
     ],
 )
-def test_bad_commands_are_refused(
-    hebae: Command, trained: Path, arguments: tuple[str, ...], parts: tuple[str, ...]
-) -> None:
+def test_bad_commands_are_refused(hebae, trained, arguments, parts):
     refused(hebae(*arguments), *parts)

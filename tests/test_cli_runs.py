@@ -1,25 +1,22 @@
 """What the command line does to the files of a run: it keeps, resumes, checks and refuses them."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import resource
 import shutil
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from command_line import SMALL, Command, in_a_process, refused, small, stopped
+from command_line import SMALL, in_a_process, refused, small, stopped
 
 RESUME = ("train", "--resume", "--output", "run", "--epochs", 3)
 
 
-def files(folder: Path) -> set[str]:
+def files(folder):
     return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
 
 
@@ -30,8 +27,8 @@ def files(folder: Path) -> set[str]:
     ("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)]
 )
 def test_a_killed_or_interrupted_run_resumes_to_the_same_weights(
-    hebae: Command, vectors: Path, tmp_path: Path, number: int, status: int
-) -> None:
+    hebae, vectors, tmp_path, number, status
+):
     arguments = ("train", "--data", vectors, *small(epochs=60))
     lines = tmp_path / "stopped" / "metrics.jsonl"
     found, err = stopped(
@@ -52,7 +49,7 @@ def test_a_killed_or_interrupted_run_resumes_to_the_same_weights(
     assert weights[0] == weights[1]
 
 
-def test_resume_refuses_what_would_change_the_run(hebae: Command, trained: Path) -> None:
+def test_resume_refuses_what_would_change_the_run(hebae, trained):
     resume = ("train", "--resume", "--output", "run")
     refused(hebae(*resume), "2 epochs", "--epochs")
     refused(hebae(*resume, "--epochs", 1), "2 epochs", "1")
@@ -63,16 +60,14 @@ def test_resume_refuses_what_would_change_the_run(hebae: Command, trained: Path)
     assert hebae(*RESUME).status == 0
 
 
-def test_a_loss_that_is_not_finite_stops_with_advice_and_a_checkpoint(
-    hebae: Command, tmp_path: Path
-) -> None:
+def test_a_loss_that_is_not_finite_stops_with_advice_and_a_checkpoint(hebae, tmp_path):
     np.save(tmp_path / "flat.npy", np.full((300, 12), 0.5, dtype=np.float32))
     result = hebae("train", "--data", "flat.npy", *SMALL, "--output", "run")
     refused(result, "step 1", "nan", "smallest eigenvalue of Sigma", "shrunk")
     assert (tmp_path / "run" / "resume.pt").exists()
 
 
-def test_a_run_lost_before_its_first_checkpoint_begins_again(hebae: Command, trained: Path) -> None:
+def test_a_run_lost_before_its_first_checkpoint_begins_again(hebae, trained):
     weights = (trained / "model.safetensors").read_bytes()
     for name in ("resume.pt", "model.safetensors", "metrics.jsonl"):
         (trained / name).unlink()
@@ -80,9 +75,7 @@ def test_a_run_lost_before_its_first_checkpoint_begins_again(hebae: Command, tra
     assert (trained / "model.safetensors").read_bytes() == weights
 
 
-def test_a_run_can_be_used_from_any_folder(
-    hebae: Command, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_can_be_used_from_any_folder(hebae, trained, tmp_path, monkeypatch):
     (tmp_path / "deep").mkdir()
     monkeypatch.chdir(tmp_path / "deep")
     assert hebae("reconstruct", "../run", "--output", "r.npy").status == 0
@@ -92,9 +85,7 @@ def test_a_run_can_be_used_from_any_folder(
 # ---- folders ------------------------------------------------------------------------------------
 
 
-def test_an_existing_run_is_kept_unless_told_otherwise(
-    hebae: Command, vectors: Path, trained: Path
-) -> None:
+def test_an_existing_run_is_kept_unless_told_otherwise(hebae, vectors, trained):
     expected = {"config.yaml", "config.json", "metrics.jsonl", "model.safetensors", "resume.pt"}
     assert files(trained) == expected | {"provenance.json"}
     before = (trained / "model.safetensors").read_bytes()
@@ -107,9 +98,7 @@ def test_an_existing_run_is_kept_unless_told_otherwise(
     assert (trained / "model.safetensors").read_bytes() != before
 
 
-def test_what_is_not_hebaes_is_never_overwritten(
-    hebae: Command, vectors: Path, trained: Path, tmp_path: Path
-) -> None:
+def test_what_is_not_hebaes_is_never_overwritten(hebae, vectors, trained, tmp_path):
     mine, yours = tmp_path / "mine" / "thesis.tex", tmp_path / "yours" / "config.yaml"
     for path in (mine, yours, trained / "thesis.tex"):
         path.parent.mkdir(exist_ok=True)
@@ -124,14 +113,14 @@ def test_what_is_not_hebaes_is_never_overwritten(
     assert "model.safetensors" in files(trained)
 
 
-def without_roots_privileges() -> None:
+def without_roots_privileges():
     """Let file permissions hold for root as well, as on a read-only disk."""
     if sys.platform == "linux" and os.geteuid() == 0:
         drop_from_bounding_set, override_permissions = 24, 1  # linux/prctl.h, linux/capability.h
         ctypes.CDLL(None).prctl(drop_from_bounding_set, override_permissions)
 
 
-def test_a_read_only_run_can_be_shown_and_sampled(trained: Path, tmp_path: Path) -> None:
+def test_a_read_only_run_can_be_shown_and_sampled(trained, tmp_path):
     """The sampler is fitted and used; the user is told that nothing is stored in the run."""
     before = files(trained)
     trained.chmod(0o555)
@@ -151,9 +140,7 @@ def test_a_read_only_run_can_be_shown_and_sampled(trained: Path, tmp_path: Path)
     assert files(trained) == before
 
 
-def test_a_disk_too_small_is_found_before_training(
-    hebae: Command, vectors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_too_small_is_found_before_training(hebae, vectors, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=1000))
     arguments = ("train", "--data", vectors, *SMALL, "--output", "run")
@@ -161,7 +148,7 @@ def test_a_disk_too_small_is_found_before_training(
     assert not (tmp_path / "run").exists() or not files(tmp_path / "run")
 
 
-def test_a_disk_that_fills_up_leaves_no_half_written_file(vectors: Path, tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_leaves_no_half_written_file(vectors, tmp_path):
     """A limit on the size of files stands in for a full disk."""
     result = in_a_process(
         *("train", "--data", vectors, *SMALL, "--output", "run"),
@@ -178,9 +165,7 @@ def test_a_disk_that_fills_up_leaves_no_half_written_file(vectors: Path, tmp_pat
 
 @pytest.mark.parametrize("kind", ["truncated", "altered", "missing"])
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "resume.pt"])
-def test_files_of_a_run_that_are_not_whole_are_refused(
-    hebae: Command, trained: Path, name: str, kind: str
-) -> None:
+def test_files_of_a_run_that_are_not_whole_are_refused(hebae, trained, name, kind):
     before = {path: path.read_bytes() for path in trained.iterdir() if path.name != name}
     path = trained / name
     content = {"truncated": path.read_bytes()[:-50], "altered": b"\0" * 64 + path.read_bytes()[64:]}
@@ -194,8 +179,8 @@ def test_files_of_a_run_that_are_not_whole_are_refused(
 
 
 def test_a_checkpoint_of_another_architecture_is_refused_by_the_tensor_that_differs(
-    hebae: Command, vectors: Path, trained: Path
-) -> None:
+    hebae, vectors, trained
+):
     hebae("train", "--data", vectors, *small(latent_dim=4), "--output", "wider")
     for name in ("model.safetensors", "resume.pt"):
         shutil.copy(trained.parent / "wider" / name, trained / name)
@@ -203,9 +188,9 @@ def test_a_checkpoint_of_another_architecture_is_refused_by_the_tensor_that_diff
     refused(hebae(*RESUME), "(4, 4)", "(3, 3)")
 
 
-def test_no_code_can_run_from_a_checkpoint(hebae: Command, trained: Path, tmp_path: Path) -> None:
+def test_no_code_can_run_from_a_checkpoint(hebae, trained, tmp_path):
     class Exploit:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
+        def __reduce__(self):
             return os.system, (f"touch {tmp_path / 'exploited'}",)
 
     torch.save({"model": Exploit()}, trained / "resume.pt")
@@ -225,9 +210,7 @@ def test_no_code_can_run_from_a_checkpoint(hebae: Command, trained: Path, tmp_pa
         lambda state: next(iter(state["model"].values())).fill_(float("nan")),
     ],
 )
-def test_a_checkpoint_that_cannot_be_resumed_is_refused(
-    hebae: Command, trained: Path, change: Callable[[dict[str, object]], object]
-) -> None:
+def test_a_checkpoint_that_cannot_be_resumed_is_refused(hebae, trained, change):
     state = torch.load(trained / "resume.pt", weights_only=True)
     change(state)
     torch.save(state, trained / "resume.pt")

@@ -1,14 +1,11 @@
 """Every number of README and docs that a JSON file holds is that of the file."""
 
-from __future__ import annotations
-
 import csv
 import importlib.util
 import json
 import re
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -24,7 +21,7 @@ NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?")
 
 
 @pytest.fixture(scope="module")
-def pages() -> ModuleType:
+def pages():
     """The module tools/pages.py."""
     spec = importlib.util.spec_from_file_location("tools_pages", ROOT / "tools" / "pages.py")
     assert spec is not None
@@ -35,7 +32,7 @@ def pages() -> ModuleType:
     return module
 
 
-def test_committed_pages_have_the_numbers_of_the_json_files(pages: ModuleType) -> None:
+def test_committed_pages_have_the_numbers_of_the_json_files(pages):
     made = pages.texts()
     assert {ROOT / "README.md", *RESULTS.glob("*/README.md")} - {
         RESULTS / "speed" / "README.md"  # by benchmarks/run.py; see tests/benchmarks
@@ -44,9 +41,7 @@ def test_committed_pages_have_the_numbers_of_the_json_files(pages: ModuleType) -
         assert path.read_text(encoding="utf-8") == text, f"{path} differs: run make pages"
 
 
-def test_a_number_that_changes_in_the_json_changes_on_the_page(
-    pages: ModuleType, tmp_path: Path
-) -> None:
+def test_a_number_that_changes_in_the_json_changes_on_the_page(pages, tmp_path):
     folder = RESULTS / "mnist-hebae"
     for path in folder.iterdir():
         if path.suffix in (".jinja", ".jsonl", ".json"):
@@ -58,7 +53,7 @@ def test_a_number_that_changes_in_the_json_changes_on_the_page(
     assert after == before.replace("-78.49", "-77.49") != before
 
 
-def test_a_row_that_does_not_exist_is_an_error(pages: ModuleType, tmp_path: Path) -> None:
+def test_a_row_that_does_not_exist_is_an_error(pages, tmp_path):
     (tmp_path / "evaluation-table.json").write_text('{"table": []}')
     template = tmp_path / "page.md.jinja"
     template.write_text('{{ number("ELBO", "VAE") | fixed(1) }}')
@@ -79,7 +74,7 @@ STATEMENT = {"key": "best", "numbers": {"hebae": 1.25, "vae": None}}
 STUDIES = {"figure9": {"statements": [STATEMENT], "tables": [table_to_json(TABLE)]}}
 
 
-def test_a_table_comes_back_from_json(pages: ModuleType) -> None:
+def test_a_table_comes_back_from_json(pages):
     stored = json.loads(json.dumps(table_to_json(TABLE), allow_nan=False))
     again = pages.table_from_json(stored)
     assert again.to_markdown() == TABLE.to_markdown()
@@ -88,7 +83,7 @@ def test_a_table_comes_back_from_json(pages: ModuleType) -> None:
     assert infinite["rows"][0]["values"] == [None, [None, 1.0]]
 
 
-def test_text_between_markers_follows_the_json(pages: ModuleType, tmp_path: Path) -> None:
+def test_text_between_markers_follows_the_json(pages, tmp_path):
     (tmp_path / "table.md").write_text(TABLE.to_markdown())
     text = (
         "It is <!-- number: figure9 best hebae .2f -->7<!-- /number --> nats.\n"
@@ -117,14 +112,12 @@ def test_text_between_markers_follows_the_json(pages: ModuleType, tmp_path: Path
         "<!-- rows: none.md; ELBO -->\n<!-- /rows -->",
     ],
 )
-def test_a_marker_that_names_nothing_is_refused(
-    pages: ModuleType, tmp_path: Path, marker: str
-) -> None:
+def test_a_marker_that_names_nothing_is_refused(pages, tmp_path, marker):
     with pytest.raises(HebaeError, match=r"README\.md names"):
         pages.fill_markers(marker, STUDIES, tmp_path / "README.md")
 
 
-def test_committed_studies_of_one_seed_have_no_verdict() -> None:
+def test_committed_studies_of_one_seed_have_no_verdict():
     for path in (RESULTS / "reproduction").glob("*.json"):
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["provenance"]["seeds"] == "0":
@@ -133,7 +126,7 @@ def test_committed_studies_of_one_seed_have_no_verdict() -> None:
 
 
 @pytest.mark.parametrize("name", ["demo/comparison", "mnist-evaluation/evaluation"])
-def test_each_committed_table_has_the_numbers_of_its_csv(name: str) -> None:
+def test_each_committed_table_has_the_numbers_of_its_csv(name):
     """Each cell's numbers are the median, least and greatest, as far as their digits go."""
     table = (RESULTS / f"{name}.md").read_text(encoding="utf-8")
     lines = [
@@ -153,12 +146,12 @@ def test_each_committed_table_has_the_numbers_of_its_csv(name: str) -> None:
         assert shown or "undefined" in cell or "–" in cell
 
 
-def test_every_preset_is_in_the_reference() -> None:
+def test_every_preset_is_in_the_reference():
     reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in reference for name in preset_names())
 
 
-def test_the_preset_of_the_rate_term_is_the_best_point_of_its_study() -> None:
+def test_the_preset_of_the_rate_term_is_the_best_point_of_its_study():
     stored = json.loads((RESULTS / "reproduction" / "rate.json").read_text(encoding="utf-8"))
     best = next(c["numbers"] for c in stored["statements"] if c["key"] == "at-once")
     preset = resolve("mnist-rate", None, {"method": "hebae"})

@@ -1,7 +1,5 @@
 """Files are written whole or not at all; old names of modules; start-up."""
 
-from __future__ import annotations
-
 import importlib
 import subprocess
 import sys
@@ -14,11 +12,11 @@ from hebae import HebaeError
 from hebae.files import expand, write_atomically
 
 
-def test_a_failed_write_leaves_the_old_file_and_says_why(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file_and_says_why(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
 
-    def fail(temporary: Path) -> None:
+    def fail(temporary):
         temporary.write_text("half of the n")
         raise OSError(28, "No space left on device")
 
@@ -28,12 +26,10 @@ def test_a_failed_write_leaves_the_old_file_and_says_why(tmp_path: Path) -> None
     assert [f.name for f in tmp_path.iterdir()] == ["file"]
 
 
-def test_the_reason_is_not_hidden_where_even_removing_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_reason_is_not_hidden_where_even_removing_fails(tmp_path, monkeypatch):
     """On a read-only disk, removing a file fails as well."""
 
-    def read_only(*arguments: object, **options: object) -> None:
+    def read_only(*arguments, **options):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(Path, "unlink", read_only)
@@ -41,12 +37,12 @@ def test_the_reason_is_not_hidden_where_even_removing_fails(
         write_atomically(tmp_path / "file", read_only)
 
 
-def test_an_unknown_home_folder_is_refused() -> None:
+def test_an_unknown_home_folder_is_refused():
     with pytest.raises(HebaeError, match="~nobody-of-this-name"):
         expand("~nobody-of-this-name/model")
 
 
-def test_the_old_name_of_a_module_gives_the_new_module_and_warns() -> None:
+def test_the_old_name_of_a_module_gives_the_new_module_and_warns():
     from hebae import model
 
     for get in (lambda: hebae.autoencoder, lambda: importlib.import_module("hebae.autoencoder")):
@@ -68,12 +64,12 @@ def test_the_old_name_of_a_module_gives_the_new_module_and_warns() -> None:
         ("from hebae.report import images, lines, codes", {"torch", "matplotlib.pyplot"}),
     ],
 )
-def test_nothing_waits_for_libraries_that_it_does_not_need(code: str, heavy: set[str]) -> None:
+def test_nothing_waits_for_libraries_that_it_does_not_need(code, heavy):
     check = f"import sys; assert not {heavy} & {{*sys.modules}}, sys.modules"
     subprocess.run([sys.executable, "-c", f"{code}; {check}"], check=True)
 
 
-def test_public_names_are_there() -> None:
+def test_public_names_are_there():
     for name in hebae.__all__:
         assert getattr(hebae, name) is not None
     with pytest.raises(AttributeError, match="nothing_of_the_kind"):

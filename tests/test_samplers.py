@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from hebae import HebaeError
 from hebae.config import ModelSettings
 from hebae.model import Autoencoder, build
+from hebae.priors.choice import SAMPLERS
 from hebae.samplers import (
     NAMES,
     Stored,
@@ -20,6 +23,7 @@ from hebae.samplers import (
     samplers_of,
     write_samplers,
 )
+from hebae.storage import load_model
 
 VALUES = np.random.default_rng(0).random((400, 6), dtype=np.float32)
 
@@ -61,6 +65,49 @@ def test_what_is_read_is_what_was_written(model: Autoencoder, tmp_path: Path) ->
         )
 
 
+ALL = [name for name in SAMPLERS if name != "flow" or importlib.util.find_spec("zuko")]
+
+
+def test_every_sampler_is_read_as_it_was_written(model: Autoencoder, tmp_path: Path) -> None:
+    codes = codes_of(model, VALUES)
+    samplers = fit_samplers(codes, names=ALL)
+    write_samplers(tmp_path, model, Stored(samplers))
+    found = read_samplers(tmp_path, model).samplers
+    assert found is not None
+    assert list(found.by_name) == list(samplers.by_name)
+    assert set(found.by_name) == set(ALL)
+    assert found.distances == samplers.distances
+    for name in ALL:
+        assert np.array_equal(found[name].sample(9, 1), samplers[name].sample(9, 1))
+        assert np.array_equal(found[name].log_density(codes), samplers[name].log_density(codes))
+
+
+def test_without_zuko_a_flow_is_refused_and_stored_ones_do_not_hinder_the_others(
+    model: Autoencoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("zuko")
+    codes = codes_of(model, VALUES)
+    write_samplers(tmp_path, model, Stored(fit_samplers(codes, names=("normal", "flow")), codes))
+    monkeypatch.setitem(sys.modules, "zuko", None)
+    with pytest.raises(HebaeError, match=r"pip install 'hebae\[flow\]'"):
+        fit_samplers(codes, names=("flow",))
+    with pytest.raises(HebaeError, match=r"pip install 'hebae\[flow\]'"):
+        samplers_of(tmp_path, model, Loader(), names=("flow",))
+    found = read_samplers(tmp_path, model).samplers
+    assert found is not None
+    assert list(found.by_name) == ["normal"]
+
+
+def test_samplers_of_version_0_1_0_are_read(tmp_path: Path) -> None:
+    folder = Path(__file__).parent / "fixtures/v0.1.0/hebae"
+    trained, _ = load_model(folder)
+    found = read_samplers(folder, trained).samplers
+    assert found is not None
+    assert found.distances == {}
+    assert found.best in found.by_name
+    assert np.isfinite(found["auto"].sample(5, 0)).all()
+
+
 def test_each_sampler_is_fitted_once(model: Autoencoder, tmp_path: Path) -> None:
     load = Loader()
     normal = samplers_of(tmp_path, model, load, names=("normal",))["normal"]
@@ -74,6 +121,9 @@ def test_each_sampler_is_fitted_once(model: Autoencoder, tmp_path: Path) -> None
     again = samplers_of(tmp_path, model, load)
     assert load.calls == 2
     assert set(again) == set(NAMES)
+    with_own = samplers_of(tmp_path, model, load, names=("prior", "mixture"))
+    assert load.calls == 2
+    assert with_own["prior"] is model.prior
     assert np.array_equal(again["fitted-normal"].mean, first["fitted-normal"].mean)
 
 

@@ -7,3 +7,7 @@ class HebaeError(ValueError):
 
 class UndefinedMetric(HebaeError):  # noqa: N818  a state of affairs, not a mistake
     """The quantity does not exist for this model or these data; the sentence says why."""
+
+
+class MissingPackage(HebaeError):  # noqa: N818
+    """An optional package is needed; the sentence says how to install it."""

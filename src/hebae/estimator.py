@@ -36,11 +36,18 @@ from hebae.data import load as load_data
 from hebae.errors import HebaeError
 from hebae.evaluation import checks
 from hebae.files import expand, make_folder
-from hebae.methods import METHODS, Method
+from hebae.methods import METHODS, SAMPLER_HELP, SAMPLER_NAMES, Method
 from hebae.model import Autoencoder, build
 from hebae.objectives import OBJECTIVES
-from hebae.priors import NAMES, Samplers, check_name, fit_samplers
-from hebae.samplers import Stored, codes_of, read_samplers, training_values, write_samplers
+from hebae.priors import NAMES, Prior, Samplers, StandardNormal, check_name, fit_samplers
+from hebae.samplers import (
+    Stored,
+    codes_of,
+    read_samplers,
+    resolve,
+    training_values,
+    write_samplers,
+)
 from hebae.storage import RunFolder, load_model, save_model
 from hebae.training.batches import ArrayBatches, Batches, LoaderBatches
 from hebae.training.callbacks import Callback, ProgressBar
@@ -49,6 +56,16 @@ from hebae.training.loop import make_fabric, train
 from hebae.training.randomness import NetworkRandomState
 
 Array = npt.NDArray[np.float32]
+
+
+def _sample_doc(text: str | None) -> str:
+    """Fill the samplers into the documentation of `Estimator.sample`."""
+    names = ", ".join(f'"{name}"' for name in ("auto", *SAMPLER_NAMES))
+    head, _, rest = (text or "").partition(" " * 12 + "SAMPLER_HELP")
+    description, end, rest = rest.partition("        random_state")
+    filled = textwrap.wrap(SAMPLER_HELP + " " + " ".join(description.split()), 88)
+    lines = textwrap.indent("\n".join(filled), " " * 12)
+    return head.replace("{SAMPLERS}", f"{{{names}}}") + lines + "\n" + end + rest
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -169,7 +186,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self,
         count: int = 64,
         *,
-        sampler: Literal["auto", "normal", "fitted-normal", "mixture"] = "auto",
+        sampler: str = "auto",
         random_state: int | np.random.RandomState | None = None,
     ) -> Array:
         """Decode draws from a prior.
@@ -177,11 +194,10 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         Parameters
         ----------
         count : int, default=64
-        sampler : {"auto", "normal", "fitted-normal", "mixture"}, default="auto"
-            "normal" is N(0, I), the prior that the paper samples from. The others are fitted to the
-            codes of the training examples when first used, which takes up to two minutes for
-            50,000 examples: a normal, or a mixture of normals. "auto" chooses the one of the three
-            under which held-out codes are most probable, and adds a sentence to `notes_`.
+        sampler : {SAMPLERS}, default="auto"
+            SAMPLER_HELP Samplers other than "normal" and "prior" are fitted to the codes of the
+            training examples when first used, which takes up to two minutes for 50,000 examples.
+            "auto" adds a sentence to `notes_`.
         random_state : int, RandomState or None, default=None
             Seed of the draws.
 
@@ -192,14 +208,22 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         Raises
         ------
         HebaeError
-            If a parameter is invalid, or fewer than 20 codes are known to fit a sampler to.
+            If a parameter is invalid, fewer than 20 codes are known to fit a sampler to, or a
+            package is missing.
         """
         checks.counts(count=count)
         model = self._model()
         with _named_as_parameters():
-            check_name(sampler, auto=True)
-            prior = None if sampler == "normal" else self._fitted_samplers(sampler)[sampler]
+            check_name(sampler, others=("prior", "auto"))
+            chosen = resolve(sampler, model)
+            prior: Prior = model.prior
+            if chosen == "normal":
+                prior = StandardNormal(model.latent_dim)
+            elif chosen != "prior":
+                prior = self._fitted_samplers(chosen)[chosen]
             return inference.sample(model, count, _seed(random_state), prior)
+
+    sample.__doc__ = _sample_doc(sample.__doc__)
 
     def interpolate(self, first: Any, second: Any, steps: int = 10) -> Array:
         """Decode the straight line between the codes of two examples: shape (steps, *shape)."""

@@ -3,8 +3,8 @@
 A method is a file in ``objectives/`` and a line in the list in ``objectives/__init__.py``. Its
 dataclass says everything else: the flags of the command line, the parameters of the estimator,
 names, units and colours in tables and figures follow from it. Likelihoods are listed in
-``likelihoods/__init__.py``. The files are parsed, not imported, since importing torch takes seconds
-and ``hebae --help`` should not.
+``likelihoods/__init__.py``, samplers in ``priors/choice.py``. The files are parsed, not imported,
+since importing torch takes seconds and ``hebae --help`` should not.
 """
 
 from __future__ import annotations
@@ -155,6 +155,48 @@ METHODS: dict[str, Method] = {
     for name, class_name in _constants(_parse("objectives/__init__.py"))["METHODS"].items()
 }
 """Every method by its name."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """What can be known of a sampler without importing torch."""
+
+    display_name: str
+    summary: str
+    """What it is, as a clause."""
+    automatic: bool
+    """Whether "auto" considers it."""
+
+
+def _read_sampler(place: str) -> Sampler:
+    file, class_name = place.split(".")
+    body = _parse(f"priors/{file}.py").body
+    node = next(n for n in body if isinstance(n, ast.ClassDef) and n.name == class_name)
+    constants = _constants(node)
+    return Sampler(
+        constants["display_name"], constants["summary"], constants.get("automatic", False)
+    )
+
+
+SAMPLERS: dict[str, Sampler] = {
+    name: _read_sampler(place)
+    for name, place in _constants(_parse("priors/choice.py"))["SAMPLERS"].items()
+}
+"""Every sampler that is fitted to codes, by its name, simple ones first."""
+
+AUTOMATIC = tuple(name for name, sampler in SAMPLERS.items() if sampler.automatic)
+"""Samplers that "auto" chooses from."""
+
+OWN = Sampler("own prior", "the model's own p(z), which need not be fitted", False)
+"""The sampler "prior"."""
+
+SAMPLER_NAMES = (*SAMPLERS, "prior")
+
+SAMPLER_HELP = "; ".join(f"{n}: {s.summary}" for n, s in (SAMPLERS | {"prior": OWN}).items()) + (
+    ". auto: the model's own prior if it was learned with the model, otherwise the one of "
+    f"{', '.join(AUTOMATIC)} whose draws are most like held-out codes."
+)
+"""The help of ``--sampler``."""
 
 LIKELIHOODS = tuple(_constants(_parse("likelihoods/__init__.py"))["CLASSES"])
 """Names of the likelihoods."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from typing import NamedTuple, TypeAlias
 
@@ -20,6 +19,7 @@ from hebae.likelihoods.gaussian import optimal_log_scale
 from hebae.networks import NETWORKS, initialised
 from hebae.objectives import OBJECTIVES, Moments, Noise, Objective
 from hebae.priors import PRIORS, Prior, StandardNormal, VampPrior
+from hebae.seeding import seeded
 
 # Of one model, or with another leading dimension for the members of a stack.
 Examples: TypeAlias = Float[Tensor, "_ *_shape"]
@@ -238,20 +238,6 @@ class Autoencoder(nn.Module):
         """Keep a Gaussian likelihood's optimal scale of the training set, for evaluation mode."""
         assert isinstance(self.likelihood, Gaussian)
         self.likelihood.log_scale.copy_(optimal_log_scale(mean_squared_error))
-
-
-GLOBAL_GENERATORS = threading.RLock()
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global generators inside, and restore them afterwards; one thread at a time.
-
-    For modules and loaders of the user's own, which may draw from them (dropout, shuffling).
-    """
-    with GLOBAL_GENERATORS, torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:

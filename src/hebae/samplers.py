@@ -9,39 +9,28 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from hebae import inference
 from hebae.config import DataSettings
-from hebae.errors import HebaeError
+from hebae.errors import HebaeError, MissingPackage
 from hebae.model import Autoencoder
 from hebae.priors import *  # noqa: F403, since they lived here in version 0.1.0
-from hebae.priors import (
-    NAMES,
-    FittedNormal,
-    Mixture,
-    Prior,
-    Samplers,
-    StandardNormal,
-    check_name,
-    fit_samplers,
-)
+from hebae.priors import NAMES, Prior, Samplers, StandardNormal, check_name, fit_samplers
 from hebae.priors.base import Floats
+from hebae.priors.choice import SAMPLERS, sampler_class
 from hebae.storage import RunFolder, write_tensors
 
 Sampler = Prior  # its name in version 0.1.0
-
-_TENSORS = {
-    "fitted-normal": (FittedNormal, ("mean", "covariance")),
-    "mixture": (Mixture, ("weights", "means", "covariances")),
-}
 
 
 @dataclass(frozen=True)
@@ -80,6 +69,8 @@ def fitted_samplers(
 ) -> Samplers:
     """Return the samplers of a run: those stored in its folder, and missing ones, fitted once.
 
+    "prior", the model's own, needs no fit and is not stored.
+
     Parameters
     ----------
     run_folder : Path
@@ -96,24 +87,29 @@ def fitted_samplers(
     """
     module = inference.module_of(model)
     for name in names:
-        check_name(name)
-    if set(names) == {"normal"}:
-        return Samplers({"normal": StandardNormal(module.latent_dim)}, {})
+        check_name(name, others=("prior",))
+    given: dict[str, Prior] = {"prior": module.prior, "normal": StandardNormal(module.latent_dim)}
+    if set(names) <= set(given):
+        return Samplers({name: given[name] for name in names}, {})
     stored = read_samplers(run_folder, module)
-    known = stored.samplers
-    if known and set(names) <= set(known.by_name):
-        return known
-    codes = stored.codes
-    if codes is None:
-        codes = codes_of(module, load_training_values(), known.seed if known else seed)
-    fitted = fit_samplers(codes, seed, names, known)
-    try:
-        write_samplers(run_folder, module, Stored(fitted, stored.codes))
-    except HebaeError as error:
-        if notify is None:
-            raise
-        notify(f"the fitted samplers are used but not stored: {error}")
-    return fitted
+    fitted, codes = stored.samplers, stored.codes
+    fits = [name for name in names if name != "prior"]
+    if fitted is None or not set(fits) <= set(fitted.by_name):
+        if codes is None:
+            codes = codes_of(module, load_training_values(), fitted.seed if fitted else seed)
+        fitted = fit_samplers(codes, seed, fits, fitted)
+        try:
+            write_samplers(run_folder, module, Stored(fitted, stored.codes))
+        except HebaeError as error:
+            if notify is None:
+                raise
+            notify(f"the fitted samplers are used but not stored: {error}")
+    return replace(fitted, by_name=fitted.by_name | {"prior": module.prior})
+
+
+def resolve(name: str, model: Autoencoder) -> str:
+    """Return "prior" for "auto" if the model's own prior was learned; other names as they are."""
+    return "prior" if name == "auto" and model.prior.is_learned else name
 
 
 def write_samplers(folder: Path, model: Autoencoder, stored: Stored) -> None:
@@ -124,16 +120,16 @@ def write_samplers(folder: Path, model: Autoencoder, stored: Stored) -> None:
         tensors["codes"] = np.ascontiguousarray(stored.codes)
     if stored.samplers is not None:
         samplers = stored.samplers
-        for name, (_, parts) in _TENSORS.items():
-            if name in samplers.by_name:
-                for part in parts:
-                    value = getattr(samplers.by_name[name], part)
-                    tensors[f"{name}.{part}"] = np.ascontiguousarray(value.cpu().numpy())
+        names = [name for name in samplers.by_name if name in SAMPLERS]
+        for name in names:
+            for part, value in samplers.by_name[name].to_tensors().items():
+                tensors[f"{name}.{part}"] = np.ascontiguousarray(value.cpu().numpy())
         facts = {
-            "names": list(samplers.by_name),
+            "names": names,
             "held_out": samplers.held_out,
             "seed": samplers.seed,
             "curve": samplers.curve,
+            "distances": samplers.distances,
         }
     metadata = {"weights": _fingerprint(model), "samplers": json.dumps(facts)}
     write_tensors(
@@ -159,7 +155,7 @@ def read_samplers(folder: Path, model: Autoencoder) -> Stored:
                 return Stored()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return _from_file(tensors, json.loads(metadata["samplers"]), model.latent_dim)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, HebaeError) as error:
+    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise HebaeError(
             f"{path} is truncated or altered ({type(error).__name__}); remove it, and the samplers "
             "are fitted again."
@@ -174,15 +170,19 @@ def _from_file(
         return Stored(None, codes)
     by_name: dict[str, Prior] = {}
     for name in facts["names"]:
-        if name == "normal":
-            by_name[name] = StandardNormal(latent_dim)
-        else:
-            sampler, parts = _TENSORS[name]
-            by_name[name] = sampler(*(tensors[f"{name}.{part}"] for part in parts))
+        parts = {
+            key.removeprefix(f"{name}."): torch.from_numpy(value)
+            for key, value in tensors.items()
+            if key.startswith(f"{name}.")
+        }
+        with suppress(MissingPackage):  # it counts as missing; the others can be used
+            by_name[name] = sampler_class(name).from_tensors(latent_dim, parts)
     if any(sampler.latent_dim != latent_dim for sampler in by_name.values()):
         raise ValueError("samplers of another latent dimension")
     curve = {int(count): float(value) for count, value in facts["curve"].items()}
-    return Stored(Samplers(by_name, dict(facts["held_out"]), int(facts["seed"]), curve), codes)
+    distances = {name: tuple(blocks) for name, blocks in facts.get("distances", {}).items()}
+    held_out, seed = dict(facts["held_out"]), int(facts["seed"])
+    return Stored(Samplers(by_name, held_out, seed, curve, distances), codes)
 
 
 def _fingerprint(model: Autoencoder) -> str:

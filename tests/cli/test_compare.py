@@ -1,7 +1,5 @@
 """``hebae compare`` as its users meet it."""
 
-from __future__ import annotations
-
 import csv
 import html
 import json
@@ -10,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command_line import SMALL, Command, Result, refused
+from command_line import SMALL, refused
 
 from hebae.files import locked
 from hebae.gaussian import penalty_floor
@@ -19,20 +17,20 @@ FIXTURES = Path(__file__).parents[1] / "fixtures" / "v0.1.0"
 
 
 @pytest.fixture
-def compare(hebae: Command, vectors: Path) -> Command:
-    def run(*arguments: object, output: str = "all") -> Result:
+def compare(hebae, vectors):
+    def run(*arguments, output="all"):
         return hebae("compare", "--data", vectors, *SMALL, "--output", output, *arguments)
 
     return run
 
 
-def stored(folder: Path) -> dict:
+def stored(folder):
     return json.loads((folder / "comparison.json").read_text())
 
 
 def test_a_comparison_leaves_runs_figures_and_a_table_in_four_notations(
-    hebae: Command, image_file: Path, tmp_path: Path
-) -> None:
+    hebae, image_file, tmp_path
+):
     arguments = ("--methods", "hebae", "vae", "wae", "ae", "--seeds", "0", "1", "--output", "all")
     result = hebae("compare", "--data", image_file, *SMALL, *arguments)
     assert result.status == 0, result.err
@@ -61,7 +59,7 @@ def test_a_comparison_leaves_runs_figures_and_a_table_in_four_notations(
     assert "mixture" in page
 
 
-def test_methods_start_alike_and_see_the_same_batches(compare: Command, tmp_path: Path) -> None:
+def test_methods_start_alike_and_see_the_same_batches(compare, tmp_path):
     """WAE without a penalty is the plain autoencoder: equal, number for number."""
     (tmp_path / "c.yaml").write_text("methods: {wae: {penalty_weight: 0}}\n")
     assert compare("--config", "c.yaml", "--methods", "wae", "ae").status == 0
@@ -70,9 +68,7 @@ def test_methods_start_alike_and_see_the_same_batches(compare: Command, tmp_path
     assert wae == pytest.approx(ae, rel=1e-6)  # they may be stacked with others, or not
 
 
-def test_a_run_that_diverges_is_marked_and_does_not_stop_the_others(
-    compare: Command, tmp_path: Path
-) -> None:
+def test_a_run_that_diverges_is_marked_and_does_not_stop_the_others(compare, tmp_path):
     (tmp_path / "c.yaml").write_text("methods: {vae: {learning_rate: 1.0e+30}}\n")
     arguments = ("--config", "c.yaml", "--methods", "vae", "hebae")
     result = compare(*arguments)
@@ -101,14 +97,14 @@ def test_a_run_that_diverges_is_marked_and_does_not_stop_the_others(
     refused(compare(*arguments, "--retry-diverged"), "--resume")
 
 
-def test_status_1_if_every_run_diverged(compare: Command) -> None:
+def test_status_1_if_every_run_diverged(compare):
     result = compare("--learning-rate", 1e30, "--methods", "vae", "ae")
     assert result.status == 1
     assert "2 runs; 2 diverged" in result.out
     assert "no examples" not in result.out
 
 
-def test_a_comparison_of_version_0_1_0_is_resumed(hebae: Command, tmp_path: Path) -> None:
+def test_a_comparison_of_version_0_1_0_is_resumed(hebae, tmp_path):
     shutil.copytree(FIXTURES / "comparison", tmp_path / "old")
     weights = tmp_path / "old" / "runs" / "hebae-seed5" / "model.safetensors"
     before, old = weights.stat().st_mtime_ns, stored(tmp_path / "old")["measures"]
@@ -127,7 +123,7 @@ def test_a_comparison_of_version_0_1_0_is_resumed(hebae: Command, tmp_path: Path
     refused(hebae(*wrong), "penalty_weight", "1.0", "3.0")
 
 
-def test_what_is_there_is_kept_unless_overwritten(compare: Command, tmp_path: Path) -> None:
+def test_what_is_there_is_kept_unless_overwritten(compare, tmp_path):
     one = ("--methods", "ae")
     (tmp_path / "all").mkdir()
     with locked(tmp_path / "all"):  # by another process
@@ -160,8 +156,6 @@ def test_what_is_there_is_kept_unless_overwritten(compare: Command, tmp_path: Pa
         (("--methods", "vae", "--kernel", "rbf"), ("--kernel", "wae")),
     ],
 )
-def test_bad_input_is_refused_before_anything_is_written(
-    compare: Command, tmp_path: Path, arguments: tuple[str, ...], facts: tuple[str, ...]
-) -> None:
+def test_bad_input_is_refused_before_anything_is_written(compare, tmp_path, arguments, facts):
     refused(compare(*arguments), *facts)
     assert not (tmp_path / "all").exists()

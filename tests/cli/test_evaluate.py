@@ -1,16 +1,13 @@
 """``hebae evaluate`` as its users meet it: on small runs, through the real command line."""
 
-from __future__ import annotations
-
 import html
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from command_line import Command, in_a_process, refused, small
+from command_line import in_a_process, refused, small
 
 from hebae.cli import main
 
@@ -22,7 +19,7 @@ QUICK_FLAGS = [word for n, v in QUICK.items() for word in (f"--{n.replace('_', '
 RUNS = {"hebae": 0, "vae": 0, "vae-again": 1, "ae": 0}
 
 
-def blobs(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def blobs(count, seed):
     """8 x 8 images of a bright spot in one of three places, which is the label."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, count)
@@ -33,14 +30,14 @@ def blobs(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return values.astype(np.uint8)[:, None], labels.astype(np.uint8)
 
 
-def run_quietly(*words: object) -> None:
+def run_quietly(*words):
     with pytest.raises(SystemExit) as stopped:
         main([str(word) for word in words])
     assert stopped.value.code == 0
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory):
     """A folder with data and four finished runs of them."""
     folder = tmp_path_factory.mktemp("trained")
     (x, y), (x_test, y_test) = blobs(400, 0), blobs(160, 1)
@@ -52,7 +49,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def evaluated(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def evaluated(trained, tmp_path_factory):
     """A folder with two of these runs, and all metrics of them in out."""
     folder = tmp_path_factory.mktemp("evaluated")
     runs = [shutil.copytree(trained / name, folder / name) for name in ("hebae", "ae")]
@@ -64,7 +61,7 @@ def evaluated(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def runs(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def runs(trained, tmp_path, monkeypatch):
     """A copy of these runs, and a cache, of the test's own."""
     for name in RUNS:
         shutil.copytree(trained / name, tmp_path / name)
@@ -72,17 +69,17 @@ def runs(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
-def stored(run: Path) -> dict[str, Any]:
+def stored(run):
     return json.loads((run / "evaluation.json").read_text())
 
 
-def measurements(run: Path) -> dict[str, dict[str, Any]]:
+def measurements(run):
     """The latest of each id."""
     entries = [entry for entries in stored(run)["metrics"].values() for entry in entries]
     return {m["id"]: m for entry in entries for m in entry["measurements"]}
 
 
-def test_all_metrics_are_stored_with_each_run(evaluated: Path) -> None:
+def test_all_metrics_are_stored_with_each_run(evaluated):
     """Numbers with errors, counts and provenance, or the reason why there is none; figures."""
     for method in ("hebae", "ae"):
         for (entry,) in stored(evaluated / method)["metrics"].values():
@@ -108,7 +105,7 @@ def test_all_metrics_are_stored_with_each_run(evaluated: Path) -> None:
     assert measurements(evaluated / "hebae")["elbo"]["value"] < 0
 
 
-def test_the_output_shows_the_runs_side_by_side(evaluated: Path) -> None:
+def test_the_output_shows_the_runs_side_by_side(evaluated):
     out = evaluated / "out"
     files = {path.name for path in out.iterdir() if path.name[0] != "."}
     texts = {f"evaluation{end}" for end in (".csv", ".md", "-table.json")}
@@ -132,13 +129,11 @@ def test_the_output_shows_the_runs_side_by_side(evaluated: Path) -> None:
         assert part in table
 
 
-def test_what_is_measured_is_kept_and_only_the_rest_measured(
-    hebae: Command, runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_measured_is_kept_and_only_the_rest_measured(hebae, runs, monkeypatch):
     """Also after a stop, which loses the metric under way alone."""
     from hebae.evaluation import information
 
-    def interrupt(*arguments: object, **others: object) -> None:
+    def interrupt(*arguments, **others):
         raise KeyboardInterrupt
 
     names = ("evaluate", "vae", "--metrics", "elbo", "moments", "information")
@@ -156,7 +151,7 @@ def test_what_is_measured_is_kept_and_only_the_rest_measured(
     assert (runs / "vae" / "evaluation.json").read_bytes() == before
 
 
-def test_seeds_share_a_column_when_asked_to(hebae: Command, runs: Path) -> None:
+def test_seeds_share_a_column_when_asked_to(hebae, runs):
     arguments = ("evaluate", "hebae", "vae", "vae-again", "--metrics", "elbo", "--output", "out")
     assert hebae(*arguments).status == 0
     path = runs / "out" / "evaluation-table.json"
@@ -171,9 +166,7 @@ def test_seeds_share_a_column_when_asked_to(hebae: Command, runs: Path) -> None:
     assert pooled["seeds"] == 2
 
 
-def test_fast_trains_nothing_and_a_classifier_is_kept_with_its_accuracy(
-    hebae: Command, runs: Path
-) -> None:
+def test_fast_trains_nothing_and_a_classifier_is_kept_with_its_accuracy(hebae, runs):
     assert hebae("evaluate", "hebae", "--samples", 100).status == 0
     names = set(measurements(runs / "hebae"))
     assert "frechet.fitted-normal" in names
@@ -208,9 +201,7 @@ def test_fast_trains_nothing_and_a_classifier_is_kept_with_its_accuracy(
         (("vae", "--output", "hebae"), ("files of another kind",)),
     ],
 )
-def test_mistakes_are_refused_before_anything_is_measured(
-    hebae: Command, runs: Path, arguments: tuple[str, ...], parts: tuple[str, ...]
-) -> None:
+def test_mistakes_are_refused_before_anything_is_measured(hebae, runs, arguments, parts):
     shutil.copytree(runs / "vae", runs / "stopped")
     (runs / "stopped" / "model.safetensors").unlink()
     shutil.copytree(runs / "stopped", runs / "broken")
@@ -219,7 +210,7 @@ def test_mistakes_are_refused_before_anything_is_measured(
     assert not (runs / "vae" / "evaluation.json").exists()
 
 
-def test_runs_are_judged_on_the_data_they_were_trained_on(hebae: Command, runs: Path) -> None:
+def test_runs_are_judged_on_the_data_they_were_trained_on(hebae, runs):
     values = np.random.default_rng(0).random((300, 12), dtype=np.float32)
     np.save("mine.npy", values)
     assert hebae("train", "--data", "mine.npy", *TINY, "--output", "mine").status == 0
@@ -236,7 +227,7 @@ def test_runs_are_judged_on_the_data_they_were_trained_on(hebae: Command, runs: 
     assert hebae(*wanted, "--data", "moved.npy").status == 0
 
 
-def test_a_collapsed_encoder_is_undefined_where_it_must_be(hebae: Command, runs: Path) -> None:
+def test_a_collapsed_encoder_is_undefined_where_it_must_be(hebae, runs):
     from safetensors.torch import load_file, save_file
 
     weights = load_file(runs / "ae" / "model.safetensors")
@@ -254,8 +245,8 @@ def test_a_collapsed_encoder_is_undefined_where_it_must_be(hebae: Command, runs:
 
 
 def test_vectors_have_what_is_defined_for_them_and_too_few_no_distance_unless_asked_for(
-    hebae: Command, runs: Path
-) -> None:
+    hebae, runs
+):
     values = np.random.default_rng(0).normal(size=(200, 60)).astype(np.float32)
     np.savez("wide.npz", x_train=values[40:], x_test=values[:40])
     assert hebae("train", "--data", "wide.npz", *TINY, "--output", "wide").status == 0
@@ -274,9 +265,7 @@ def test_vectors_have_what_is_defined_for_them_and_too_few_no_distance_unless_as
     assert measurements(runs / "wide")["frechet.normal"]["value"] > 0
 
 
-def test_the_device_can_be_chosen(
-    hebae: Command, runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_device_can_be_chosen(hebae, runs, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     wanted = ("evaluate", "vae", "--metrics", "reconstruction", "--device")
     refused(hebae(*wanted, "cuda"), "cuda", "cpu")
@@ -286,9 +275,7 @@ def test_the_device_can_be_chosen(
     assert entry["provenance"]["device"] == "cpu"
 
 
-def test_a_run_that_cannot_be_written_is_evaluated_into_the_output(
-    hebae: Command, runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_cannot_be_written_is_evaluated_into_the_output(hebae, runs, monkeypatch):
     """The test may run as root, who can write everywhere: what the system says is stood in for."""
     from hebae.experiments import evaluate
 
@@ -303,13 +290,13 @@ def test_a_run_that_cannot_be_written_is_evaluated_into_the_output(
     assert hebae(*wanted, "--output", "out").status == 0
 
 
-def test_a_training_warns_of_codes_that_are_not_white(hebae: Command, trained: Path) -> None:
+def test_a_training_warns_of_codes_that_are_not_white(hebae, trained):
     again = hebae("train", "--data", trained / "blobs.npz", *FLAGS, "--output", "new")
     assert "not white" in again.err
     assert "--batch-size" in again.err
 
 
-def test_brackets_in_a_path_stay_and_any_terminal_will_do(runs: Path) -> None:
+def test_brackets_in_a_path_stay_and_any_terminal_will_do(runs):
     (runs / "vae").rename(runs / "[red]k")
     arguments = ("evaluate", "[red]k", "--metrics", "moments", "--output", "[b]out")
     encoding = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "cp1252"}

@@ -13,12 +13,12 @@ from hebae.cli.progress import RunsProgress
 from hebae.training.many import Result
 
 
-def result(label: str, state: Any, message: str = "") -> Result:
+def result(label, state, message=""):
     job: Any = SimpleNamespace(label=label, path=Path(label))
     return Result(job, state, message)
 
 
-def reported_to(console: Console) -> RunsProgress:
+def reported_to(console):
     """Three runs of 100 steps wait, one is done; one diverges at its 40th step, one is stopped."""
     progress = RunsProgress(console)
     progress.on_start([result("first", "finished")], 3, 300)
@@ -33,7 +33,7 @@ def reported_to(console: Console) -> RunsProgress:
     return progress
 
 
-def test_a_file_gets_one_line_per_run() -> None:
+def test_a_file_gets_one_line_per_run():
     file = StringIO()
     reported_to(Console(file=file, width=40))
     second, third = file.getvalue().splitlines()
@@ -43,7 +43,7 @@ def test_a_file_gets_one_line_per_run() -> None:
     assert third.endswith(": third[1] diverged: too far")
 
 
-def test_a_terminal_gets_a_line_that_fits_and_what_diverged() -> None:
+def test_a_terminal_gets_a_line_that_fits_and_what_diverged():
     file = StringIO()
     progress = reported_to(Console(file=file, force_terminal=True, width=80, color_system=None))
     text = file.getvalue()

@@ -1,7 +1,5 @@
 """``hebae sweep`` as its users meet it."""
 
-from __future__ import annotations
-
 import csv
 import json
 from itertools import product
@@ -10,27 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from command_line import SMALL, Command, Result, refused, small, stopped
+from command_line import SMALL, refused, small, stopped
 from safetensors.numpy import load_file
-
-ENDLESS = 1e30  # a learning rate that no training survives
 
 
 @pytest.fixture
-def sweep(hebae: Command, vectors: Path) -> Command:
-    def run(*arguments: object) -> Result:
+def sweep(hebae, vectors):
+    def run(*arguments):
         return hebae("sweep", "--data", vectors, *SMALL, *arguments)
 
     return run
 
 
-def rows(folder: Path) -> list[dict[str, str]]:
+def rows(folder):
     return list(csv.DictReader((folder / "sweep.csv").read_text().splitlines()))
 
 
-def test_a_sweep_leaves_runs_tables_a_picture_and_a_page(
-    sweep: Command, hebae: Command, tmp_path: Path
-) -> None:
+def test_a_sweep_leaves_runs_tables_a_picture_and_a_page(sweep, hebae, tmp_path):
     axes = ("--grid", "penalty_weight=0.1..10:3", "--grid", "method=vae,hebae", "seed=0..1")
     result = sweep(*axes, "--output", "out")
     assert result.status == 0, result.err
@@ -69,7 +63,7 @@ def test_a_sweep_leaves_runs_tables_a_picture_and_a_page(
     assert hebae("show", out / "runs" / labels[0]).status == 0
 
 
-def test_it_is_resumed_and_enlarged(sweep: Command, tmp_path: Path) -> None:
+def test_it_is_resumed_and_enlarged(sweep, tmp_path):
     assert sweep("--grid", "seed=0,1", "--output", "out").status == 0
     weights = tmp_path / "out" / "runs" / "seed=0" / "model.safetensors"
     before = weights.stat().st_mtime_ns
@@ -81,7 +75,7 @@ def test_it_is_resumed_and_enlarged(sweep: Command, tmp_path: Path) -> None:
     refused(sweep(*more, "--penalty-weight", 3), "penalty_weight 1.0", "3.0")
 
 
-def test_a_dry_run_lists_the_runs_and_leaves_nothing(sweep: Command, tmp_path: Path) -> None:
+def test_a_dry_run_lists_the_runs_and_leaves_nothing(sweep, tmp_path):
     axes = ("--grid", "method=vae,wae", "--grid", "learning_rate=none,0.01")
     result = sweep(*axes, "--preset", "mnist-mini", "--dry-run")
     assert result.status == 0
@@ -105,25 +99,12 @@ def test_a_dry_run_lists_the_runs_and_leaves_nothing(sweep: Command, tmp_path: P
         (("--grid", "seed=0,1", "--resume"), ("holds no sweep", "leave out --resume")),
     ],
 )
-def test_bad_input_is_refused_before_anything_is_written(
-    sweep: Command, tmp_path: Path, arguments: tuple[object, ...], parts: tuple[str, ...]
-) -> None:
+def test_bad_input_is_refused_before_anything_is_written(sweep, tmp_path, arguments, parts):
     refused(sweep(*arguments, "--output", "out"), *parts)
     assert [path.name for path in tmp_path.iterdir()] == ["vectors.npy"]
 
 
-def test_what_diverges_is_marked(sweep: Command, tmp_path: Path) -> None:
-    assert sweep("--grid", f"learning_rate={ENDLESS},0.001", "--output", "out").status == 0
-    bad, good = rows(tmp_path / "out")
-    assert (bad["state"], good["state"]) == ("diverged", "finished")
-    assert "not a finite number" in bad["reason"]
-    assert bad["reconstruction"] == ""
-    assert float(good["reconstruction"]) > 0
-
-
-def test_after_ctrl_c_the_command_that_it_names_finishes_the_sweep(
-    hebae: Command, vectors: Path, tmp_path: Path
-) -> None:
+def test_after_ctrl_c_the_command_that_it_names_finishes_the_sweep(hebae, vectors, tmp_path):
     flags = ["sweep", "--data", str(vectors), *small(epochs=150), "--grid", "seed=0..1"]
     begun = tmp_path / "out" / "runs" / "seed=0" / "config.yaml"
     status, err = stopped(*flags, "--output", "out", cwd=tmp_path, when=begun.exists)

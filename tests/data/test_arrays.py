@@ -132,36 +132,26 @@ def test_what_torch_cannot_stride_over_is_copied(kind):
         np.testing.assert_array_equal(torch.from_numpy(values).numpy(), given)
 
 
-def test_large_values_are_taken_up_to_a_limit():
-    assert data.load(np.array([[1e18, -1e18]])).train.range == pytest.approx((-1e18, 1e18))
-    with pytest.raises(HebaeError, match=r"holds 2 value.*beyond 1e\+18.*scale them"):
-        data.load(np.array([[3e38, -2e18]], np.float32))
-
-
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e300, -3e38])
 def test_values_that_are_not_finite_are_counted_and_placed(wrong):
     given = np.zeros((20, 300_000))  # several blocks
     given[7, 2] = given[7, 3] = given[19, 0] = wrong
-    with pytest.raises(HebaeError, match=r"holds 3 value.*index \(7, 2\)"):
+    with pytest.raises(HebaeError, match=r"holds 3 value.*1e\+18.*index \(7, 2\).*scale them"):
         data.load(given)
+    assert data.load(np.array([[1e18, -1e18]])).train.range == pytest.approx((-1e18, 1e18))
 
 
 TABLE = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 
 
-def test_npy_is_memory_mapped_and_cannot_be_written(tmp_path):
+def test_npy_is_memory_mapped_read_only_and_gives_what_the_array_gives(tmp_path):
     path = tmp_path / "images.npy"
-    np.save(path, np.zeros((20, 4, 5), np.uint8))
-    values = data.load(path, validation_size=0).train.values
-    assert values.shape == (20, 1, 4, 5)
+    images = np.arange(400, dtype=np.uint8).reshape(20, 4, 5)
+    np.save(path, images)
+    from_file, from_memory = (data.load(x, validation_size=0) for x in (str(path), images))
+    values = from_file.train.values
     assert isinstance(values, np.memmap) and not values.flags.writeable
-
-
-def test_a_path_may_be_a_string_and_gives_what_the_array_gives(tmp_path):
-    path = tmp_path / "table.npy"
-    np.save(path, TABLE)
-    from_file, from_memory = data.load(str(path)), data.load(TABLE)
-    np.testing.assert_array_equal(from_file.train.values, from_memory.train.values)
+    np.testing.assert_array_equal(values, from_memory.train.values)
     assert from_file.fingerprint == from_memory.fingerprint
 
 
@@ -181,11 +171,7 @@ def test_npz_by_the_names_in_use(keys, tmp_path):
     assert (len(dataset.train), dataset.validation, len(dataset.test)) == (20, None, 5)
     assert dataset.train.labels.dtype == np.int64
     np.testing.assert_array_equal(dataset.test.labels, labels[:5])
-
-
-def test_an_only_array_may_have_any_name(tmp_path):
-    path = tmp_path / "table.npz"
-    np.savez_compressed(path, anything=TABLE)
+    np.savez_compressed(path, anything=TABLE)  # an only array may have any name
     np.testing.assert_array_equal(data.load(path, validation_size=0).train.values, TABLE)
 
 

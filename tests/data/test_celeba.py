@@ -32,8 +32,13 @@ def zip_images(folder):
     shutil.rmtree(folder / "img_align_celeba")
 
 
-def test_official_images_are_cropped_resized_and_split(official):
-    dataset = data.load("celeba", data_dir=official)
+def test_official_images_are_cropped_resized_and_split(official, monkeypatch, entry):
+    official = official.rename(official.with_name("celeba"))
+    monkeypatch.setenv("HEBAE_DATA_DIR", str(official.parent))
+    line = entry("celeba")
+    assert (line.availability, line.location) == ("data directory", official)
+    dataset = data.load("celeba")
+    assert data.load("celeba", data_dir=official).fingerprint == dataset.fingerprint
     assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [3, 1, 1]
     assert (dataset.name, dataset.shape, dataset.notes) == ("celeba", (3, 64, 64), ())
     face = Image.open(official / "img_align_celeba" / "000005.jpg")
@@ -47,25 +52,14 @@ def test_zip_and_folder_are_the_same_data(official, forbid_decoding):
     archive = data.load(official)
     np.testing.assert_array_equal(archive.train.values, folder.train.values)
     assert archive.fingerprint == folder.fingerprint
-    forbid_decoding()
-    assert data.load(official).fingerprint == folder.fingerprint
-
-
-def test_the_data_directory_may_hold_a_folder_celeba(official, tmp_path, monkeypatch, entry):
-    official.rename(tmp_path / "celeba")
-    monkeypatch.setenv("HEBAE_DATA_DIR", str(tmp_path))
-    assert len(data.load("celeba").train) == 3
-    line = entry("celeba")
-    assert (line.availability, line.location) == ("data directory", tmp_path / "celeba")
-
-
-def test_another_partition_is_another_data_set(official):
-    first = data.load(official)
     text = (official / PARTITION).read_text()
     (official / PARTITION).write_text(text.replace("000002.jpg 0", "000002.jpg 2"))
-    second = data.load(official)
-    assert (len(second.train), len(second.test)) == (2, 2)
-    assert second.fingerprint != first.fingerprint
+    other = data.load(official)  # another partition is another data set
+    assert (len(other.train), len(other.test)) == (2, 2)
+    assert other.fingerprint != folder.fingerprint
+    (official / PARTITION).write_text(text)
+    forbid_decoding()
+    assert data.load(official).fingerprint == folder.fingerprint
 
 
 @pytest.mark.parametrize(

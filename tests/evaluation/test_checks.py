@@ -158,7 +158,6 @@ OPTIONS = [
     *(("fit_width", (MODEL, ROWS), {name: 0}) for name in ("samples", "steps", "batch_size")),
     ("ais", (MODEL, ROWS), {"temperatures": 1}),
     *(("ais", (MODEL, ROWS), {name: 0}) for name in ("chains", "leapfrog_steps", "block")),
-    ("ais", (MODEL, ROWS), {"schedule": "cosine"}),
     *(("bidirectional", (MODEL,), {name: 1}) for name in ("count", "temperatures")),
     ("bidirectional", (MODEL,), {"chains": 0}),
     *(("posterior_information", (X, SCALES), {name: 0}) for name in ("draws", "block")),
@@ -174,7 +173,6 @@ OPTIONS = [
     ("active_units", (X,), {"threshold": -1}),
     ("frechet_distance", (X,), {"y_features": X[:, :2]}),
     ("frechet_extrapolated", (X, Y), {"points": 2}),
-    ("frechet_extrapolated", (X, Y), {"smallest": 3}),
     ("kernel_distance", (X, Y), {"block_size": 1000}),
     *(("precision_recall", (X, Y), {"k": k}) for k in (0, 12)),
     ("copying_ratio", (X, Y), {"held_out": X[:, :2]}),
@@ -184,7 +182,7 @@ OPTIONS = [
     ("sliced_wasserstein_to_normal", (X,), {"replicates": 1}),
     *(("knn_accuracy", (X, LABELS, Y, LABELS), {"neighbours": n}) for n in (0, 13)),
     ("logistic_accuracy", (X, LABELS, Y, LABELS), {"limit": 1}),
-    ("logistic_accuracy", (X, LABELS, Y, LABELS), {"inverse_penalty": 0}),
+    ("logistic_accuracy", (X, LABELS, Y, LABELS), {"max_iterations": 0}),
     ("logistic_accuracy", (X, LABELS, Y), {"test_labels": LABELS[1:]}),
     *(
         (name, (X, LABELS, Y), {"test_labels": wrong})
@@ -204,7 +202,6 @@ OPTIONS = [
     ("characteristic_matrix", (X[:3, 0], Y[:3, 0]), {}),
     ("characteristic_matrix", (X[:, 0], Y[:, 0]), {"estimator": "mic"}),
     *(("index_dependence", (), {"z": z}) for z in (X, np.zeros((10, 0, 2)), X[None] * np.nan)),
-    ("index_dependence", (X[:, None],), {"permutations": 0}),
 ]
 
 
@@ -236,15 +233,13 @@ def test_options_out_of_range_are_refused_by_name(name, arguments, options):
         (lambda: evaluation.FeatureMoments().update(X[:1]).covariance, "count is 1"),
         (lambda: evaluation.FeatureMoments().update(X).update(X[:, :2]), "3 features.* 2"),
         (lambda: evaluation.frechet_distance(X, X[:3]), "4 examples.* 12 and 3"),
+        (lambda: evaluation.frechet_extrapolated(X[:4], Y), "4 and 12.* at least 5"),
         (lambda: evaluation.FeatureMoments().update(X[:0]), r"\(0, 3\).* empty"),
     ],
 )
 def test_moments_of_no_distribution_are_refused(call, fact):
     with pytest.raises(HebaeError, match=fact):
         call()
-
-
-# --- Devices ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("function", OF_DATA.values(), ids=OF_DATA)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.distributions import MultivariateNormal
 
 from hebae import gaussian, inference
 from hebae.config import ModelSettings
@@ -18,21 +17,15 @@ from hebae.model import build
 seeds = st.integers(0, 2**32 - 1)
 
 
-def posteriors(seed=0, n=60, k=3, one_scale=False):
+@pytest.fixture(scope="module")
+def posteriors(batch):
     """Means, log-scales and a noise factor, in float64."""
-    generator = torch.Generator().manual_seed(seed)
 
-    def normal(*shape):
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+    def make(seed=0, n=60, one_scale=False):
+        mean, log_scale, _ = batch(n, 3, seed, "scalar" if one_scale else "vector")
+        return mean, log_scale - 0.5, torch.linalg.cholesky(torch.cov(batch(12, 3, seed)[2].mT))
 
-    mean = normal(n, k) @ normal(k, k)
-    log_scale = 0.5 * normal(n, 1 if one_scale else k) - 1
-    factor = torch.linalg.cholesky(torch.cov(normal(k, 4 * k)))
-    return mean, log_scale, factor
-
-
-def same(actual, expected, tolerance=1e-10):
-    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+    return make
 
 
 @pytest.mark.parametrize(("distance", "scales"), [(1.0, (1.0, 1.0)), (2.0, (0.5, 2.0))])
@@ -56,25 +49,8 @@ def test_two_posteriors_match_quadrature(distance, scales):
     assert result.value == pytest.approx(expected, abs=4 * result.standard_error)
 
 
-@pytest.mark.parametrize("one_scale", [False, True], ids=["scales", "one-scale"])
-@pytest.mark.parametrize("shape", ["identity", "diagonal", "full"])
-def test_log_ratio_matches_torch_distributions(one_scale, shape):
-    """log q(z | x_i) - log sum_j q(z | x_j), from covariances D_j L L^T D_j."""
-    mean, log_scale, L = posteriors(one_scale=one_scale)
-    L = {"identity": torch.eye(3).double(), "diagonal": L.diagonal().diag(), "full": L}[shape]
-    epsilon = torch.randn(60, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-    factors = log_scale.exp().expand(60, 3)[:, :, None] * L
-    each = MultivariateNormal(mean, scale_tril=factors)
-    z = mean + (factors @ epsilon[:, :, None])[:, :, 0]
-    log_density = each.log_prob(z[:, None])
-    expected = log_density.diagonal() - log_density.logsumexp(dim=1)
-    q = Posteriors.checked(mean, log_scale, None if shape == "identity" else L)
-    same(log_ratio(q, q.draw(epsilon)[0], 7), expected)
-
-
 @given(seed=seeds, one_scale=st.booleans())
-def test_information_stays_below_log_n_and_the_noise_rate(seed, one_scale):
+def test_information_stays_below_log_n_and_the_noise_rate(posteriors, seed, one_scale):
     """I <= log N and I <= mean_i KL(q(z | x_i) || N(beta, C)), within the estimate's error."""
     mean, log_scale, L = posteriors(seed, one_scale=one_scale)
     result = posterior_information(mean, log_scale, L, draws=10)
@@ -87,7 +63,7 @@ def test_information_stays_below_log_n_and_the_noise_rate(seed, one_scale):
 
 
 @pytest.mark.parametrize("log_scale", [-10.0, -60.0, -700.0])
-def test_examples_far_apart_are_distinguished(log_scale):
+def test_examples_far_apart_are_distinguished(posteriors, log_scale):
     """Also where the noise drowns in the rounding of the mean."""
     mean, _, L = posteriors()
     result = posterior_information(mean + 1000, torch.full((60, 3), log_scale), L)
@@ -95,13 +71,13 @@ def test_examples_far_apart_are_distinguished(log_scale):
     assert result.value <= result.ceiling
 
 
-def test_examples_with_one_posterior_cannot_be_distinguished():
+def test_examples_with_one_posterior_cannot_be_distinguished(posteriors):
     mean, log_scale, L = posteriors()
     result = posterior_information(mean[:1].repeat(60, 1), log_scale[:1].repeat(60, 1), L)
     assert (result.value, result.standard_error) == pytest.approx((0, 0), abs=1e-12)
 
 
-def test_a_deterministic_code_has_the_entropy_of_its_values():
+def test_a_deterministic_code_has_the_entropy_of_its_values(posteriors):
     mean, _, _ = posteriors(n=7)
     assert posterior_information(mean, None).value == math.log(7)
     shared = posterior_information(mean[[0, 1, 1, 2, 2, 2]], None)
@@ -157,7 +133,7 @@ def test_a_model_has_the_information_of_its_posteriors(method):
 
 
 @pytest.mark.parametrize("block", [1, 7, 60, 1000])
-def test_the_units_of_the_code_and_the_size_of_blocks_do_not_matter(block):
+def test_the_units_of_the_code_and_the_size_of_blocks_do_not_matter(posteriors, block):
     """I(i; a z + b) = I(i; z)."""
     mean, log_scale, L = posteriors()
     unit = torch.tensor([0.01, 1.0, 100.0], dtype=torch.float64)

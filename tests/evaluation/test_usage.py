@@ -47,16 +47,6 @@ def test_codes_without_classes_are_classified_by_chance(classifier):
     assert result.chance == max((labels == name).mean() for name in "abc")
 
 
-def test_nearest_neighbours_by_definition():
-    x, labels = classes(60, apart=1)
-    y, truth = classes(50, seed=1, apart=1)
-    distance = ((y[:, None] - x) ** 2).sum(axis=2)
-    votes = [np.unique(labels[row], return_counts=True) for row in distance.argsort(axis=1)[:, :5]]
-    guesses = np.array([names[counts.argmax()] for names, counts in votes])
-    result = knn_accuracy(x, labels, y, truth, neighbours=5)
-    assert result.value == (guesses == truth).mean()
-
-
 def test_what_cannot_be_classified():
     x, labels = classes(20)
     with pytest.raises(UndefinedMetric, match="not converged in 1 iterations"):

@@ -214,7 +214,7 @@ def test_codes_are_called_not_white_only_beyond_what_batch_noise_explains() -> N
 
 def test_columns_are_labelled_by_method_folder_or_path_whatever_tells_them_apart() -> None:
     def result(path: str, method: str, seed: int) -> RunResult:
-        place: Any = {"path": Path(path), "dataset": None, "evaluation": EvaluationSettings()}
+        place: Any = {"path": Path(path), "dataset": None}
         return RunResult(Path(path).name, Settings(method=method, seed=seed), **place)
 
     def labels(pool_seeds: bool = False, **methods: str) -> list[str]:

@@ -13,7 +13,6 @@ from hebae.config import Settings
 from hebae.experiments.measurement import measured, value_of
 from hebae.experiments.plan import Axis, as_text, parse_axes, plan_grid, prepare
 from hebae.experiments.runner import summarise, train_runs
-from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.sweep import MOST_LINES, draw, flat, tabulate_runs
 from hebae.experiments.trained_run import RunResult
 from hebae.storage import RunFolder
@@ -57,8 +56,7 @@ def swept(reconstruction: float | None, penalty: float = 1.0, **values: Any) -> 
     settings = Settings(**values)
     term = {"hebae": "moments", "vae": "kl", "wae": "mmd"}[settings.method]
     label = "-".join(f"{name}={as_text(value)}" for name, value in values.items())
-    place = {"path": Path(label), "dataset": None, "evaluation": EvaluationSettings()}
-    result = RunResult(label, settings, values, **place)
+    result = RunResult(label, settings, values, path=Path(label), dataset=None)
     if reconstruction is None:
         return replace(result, reason="too far")
     measurements = [

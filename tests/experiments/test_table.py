@@ -1,10 +1,7 @@
 """Tables of measurements: what is highlighted as best, and what never is."""
 
-from pathlib import Path
-
 from hebae.config import Settings
 from hebae.experiments.measurement import Measurement
-from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.table import numbers, summary_rows, tabulate
 from hebae.experiments.trained_run import RunResult
 
@@ -16,9 +13,8 @@ def bound(value, error=1.0, **others):
 
 
 def result(measurements, likelihood="bernoulli", reason=""):
-    place = {"path": Path(), "dataset": None, "evaluation": EvaluationSettings()}
-    settings = Settings(likelihood=likelihood)
-    return RunResult("run", settings, measurements=measurements, reason=reason, **place)
+    found = {"path": None, "dataset": None, "reason": reason, "measurements": measurements}
+    return RunResult("run", Settings(likelihood=likelihood), **found)
 
 
 def column(label, *measurements, likelihood="bernoulli"):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from hebae.experiments.measurement import Measurement
-from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.trained_run import RunResult
 
 
@@ -42,7 +41,6 @@ def finished(planned, folder, values=None, *, objectives=(), features="", diverg
         planned.settings,
         path=path,
         dataset=None,
-        evaluation=EvaluationSettings(),
         reason=diverged,
         measurements=[] if diverged else measurements,
         opened=opened,

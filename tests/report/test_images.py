@@ -4,7 +4,6 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from PIL import Image
@@ -17,17 +16,17 @@ from hebae.report.style import render
 GREY, COLOUR = (1, 7, 5), (3, 16, 16)
 
 
-def random_images(*shape: int, seed: int = 0) -> np.ndarray:
+def random_images(*shape, seed=0):
     return np.random.default_rng(seed).random(shape)
 
 
-def drawn(figure: Figure) -> np.ndarray:
+def drawn(figure):
     """Pixels (height, width, 3) of the figure's PNG."""
     with Image.open(BytesIO(render(figure))) as picture:
         return np.asarray(picture.convert("RGB"))
 
 
-def part(pixels: np.ndarray, axes) -> np.ndarray:
+def part(pixels, axes):
     """What `axes` cover of them."""
     height, width = pixels.shape[:2]
     box = axes.get_position()
@@ -35,7 +34,7 @@ def part(pixels: np.ndarray, axes) -> np.ndarray:
     return pixels[round((1 - box.y1) * height) : round((1 - box.y0) * height), left:right]
 
 
-def expected(images: np.ndarray, columns: int | None, width: int) -> np.ndarray:
+def expected(images, columns, width):
     """Mosaic of `images`, enlarged so as to be `width` pixels wide."""
     across = min(columns or int(np.ceil(np.sqrt(len(images)))), len(images))
     scale, rest = divmod(width - 2 * (across - 1), across * images.shape[3])

@@ -5,12 +5,10 @@ import math
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 
 from hebae.errors import HebaeError
 from hebae.methods import METHODS
 from hebae.report.lines import (
-    Convergence,
     LinePanel,
     annealing_convergence,
     line_grid,
@@ -68,8 +66,8 @@ def test_what_cannot_be_drawn_is_refused(rows, words):
 def test_convergence_draws_both_bounds():
     figure = annealing_convergence(
         {
-            "vae": Convergence([64, 256, 1024], [-110.0, -104.0, -103.0], [8.0, 2.0, 0.5]),
-            "ae": Convergence([64, 256], [-300.0, -290.0], [20.0, 11.0]),
+            "vae": ([64, 256, 1024], [-110.0, -104.0, -103.0], [8.0, 2.0, 0.5]),
+            "ae": ([64, 256], [-300.0, -290.0], [20.0, 11.0]),
         }
     )
     left, right = figure.axes
@@ -87,7 +85,7 @@ def test_convergence_draws_both_bounds():
 # ---- loss curves ---------------------------------------------------------------------------------
 
 
-def history(epochs: int, *penalties: str, first: float = 5000.0, held_out: bool = True) -> list:
+def history(epochs, *penalties, first=5000.0, held_out=True):
     """Reconstruction falls from `first` to about 80; held-out values lie 5 above."""
     records = []
     for epoch in range(1, epochs + 1):
@@ -101,20 +99,20 @@ def history(epochs: int, *penalties: str, first: float = 5000.0, held_out: bool 
     return records
 
 
-def words(figure: Figure) -> list[str]:
+def words(figure):
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
-def titles(figure: Figure) -> list[str]:
+def titles(figure):
     return [axes.get_title("left") for axes in figure.axes]
 
 
-def legend(figure: Figure) -> list[str]:
+def legend(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 @pytest.fixture
-def runs() -> dict:
+def runs():
     return {
         "hebae": [history(12, "moments")],
         "vae": [history(12, "kl")],

@@ -19,7 +19,7 @@ NASTY = "<script>alert(1)</script> & \"quoted\" 'too'"
 class Page(HTMLParser):
     """Tags with their attributes, text by innermost tag; fails where tags do not match."""
 
-    def __init__(self, html: str) -> None:
+    def __init__(self, html):
         super().__init__(convert_charrefs=True)
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
@@ -40,10 +40,10 @@ class Page(HTMLParser):
         if self.open and data.strip():
             self.text.append((self.open[-1], data.strip()))
 
-    def all(self, tag: str) -> list[str]:
+    def all(self, tag):
         return [text for inside, text in self.text if inside == tag]
 
-    def attributes(self, tag: str) -> list[dict[str, str | None]]:
+    def attributes(self, tag):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
@@ -52,7 +52,7 @@ def figure():
 
 
 @pytest.fixture
-def page(tmp_path) -> Page:
+def page(tmp_path):
     rows = [Row("ELBO", [[-1.0, -2.0, -3.0], Undefined(NASTY)], "nats", ".1f", "higher")]
     table = Table(NASTY, ["VAE", NASTY], rows, ["A note."])
     sections = [

@@ -15,7 +15,7 @@ from hebae.report.methods import looks
 from hebae.report.style import literal, render, save, styled
 
 
-def draw() -> Figure:
+def draw():
     with styled():
         figure = Figure(figsize=(2, 1.5), layout="constrained")
         figure.subplots().plot([1, 2], [3, 5], label="A line")
@@ -24,7 +24,7 @@ def draw() -> Figure:
     return figure
 
 
-def draw_heatmaps() -> Figure:
+def draw_heatmaps():
     return code_heatmaps({"vae": (np.eye(3), np.eye(3))}, title="Codes")
 
 

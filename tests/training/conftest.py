@@ -1,21 +1,16 @@
 """A small training that takes well under a second."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from hebae.config import Settings
-from hebae.data import Dataset, load
+from hebae.data import load
 from hebae.training import session
 from hebae.training.many import Job
 
 
 @pytest.fixture
-def dataset() -> Dataset:
+def dataset():
     """300 vectors of 12 numbers in [0, 1] with two hidden directions; 30 set aside."""
     generator = np.random.default_rng(7)
     hidden = generator.normal(size=(300, 2)) @ generator.normal(size=(2, 12))
@@ -24,7 +19,7 @@ def dataset() -> Dataset:
 
 
 @pytest.fixture
-def settings() -> Settings:
+def settings():
     return Settings(
         latent_dim=3,
         encoder_widths=(16,),
@@ -38,12 +33,10 @@ def settings() -> Settings:
 
 
 @pytest.fixture
-def train_run(
-    dataset: Dataset, settings: Settings, tmp_path: Path
-) -> Callable[..., session.Member]:
+def train_run(dataset, settings, tmp_path):
     """Train into a folder with some settings changed."""
 
-    def train(name: str, **changes: object) -> session.Member:
+    def train(name, **changes):
         prepared = session.prepare(settings.replace(**changes), dataset)
         return session.run(prepared, tmp_path / name)
 
@@ -51,10 +44,10 @@ def train_run(
 
 
 @pytest.fixture
-def job(dataset: Dataset, settings: Settings, tmp_path: Path) -> Callable[..., Job]:
+def job(dataset, settings, tmp_path):
     """Prepare a training into a folder, named as its label unless a path is given."""
 
-    def make(label: str, path: str = "", **changes: object) -> Job:
+    def make(label, path="", **changes):
         prepared = session.prepare(settings.replace(**changes), dataset)
         return Job(label, prepared, tmp_path / (path or label))
 

@@ -26,7 +26,7 @@ from hebae.training.monitor import DivergenceError
 from hebae.training.population import held_out_estimates, population_moments
 
 
-@pytest.mark.parametrize("method", ["hebae", "vae", "wae", "ae"])
+@pytest.mark.parametrize("method", ["hebae", "vae", "wae", "ae", "rae-sn", "sigreg"])
 def test_two_runs_of_one_seed_are_bit_identical_and_another_seed_is_not(
     train_run: Callable[..., session.Member], tmp_path: Path, method: str
 ) -> None:
@@ -54,6 +54,9 @@ def test_two_runs_of_one_seed_are_bit_identical_and_another_seed_is_not(
         (9, {"prior": "mixture", "prior_components": 5, "method": "infovae"}),
         (21, {"method": "vae", "warm_up_epochs": 3, "free_bits": 0.1}),
         (14, {"method": "swae"}),
+        (14, {"method": "rae-sn"}),
+        (15, {"method": "rae-gp"}),
+        (16, {"method": "visreg"}),
     ],
 )
 def test_a_run_stopped_at_any_step_and_resumed_ends_as_one_never_stopped(

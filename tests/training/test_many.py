@@ -1,32 +1,27 @@
 """Many trainings: each as it would be alone, told of, gone on with, and none stopped by another."""
 
-from __future__ import annotations
-
 import os
 import signal
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from training_runs import Told
 
 from hebae.errors import HebaeError
-from hebae.training.many import Job, Result, train_all
+from hebae.training.many import Job, train_all
 
 Make = Callable[..., Job]
 
 
-def states(results: Sequence[Result]) -> list[tuple[str, str]]:
+def states(results):
     return [(result.job.label, result.state) for result in results]
 
 
-def weights(path: Path) -> bytes:
+def weights(path):
     return (path / "model.safetensors").read_bytes()
 
 
-def test_each_run_is_what_it_would_be_alone_and_the_watcher_is_told_of_every_step(
-    job: Make, train_run: Callable[..., object]
-) -> None:
+def test_each_run_is_what_it_would_be_alone_and_the_watcher_is_told_of_every_step(job, train_run):
     told = Told()
     changes = {"method": "vae", "epochs": 2, "batch_size": 20, "drop_last": True}
     jobs = [job("a", seed=1), job("b", **changes)]
@@ -40,7 +35,7 @@ def test_each_run_is_what_it_would_be_alone_and_the_watcher_is_told_of_every_ste
     assert weights(jobs[1].path) == weights(jobs[1].path.with_name("alone"))
 
 
-def test_a_finished_run_is_kept_whatever_leaves_its_steps_alone(job: Make) -> None:
+def test_a_finished_run_is_kept_whatever_leaves_its_steps_alone(job):
     train_all([job("a")], command="test")
     before = {path.name: path.stat().st_mtime_ns for path in job("a").path.iterdir()}
     told = Told()
@@ -52,7 +47,7 @@ def test_a_finished_run_is_kept_whatever_leaves_its_steps_alone(job: Make) -> No
 
 
 @pytest.mark.parametrize("alone", [False, True])
-def test_one_that_diverges_is_marked_and_stops_no_other(job: Make, alone: bool) -> None:
+def test_one_that_diverges_is_marked_and_stops_no_other(job, alone):
     jobs = [job("bad", learning_rate=1e30, latent_dim=2 if alone else 3), job("good")]
     told = Told()
     bad, good = train_all(jobs, command="test", watcher=told)
@@ -67,17 +62,17 @@ def test_one_that_diverges_is_marked_and_stops_no_other(job: Make, alone: bool) 
     assert (again.earlier, again.promised) == (["bad", "good"], 0)
 
 
-def by_exception() -> None:
+def by_exception():
     raise KeyboardInterrupt
 
 
-def by_signal() -> None:
+def by_signal():
     os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.mark.parametrize("interrupt", [by_exception, by_signal])
-def test_after_an_interrupt_the_same_call_goes_on(job: Make, interrupt: Callable[[], None]) -> None:
-    def pair(prefix: str = "") -> list[Job]:
+def test_after_an_interrupt_the_same_call_goes_on(job, interrupt):
+    def pair(prefix=""):
         return [job("a", f"{prefix}a"), job("b", f"{prefix}b", latent_dim=2)]
 
     once = [interrupt]
@@ -104,9 +99,7 @@ def test_after_an_interrupt_the_same_call_goes_on(job: Make, interrupt: Callable
         ({"path": "b"}, "two jobs would train into"),
     ],
 )
-def test_a_folder_that_is_not_the_jobs_is_refused_before_training(
-    job: Make, tmp_path: Path, changes: dict[str, object], message: str
-) -> None:
+def test_a_folder_that_is_not_the_jobs_is_refused_before_training(job, tmp_path, changes, message):
     train_all([job("a")], command="test")
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").touch()

@@ -5,19 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from training_runs import StopAt, same
 
-from hebae.config import Settings
-from hebae.data import Dataset
 from hebae.model import build
 from hebae.training import session
 from hebae.training.batches import ArrayBatches, LoaderBatches
-from hebae.training.callbacks import Callback
 from hebae.training.loop import make_fabric, train
 
 Fit = Callable[[int], dict[str, Tensor]]
@@ -26,11 +22,11 @@ Fit = Callable[[int], dict[str, Tensor]]
 class Noisy(nn.Module):
     """Draws random numbers in evaluation mode as well."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         return x + 0.01 * torch.randn_like(x)
 
 
-def networks() -> tuple[nn.Module, nn.Module]:
+def networks():
     """Networks of a user's own, which draw random numbers; made from fixed weights."""
     hidden = (nn.Linear(12, 16), nn.ReLU(), nn.Dropout(0.3), Noisy())
     encoder = nn.Sequential(*hidden, nn.Linear(16, 6))
@@ -42,7 +38,7 @@ def networks() -> tuple[nn.Module, nn.Module]:
 
 
 @pytest.fixture(params=["arrays", "dropout", "loader"])
-def fit(request: pytest.FixtureRequest, dataset: Dataset, settings: Settings) -> Fit:
+def fit(request, dataset, settings):
     """Train from a seed; the weights."""
     settings = settings.replace(likelihood="bernoulli", epochs=2)
     own_networks = networks()
@@ -50,7 +46,7 @@ def fit(request: pytest.FixtureRequest, dataset: Dataset, settings: Settings) ->
         torch.from_numpy(dataset.train.values), batch_size=32, shuffle=True, drop_last=True
     )
 
-    def run(seed: int) -> dict[str, Tensor]:
+    def run(seed):
         own = settings.replace(seed=seed)
         encoder, decoder = (
             copy.deepcopy(own_networks) if request.param == "dropout" else (None, None)
@@ -65,7 +61,7 @@ def fit(request: pytest.FixtureRequest, dataset: Dataset, settings: Settings) ->
     return run
 
 
-def test_trainings_in_threads_end_as_alone_and_leave_the_callers_random_state(fit: Fit) -> None:
+def test_trainings_in_threads_end_as_alone_and_leave_the_callers_random_state(fit):
     alone = {seed: fit(seed) for seed in (0, 1)}
     assert not same(alone[0], alone[1])
     torch.manual_seed(3)
@@ -76,10 +72,10 @@ def test_trainings_in_threads_end_as_alone_and_leave_the_callers_random_state(fi
     assert all(same(weights, alone[number % 2]) for number, weights in enumerate(together))
 
 
-def test_dropout_resumes_exactly(dataset: Dataset, settings: Settings, tmp_path: Path) -> None:
+def test_dropout_resumes_exactly(dataset, settings, tmp_path):
     """The state of the networks' generator is in the checkpoint."""
 
-    def run(name: str, *callbacks: Callback, **options: bool) -> dict[str, Tensor]:
+    def run(name, *callbacks, **options):
         prepared = session.prepare(settings.replace(log_every=1), dataset)
         encoder, decoder = networks()
         model = build(prepared.settings, (12,), encoder=encoder, decoder=decoder)

@@ -6,17 +6,14 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from command_line import SMALL, Command, in_a_process, refused, small
+from command_line import SMALL, in_a_process, refused, small
 from training_runs import weights
 
 from hebae.config import Settings
-from hebae.data import Dataset
 from hebae.errors import HebaeError
 from hebae.model import Step, build
 from hebae.storage import RunFolder
@@ -32,9 +29,7 @@ with locked(Path(sys.argv[1])):
 """
 
 
-def test_a_folder_in_use_is_refused_by_host_and_process(
-    trained: Path, hebae: Command, vectors: Path
-) -> None:
+def test_a_folder_in_use_is_refused_by_host_and_process(trained, hebae, vectors):
     before = {path.name: path.read_bytes() for path in trained.glob("[a-z]*")}
     longer = ["train", "--output", trained, "--resume", "--epochs", "5"]
     anew = ["train", "--output", trained, "--overwrite", "--data", vectors, *SMALL]
@@ -54,8 +49,8 @@ def test_a_folder_in_use_is_refused_by_host_and_process(
 
 
 def test_a_resumed_run_does_not_change_its_device_silently(
-    dataset: Dataset, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    dataset, settings, tmp_path, monkeypatch
+):
     """As on a machine whose GPU is gone: "auto" is another device than it was."""
     path = tmp_path / "run"
     auto = settings.replace(device="auto")
@@ -75,15 +70,13 @@ def test_a_resumed_run_does_not_change_its_device_silently(
     assert entry == {"device": "cpu", "program": "plain"}
 
 
-def test_a_change_that_rounds_differently_is_told(trained: Path, hebae: Command) -> None:
+def test_a_change_that_rounds_differently_is_told(trained, hebae):
     resumed = hebae("train", "--resume", "--output", trained, "--epochs", 3, "--compile", "off")
     assert resumed.status == 0
     assert "does not equal that of an uninterrupted run" in " ".join(resumed.err.split())
 
 
-def test_several_processes_train_the_same_model(
-    hebae: Command, tmp_path: Path, vectors: Path
-) -> None:
+def test_several_processes_train_the_same_model(hebae, tmp_path, vectors):
     """Without noise and moments, gradients are means over the batch, whoever computes them."""
     words = ["train", "--data", vectors, *small(method="ae", batch_size=30)]
     assert hebae(*words, "--output", "one").status == 0
@@ -94,7 +87,7 @@ def test_several_processes_train_the_same_model(
     torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5)
 
 
-def test_a_model_that_breaks_is_refused_by_every_process(tmp_path: Path, vectors: Path) -> None:
+def test_a_model_that_breaks_is_refused_by_every_process(tmp_path, vectors):
     """One step, of a method with a critic: its loss is finite, and the weights after it are not."""
     words = small(method="wae-gan", batch_size=300, epochs=1, learning_rate=1e30, validation_size=0)
     given = ["--data", vectors, *words, "--devices", 2, "--output", "run"]
@@ -106,8 +99,8 @@ def test_a_model_that_breaks_is_refused_by_every_process(tmp_path: Path, vectors
 
 
 def test_a_model_that_does_not_fit_into_memory_is_refused_before_training(
-    hebae: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    hebae, tmp_path, monkeypatch
+):
     """300 x 300 RGB with the default network: 424 million weights, four times in float32."""
     np.save(tmp_path / "x.npy", np.zeros((200, 3, 300, 300), np.uint8))
     monkeypatch.setattr(checks, "free_memory", lambda device: 4e9)
@@ -126,7 +119,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_the_estimate_is_near_what_a_step_keeps(network: str) -> None:
+def test_the_estimate_is_near_what_a_step_keeps(network):
     changes, shape = NETWORKS[network]
     settings = Settings(network=network, likelihood="bernoulli", **changes)
     need = checks.estimate_memory(settings, shape)
@@ -135,7 +128,7 @@ def test_the_estimate_is_near_what_a_step_keeps(network: str) -> None:
     assert need.weights == 4 * 4 * need.count
     kept: dict[int, int] = {}
 
-    def note(tensor: torch.Tensor) -> torch.Tensor:
+    def note(tensor):
         kept[tensor.data_ptr()] = tensor.nbytes
         return tensor
 
@@ -150,9 +143,7 @@ def test_the_estimate_is_near_what_a_step_keeps(network: str) -> None:
     assert measured <= need.batch <= 5 * measured
 
 
-def test_free_memory_heeds_the_limit_of_a_container(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_free_memory_heeds_the_limit_of_a_container(tmp_path, monkeypatch):
     for name, text in {
         "memory.max": "3000000000",
         "memory.current": "2500000000",
@@ -179,22 +170,16 @@ def test_free_memory_heeds_the_limit_of_a_container(
     ],
 )
 def test_what_cannot_work_is_refused_before_training(
-    settings: Settings,
-    dataset: Dataset,
-    monkeypatch: pytest.MonkeyPatch,
-    changes: dict[str, object],
-    parts: str,
-) -> None:
+    settings, dataset, monkeypatch, changes, parts
+):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     with pytest.raises(HebaeError, match=parts):
         session.prepare(settings.replace(**changes), dataset)
 
 
-def test_compile_on_needs_a_compiler_and_says_so_before_training(
-    settings: Settings, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_compiler(*arguments: object, **named: object) -> Callable[..., object]:
+def test_compile_on_needs_a_compiler_and_says_so_before_training(settings, dataset, monkeypatch):
+    def no_compiler(*arguments, **named):
         raise RuntimeError("No working C++ compiler found")
 
     checks._compile_something.cache_clear()
@@ -203,9 +188,7 @@ def test_compile_on_needs_a_compiler_and_says_so_before_training(
         session.prepare(settings.replace(compile="on"), dataset)
 
 
-def test_precision_auto_is_exact_and_what_was_decided_is_saved(
-    settings: Settings, dataset: Dataset, tmp_path: Path
-) -> None:
+def test_precision_auto_is_exact_and_what_was_decided_is_saved(settings, dataset, tmp_path):
     auto = settings.replace(precision="auto", epochs=1)
     session.run(session.prepare(auto, dataset), tmp_path / "run")
     stored = RunFolder(tmp_path / "run").settings()

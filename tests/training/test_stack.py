@@ -88,7 +88,7 @@ EXACT = {"precision": "64-true"}
         {"method": "vae", "warm_up_epochs": 2, "free_bits": 0.1},
         {"method": "wae", "gradient_clip": 1.0},
         *({"method": method} for method in ("dip-vae-i", "dip-vae-ii", "beta-tcvae")),
-        *({"method": method} for method in ("swae", "cwae")),
+        *({"method": method} for method in ("swae", "cwae", "sigreg", "vicreg")),
         {"method": "ae", "likelihood": "continuous_bernoulli", "schedule": "exponential"},
         {"rate_weight": 0.5, "likelihood": "gaussian", "likelihood_scale": "learned"},
         {"moments": "running", "reset_optimizer": True, "encoder_widths": (16, 9)},
@@ -211,6 +211,7 @@ def test_only_weights_seed_and_learning_rate_may_differ(
         ({"early_stopping": 2}, "early stopping"),
         ({"precision": "16-mixed"}, "16-mixed"),
         ({"method": "wae-gan"}, "critic"),
+        ({"method": "rae-sn"}, "decoder"),
         ({"encoder_widths": (3000, 3000)}, "weights"),  # measured: not faster on a CPU
     ],
 )

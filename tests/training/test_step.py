@@ -1,23 +1,18 @@
 """One step: by hand, compiled, or replayed from a recording, it is the same step."""
 
-from __future__ import annotations
-
 import copy
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from training_runs import same
 
 from hebae.config import Settings
 from hebae.data import load
 from hebae.errors import HebaeError
-from hebae.model import Autoencoder, Step, build
+from hebae.model import Step, build
 from hebae.storage import RunFolder
 from hebae.training import session
 from hebae.training import step as training_step
@@ -27,12 +22,12 @@ from hebae.training.loop import make_fabric, train
 from hebae.training.step import WARM_UP, CapturedStep, Updater, lay_out_filters, tensor_cores
 
 
-def stepper(settings: Settings) -> tuple[Autoencoder, Updater]:
+def stepper(settings):
     model = build(settings.replace(likelihood="bernoulli"), (12,), seed=1)
     return model, Updater(model, settings, make_fabric(settings), [1e-3])
 
 
-def inputs(sizes: list[int], name: str = "posterior") -> list[tuple[Tensor, dict[str, Tensor]]]:
+def inputs(sizes, name="posterior"):
     generator = torch.Generator().manual_seed(4)
     return [
         (torch.rand(m, 12, generator=generator), {name: torch.randn(m, 3, generator=generator)})
@@ -43,16 +38,16 @@ def inputs(sizes: list[int], name: str = "posterior") -> list[tuple[Tensor, dict
 class Tape:
     """Stands for a CUDA graph: fixed inputs, and results that each replay overwrites."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.recordings = self.replays = 0
 
-    def record(self, take: Callable[[], Step]) -> tuple[Callable[[], None], Step]:
+    def record(self, take):
         self.recordings += 1
         names = ("reconstruction", "moments")
         terms = {name: torch.empty(()) for name in names}
         result = Step(torch.empty(()), terms, torch.empty(32, 3), torch.empty(32, 3))
 
-        def replay() -> None:
+        def replay():
             self.replays += 1
             step = take()
             result.loss.copy_(step.loss.detach())
@@ -63,9 +58,7 @@ class Tape:
         return replay, result
 
 
-def test_a_captured_step_is_the_step_by_hand_for_full_and_for_smaller_batches(
-    settings: Settings,
-) -> None:
+def test_a_captured_step_is_the_step_by_hand_for_full_and_for_smaller_batches(settings):
     batches = inputs([32] * (WARM_UP + 2) + [20] + [32] * 3)
     by_hand, updater = stepper(settings)
     expected = [updater.take(*batch) for batch in batches]
@@ -82,7 +75,7 @@ def test_a_captured_step_is_the_step_by_hand_for_full_and_for_smaller_batches(
     assert same(captured.state_dict(), by_hand.state_dict())
 
 
-def test_a_compiled_step_is_one_program_and_the_step_by_hand() -> None:
+def test_a_compiled_step_is_one_program_and_the_step_by_hand():
     """Traced as for the compiler; what a C++ compiler makes of it is its own affair.
 
     In a process of its own: the tests' checks of shapes cannot be traced.
@@ -121,10 +114,8 @@ assert len(traced) == 1, "one program, without a break; none for the smaller bat
 """
 
 
-def test_what_cannot_be_captured_is_said_and_steps_go_on_by_hand_unless_asked_for(
-    settings: Settings,
-) -> None:
-    def fails(take: Callable[[], Step]) -> tuple[Callable[[], None], Step]:
+def test_what_cannot_be_captured_is_said_and_steps_go_on_by_hand_unless_asked_for(settings):
+    def fails(take):
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     batches = inputs([32] * (WARM_UP + 2))
@@ -139,7 +130,7 @@ def test_what_cannot_be_captured_is_said_and_steps_go_on_by_hand_unless_asked_fo
         [step(*batch) for batch in batches]
 
 
-def test_moments_set_to_zero_are_those_of_a_new_optimizer(settings: Settings) -> None:
+def test_moments_set_to_zero_are_those_of_a_new_optimizer(settings):
     first, second = inputs([32, 32])
     model, updater = stepper(settings)
     updater.take(*first)
@@ -151,9 +142,7 @@ def test_moments_set_to_zero_are_those_of_a_new_optimizer(settings: Settings) ->
     assert all(map(torch.equal, model.parameters(), fresh.parameters()))
 
 
-def test_a_critic_is_updated_by_its_own_loss_and_rate_and_resumes_exactly(
-    settings: Settings,
-) -> None:
+def test_a_critic_is_updated_by_its_own_loss_and_rate_and_resumes_exactly(settings):
     adversarial = settings.replace(method="wae-gan", critic_learning_rate=2e-3)
     batches = inputs([32] * 4, "prior")
     model, updater = stepper(adversarial)
@@ -179,7 +168,7 @@ def test_a_critic_is_updated_by_its_own_loss_and_rate_and_resumes_exactly(
     assert all(map(torch.equal, model.parameters(), resumed.parameters()))
 
 
-def test_a_checkpoints_moments_get_the_layout_of_the_weights_and_its_rate_is_not_taken() -> None:
+def test_a_checkpoints_moments_get_the_layout_of_the_weights_and_its_rate_is_not_taken():
     images = Settings(
         network="convolutional", encoder_widths=(4,), decoder_widths=(4,), latent_dim=2,
         batch_size=8, likelihood="bernoulli", device="cpu",
@@ -204,7 +193,7 @@ def test_a_checkpoints_moments_get_the_layout_of_the_weights_and_its_rate_is_not
     torch.testing.assert_close(laid_out.encoder[0].weight, model.encoder[0].weight)
 
 
-def test_a_convolutional_run_stopped_and_resumed_ends_as_one_never_stopped(tmp_path: Path) -> None:
+def test_a_convolutional_run_stopped_and_resumed_ends_as_one_never_stopped(tmp_path):
     images = load(np.random.default_rng(0).integers(0, 256, (40, 3, 16, 16), dtype=np.uint8))
     settings = Settings(
         network="convolutional", encoder_widths=(4, 8), decoder_widths=(8, 4), latent_dim=3,
@@ -220,7 +209,7 @@ def test_a_convolutional_run_stopped_and_resumed_ends_as_one_never_stopped(tmp_p
     assert same(whole["model"], stopped["model"])
 
 
-def test_products_are_rounded_on_a_gpu_alone_and_for_the_training_alone() -> None:
+def test_products_are_rounded_on_a_gpu_alone_and_for_the_training_alone():
     before = torch.get_float32_matmul_precision()
     with tensor_cores(torch.device("cpu")):
         assert torch.get_float32_matmul_precision() == before
@@ -229,7 +218,7 @@ def test_products_are_rounded_on_a_gpu_alone_and_for_the_training_alone() -> Non
     assert torch.get_float32_matmul_precision() == before
 
 
-def subnormals(mean: Tensor) -> int:
+def subnormals(mean):
     return int(((mean != 0) & (mean.abs() < torch.finfo(mean.dtype).tiny)).sum())
 
 

@@ -105,12 +105,12 @@ def sweep(
         Folder for the runs (in runs), sweep.json, .csv and .md, figures and report.html.
     """
     from hebae.experiments.plan import parse_axes, plan_grid
-    from hebae.experiments.sweep import axis_values, report_sweep
+    from hebae.experiments.sweep import report_sweep
 
     axes = parse_axes(grid)
     planned = plan_grid(axes, start.preset, start.config, start.settings)
 
-    content = {"axes": axis_values(axes)}
+    content = {"axes": {axis.name: list(axis.values) for axis in axes}}
     return _train_all("sweep", planned, output, start, partial(report_sweep, axes), content)
 
 
@@ -203,7 +203,7 @@ def _train_all(
     from hebae.experiments.runner import ExperimentFolder, run_experiment
 
     _require_one_way(start)
-    folder = ExperimentFolder(output, kind)
+    folder = ExperimentFolder(output, kind, content)
     if not start.dry_run:
         folder.require_usable(resume=start.resume, overwrite=start.overwrite)
     jobs = prepare(planned, folder.runs)
@@ -216,7 +216,6 @@ def _train_all(
             planned,
             jobs,
             report,
-            content or {},
             command=command(),
             resume=start.resume,
             overwrite=start.overwrite,

@@ -11,10 +11,15 @@ from cyclopts import Group, Parameter
 from hebae.cli.app import app, say, tell
 from hebae.config import DataSettings, Settings
 from hebae.errors import HebaeError
+from hebae.methods import SAMPLER_HELP, SAMPLER_NAMES
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    SamplerName = str
+else:
+    SamplerName = Literal[("auto", *SAMPLER_NAMES)]
 
 _DATA = Group("Data", help="By default, the data of the run.", sort_key=2)
 Data = Annotated[DataSettings, Parameter(name="*", group=_DATA, show_default=False)]
@@ -25,26 +30,22 @@ def sample(
     run: Path,
     /,
     *,
-    sampler: Literal["auto", "normal", "fitted-normal", "mixture"] = "auto",
+    sampler: Annotated[SamplerName, Parameter(help=SAMPLER_HELP)] = "auto",
     count: int = 64,
     seed: int = 0,
     output: Path = Path("samples.png"),
     data: str | None = None,
     data_dir: Path | None = None,
 ) -> int:
-    """Generate samples: decode draws from N(0, I), or from a prior fitted to the training codes.
+    """Generate samples: decode draws from the model's prior, or from one fitted to its codes.
 
-    The first use of a sampler other than "normal" encodes the training data and takes up to two
-    minutes. The fitted sampler is stored in the run folder, if that can be written.
+    The first use of a sampler other than "normal" and "prior" encodes the training data and takes
+    up to two minutes. The fitted sampler is stored in the run folder, if that can be written.
 
     Parameters
     ----------
     run
         Folder of a finished run.
-    sampler
-        "normal": N(0, I), as in the paper. "fitted-normal": a normal with the mean and covariance
-        of the codes. "mixture": a mixture of normals, as many as suit held-out codes best. "auto":
-        the one of these under which held-out codes are most probable.
     count
         Number of samples.
     seed
@@ -61,20 +62,21 @@ def sample(
     from hebae.storage import load_model
 
     trained, config = load_model(run)
-    prior = None
-    if sampler != "normal":
-        from hebae.samplers import NAMES, fitted_samplers, training_values
+    from hebae.samplers import NAMES, fitted_samplers, resolve, training_values
 
-        def load() -> npt.NDArray[np.generic]:
-            values = training_values(run, config, data, data_dir)
-            tell(f"fitting the sampler to the codes of {len(values):,} training examples.")
-            return values
+    def load() -> npt.NDArray[np.generic]:
+        values = training_values(run, config, data, data_dir)
+        tell(f"fitting the sampler to the codes of {len(values):,} training examples.")
+        return values
 
-        names = NAMES if sampler == "auto" else (sampler,)
-        samplers = fitted_samplers(run, trained, load, names=names, notify=tell)
-        if sampler == "auto":
-            tell(f"{samplers}.")
-        prior = samplers[sampler]
+    chosen = resolve(sampler, trained)
+    names = NAMES if chosen == "auto" else (chosen,)
+    samplers = fitted_samplers(run, trained, load, names=names, notify=tell)
+    if chosen == "auto":
+        tell(f"{samplers}.")
+    elif chosen != sampler:
+        tell("sampler auto chose prior, the model's own, which was learned with it.")
+    prior = samplers[chosen]
     return _write(output, inference.sample(trained, count, seed, prior))
 
 

@@ -26,13 +26,8 @@ CLOSE_CROP = Decoding(
 )
 
 
-def _read(folder: Path | None, source: NamedSource) -> Dataset:
+def _read(folder: Path, source: NamedSource) -> Dataset:
     """Prepare or reopen the official images, else the subset."""
-    if folder is None:  # the terms do not allow automatic downloads
-        raise HebaeError(
-            f"celeba was not found and may not be downloaded automatically: put {source.files} "
-            "into a directory and name it with --data-dir or HEBAE_DATA_DIR."
-        )
     if is_celeba_folder(folder):
         return load_celeba_folder(folder, name=source.name)
     subset = load_images(source.name, open_images(folder / SUBSET))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from hebae.data.cache import cache_dir
 from hebae.data.examples import Dataset
@@ -61,8 +61,8 @@ class NamedSource(DataSource):
     """A data set with a name, listed in `hebae.data.loading.SOURCES`."""
 
     availability: Availability = "embedded"
-    read: Callable[[Path | None, NamedSource], Dataset]
-    """Gives the official splits from the folder that holds the files, if it is known."""
+    read: Callable[[Any, NamedSource], Dataset]
+    """Gives the official splits from the folder that holds the files, or from None."""
     validation_is_last: bool = False
     """Whether validation examples are the last training examples, not drawn."""
     folders: tuple[str, ...] = ()
@@ -120,5 +120,10 @@ class NamedSource(DataSource):
                 f"{directory.path} does not hold {self.name}, and no other place is used when a "
                 f"data directory is named: put {self.files} there, or leave out --data-dir "
                 "(data_dir)."
+            )
+        if availability == "by hand":
+            raise HebaeError(
+                f"{self.name} was not found and may not be downloaded automatically: put "
+                f"{self.files} into a directory and name it with --data-dir or HEBAE_DATA_DIR."
             )
         return self.read(folder, self)

@@ -50,6 +50,8 @@ def hold_out(
             f"validation_size is {requested}, but {name} has {available:,} training examples: "
             f"choose a number from 0 to {available - 1}."
         )
+    if dataset.validation is not None and requested == len(dataset.validation):
+        return dataset  # its own split, as in a preset for data with and without one
     if requested and dataset.validation is not None:
         raise HebaeError(
             f"validation_size is {requested}, but {name} has a validation split of its own: leave "

@@ -13,12 +13,10 @@ marginal likelihood using bidirectional Monte Carlo".
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -32,7 +30,6 @@ from hebae.evaluation.hamiltonian import (
     PILOT_CHAINS,
     Evaluate,
     fit_step_sizes,
-    pilot_steps,
     standard_normal,
     state_at,
     transition,
@@ -45,8 +42,7 @@ from hebae.priors import StandardNormal
 
 __all__ = ["Annealed", "Bidirectional", "ais", "bidirectional"]
 
-Schedule = Literal["sigmoid", "linear"]
-STEEPNESS = 4.0  # delta of the sigmoid schedule, as in Wu et al.
+STEEPNESS = 4.0  # delta of the schedule, as in Wu et al.
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +86,9 @@ def ais(
     *,
     temperatures: int = 1000,
     chains: int = 16,
-    schedule: Schedule = "sigmoid",
     leapfrog_steps: int = 3,
     seed: int = 0,
     block: int = 400,
-    progress: Callable[[float], object] | None = None,
     device: Device = None,
 ) -> Annealed:
     """Stochastic lower bound on log p(x) of each example, from the decoder and the prior alone.
@@ -113,22 +107,17 @@ def ais(
         importance sampling from the prior.
     chains, leapfrog_steps : int
         Chains per example, and steps per transition; one transition per temperature.
-    schedule : {"sigmoid", "linear"}
-        See `annealing_schedule`.
-    progress : callable, optional
-        Called with the share of the work that is done.
     """
     module, values = checks.examples(model, data)
     checks.counts(chains=chains, leapfrog_steps=leapfrog_steps, block=block)
-    t = annealing_schedule(temperatures, schedule)
-    tick = _ticks(progress, pilot_steps(temperatures) + temperatures - 1)
+    t = annealing_schedule(temperatures)
     generator = torch.Generator().manual_seed(seed)
     with checks.on_device(module, device) as work, evaluating(module), torch.inference_mode(False):
         evaluate = target(module, batch_of(module, values), block)
         z = draw_prior(module, (chains, len(values)), generator, work)
         start = draw_prior(module, (PILOT_CHAINS, len(values)), generator, work)
-        steps = fit_step_sizes(evaluate, start, t, leapfrog_steps, generator, tick)
-        return anneal(evaluate, z, t, steps, leapfrog_steps, generator, tick)
+        steps = fit_step_sizes(evaluate, start, t, leapfrog_steps, generator)
+        return anneal(evaluate, z, t, steps, leapfrog_steps, generator)
 
 
 def bidirectional(
@@ -137,18 +126,16 @@ def bidirectional(
     *,
     temperatures: int = 1000,
     chains: int = 16,
-    schedule: Schedule = "sigmoid",
     leapfrog_steps: int = 3,
     seed: int = 0,
     block: int = 400,
-    progress: Callable[[float], object] | None = None,
     device: Device = None,
 ) -> Bidirectional:
     """Bound log p(x) of simulated examples from both sides, to see how close `ais` comes to it.
 
     Parameters
     ----------
-    model, temperatures, chains, schedule, leapfrog_steps, block, progress, device
+    model, temperatures, chains, leapfrog_steps, block, device
         See `ais`. All chains of an example start back from its one exact draw; the bound remains
         valid.
     count : int, at least 2
@@ -159,32 +146,28 @@ def bidirectional(
     module = module_of(model)
     checks.counts(2, count=count)
     checks.counts(chains=chains, leapfrog_steps=leapfrog_steps, block=block)
-    t = annealing_schedule(temperatures, schedule)
-    tick = _ticks(progress, pilot_steps(temperatures) + 2 * (temperatures - 1))
+    t = annealing_schedule(temperatures)
     generator = torch.Generator().manual_seed(seed)
     with checks.on_device(module, device) as work, evaluating(module), torch.inference_mode(False):
         exact, x = simulate(module, count, generator, work)
         evaluate = target(module, x, block)
         z = draw_prior(module, (chains, count), generator, work)
         start = draw_prior(module, (PILOT_CHAINS, count), generator, work)
-        steps = fit_step_sizes(evaluate, start, t, leapfrog_steps, generator, tick)
-        lower = anneal(evaluate, z, t, steps, leapfrog_steps, generator, tick)
+        steps = fit_step_sizes(evaluate, start, t, leapfrog_steps, generator)
+        lower = anneal(evaluate, z, t, steps, leapfrog_steps, generator)
         z, t, steps = exact.expand(z.shape), t.flip(0), steps.flip(0)
-        upper = anneal(evaluate, z, t, steps, leapfrog_steps, generator, tick)
+        upper = anneal(evaluate, z, t, steps, leapfrog_steps, generator)
     gap = mean_estimate(upper.per_example - lower.per_example)
     return Bidirectional(*astuple(gap), lower=lower, upper=upper)
 
 
-def annealing_schedule(count: int, kind: Schedule = "sigmoid") -> Float[Tensor, " count"]:
-    """Return `count` temperatures from 0 to 1, at least 2.
+def annealing_schedule(count: int) -> Float[Tensor, " count"]:
+    """Return `count` temperatures from 0 to 1, at least 2, with small steps at both ends.
 
-    "sigmoid" takes small steps at both ends: t proportional to sigmoid(4 u) - sigmoid(-4) for u in
-    equal steps from -1 to 1 (Wu et al. 2017).
+    t is proportional to sigmoid(4 u) - sigmoid(-4) for u in equal steps from -1 to 1 (Wu et al.).
     """
     checks.counts(2, temperatures=count)
-    checks.require(kind in ("sigmoid", "linear"), "schedule", kind, "'sigmoid' or 'linear'")
-    u = torch.linspace(-1, 1, count, dtype=torch.float64)
-    rising = torch.sigmoid(STEEPNESS * u) if kind == "sigmoid" else u
+    rising = torch.sigmoid(STEEPNESS * torch.linspace(-1, 1, count, dtype=torch.float64))
     return (rising - rising[0]) / (rising[-1] - rising[0])  # the ends are exactly 0 and 1
 
 
@@ -195,7 +178,6 @@ def anneal(
     step_sizes: Float[Tensor, "count n"],
     leapfrog_steps: int,
     generator: torch.Generator,
-    tick: Callable[[], object] = lambda: None,
 ) -> Annealed:
     """Weigh chains on their way along the temperatures, from 0 to 1 or back.
 
@@ -219,7 +201,6 @@ def anneal(
                 state, ladder[i], step_sizes[i], leapfrog_steps, evaluate, generator
             )
             acceptances += acceptance
-        tick()
 
     chains = len(z)
     direction = ladder[-1] - ladder[0]  # -1 if the weights estimate 1 / p(x)
@@ -268,11 +249,3 @@ def simulate(
     with torch.no_grad():
         x = module.likelihood.sample(at_least_float32(module.decoder(z)), generator)
     return z.to(device).double(), x
-
-
-def _ticks(progress: Callable[[float], object] | None, total: int) -> Callable[[], object]:
-    """Return what to call after each of `total` steps, to report the share that is done."""
-    if progress is None:
-        return lambda: None
-    done = itertools.count(1)
-    return lambda: progress(next(done) / total)

@@ -30,15 +30,7 @@ from hebae.inference import evaluating
 from hebae.model import Autoencoder
 from hebae.priors import StandardNormal
 
-__all__ = [
-    "ELBO",
-    "Bound",
-    "ImportanceWeighted",
-    "bits_per_dimension",
-    "elbo",
-    "fit_width",
-    "iwae",
-]
+__all__ = ["ELBO", "Bound", "ImportanceWeighted", "bits_per_dimension", "elbo", "fit_width", "iwae"]
 
 LEARNING_RATE = 0.1  # of the logarithms of the widths at the first step; 0 at the last
 FIRST_WIDTH = 0.1  # in standard deviations of the codes

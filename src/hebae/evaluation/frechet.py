@@ -111,7 +111,6 @@ def frechet_extrapolated(
     y_features: ArrayLike,
     *,
     points: int = 15,
-    smallest: int | None = None,
     allow_rank_deficient: bool = False,
     seed: int = 0,
 ) -> Estimate:
@@ -125,9 +124,8 @@ def frechet_extrapolated(
     x_features, y_features : array-like, shapes (n_x, d) and (n_y, d)
         Subsets take the same share of both.
     points : int
-        Number of subsets, at least 3: evenly spaced in 1/n, drawn without replacement.
-    smallest : int, optional
-        n of the smallest subset (of the smaller set); default a tenth of it, and at least d + 1.
+        Number of subsets, at least 3: evenly spaced in 1/n, drawn without replacement. The smallest
+        has a tenth of the examples, and at least d + 1.
     allow_rank_deficient : bool
         Allow subsets of d examples or fewer, which a line describes poorly.
     seed : int
@@ -140,11 +138,13 @@ def frechet_extrapolated(
     whole = min(len(x), len(y))
     enough = 2 if allow_rank_deficient else x.shape[1] + 1
     _check_full_rank(len(x), len(y), x.shape[1], allow_rank_deficient)
-    if smallest is None:
-        smallest = max(math.ceil(whole / 10), enough)
+    smallest = max(math.ceil(whole / 10), enough)
     checks.counts(3, points=points)
-    allowed = f"from {enough} to {whole - 1}, since subsets grow from it up to {whole}"
-    checks.require(enough <= smallest < whole, "smallest", smallest, allowed)
+    if smallest >= whole:
+        raise HebaeError(
+            f"The sets have {len(x)} and {len(y)} examples, but subsets of {x.shape[1]} features "
+            f"grow from {smallest}; give at least {smallest + 1} examples of each."
+        )
     generator = np.random.default_rng(seed)
 
     def subset(features: Array, share: float) -> FeatureMoments:

@@ -131,17 +131,16 @@ def fit_step_sizes(
     temperatures: Float[Tensor, " count"],
     leapfrog_steps: int,
     generator: torch.Generator,
-    tick: Callable[[], object],
 ) -> Float[Tensor, "count n"]:
     """Fit step sizes along temperatures from 0 to 1 so that about 65 % of transitions are accepted.
 
-    In a separate run of `pilot_steps` transitions, since step sizes that adapt while weights
+    In a separate run of at most 220 transitions, since step sizes that adapt while weights
     accumulate would bias these. After each transition an example's log step size moves by the
     difference of its mean acceptance from 0.65. z holds draws from the prior, `PILOT_CHAINS` of
     which are used; the temperatures are on the CPU.
     """
-    count = pilot_steps(len(temperatures)) - SETTLING
-    pilot = _resampled(temperatures[None], count)[0].tolist()
+    least, most = PILOT_TEMPERATURES
+    pilot = _resampled(temperatures[None], min(max(len(temperatures), least), most))[0].tolist()
     state = evaluate(z[:PILOT_CHAINS])
     log_step = torch.full_like(z[0, :, 0], math.log(FIRST_STEP_SIZE))
     history = []
@@ -151,17 +150,10 @@ def fit_step_sizes(
         )
         log_step = log_step + RATE * (acceptance.mean(0) - ACCEPTANCE)
         history.append(log_step)
-        tick()
     fitted = torch.stack(history[SETTLING:], dim=1)
     padded = F.pad(fitted[:, None], (WINDOW // 2, WINDOW // 2), mode="replicate")
     smooth = F.avg_pool1d(padded, WINDOW, stride=1)[:, 0]
     return _resampled(smooth, len(temperatures)).mT.exp()
-
-
-def pilot_steps(temperatures: int) -> int:
-    """Transitions that `fit_step_sizes` takes for this number of temperatures."""
-    least, most = PILOT_TEMPERATURES
-    return SETTLING + min(max(temperatures, least), most)
 
 
 def _resampled(values: Float[Tensor, "n count"], count: int) -> Float[Tensor, "n places"]:

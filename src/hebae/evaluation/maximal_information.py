@@ -156,13 +156,7 @@ class IndexDependence:
 
 
 def index_dependence(
-    z: ArrayLike,
-    *,
-    seed: int = 0,
-    permutations: int = 1,
-    alpha: float = 0.6,
-    c: float = 15,
-    workers: int | None = None,
+    z: ArrayLike, *, seed: int = 0, alpha: float = 0.6, c: float = 15
 ) -> IndexDependence:
     """MIC_e and TIC_e between an example's index and each dimension of its codes (Fig. 2c, d).
 
@@ -175,21 +169,18 @@ def index_dependence(
     z : array-like, shape (n, L, k)
         L draws of the code of n examples; n L at least 4.
     seed : int
-        Of the order and of the permutations.
-    permutations : int
-        Per dimension; the null is their mean.
-    alpha, c, workers
-        See `characteristic_matrix` and `mic_and_tic`.
+        Of the order and of the permutation.
+    alpha, c
+        See `characteristic_matrix`.
     """
     codes = checks.finite(z, "z", ("n", "L", "k"))
-    checks.counts(permutations=permutations)
     n, draws, k = codes.shape
     rng = np.random.default_rng(seed)
     index = np.repeat(rng.permutation(n), draws)
     latents = list(codes.reshape(n * draws, k).T)
-    nulls = [(rng.permutation(index), latent) for _ in range(permutations) for latent in latents]
-    pairs = [(index, latent) for latent in latents] + nulls
-    coefficients = mic_and_tic(pairs, "e", alpha, c, workers=workers)
+    pairs = [(index, latent) for latent in latents]
+    pairs += [(rng.permutation(index), latent) for latent in latents]
+    coefficients = mic_and_tic(pairs, "e", alpha, c)
     mic, tic = coefficients[:k].mean(axis=0).tolist()
     null_mic, null_tic = coefficients[k:].mean(axis=0).tolist()
     return IndexDependence(mic, tic, null_mic, null_tic, n, draws)

@@ -71,6 +71,17 @@ class Smoothness(Estimate):
     steps: int
 
 
+@dataclass(frozen=True)
+class Accuracy(Estimate):
+    """Share of test examples that are classified correctly, with its binomial standard error."""
+
+    train_count: int
+    """Examples that the classifier was fitted to."""
+    test_count: int
+    chance: float
+    """Accuracy of always predicting the most frequent class of the test examples."""
+
+
 def reconstruction_error(
     model: Any, values: ArrayLike, *, device: Device = None
 ) -> ReconstructionError:
@@ -95,12 +106,7 @@ def reconstruction_error(
 
 
 def robustness(
-    model: Any,
-    codes: ArrayLike,
-    *,
-    scale: float = 0.1,
-    seed: int = 0,
-    device: Device = None,
+    model: Any, codes: ArrayLike, *, scale: float = 0.1, seed: int = 0, device: Device = None
 ) -> Robustness:
     """Mean distance that noise in the code moves what is decoded, absolute and relative.
 
@@ -195,8 +201,8 @@ def smoothness(
                     f"features gave {len(f)} rows for {len(images)} images; it must give one each."
                 )
             f = f.reshape(-1, steps, f.shape[1])
-            second_difference = f[:, :-2] - 2 * f[:, 1:-1] + f[:, 2:]
-            bends.append(np.linalg.norm(second_difference, axis=2).mean(axis=1) * (steps - 1) ** 2)
+            bend = np.linalg.norm(np.diff(f, n=2, axis=1), axis=2).mean(axis=1)
+            bends.append(bend * (steps - 1) ** 2)
             chords.append(np.linalg.norm(f[:, -1] - f[:, 0], axis=1))
     undefined = "The ends of every line decode to the same, so its curvature has no scale."
     curvature = ratio_of_means(np.concatenate(bends), np.concatenate(chords), undefined)
@@ -215,17 +221,6 @@ def _decodable(model: Any, codes: ArrayLike, name: str = "codes") -> tuple[Autoe
 
 def _rows(count: int, block: int = BLOCK) -> list[slice]:
     return [slice(start, start + block) for start in range(0, count, block)]
-
-
-@dataclass(frozen=True)
-class Accuracy(Estimate):
-    """Share of test examples that are classified correctly, with its binomial standard error."""
-
-    train_count: int
-    """Examples that the classifier was fitted to."""
-    test_count: int
-    chance: float
-    """Accuracy of always predicting the most frequent class of the test examples."""
 
 
 def knn_accuracy(
@@ -253,7 +248,7 @@ def knn_accuracy(
     checks.require(1 <= neighbours <= len(x), "neighbours", neighbours, f"from 1 to {len(x)}")
     # A tree gains nothing in tens of dimensions.
     classifier = KNeighborsClassifier(neighbours, algorithm="brute").fit(x, labels)
-    return _accuracy(classifier.predict(y) == truth, len(x), truth)
+    return _accuracy(classifier, len(x), y, truth)
 
 
 def logistic_accuracy(
@@ -262,7 +257,6 @@ def logistic_accuracy(
     test_codes: ArrayLike,
     test_labels: npt.ArrayLike,
     *,
-    inverse_penalty: float = 1.0,
     limit: int = 60_000,
     max_iterations: int = 1000,
     seed: int = 0,
@@ -273,8 +267,8 @@ def logistic_accuracy(
     ----------
     train_codes, train_labels, test_codes, test_labels
         As in `knn_accuracy`; at least two classes.
-    inverse_penalty, max_iterations
-        scikit-learn's C and max_iter.
+    max_iterations : int
+        scikit-learn's max_iter.
     limit, seed : int
         Of more than `limit` training examples a random subset of that size is used.
 
@@ -286,7 +280,6 @@ def logistic_accuracy(
     from sklearn.preprocessing import StandardScaler
 
     x, labels, y, truth = _checked(train_codes, train_labels, test_codes, test_labels)
-    checks.require(inverse_penalty > 0, "inverse_penalty", inverse_penalty, "above 0")
     checks.counts(2, limit=limit)
     checks.counts(max_iterations=max_iterations)
     if len(x) > limit:
@@ -294,9 +287,7 @@ def logistic_accuracy(
         x, labels = x[rows], labels[rows]
     if len(np.unique(labels)) < 2:
         raise UndefinedMetric("All training examples are of one class; there is nothing to learn.")
-    classifier = make_pipeline(
-        StandardScaler(), LogisticRegression(C=inverse_penalty, max_iter=max_iterations)
-    )
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=max_iterations))
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
@@ -304,9 +295,9 @@ def logistic_accuracy(
         except ConvergenceWarning:
             raise UndefinedMetric(
                 f"The logistic regression has not converged in {max_iterations} iterations; raise "
-                "max_iterations or lower inverse_penalty."
+                "max_iterations."
             ) from None
-    return _accuracy(classifier.predict(y) == truth, len(x), truth)
+    return _accuracy(classifier, len(x), y, truth)
 
 
 def _checked(
@@ -318,9 +309,7 @@ def _checked(
     return x, labels, y, truth
 
 
-def _accuracy(
-    correct: npt.NDArray[np.bool_], train_count: int, truth: npt.NDArray[Any]
-) -> Accuracy:
-    share, count = float(correct.mean()), len(correct)
+def _accuracy(classifier: Any, train_count: int, y: Array, truth: npt.NDArray[Any]) -> Accuracy:
+    share, count = float((classifier.predict(y) == truth).mean()), len(truth)
     chance = float(np.unique(truth, return_counts=True)[1].max()) / count
     return Accuracy(share, math.sqrt(share * (1 - share) / count), train_count, count, chance)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hebae.data import Dataset
 from hebae.experiments.figures import draw_models
 from hebae.experiments.runner import ExperimentFolder
 from hebae.experiments.table import Columns, numbers, summary_rows, tabulate, whiteness_notes
 from hebae.experiments.trained_run import RunResult
-from hebae.provenance import provenance
 from hebae.report.methods import display_name
 from hebae.report.page import Section
 from hebae.report.tables import Table
@@ -18,7 +16,7 @@ from hebae.training.checks import weight_of_mean_squared_error
 
 
 def report_comparison(
-    folder: ExperimentFolder, dataset: Dataset, results: Sequence[RunResult], command: str
+    folder: ExperimentFolder, results: Sequence[RunResult], command: str
 ) -> Table:
     """Write table, figures and page of a comparison into its folder; return the table."""
     columns: dict[str, list[RunResult]] = {}
@@ -30,15 +28,13 @@ def report_comparison(
     for one in results:
         if not one.diverged:
             measures[one.method].append(numbers(one))
-    seeds = [one.settings.seed for one in results]
     content = {
-        "provenance": provenance(command, dataset, results[0].settings, seeds),
         "measures": measures,
         "diverged": {one.label: one.reason for one in results if one.diverged},
     }
-    title = f"{', '.join(columns)} on {dataset.name}"
+    title = f"{', '.join(columns)} on {results[0].dataset.name}"
     sections = [Section("Results", [table]), *drawn.values()]
-    folder.publish(table, content, {one.label: one.settings for one in results}, title, sections)
+    folder.publish(results, table, title, sections, content, command)
     return table
 
 

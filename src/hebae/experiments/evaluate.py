@@ -18,8 +18,6 @@ from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.table import Columns, tabulate, whiteness_notes
 from hebae.experiments.trained_run import choose_device, examples_of, group_by_column, open_runs
 from hebae.files import clear, make_folder
-from hebae.priors import NAMES
-from hebae.provenance import provenance
 from hebae.report.page import Section
 from hebae.report.tables import Table
 
@@ -114,16 +112,14 @@ def evaluate(
         firsts = {label: group[0] for label, group in columns.items()}
         side_by_side = {label: evaluated[run.path] for label, run in firsts.items()}
         drawn = draw_evaluation(side_by_side, folder.figures)
-        origin = provenance(command, dataset, runs[0].settings, [run.settings.seed for run in runs])
-        origin["runs"] = ", ".join(run.label for run in runs)
         sections = _results(table, columns)
         if pool_seeds:
             text = "The table shows all seeds, the figures the first run of each column: "
             text += ", ".join(f"{label} {run.path.name}" for label, run in firsts.items()) + "."
             sections.append(Section("Figures", [text]))
         sections += [*drawn.values(), *_explanations(columns)]
-        content = {"provenance": origin, "table": table.records()}
-        folder.publish(table, content, {}, table.title, sections)
+        content = {"table": table.records()}
+        folder.publish(runs, table, table.title, sections, content, command)
         return table, drawn
 
 
@@ -143,7 +139,7 @@ def _store(path: Path, output: Path | None) -> Path | None:
 
 
 def _resolved(settings: EvaluationSettings, dataset: Dataset) -> EvaluationSettings:
-    """Choose split and samplers, and require enough examples."""
+    """Choose the split, and require enough examples."""
     split = settings.split or ("test" if dataset.test or not dataset.validation else "validation")
     count = len(examples_of(dataset, split))
     if count < FEWEST:
@@ -151,8 +147,7 @@ def _resolved(settings: EvaluationSettings, dataset: Dataset) -> EvaluationSetti
             f"the {split} split of {dataset.name} has {count} example(s); an evaluation needs at "
             f"least {FEWEST}."
         )
-    samplers = tuple(name for name in NAMES if name in (settings.samplers or NAMES))
-    return settings.model_copy(update={"split": split, "samplers": samplers})
+    return settings.model_copy(update={"split": split})
 
 
 def _tabulate(columns: Columns) -> Table:

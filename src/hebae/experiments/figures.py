@@ -185,7 +185,7 @@ def draw_evaluation(evaluated: Mapping[str, Evaluated], folder: Path) -> Drawn:
         }
         target.draw("code-histograms", of_codes.code_histograms, histograms)
     annealed = {
-        label: lines.Convergence(*(one.arrays[name] for name in ("temperatures", "lower", "gap")))
+        label: tuple(one.arrays[name] for name in ("temperatures", "lower", "gap"))
         for label, run in runs.items()
         if (one := run.measurement("ais")) is not None and "gap" in one.arrays
     }
@@ -212,5 +212,5 @@ def _moments(run: RunResult) -> dict[str, Measurement]:
 def _bars(moments: Mapping[str, Measurement], run: RunResult) -> Any:
     kl = run.measurement("moments.least_kl")
     assert kl is not None
-    of_mean, of_z = (np.diag(moments[of].arrays["covariance"]).tolist() for of in CODES)
-    return of_codes.DimensionBars(of_mean, of_z, kl.arrays.get("divergence", kl.undefined))
+    of_mean, of_z = (np.diag(moments[of].arrays["covariance"]) for of in CODES)
+    return of_mean, of_z, kl.arrays.get("divergence", kl.undefined)

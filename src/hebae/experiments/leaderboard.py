@@ -24,12 +24,11 @@ from hebae.experiments.table import tabulate
 from hebae.experiments.trained_run import RunResult
 from hebae.files import make_folder, write_text
 from hebae.methods import METHODS as REGISTRY
-from hebae.provenance import provenance
+from hebae.methods import SAMPLER_NAMES
 from hebae.report import style
 from hebae.report.page import Picture, Section
 from hebae.report.ranges import RangePanel, RowLabel, range_panels
-from hebae.report.tables import Row, Table, Undefined, to_csv
-from hebae.samplers import NAMES
+from hebae.report.tables import Row, Table, Undefined
 from hebae.training import session
 from hebae.training.many import Job, Watcher
 
@@ -260,7 +259,7 @@ class _Runner:
         every = final and run.settings.seed in plan["seeds"][: plan["all_samplers"]]
         values = {
             "split": _last(run.dataset) if final else "validation",
-            "samplers": NAMES if every else tuple(plan["samplers"]),
+            "samplers": SAMPLER_NAMES if every else tuple(plan["samplers"]),
             "device": run.settings.device,
             **plan["evaluation"],
         }
@@ -296,7 +295,7 @@ def _choose(entry: Entry, tried: Sequence[RunResult]) -> RunResult:
 
 def _distances(run: RunResult) -> list[tuple[str, float]]:
     """Return the Frechet distance of each sampler that was measured."""
-    pairs = [(name, run.value(f"frechet.{name}")) for name in NAMES]
+    pairs = [(name, run.value(f"frechet.{name}")) for name in SAMPLER_NAMES]
     return [(name, value) for name, value in pairs if value is not None]
 
 
@@ -341,11 +340,9 @@ def _publish(
         )
         pictures.append(Section(title, [Picture(path.read_bytes(), title, caption)]))
     choice = _tabulate_choice(board, tried, chosen)
-    first = next(iter(datasets.values()))
-    origin = provenance(command, first, tried[0].settings, board.plan["seeds"])
     content = {
         "budget": board.budget,
-        "provenance": origin | {"budget": board.budget},
+        "seeds": board.plan["seeds"],
         "choice": choice.records(),
         "tables": {name: table.records() for name, table in zip(results, tables, strict=True)},
     }
@@ -360,7 +357,9 @@ def _publish(
         for name, table in zip(results, tables, strict=True)
         for record in table.records()
     ]
-    folder.publish(tables[0], content, settings, "Leaderboard", sections, to_csv(records))
+    # As planned, since completed settings could not be compared with those of a later command.
+    planned = [replace(one, settings=settings[one.label]) for one in tried]
+    folder.publish(planned, tables[0], "Leaderboard", sections, content, command, records)
     markdown = "\n".join(table.to_markdown() for table in [*shown, choice])
     write_text(folder.path / f"{folder.kind}.md", markdown)
     return shown
@@ -373,7 +372,9 @@ def _tabulate(rows: Mapping[Entry, Sequence[RunResult]], dataset: Dataset) -> Ta
         label: found[0].reason for label, found in columns.items() if all(r.reason for r in found)
     }
     every = [run for found in columns.values() for run in found]
-    samplers = [name for name in NAMES if any(run.measurement(f"frechet.{name}") for run in every)]
+    samplers = [
+        name for name in SAMPLER_NAMES if any(run.measurement(f"frechet.{name}") for run in every)
+    ]
     ids = ROWS | {BEST: "Frechet, best sampler"}
     ids |= {f"frechet.{name}": f"Frechet, {name}" for name in samplers}
     ids |= {"frechet.reconstructions": "Frechet, reconstructions"}

@@ -88,7 +88,7 @@ def measure(
         record.path = target
         for number, (metric, name) in enumerate(tasks, 1):
             key = metric.name if name is None else f"{metric.name}[{name}]"
-            settings = run.evaluation.as_json(metric.depends)
+            settings = run.evaluation.model_dump(mode="json", include=set(metric.depends))
             arguments = () if name is None else (extractors[name],)
             for features in arguments:
                 settings |= {"features": features.name, "fingerprint": features.fingerprint}
@@ -103,7 +103,9 @@ def measure(
                     stored = list(metric.measure(run, *arguments))
                 except UndefinedMetric as reason:  # the reason holds for all its measurements
                     stored = [Measurement(id=metric.name, name=metric.name, undefined=str(reason))]
-                origin = _provenance(run, command)
+                origin = provenance(command, run.dataset, run.settings, [run.settings.seed])
+                device = str(choose_device(run.evaluation.device))
+                origin |= {"evaluation seed": str(run.seed), "device": device}
                 seconds = round(time.perf_counter() - begin, 3)
                 record.add(key, settings, metric.version, stored, origin, seconds)
                 stored = [replace(one, settings=settings, provenance=origin) for one in stored]
@@ -119,7 +121,7 @@ def evaluate_run(
     command: str,
     progress: Callable[[str], None] = lambda message: None,
 ) -> RunResult:
-    """Return the result with these metrics; measure what `evaluation.json` does not have yet."""
+    """Return the result with these metrics; measure what ``evaluation.json`` does not have yet."""
     result = replace(result, evaluation=settings)
     if result.diverged:
         return result
@@ -259,9 +261,3 @@ def _require_enough(
 
 def _of_metric(measurement: Measurement, metric: Metric) -> Measurement:
     return replace(measurement, metric=metric.name, section=metric.section)
-
-
-def _provenance(run: TrainedRun, command: str) -> dict[str, str]:
-    origin = provenance(command, run.dataset, run.settings, [run.settings.seed])
-    device = str(choose_device(run.evaluation.device))
-    return origin | {"evaluation seed": str(run.seed), "device": device}

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, Settings
-from hebae.data import Dataset
 from hebae.errors import HebaeError
 from hebae.experiments.measure import take
 from hebae.experiments.metrics.bounds import training
 from hebae.experiments.plan import PlannedRun, common_settings
 from hebae.experiments.trained_run import RunResult, held_out
 from hebae.files import clear, locked, make_folder, require_only, write_text
+from hebae.provenance import provenance
 from hebae.report.page import Section, write_page
-from hebae.report.tables import Table
+from hebae.report.tables import Table, to_csv
 from hebae.storage import RunFolder
 from hebae.training.many import Job, Watcher, train_all
 
@@ -33,9 +33,10 @@ _MAY_CHANGE = (MAY_CHANGE_ON_RESUME | AFFECT_ROUNDING) - {"epochs"}
 
 
 class ExperimentFolder:
-    """The folder `path` of a "comparison", "sweep", "leaderboard" or "evaluation"."""
+    """The folder `path` of an experiment of a kind, such as "sweep"; its mark holds `content`."""
 
-    def __init__(self, path: Path, kind: str) -> None:
+    def __init__(self, path: Path, kind: str, content: Mapping[str, Any] | None = None) -> None:
+        self.content = dict(content or {})
         self.path = path
         self.kind = kind
         self.mark = path / ("evaluation-table.json" if kind == "evaluation" else f"{kind}.json")
@@ -110,28 +111,36 @@ class ExperimentFolder:
         if self.kind == "comparison":  # few runs: each with all its settings
             common, own = {}, [common | rest for rest in own]
         by_label = dict(zip(runs, own, strict=True))
+        content = {**self.content, **content}
         kept = {"settings": common, "runs": by_label, **content}
         kept = {name: value for name, value in kept.items() if value or name in content}
         write_text(self.mark, json.dumps(kept, indent=2, allow_nan=False) + "\n")
 
     def publish(
         self,
+        results: Sequence[RunResult],
         table: Table,
-        content: Mapping[str, Any],
-        runs: Mapping[str, Settings],
         title: str,
         sections: Sequence[Section],
-        csv: str | None = None,
+        content: Mapping[str, Any],
+        command: str,
+        records: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         """Write the mark (see `write_mark`), the table as Markdown and CSV, and ``report.html``.
 
-        The page holds `sections`, then the provenance in `content`. `csv` replaces the table's own.
+        The page holds `sections`, then the provenance. `records` replace the table's own in the CSV
+        file.
         """
-        self.write_mark(content, runs)
-        write_text(self.path / f"{self.kind}.csv", table.to_csv() if csv is None else csv)
+        first, seeds = results[0], [one.settings.seed for one in results]
+        origin = provenance(command, first.dataset, first.settings, seeds)
+        settings = {one.label: one.settings for one in results}
+        if self.kind == "evaluation":  # the runs are elsewhere, with their settings
+            origin, settings = origin | {"runs": ", ".join(settings)}, {}
+        self.write_mark({"provenance": origin, **content}, settings)
+        rows = table.records() if records is None else records
+        write_text(self.path / f"{self.kind}.csv", to_csv(rows))
         write_text(self.path / f"{self.kind}.md", table.to_markdown())
-        origin = Section("Provenance", [content["provenance"]])
-        write_page(self.page, title, [*sections, origin])
+        write_page(self.page, title, [*sections, Section("Provenance", [origin])])
 
 
 def train_runs(
@@ -186,8 +195,7 @@ def run_experiment(
     folder: ExperimentFolder,
     planned: Sequence[PlannedRun],
     jobs: Sequence[Job],
-    report: Callable[[ExperimentFolder, Dataset, Sequence[RunResult], str], Table],
-    content: Mapping[str, Any],
+    report: Callable[[ExperimentFolder, Sequence[RunResult], str], Table],
     *,
     command: str,
     resume: bool = False,
@@ -198,19 +206,18 @@ def run_experiment(
     """Train the runs into `folder`, then tabulate and draw them; None if it was interrupted.
 
     `planned` and `jobs` have the same length, see `hebae.experiments.plan`. `report` gets the
-    folder, the data, the results and the command, writes tables, figures and page, and returns the
-    table. `content` is kept in the JSON file, beside the settings of the runs. With `resume`, the
-    finished runs are kept, with `overwrite` all are replaced. `progress` receives a message before
-    each step after training; for the other keywords see `train_runs`.
+    folder, the results and the command, writes tables, figures and page, and returns the
+    table. With `resume`, the finished runs are kept, with `overwrite` all are replaced. `progress`
+    receives a message before each step after training; for the other keywords see `train_runs`.
     """
     with folder.hold(resume=resume, overwrite=overwrite):
         settings = {job.label: job.prepared.settings for job in jobs}
         if folder.mark.is_file():
             folder.require_same(settings)
-        folder.write_mark(content, settings)
+        folder.write_mark({}, settings)
         results = train_runs(planned, jobs, command=command, **training_options)
         if results is None:
             return None
         results = summarise(results, progress)
         progress("drawing the figures")
-        return report(folder, jobs[0].prepared.dataset, results, command)
+        return report(folder, results, command)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from hebae.methods import AUTOMATIC, SAMPLER_NAMES
+
+if TYPE_CHECKING:
+    SamplerName = str
+else:
+    SamplerName = Literal[SAMPLER_NAMES]
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -24,8 +31,12 @@ class EvaluationSettings(BaseModel):
     """Device to run the models on; auto: a GPU if there is one."""
     samples: int = Field(default=10_000, ge=10)
     """Samples per sampler, compared with as many real examples, or with all if there are fewer."""
-    samplers: tuple[Literal["normal", "fitted-normal", "mixture"], ...] | None = None
-    """Distributions to draw z from [default: all three; without the mixture for fast metrics]."""
+    samplers: tuple[SamplerName, ...] | None = Field(
+        default=None,
+        description=f"Distributions to draw z from: {', '.join(SAMPLER_NAMES)} [default: "
+        f"{', '.join(AUTOMATIC)}, and prior if it was learned; without the mixture for fast "
+        "metrics].",
+    )
     features: tuple[str, ...] | None = None
     """Features to compare samples in: classifier, pixels, random (an untrained network), inception,
     timm:NAME, or the file of an exported network [default: classifier for images with labels,
@@ -55,7 +66,3 @@ class EvaluationSettings(BaseModel):
         quick: dict[str, Any] = {"features": ("pixels",), "samplers": ("normal", "fitted-normal")}
         values = quick | {name: getattr(self, name) for name in chosen}
         return self.model_construct(_fields_set=set(chosen), **values)
-
-    def as_json(self, names: tuple[str, ...]) -> dict[str, Any]:
-        """Return the settings with these names as JSON values."""
-        return self.model_dump(mode="json", include=set(names))

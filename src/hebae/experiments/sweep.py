@@ -7,18 +7,16 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from hebae.data import Dataset
 from hebae.experiments.plan import Axis, as_text
 from hebae.experiments.runner import ExperimentFolder
 from hebae.experiments.table import numbers, summary_rows
 from hebae.experiments.trained_run import RunResult
 from hebae.files import make_folder
-from hebae.provenance import provenance
 from hebae.report import style
 from hebae.report.lines import LinePanel, Scale, line_grid
 from hebae.report.methods import display_name
 from hebae.report.page import Picture, Section
-from hebae.report.tables import Row, Table, Undefined, to_csv
+from hebae.report.tables import Row, Table, Undefined
 
 REASONS_SHOWN = 3
 MOST_LINES = 15
@@ -32,25 +30,12 @@ _BRIEF = {
 
 
 def report_sweep(
-    axes: Sequence[Axis],
-    folder: ExperimentFolder,
-    dataset: Dataset,
-    runs: Sequence[RunResult],
-    command: str,
+    axes: Sequence[Axis], folder: ExperimentFolder, runs: Sequence[RunResult], command: str
 ) -> Table:
     """Write tables, figure and page of a sweep into its folder; return a table for a console."""
-    over, settings = (
-        ", ".join(axis.name for axis in axes),
-        {run.label: run.settings for run in runs},
-    )
-    seeds = [run.settings.seed for run in runs]
+    over, data = ", ".join(axis.name for axis in axes), runs[0].dataset.name
     records = [flat(run) for run in runs]
-    content = {
-        "axes": axis_values(axes),
-        "provenance": provenance(command, dataset, runs[0].settings, seeds),
-        "results": records,
-    }
-    title = f"{dataset.name}: {len(runs):,} runs over {over}"
+    title = f"{data}: {len(runs):,} runs over {over}"
     table = tabulate_runs(runs, title)
     drawn = draw(axes, runs)
     if isinstance(drawn, str):
@@ -63,14 +48,9 @@ def report_sweep(
         content_of_png = (folder.figures / "sweep.png").read_bytes()
         sections = [Section(heading, [Picture(content_of_png, heading, caption)])]
     sections.append(Section("Results", [table]))
-    heading = f"A sweep over {over} on {dataset.name}"
-    folder.publish(table, content, settings, heading, sections, to_csv(records))
+    heading = f"A sweep over {over} on {data}"
+    folder.publish(runs, table, heading, sections, {"results": records}, command, records)
     return tabulate_runs(runs, title, brief=True)
-
-
-def axis_values(axes: Sequence[Axis]) -> dict[str, list[Any]]:
-    """Return the axes as ``sweep.json`` keeps them."""
-    return {axis.name: list(axis.values) for axis in axes}
 
 
 def tabulate_runs(runs: Sequence[RunResult], title: str, *, brief: bool = False) -> Table:

@@ -25,6 +25,7 @@ from hebae.evaluation.features.base import FeatureExtractor
 from hebae.experiments.measurement import Measurement, find, value_of
 from hebae.experiments.plan import PlannedRun
 from hebae.experiments.settings import EvaluationSettings
+from hebae.methods import AUTOMATIC, SAMPLER_NAMES
 from hebae.report.methods import display_name
 from hebae.storage import RunFolder, load_model, no_model
 
@@ -46,7 +47,12 @@ class TrainedRun:
         self.settings: Settings = self.folder.settings()
         """The settings that the run was trained with."""
         self.dataset = dataset
-        self.evaluation = evaluation or EvaluationSettings()
+        evaluation = evaluation or EvaluationSettings()
+        own = () if self.settings.prior == "normal" else ("prior",)
+        chosen = evaluation.samplers or (*AUTOMATIC, *own)
+        self.sampler_names = tuple(name for name in SAMPLER_NAMES if name in chosen)
+        """Samplers to evaluate, simple ones first."""
+        self.evaluation = evaluation.model_copy(update={"samplers": self.sampler_names})
         self.seed = self.evaluation.evaluation_seed
         self.split = self.evaluation.split or "test"
         self.examples: Examples = examples_of(dataset, self.split)
@@ -55,7 +61,6 @@ class TrainedRun:
         """Their values, shape (n, *shape)."""
         self.has_images = len(self.examples.shape) == 3 and self.examples.shape[0] in (1, 3)
         """Whether an example is a grey or colour image."""
-        self.sampler_names = self.evaluation.samplers or samplers.NAMES
         self._samples: dict[str, Array] = {}
         self._features: dict[tuple[str, str], Array] = {}
 
@@ -162,7 +167,7 @@ class RunResult(PlannedRun):
 
     path: Path = field(kw_only=True)
     dataset: Dataset = field(kw_only=True)
-    evaluation: EvaluationSettings = field(kw_only=True)
+    evaluation: EvaluationSettings = field(default=EvaluationSettings(), kw_only=True)
     """How it is measured; as long as nothing else is chosen, on the held-out examples."""
     reason: str = ""
     """Why it diverged; empty if it finished."""
@@ -287,11 +292,7 @@ def open_runs(
                 f"{dataset.name} does not have the content that {path} was trained on (SHA-256 "
                 f"{trained_on[:16]}); name the original data with --data."
             )
-    default = EvaluationSettings()
-    return [
-        RunResult(path.resolve().name, own, path=path, dataset=dataset, evaluation=default)
-        for path, own in runs.items()
-    ]
+    return [RunResult(p.resolve().name, own, path=p, dataset=dataset) for p, own in runs.items()]
 
 
 def group_by_column(runs: Sequence[RunResult], pool_seeds: bool) -> dict[str, list[RunResult]]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
-from torch.func import jvp
 
 from hebae.kernels import unit
 from hebae.methods import Weight
-from hebae.objectives.base import Latents, LogScales, Noise, Objective, Terms
+from hebae.objectives.base import Codes, Latents, LogScales, Noise, Objective, Terms
 from hebae.priors.base import Prior
 
 
@@ -46,13 +46,29 @@ class RAEGP(Objective):
         """Return z = mu and ``norm``, the mean of ``||z||^2 / 2``."""
         return mean, {"norm": 0.5 * mean.square().sum(1).mean()}
 
-    def decode(self, decoder: nn.Module, z: Latents, noise: Noise) -> tuple[Tensor, Terms]:
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # no second derivatives
+    def decode(self, decoder: nn.Module, z: Codes, noise: Noise) -> tuple[Tensor, Terms]:
         """Return the output and ``decoder``, the mean over z of ``||J||^2``.
 
         J is the matrix of derivatives of the decoder's output (before the likelihood's link, such
         as the sigmoid) by z. Its squared Frobenius norm is estimated without bias by
         ``k ||J u||^2``, u a random unit vector for each z; exactly for k = 1.
         """
-        output, derivative = jvp(decoder, (z,), (unit(noise["tangent"]),))
-        squared_norm = derivative.flatten(1).to(z.dtype).square().sum(1)
+        # J u is the derivative of J^T w by w. Not by forward mode, which has one state for all
+        # threads, nor by torch.func, which takes no batch normalisation in training.
+        with torch.enable_grad():  # also for held-out examples
+            z = z if z.requires_grad else z.detach().requires_grad_()
+            output = decoder(z)
+            w = torch.zeros_like(output, requires_grad=True)
+            (pulled,) = torch.autograd.grad(output, z, w, create_graph=True)
+            pushed = None
+            if pulled.requires_grad:
+                inputs = (pulled, w, unit(noise["tangent"]))
+                (pushed,) = torch.autograd.grad(*inputs, create_graph=True, allow_unused=True)
+            if pushed is None:
+                raise ValueError(
+                    "RAE-GP differentiates the decoder twice, and a layer of it can be "
+                    "differentiated only once; use another decoder or method."
+                )
+        squared_norm = pushed.flatten(1).to(z.dtype).square().sum(1)
         return output, {"decoder": z.shape[1] * squared_norm.mean()}

@@ -17,7 +17,9 @@ from hebae.methods import Count, Weight
 from hebae.objectives.base import Latents, LogScales, Noise, Objective, Terms
 from hebae.priors.base import Prior
 
-LARGEST, STEPS = 5.0, 8  # of the integral: half of the paper's 17 points on [-5, 5], by symmetry
+# Of the integral over [-5, 5], of which half is taken, by symmetry. The paper has 8 steps: codes
+# 2 pi 8 / 5 = 10 apart would look equal.
+LARGEST, STEPS = 5.0, 16
 
 
 @dataclass(frozen=True, kw_only=True)

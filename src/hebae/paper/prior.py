@@ -28,10 +28,8 @@ RATE = {"rate_weight": 1.0}
 """With it, HEBAE's loss without the whitening term is the negative ELBO, as the VAE's is."""
 PARTS: Mapping[str, dict[str, Any]] = {
     "unwhitened": {"penalty_weight": 0.0},
-    "whitened more": {"penalty_weight": 10.0},
     "diagonal": {"noise": "diagonal"},
     "diagonal, unwhitened": {"noise": "diagonal", "penalty_weight": 0.0},
-    "rate": {"rate_weight": 0.3},
 }
 """Variants of HEBAE with a flow, by name: which part of it does what."""
 

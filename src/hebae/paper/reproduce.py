@@ -23,7 +23,7 @@ from hebae.paper.budgets import Budget, Plan, data_of, unique
 from hebae.paper.study import STUDIES, Findings, Runs, Study, records
 from hebae.provenance import provenance
 from hebae.report import style
-from hebae.report.tables import Measured, Table, Undefined, Value, to_csv
+from hebae.report.tables import Table, to_csv
 from hebae.samplers import NAMES
 from hebae.training.many import Watcher
 
@@ -161,17 +161,16 @@ def write(
 
 
 def table_to_json(table: Table) -> dict[str, Any]:
-    """Return a table as JSON keeps it, with the number of every seed."""
+    """Return a table as JSON keeps it, with the number of every seed; None if it is not finite."""
 
-    def encoded(value: Value) -> Any:
-        if value is None or isinstance(value, str | Measured | Undefined):
-            return value
-        if isinstance(value, Iterable):
-            return [encoded(v) for v in value]
-        return float(value) if math.isfinite(value) else None
+    def encoded(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: encoded(one) for name, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [encoded(one) for one in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    rows = [replace(row, values=[encoded(v) for v in row.values]) for row in table.rows]
-    return asdict(replace(table, rows=rows))
+    return {name: encoded(value) for name, value in asdict(table).items()}
 
 
 def _provenance(

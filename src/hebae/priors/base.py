@@ -6,7 +6,7 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,29 @@ Doubles = npt.NDArray[np.float64]
 
 BLOCK_ENTRIES = 2**22
 """Deviations that `normal_log_density` holds at once: 32 MiB."""
+
+
+class Split(NamedTuple):
+    """Codes to fit a sampler to."""
+
+    every: Doubles
+    """Shape (n, k)."""
+    train: Doubles
+    """Nine tenths of them."""
+    held_out: Doubles
+    """The rest: to stop the fit, and to compare samplers on."""
+    seed: int
+
+
+class Fit(NamedTuple):
+    """A sampler fitted to codes."""
+
+    sampler: Prior
+    """The one to use."""
+    unrefined: Prior
+    """The same without the held-out codes, on which it can be compared with others."""
+    curve: Mapping[int, float] = {}
+    """Mean log density of the held-out codes by number of components, of a mixture."""
 
 
 class Prior(nn.Module, ABC):
@@ -42,7 +65,33 @@ class Prior(nn.Module, ABC):
     name: ClassVar[str]
     options: ClassVar[Mapping[str, str]] = {}
     """Further parameters of the constructor, and the settings that they are taken from."""
+    display_name: ClassVar[str]
+    """In tables and figures."""
+    summary: ClassVar[str]
+    """What it is, as a clause, for those that can be fitted to codes."""
+    automatic: ClassVar[bool] = False
+    """Whether "auto" considers it."""
+    exact: ClassVar[bool] = True
+    """Whether `log_prob` is the density itself, and not a lower bound."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Names of the samplers that it is fitted with the help of."""
     latent_dim: int
+
+    @classmethod
+    def fit_split(cls, split: Split, known: Mapping[str, Prior]) -> Fit:
+        """Fit to codes, given the fitted samplers that it `needs`, by name."""
+        raise NotImplementedError(f"{cls.__name__} cannot be fitted to codes")
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Return what is stored of a sampler, by name."""
+        return dict(self.state_dict())
+
+    @classmethod
+    def from_tensors(cls, latent_dim: int, tensors: Mapping[str, Tensor]) -> Self:
+        """Make a sampler again from what `to_tensors` returned."""
+        sampler = cls(latent_dim)
+        sampler.load_state_dict(dict(tensors))
+        return sampler.requires_grad_(False)
 
     @property
     def is_learned(self) -> bool:
@@ -138,10 +187,19 @@ class StandardNormal(Prior):
     """
 
     name = "normal"
+    display_name = "N(0, I)"
+    summary = "N(0, I), as in the paper"
+    automatic = True
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         self.latent_dim = latent_dim
+
+    @classmethod
+    def fit_split(cls, split: Split, known: Mapping[str, Prior]) -> Fit:
+        """There is nothing to fit."""
+        sampler = cls(split.train.shape[1])
+        return Fit(sampler, sampler)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """``log N(z; 0, I)``."""

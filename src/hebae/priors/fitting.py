@@ -118,6 +118,11 @@ def kmeans_start(z: Tensor, components: int, seed: int) -> Parameters:
     )
 
 
+def responsibilities(z: Tensor, coefficients: Tensor) -> Tensor:
+    """Probabilities (n, c) of the components, given codes (n, k)."""
+    return (_features(z) @ coefficients.T).softmax(dim=1)
+
+
 def _features(z: Tensor) -> Tensor:
     """Products z_i z_j with i <= j, the z_i and 1: shape (n, k (k + 1) / 2 + k + 1)."""
     i, j = torch.triu_indices(z.shape[1], z.shape[1])
@@ -128,6 +133,8 @@ class MixtureFit(NamedTuple):
     """A mixture fitted to nine tenths of the codes and refined on all of them."""
 
     mixture: Mixture
+    unrefined: Mixture
+    """Before it was refined: it has not seen the held-out tenth."""
     held_out: float
     """Mean log density, in nats, of the held-out tenth under the mixture of the other nine."""
     curve: dict[int, float]
@@ -182,13 +189,17 @@ def fit_mixture(
             break
     if best is None:
         raise HebaeError("components is empty; name at least one number of components.")
+    spread = directions * scale
+
+    def unwhitened(parameters: Parameters) -> Mixture:
+        weights, means, covariances = (np.asarray(part) for part in parameters)
+        return Mixture(weights, mean + means @ spread.T, spread @ covariances @ spread.T)
+
     parameters = best.parameters
     for _ in range(REFIT_ITERATIONS):
         parameters = em_step(torch.from_numpy(white), parameters)
-    weights, means, covariances = (np.asarray(part) for part in parameters)
-    spread = directions * scale
-    mixture = Mixture(weights, mean + means @ spread.T, spread @ covariances @ spread.T)
-    return MixtureFit(mixture, curve[len(weights)], curve)
+    held_out_density = curve[len(parameters.weights)]
+    return MixtureFit(unwhitened(parameters), unwhitened(best.parameters), held_out_density, curve)
 
 
 def hold_out_tenth(z: Doubles, seed: int) -> tuple[Doubles, Doubles]:

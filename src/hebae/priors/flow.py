@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from hebae.errors import HebaeError
+from hebae.errors import MissingPackage
 from hebae.priors.base import Prior
 
 FAMILIES = {"nsf": "NSF", "maf": "MAF", "realnvp": "RealNVP"}
@@ -58,7 +58,7 @@ class Flow(Prior):
         try:
             from zuko import flows
         except ImportError:
-            raise HebaeError(
+            raise MissingPackage(
                 "the prior 'flow' needs the package zuko; install it with: "
                 "pip install 'hebae[flow]'"
             ) from None

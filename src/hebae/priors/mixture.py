@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Self
 
 import numpy as np
@@ -13,7 +14,9 @@ from hebae.errors import HebaeError, UndefinedMetric
 from hebae.priors.base import (
     BLOCK_ENTRIES,
     Doubles,
+    Fit,
     Prior,
+    Split,
     check_codes,
     normal_log_density,
 )
@@ -83,6 +86,9 @@ class Mixture(MixtureOfNormals):
     """
 
     name = "mixture"
+    display_name = "mixture"
+    summary = "a mixture of normals, as many as suit held-out codes best"
+    automatic = True
     covariances: Tensor
 
     def __init__(
@@ -112,6 +118,19 @@ class Mixture(MixtureOfNormals):
             )
         self.register_buffer("factors", factors, persistent=False)
 
+    @classmethod
+    def fit_split(cls, split: Split, known: Mapping[str, Prior]) -> Fit:
+        """Fit as many components as suit the held-out codes: see `fit_mixture`."""
+        from hebae.priors.fitting import fit_mixture
+
+        fit = fit_mixture(split.every, split.seed)
+        return Fit(fit.mixture, fit.unrefined, fit.curve)
+
+    @classmethod
+    def from_tensors(cls, latent_dim: int, tensors: Mapping[str, Tensor]) -> Self:
+        """Make a sampler again from what `to_tensors` returned."""
+        return cls(**tensors)
+
 
 class FittedNormal(Mixture):
     """N(beta, C), with the mean and covariance of the codes (mathematics, section 6).
@@ -124,6 +143,9 @@ class FittedNormal(Mixture):
     """
 
     name = "fitted-normal"
+    display_name = "fitted normal"
+    summary = "a normal with the mean and covariance of the codes"
+    automatic = True
 
     def __init__(self, mean: npt.ArrayLike | Tensor, covariance: npt.ArrayLike | Tensor) -> None:
         super().__init__(np.ones(1), as_double(mean)[None], as_double(covariance)[None])
@@ -137,6 +159,15 @@ class FittedNormal(Mixture):
     def covariance(self) -> Tensor:
         """Shape (k, k)."""
         return self.covariances[0]
+
+    @classmethod
+    def fit_split(cls, split: Split, known: Mapping[str, Prior]) -> Fit:
+        """Compute the moments of all codes, and of nine tenths."""
+        return Fit(cls.fit(split.every), cls.fit(split.train))
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Mean and covariance."""
+        return {"mean": self.mean, "covariance": self.covariance}
 
     @classmethod
     def fit(cls, codes: npt.ArrayLike) -> Self:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import cycle
 from typing import Any
 
@@ -190,21 +189,14 @@ def code_histograms(
     return figure
 
 
-@dataclass(frozen=True)
-class DimensionBars:
-    """One number per latent dimension of a model."""
-
-    variance_of_mean: Sequence[float]
-    """Variance of mu(x)."""
-    variance_of_code: Sequence[float]
-    """Variance of z drawn from q(z | x)."""
-    divergence: Sequence[float] | str
-    """Mean KL of q(z_j | x) to N(0, 1) in nats, or why there is none."""
-
-
 @styled()
-def dimension_bars(models: Mapping[str, DimensionBars], *, title: str = "") -> Figure:
+def dimension_bars(
+    models: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike | str]], *, title: str = ""
+) -> Figure:
     """Draw bars for each model's dimensions, in falling order of the variance of mu.
+
+    `models` gives, by method, for each dimension the variance of mu(x), the variance of z drawn
+    from q(z | x), and the mean KL of q(z_j | x) to N(0, 1) in nats, or why there is none.
 
     A collapsed dimension has means that do not vary, and a KL of 0. The panels of a row share
     their y axis.
@@ -212,22 +204,22 @@ def dimension_bars(models: Mapping[str, DimensionBars], *, title: str = "") -> F
     figure = new_figure(2.5 * len(models) + 1.0, 4.6, models, title, w_pad=0.04)
     grid = figure.subplots(2, len(models), squeeze=False, sharey="row", sharex="col")
     for (top, bottom), (label, look) in zip(grid.T, looks(models).items(), strict=True):
-        bars = models[label]
-        order = np.argsort(bars.variance_of_mean)[::-1]
+        of_mean, of_code, divergence = models[label]
+        order = np.argsort(of_mean)[::-1]
         place = np.arange(1, len(order) + 1)
-        means = np.asarray(bars.variance_of_mean)[order]
-        top.bar(place, np.asarray(bars.variance_of_code)[order], color=look.colour, alpha=0.3)
+        means = np.asarray(of_mean)[order]
+        top.bar(place, np.asarray(of_code)[order], color=look.colour, alpha=0.3)
         top.bar(place, means, color=look.colour)
         top.axhline(1, color=QUIET, linewidth=0.9, linestyle=(0, (4, 2)))
         describe(top, look.name, f"variance of the mean: {means.min():.3g} to {means.max():.3g}")
-        if isinstance(bars.divergence, str):
-            why = "undefined:\n" + literal(textwrap.fill(bars.divergence, _LETTERS))
+        if isinstance(divergence, str):
+            why = "undefined:\n" + literal(textwrap.fill(divergence, _LETTERS))
             centred = {"xycoords": "axes fraction", "ha": "center", "va": "center"}
             bottom.annotate(why, (0.5, 0.5), color=QUIET, **centred)
         else:
-            divergence = np.asarray(bars.divergence)[order]
-            bottom.bar(place, divergence, color=look.colour)
-            describe(bottom, "", f"{divergence.min():.3g} to {divergence.max():.3g}")
+            nats = np.asarray(divergence)[order]
+            bottom.bar(place, nats, color=look.colour)
+            describe(bottom, "", f"{nats.min():.3g} to {nats.max():.3g}")
         bottom.set_xlabel("latent dimension, by variance")
         bottom.set_xticks(_dimension_ticks(len(order)))
     grid[0, 0].set_ylabel("variance\n(solid: mean, pale: z)")

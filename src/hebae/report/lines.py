@@ -153,30 +153,28 @@ def _share_y_axis(
     row[0].set_ylabel(panels[0].y_label)
 
 
-@dataclass(frozen=True)
-class Convergence:
-    """Estimates for one model by annealed importance sampling, by rising temperatures."""
-
-    temperatures: Sequence[int]
-    lower: Sequence[float]
-    """Mean stochastic lower bound on log p(x) of the same test examples, in nats."""
-    gap: Sequence[float]
-    """Upper minus lower bound on examples simulated from the model, in nats."""
-
-
 @styled()
-def annealing_convergence(models: Mapping[str, Convergence], *, title: str = "") -> Figure:
-    """Draw, by temperatures, the bound on test examples and the gap on simulated ones."""
+def annealing_convergence(
+    models: Mapping[str, tuple[Sequence[int], Sequence[float], Sequence[float]]],
+    *,
+    title: str = "",
+) -> Figure:
+    """Draw estimates by annealed importance sampling against the number of temperatures.
+
+    `models` gives, by method, rising numbers of temperatures, the mean stochastic lower bound on
+    log p(x) of the same test examples, and the gap between the bounds on examples simulated from
+    the model, in nats.
+    """
     figure = new_figure(7.2, 3.2, models, title)
     left, right = figure.subplots(1, 2)
     for label, look in looks(models).items():
-        curve = models[label]
+        temperatures, lower, gap = models[label]
         style: dict[str, Any] = {"color": look.colour, "marker": look.marker}
-        left.plot(curve.temperatures, curve.lower, **style)
-        right.plot(curve.temperatures, curve.gap, **style)
+        left.plot(temperatures, lower, **style)
+        right.plot(temperatures, gap, **style)
     describe(left, "Test examples", "lower bound on log p(x), nats per example")
     describe(right, "Simulated examples", "upper minus lower bound, nats per example; 0: converged")
-    ticks = sorted({t for curve in models.values() for t in curve.temperatures})
+    ticks = sorted({t for temperatures, *_ in models.values() for t in temperatures})
     for axes in (left, right):
         axes.set_xscale("log", base=2)
         axes.set_xticks(ticks, [f"{t:,}" for t in ticks])

@@ -193,10 +193,6 @@ class Table:
             for column, summary in zip(self.columns, row.summaries, strict=True)
         ]
 
-    def to_csv(self) -> str:
-        """Return the `records` as CSV."""
-        return to_csv(self.records())
-
     def to_markdown(self) -> str:
         """Return GitHub Markdown: the title, the table, the footnotes."""
         rows = [["", *self.columns], [":--", *["--:"] * len(self.columns)]]

@@ -38,18 +38,9 @@ def complete(
 ) -> tuple[Settings, list[str]]:
     """Decide what the settings leave to the data, and check all of them against it.
 
-    Parameters
-    ----------
-    settings : Settings
-    train : Examples
-    held_out : (str, Examples), optional
-        Name of the split that is held out, "validation" or "test", and its examples.
-    name : str
-        Of the data, for messages.
-    count : int or None
-        Number of training examples; None if a loader does not tell.
-    encoder, decoder : nn.Module, optional
-        Networks of the user's own, in place of those of the settings.
+    `held_out` is a split, "validation" or "test", and its examples. `name` is that of the data, for
+    messages; `count` of training examples is None if a loader does not tell it. `encoder` and
+    `decoder` are networks of the user's own, in place of those of the settings.
 
     Returns
     -------

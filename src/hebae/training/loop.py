@@ -106,21 +106,18 @@ def train(
     *,
     fabric: Fabric,
     callbacks: Sequence[Callback] = (),
-    checkpointer: Checkpointer | None = None,
 ) -> Member:
-    """Train `model` in place; resume from the checkpointer's last checkpoint if it has one.
+    """Train `model` in place.
 
     Two calls with the same arguments, on one machine and with the same number of threads, end with
-    the same weights, bit for bit. So does a training that was stopped at any step and resumed.
-    torch's global random state is not used.
+    the same weights, bit for bit. torch's global random state is not used.
 
     Raises
     ------
     DivergenceError
         If the loss, or in the end a weight, a moment of the population or a code, is not finite.
-        The last good checkpoint stays.
     """
-    member = Member(model, settings, callbacks, checkpointer)
+    member = Member(model, settings, callbacks)
     train_members([member], batches, held_out, fabric=fabric)
     if member.diverged is not None:
         raise member.diverged
@@ -132,6 +129,7 @@ def train_members(
 ) -> None:
     """Train a model, or several as one stack, in place; resume from their checkpoints.
 
+    A model alone that was stopped at any step and resumed ends with the same weights, bit for bit.
     Several models are of one architecture and objective but for weights; settings differ only in
     seed and learning rate (`hebae.training.many` groups them so). All are new, or stopped at the
     same step. Each member tells how it ended.

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
-from hebae.model import GLOBAL_GENERATORS
+from hebae.seeding import GLOBAL_GENERATORS
 from hebae.spectral import SpectralNorm
 
 

@@ -13,12 +13,7 @@ import torch
 from hebae.data import Dataset
 from hebae.data.cache import cached_folder
 from hebae.errors import HebaeError
-from hebae.evaluation.features.base import (
-    FeatureExtractor,
-    Floats,
-    pixel_features,
-    require_images,
-)
+from hebae.evaluation.features.base import FeatureExtractor, Floats, pixel_features, require_images
 from hebae.evaluation.features.classifier import Progress, classifier_features
 from hebae.evaluation.features.networks import (
     SUFFIXES,

@@ -109,11 +109,11 @@ def code_likelihood(run: TrainedRun) -> Iterator[Measurement]:
     fitted, counts = run.fitted, {"examples": len(run.values)}
     for name in run.sampler_names:
         density = attempt(lambda name: mean_estimate(fitted[name].log_density(run.z)), name)
-        words = {"kind": SAMPLERS[name]}
-        yield measured(f"samplers.log_density.{name}", density, counts, words=words)
+        words, detail = {"kind": SAMPLERS[name]}, "" if fitted[name].exact else "lower bound"
+        yield measured(f"samplers.log_density.{name}", density, counts, words=words, detail=detail)
     mixture = fitted.by_name.get("mixture")
     if isinstance(mixture, priors.Mixture):
-        detail = str(fitted) if set(fitted.held_out) == set(priors.NAMES) else ""
+        detail = str(fitted) if set(priors.NAMES) <= set(fitted.held_out) else ""
         arrays = {"held_out": {str(n): density for n, density in fitted.curve.items()}}
         yield measured("samplers.components", mixture.components, detail=detail, arrays=arrays)
 

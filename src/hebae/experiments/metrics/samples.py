@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from hebae import methods
 from hebae.errors import UndefinedMetric
 from hebae.evaluation import frechet, neighbours
 from hebae.evaluation.features.base import FeatureExtractor, pixel_features
@@ -15,9 +16,8 @@ from hebae.experiments.measurement import Measurement, attempt, measured, part
 from hebae.experiments.trained_run import TrainedRun
 
 SAMPLERS = {
-    "normal": "N(0, I)",
-    "fitted-normal": "fitted normal",
-    "mixture": "mixture",
+    name: sampler.display_name
+    for name, sampler in (methods.SAMPLERS | {"prior": methods.OWN}).items()
 }
 """Display names of the samplers."""
 KINDS = SAMPLERS | {

@@ -205,9 +205,10 @@ class Autoencoder(nn.Module):
         reconstruction = nll.mean(-1)
         loss = reconstruction
         for name, weight in self.objective.weights.items():
+            penalty = weight * terms[name]
             if self.training and self.weight_factor is not None:
-                weight = weight * self.weight_factor
-            loss = loss + weight * terms[name]
+                penalty = penalty * self.weight_factor
+            loss = loss + penalty
         terms = {n: t.detach() for n, t in {"reconstruction": reconstruction, **terms}.items()}
         return Step(loss, terms, mean.detach(), z.detach())
 

@@ -81,6 +81,17 @@ class DataSettings(_Group):
     """Draw 0 or 1 in place of each value in [0, 1]: fixed, once; dynamic: the training examples
     again in each epoch, by the seed."""
 
+    layer: str | None = _setting(None)
+    """AnnData: the layer that holds the values, or raw [default: X]."""
+    label_column: str | None = _setting(None)
+    """Column of a table, or of obs of AnnData, whose values are labels: not trained on."""
+    id_column: str | None = _setting(None)
+    """Column of a table with the names of the rows [default: a first column without a name, or one
+    called id]."""
+    column_kinds: tuple[str, ...] = _setting(())
+    """What columns of a table are, as NAME=KIND: number, count, category, binary, or exclude
+    [default: by a rule, see the how-to guide]."""
+
     @property
     def source(self) -> dict[str, Any]:
         """The arguments of `hebae.data.load`."""

@@ -7,7 +7,7 @@ from hebae.priors.choice import NAMES, Samplers, check_name, fit_samplers
 from hebae.priors.fitting import MixtureFit, fit_mixture
 from hebae.priors.flow import Flow
 from hebae.priors.learned_mixture import LearnedMixture
-from hebae.priors.mixture import FittedNormal, Mixture
+from hebae.priors.mixture import FittedNormal, Mixture, MixtureOfNormals
 from hebae.priors.vamp import VampPrior
 
 LEARNED = {  # name of a prior that is learned with the model: name of the class
@@ -28,6 +28,7 @@ __all__ = [
     "LearnedMixture",
     "Mixture",
     "MixtureFit",
+    "MixtureOfNormals",
     "Prior",
     "Samplers",
     "StandardNormal",

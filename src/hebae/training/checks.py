@@ -21,7 +21,7 @@ from hebae.methods import METHODS
 from hebae.model import build_objective, build_prior
 from hebae.networks import NETWORKS, is_batch_norm
 from hebae.objectives import OBJECTIVES
-from hebae.priors import PRIORS
+from hebae.priors import PRIORS, MixtureOfNormals, VampPrior
 
 LEFT_OUT = 0.01
 """Largest share of the examples that an epoch leaves out without being asked to, as version 0.1.0
@@ -168,24 +168,28 @@ def weight_of_mean_squared_error(settings: Settings, shape: Sequence[int]) -> fl
     return float(settings.penalty_weight * 8 * scale**2 / math.prod(shape))
 
 
-def require_relevant(
-    given: Collection[str], methods: Sequence[str], priors: Collection[str] | None = None
-) -> None:
-    """Refuse an option that none of the methods (priors) has, such as a WAE's kernel for a VAE."""
-    for name in sorted(given if priors is not None else ()):
-        having = [prior for prior, kind in PRIORS.items() if name in kind.options.values()]
-        if having and not set(having) & set(priors or ()):
-            raise HebaeError(
-                f"--{name.replace('_', '-')} is an option of --prior {', '.join(having)} and has "
-                f"no effect on --prior {', '.join(priors or ())}; leave it out."
-            )
+_OPTIONS: dict[str, dict[str, Collection[str]]] = {
+    "method": {name: method.options for name, method in METHODS.items()},
+    "prior": {name: set(kind.options.values()) for name, kind in PRIORS.items()},
+}
+"""Settings that only some methods have, and that only some priors have."""
+
+
+def require_relevant(given: Collection[str], runs: Sequence[Settings]) -> None:
+    """Refuse an option that no method or prior of the runs has, such as a WAE's kernel for a VAE.
+
+    `given` are the names of settings that the user chose.
+    """
     for name in sorted(given):
-        owners = [method for method, spec in METHODS.items() if name in spec.options]
-        if owners and not set(owners) & set(methods):
-            raise HebaeError(
-                f"--{name.replace('_', '-')} is an option of {', '.join(owners)} and has no effect "
-                f"on {', '.join(methods)}; leave it out."
-            )
+        for kind, options in _OPTIONS.items():
+            owners = [owner for owner, names in options.items() if name in names]
+            used = list(dict.fromkeys(getattr(run, kind) for run in runs))
+            if owners and not set(owners) & set(used):
+                flag = "" if kind == "method" else "--prior "
+                raise HebaeError(
+                    f"--{name.replace('_', '-')} is an option of {flag}{', '.join(owners)} and has "
+                    f"no effect on {flag}{', '.join(used)}; leave it out."
+                )
 
 
 def _check_prior(settings: Settings, name: str, count: int | None) -> None:
@@ -443,13 +447,18 @@ def estimate_memory(
             k, shape, settings.decoder_widths or network.decoder_widths
         )
     size = 8 if settings.precision == "64-true" else 4  # bytes of a number
-    parts = (encoder, decoder, build_prior(settings, shape))
-    count = sum(p.numel() for part in parts for p in part.parameters())
+    prior = build_prior(settings, shape)
+    count = sum(p.numel() for part in (encoder, decoder, prior) for p in part.parameters())
     layers = sum(_output_sizes(encoder, shape)) + sum(_output_sizes(decoder, (k,)))
     # Of the batch itself and the decoder's output: the loss of each number, and gradients.
     per_example = 2 * layers + 4 * math.prod(shape)
     share = settings.batch_size // settings.devices
-    return Need(4 * size * count, size * share * per_example, count)
+    numbers = share * per_example
+    if isinstance(prior, MixtureOfNormals):  # deviations of all codes from all components
+        numbers += 8 * share * prior.components * k
+    if isinstance(prior, VampPrior):  # pseudo-inputs go through the encoder with the batch
+        numbers += prior.components * per_example
+    return Need(4 * size * count, size * numbers, count)
 
 
 def _output_sizes(network: nn.Module, shape: Sequence[int]) -> Iterator[int]:

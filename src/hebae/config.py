@@ -162,8 +162,8 @@ class ModelSettings(_MethodOptions):
     """Fully connected (Appendix B.1 of the paper), or convolutional (B.2) for images with sides
     divisible by 16."""
     encoder_widths: Widths | None = _setting(None)
-    """Widths of the encoder's layers, input first [default: the paper's; for tables two layers, whose
-    width, 64 to 512, follows from the numbers per example and the number of examples]."""
+    """Widths of the encoder's layers, input first [default: the paper's; for tables two layers, of
+    width 64 to 512 by the numbers per example and the number of examples]."""
     decoder_widths: Widths | None = _setting(None)
     """Widths of the decoder's layers, code first [default: as for the encoder]."""
     initial_weights: Literal["default", "normal"] = _setting("default")

@@ -9,7 +9,7 @@ from hebae.priors.fitting import MixtureFit, fit_mixture
 from hebae.priors.flow import Flow
 from hebae.priors.flow_matching import FlowMatching
 from hebae.priors.learned_mixture import LearnedMixture
-from hebae.priors.mixture import FittedNormal, Mixture
+from hebae.priors.mixture import FittedNormal, Mixture, MixtureOfNormals
 from hebae.priors.two_stage import TwoStage
 from hebae.priors.vamp import VampPrior
 
@@ -33,6 +33,7 @@ __all__ = [
     "LearnedMixture",
     "Mixture",
     "MixtureFit",
+    "MixtureOfNormals",
     "Prior",
     "Samplers",
     "StandardNormal",

@@ -75,6 +75,8 @@ class ReadOptions:
         ``NAME=KIND`` for columns of a table: number, count, category, binary, or exclude.
     columns : tuple of Column, optional
         The columns of a table that a model was trained on: new rows are coded in the same way.
+    feature_names : tuple of str, optional
+        The names of the features that a model was trained on: these are taken, in this order.
     """
 
     layer: str | None = None
@@ -82,6 +84,7 @@ class ReadOptions:
     id_column: str | None = None
     column_kinds: tuple[str, ...] = ()
     columns: tuple[Column, ...] | None = None
+    feature_names: tuple[str, ...] | None = None
 
 
 class Format(NamedTuple):

@@ -174,14 +174,25 @@ def _load(
             f"{os.fspath(data)} is neither a file or folder nor the name of a data set "
             f"({', '.join(names)}){f'. Did you mean {near[0]}?' if near else '.'}"
         )
+    kind = _format_of(path)
+    _require_options(options, kind.options, str(path))
+    dataset = kind.read(path, options)
+    return hold_out(dataset, validation_size, last=kind.validation_is_last)
+
+
+def _format_of(path: Path) -> Format:
     for kind in FORMATS:
         if kind.accepts(path):
-            _require_options(options, kind.options, str(path))
-            dataset = kind.read(path, options)
-            return hold_out(dataset, validation_size, last=kind.validation_is_last)
+            return kind
     raise HebaeError(
         f"{path} has an unknown format: give {'; '.join(kind.content for kind in FORMATS)}."
     )
+
+
+def options_for(data: str) -> Set[str]:
+    """Return the fields of `ReadOptions` that the format of a file takes."""
+    path = _expand(data, data)
+    return _format_of(path).options if path.exists() else frozenset()
 
 
 def _require_options(options: ReadOptions, allowed: Set[str], source: str) -> None:

@@ -93,18 +93,18 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
     frame = frame.set_axis(names, axis=1)
     if len(frame) == 0 or not names:
         raise HebaeError(f"{source} is a table of shape {frame.shape}: it has no numbers to read.")
-    if options.id_column is not None:
+    known = options.columns or options.feature_names
+    if options.id_column is not None and (options.id_column in names or not known):
         frame = _indexed(frame, _known(options.id_column, names, source, "--id-column"), source)
     has_ids = not isinstance(frame.index, pandas.RangeIndex)
     ids = np.array([str(key) for key in frame.index]) if has_ids else None
-    known = options.columns or options.feature_names
     labels = label_names = None
     label = options.label_column
     if label is not None and (label in frame or not known):
         _known(label, names, source, "--label-column")
         labels, label_names = labels_of(frame[label], f"{source}, column {label!r}")
         frame = frame.drop(columns=label)
-    kinds = _kinds(options.column_kinds, names, source)
+    kinds = {} if known else _kinds(options.column_kinds, names, source)
     frame = frame.drop(columns=[n for n, kind in kinds.items() if kind == "exclude" and n in frame])
 
     notes: list[str] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,31 +25,73 @@ def write_examples(examples: Examples, path: Path) -> None:
 
 
 def write_codes(
-    codes: np.ndarray, names: Sequence[str], examples: Examples, splits: Any, path: Path
+    codes: np.ndarray,
+    names: Sequence[str],
+    parts: Mapping[str, Examples],
+    path: Path,
+    original: Path | None = None,
 ) -> None:
-    """Write codes (n, k) with the ids, labels and splits of their examples.
+    """Write codes (n, k) with the ids, splits and labels of their examples.
 
-    A .npy file holds the codes alone; a .h5ad file has them as ``obsm["X_hebae"]``, beside the
-    examples as X.
+    Parameters
+    ----------
+    codes : ndarray, shape (n, k)
+        Of all parts, one after the other.
+    names : sequence of str
+        Of the k columns of a table.
+    parts : mapping of str to Examples
+        By split.
+    path : Path
+        A .npy file holds the codes alone; a .h5ad file has them as ``obsm["X_hebae"]``.
+    original : Path, optional
+        The .h5ad file of the examples, whose content is kept; by default the examples are X.
     """
     if path.suffix == ".npy":
         write_atomically(path, lambda temporary: _save_npy(codes, temporary))
         return
+    split = [name for name, part in parts.items() for _ in range(len(part))]
     if path.suffix == ".h5ad":
-        data = _anndata(examples)
+        if original is None:
+            data = _anndata(joined(list(parts.values())))
+            if len(parts) > 1:
+                data.obs["split"] = split
+        else:
+            from anndata import read_h5ad
+
+            data = read_h5ad(original)
         data.obsm["X_hebae"] = codes
-        if splits is not None:
-            data.obs["split"] = splits
         write_atomically(path, data.write_h5ad)
         return
-    ids = examples.ids if examples.ids is not None else np.arange(len(codes))
-    table: dict[str, Any] = {"id": ids}
-    if splits is not None:
-        table["split"] = splits
-    if examples.labels is not None:
-        table["label"] = _labels(examples)
+    table: dict[str, Any] = {"id": [key for part in parts.values() for key in _ids(part)]}
+    if len(parts) > 1:
+        table["split"] = split
+    if all(part.labels is not None for part in parts.values()):
+        table["label"] = [label for part in parts.values() for label in _labels(part)]
     table |= dict(zip(names, codes.T, strict=True))
     write_atomically(path, lambda temporary: TABLES[path.suffix](table, temporary))
+
+
+def joined(parts: Sequence[Examples]) -> Examples:
+    """Put examples one after the other."""
+    first, *others = parts
+    if not others:
+        return first
+    if first.is_sparse:
+        from scipy.sparse import vstack
+
+        values: Any = vstack([part.values for part in parts], format="csr")
+    else:
+        values = np.concatenate([dense(part) for part in parts])
+    ids = labels = None
+    if all(part.ids is not None for part in parts):
+        ids = np.concatenate([part.ids for part in parts if part.ids is not None])
+    if all(part.labels is not None for part in parts):
+        labels = np.concatenate([part.labels for part in parts if part.labels is not None])
+    return replace(first, values=values, ids=ids, labels=labels, missing=None)
+
+
+def _ids(examples: Examples) -> Any:
+    return range(len(examples)) if examples.ids is None else examples.ids
 
 
 def _save_parquet(table: Table, path: Path) -> None:

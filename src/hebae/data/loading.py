@@ -5,8 +5,11 @@ from __future__ import annotations
 import difflib
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from hebae.data.arrays import from_array, load_npy, load_npz
 from hebae.data.binary import (
@@ -45,6 +48,7 @@ def load(
     validation_size: int | None = None,
     train_size: int | None = None,
     binarize: Binarize = "none",
+    pixels: bool | None = None,
 ) -> Dataset:
     """Load data as uint8 or float32 arrays, split into training, validation and test examples.
 
@@ -67,6 +71,8 @@ def load(
         How many of the training examples that are left to use: a fixed random draw.
     binarize : {"none", "fixed", "dynamic"}, default="none"
         Draw 0 or 1 in place of each value in [0, 1]; "dynamic": again in each epoch of training.
+    pixels : bool, optional
+        Whether uint8 values are grey levels; see `Examples`. No effect on other types.
 
     Returns
     -------
@@ -77,23 +83,22 @@ def load(
     HebaeError
         If the data are not found, cannot be used for training, or cannot be split as requested.
     """
-    return binarized(limit(_load(data, data_dir, validation_size), train_size), binarize)
+    dataset = _with_pixels(_load(data, data_dir, validation_size), pixels)
+    return binarized(limit(dataset, train_size), binarize)
+
+
+def _with_pixels(dataset: Dataset, pixels: bool | None) -> Dataset:
+    if pixels is None or dataset.train.values.dtype != np.uint8:
+        return dataset
+    parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    changed = {n: part and replace(part, pixels=pixels) for n, part in parts.items()}
+    return replace(dataset, **changed)
 
 
 def _load(data: Any, data_dir: str | Path | None, validation_size: int | None) -> Dataset:
     if isinstance(data, Examples):
         data = Dataset("examples", data, None, None, fingerprint({"train": data}))
     if isinstance(data, Dataset):
-        for part in (data.train, data.validation, data.test):
-            if part is not None and (part.is_sparse or part.missing is not None):
-                kind = "are sparse" if part.is_sparse else "have missing values"
-                remedy = (
-                    ".toarray()" if part.is_sparse else "values of your choice, without the mask"
-                )
-                raise HebaeError(
-                    f"The examples of {data.name} {kind}, which no model can be trained on yet: "
-                    f"replace them by {remedy}."
-                )
         return data if validation_size is None else hold_out(data, validation_size)
     if not isinstance(data, str | os.PathLike):
         return hold_out(from_array(data), validation_size)

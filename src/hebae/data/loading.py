@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import warnings
-from dataclasses import replace
+from collections.abc import Set
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.idx import FASHION_MNIST, MNIST, MNIST_MINI, is_idx_folder, load_idx_folder
 from hebae.data.image_files import is_archive, open_images
 from hebae.data.images import load_images
-from hebae.data.source import DataDirectory, DataSource, NamedSource
+from hebae.data.source import DataDirectory, DataSource, Format, NamedSource, ReadOptions
 from hebae.data.splits import hold_out, limit
 from hebae.data.synthetic_faces import SYNTHETIC_FACES
 from hebae.errors import HebaeError
@@ -38,6 +39,30 @@ SOURCES: tuple[NamedSource, ...] = (
     SYNTHETIC_FACES,
 )
 """The data sets that have a name. To add one, write its file and list it here."""
+FORMATS: tuple[Format, ...] = (
+    Format(
+        "a folder of idx files",
+        is_idx_folder,
+        lambda path, _: load_idx_folder(path),
+        validation_is_last=True,
+    ),
+    Format(
+        "a folder of binarised MNIST", is_binary_folder, lambda path, _: load_binary_folder(path)
+    ),
+    Format("a folder of CelebA", is_celeba_folder, lambda path, _: load_celeba_folder(path)),
+    Format(
+        "a folder, .tar or .zip of images",
+        lambda path: path.is_dir() or is_archive(path),
+        lambda path, _: load_images(path.name, open_images(path)),
+    ),
+    Format("a .npy file", lambda path: path.suffix == ".npy", lambda path, _: load_npy(path)),
+    Format("a .npz file", lambda path: path.suffix == ".npz", lambda path, _: load_npz(path)),
+)
+"""Files and folders by their format, the first that accepts a path. To add one, list it here."""
+OBJECTS: tuple[Format, ...] = (
+    Format("an array", lambda data: True, lambda data, _: from_array(data)),
+)
+"""Python objects, in the same way."""
 _FORMER_NAMES = {"made-faces": "synthetic-faces"}  # accepted until version 0.3
 
 
@@ -49,6 +74,7 @@ def load(
     train_size: int | None = None,
     binarize: Binarize = "none",
     pixels: bool | None = None,
+    **options: Any,
 ) -> Dataset:
     """Load data as uint8 or float32 arrays, split into training, validation and test examples.
 
@@ -73,6 +99,8 @@ def load(
         Draw 0 or 1 in place of each value in [0, 1]; "dynamic": again in each epoch of training.
     pixels : bool, optional
         Whether uint8 values are grey levels; see `Examples`. No effect on other types.
+    **options
+        What to read, for formats that hold more than examples: see `hebae.data.source.ReadOptions`.
 
     Returns
     -------
@@ -83,7 +111,7 @@ def load(
     HebaeError
         If the data are not found, cannot be used for training, or cannot be split as requested.
     """
-    dataset = _with_pixels(_load(data, data_dir, validation_size), pixels)
+    dataset = _with_pixels(_load(data, data_dir, validation_size, ReadOptions(**options)), pixels)
     return binarized(limit(dataset, train_size), binarize)
 
 
@@ -95,16 +123,21 @@ def _with_pixels(dataset: Dataset, pixels: bool | None) -> Dataset:
     return replace(dataset, **changed)
 
 
-def _load(data: Any, data_dir: str | Path | None, validation_size: int | None) -> Dataset:
+def _load(
+    data: Any, data_dir: str | Path | None, validation_size: int | None, options: ReadOptions
+) -> Dataset:
     if isinstance(data, Examples):
         data = Dataset("examples", data, None, None, fingerprint({"train": data}))
     if isinstance(data, Dataset):
         return data if validation_size is None else hold_out(data, validation_size)
     if not isinstance(data, str | os.PathLike):
-        return hold_out(from_array(data), validation_size)
+        kind = next(kind for kind in OBJECTS if kind.accepts(data))
+        _require_options(options, kind.options, f"an object of type {type(data).__name__}")
+        return hold_out(kind.read(data, options), validation_size)
     name = data_set_name(data)
     for source in SOURCES:
         if source.name == name:
+            _require_options(options, frozenset(), source.name)
             dataset = source.load(_directory(data_dir))
             return hold_out(dataset, validation_size, last=source.validation_is_last)
     path = _expand(data, os.fspath(data))
@@ -115,22 +148,26 @@ def _load(data: Any, data_dir: str | Path | None, validation_size: int | None) -
             f"{os.fspath(data)} is neither a file or folder nor the name of a data set "
             f"({', '.join(names)}){f'. Did you mean {near[0]}?' if near else '.'}"
         )
-    if path.is_dir() and is_idx_folder(path):
-        return hold_out(load_idx_folder(path), validation_size, last=True)
-    if path.is_dir() and is_binary_folder(path):
-        dataset = load_binary_folder(path)
-    elif path.is_dir() and is_celeba_folder(path):
-        dataset = load_celeba_folder(path)
-    elif path.is_dir() or is_archive(path):
-        dataset = load_images(path.name, open_images(path))
-    elif path.suffix in (".npy", ".npz"):
-        dataset = load_npy(path) if path.suffix == ".npy" else load_npz(path)
-    else:
-        raise HebaeError(
-            f"{path} has an unknown format: give a .npy or .npz file, a .tar or .zip of "
-            "images, or a folder of images or idx files."
-        )
-    return hold_out(dataset, validation_size)
+    for kind in FORMATS:
+        if kind.accepts(path):
+            _require_options(options, kind.options, str(path))
+            dataset = kind.read(path, options)
+            return hold_out(dataset, validation_size, last=kind.validation_is_last)
+    raise HebaeError(
+        f"{path} has an unknown format: give {'; '.join(kind.content for kind in FORMATS)}."
+    )
+
+
+def _require_options(options: ReadOptions, allowed: Set[str], source: str) -> None:
+    """Refuse an option that is given for data that have no such thing."""
+    for field in fields(options):
+        given = getattr(options, field.name)
+        if given and field.name not in allowed and field.name != "columns":
+            kinds = [kind.content for kind in FORMATS if field.name in kind.options]
+            raise HebaeError(
+                f"--{field.name.replace('_', '-')} is {given!r}, but {source} does not take it: it "
+                f"is for {'; '.join(kinds)}."
+            )
 
 
 def data_set_name(data: str | os.PathLike[str]) -> str | None:

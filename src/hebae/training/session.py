@@ -139,7 +139,7 @@ def run_group(
         redrawn = partial(RedrawnBatches, drawn=dataset.train, **batches.keywords)
         training = (redrawn if dataset.redrawn else batches)(
             dataset.pictures.train if dataset.redrawn else dataset.train,
-            drop_last=bool(settings.drop_last),
+            drop_last=settings.drop_last,
             rank=fabric.global_rank,
             processes=fabric.world_size,
         )

@@ -119,7 +119,7 @@ def _model_and_data(
                 f"trained on {trained.input_shape}."
             )
         if seen is not None and seen.pixels is not None and part.values.dtype == "uint8":
-            part = replace(part, pixels=seen.pixels)  # noqa: PLW2901
+            part = replace(part, pixels=seen.pixels)
         inference.require_alike(trained, part, dataset.name)
         parts[split] = part
     return trained, config, chosen.data, parts

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from hebae.data.cache import cache_dir
-from hebae.data.examples import Dataset
+from hebae.data.examples import Column, Dataset
 from hebae.errors import HebaeError
-
-if TYPE_CHECKING:
-    from hebae.data.examples import Column
 
 Availability = Literal[
     "embedded", "data directory", "incomplete", "absent", "cache", "download", "by hand"

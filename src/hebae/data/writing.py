@@ -81,7 +81,7 @@ def joined(parts: Sequence[Examples]) -> Examples:
 
         values: Any = vstack([part.values for part in parts], format="csr")
     else:
-        values = np.concatenate([dense(part) for part in parts])
+        values = np.concatenate([part.rows(slice(None)) for part in parts])
     ids = labels = None
     if all(part.ids is not None for part in parts):
         ids = np.concatenate([part.ids for part in parts if part.ids is not None])
@@ -123,7 +123,7 @@ def _as_text(values: Any) -> list[Any]:
 
 def table_of(examples: Examples) -> dict[str, Any]:
     """Return examples as columns with the types that the data had: text, whole numbers, dates."""
-    values = dense(examples).reshape(len(examples), -1)
+    values = examples.rows(slice(None)).reshape(len(examples), -1)
     names = examples.feature_names
     if names is None or len(names) != values.shape[1]:
         names = tuple(f"x{number}" for number in range(values.shape[1]))
@@ -139,17 +139,6 @@ def table_of(examples: Examples) -> dict[str, Any]:
         for name in names:
             table[name] = table[name].astype(np.int64)
     return table
-
-
-def dense(examples: Examples) -> np.ndarray:
-    """Return the values as numbers, NaN where they are missing."""
-    values: Any = examples.values
-    values = values.toarray() if examples.is_sparse else values
-    if examples.missing is None:
-        return np.asarray(values)
-    values = values.astype(np.float32)
-    values[examples.missing] = np.nan
-    return np.asarray(values)
 
 
 def _are_whole(values: np.ndarray) -> bool:
@@ -209,7 +198,7 @@ def _anndata(examples: Examples) -> Any:
         obs["label"] = _labels(examples)
     names = map(str, range(count)) if examples.feature_names is None else examples.feature_names
     var = DataFrame(index=Index(list(names), dtype=object))
-    values = examples.values if examples.is_sparse else dense(examples)
+    values = examples.values if examples.is_sparse else examples.rows(slice(None))
     if not examples.is_sparse and (values == 0).mean() > 0.5:
         from scipy.sparse import csr_matrix
 
@@ -232,7 +221,7 @@ WRITERS: dict[str, Callable[[Examples, Path], Any]] = {
     suffix: lambda examples, path, save=save: save(table_of(examples), path)  # type: ignore[misc]
     for suffix, save in TABLES.items()
 } | {
-    ".npy": lambda examples, path: _save_npy(dense(examples), path),
+    ".npy": lambda examples, path: _save_npy(examples.rows(slice(None)), path),
     ".h5ad": lambda examples, path: _anndata(examples).write_h5ad(path),
 }
 """What writes examples. To add a format, write a function and list it here."""

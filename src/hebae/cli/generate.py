@@ -53,7 +53,7 @@ def sample(
         Seed of the draws.
     output
         A .png picture, or a .npy array of shape (count, *shape): the mean E[x|z] of each draw. A
-        .csv, .tsv or .parquet table, or a .h5ad file: draws from p(x|z), in the columns of the data.
+        .csv, .tsv or .parquet table, or a .h5ad file: draws from p(x|z), in the data's columns.
     data
         Name, file or folder of the run's data, if they have moved.
     data_dir

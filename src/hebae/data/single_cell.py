@@ -10,6 +10,7 @@ import gzip
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,8 @@ def is_anndata(data: Any) -> bool:
     return type(data).__name__ == "AnnData" and hasattr(data, "obs_names")
 
 
-def from_anndata(data: Any, options: ReadOptions) -> Dataset:
+def from_anndata(data: Any, options: ReadOptions, source: str = "The AnnData object") -> Dataset:
     """Take X or a layer of an AnnData object."""
-    source = "The AnnData object"
     values, names = data.X, data.var_names
     if options.layer == "raw" and "raw" not in data.layers:
         if data.raw is None:
@@ -51,11 +51,15 @@ def load_h5ad(path: Path, options: ReadOptions) -> Dataset:
     """Read X or a layer of a .h5ad file, ``obs`` and the names of ``var``, and nothing else."""
     try:
         import h5py
+        from anndata import read_h5ad
         from anndata.io import read_elem
     except ImportError:
         raise _missing(".h5ad files need anndata") from None
     try:
         with h5py.File(path, "r") as file:
+            if isinstance(file["obs"], h5py.Dataset):  # of anndata before version 0.7
+                whole = from_anndata(read_h5ad(path), options, str(path))
+                return replace(whole, name=path.name)
             layers = list(file["layers"]) if "layers" in file else []
             place = "X" if options.layer is None else f"layers/{options.layer}"
             if options.layer == "raw" and "raw" not in layers:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import difflib
 import gzip
+import shlex
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ MOST_WHOLE = 10
 MOST_TEXTS, ROWS_PER_TEXT, MOST_CATEGORIES = 20, 20, 1000
 """Different texts of a column of categories: up to 20, or one per 20 rows and up to 1000."""
 _LARGEST = 1e18  # its square is still finite in float32
+_FRAME = "The data frame"
 _EPOCH = np.datetime64("1970-01-01", "D")
 
 
@@ -72,7 +74,7 @@ def from_frame(data: Any, options: ReadOptions) -> Dataset:
     index = data.index
     if isinstance(index, pandas.RangeIndex) or not index.is_unique:
         data = data.reset_index(drop=True)
-    return _dataset("data frame", data, options, "The data frame", ())
+    return _dataset("data frame", data, options, _FRAME, ())
 
 
 def _dataset(
@@ -144,9 +146,7 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
             "the model was trained on numbers alone: correct it, or leave the cell empty."
         )
     if columns is None:
-        columns = tuple(
-            column_of(frame[name], types[name], source, kinds.get(name)) for name in frame
-        )
+        columns = _columns_of(frame, types, kinds, source)
         notes.append(_description(columns))
     values = np.column_stack([codes_of(frame[c.name], c, source) for c in columns])
     missing = np.isnan(values)
@@ -156,14 +156,31 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
     return Examples(values, labels, ids, named, mask, False, columns, label_names), notes
 
 
+def _columns_of(
+    frame: Any, types: dict[str, str], kinds: dict[str, str], source: str
+) -> tuple[Column, ...]:
+    columns: list[Column] = []
+    errors: dict[str, HebaeError] = {}
+    for name in frame:
+        try:
+            columns.append(column_of(frame[name], types[name], source, kinds.get(name)))
+        except HebaeError as error:
+            errors[name] = error
+    if errors:
+        first, *others = errors
+        more = f" The same or the like holds for {_list(others)}." if others else ""
+        raise HebaeError(f"{errors[first]}{more}")
+    return tuple(columns)
+
+
 def column_of(series: Any, dtype: str, source: str, kind: str | None = None) -> Column:
     """Decide what a column stands for, by the rule above or as the user says."""
     name = str(series.name)
     observed = series.dropna()
     if len(observed) == 0:
         raise HebaeError(
-            f"{source} has no value in column {name!r}: all {len(series):,} rows are empty. Leave "
-            f"it out, with --column-kinds {name!r}=exclude."
+            f"{source} has no value in column {name!r}: all {len(series):,} rows are empty. "
+            f"{_leave_out(name, source)}."
         )
     keys = _keys(observed, dtype)
     if str(series.dtype) == "category":
@@ -414,8 +431,8 @@ def _matrix(frame: Any, source: str, *, may_be_empty: bool) -> tuple[np.ndarray,
     if empty.any() and not may_be_empty:
         name = frame.columns[int(np.argmax(empty))]
         raise HebaeError(
-            f"{source} has no value in column {name!r}: all {len(frame):,} rows are empty. Leave "
-            f"it out, with --column-kinds {name!r}=exclude."
+            f"{source} has no value in column {name!r}: all {len(frame):,} rows are empty. "
+            f"{_leave_out(name, source)}."
         )
     if not missing.any():
         return values, None
@@ -436,9 +453,15 @@ def _refuse_text(series: Any, observed: Any, count: int, most: int, source: str)
         )
     raise HebaeError(
         f"{source} has {count:,} different texts in {len(observed):,} rows of column {name!r}, "
-        f"such as {str(observed.iloc[0])!r}: categories may have {most:,}. Leave it out, with "
-        f"--column-kinds {name!r}=exclude, or name it as --id-column or --label-column."
+        f"such as {str(observed.iloc[0])!r}: categories may have {most:,}. "
+        f"{_leave_out(name, source)}, or name it as --id-column or --label-column."
     )
+
+
+def _leave_out(name: str, source: str) -> str:
+    if source == _FRAME:
+        return "Drop it from the frame"
+    return f"Leave it out, with --column-kinds {shlex.quote(f'{name}=exclude')}"
 
 
 def _first_text(series: Any) -> int:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hebae.errors import HebaeError
-from hebae.model import Autoencoder, to_unit_interval
+from hebae.model import Autoencoder, at_least_float32, to_unit_interval
 from hebae.priors import Prior
 
 LARGEST_BLOCK = 1000
@@ -95,6 +95,18 @@ def log_likelihood(model: Autoencoder, values: npt.NDArray[np.generic]) -> Float
 def sample(model: Autoencoder, count: int, seed: int, sampler: Prior | None = None) -> Floats:
     """E[x | z] of `count` draws z from a sampler or the model's prior: shape (count, *shape)."""
     return decode(model, (sampler or model.prior).sample(count, seed))
+
+
+def sample_examples(
+    model: Autoencoder, count: int, seed: int, sampler: Prior | None = None
+) -> Floats:
+    """Draw x ~ p(x | z) for `count` draws z, not its mean as `sample` does: (count, *shape)."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(z: Tensor) -> Tensor:
+        return model.likelihood.sample(at_least_float32(model.decoder(z)), generator)
+
+    return _over_blocks(model, (sampler or model.prior).sample(count, seed), draw)
 
 
 def interpolate(

@@ -18,6 +18,7 @@ from hebae.data.binary import (
 )
 from hebae.data.celeba import CELEBA, is_celeba_folder, load_celeba_folder
 from hebae.data.examples import Dataset, Examples, fingerprint
+from hebae.data.genotypes import is_genotypes, load_genotypes
 from hebae.data.idx import FASHION_MNIST, MNIST, MNIST_MINI, is_idx_folder, load_idx_folder
 from hebae.data.image_files import is_archive, open_images
 from hebae.data.images import load_images
@@ -118,6 +119,8 @@ def _load(data: Any, data_dir: str | Path | None, validation_size: int | None) -
         dataset = load_celeba_folder(path)
     elif path.is_dir() or is_archive(path):
         dataset = load_images(path.name, open_images(path))
+    elif is_genotypes(path):
+        dataset = load_genotypes(path)
     elif path.suffix in (".npy", ".npz"):
         dataset = load_npy(path) if path.suffix == ".npy" else load_npz(path)
     else:

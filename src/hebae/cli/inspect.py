@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from hebae.cli.app import app, data_app, out, say, tell
+from hebae.cli.app import app, data_app, out, say, tell, wrapped
 from hebae.methods import METHODS
 
 EPOCHS_SHOWN = 12
@@ -75,6 +75,7 @@ def list_data(*, data_dir: Path | None = None) -> int:
         Folder with data files [env: HEBAE_DATA_DIR].
     """
     from hebae.data import catalogue
+    from hebae.data.loading import FORMATS
 
     table = Table(box=None, pad_edge=False)
     table.add_column("name", style="bold")
@@ -86,7 +87,7 @@ def list_data(*, data_dir: Path | None = None) -> int:
         place = "" if source.location is None else f": {source.location}"
         table.add_row(source.name, counts, shape, source.licence, f"{source.availability}{place}")
     out.print(table)
-    say("A path works as well: a .npy or .npz file; a folder, .tar or .zip of images; idx files.")
+    say(wrapped(f"A path works as well: {'; '.join(kind.content for kind in FORMATS)}."))
     return 0
 
 

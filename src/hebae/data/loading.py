@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import warnings
+from collections.abc import Set
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from hebae.data.genotypes import is_genotypes, load_genotypes
 from hebae.data.idx import FASHION_MNIST, MNIST, MNIST_MINI, is_idx_folder, load_idx_folder
 from hebae.data.image_files import is_archive, open_images
 from hebae.data.images import load_images
-from hebae.data.source import DataDirectory, DataSource, NamedSource
+from hebae.data.source import DataDirectory, DataSource, Format, NamedSource, ReadOptions
 from hebae.data.splits import hold_out, limit
 from hebae.data.synthetic_faces import SYNTHETIC_FACES
 from hebae.errors import HebaeError
@@ -36,6 +38,35 @@ SOURCES: tuple[NamedSource, ...] = (
     SYNTHETIC_FACES,
 )
 """The data sets that have a name. To add one, write its file and list it here."""
+FORMATS: tuple[Format, ...] = (
+    Format(
+        "a folder of idx files",
+        is_idx_folder,
+        lambda path, _: load_idx_folder(path),
+        validation_is_last=True,
+    ),
+    Format(
+        "a folder of binarised MNIST", is_binary_folder, lambda path, _: load_binary_folder(path)
+    ),
+    Format("a folder of CelebA", is_celeba_folder, lambda path, _: load_celeba_folder(path)),
+    Format(
+        "a folder, .tar or .zip of images",
+        lambda path: path.is_dir() or is_archive(path),
+        lambda path, _: load_images(path.name, open_images(path)),
+    ),
+    Format(
+        "genotypes (.bed, .pgen, .vcf or .vcf.gz)",
+        is_genotypes,
+        lambda path, _: load_genotypes(path),
+    ),
+    Format("a .npy file", lambda path: path.suffix == ".npy", lambda path, _: load_npy(path)),
+    Format("a .npz file", lambda path: path.suffix == ".npz", lambda path, _: load_npz(path)),
+)
+"""Files and folders by their format, the first that accepts a path. To add one, list it here."""
+OBJECTS: tuple[Format, ...] = (
+    Format("an array", lambda data: True, lambda data, _: from_array(data)),
+)
+"""Python objects, in the same way."""
 _FORMER_NAMES = {"made-faces": "synthetic-faces"}  # accepted until version 0.3
 
 
@@ -46,6 +77,7 @@ def load(
     validation_size: int | None = None,
     train_size: int | None = None,
     binarize: Binarize = "none",
+    **options: Any,
 ) -> Dataset:
     """Load data as uint8 or float32 arrays, split into training, validation and test examples.
 
@@ -68,6 +100,8 @@ def load(
         How many of the training examples that are left to use: a fixed random draw.
     binarize : {"none", "fixed", "dynamic"}, default="none"
         Draw 0 or 1 in place of each value in [0, 1]; "dynamic": again in each epoch of training.
+    **options
+        What to read, for formats that hold more than examples: see `hebae.data.source.ReadOptions`.
 
     Returns
     -------
@@ -78,10 +112,13 @@ def load(
     HebaeError
         If the data are not found, cannot be used for training, or cannot be split as requested.
     """
-    return binarized(limit(_load(data, data_dir, validation_size), train_size), binarize)
+    dataset = _load(data, data_dir, validation_size, ReadOptions(**options))
+    return binarized(limit(dataset, train_size), binarize)
 
 
-def _load(data: Any, data_dir: str | Path | None, validation_size: int | None) -> Dataset:
+def _load(
+    data: Any, data_dir: str | Path | None, validation_size: int | None, options: ReadOptions
+) -> Dataset:
     if isinstance(data, Examples):
         data = Dataset("examples", data, None, None, fingerprint({"train": data}))
     if isinstance(data, Dataset):
@@ -97,10 +134,13 @@ def _load(data: Any, data_dir: str | Path | None, validation_size: int | None) -
                 )
         return data if validation_size is None else hold_out(data, validation_size)
     if not isinstance(data, str | os.PathLike):
-        return hold_out(from_array(data), validation_size)
+        kind = next(kind for kind in OBJECTS if kind.accepts(data))
+        _require_options(options, kind.options, f"an object of type {type(data).__name__}")
+        return hold_out(kind.read(data, options), validation_size)
     name = data_set_name(data)
     for source in SOURCES:
         if source.name == name:
+            _require_options(options, frozenset(), source.name)
             dataset = source.load(_directory(data_dir))
             return hold_out(dataset, validation_size, last=source.validation_is_last)
     path = _expand(data, os.fspath(data))
@@ -111,24 +151,26 @@ def _load(data: Any, data_dir: str | Path | None, validation_size: int | None) -
             f"{os.fspath(data)} is neither a file or folder nor the name of a data set "
             f"({', '.join(names)}){f'. Did you mean {near[0]}?' if near else '.'}"
         )
-    if path.is_dir() and is_idx_folder(path):
-        return hold_out(load_idx_folder(path), validation_size, last=True)
-    if path.is_dir() and is_binary_folder(path):
-        dataset = load_binary_folder(path)
-    elif path.is_dir() and is_celeba_folder(path):
-        dataset = load_celeba_folder(path)
-    elif path.is_dir() or is_archive(path):
-        dataset = load_images(path.name, open_images(path))
-    elif is_genotypes(path):
-        dataset = load_genotypes(path)
-    elif path.suffix in (".npy", ".npz"):
-        dataset = load_npy(path) if path.suffix == ".npy" else load_npz(path)
-    else:
-        raise HebaeError(
-            f"{path} has an unknown format: give a .npy or .npz file, a .tar or .zip of "
-            "images, or a folder of images or idx files."
-        )
-    return hold_out(dataset, validation_size)
+    for kind in FORMATS:
+        if kind.accepts(path):
+            _require_options(options, kind.options, str(path))
+            dataset = kind.read(path, options)
+            return hold_out(dataset, validation_size, last=kind.validation_is_last)
+    raise HebaeError(
+        f"{path} has an unknown format: give {'; '.join(kind.content for kind in FORMATS)}."
+    )
+
+
+def _require_options(options: ReadOptions, allowed: Set[str], source: str) -> None:
+    """Refuse an option that is given for data that have no such thing."""
+    for field in fields(options):
+        given = getattr(options, field.name)
+        if given and field.name not in allowed and field.name != "columns":
+            kinds = [kind.content for kind in FORMATS if field.name in kind.options]
+            raise HebaeError(
+                f"--{field.name.replace('_', '-')} is {given!r}, but {source} does not take it: it "
+                f"is for {'; '.join(kinds)}."
+            )
 
 
 def data_set_name(data: str | os.PathLike[str]) -> str | None:

@@ -47,7 +47,7 @@ def load_genotypes(path: Path) -> Dataset:
         raise HebaeError(f"{path} has no {'variants of two alleles' if people else 'samples'}.")
     samples = _sample_ids(people, path)
     names = _variant_ids(ids, variants, path)
-    train = Examples(ids=samples, feature_names=names, **_values(packed, len(names)))
+    train = Examples(ids=samples, feature_names=names, pixels=False, **_values(packed, len(names)))
     digest = hashlib.sha256("\0".join([*samples, "", *names]).encode())
     with path.open("rb") as content:
         digest.update(hashlib.file_digest(content, "sha256").digest())

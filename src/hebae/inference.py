@@ -112,7 +112,7 @@ def sample_examples(
     model: Autoencoder, count: int, seed: int, sampler: Prior | None = None
 ) -> Floats:
     """Draw x ~ p(x | z) for `count` draws z, not its mean as `sample` does: (count, *shape)."""
-    # Not the seed of z: its normals must not come again.
+    # Other numbers than those of z, which may be drawn by the same seed.
     generator = torch.Generator().manual_seed(seed + 2**32)
 
     def draw(z: Tensor) -> Tensor:

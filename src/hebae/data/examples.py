@@ -281,6 +281,19 @@ def as_dense(rows: Any) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
+class Variants:
+    """Place and alleles of each of d variants, whose genotypes count copies of `allele_1`."""
+
+    chromosome: np.ndarray
+    """Names, str of shape (d,)."""
+    position: np.ndarray
+    """Base pairs, int64 of shape (d,)."""
+    allele_1: np.ndarray
+    allele_2: np.ndarray
+    """Of str, shape (d,)."""
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """The splits of one data set.
 
@@ -298,6 +311,8 @@ class Dataset:
         The grey values that these binary ones were drawn from.
     redrawn : bool
         Whether training draws from `original` anew in each epoch.
+    variants : Variants, optional
+        What the features of genotypes are.
 
     Raises
     ------
@@ -313,6 +328,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     original: Dataset | None = None
     redrawn: bool = False
+    variants: Variants | None = None
 
     def __post_init__(self) -> None:
         for split, examples in (("validation", self.validation), ("test", self.test)):

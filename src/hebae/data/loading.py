@@ -22,6 +22,7 @@ from hebae.data.binary import (
 )
 from hebae.data.celeba import CELEBA, is_celeba_folder, load_celeba_folder
 from hebae.data.examples import Dataset, Examples, fingerprint
+from hebae.data.genotypes import is_genotypes, load_genotypes
 from hebae.data.hugging_face import from_hugging_face, is_hugging_face
 from hebae.data.idx import FASHION_MNIST, MNIST, MNIST_MINI, is_idx_folder, load_idx_folder
 from hebae.data.image_files import is_archive, open_images
@@ -74,6 +75,11 @@ FORMATS: tuple[Format, ...] = (
         "a folder, .tar or .zip of images",
         lambda path: path.is_dir() or is_archive(path),
         lambda path, _: load_images(path.name, open_images(path)),
+    ),
+    Format(
+        "genotypes (.bed, .pgen, .vcf or .vcf.gz)",
+        is_genotypes,
+        lambda path, _: load_genotypes(path),
     ),
     Format("a .npy file", lambda path: path.suffix == ".npy", lambda path, _: load_npy(path)),
     Format("a .npz file of a sparse matrix", is_sparse_file, load_sparse),

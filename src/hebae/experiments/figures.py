@@ -29,6 +29,7 @@ from hebae.experiments.trained_run import (
 from hebae.files import make_folder
 from hebae.report import codes as of_codes
 from hebae.report import images, lines, style
+from hebae.report.genotypes import GenotypePanels, genotype_panels
 from hebae.report.methods import display_name
 from hebae.report.page import Picture, Section
 from hebae.storage import RunFolder
@@ -191,7 +192,21 @@ def draw_evaluation(evaluated: Mapping[str, Evaluated], folder: Path) -> Drawn:
     }
     if annealed:
         target.draw("annealing", lines.annealing_convergence, annealed)
+    if panels := {label: found for label, run in runs.items() if (found := _genotypes(run))}:
+        kinds = dict.fromkeys(SAMPLERS[kind] for kind, _ in panels.values())
+        content = {label: found for label, (_, found) in panels.items()}
+        target.draw("genotypes", genotype_panels, content, sampler=", ".join(kinds))
     return target.drawn
+
+
+def _genotypes(run: RunResult) -> tuple[str, GenotypePanels] | None:
+    """Return the most flexible sampler that was measured, and the arrays for its panels."""
+    for kind in reversed(SAMPLERS):
+        names = ("frequencies", "linkage", "pca_coverage")
+        found = [run.measurement(f"genotypes.{name}.{kind}") for name in names]
+        if all(one is not None and one.arrays for one in found):
+            return kind, GenotypePanels(*(one.arrays for one in found if one is not None))
+    return None
 
 
 def _draw_points(target: _Folder, codes: Mapping[str, Array], labels: Array | None) -> None:

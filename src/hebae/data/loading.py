@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from hebae.data.binary import (
     load_binary_folder,
 )
 from hebae.data.celeba import CELEBA, is_celeba_folder, load_celeba_folder
+from hebae.data.decoding import Decoding, decoding_of, is_pillow, stack
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.idx import FASHION_MNIST, MNIST, MNIST_MINI, is_idx_folder, load_idx_folder
 from hebae.data.image_files import is_archive, open_images
@@ -45,6 +48,10 @@ def load(
     validation_size: int | None = None,
     train_size: int | None = None,
     binarize: Binarize = "none",
+    image_size: int | Sequence[int] | None = None,
+    image_mode: str | None = None,
+    image_background: str = "white",
+    skip_unreadable: bool = False,
 ) -> Dataset:
     """Load data as uint8 or float32 arrays, split into training, validation and test examples.
 
@@ -52,9 +59,10 @@ def load(
     ----------
     data : str, Path, array-like, torch.Tensor, Examples or Dataset
         A name listed by `catalogue`; a folder, .tar or .zip of images; a folder of four idx files;
-        a folder of the official CelebA or of the binarised MNIST; a .npy or .npz file; or an
-        array, data frame or list of lists of shape (n, d), (n, h, w) or (n, c, h, w). Examples and
-        a Dataset are returned as they are.
+        a folder of the official CelebA or of the binarised MNIST; a .npy or .npz file; a list of
+        Pillow images; or an array, data frame or list of lists of shape (n, d), (n, h, w) or
+        (n, c, h, w). Examples and a Dataset are returned as they are. Images of a folder or archive
+        are in the order of their names, compared as text; the names are their ids.
     data_dir : str or Path, optional
         Directory that holds the files of named data. Only this directory is used: data that it
         does not hold are refused. By default they are looked for in HEBAE_DATA_DIR and the cache,
@@ -67,6 +75,16 @@ def load(
         How many of the training examples that are left to use: a fixed random draw.
     binarize : {"none", "fixed", "dynamic"}, default="none"
         Draw 0 or 1 in place of each value in [0, 1]; "dynamic": again in each epoch of training.
+    image_size : int or tuple of two int, optional
+        Cut the largest centred part of this shape out of each image and resize it, with a Lanczos
+        filter, to this width and height in pixels; one number for a square. By default all images
+        must have one size.
+    image_mode : {"RGB", "L"}, optional
+        Convert images to RGB or to grey levels. By default all must be the same.
+    image_background : str, default="white"
+        Colour that transparent images are placed on.
+    skip_unreadable : bool, default=False
+        Leave out image files that cannot be decoded; `Dataset.notes` lists them.
 
     Returns
     -------
@@ -77,10 +95,31 @@ def load(
     HebaeError
         If the data are not found, cannot be used for training, or cannot be split as requested.
     """
-    return binarized(limit(_load(data, data_dir, validation_size), train_size), binarize)
+    decoding = decoding_of(image_size, image_mode, image_background)
+    given = {"--image-size": image_size, "--image-mode": image_mode}
+    given["--skip-unreadable"] = skip_unreadable or None
+    flags = [flag for flag, value in given.items() if value is not None]
+    if flags and not _are_images(data):
+        raise HebaeError(
+            f"{flags[0]} is for folders and archives of images, and for lists of Pillow images, "
+            f"which these data are not: leave {' and '.join(flags)} out."
+        )
+    dataset = _load(data, data_dir, validation_size, decoding, skip_unreadable)
+    return binarized(limit(dataset, train_size), binarize)
 
 
-def _load(data: Any, data_dir: str | Path | None, validation_size: int | None) -> Dataset:
+def _load(
+    data: Any,
+    data_dir: str | Path | None,
+    validation_size: int | None,
+    decoding: Decoding,
+    skip_unreadable: bool,
+) -> Dataset:
+    if is_pillow(data):
+        raise HebaeError("The data are one image: give a list of images, or a folder of them.")
+    if isinstance(data, list) and data and is_pillow(data[0]):
+        values, notes = stack(data, decoding)
+        return hold_out(replace(from_array(values), name="images", notes=notes), validation_size)
     if isinstance(data, Examples):
         data = Dataset("examples", data, None, None, fingerprint({"train": data}))
     if isinstance(data, Dataset):
@@ -117,7 +156,8 @@ def _load(data: Any, data_dir: str | Path | None, validation_size: int | None) -
     elif path.is_dir() and is_celeba_folder(path):
         dataset = load_celeba_folder(path)
     elif path.is_dir() or is_archive(path):
-        dataset = load_images(path.name, open_images(path))
+        images = open_images(path)
+        dataset = load_images(path.name, images, decoding=decoding, skip_unreadable=skip_unreadable)
     elif path.suffix in (".npy", ".npz"):
         dataset = load_npy(path) if path.suffix == ".npy" else load_npz(path)
     else:
@@ -126,6 +166,17 @@ def _load(data: Any, data_dir: str | Path | None, validation_size: int | None) -
             "images, or a folder of images or idx files."
         )
     return hold_out(dataset, validation_size)
+
+
+def _are_images(data: Any) -> bool:
+    """Whether data are images to be decoded, or a path that does not exist."""
+    if not isinstance(data, str | os.PathLike):
+        return isinstance(data, list) and bool(data) and is_pillow(data[0])
+    path = Path(data).expanduser()
+    others = is_idx_folder, is_binary_folder, is_celeba_folder
+    is_folder = path.is_dir() and not any(is_other(path) for is_other in others)
+    is_named = any(data == source.name for source in SOURCES)
+    return not is_named and (is_folder or is_archive(path) or not path.exists())
 
 
 def data_set_name(data: str | os.PathLike[str]) -> str | None:
@@ -137,9 +188,9 @@ def data_set_name(data: str | os.PathLike[str]) -> str | None:
     return str(data) if any(data == source.name for source in SOURCES) else None
 
 
-def prepare(name_or_path: str | Path, *, data_dir: str | Path | None = None) -> Dataset:
-    """Download or decode all that `load` will need, and return the data set; see `load`."""
-    return load(name_or_path, data_dir=data_dir)
+def prepare(name_or_path: str | Path, **options: Any) -> Dataset:
+    """Download or decode all that `load` will need with these options, and return the data set."""
+    return load(name_or_path, **options)
 
 
 def catalogue(data_dir: str | Path | None = None) -> list[DataSource]:

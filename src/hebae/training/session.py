@@ -150,7 +150,11 @@ def run_group(
         for (prepared, output), member in zip(runs, members, strict=True):
             if member.diverged is None and not member.interrupted and writing:
                 data = prepared.dataset
-                extra = {"data_name": data.name, "data_fingerprint": data.fingerprint}
+                extra = {
+                    "data_name": data.name,
+                    "data_fingerprint": data.fingerprint,
+                    "data_range": data.train.range,
+                }
                 save_model(output, prepared.model, prepared.settings, extra)
     return members
 

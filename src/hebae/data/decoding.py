@@ -118,7 +118,6 @@ class Decoding:
 
     def pixels(self, shown: ShownImage) -> np.ndarray:
         """Return the uint8 pixels (c, h, w) of an image; an UnlikeImage if it does not fit."""
-        from PIL import ImageOps
         from PIL.Image import Resampling
 
         form = shown.form
@@ -129,12 +128,19 @@ class Decoding:
                 raise UnlikeImage(str(form))
         image = shown.image.convert("L" if self._is_grey else "RGB")
         if self.size:
-            if self.box:
-                image = image.crop(self.box).resize(self.size, Resampling.LANCZOS)
-            elif image.size != self.size:
-                image = ImageOps.fit(image, self.size, Resampling.LANCZOS)
+            # Not ImageOps.fit, whose filter takes in pixels outside the part that is cut out.
+            box = self.box or _largest_part(image.size, self.size)
+            image = image.crop(box).resize(self.size, Resampling.LANCZOS)
         pixels = np.asarray(image)
         return pixels[None] if image.mode == "L" else pixels.transpose(2, 0, 1)
+
+
+def _largest_part(size: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the box of the largest centred part of an image that has the shape of another size."""
+    scale = min(size[0] / shape[0], size[1] / shape[1])
+    width, height = (max(1, round(side * scale)) for side in shape)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return left, top, left + width, top + height
 
 
 def decoding_of(image_size: Any, image_mode: Any, image_background: Any) -> Decoding:

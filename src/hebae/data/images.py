@@ -99,6 +99,7 @@ def _build(
             file = stack.enter_context((folder / f"{split}.npy").open("wb"))
             write_header(file, (len(names), *decoding.shape), np.dtype(np.uint8))
             start, size = file.tell(), prod(decoding.shape)
+            file.truncate(start + len(names) * size)  # whole, even if the last are left out
             places.update({name: (split, file, start + i * size) for i, name in enumerate(names)})
         decoded = stack.enter_context(closing(_decode_all(files, list(places), decoding)))
         for name, result in decoded:
@@ -135,8 +136,10 @@ def _build(
             whole.unlink()
         np.savez(folder / f"{split}.npz", **{name: array[kept] for name, array in known.items()})
     # The fingerprint's text is that of version 0.1 where it could read the images.
-    how = f"Crop(box={decoding.box}, size={decoding.size})" if decoding.box else ""
-    if str(decoding) and not how:
+    how = "None"
+    if decoding.box:
+        how = f"Crop(box={decoding.box}, size={decoding.size})"
+    elif str(decoding):
         how = f"Fit(size={decoding.size}, grey={decoding.grey})"
     if "composited" in changes:
         how += f" on {decoding.background}"

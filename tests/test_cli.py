@@ -200,7 +200,6 @@ def test_ctrl_c_while_modules_are_imported_prints_one_line(tmp_path):
     ("arguments", "parts"),
     [
         (("--batch-size", "3"), ("batch_size", "3", "latent_dim", "--batch-size", "shrunk")),
-        (("--batch-size", "89"), ("last batch", "3", "at least 4", "--drop-last")),
         (("--batch-size", "269", "--no-drop-last"), ("last batch", "1")),
         (("--method", "wae", "--batch-size", "1"), ("at least 2",)),
         (("--batch-size", "500", "--drop-last"), ("270", "500")),

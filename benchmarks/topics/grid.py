@@ -72,9 +72,8 @@ class Family(NamedTuple):
 
     def batches(self, seed: int | list[int]) -> ArrayBatches:
         """Batches of one order, or of one order per seed."""
-        settings = self.settings
-        drop_last = bool(settings.drop_last)
-        return ArrayBatches(self.values, settings.batch_size, seed=seed, drop_last=drop_last)
+        size, drop_last = self.settings.batch_size, self.settings.drop_last
+        return ArrayBatches(self.values, size, seed=seed, drop_last=drop_last)
 
 
 def measure(effort: Effort) -> Result:

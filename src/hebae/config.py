@@ -88,10 +88,20 @@ class DataSettings(_Group):
     [default: all must have one size]."""
     image_mode: Literal["RGB", "L"] | None = _setting(None)
     """Convert images to RGB, or to grey levels (L) [default: all must be the same]."""
-    image_background: str = _setting("white")
-    """Colour that transparent images are placed on: a name or #rrggbb."""
+    image_background: str | None = _setting(None)
+    """Colour that transparent images are placed on: a name or #rrggbb [default: white]."""
     skip_unreadable: bool = _setting(False)
     """Leave out image files that cannot be decoded, and list them."""
+    layer: str | None = _setting(None)
+    """AnnData: the layer that holds the values, or raw [default: X]."""
+    label_column: str | None = _setting(None)
+    """Column of a table, or of obs of AnnData, whose values are labels: not trained on."""
+    id_column: str | None = _setting(None)
+    """Column of a table with the names of the rows [default: a first column without a name, or one
+    called id]."""
+    column_kinds: tuple[str, ...] = _setting(())
+    """What columns of a table are, as NAME=KIND: number, count, category, binary, or exclude
+    [default: by a rule, see the how-to guide]."""
 
     @property
     def source(self) -> dict[str, Any]:
@@ -163,9 +173,10 @@ class ModelSettings(_MethodOptions):
     """Fully connected (Appendix B.1 of the paper), or convolutional (B.2) for images with sides
     divisible by 16."""
     encoder_widths: Widths | None = _setting(None)
-    """Widths of the encoder's layers, input first [default: the paper's]."""
+    """Widths of the encoder's layers, input first [default: the paper's; for tables two layers, of
+    width 64 to 512 by the numbers per example and the number of examples]."""
     decoder_widths: Widths | None = _setting(None)
-    """Widths of the decoder's layers, code first [default: the paper's]."""
+    """Widths of the decoder's layers, code first [default: as for the encoder]."""
     initial_weights: Literal["default", "normal"] = _setting("default")
     """Initial weights: PyTorch's, or drawn from N(0, 0.02^2)."""
 
@@ -177,7 +188,7 @@ class TrainingSettings(_Group):
     """Examples per step; HEBAE with moments "batch" needs more than latent_dim."""
     drop_last: bool | None = _setting(None)
     """Leave out the last, smaller batch of an epoch [default: if the method cannot use it and it is
-    under 1 % of the examples]."""
+    under 1 % of the examples; if it is more, its examples are spread over the other batches]."""
     epochs: int = _setting(15, resume=True, ge=1, le=2**31)
     """Passes over the training examples."""
     learning_rate: float | None = _setting(None, stack=True, gt=0, allow_inf_nan=False)

@@ -31,7 +31,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from hebae import inference
-from hebae.config import ModelSettings, Settings, TrainingSettings
+from hebae.config import DataSettings, ModelSettings, Settings, TrainingSettings
 from hebae.data import load as load_data
 from hebae.errors import HebaeError
 from hebae.evaluation import checks
@@ -424,8 +424,7 @@ def _named_as_parameters() -> Iterator[None]:
 NOT_PARAMETERS = {
     "method",  # is the class
     "seed",  # is random_state
-    "data",  # is the argument of fit
-    "data_dir",
+    *(DataSettings.model_fields.keys() - {"validation_size"}),  # describe the argument of fit
     "devices",  # starts the program once more per device, which a notebook cannot do
     "checkpoint_every",  # concerns a run folder, which fit does not write
     "tensorboard",

@@ -62,7 +62,7 @@ def mmd_rbf(
 
 def unit(directions: Float[Tensor, "direction latent"]) -> Float[Tensor, "direction latent"]:
     """Scale each row to length 1: of standard normal rows, uniform directions."""
-    return directions / torch.linalg.vector_norm(directions, dim=1, keepdim=True)
+    return directions / directions.norm(dim=1, keepdim=True)
 
 
 class _SumOfInverses(torch.autograd.Function):

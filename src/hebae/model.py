@@ -205,9 +205,10 @@ class Autoencoder(nn.Module):
         reconstruction = nll.mean(-1)
         loss = reconstruction
         for name, weight in self.objective.weights.items():
+            penalty = weight * terms[name]
             if self.training and self.weight_factor is not None:
-                weight = weight * self.weight_factor
-            loss = loss + weight * terms[name]
+                penalty = penalty * self.weight_factor
+            loss = loss + penalty
         terms = {n: t.detach() for n, t in {"reconstruction": reconstruction, **terms}.items()}
         return Step(loss, terms, mean.detach(), z.detach())
 
@@ -338,12 +339,22 @@ def build_prior(settings: ModelSettings, input_shape: Sequence[int], seed: int =
     ------
     HebaeError
         If a package that it needs is not installed.
+    ValueError
+        If there is not enough memory for it.
     """
     kind = PRIORS[settings.prior]
     values = settings.model_dump() | {"input_shape": tuple(input_shape)}
     options = {name: values[setting] for name, setting in kind.options.items()}
-    with seeded(seed):
-        return kind(settings.latent_dim, **options)
+    try:
+        with seeded(seed):
+            prior: Prior = kind(settings.latent_dim, **options)
+    except (RuntimeError, MemoryError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"the prior {settings.prior} could not be made ({reason}); use smaller prior_widths or "
+            "fewer prior_components or prior_transforms."
+        ) from None
+    return prior
 
 
 def _check_network(

@@ -100,8 +100,13 @@ def freeze_batch_norm(module: nn.Module) -> None:
     that only its scale and shift are learned.
     """
     for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm2d):
+        if is_batch_norm(layer):
             layer.eval()
+
+
+def is_batch_norm(layer: nn.Module) -> bool:
+    """Whether a layer is batch normalisation, of any dimension."""
+    return isinstance(layer, nn.modules.batchnorm._BatchNorm)
 
 
 def _check_shape(shape: Sequence[int], divisor: int) -> tuple[int, int, int]:

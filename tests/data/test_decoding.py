@@ -98,7 +98,7 @@ def test_wrong_policies_are_refused(options, words, save):
 def test_policies_are_refused_for_what_is_no_image_to_decode(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((20, 3)))
     for given in (np.zeros((20, 3)), tmp_path / "x.npy", "mnist-mini"):
-        with pytest.raises(HebaeError, match="--image-size is for folders and archives of images"):
+        with pytest.raises(HebaeError, match=r"--image-size is 4, but .*a folder, \.tar"):
             data.load(given, image_size=4)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hebae.training import batches
-from hebae.training.batches import ArrayBatches, LoaderBatches, map_of, read_ahead
+from hebae.training.batches import ArrayBatches, LoaderBatches, batch_sizes, map_of, read_ahead
 
 
 def rows(batches: ArrayBatches, epoch: int, start: int = 0) -> list[list[float]]:
@@ -33,6 +33,17 @@ def test_an_epoch_holds_every_example_once(
         assert len(set(flat)) == len(flat) == count - count % batch_size
     else:
         assert flat == list(range(count))
+
+
+@given(st.integers(1, 500), st.integers(1, 60))
+def test_a_remainder_is_spread_evenly_over_the_other_batches(count: int, batch_size: int) -> None:
+    values = np.arange(count, dtype=np.float32)[:, None]
+    found = rows(ArrayBatches(values, batch_size, drop_last=None), 0)
+    sizes = [len(batch) for batch in found]
+    assert sizes == batch_sizes(count, batch_size, None)
+    assert sorted(v for batch in found for v in batch) == list(range(count))
+    assert max(sizes) - min(sizes) <= 1
+    assert len(sizes) == max(1, count // batch_size)
 
 
 def test_the_order_depends_on_seed_and_epoch_and_a_start_skips_batches() -> None:

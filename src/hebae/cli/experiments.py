@@ -76,10 +76,9 @@ def compare(
     from hebae.experiments.plan import plan_methods
     from hebae.training.checks import require_relevant
 
-    require_relevant(flags, methods)
-    planned = plan_methods(
-        {m: resolve(start.preset, start.config, flags | {"method": m}) for m in methods}, seeds
-    )
+    by_method = {m: resolve(start.preset, start.config, flags | {"method": m}) for m in methods}
+    require_relevant(flags, list(by_method.values()))
+    planned = plan_methods(by_method, seeds)
     return _train_all("comparison", planned, output, start, report_comparison)
 
 
@@ -330,7 +329,7 @@ def reproduce(
     Parameters
     ----------
     studies
-        figure1a, figure1b, figure2, figure3, figure4, table, rate, ablations, or all.
+        figure1a, figure1b, figure2, figure3, figure4, table, rate, prior, ablations, or all.
     budget
         smoke: mnist-mini and synthetic faces with tiny networks; takes a few minutes and checks
         that everything runs. small: MNIST for 12 epochs and CelebA with narrow networks, one to

@@ -8,7 +8,7 @@ from typing import Literal
 
 from rich.table import Table
 
-from hebae.cli.app import app, data_app, out, say, tell
+from hebae.cli.app import app, data_app, out, say, tell, wrapped
 from hebae.methods import METHODS
 
 EPOCHS_SHOWN = 12
@@ -76,6 +76,7 @@ def list_data(*, data_dir: Path | None = None) -> int:
         Folder with data files [env: HEBAE_DATA_DIR].
     """
     from hebae.data import catalogue
+    from hebae.data.loading import FORMATS
 
     table = Table(box=None, pad_edge=False)
     table.add_column("name", style="bold")
@@ -87,7 +88,7 @@ def list_data(*, data_dir: Path | None = None) -> int:
         place = "" if source.location is None else f": {source.location}"
         table.add_row(source.name, counts, shape, source.licence, f"{source.availability}{place}")
     out.print(table)
-    say("A path works as well: a .npy or .npz file; a folder, .tar or .zip of images; idx files.")
+    say(wrapped(f"A path works as well: {'; '.join(kind.content for kind in FORMATS)}."))
     return 0
 
 
@@ -99,7 +100,7 @@ def prepare_data(
     data_dir: Path | None = None,
     image_size: tuple[int, ...] | None = None,
     image_mode: Literal["RGB", "L"] | None = None,
-    image_background: str = "white",
+    image_background: str | None = None,
     skip_unreadable: bool = False,
 ) -> int:
     """Download, check, decode and cache a data set before training, with the flags of training.
@@ -115,7 +116,7 @@ def prepare_data(
     image_mode
         Convert images to RGB, or to grey levels (L).
     image_background
-        Colour that transparent images are placed on.
+        Colour that transparent images are placed on [default: white].
     skip_unreadable
         Leave out image files that cannot be decoded, and list them.
     """

@@ -39,7 +39,7 @@ def train(*, output: Path | None = None, start: Start = StartFlags()) -> int:  #
         prepared = session.resume(output, flags)
     else:
         settings = resolve(start.preset, start.config, flags)
-        require_relevant(flags, [settings.method], [settings.prior])
+        require_relevant(flags, [settings])
         if output is not None and not start.dry_run:
             RunFolder(output).require_free(overwrite=start.overwrite)
         prepared = session.prepare(settings)

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from hebae.data.examples import Dataset, Examples, fingerprint
+from hebae.data.source import ReadOptions
 from hebae.errors import HebaeError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+IMAGE_OPTIONS = frozenset({"image_size", "image_mode", "image_background"})
 MOST_LISTED = 10
 _GREY_MODES = ("1", "L", "LA", "La")
 _DEEP_MODES = ("I", "F")  # 16 or 32 bits per channel; also "I;16"
@@ -143,10 +146,12 @@ def _largest_part(size: tuple[int, int], shape: tuple[int, int]) -> tuple[int, i
     return left, top, left + width, top + height
 
 
-def decoding_of(image_size: Any, image_mode: Any, image_background: Any) -> Decoding:
-    """Return the decoding that the arguments of `hebae.data.load` ask for."""
+def decoding_of(options: ReadOptions) -> Decoding:
+    """Return the decoding that is asked for, or refuse what is not allowed."""
     from PIL import ImageColor
 
+    image_size: Any = options.image_size
+    image_mode, image_background = options.image_mode, options.image_background or "white"
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     if size is not None:
         sides = tuple(size) if isinstance(size, tuple | list) else ()
@@ -259,17 +264,24 @@ def notes_on(changes: dict[str, list[str]], decoding: Decoding) -> tuple[str, ..
     return tuple(notes)
 
 
-def is_pillow(data: Any) -> bool:
-    """Whether an object is an image of Pillow."""
+def _is_pillow(data: Any) -> bool:
     return any(kind.__module__.split(".")[0] == "PIL" for kind in type(data).__mro__)
 
 
-def stack(images: Sequence[Any], decoding: Decoding) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Convert images of Pillow to one array (n, c, h, w); also return notes on them."""
+def are_pillow(data: Any) -> bool:
+    """Whether data are a list of images of Pillow, or one."""
+    return _is_pillow(data[0] if isinstance(data, list) and data else data)
+
+
+def from_pillow(images: Any, options: ReadOptions) -> Dataset:
+    """Make a data set of a list of images of Pillow."""
+    if not isinstance(images, list):
+        raise HebaeError("The data are one image: give a list of images, or a folder of them.")
+    decoding = decoding_of(options)
     rows, changes = [], dict[str, list[str]]()
     with without_warnings():
         for number, image in enumerate(images):
-            if not is_pillow(image):
+            if not _is_pillow(image):
                 raise HebaeError(
                     f"The list begins with a Pillow image, but entry {number} is of type "
                     f"{type(image).__name__}: give images alone."
@@ -283,8 +295,10 @@ def stack(images: Sequence[Any], decoding: Decoding) -> tuple[np.ndarray, tuple[
                     f"Image {number} of the list is {error}, but {decoding.model} is "
                     f"{decoding.form}: all must have the same size and mode. {POLICY}"
                 ) from None
-            except (UnreadableImage, OSError) as error:
+            except (UnreadableImage, OSError, ValueError) as error:
                 raise HebaeError(f"Image {number} of the list cannot be read: {error}.") from error
             for change in shown.changes:
                 changes.setdefault(change, []).append(str(number))
-    return np.stack(rows), notes_on(changes, decoding)
+    train = Examples(np.stack(rows))
+    notes = notes_on(changes, decoding)
+    return Dataset("images", train, None, None, fingerprint({"train": train}), notes)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import warnings
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Set
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,12 @@ from hebae.data.binary import (
     load_binary_folder,
 )
 from hebae.data.celeba import CELEBA, is_celeba_folder, load_celeba_folder
-from hebae.data.decoding import Decoding, decoding_of, is_pillow, stack
+from hebae.data.decoding import IMAGE_OPTIONS, are_pillow, decoding_of, from_pillow
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.idx import FASHION_MNIST, MNIST, MNIST_MINI, is_idx_folder, load_idx_folder
 from hebae.data.image_files import is_archive, open_images
 from hebae.data.images import load_images
-from hebae.data.source import DataDirectory, DataSource, NamedSource
+from hebae.data.source import DataDirectory, DataSource, Format, NamedSource, ReadOptions
 from hebae.data.splits import hold_out, limit
 from hebae.data.synthetic_faces import SYNTHETIC_FACES
 from hebae.errors import HebaeError
@@ -38,6 +38,37 @@ SOURCES: tuple[NamedSource, ...] = (
     SYNTHETIC_FACES,
 )
 """The data sets that have a name. To add one, write its file and list it here."""
+FORMATS: tuple[Format, ...] = (
+    Format(
+        "a folder of idx files",
+        is_idx_folder,
+        lambda path, _: load_idx_folder(path),
+        validation_is_last=True,
+    ),
+    Format(
+        "a folder of binarised MNIST", is_binary_folder, lambda path, _: load_binary_folder(path)
+    ),
+    Format("a folder of CelebA", is_celeba_folder, lambda path, _: load_celeba_folder(path)),
+    Format(
+        "a folder, .tar or .zip of images",
+        lambda path: path.is_dir() or is_archive(path),
+        lambda path, options: load_images(
+            path.name,
+            open_images(path),
+            decoding=decoding_of(options),
+            skip_unreadable=options.skip_unreadable,
+        ),
+        frozenset({*IMAGE_OPTIONS, "skip_unreadable"}),
+    ),
+    Format("a .npy file", lambda path: path.suffix == ".npy", lambda path, _: load_npy(path)),
+    Format("a .npz file", lambda path: path.suffix == ".npz", lambda path, _: load_npz(path)),
+)
+"""Files and folders by their format, the first that accepts a path. To add one, list it here."""
+OBJECTS: tuple[Format, ...] = (
+    Format("a list of Pillow images", are_pillow, from_pillow, IMAGE_OPTIONS),
+    Format("an array", lambda data: True, lambda data, _: from_array(data)),
+)
+"""Python objects, in the same way."""
 _FORMER_NAMES = {"made-faces": "synthetic-faces"}  # accepted until version 0.3
 
 
@@ -48,10 +79,7 @@ def load(
     validation_size: int | None = None,
     train_size: int | None = None,
     binarize: Binarize = "none",
-    image_size: int | Sequence[int] | None = None,
-    image_mode: str | None = None,
-    image_background: str = "white",
-    skip_unreadable: bool = False,
+    **options: Any,
 ) -> Dataset:
     """Load data as uint8 or float32 arrays, split into training, validation and test examples.
 
@@ -75,16 +103,8 @@ def load(
         How many of the training examples that are left to use: a fixed random draw.
     binarize : {"none", "fixed", "dynamic"}, default="none"
         Draw 0 or 1 in place of each value in [0, 1]; "dynamic": again in each epoch of training.
-    image_size : int or tuple of two int, optional
-        Cut the largest centred part of this shape out of each image and resize it, with a Lanczos
-        filter, to this width and height in pixels; one number for a square. By default all images
-        must have one size.
-    image_mode : {"RGB", "L"}, optional
-        Convert images to RGB or to grey levels. By default all must be the same.
-    image_background : str, default="white"
-        Colour that transparent images are placed on.
-    skip_unreadable : bool, default=False
-        Leave out image files that cannot be decoded; `Dataset.notes` lists them.
+    **options
+        What to read, for formats that hold more than examples: see `hebae.data.source.ReadOptions`.
 
     Returns
     -------
@@ -95,31 +115,13 @@ def load(
     HebaeError
         If the data are not found, cannot be used for training, or cannot be split as requested.
     """
-    decoding = decoding_of(image_size, image_mode, image_background)
-    given = {"--image-size": image_size, "--image-mode": image_mode}
-    given["--skip-unreadable"] = skip_unreadable or None
-    flags = [flag for flag, value in given.items() if value is not None]
-    if flags and not _are_images(data):
-        raise HebaeError(
-            f"{flags[0]} is for folders and archives of images, and for lists of Pillow images, "
-            f"which these data are not: leave {' and '.join(flags)} out."
-        )
-    dataset = _load(data, data_dir, validation_size, decoding, skip_unreadable)
+    dataset = _load(data, data_dir, validation_size, ReadOptions(**options))
     return binarized(limit(dataset, train_size), binarize)
 
 
 def _load(
-    data: Any,
-    data_dir: str | Path | None,
-    validation_size: int | None,
-    decoding: Decoding,
-    skip_unreadable: bool,
+    data: Any, data_dir: str | Path | None, validation_size: int | None, options: ReadOptions
 ) -> Dataset:
-    if is_pillow(data):
-        raise HebaeError("The data are one image: give a list of images, or a folder of them.")
-    if isinstance(data, list) and data and is_pillow(data[0]):
-        values, notes = stack(data, decoding)
-        return hold_out(replace(from_array(values), name="images", notes=notes), validation_size)
     if isinstance(data, Examples):
         data = Dataset("examples", data, None, None, fingerprint({"train": data}))
     if isinstance(data, Dataset):
@@ -135,10 +137,13 @@ def _load(
                 )
         return data if validation_size is None else hold_out(data, validation_size)
     if not isinstance(data, str | os.PathLike):
-        return hold_out(from_array(data), validation_size)
+        kind = next(kind for kind in OBJECTS if kind.accepts(data))
+        _require_options(options, kind.options, f"an object of type {type(data).__name__}")
+        return hold_out(kind.read(data, options), validation_size)
     name = data_set_name(data)
     for source in SOURCES:
         if source.name == name:
+            _require_options(options, frozenset(), source.name)
             dataset = source.load(_directory(data_dir))
             return hold_out(dataset, validation_size, last=source.validation_is_last)
     path = _expand(data, os.fspath(data))
@@ -149,34 +154,26 @@ def _load(
             f"{os.fspath(data)} is neither a file or folder nor the name of a data set "
             f"({', '.join(names)}){f'. Did you mean {near[0]}?' if near else '.'}"
         )
-    if path.is_dir() and is_idx_folder(path):
-        return hold_out(load_idx_folder(path), validation_size, last=True)
-    if path.is_dir() and is_binary_folder(path):
-        dataset = load_binary_folder(path)
-    elif path.is_dir() and is_celeba_folder(path):
-        dataset = load_celeba_folder(path)
-    elif path.is_dir() or is_archive(path):
-        images = open_images(path)
-        dataset = load_images(path.name, images, decoding=decoding, skip_unreadable=skip_unreadable)
-    elif path.suffix in (".npy", ".npz"):
-        dataset = load_npy(path) if path.suffix == ".npy" else load_npz(path)
-    else:
-        raise HebaeError(
-            f"{path} has an unknown format: give a .npy or .npz file, a .tar or .zip of "
-            "images, or a folder of images or idx files."
-        )
-    return hold_out(dataset, validation_size)
+    for kind in FORMATS:
+        if kind.accepts(path):
+            _require_options(options, kind.options, str(path))
+            dataset = kind.read(path, options)
+            return hold_out(dataset, validation_size, last=kind.validation_is_last)
+    raise HebaeError(
+        f"{path} has an unknown format: give {'; '.join(kind.content for kind in FORMATS)}."
+    )
 
 
-def _are_images(data: Any) -> bool:
-    """Whether data are images to be decoded, or a path that does not exist."""
-    if not isinstance(data, str | os.PathLike):
-        return isinstance(data, list) and bool(data) and is_pillow(data[0])
-    path = Path(data).expanduser()
-    others = is_idx_folder, is_binary_folder, is_celeba_folder
-    is_folder = path.is_dir() and not any(is_other(path) for is_other in others)
-    is_named = any(data == source.name for source in SOURCES)
-    return not is_named and (is_folder or is_archive(path) or not path.exists())
+def _require_options(options: ReadOptions, allowed: Set[str], source: str) -> None:
+    """Refuse an option that is given for data that have no such thing."""
+    for field in fields(options):
+        given = getattr(options, field.name)
+        if given and field.name not in allowed and field.name != "columns":
+            kinds = [kind.content for kind in FORMATS if field.name in kind.options]
+            raise HebaeError(
+                f"--{field.name.replace('_', '-')} is {given!r}, but {source} does not take it: it "
+                f"is for {'; '.join(kinds)}."
+            )
 
 
 def data_set_name(data: str | os.PathLike[str]) -> str | None:

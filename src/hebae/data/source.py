@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hebae.data.cache import cache_dir
 from hebae.data.examples import Dataset
 from hebae.errors import HebaeError
+
+if TYPE_CHECKING:
+    from hebae.data.examples import Column
 
 Availability = Literal[
     "embedded", "data directory", "incomplete", "absent", "cache", "download", "by hand"
@@ -54,6 +57,57 @@ class DataDirectory:
 
     path: Path | None = None
     is_explicit: bool = False
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What to take from data that hold more than examples, or that can be read in several ways.
+
+    Parameters
+    ----------
+    layer : str, optional
+        AnnData: the layer with the values, or "raw" [default: X].
+    label_column : str, optional
+        Column of a table or of ``obs`` that gives the labels.
+    id_column : str, optional
+        Column of a table with the names of the rows.
+    column_kinds : tuple of str
+        ``NAME=KIND`` for columns of a table: number, count, category, binary, or exclude.
+    image_size : int or tuple of two int, optional
+        Images: cut the largest centred part of this shape out of each, and resize it, with a
+        Lanczos filter, to this width and height in pixels; one number for a square. By default
+        all images must have one size.
+    image_mode : {"RGB", "L"}, optional
+        Convert images to RGB, or to grey levels. By default all must be the same.
+    image_background : str, optional
+        Colour that transparent images are placed on [default: white].
+    skip_unreadable : bool
+        Leave out image files that cannot be decoded; `Dataset.notes` lists them.
+    columns : tuple of Column, optional
+        The columns of a table that a model was trained on: new rows are coded in the same way.
+    """
+
+    layer: str | None = None
+    label_column: str | None = None
+    id_column: str | None = None
+    column_kinds: tuple[str, ...] = ()
+    image_size: int | tuple[int, ...] | None = None
+    image_mode: str | None = None
+    image_background: str | None = None
+    skip_unreadable: bool = False
+    columns: tuple[Column, ...] | None = None
+
+
+class Format(NamedTuple):
+    """A format of files or of Python objects, listed in `hebae.data.loading`."""
+
+    content: str
+    """With an article, for messages."""
+    accepts: Callable[[Any], bool]
+    read: Callable[[Any, ReadOptions], Dataset]
+    options: Set[str] = frozenset()
+    """The fields of `ReadOptions` that it takes."""
+    validation_is_last: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

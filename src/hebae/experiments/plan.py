@@ -11,7 +11,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any, get_args
 
-from hebae.config import METHODS, DataSettings, Settings, resolve
+from hebae.config import DataSettings, Settings, resolve
 from hebae.data import Dataset
 from hebae.errors import HebaeError
 
@@ -89,8 +89,7 @@ def plan_grid(
             f"the folder {longest} would have a name of more than {LONGEST_NAME} bytes; give fewer "
             "axes."
         )
-    methods = [method for method in METHODS if any(r.settings.method == method for r in runs)]
-    require_relevant({*flags, *(axis.name for axis in axes)}, methods)
+    require_relevant({*flags, *(axis.name for axis in axes)}, [run.settings for run in runs])
     _require_one_dataset([run.settings for run in runs], "the methods of the sweep")
     return runs
 

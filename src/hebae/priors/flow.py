@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from hebae.errors import MissingPackage
@@ -66,6 +67,7 @@ class Flow(Prior):
         # The flow's own distribution would check its arguments at each call, which waits for a GPU.
         self.steps = make(latent_dim, transforms=transforms, hidden_features=widths).transform
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # zuko cannot be traced
     def log_prob(self, z: Tensor) -> Tensor:
         """``log N(f(z); 0, I) + log |det df/dz|``."""
         epsilon, log_jacobian = self.steps().call_and_ladj(z)

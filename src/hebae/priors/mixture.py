@@ -64,7 +64,7 @@ class MixtureOfNormals(Prior):
         noise = epsilon[:, 1:].to(means)
         # In blocks: one factor per draw takes k times the memory of z.
         size = max(1, BLOCK_ENTRIES // factors[0].numel())
-        pairs = zip(component.split(size), noise.split(size), strict=True)
+        pairs = zip(torch.split(component, size), torch.split(noise, size), strict=True)
         return torch.cat([means[c] + (factors[c] @ e[..., None])[..., 0] for c, e in pairs])
 
 

@@ -54,8 +54,9 @@ class ArrayBatches:
     device : torch.device
     dtype : torch.dtype
         Of the batches.
-    drop_last : bool
-        Leave out the last batch of an epoch if it is smaller.
+    drop_last : bool or None
+        Leave out the last batch of an epoch if it is smaller. None: there is no such batch; its
+        examples are spread over the others, which are then larger than `batch_size`.
     rank, processes : int
         This process's place among those that share each batch.
     """
@@ -68,7 +69,7 @@ class ArrayBatches:
         seed: int | Sequence[int] = 0,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-        drop_last: bool = False,
+        drop_last: bool | None = False,
         rank: int = 0,
         processes: int = 1,
     ) -> None:
@@ -91,15 +92,16 @@ class ArrayBatches:
         # Rows of a file, or on the way to another device.
         on_host = self.values.device.type == "cpu" and (on_cuda or map_of(values) is not None)
         self._host = values if on_host else None
-        full, rest = divmod(len(self.values), batch_size)
-        self.steps_per_epoch: int | None = full if drop_last or not rest else full + 1
+        self._sizes = batch_sizes(len(self.values), batch_size, drop_last)
+        self.steps_per_epoch: int | None = len(self._sizes)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
         """See `Batches`."""
         n = len(self.values)
         orders = [np.random.default_rng([seed, epoch]).permutation(n) for seed in self.seeds]
         indices = self._where_values_are(torch.from_numpy(np.stack(orders)))
-        batches = torch.split(indices, self.batch_size, dim=1)[start : self.steps_per_epoch]
+        used = indices[:, : sum(self._sizes)]
+        batches = torch.split(used, self._sizes, dim=1)[start:]
         # Equal shares, since data-parallel training weighs the processes alike.
         sizes = [batch.shape[1] // self.processes for batch in batches]
         shares = [b.narrow(1, self.rank * m, m) for b, m in zip(batches, sizes, strict=True)]
@@ -132,6 +134,15 @@ class ArrayBatches:
         with closing(examples):
             for rows in examples:
                 yield to_unit_interval(rows.to(self.device, non_blocking=pinned), self.dtype)
+
+
+def batch_sizes(count: int, batch_size: int, drop_last: bool | None) -> list[int]:
+    """Sizes of the batches of an epoch; see `ArrayBatches`."""
+    full, rest = divmod(count, batch_size)
+    if drop_last is None:
+        batches = max(full, 1)
+        return [count // batches + (i < count % batches) for i in range(batches)]
+    return [batch_size] * full + ([rest] if rest and not drop_last else [])
 
 
 class RedrawnBatches(ArrayBatches):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -18,12 +19,13 @@ from hebae.errors import HebaeError
 from hebae.likelihoods import LIKELIHOODS
 from hebae.methods import METHODS
 from hebae.model import build_objective, build_prior
-from hebae.networks import NETWORKS
+from hebae.networks import NETWORKS, is_batch_norm
 from hebae.objectives import OBJECTIVES
-from hebae.priors import PRIORS
+from hebae.priors import PRIORS, MixtureOfNormals, VampPrior
 
 LEFT_OUT = 0.01
-"""Largest share of the examples that an epoch leaves out without being asked to."""
+"""Largest share of the examples that an epoch leaves out without being asked to, as version 0.1.0
+did: its runs resume exactly. A larger remainder, which it refused, is spread over the batches."""
 
 
 def complete(
@@ -62,12 +64,9 @@ def complete(
             "make them alike."
         )
     ranges = {"training": train.range} | ({held_out[0]: held_out[1].range} if held_out else {})
-    network = NETWORKS[settings.network]
-    settings = settings.replace(
-        encoder_widths=settings.encoder_widths or network.encoder_widths,
-        decoder_widths=settings.decoder_widths or network.decoder_widths,
-        precision="32-true" if settings.precision == "auto" else settings.precision,
-    )
+    if settings.precision == "auto":
+        settings = settings.replace(precision="32-true")
+    settings = _decide_widths(settings, train, count, notes, (encoder, decoder))
     if settings.likelihood == "auto":
         unit = all(low >= 0 and high <= 1 for low, high in ranges.values())
         settings = settings.replace(likelihood="bernoulli" if unit else "gaussian")
@@ -102,10 +101,10 @@ def complete(
             f"--warm-up-epochs {settings.warm_up_epochs} is more than --epochs {settings.epochs}: "
             "the penalty would never have its full weight; use fewer warm-up epochs or more epochs."
         )
-    settings = _decide_batches(settings, name, count, notes)
+    settings = _decide_batches(settings, name, count, notes, (encoder, decoder))
     if settings.early_stopping is not None:
         _check_early_stopping(settings, name, held_out)
-    if settings.batch_norm == "frozen" and settings.network != "convolutional":
+    if settings.batch_norm == "frozen" and not _normalises(settings, encoder, decoder):
         raise HebaeError(
             f"--batch-norm frozen has no effect on --network {settings.network}, which has no "
             "batch normalisation; leave it out or use --network convolutional."
@@ -113,6 +112,38 @@ def complete(
     _check_machine(settings)
     _check_memory(settings, shape, encoder, decoder)
     return settings, notes
+
+
+def _decide_widths(
+    settings: Settings,
+    train: Examples,
+    count: int | None,
+    notes: list[str],
+    networks: Sequence[nn.Module | None],
+) -> Settings:
+    architecture = NETWORKS[settings.network]
+    chosen = architecture.encoder_widths, architecture.decoder_widths
+    if len(train.shape) == 1 and train.values.dtype != np.uint8:  # a table, not flat images
+        width = default_width(train.shape[0], count)
+        chosen = (width, width), (width, width)
+        if None in (settings.encoder_widths or networks[0], settings.decoder_widths or networks[1]):
+            numbers = f"the {train.shape[0]:,} numbers per example"
+            examples = "" if count is None else f" and the {count:,} examples"
+            notes.append(f"layers of width {width}, from {numbers}{examples}.")
+    return settings.replace(
+        encoder_widths=settings.encoder_widths or chosen[0],
+        decoder_widths=settings.decoder_widths or chosen[1],
+    )
+
+
+def default_width(d: int, count: int | None) -> int:
+    """Return the width of the two hidden layers of encoder and decoder for a table.
+
+    The power of 2 at or above min(4 d, n / 8) for n examples of d numbers, within [64, 512]: a rule
+    of thumb. The paper's 784 and 800 are for 60,000 images of 784 numbers.
+    """
+    wanted = min(4 * d, 512 if count is None else count / 8)
+    return next((width for width in (64, 128, 256) if width >= wanted), 512)
 
 
 def default_learning_rate(shape: Sequence[int]) -> float:
@@ -137,24 +168,28 @@ def weight_of_mean_squared_error(settings: Settings, shape: Sequence[int]) -> fl
     return float(settings.penalty_weight * 8 * scale**2 / math.prod(shape))
 
 
-def require_relevant(
-    given: Collection[str], methods: Sequence[str], priors: Collection[str] | None = None
-) -> None:
-    """Refuse an option that none of the methods (priors) has, such as a WAE's kernel for a VAE."""
-    for name in sorted(given if priors is not None else ()):
-        having = [prior for prior, kind in PRIORS.items() if name in kind.options.values()]
-        if having and not set(having) & set(priors or ()):
-            raise HebaeError(
-                f"--{name.replace('_', '-')} is an option of --prior {', '.join(having)} and has "
-                f"no effect on --prior {', '.join(priors or ())}; leave it out."
-            )
+_OPTIONS: dict[str, dict[str, Collection[str]]] = {
+    "method": {name: method.options for name, method in METHODS.items()},
+    "prior": {name: set(kind.options.values()) for name, kind in PRIORS.items()},
+}
+"""Settings that only some methods have, and that only some priors have."""
+
+
+def require_relevant(given: Collection[str], runs: Sequence[Settings]) -> None:
+    """Refuse an option that no method or prior of the runs has, such as a WAE's kernel for a VAE.
+
+    `given` are the names of settings that the user chose.
+    """
     for name in sorted(given):
-        owners = [method for method, spec in METHODS.items() if name in spec.options]
-        if owners and not set(owners) & set(methods):
-            raise HebaeError(
-                f"--{name.replace('_', '-')} is an option of {', '.join(owners)} and has no effect "
-                f"on {', '.join(methods)}; leave it out."
-            )
+        for kind, options in _OPTIONS.items():
+            owners = [owner for owner, names in options.items() if name in names]
+            used = list(dict.fromkeys(getattr(run, kind) for run in runs))
+            if owners and not set(owners) & set(used):
+                flag = "" if kind == "method" else "--prior "
+                raise HebaeError(
+                    f"--{name.replace('_', '-')} is an option of {flag}{', '.join(owners)} and has "
+                    f"no effect on {flag}{', '.join(used)}; leave it out."
+                )
 
 
 def _check_prior(settings: Settings, name: str, count: int | None) -> None:
@@ -198,8 +233,14 @@ def _check_prior(settings: Settings, name: str, count: int | None) -> None:
         )
 
 
-def _decide_batches(settings: Settings, name: str, count: int | None, notes: list[str]) -> Settings:
-    needed = _smallest_batch(settings)
+def _decide_batches(
+    settings: Settings,
+    name: str,
+    count: int | None,
+    notes: list[str],
+    networks: Sequence[nn.Module | None],
+) -> Settings:
+    needed = smallest_batch(settings, *networks)
     size, k = settings.batch_size, settings.latent_dim
     need = (
         f"{_method(settings)} with latent_dim {k} and network {settings.network} needs at least "
@@ -225,32 +266,47 @@ def _decide_batches(settings: Settings, name: str, count: int | None, notes: lis
             f"{name} has {count:,} training examples, too few for a batch of {size}, and {need}; "
             "use more examples, a smaller --batch-size or a smaller --latent-dim."
         )
-    if count < _smallest_batch(settings.replace(moments="batch")):
+    if count < smallest_batch(settings.replace(moments="batch")):
         raise HebaeError(
             f"{name} has {count:,} training examples, not more than latent_dim {k}: their "
             "covariance is singular; use more examples or a smaller --latent-dim."
         )
     last = count % size
     too_small = 0 < last < max(needed, settings.devices)
-    if settings.drop_last is None:
-        settings = settings.replace(drop_last=too_small and last <= LEFT_OUT * count)
-        if settings.drop_last:
-            notes.append(
-                f"the last batch of each epoch, {last} of {count:,} examples in random order, is "
-                f"left out: {need}."
-            )
-    if too_small and not settings.drop_last:
+    if not too_small:
+        return settings.replace(drop_last=bool(settings.drop_last))
+    if settings.drop_last is False:
         raise HebaeError(
             f"the last batch of an epoch would hold {last} of the {count:,} training examples of "
-            f"{name}, and {need}; leave it out with --drop-last or choose another --batch-size."
+            f"{name}, and {need}; use --drop-last to leave it out, choose another --batch-size, or "
+            "leave drop_last unset: its examples are then spread over the other batches."
+        )
+    if settings.drop_last is None and last <= LEFT_OUT * count:
+        settings = settings.replace(drop_last=True)
+        notes.append(
+            f"the last batch of each epoch, {last} of {count:,} examples in random order, is "
+            f"left out: {need}."
+        )
+    elif settings.drop_last is None:
+        notes.append(
+            f"the last {last} of {count:,} examples of an epoch are spread over the other batches: "
+            f"{need}."
         )
     return settings
 
 
-def _smallest_batch(settings: Settings) -> int:
-    needed = build_objective(settings).smallest_batch(settings.latent_dim)
-    # Batch normalisation has no variance to divide by in a batch of one.
-    return max(needed, 2) if settings.network == "convolutional" else needed
+def smallest_batch(settings: Settings, *networks: nn.Module | None) -> int:
+    """Return the fewest examples per batch that the objective and the networks can use.
+
+    `networks` are the user's own; batch normalisation has no variance to divide by in a batch of 1.
+    """
+    least = 2 if _normalises(settings, *networks) else 1
+    return max(build_objective(settings).smallest_batch(settings.latent_dim), least)
+
+
+def _normalises(settings: Settings, *networks: nn.Module | None) -> bool:
+    layers = (layer for network in networks if network is not None for layer in network.modules())
+    return settings.network == "convolutional" or any(map(is_batch_norm, layers))
 
 
 def _check_early_stopping(
@@ -262,7 +318,7 @@ def _check_early_stopping(
             f"their results too good; {name} has none: give --validation-size."
         )
     # Held-out batches have no running moments to lean on.
-    needed = _smallest_batch(settings.replace(moments_decay=0.0))
+    needed = smallest_batch(settings.replace(moments_decay=0.0))
     found = min(len(held_out[1]), settings.batch_size)
     if found < needed:
         raise HebaeError(
@@ -391,13 +447,18 @@ def estimate_memory(
             k, shape, settings.decoder_widths or network.decoder_widths
         )
     size = 8 if settings.precision == "64-true" else 4  # bytes of a number
-    parts = (encoder, decoder, build_prior(settings, shape))
-    count = sum(p.numel() for part in parts for p in part.parameters())
+    prior = build_prior(settings, shape)
+    count = sum(p.numel() for part in (encoder, decoder, prior) for p in part.parameters())
     layers = sum(_output_sizes(encoder, shape)) + sum(_output_sizes(decoder, (k,)))
     # Of the batch itself and the decoder's output: the loss of each number, and gradients.
     per_example = 2 * layers + 4 * math.prod(shape)
     share = settings.batch_size // settings.devices
-    return Need(4 * size * count, size * share * per_example, count)
+    numbers = share * per_example
+    if isinstance(prior, MixtureOfNormals):  # deviations of all codes from all components
+        numbers += 8 * share * prior.components * k
+    if isinstance(prior, VampPrior):  # pseudo-inputs go through the encoder with the batch
+        numbers += prior.components * per_example
+    return Need(4 * size * count, size * numbers, count)
 
 
 def _output_sizes(network: nn.Module, shape: Sequence[int]) -> Iterator[int]:

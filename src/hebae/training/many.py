@@ -26,6 +26,7 @@ from hebae.errors import HebaeError
 from hebae.model import build_objective
 from hebae.storage import RunFolder
 from hebae.training import session
+from hebae.training.batches import batch_sizes
 from hebae.training.callbacks import Callback
 from hebae.training.checks import device_type, estimate_memory, free_memory
 from hebae.training.session import Prepared
@@ -185,8 +186,7 @@ def _key(job: Job) -> str:
 
 def _steps_left(job: Job) -> int:
     settings, examples = job.prepared.settings, len(job.prepared.dataset.train)
-    full, rest = divmod(examples, settings.batch_size)
-    per_epoch = full + bool(rest and not settings.drop_last)
+    per_epoch = len(batch_sizes(examples, settings.batch_size, settings.drop_last))
     return per_epoch * settings.epochs - int(_checkpoint(job).get("steps", 0))
 
 

@@ -141,7 +141,7 @@ def run_group(
         redrawn = partial(RedrawnBatches, drawn=dataset.train.values, **batches.keywords)
         training = (redrawn if dataset.redrawn else batches)(
             dataset.pictures.train.values if dataset.redrawn else dataset.train.values,
-            drop_last=bool(settings.drop_last),
+            drop_last=settings.drop_last,
             rank=fabric.global_rank,
             processes=fabric.world_size,
         )

@@ -109,8 +109,9 @@ def code_likelihood(run: TrainedRun) -> Iterator[Measurement]:
     fitted, counts = run.fitted, {"examples": len(run.values)}
     for name in run.sampler_names:
         density = attempt(lambda name: mean_estimate(fitted[name].log_density(run.z)), name)
-        words, detail = {"kind": SAMPLERS[name]}, "" if fitted[name].exact else "lower bound"
-        yield measured(f"samplers.log_density.{name}", density, counts, words=words, detail=detail)
+        bound = "" if fitted[name].exact else ", lower bound"
+        words = {"kind": SAMPLERS[name] + bound}
+        yield measured(f"samplers.log_density.{name}", density, counts, words=words)
     mixture = fitted.by_name.get("mixture")
     if isinstance(mixture, priors.Mixture):
         detail = str(fitted) if set(priors.NAMES) <= set(fitted.held_out) else ""

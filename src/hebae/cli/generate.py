@@ -108,7 +108,7 @@ def reconstruct(
     from hebae import inference
 
     trained, examples, limits = _model_and_examples(run, data, count)
-    originals = examples / 255 if examples.dtype == np.uint8 else examples
+    originals = inference.batch_of(trained, examples).numpy()
     pair = np.stack([originals, inference.reconstruct(trained, examples)]).astype(np.float32)
     return _write(output, pair, limits, columns=count)
 
@@ -223,4 +223,4 @@ def _model_and_examples(
             "fewer."
         )
     limits = config.get("data_range") or dataset.train.range
-    return trained, examples.values[:count], limits
+    return trained, examples.rows(slice(count)), limits

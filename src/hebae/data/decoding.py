@@ -299,6 +299,6 @@ def from_pillow(images: Any, options: ReadOptions) -> Dataset:
                 raise HebaeError(f"Image {number} of the list cannot be read: {error}.") from error
             for change in shown.changes:
                 changes.setdefault(change, []).append(str(number))
-    train = Examples(np.stack(rows))
+    train = Examples(np.stack(rows), pixels=True)
     notes = notes_on(changes, decoding)
     return Dataset("images", train, None, None, fingerprint({"train": train}), notes)

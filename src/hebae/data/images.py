@@ -69,7 +69,7 @@ def load_images(
         splits = {}
         for split in summary["splits"]:
             values = np.load(folder / f"{split}.npy", mmap_mode="r")
-            splits[split] = Examples(values, **np.load(folder / f"{split}.npz"))
+            splits[split] = Examples(values, **np.load(folder / f"{split}.npz"), pixels=True)
         train, digest, notes = splits["train"], summary["fingerprint"], tuple(summary["notes"])
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise HebaeError(

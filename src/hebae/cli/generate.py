@@ -62,10 +62,10 @@ def sample(
     from hebae.storage import load_model
 
     trained, config = load_model(run)
-    from hebae.samplers import NAMES, fitted_samplers, resolve, training_values
+    from hebae.samplers import NAMES, fitted_samplers, resolve, training_data
 
     def load() -> npt.NDArray[np.generic]:
-        values = training_values(run, config, data, data_dir)
+        values = training_data(run, config, data, data_dir).train
         tell(f"fitting the sampler to the codes of {len(values):,} training examples.")
         return values
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -51,14 +52,19 @@ def sample(
     seed
         Seed of the draws.
     output
-        A .png picture, or a .npy array of shape (count, *shape).
+        A .png picture, or a .npy array of shape (count, *shape): the mean E[x|z] of each draw. A
+        .csv, .tsv or .parquet table, or a .h5ad file: draws from p(x|z), in the data's columns.
     data
         Name, file or folder of the run's data, if they have moved.
     data_dir
         Folder with data files [env: HEBAE_DATA_DIR].
     """
-    _check(output, ("--count", count, 1), ("--seed", seed, 0))
+    from hebae.data.writing import WRITERS, write_examples
+
+    numbers = ("--count", count, 1), ("--seed", seed, 0)
+    _check(output, *numbers, suffixes=dict.fromkeys((".png", ".npy", *WRITERS)))
     from hebae import inference
+    from hebae.data import Examples
     from hebae.storage import load_model
 
     trained, config = load_model(run)
@@ -77,6 +83,17 @@ def sample(
     elif chosen != sampler:
         tell("sampler auto chose prior, the model's own, which was learned with it.")
     prior = samplers[chosen]
+    if output.suffix not in (".png", ".npy"):
+        values = inference.sample_examples(trained, count, seed, prior)
+        examples = Examples(values.reshape(count, -1))
+        if (seen := trained.seen) is not None and len(trained.input_shape) == 1:
+            pixels = False if trained.likelihood.whole else None
+            examples = Examples(
+                values, feature_names=seen.feature_names, columns=seen.columns, pixels=pixels
+            )
+        write_examples(examples, output)
+        say(f"Wrote {output}")
+        return 0
     return _write(output, inference.sample(trained, count, seed, prior))
 
 
@@ -148,13 +165,21 @@ def interpolate(
     return 0
 
 
-def _check(output: Path, *numbers: tuple[str, int, int]) -> None:
+def _check(
+    output: Path, *numbers: tuple[str, int, int], suffixes: Collection[str] = (".png", ".npy")
+) -> None:
     """Check numbers (flag, value, least), and that the file can be written, before any work."""
     for flag, value, least in numbers:
         if value < least:
             raise HebaeError(f"{flag} is {value}; it must be at least {least}.")
-    if output.suffix not in (".png", ".npy"):
-        raise HebaeError(f"--output {output} must end in .png or .npy.")
+    require_output(output, suffixes)
+
+
+def require_output(output: Path, suffixes: Collection[str]) -> None:
+    """Check that a file has one of the suffixes and can be written."""
+    if output.suffix not in suffixes:
+        *others, last = suffixes
+        raise HebaeError(f"--output {output} must end in {', '.join(others)} or {last}.")
     folder = output.absolute().parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise HebaeError(f"--output {output}: {folder} is not a folder that can be written to.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ _KEYS = {
     "validation": ("validation", "x_validation"),
     "test": ("test", "x_test"),
 }
+_ENTRY_KEYS = ("x", "X", "image", "images", "pixel_values", "features", "data", "input", "inputs")
 _LABEL_KEYS = {
     "train": ("train_labels", "y_train", "labels", "y"),
     "validation": ("validation_labels", "y_validation"),
@@ -104,6 +106,32 @@ def as_values(data: Any, source: str) -> np.ndarray:
             f"absolute value, the first at index {first}: remove, replace or scale them."
         )
     return array
+
+
+def entry_of(item: Any, name: str) -> Any:
+    """Return the examples in a batch, or the example in an item, of a torch data set.
+
+    The item itself, the first entry of a tuple or list, or of a dict the only array or the one
+    with a key in use for it. `name` is that of the item, for messages.
+    """
+    if isinstance(item, tuple | list):
+        if not item:
+            raise HebaeError(f"{name} is an empty {type(item).__name__}: it must hold an example.")
+        return item[0]
+    if not isinstance(item, Mapping):
+        return item
+    arrays = [key for key, value in item.items() if getattr(value, "shape", ()) or _is_image(value)]
+    known = [key for key in _ENTRY_KEYS if key in item]
+    if not known and len(arrays) != 1:
+        raise HebaeError(
+            f"{name} is a dict with the keys {', '.join(map(str, item))}: name its examples one of "
+            f"{', '.join(_ENTRY_KEYS)}."
+        )
+    return item[known[0] if known else arrays[0]]
+
+
+def _is_image(value: Any) -> bool:
+    return type(value).__module__.split(".")[0] == "PIL"
 
 
 def _is_tensor(data: Any) -> bool:

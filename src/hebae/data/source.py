@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from hebae.data.cache import cache_dir
-from hebae.data.examples import Dataset
+from hebae.data.examples import Column, Dataset
 from hebae.errors import HebaeError
-
-if TYPE_CHECKING:
-    from hebae.data.examples import Column
 
 Availability = Literal[
     "embedded", "data directory", "incomplete", "absent", "cache", "download", "by hand"
@@ -75,6 +72,8 @@ class ReadOptions:
         ``NAME=KIND`` for columns of a table: number, count, category, binary, or exclude.
     columns : tuple of Column, optional
         The columns of a table that a model was trained on: new rows are coded in the same way.
+    feature_names : tuple of str, optional
+        The names of the features that a model was trained on: these are taken, in this order.
     """
 
     layer: str | None = None
@@ -82,6 +81,7 @@ class ReadOptions:
     id_column: str | None = None
     column_kinds: tuple[str, ...] = ()
     columns: tuple[Column, ...] | None = None
+    feature_names: tuple[str, ...] | None = None
 
 
 class Format(NamedTuple):

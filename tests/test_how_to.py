@@ -1,5 +1,6 @@
 """The commands and snippets of the how-to pages run, on files that are made on the spot."""
 
+import csv
 import re
 import shlex
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+from PIL import Image
 
 PAGES = Path(__file__).parents[1] / "docs" / "how-to"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -63,8 +65,8 @@ def test_table(follow, tmp_path):
     assert list(codes) == ["id", "label", "hebae0", "hebae1"]
     assert list(codes.label) == list(frame.species)  # in the order of the file
     assert filled.notna().all(axis=None)
-    known = frame.drop(columns="species").notna()
-    assert (filled[list(known)] == frame[list(known)])[known].fillna(True).all(axis=None)
+    features = frame.drop(columns="species")
+    assert ((filled[list(features)] == features) | features.isna()).all(axis=None)
     assert list(synthetic) == list(frame)[1:]
     assert set(synthetic.island) <= {"Biscoe", "Dream"}
     assert set(synthetic.year) <= {2007, 2008, 2009}
@@ -139,3 +141,26 @@ def test_genotypes(follow, tmp_path):
         assert name in table
     assert (folder / "evaluation" / "figures" / "genotypes.png").stat().st_size > 1000
     assert (folder / "map.png").stat().st_size > 1000
+
+
+def test_folder_of_images(follow, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEBAE_CACHE_DIR", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos" / "cats").mkdir(parents=True)
+    (tmp_path / "photos" / "dogs").mkdir()
+    for number in range(170):
+        size = (*rng.integers(20, 50, 2), 3)
+        image = Image.fromarray(rng.integers(0, 256, size, np.uint8))
+        image = image if number % 3 else image.convert("L")
+        image.save(tmp_path / "photos" / ("cats", "dogs")[number % 2] / f"{number}.png")
+    (tmp_path / "photos" / "cats" / "damaged.jpg").write_bytes(b"no image")
+    folder, variables = follow("images.md")
+    for name in ("reconstructions.png", "samples.png", "more-samples.png"):
+        with Image.open(folder / name) as picture:
+            assert picture.mode == "RGB" and picture.width > 8 * 32
+    with (folder / "codes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    ids = variables["photos"].train.ids.tolist()
+    assert ids == sorted(ids) and len(ids) == 170
+    assert sorted(row["id"] for row in rows) == ids
+    assert variables["codes"].shape == (170, 8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -106,7 +106,8 @@ def sample(
         write_examples(examples, output)
         say(f"Wrote {output}")
         return 0
-    return _write(output, inference.sample(trained, count, seed, prior))
+    drawn = inference.sample(trained, count, seed, prior)
+    return _write(output, drawn, config.get("data_range", (0, 1)))
 
 
 @app.command
@@ -134,10 +135,10 @@ def reconstruct(
 
     from hebae import inference
 
-    trained, examples = _model_and_examples(run, data, count)
+    trained, examples, limits = _model_and_examples(run, data, count)
     originals = inference.batch_of(trained, examples).numpy()
     pair = np.stack([originals, inference.reconstruct(trained, examples)]).astype(np.float32)
-    return _write(output, pair, columns=count)
+    return _write(output, pair, limits, columns=count)
 
 
 @app.command
@@ -166,12 +167,14 @@ def interpolate(
     _check(output, ("--pairs", pairs, 1), ("--steps", steps, 2))
     from hebae import inference
 
-    trained, examples = _model_and_examples(run, data, 2 * pairs)
+    trained, examples, limits = _model_and_examples(run, data, 2 * pairs)
     lines = inference.interpolate(trained, examples[0::2], examples[1::2], steps)
     if output.suffix == ".npy" or lines.ndim < 5:
-        return _write(output, lines)
+        return _write(output, lines, limits)
     from hebae.report import images, style
+    from hebae.report.pixels import to_unit
 
+    lines = to_unit(lines, limits)
     style.save(images.interpolations({trained.objective.display_name: lines}), output)
     say(f"Wrote {output}")
     return 0
@@ -197,8 +200,16 @@ def require_output(output: Path, suffixes: Collection[str]) -> None:
         raise HebaeError(f"--output {output}: {folder} is not a folder that can be written to.")
 
 
-def _write(output: Path, values: npt.NDArray[np.float32], columns: int | None = None) -> int:
-    """Write images (..., c, h, w) as a picture with so many columns, or any array as .npy."""
+def _write(
+    output: Path,
+    values: npt.NDArray[np.float32],
+    data_range: Sequence[float],
+    columns: int | None = None,
+) -> int:
+    """Write images (..., c, h, w) as a picture with so many columns, or any array as .npy.
+
+    A picture shows the range of the training data from black to white.
+    """
     if output.suffix == ".npy":
         import numpy as np
 
@@ -212,15 +223,21 @@ def _write(output: Path, values: npt.NDArray[np.float32], columns: int | None = 
     elif values.ndim < 4:
         raise HebaeError("the model's examples are not images; name a .npy --output.")
     else:
-        from hebae.report.pixels import write_png
+        from hebae.report.pixels import to_unit, write_png
 
-        write_png(values.reshape(-1, *values.shape[-3:]), output, columns)
+        images = to_unit(values.reshape(-1, *values.shape[-3:]), data_range)
+        write_png(images, output, columns)
     say(f"Wrote {output}")
     return 0
 
 
-def _model_and_examples(run: Path, data: DataSettings, count: int) -> tuple[Any, Any]:
-    """Load the trained model, and the first held-out examples of its data or of those named."""
+def _model_and_examples(
+    run: Path, data: DataSettings, count: int
+) -> tuple[Any, Any, Sequence[float]]:
+    """Load the trained model and the first held-out examples of its data, or of those named.
+
+    Also return the range of the training data.
+    """
     from hebae.data import load
     from hebae.storage import load_model
 
@@ -241,4 +258,5 @@ def _model_and_examples(run: Path, data: DataSettings, count: int) -> tuple[Any,
             f"{dataset.name} has {len(examples)} {split} examples, and {count} are needed; ask for "
             "fewer."
         )
-    return trained, examples.rows(slice(count))
+    limits = config.get("data_range") or dataset.train.range
+    return trained, examples.rows(slice(count)), limits

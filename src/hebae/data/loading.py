@@ -21,6 +21,7 @@ from hebae.data.binary import (
     load_binary_folder,
 )
 from hebae.data.celeba import CELEBA, is_celeba_folder, load_celeba_folder
+from hebae.data.decoding import IMAGE_OPTIONS, are_pillow, decoding_of, from_pillow
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.genotypes import is_genotypes, load_genotypes
 from hebae.data.hugging_face import from_hugging_face, is_hugging_face
@@ -74,7 +75,13 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "a folder, .tar or .zip of images",
         lambda path: path.is_dir() or is_archive(path),
-        lambda path, _: load_images(path.name, open_images(path)),
+        lambda path, options: load_images(
+            path.name,
+            open_images(path),
+            decoding=decoding_of(options),
+            skip_unreadable=options.skip_unreadable,
+        ),
+        frozenset({*IMAGE_OPTIONS, "skip_unreadable"}),
     ),
     Format(
         "genotypes (.bed, .pgen, .vcf or .vcf.gz)",
@@ -95,6 +102,7 @@ OBJECTS: tuple[Format, ...] = (
     Format("a sparse matrix of SciPy", is_sparse, from_sparse),
     Format("a data set of torch", is_torch_dataset, from_torch_dataset),
     Format("a data set of Hugging Face", is_hugging_face, from_hugging_face, _OF_TABLES),
+    Format("a list of Pillow images", are_pillow, from_pillow, IMAGE_OPTIONS),
     Format("an array", lambda data: True, lambda data, _: from_array(data)),
 )
 """Python objects, in the same way."""
@@ -117,9 +125,10 @@ def load(
     ----------
     data : str, Path, array-like, torch.Tensor, Examples or Dataset
         A name listed by `catalogue`; a folder, .tar or .zip of images; a folder of four idx files;
-        a folder of the official CelebA or of the binarised MNIST; a .npy or .npz file; or an
-        array, data frame or list of lists of shape (n, d), (n, h, w) or (n, c, h, w). Examples and
-        a Dataset are returned as they are.
+        a folder of the official CelebA or of the binarised MNIST; a .npy or .npz file; a list of
+        Pillow images; or an array, data frame or list of lists of shape (n, d), (n, h, w) or
+        (n, c, h, w). Examples and a Dataset are returned as they are. Images of a folder or archive
+        are in the order of their names, compared as text; the names are their ids.
     data_dir : str or Path, optional
         Directory that holds the files of named data. Only this directory is used: data that it
         does not hold are refused. By default they are looked for in HEBAE_DATA_DIR and the cache,
@@ -225,9 +234,9 @@ def data_set_name(data: str | os.PathLike[str]) -> str | None:
     return str(data) if any(data == source.name for source in SOURCES) else None
 
 
-def prepare(name_or_path: str | Path, *, data_dir: str | Path | None = None) -> Dataset:
-    """Download or decode all that `load` will need, and return the data set; see `load`."""
-    return load(name_or_path, data_dir=data_dir)
+def prepare(name_or_path: str | Path, **options: Any) -> Dataset:
+    """Download or decode all that `load` will need with these options, and return the data set."""
+    return load(name_or_path, **options)
 
 
 def catalogue(data_dir: str | Path | None = None) -> list[DataSource]:

@@ -70,6 +70,16 @@ class ReadOptions:
         Column of a table with the names of the rows.
     column_kinds : tuple of str
         ``NAME=KIND`` for columns of a table: number, count, category, binary, or exclude.
+    image_size : int or tuple of two int, optional
+        Images: cut the largest centred part of this shape out of each, and resize it, with a
+        Lanczos filter, to this width and height in pixels; one number for a square. By default
+        all images must have one size.
+    image_mode : {"RGB", "L"}, optional
+        Convert images to RGB, or to grey levels. By default all must be the same.
+    image_background : str, optional
+        Colour that transparent images are placed on [default: white].
+    skip_unreadable : bool
+        Leave out image files that cannot be decoded; `Dataset.notes` lists them.
     columns : tuple of Column, optional
         The columns of a table that a model was trained on: new rows are coded in the same way.
     feature_names : tuple of str, optional
@@ -80,6 +90,10 @@ class ReadOptions:
     label_column: str | None = None
     id_column: str | None = None
     column_kinds: tuple[str, ...] = ()
+    image_size: int | tuple[int, ...] | None = None
+    image_mode: str | None = None
+    image_background: str | None = None
+    skip_unreadable: bool = False
     columns: tuple[Column, ...] | None = None
     feature_names: tuple[str, ...] | None = None
 

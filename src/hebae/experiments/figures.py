@@ -32,6 +32,7 @@ from hebae.report import images, lines, style
 from hebae.report.genotypes import GenotypePanels, genotype_panels
 from hebae.report.methods import display_name
 from hebae.report.page import Picture, Section
+from hebae.report.pixels import to_unit
 from hebae.storage import RunFolder
 
 ACROSS, DOWN = 8, 6  # samples per sampler of a comparison
@@ -103,14 +104,21 @@ def draw_models(columns: Columns, folder: Path, samplers: Sequence[str] = ("norm
         target.draw(
             "samples", images.sample_table, by_way, ACROSS, count=ACROSS * DOWN, mixture=text
         )
+        limits = first.dataset.train.range
         shown = examples.rows(slice(RECONSTRUCTIONS))
-        originals = inference.batch_of(first.model, shown).cpu().numpy()
-        decoded = {label: inference.reconstruct(model, shown) for label, model in models.items()}
+        originals = to_unit(inference.batch_of(first.model, shown).cpu().numpy(), limits)
+        decoded = {
+            label: to_unit(inference.reconstruct(model, shown), limits)
+            for label, model in models.items()
+        }
         drawing = images.reconstructions
         target.draw("reconstructions", drawing, originals, decoded, count=len(shown))
         if pairs := min(PAIRS, len(examples) // 2):
             ends = examples.rows(slice(0, 2 * pairs, 2)), examples.rows(slice(1, 2 * pairs, 2))
-            between = {label: inference.interpolate(m, *ends, STEPS) for label, m in models.items()}
+            between = {
+                label: to_unit(inference.interpolate(model, *ends, STEPS), limits)
+                for label, model in models.items()
+            }
             target.draw("interpolations", images.interpolations, between, count=pairs)
     held_out = None if split == "train" else split
     histories = {label: [run.history for run in opened[label]] for label in runs}
@@ -147,7 +155,8 @@ def samples_of(
     found = {}
     for name in samplers:
         try:
-            found[SAMPLERS[name]] = np.clip(run.shown(name, count), 0, 1)
+            values = to_unit(run.shown(name, count), run.dataset.train.range)
+            found[SAMPLERS[name]] = np.clip(values, 0, 1)
         except HebaeError:  # codes that do not vary, for example
             continue
     return found

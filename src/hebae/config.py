@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -30,7 +30,7 @@ from pydantic import (
 
 from hebae import methods
 from hebae.errors import HebaeError
-from hebae.methods import MOST_UNITS, Widths, allowed_values
+from hebae.methods import MOST_UNITS, Width, Widths, allowed_values
 
 METHODS: tuple[str, ...] = tuple(methods.METHODS)
 
@@ -77,10 +77,24 @@ class DataSettings(_Group):
     """Training examples to set aside for validation."""
     train_size: int | None = _setting(None, ge=1)
     """Training examples to use, a fixed draw of those that are left [default: all]."""
+    pixels: bool | None = _setting(None)
+    """Whether uint8 values are grey levels, of which 255 stands for 1, or numbers as they are, such
+    as counts [default: grey levels if one is above 15]."""
     binarize: Literal["none", "fixed", "dynamic"] = _setting("none")
     """Draw 0 or 1 in place of each value in [0, 1]: fixed, once; dynamic: the training examples
     again in each epoch, by the seed."""
-
+    image_size: Annotated[tuple[Width, ...], Field(min_length=1, max_length=2)] | None = _setting(
+        None
+    )
+    """Images of a folder or archive: cut the largest centred part of this shape out of each, and
+    resize it with a Lanczos filter; one number of pixels for a square, or width and height
+    [default: all must have one size]."""
+    image_mode: Literal["RGB", "L"] | None = _setting(None)
+    """Convert images to RGB, or to grey levels (L) [default: all must be the same]."""
+    image_background: str | None = _setting(None)
+    """Colour that transparent images are placed on: a name or #rrggbb [default: white]."""
+    skip_unreadable: bool = _setting(False)
+    """Leave out image files that cannot be decoded, and list them."""
     layer: str | None = _setting(None)
     """AnnData: the layer that holds the values, or raw [default: X]."""
     label_column: str | None = _setting(None)
@@ -154,10 +168,14 @@ class ModelSettings(_MethodOptions):
     prior_widths: Widths = _setting((128, 128))
     """Prior flow: widths of the hidden layers in each step's network."""
     likelihood: Likelihood = _setting("auto")
-    """Likelihood p(x|z); auto: bernoulli for values in [0, 1], else gaussian."""
+    """Likelihood p(x|z), of what the numbers are. auto decides by the data and says so: bernoulli
+    for values in [0, 1]; gaussian for other images; for other tables gaussian_columns, binomial
+    (0, 1, 2), negative_binomial (counts) or columns (several kinds)."""
+    trials: int = _setting(2, ge=1, le=MOST_UNITS)
+    """Likelihood binomial: its largest number n, 2 for genotypes."""
     likelihood_scale: Literal["learned", "optimal"] | PositiveFloat = _setting("optimal")
-    """Scale of the Gaussian likelihood: a number, learned with the weights, or the best one for
-    each batch."""
+    """Scale of a Gaussian likelihood, or of each column's: a number, learned with the weights, or
+    the best one for each batch."""
     network: Literal["mlp", "convolutional"] = _setting("mlp")
     """Fully connected (Appendix B.1 of the paper), or convolutional (B.2) for images with sides
     divisible by 16."""

@@ -32,12 +32,13 @@ from torch.utils.data import DataLoader
 
 from hebae import inference
 from hebae.config import DataSettings, ModelSettings, Settings, TrainingSettings
+from hebae.data import Examples
 from hebae.data import load as load_data
 from hebae.errors import HebaeError
 from hebae.evaluation import checks
 from hebae.files import expand, make_folder
 from hebae.methods import METHODS, SAMPLER_HELP, SAMPLER_NAMES, Method
-from hebae.model import Autoencoder, build
+from hebae.model import Autoencoder
 from hebae.objectives import OBJECTIVES
 from hebae.priors import NAMES, Prior, Samplers, StandardNormal, check_name, fit_samplers
 from hebae.samplers import (
@@ -45,7 +46,7 @@ from hebae.samplers import (
     codes_of,
     read_samplers,
     resolve,
-    training_values,
+    training_data,
     write_samplers,
 )
 from hebae.storage import RunFolder, load_model, save_model
@@ -53,6 +54,7 @@ from hebae.training.batches import ArrayBatches, Batches, LoaderBatches
 from hebae.training.callbacks import Callback, ProgressBar
 from hebae.training.checks import complete
 from hebae.training.loop import make_fabric, train
+from hebae.training.population import model_for
 from hebae.training.randomness import NetworkRandomState
 
 Array = npt.NDArray[np.float32]
@@ -127,17 +129,14 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             else:
                 count_held = self.validation_size if held_out is None else 0
                 dataset = load_data(X, validation_size=count_held)
-                name, examples, count = dataset.name, dataset.train.values, len(dataset.train)
+                name, examples, count = dataset.name, dataset.train, len(dataset.train)
             held = dataset.held_out() if held_out is None else ("validation", held_out)
             own = {name: _copy(getattr(self, name), name) for name in ("encoder", "decoder")}
             settings, decided = complete(
                 settings, dataset.train, held, name=name, count=count, **own
             )
             fabric = make_fabric(settings)
-            try:
-                model = build(settings, dataset.shape, seed=settings.seed, **own)
-            except ValueError as error:
-                raise HebaeError(str(error)) from None
+            model = model_for(settings, dataset.train, **own)
             dtype = torch.float64 if settings.precision == "64-true" else torch.float32
             options: Any = {"seed": settings.seed, "device": fabric.device, "dtype": dtype}
             size, drop_last = settings.batch_size, bool(settings.drop_last)
@@ -148,7 +147,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 batches = ArrayBatches(examples, size, drop_last=drop_last, **options)
             held_batches = None
             if held is not None:
-                held_batches = held[0], ArrayBatches(held[1].values, size, **options)
+                held_batches = held[0], ArrayBatches(held[1], size, **options)
             callbacks: list[Callback] = []
             if self.verbose:
                 console = Console(stderr=True)
@@ -181,6 +180,14 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def reconstruct(self, X: Any) -> Array:
         """Encode and decode examples: E[x | z = mu(x)], shape (n, *shape)."""
         return inference.reconstruct(self._model(), self._values(X))
+
+    def impute(self, X: Any) -> Array:
+        """Fill missing numbers (NaN, masked): X with E[x | z = mu(x)] in their place.
+
+        Shape (n, *shape), in the units of the data; grey levels are in [0, 1]. A missing category
+        is the most probable one.
+        """
+        return inference.impute(self._model(), self._values(X))
 
     def sample(
         self,
@@ -289,7 +296,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                         "this model has no training codes to fit a sampler to; fit it again, or "
                         "choose sampler='normal', which needs none."
                     )
-                values = training_values(*self._origin)
+                values = training_data(*self._origin).train
                 self.codes_ = codes_of(self.module_, values, self.settings_.seed)
             self.samplers_ = fit_samplers(self.codes_, self.settings_.seed, names, self.samplers_)
             if name == "auto":
@@ -319,21 +326,17 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             )
         return batch.detach()
 
-    def _values(self, X: Any) -> npt.NDArray[np.generic]:
+    def _values(self, X: Any) -> Examples:
         model = self._model()
-        examples = load_data(X, validation_size=0).train
+        pixels = None if model.seen is None else model.seen.pixels
+        examples = load_data(X, validation_size=0, pixels=pixels).train
         if examples.shape != model.input_shape:
             raise HebaeError(
                 f"X holds examples of shape {examples.shape}; the model was trained on "
                 f"{model.input_shape}."
             )
-        low, high = model.likelihood.support
-        if examples.range[0] < low or examples.range[1] > high:
-            raise HebaeError(
-                f"X ranges from {examples.range[0]:g} to {examples.range[1]:g}; the model's "
-                f"likelihood, {self.settings_.likelihood}, takes values in [{low:g}, {high:g}]."
-            )
-        return examples.values
+        inference.require_alike(model, examples, "X")
+        return examples
 
 
 def load(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,15 @@ import numpy as np
 from hebae.data.examples import Dataset, Examples, blocks, fingerprint
 from hebae.errors import HebaeError
 
-_CHANNELS = (1, 3)
+_CHANNELS = (1, 2, 3, 4)
+_FEWEST_ROWS = 5  # of an image
 _LARGEST = 1e18  # its square is still finite in float32
 _KEYS = {
     "train": ("train", "x_train", "X"),
     "validation": ("validation", "x_validation"),
     "test": ("test", "x_test"),
 }
+_ENTRY_KEYS = ("x", "X", "image", "images", "pixel_values", "features", "data", "input", "inputs")
 _LABEL_KEYS = {
     "train": ("train_labels", "y_train", "labels", "y"),
     "validation": ("validation_labels", "y_validation"),
@@ -29,8 +33,15 @@ _LABEL_KEYS = {
 def from_array(data: Any) -> Dataset:
     """Make a data set of an array or tensor in memory; see `as_values` for the allowed ones."""
     name = "tensor" if _is_tensor(data) else "array"
-    train = Examples(as_values(data, f"The {name}"))
+    train = as_examples(data, f"The {name}")
     return Dataset(name, train, None, None, fingerprint({"train": train}))
+
+
+def as_examples(data: Any, source: str) -> Examples:
+    """Make examples of an array or tensor, as `as_values` does; integers stay numbers."""
+    array = _as_array(data, source)
+    whole = array.dtype.kind in "iu" and array.dtype != np.uint8
+    return Examples(as_values(data, source), pixels=False if whole else None)
 
 
 def as_values(data: Any, source: str) -> np.ndarray:
@@ -38,7 +49,8 @@ def as_values(data: Any, source: str) -> np.ndarray:
 
     An ndarray, a tensor, a list, or an object with ``__array__``, such as a pandas data frame, of
     shape (n, d), (n, h, w) or (n, c, h, w); grey images (n, h, w) get one channel. uint8 stays;
-    other floats and bool become float32. `source` names the data in messages.
+    other numbers and bool become float32; NaN stands for a missing number. `source` names the
+    data in messages.
     """
     if np.ma.is_masked(data):  # NumPy would give the values behind the mask
         raise HebaeError(
@@ -57,24 +69,46 @@ def as_values(data: Any, source: str) -> np.ndarray:
             "with no dimension of size 0."
         )
     if array.ndim == 3:
+        n, rows, columns = array.shape
+        if n in (3, 4) and min(rows, columns) >= _FEWEST_ROWS:
+            raise HebaeError(
+                f"{source} has shape {array.shape}, which is one image of {n} channels, or {n} "
+                f"grey images: give {(1, *array.shape)} for one image, with [None] in NumPy, or "
+                f"{(n, 1, rows, columns)} for grey images, with [:, None]."
+            )
+        if columns in (3, 4) and min(n, rows) >= _FEWEST_ROWS:
+            raise HebaeError(
+                f"{source} has shape {array.shape}, which is one image with its {columns} channels "
+                f"last, or {n:,} images {columns} pixels wide: give an image as "
+                f"{(1, columns, n, rows)}, with .transpose(2, 0, 1)[None] in NumPy, or rows of "
+                f"numbers as {(n, rows * columns)}, with .reshape(len(x), -1)."
+            )
         array = array[:, None]
     elif array.ndim == 4 and array.shape[3] in _CHANNELS and array.shape[1] not in _CHANNELS:
         raise HebaeError(
-            f"{source} has shape {array.shape}, with the channels last: "
-            "transpose it to (n, c, h, w), with .transpose(0, 3, 1, 2) in NumPy."
+            f"{source} has shape {array.shape}, with the {array.shape[3]} channels last: transpose "
+            "it to (n, c, h, w), with .transpose(0, 3, 1, 2) in NumPy."
         )
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind in "iu":
-        raise HebaeError(
-            f"{source} has the integer type {array.dtype}: convert it to uint8 if its values are "
-            "0..255, otherwise to float32."
-        )
+        if array.ndim > 2:
+            raise HebaeError(
+                f"{source} holds images of the integer type {array.dtype}, which does not say what "
+                "the numbers mean: give uint8 for grey levels, of which 255 stands for 1, or "
+                "float32 for numbers that are taken as they are."
+            )
+        largest = max(abs(int(array.max())), abs(int(array.min())))
+        if largest >= 2**24:
+            raise HebaeError(
+                f"{source} holds integers up to {largest:,}, and float32, in which models compute, "
+                f"has all of them only below {2**24:,}: give floats, scaled as you need them."
+            )
     with np.errstate(over="ignore"):  # what overflows is refused as infinite
         array = array.astype(np.float32, copy=False)
     count, first, start = 0, None, 0
     for block in blocks(array):
-        wrong = ~(np.abs(block) <= _LARGEST)  # also true for NaN
+        wrong = np.abs(block) > _LARGEST  # false for NaN
         if wrong.any():
             count += int(wrong.sum())
             if first is None:
@@ -83,10 +117,36 @@ def as_values(data: Any, source: str) -> np.ndarray:
         start += len(block)
     if count:
         raise HebaeError(
-            f"{source} holds {count:,} value(s) that are NaN, infinite or beyond {_LARGEST:.0e} in "
+            f"{source} holds {count:,} value(s) that are infinite or beyond {_LARGEST:.0e} in "
             f"absolute value, the first at index {first}: remove, replace or scale them."
         )
     return array
+
+
+def entry_of(item: Any, name: str) -> Any:
+    """Return the examples in a batch, or the example in an item, of a torch data set.
+
+    The item itself, the first entry of a tuple or list, or of a dict the only array or the one
+    with a key in use for it. `name` is that of the item, for messages.
+    """
+    if isinstance(item, tuple | list):
+        if not item:
+            raise HebaeError(f"{name} is an empty {type(item).__name__}: it must hold an example.")
+        return item[0]
+    if not isinstance(item, Mapping):
+        return item
+    arrays = [key for key, value in item.items() if getattr(value, "shape", ()) or _is_image(value)]
+    known = [key for key in _ENTRY_KEYS if key in item]
+    if not known and len(arrays) != 1:
+        raise HebaeError(
+            f"{name} is a dict with the keys {', '.join(map(str, item))}: name its examples one of "
+            f"{', '.join(_ENTRY_KEYS)}."
+        )
+    return item[known[0] if known else arrays[0]]
+
+
+def _is_image(value: Any) -> bool:
+    return type(value).__module__.split(".")[0] == "PIL"
 
 
 def _is_tensor(data: Any) -> bool:
@@ -130,7 +190,7 @@ def load_npy(path: Path) -> Dataset:
         array = np.lib.format.open_memmap(path, mode="r")  # never unpickles
     except (ValueError, EOFError, OSError) as error:
         raise _unreadable(path, error) from error
-    train = Examples(as_values(array, str(path)))
+    train = as_examples(array, str(path))
     return Dataset(path.name, train, None, None, fingerprint({"train": train}))
 
 
@@ -170,12 +230,12 @@ def load_npz(path: Path) -> Dataset:
     for split, array in values.items():
         if array is None:
             continue
-        array = as_values(array, f"{path} ({split})")
+        array = as_examples(array, f"{path} ({split})")
         numbers = labels[split]
         if numbers is not None and numbers.dtype.kind in "iub":
             numbers = numbers.astype(np.int64)
         try:
-            splits[split] = Examples(array, numbers)
+            splits[split] = replace(array, labels=numbers)
         except HebaeError as error:
             raise HebaeError(f"{path} ({split}): {error}") from None
     train, digest = splits["train"], fingerprint(splits)

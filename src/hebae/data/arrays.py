@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,62 @@ _LABEL_KEYS = {
 def from_array(data: Any) -> Dataset:
     """Make a data set of an array or tensor in memory; see `as_values` for the allowed ones."""
     name = "tensor" if _is_tensor(data) else "array"
-    train = Examples(as_values(data, f"The {name}"))
+    train = as_examples(data, f"The {name}")
     return Dataset(name, train, None, None, fingerprint({"train": train}))
+
+
+def as_examples(data: Any, source: str) -> Examples:
+    """Make examples of an array or tensor, as `as_values` does; integers stay numbers.
+
+    What is masked in a masked array is missing.
+    """
+    missing = None
+    if np.ma.is_masked(data):
+        mask = np.ma.getmaskarray(data)
+        missing, data = (mask[:, None] if mask.ndim == 3 else mask), data.filled(0)
+    array = _as_array(data, source)
+    whole = array.dtype.kind in "iu" and array.dtype != np.uint8
+    return Examples(as_values(data, source), missing=missing, pixels=False if whole else None)
+
+
+_KEYS_OF_A_BATCH = ("x", "X", "image", "images", "pixel_values", "data", "features", "input")
+
+
+def batch_name(number: int) -> str:
+    """Name a batch, counted from 1, for messages."""
+    return f"batch {number:,} of the DataLoader"
+
+
+def from_batch(batch: Any, number: int, pixels: bool | None = None) -> Examples:
+    """Make examples of a batch of a DataLoader, counted from 1.
+
+    A batch is a tensor or an array, a tuple or list whose first entry is one, or a dict of which
+    one entry alone is one, or one is called x, X, image, images, pixel_values, data, features or
+    input. `pixels` says whether uint8 are grey levels, where that is known.
+    """
+    source = batch_name(number)
+    entry = batch
+    if isinstance(batch, Mapping):
+        arrays = [key for key, value in batch.items() if hasattr(value, "shape")]
+        named = [key for key in _KEYS_OF_A_BATCH if key in arrays]
+        if not named and len(arrays) != 1:
+            raise HebaeError(
+                f"{source} is a dict with the keys {', '.join(map(str, batch))}, and it is not "
+                f"clear which are the examples: call them {_KEYS_OF_A_BATCH[0]!r}."
+            )
+        entry = batch[(named or arrays)[0]]
+    elif isinstance(batch, tuple | list):
+        entry = batch[0] if batch else None
+    if not hasattr(entry, "shape"):
+        raise HebaeError(
+            f"{source} is a {type(batch).__name__}"
+            f"{'' if entry is batch else f' that begins with a {type(entry).__name__}'}; a batch "
+            "must be a tensor or array of examples, or a tuple, list or dict with one."
+        )
+    examples = as_examples(entry, source)
+    if pixels is not None and examples.values.dtype == np.uint8:
+        return replace(examples, pixels=pixels)
+    return examples
 
 
 def as_values(data: Any, source: str) -> np.ndarray:
@@ -38,13 +94,9 @@ def as_values(data: Any, source: str) -> np.ndarray:
 
     An ndarray, a tensor, a list, or an object with ``__array__``, such as a pandas data frame, of
     shape (n, d), (n, h, w) or (n, c, h, w); grey images (n, h, w) get one channel. uint8 stays;
-    other floats and bool become float32. `source` names the data in messages.
+    other numbers and bool become float32; NaN stands for a missing number. `source` names the
+    data in messages.
     """
-    if np.ma.is_masked(data):  # NumPy would give the values behind the mask
-        raise HebaeError(
-            f"{source} has {np.ma.getmaskarray(data).sum()} masked value(s), and no method handles "
-            "missing values: remove or replace them."
-        )
     array = _as_array(data, source)
     if array.dtype.kind not in "biuf":
         raise HebaeError(
@@ -66,15 +118,23 @@ def as_values(data: Any, source: str) -> np.ndarray:
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind in "iu":
-        raise HebaeError(
-            f"{source} has the integer type {array.dtype}: convert it to uint8 if its values are "
-            "0..255, otherwise to float32."
-        )
+        if array.ndim > 2:
+            raise HebaeError(
+                f"{source} holds images of the integer type {array.dtype}, which does not say what "
+                "the numbers mean: give uint8 for grey levels, of which 255 stands for 1, or "
+                "float32 for numbers that are taken as they are."
+            )
+        largest = max(abs(int(array.max())), abs(int(array.min())))
+        if largest >= 2**24:
+            raise HebaeError(
+                f"{source} holds integers up to {largest:,}, and float32, in which models compute, "
+                f"has all of them only below {2**24:,}: give floats, scaled as you need them."
+            )
     with np.errstate(over="ignore"):  # what overflows is refused as infinite
         array = array.astype(np.float32, copy=False)
     count, first, start = 0, None, 0
     for block in blocks(array):
-        wrong = ~(np.abs(block) <= _LARGEST)  # also true for NaN
+        wrong = np.abs(block) > _LARGEST  # false for NaN
         if wrong.any():
             count += int(wrong.sum())
             if first is None:
@@ -83,7 +143,7 @@ def as_values(data: Any, source: str) -> np.ndarray:
         start += len(block)
     if count:
         raise HebaeError(
-            f"{source} holds {count:,} value(s) that are NaN, infinite or beyond {_LARGEST:.0e} in "
+            f"{source} holds {count:,} value(s) that are infinite or beyond {_LARGEST:.0e} in "
             f"absolute value, the first at index {first}: remove, replace or scale them."
         )
     return array
@@ -130,7 +190,7 @@ def load_npy(path: Path) -> Dataset:
         array = np.lib.format.open_memmap(path, mode="r")  # never unpickles
     except (ValueError, EOFError, OSError) as error:
         raise _unreadable(path, error) from error
-    train = Examples(as_values(array, str(path)))
+    train = as_examples(array, str(path))
     return Dataset(path.name, train, None, None, fingerprint({"train": train}))
 
 
@@ -170,12 +230,12 @@ def load_npz(path: Path) -> Dataset:
     for split, array in values.items():
         if array is None:
             continue
-        array = as_values(array, f"{path} ({split})")
+        array = as_examples(array, f"{path} ({split})")
         numbers = labels[split]
         if numbers is not None and numbers.dtype.kind in "iub":
             numbers = numbers.astype(np.int64)
         try:
-            splits[split] = Examples(array, numbers)
+            splits[split] = replace(array, labels=numbers)
         except HebaeError as error:
             raise HebaeError(f"{path} ({split}): {error}") from None
     train, digest = splits["train"], fingerprint(splits)

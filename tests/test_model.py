@@ -11,7 +11,7 @@ from torch import nn
 from hebae import gaussian
 from hebae.config import ModelSettings
 from hebae.likelihoods import Bernoulli
-from hebae.model import Autoencoder, build, build_objective, to_unit_interval
+from hebae.model import Autoencoder, build, build_objective, to_floats
 from hebae.networks import NETWORKS
 from hebae.objectives import VAE, Objective
 
@@ -329,5 +329,5 @@ def test_each_training_step_moves_the_running_moments_once():
 
 def test_bytes_become_numbers_between_0_and_1():
     x = torch.tensor([0, 51, 255], dtype=torch.uint8)
-    same(to_unit_interval(x), torch.tensor([0.0, 0.2, 1.0]), 1e-7)
-    assert to_unit_interval(x, torch.float64).dtype == torch.float64
+    same(to_floats(x), torch.tensor([0.0, 0.2, 1.0]), 1e-7)
+    assert to_floats(x, torch.float64).dtype == torch.float64

@@ -262,7 +262,8 @@ def summary(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
             cases = record["cases"]
             decoded = {name: case["decoded"] for name, case in cases.items()}
             values = {name: case[key] for name, case in cases.items()}
-            pairs += [(decoded[name], values[name]) for name in cases]
+            # Above what decoded training codes reach, since models differ in that.
+            pairs += [(decoded[name] - record["codes"], values[name]) for name in cases]
             within.append(float(spearmanr(list(decoded.values()), list(values.values()))[0]))
             chosen = min(values, key=values.__getitem__)
             regrets.append(decoded[chosen] - min(decoded.values()))

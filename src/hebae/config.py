@@ -77,6 +77,9 @@ class DataSettings(_Group):
     """Training examples to set aside for validation."""
     train_size: int | None = _setting(None, ge=1)
     """Training examples to use, a fixed draw of those that are left [default: all]."""
+    pixels: bool | None = _setting(None)
+    """Whether uint8 values are grey levels, of which 255 stands for 1, or numbers as they are, such
+    as counts [default: grey levels if one is above 15]."""
     binarize: Literal["none", "fixed", "dynamic"] = _setting("none")
     """Draw 0 or 1 in place of each value in [0, 1]: fixed, once; dynamic: the training examples
     again in each epoch, by the seed."""
@@ -154,10 +157,14 @@ class ModelSettings(_MethodOptions):
     prior_widths: Widths = _setting((128, 128))
     """Prior flow: widths of the hidden layers in each step's network."""
     likelihood: Likelihood = _setting("auto")
-    """Likelihood p(x|z); auto: bernoulli for values in [0, 1], else gaussian."""
+    """Likelihood p(x|z), of what the numbers are. auto decides by the data and says so: bernoulli
+    for values in [0, 1]; gaussian for other images; for other tables gaussian_columns, binomial
+    (0, 1, 2), negative_binomial (counts) or columns (several kinds)."""
+    trials: int = _setting(2, ge=1, le=MOST_UNITS)
+    """Likelihood binomial: its largest number n, 2 for genotypes."""
     likelihood_scale: Literal["learned", "optimal"] | PositiveFloat = _setting("optimal")
-    """Scale of the Gaussian likelihood: a number, learned with the weights, or the best one for
-    each batch."""
+    """Scale of a Gaussian likelihood, or of each column's: a number, learned with the weights, or
+    the best one for each batch."""
     network: Literal["mlp", "convolutional"] = _setting("mlp")
     """Fully connected (Appendix B.1 of the paper), or convolutional (B.2) for images with sides
     divisible by 16."""

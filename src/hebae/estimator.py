@@ -32,7 +32,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from hebae import inference
-from hebae.config import ModelSettings, Settings, TrainingSettings
+from hebae.config import DataSettings, ModelSettings, Settings, TrainingSettings
 from hebae.data import Dataset, Examples
 from hebae.data import load as load_data
 from hebae.data.arrays import batch_name, from_batch
@@ -413,7 +413,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             X = np.ma.array(checked, mask=np.ma.getmask(X)) if np.ma.is_masked(X) else checked
         options: dict[str, Any] = {}
         if seen is not None:
-            options = {n: getattr(seen, n) for n in ("pixels", "columns", "feature_names")}
+            options = {n: getattr(seen, n) for n in ("pixels", "columns")}
         return load_data(X, validation_size=validation_size, **options)
 
     def _examples(self, X: Any, name: str = "X") -> Examples:
@@ -587,8 +587,7 @@ def _named_as_parameters() -> Iterator[None]:
 NOT_PARAMETERS = {
     "method",  # is the class
     "seed",  # is random_state
-    "data",  # is the argument of fit
-    "data_dir",
+    *(DataSettings.model_fields.keys() - {"validation_size"}),  # describe the argument of fit
     "devices",  # starts the program once more per device, which a notebook cannot do
     "checkpoint_every",  # concerns a run folder, which fit does not write
     "tensorboard",

@@ -1,12 +1,13 @@
 """A trained model over whole arrays, in blocks: encode, decode, reconstruct, sample, interpolate.
 
 NumPy in, NumPy out; the model stays on its device. The result of an example does not depend on
-the others.
+the others. Examples may be an array (NaN where a number is missing), a sparse array or `Examples`.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -16,8 +17,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hebae.data.examples import Examples, as_dense, blocks, summarise
 from hebae.errors import HebaeError
-from hebae.model import Autoencoder, to_unit_interval
+from hebae.likelihoods.base import TOLERANCE
+from hebae.model import Autoencoder, to_floats
 from hebae.priors import Prior
 
 LARGEST_BLOCK = 1000
@@ -56,7 +59,7 @@ def module_of(model: Any) -> Autoencoder:
     return module
 
 
-def encode(model: Autoencoder, values: npt.NDArray[np.generic]) -> Codes:
+def encode(model: Autoencoder, values: Any) -> Codes:
     """Means and log-scales of examples (n, *shape), uint8 or float."""
     with evaluating(model):
         pairs = [model.encode(x) for x in _blocks(model, values)]
@@ -82,12 +85,20 @@ def decode(model: Autoencoder, z: npt.NDArray[np.floating]) -> Floats:
     return _over_blocks(model, z, model.decode)
 
 
-def reconstruct(model: Autoencoder, values: npt.NDArray[np.generic]) -> Floats:
+def reconstruct(model: Autoencoder, values: Any) -> Floats:
     """E[x | z = mu(x)] of examples (n, *shape)."""
     return _over_blocks(model, values, model.reconstruct)
 
 
-def log_likelihood(model: Autoencoder, values: npt.NDArray[np.generic]) -> Floats:
+def impute(model: Autoencoder, values: Any) -> Floats:
+    """Examples with E[x | z = mu(x)] where a number is missing: shape (n, *shape).
+
+    A missing category is the most probable one. Grey levels are in [0, 1].
+    """
+    return _over_blocks(model, values, lambda x: torch.where(x.isnan(), model.reconstruct(x), x))
+
+
+def log_likelihood(model: Autoencoder, values: Any) -> Floats:
     """``log p(x | z = mu(x))`` of each example, in nats: shape (n,)."""
     return _over_blocks(model, values, lambda x: model.log_likelihood(x, model.encode(x)[0]))
 
@@ -99,8 +110,8 @@ def sample(model: Autoencoder, count: int, seed: int, sampler: Prior | None = No
 
 def interpolate(
     model: Autoencoder,
-    first: npt.NDArray[np.generic],
-    second: npt.NDArray[np.generic],
+    first: Any,
+    second: Any,
     steps: int,
 ) -> Floats:
     """Decode straight lines between the codes of pairs of examples: shape (n, steps, *shape).
@@ -115,9 +126,7 @@ def interpolate(
     )
 
 
-def _over_blocks(
-    model: Autoencoder, values: npt.NDArray[np.generic], function: Callable[[Tensor], Tensor]
-) -> Floats:
+def _over_blocks(model: Autoencoder, values: Any, function: Callable[[Tensor], Tensor]) -> Floats:
     # Written block by block: results can be as large as memory allows.
     results: Floats | None = None
     start = 0
@@ -125,19 +134,114 @@ def _over_blocks(
         for x in _blocks(model, values):
             block = function(x).float().cpu().numpy()
             if results is None:
-                results = np.empty((len(values), *block.shape[1:]), np.float32)
+                results = np.empty((count_of(values), *block.shape[1:]), np.float32)
             results[start : start + len(block)] = block
             start += len(block)
     assert results is not None  # without examples, there is one empty block
     return results
 
 
-def _blocks(model: Autoencoder, values: npt.NDArray[np.generic]) -> Iterator[Tensor]:
-    like = model.population_mean
+def _blocks(model: Autoencoder, values: Any) -> Iterator[Tensor]:
     size = max(1, min(LARGEST_BLOCK, LARGEST_BLOCK_NUMBERS // math.prod(model.input_shape)))
-    for start in range(0, max(1, len(values)), size):
-        block = torch.as_tensor(np.array(values[start : start + size]), device=like.device)
-        yield to_unit_interval(block, like.dtype)
+    for start in range(0, max(1, count_of(values)), size):
+        yield batch_of(model, values, slice(start, start + size))
+
+
+def require_alike(model: Autoencoder, values: Any, name: str, *, strict: bool = False) -> None:
+    """Refuse examples of another kind than those that the model was trained on.
+
+    Numbers outside of the likelihood's support are refused if `strict` or where it takes whole
+    numbers. Otherwise there is a warning: they are encoded as they are, and in log p(x | z) count
+    as the nearest end of the support.
+
+    Parameters
+    ----------
+    model : Autoencoder
+    values : Examples, or array (n, *shape), possibly sparse
+    name : str
+        Of the examples, for messages.
+    strict : bool
+    """
+    array = values.values if isinstance(values, Examples) else values
+    kind = None if model.seen is None else model.seen.kind
+    likelihood = model.likelihood
+    label = getattr(likelihood, "name", type(likelihood).__name__)
+    decided = isinstance(values, Examples) and values.pixels is not None
+    if array.dtype == np.uint8:
+        if kind == "numbers" and not decided and not likelihood.whole:
+            raise HebaeError(
+                f"{name} is of type uint8, and the model was trained on floats: it is not known "
+                "whether 255 stands for 1. Give floats in the units of the training examples."
+            )
+        if kind in (None, "grey levels") and not likelihood.whole:
+            return
+    if isinstance(values, Examples):
+        found = values.summary
+    else:
+        found = summarise(blocks(array.data if hasattr(array, "tocsr") else array))
+    low, high = likelihood.support
+    inside = low - TOLERANCE <= found.low and found.high <= high + TOLERANCE
+    if kind == "grey levels" and not inside:
+        raise HebaeError(
+            f"{name} is of type {array.dtype} and ranges from {found.low:.9g} to {found.high:.9g}, "
+            "and the model was trained on uint8 grey levels, which it takes as 0 to 1. Give uint8, "
+            "or floats in [0, 1]."
+        )
+    if likelihood.whole and not (inside and found.whole):
+        raise HebaeError(f"{name} {not_whole(values, likelihood.support, label)}")
+    if not inside:
+        message = (
+            f"{name} ranges from {found.low:.9g} to {found.high:.9g}, outside of [{low:g}, "
+            f"{high:g}], which the model's likelihood, {label}, takes"
+        )
+        if strict:
+            raise HebaeError(f"{message}. Scale it as the training examples were scaled.")
+        warnings.warn(
+            f"{message}: numbers outside are encoded as they are, and count as the nearest end in "
+            "log p(x | z).",
+            stacklevel=4,
+        )
+
+
+def not_whole(values: Any, support: tuple[float, float], label: str) -> str:
+    """Say where a number is that a likelihood of whole numbers does not take."""
+    parts = values.parts() if isinstance(values, Examples) else blocks(as_dense(values))
+    start = 0
+    for part in parts:
+        wrong = (part != np.rint(part)) | (part < support[0]) | (part > support[1])
+        wrong &= part == part  # not where it is missing
+        if wrong.any():
+            row, *rest = (int(i) for i in np.argwhere(wrong)[0])
+            place = ", ".join(map(str, rest))
+            names = values.feature_names if isinstance(values, Examples) else None
+            if names is not None and len(rest) == 1:
+                place = f"{place} ({names[rest[0]]})"
+            high = "" if math.isinf(support[1]) else f" to {support[1]:g}"
+            return (
+                f"holds {part[(row, *rest)]:.9g} in row {start + row}, column {place}, and "
+                f"likelihood {label} takes whole numbers from {support[0]:g}{high}. Give the "
+                "counts themselves, not normalised or logarithms, or use another likelihood."
+            )
+        start += len(part)
+    raise AssertionError("all numbers are whole")
+
+
+def count_of(values: Any) -> int:
+    """Return the number of examples."""
+    return int(values.shape[0]) if hasattr(values, "tocsr") else len(values)
+
+
+def batch_of(model: Autoencoder, values: Any, rows: Any = slice(None)) -> Tensor:
+    """Examples as a tensor on the model's device, in its precision; NaN where one is missing."""
+    like = model.population_mean
+    taken = values.rows(rows) if isinstance(values, Examples) else as_dense(values[rows])
+    if model.likelihood.filling is None and taken.dtype != np.uint8 and np.isnan(taken).any():
+        raise HebaeError(
+            "numbers are missing (NaN), and the model has no means to put in their place: it was "
+            "trained on complete images. Replace the missing numbers."
+        )
+    tensor = torch.as_tensor(np.array(taken), device=like.device)
+    return to_floats(tensor, like.dtype, pixels=model.seen is None or bool(model.seen.pixels))
 
 
 def _joined(blocks: Iterable[Tensor]) -> Floats:

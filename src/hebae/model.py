@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from hebae import gaussian
 from hebae.config import ModelSettings
-from hebae.likelihoods import EMPTY, LIKELIHOODS, Context, Gaussian, Likelihood
-from hebae.likelihoods.gaussian import optimal_log_scale
+from hebae.data.examples import Seen
+from hebae.likelihoods import EMPTY, LIKELIHOODS, Categorical, Columns, Context, Likelihood
 from hebae.networks import NETWORKS, initialised
 from hebae.objectives import OBJECTIVES, Moments, Noise, Objective
 from hebae.priors import PRIORS, Prior, StandardNormal, VampPrior
@@ -66,6 +66,8 @@ class Autoencoder(nn.Module):
         examples are drawn with them, so that they do not depend on the rest of the batch.
     weight_factor : Tensor or None
         Factor of the penalties' weights in training mode, of a method with a warm-up.
+    seen : Seen or None
+        What the numbers of the training examples are; None if it is not known.
     aggregate_covariance : Tensor, shape (k, k)
         C, the covariance of the aggregated posterior over the training set.
     """
@@ -76,6 +78,7 @@ class Autoencoder(nn.Module):
     running_mean: Tensor
     running_covariance: Tensor
     weight_factor: Tensor | None = None
+    seen: Seen | None = None
 
     def __init__(
         self,
@@ -113,7 +116,7 @@ class Autoencoder(nn.Module):
             shapes["prior"] = (*shapes["prior"][:-1], self.prior.noise_dim)
         return shapes
 
-    def forward(self, x: Examples, noise: Noise, context: Context = EMPTY) -> Step:
+    def forward(self, x: Examples, noise: Noise, context: Context | None = None) -> Step:
         """Loss of a training batch, with the moments of this batch.
 
         Parameters
@@ -122,8 +125,9 @@ class Autoencoder(nn.Module):
         noise : dict of str to Tensor
             Standard normal numbers in the shapes of `noise_shapes`.
         context : Context, optional
-            What the likelihood needs besides x and z.
+            What the likelihood needs besides x and z; by default it follows from x.
         """
+        context = context or self.likelihood.describe(x)
         mean, log_scale = self.encode(x, context)
         running = None
         if self.keeps_running_moments:
@@ -144,8 +148,9 @@ class Autoencoder(nn.Module):
             self.running_covariance.copy_(Sigma)
         return self._step(x, z, terms, mean, noise, context)
 
-    def held_out_step(self, x: Examples, noise: Noise, context: Context = EMPTY) -> Step:
+    def held_out_step(self, x: Examples, noise: Noise, context: Context | None = None) -> Step:
         """Terms of a held-out batch: noise by the population's Sigma, penalty of this batch."""
+        context = context or self.likelihood.describe(x)
         mean, log_scale = self.encode(x, context)
         with without_autocast(x):
             _, terms = self.objective(mean, log_scale, noise, self.prior, critic=self.critic)
@@ -212,8 +217,9 @@ class Autoencoder(nn.Module):
         terms = {n: t.detach() for n, t in {"reconstruction": reconstruction, **terms}.items()}
         return Step(loss, terms, mean.detach(), z.detach())
 
-    def encode(self, x: Examples, context: Context = EMPTY) -> tuple[Codes, LogScales]:
+    def encode(self, x: Examples, context: Context | None = None) -> tuple[Codes, LogScales]:
         """Means (m, k), and log-scales (m, k) or (m, 1); None for a deterministic method."""
+        context = context or self.likelihood.describe(x)
         output = at_least_float32(self.encoder(self.likelihood.encoder_input(x, context)))
         mean, log_scale = output[..., : self.latent_dim], output[..., self.latent_dim :]
         return mean, (log_scale if log_scale.shape[-1] else None)
@@ -226,19 +232,21 @@ class Autoencoder(nn.Module):
         """E[x | z], in the units of the data."""
         return self.likelihood.mean(at_least_float32(self.decoder(z)), context)
 
-    def reconstruct(self, x: Examples, context: Context = EMPTY) -> Examples:
+    def reconstruct(self, x: Examples, context: Context | None = None) -> Examples:
         """E[x | z = mu(x)]."""
+        context = context or self.likelihood.describe(x)
         return self.decode(self.encode(x, context)[0], context)
 
-    def log_likelihood(self, x: Examples, z: Codes, context: Context = EMPTY) -> Tensor:
+    def log_likelihood(self, x: Examples, z: Codes, context: Context | None = None) -> Tensor:
         """``log p(x | z)`` of each example, in nats."""
+        context = context or self.likelihood.describe(x)
         output = at_least_float32(self.decoder(z))
         return -self.likelihood.negative_log_likelihood(output, x, context)
 
-    def store_optimal_scale(self, mean_squared_error: Float[Tensor, ""]) -> None:
+    def store_optimal_scale(self, mean_squared_error: Tensor) -> None:
         """Keep a Gaussian likelihood's optimal scale of the training set, for evaluation mode."""
-        assert isinstance(self.likelihood, Gaussian)
-        self.likelihood.log_scale.copy_(optimal_log_scale(mean_squared_error))
+        for name, value in self.likelihood.best_scales(mean_squared_error).items():
+            self.likelihood.get_buffer(name).copy_(value)
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:
@@ -255,9 +263,11 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def to_unit_interval(x: Tensor, dtype: torch.dtype = torch.float32) -> Float[Tensor, "*shape"]:
-    """Convert uint8 0..255 to [0, 1], and floats to the given precision."""
-    return x.to(dtype).div_(255) if x.dtype == torch.uint8 else x.to(dtype)
+def to_floats(
+    x: Tensor, dtype: torch.dtype = torch.float32, *, pixels: bool = True
+) -> Float[Tensor, "*shape"]:
+    """Convert numbers to the given precision; uint8 grey levels 0..255 to [0, 1]."""
+    return x.to(dtype).div_(255) if pixels and x.dtype == torch.uint8 else x.to(dtype)
 
 
 def build(
@@ -267,8 +277,11 @@ def build(
     seed: int = 0,
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
+    seen: Seen | None = None,
 ) -> Autoencoder:
     """Make an autoencoder from settings and a seed; networks may be given.
+
+    `seen` is what is known of the training examples besides their shape.
 
     The same seed gives all methods the same decoder and, except for its last layer, the same
     encoder. No global random state is read or changed. The likelihood must be decided: "auto" is
@@ -280,9 +293,7 @@ def build(
         If a network does not take the examples' shape, or its output has another shape.
     """
     objective = build_objective(settings)
-    kind = LIKELIHOODS[settings.likelihood]
-    options = {name: getattr(settings, setting) for name, setting in kind.options.items()}
-    likelihood = kind(shape=input_shape, **options)
+    likelihood = build_likelihood(settings, input_shape, seen)
     latent_dim = settings.latent_dim
     output_dim = latent_dim + objective.log_scale_dim(latent_dim)
     network = NETWORKS[settings.network]
@@ -296,7 +307,8 @@ def build(
                 f"the network could not be made ({reason}); use smaller widths or latent_dim."
             ) from None
 
-    output_shape, critic = likelihood.output_shape, None
+    input_shape = tuple(input_shape)
+    given_shape, output_shape, critic = likelihood.input_shape, likelihood.output_shape, None
     if decoder is None:
         widths_out = settings.decoder_widths or network.decoder_widths
         decoder = draw(lambda: network.decoder(latent_dim, output_shape, widths_out), seed)
@@ -312,16 +324,31 @@ def build(
     decoder = objective.prepare_decoder(decoder, seed + 2**34)
     if encoder is None:
         widths_in = settings.encoder_widths or network.encoder_widths
-        encoder = draw(lambda: network.encoder(input_shape, output_dim, widths_in), seed + 2**32)
+        encoder = draw(lambda: network.encoder(given_shape, output_dim, widths_in), seed + 2**32)
     else:
-        _check_network("encoder", encoder, tuple(input_shape), (output_dim,), encoder)
+        _check_network("encoder", encoder, given_shape, (output_dim,), encoder)
     if objective.adversarial:
         critic = draw(lambda: objective.critic(latent_dim), seed + 2**33)
-    input_size = likelihood.encoder_input(torch.zeros(1, *input_shape)).shape[1:]
-    prior = build_prior(settings, input_size, seed + 2**34)
-    return Autoencoder(
+    prior = build_prior(settings, given_shape, seed + 2**34)
+    model = Autoencoder(
         encoder, decoder, objective, likelihood, input_shape, latent_dim, prior, critic
     )
+    model.seen = seen
+    return model
+
+
+def build_likelihood(
+    settings: ModelSettings, shape: Sequence[int], seen: Seen | None = None
+) -> Likelihood:
+    """Make the likelihood of examples of a shape, without what it learns from them."""
+    kind = LIKELIHOODS[settings.likelihood]
+    options = {name: getattr(settings, setting) for name, setting in kind.options.items()}
+    columns = () if seen is None or seen.columns is None else seen.columns
+    if columns and issubclass(kind, Categorical | Columns):
+        options["sizes"] = [len(column.categories) for column in columns]
+        if kind is Columns:
+            options["kinds"] = [column.kind for column in columns]
+    return kind(shape=shape, **options)
 
 
 def build_objective(settings: ModelSettings) -> Objective:

@@ -42,7 +42,7 @@ class Stored:
     """Training codes (n, k), which a model saved from Python has in place of its data."""
 
 
-def codes_of(model: Autoencoder, values: npt.NDArray[np.generic], seed: int = 0) -> Floats:
+def codes_of(model: Autoencoder, values: Any, seed: int = 0) -> Floats:
     """One z ~ q(z|x) of each example, float32 (n, k); mu itself for a deterministic encoder."""
     return inference.draw(model, inference.encode(model, values), seed)
 
@@ -50,7 +50,7 @@ def codes_of(model: Autoencoder, values: npt.NDArray[np.generic], seed: int = 0)
 def samplers_of(
     run_folder: Path,
     model: Any,
-    load_training_values: Callable[[], npt.NDArray[np.generic]],
+    load_training_values: Callable[[], Any],
     seed: int = 0,
     names: Sequence[str] = NAMES,
 ) -> dict[str, Prior]:
@@ -62,7 +62,7 @@ def samplers_of(
 def fitted_samplers(
     run_folder: Path,
     model: Any,
-    load_training_values: Callable[[], npt.NDArray[np.generic]],
+    load_training_values: Callable[[], Any],
     seed: int = 0,
     names: Sequence[str] = NAMES,
     notify: Callable[[str], object] | None = None,
@@ -200,8 +200,8 @@ def training_values(
     config: Mapping[str, Any],
     data: str | None = None,
     data_dir: Path | None = None,
-) -> npt.NDArray[np.generic]:
-    """Load the training examples (n, *shape) of the run in `folder`, given its ``config.json``.
+) -> Any:
+    """Load the training `Examples` of the run in `folder`, given its ``config.json``.
 
     `data` and `data_dir` say where the data are now, if they were moved. Data with other content
     are refused.
@@ -229,4 +229,4 @@ def training_values(
             f"({config.get('data_name')}, SHA-256 {config['data_fingerprint'][:16]}); name its "
             f"data with --data or --data-dir, or use --sampler normal: {without}."
         )
-    return dataset.train.values
+    return dataset.train

@@ -11,6 +11,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from torch import Tensor, nn
 
 from hebae._version import __version__
 from hebae.config import Settings, read_mapping
+from hebae.data.examples import Seen
 from hebae.errors import HebaeError
 from hebae.files import LOCK_FILES, NOT_A_PICKLE, clear, require_only, write_atomically
+from hebae.likelihoods import adopt_statistics
 from hebae.model import Autoencoder, build
 
 _NOT_SETTINGS = {
@@ -33,6 +36,7 @@ _NOT_SETTINGS = {
     "data_fingerprint",
     "own_encoder",
     "own_decoder",
+    "seen",
 }
 """What else ``config.json`` holds."""
 
@@ -62,6 +66,7 @@ def save_model(
         "model_type": "hebae",
         "hebae_version": __version__,
         "input_shape": list(model.input_shape),
+        "seen": None if model.seen is None else asdict(model.seen),
         **settings.model_dump(mode="json"),
         **extra,
     }
@@ -113,8 +118,9 @@ def load_model(
             )
     try:
         tensors = load_file(weights_path)
-        model = build(settings, shape, encoder=encoder, decoder=decoder)
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        seen = Seen.of(config["seen"]) if config.get("seen") else None
+        model = build(settings, shape, encoder=encoder, decoder=decoder, seen=seen)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise HebaeError(
             f"cannot read the model in {folder}: {error}; restore it or train again."
         ) from None
@@ -148,7 +154,11 @@ def _version_of(folder: Path) -> str:
 
 
 def require_same_architecture(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raise, naming the first tensor that differs, if `tensors` are of another architecture."""
+    """Raise, naming the first tensor that differs, if `tensors` are of another architecture.
+
+    What a likelihood learns from the training examples is no part of that: it is as in the file.
+    """
+    adopt_statistics(model, tensors)
     expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
     found = {name: tuple(t.shape) for name, t in tensors.items()}
     if expected != found:

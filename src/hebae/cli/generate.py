@@ -106,7 +106,7 @@ def reconstruct(
     from hebae import inference
 
     trained, examples = _model_and_examples(run, data, count)
-    originals = examples / 255 if examples.dtype == np.uint8 else examples
+    originals = inference.batch_of(trained, examples).numpy()
     pair = np.stack([originals, inference.reconstruct(trained, examples)]).astype(np.float32)
     return _write(output, pair, columns=count)
 
@@ -204,4 +204,4 @@ def _model_and_examples(run: Path, data: DataSettings, count: int) -> tuple[Any,
             f"{dataset.name} has {len(examples)} {split} examples, and {count} are needed; ask for "
             "fewer."
         )
-    return trained, examples.values[:count]
+    return trained, examples.rows(slice(count))

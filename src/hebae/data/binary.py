@@ -75,7 +75,9 @@ def load_binary_folder(folder: Path, *, name: str | None = None) -> Dataset:
         for suffix, files in FILES.items()
         if all((folder / f).is_file() for f in files.values())
     )
-    splits = {split: Examples(_read(folder / file)) for split, file in FILES[suffix].items()}
+    splits = {
+        split: Examples(_read(folder / file), pixels=True) for split, file in FILES[suffix].items()
+    }
     digest = fingerprint(splits)
     return Dataset(
         name or folder.name, splits["train"], splits["validation"], splits["test"], digest
@@ -154,11 +156,11 @@ def _drawn(name: str, examples: Examples, split: int) -> Examples:
             f"to {high:g}: scale them first, or use --binarize none."
         )
     generator = np.random.default_rng([SEED, split])
-    scale = 255 if examples.values.dtype == np.uint8 else 1
+    scale = 255 if examples.are_pixels else 1
     drawn = np.concatenate(
         [
             (generator.random(block.shape, np.float32) * scale < block) * np.uint8(255)
             for block in blocks(examples.values)
         ]
     )
-    return replace(examples, values=drawn)
+    return replace(examples, values=drawn, pixels=True)

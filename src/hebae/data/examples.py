@@ -3,16 +3,82 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from hebae.errors import HebaeError
 
 _BLOCK_BYTES = 16 * 2**20
+_LARGEST_SMALL = 15
+"""uint8 numbers up to this are counts, genotypes or classes rather than grey levels."""
+
+
+class LazyRows(Protocol):
+    """An array of which only the rows that are asked for are read, such as a file of genotypes."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    nbytes: int
+    """Of the rows as arrays."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray: ...
+    def select(self, index: slice | np.ndarray) -> LazyRows:
+        """Return the rows at `index`; nothing is read."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What the numbers of one column of a table stand for."""
+
+    name: str
+    kind: Literal["number", "category", "count", "binary"]
+    categories: tuple[str, ...] = ()
+    """Names of the categories, in the order of their codes 0, 1, ...; of a binary column, both."""
+
+
+class Summary(NamedTuple):
+    """What the observed numbers of examples have in common, in the units that a model sees."""
+
+    low: float
+    high: float
+    whole: bool
+    """Whether all are whole numbers."""
+    missing: int
+    """How many numbers are missing."""
+    zeros: int
+    """How many numbers are 0."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the numbers of the training examples are: new examples must be alike."""
+
+    kind: Literal["grey levels", "whole numbers", "numbers"]
+    """uint8 of which 255 stands for 1; uint8, counts or categories as they are; or any others."""
+    feature_names: tuple[str, ...] | None = None
+    columns: tuple[Column, ...] | None = None
+
+    @property
+    def pixels(self) -> bool | None:
+        """What `Examples.pixels` must be; None for numbers in general."""
+        return None if self.kind == "numbers" else self.kind == "grey levels"
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Seen:
+        """Read what `dataclasses.asdict` gave, after a way through JSON."""
+        names, columns = stored["feature_names"], stored["columns"]
+        return cls(
+            stored["kind"],
+            None if names is None else tuple(names),
+            columns
+            and tuple(Column(c["name"], c["kind"], tuple(c["categories"])) for c in columns),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,16 +88,22 @@ class Examples:
     Parameters
     ----------
     values : ndarray, shape (n, channels, height, width) or (n, features)
-        uint8 (0..255, standing for [0, 1]) or float32. May be a read-only memory map, or a sparse
-        SciPy CSR array of shape (n, features). Copied only if torch cannot read its strides, such
-        as those of ``X[::-1]``.
+        uint8 or float32; NaN where a number is missing. May be a read-only memory map, `LazyRows`,
+        or a sparse SciPy CSR array of shape (n, features). Copied only if torch cannot read its
+        strides, such as those of ``X[::-1]``.
     labels : ndarray of int64, shape (n,), optional
     ids : ndarray of str, shape (n,), optional
         Names of the examples.
     feature_names : tuple of str, optional
         One per feature (or per channel of an image).
     missing : ndarray of bool, the shape of `values`, optional
-        True where a value is missing; `values` must be a finite number there too.
+        True where a value is missing, whatever number `values` has there.
+    pixels : bool, optional
+        What uint8 values are: grey levels, of which 255 stands for 1, or numbers as they are, such
+        as counts and genotypes. By default grey levels if one is above 15. For float32, False says
+        that whole numbers are counts.
+    columns : tuple of Column, optional
+        What the columns of a table stand for: one per feature.
 
     Raises
     ------
@@ -39,18 +111,19 @@ class Examples:
         If there is no example, or the type or shape of an array is wrong.
     """
 
-    values: np.ndarray
+    values: Any
     labels: np.ndarray | None = None
     ids: np.ndarray | None = None
     feature_names: tuple[str, ...] | None = None
-    missing: np.ndarray | None = None
+    missing: Any = None
+    pixels: bool | None = None
+    columns: tuple[Column, ...] | None = None
 
     def __post_init__(self) -> None:
         shape = self.values.shape
         if self.values.dtype not in (np.uint8, np.float32):
             raise HebaeError(
-                f"The examples have type {self.values.dtype}, but must be uint8 (0..255) or "
-                "float32: convert them with .astype first."
+                f"The examples have type {self.values.dtype}, but must be uint8 or float32."
             )
         if len(shape) not in (2, 4) or 0 in shape:
             raise HebaeError(
@@ -65,7 +138,7 @@ class Examples:
                 values = values.copy()
                 values.sum_duplicates()
                 object.__setattr__(self, "values", values)
-        else:
+        elif isinstance(self.values, np.ndarray):
             size = self.values.itemsize
             if any(stride < 0 or stride % size for stride in self.values.strides):
                 object.__setattr__(self, "values", np.ascontiguousarray(self.values))
@@ -80,9 +153,15 @@ class Examples:
                     f"The {name} of {n} examples must be {kind.__name__} of shape {wanted}, not "
                     f"{array.dtype} of shape {array.shape}."
                 )
-        if self.feature_names is not None and len(self.feature_names) != shape[1]:
+        for name, listed in (
+            ("feature names", self.feature_names),
+            ("columns", self.columns),
+        ):
+            if listed is not None and len(listed) != shape[1]:
+                raise HebaeError(f"There are {len(listed)} {name} for {shape[1]} features.")
+        if self.pixels and self.values.dtype != np.uint8:
             raise HebaeError(
-                f"There are {len(self.feature_names)} feature names for {shape[1]} features."
+                f"Grey levels must be uint8, and the examples are {self.values.dtype}."
             )
 
     def __len__(self) -> int:
@@ -90,15 +169,14 @@ class Examples:
 
     def __getitem__(self, index: slice | np.ndarray) -> Examples:
         """Select examples; a forward slice of dense examples shares memory."""
-        return self.take(index, self.values[index])
+        return self.take(index, select(self.values, index))
 
-    def take(self, index: slice | np.ndarray, values: np.ndarray) -> Examples:
+    def take(self, index: slice | np.ndarray, values: Any) -> Examples:
         """Return the examples at `index`, given their `values`."""
-        labels, ids, missing = (
-            None if array is None else array[index]
-            for array in (self.labels, self.ids, self.missing)
-        )
-        return Examples(values, labels, ids, self.feature_names, missing)
+        labels, ids = (None if array is None else array[index] for array in (self.labels, self.ids))
+        missing = None if self.missing is None else select(self.missing, index)
+        pixels = self.are_pixels if self.values.dtype == np.uint8 else self.pixels
+        return Examples(values, labels, ids, self.feature_names, missing, pixels, self.columns)
 
     @property
     def is_sparse(self) -> bool:
@@ -108,16 +186,92 @@ class Examples:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one example: (channels, height, width) or (features,)."""
-        return self.values.shape[1:]
+        return tuple(self.values.shape[1:])
 
     @cached_property
+    def are_pixels(self) -> bool:
+        """Whether the values are grey levels, of which 255 stands for 1."""
+        if self.pixels is not None or self.values.dtype != np.uint8:
+            return bool(self.pixels)
+        parts = [self.values.data] if self.is_sparse else blocks(self.values)
+        return any(int(part.max(initial=0)) > _LARGEST_SMALL for part in parts)
+
+    @property
+    def seen(self) -> Seen:
+        """What a model that is trained on these examples has seen."""
+        whole = self.pixels is False or self.values.dtype == np.uint8
+        kind: Any = "grey levels" if self.are_pixels else "whole numbers" if whole else "numbers"
+        return Seen(kind, self.feature_names, self.columns)
+
+    def rows(self, index: slice | np.ndarray) -> np.ndarray:
+        """Return examples as a model takes them: dense, grey levels as uint8, NaN if missing."""
+        values = as_dense(self.values[index])
+        if self.missing is not None:
+            missing = as_dense(self.missing[index])
+            if missing.any():
+                values = values.astype(np.float32)
+                if self.are_pixels:
+                    values /= 255
+                values[missing] = np.nan
+        return values
+
+    def parts(self) -> Iterator[np.ndarray]:
+        """Yield all examples as `rows` does, about 16 MiB at a time."""
+        size = max(1, _BLOCK_BYTES // max(1, 4 * math.prod(self.shape)))
+        for start in range(0, len(self), size):
+            yield self.rows(slice(start, start + size))
+
+    @property
+    def array(self) -> Any:
+        """All examples as `rows` gives them; `values` itself where that is the same."""
+        return self.values if self.missing is None else self.rows(slice(None))
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Range and kind of the observed numbers; of grey levels, 0 and 1 without a look."""
+        if self.are_pixels and self.missing is None:
+            return Summary(0.0, 1.0, whole=False, missing=0, zeros=0)
+        if not self.is_sparse or self.missing is not None:
+            return summarise(self.parts(), pixels=self.are_pixels)
+        found = summarise(blocks(self.values.data), pixels=self.are_pixels)
+        cells = math.prod(self.values.shape)
+        if cells > self.values.nnz:
+            found = found._replace(low=min(found.low, 0.0), high=max(found.high, 0.0))
+        return found._replace(zeros=found.zeros + cells - self.values.nnz)
+
+    @property
     def range(self) -> tuple[float, float]:
-        """Smallest and largest value as a model sees them; uint8 stands for [0, 1]."""
-        if self.values.dtype == np.uint8:
-            return 0.0, 1.0
-        parts = [self.values] if self.is_sparse else blocks(self.values)
-        extremes = [(part.min(), part.max()) for part in parts]
-        return float(min(low for low, _ in extremes)), float(max(high for _, high in extremes))
+        """Smallest and largest observed value as a model sees them."""
+        return self.summary.low, self.summary.high
+
+
+def summarise(parts: Iterable[np.ndarray], *, pixels: bool = False) -> Summary:
+    """Summarise numbers, NaN where one is missing; uint8 `pixels` stand for [0, 1]."""
+    low, high, whole, missing, zeros = math.inf, -math.inf, True, 0, 0
+    for part in parts:
+        if part.dtype.kind == "f":
+            absent = np.isnan(part)
+            count = int(absent.sum())
+            missing += count
+            part = part[~absent] if count else part
+        elif pixels and part.dtype == np.uint8:
+            part = part / np.float32(255)
+        if part.size:
+            low, high = min(low, float(part.min())), max(high, float(part.max()))
+            zeros += part.size - int(np.count_nonzero(part))
+            whole = whole and (part.dtype.kind != "f" or bool((part == np.rint(part)).all()))
+    return Summary(low, high, whole, missing, zeros)
+
+
+def select(values: Any, index: slice | np.ndarray) -> Any:
+    """Return the rows of an array, or of `LazyRows` without reading them."""
+    return values.select(index) if hasattr(values, "select") else values[index]
+
+
+def as_dense(rows: Any) -> np.ndarray:
+    """Return rows of a sparse array as a dense one; others as they are."""
+    dense: np.ndarray = rows.toarray() if hasattr(rows, "toarray") else rows
+    return dense
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +322,10 @@ class Dataset:
                     f"training split {train}. All splits must have the same type, shape and "
                     "feature names."
                 )
+            if examples.values.dtype == np.uint8 and examples.pixels is None:
+                # What training sees decides for all: another split may hold small numbers alone.
+                part = replace(examples, pixels=self.train.are_pixels)
+                object.__setattr__(self, split, part)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -62,7 +62,7 @@ def load_idx_folder(
                 f"{labels_path} holds {len(labels):,} labels, but {images_path} holds "
                 f"{len(images):,} images: the numbers must be equal."
             )
-        splits[split] = Examples(images[:, None], labels.astype(np.int64))
+        splits[split] = Examples(images[:, None], labels.astype(np.int64), pixels=True)
     digest = fingerprint(splits)
     return Dataset(name or folder.name, splits["train"], None, splits["test"], digest)
 

@@ -109,7 +109,7 @@ def load_images(
         splits = {}
         for split in summary["splits"]:
             values = np.load(folder / f"{split}.npy", mmap_mode="r")
-            splits[split] = Examples(values, **np.load(folder / f"{split}.npz"))
+            splits[split] = Examples(values, **np.load(folder / f"{split}.npz"), pixels=True)
         train, digest = splits["train"], summary["fingerprint"]
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise HebaeError(

@@ -6,9 +6,11 @@ import difflib
 import os
 import warnings
 from collections.abc import Set
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from hebae.data.arrays import from_array, load_npy, load_npz
 from hebae.data.binary import (
@@ -71,6 +73,7 @@ def load(
     validation_size: int | None = None,
     train_size: int | None = None,
     binarize: Binarize = "none",
+    pixels: bool | None = None,
     **options: Any,
 ) -> Dataset:
     """Load data as uint8 or float32 arrays, split into training, validation and test examples.
@@ -94,6 +97,8 @@ def load(
         How many of the training examples that are left to use: a fixed random draw.
     binarize : {"none", "fixed", "dynamic"}, default="none"
         Draw 0 or 1 in place of each value in [0, 1]; "dynamic": again in each epoch of training.
+    pixels : bool, optional
+        Whether uint8 values are grey levels; see `Examples`. No effect on other types.
     **options
         What to read, for formats that hold more than examples: see `hebae.data.source.ReadOptions`.
 
@@ -106,8 +111,16 @@ def load(
     HebaeError
         If the data are not found, cannot be used for training, or cannot be split as requested.
     """
-    dataset = _load(data, data_dir, validation_size, ReadOptions(**options))
+    dataset = _with_pixels(_load(data, data_dir, validation_size, ReadOptions(**options)), pixels)
     return binarized(limit(dataset, train_size), binarize)
+
+
+def _with_pixels(dataset: Dataset, pixels: bool | None) -> Dataset:
+    if pixels is None or dataset.train.values.dtype != np.uint8:
+        return dataset
+    parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    changed = {n: part and replace(part, pixels=pixels) for n, part in parts.items()}
+    return replace(dataset, **changed)
 
 
 def _load(
@@ -116,16 +129,6 @@ def _load(
     if isinstance(data, Examples):
         data = Dataset("examples", data, None, None, fingerprint({"train": data}))
     if isinstance(data, Dataset):
-        for part in (data.train, data.validation, data.test):
-            if part is not None and (part.is_sparse or part.missing is not None):
-                kind = "are sparse" if part.is_sparse else "have missing values"
-                remedy = (
-                    ".toarray()" if part.is_sparse else "values of your choice, without the mask"
-                )
-                raise HebaeError(
-                    f"The examples of {data.name} {kind}, which no model can be trained on yet: "
-                    f"replace them by {remedy}."
-                )
         return data if validation_size is None else hold_out(data, validation_size)
     if not isinstance(data, str | os.PathLike):
         kind = next(kind for kind in OBJECTS if kind.accepts(data))

@@ -58,7 +58,7 @@ def draw_faces(count: int, random: np.random.Generator) -> npt.NDArray[np.uint8]
 def _dataset(name: str) -> Dataset:
     """Draw the images, which are always the same."""
     images = draw_faces(2500, np.random.default_rng(0))
-    train, test = Examples(images[:2000]), Examples(images[2000:])
+    train, test = (Examples(part, pixels=True) for part in (images[:2000], images[2000:]))
     digest = fingerprint({"train": train, "test": test})
     return Dataset(name, train, None, test, digest)
 

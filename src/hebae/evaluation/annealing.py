@@ -35,8 +35,8 @@ from hebae.evaluation.hamiltonian import (
     transition,
     with_gradient,
 )
-from hebae.evaluation.posterior import batch_of, draw_prior, log_likelihood, log_prior
-from hebae.inference import evaluating, module_of
+from hebae.evaluation.posterior import draw_prior, log_likelihood, log_prior
+from hebae.inference import batch_of, count_of, evaluating, module_of
 from hebae.model import Autoencoder, at_least_float32
 from hebae.priors import StandardNormal
 
@@ -114,8 +114,8 @@ def ais(
     generator = torch.Generator().manual_seed(seed)
     with checks.on_device(module, device) as work, evaluating(module), torch.inference_mode(False):
         evaluate = target(module, batch_of(module, values), block)
-        z = draw_prior(module, (chains, len(values)), generator, work)
-        start = draw_prior(module, (PILOT_CHAINS, len(values)), generator, work)
+        z = draw_prior(module, (chains, count_of(values)), generator, work)
+        start = draw_prior(module, (PILOT_CHAINS, count_of(values)), generator, work)
         steps = fit_step_sizes(evaluate, start, t, leapfrog_steps, generator)
         return anneal(evaluate, z, t, steps, leapfrog_steps, generator)
 

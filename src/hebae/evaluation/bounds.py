@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 
 from hebae import inference
+from hebae.data.examples import Examples
 from hebae.errors import HebaeError
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike, Device
 from hebae.evaluation.estimate import Estimate, mean_estimate
 from hebae.evaluation.posterior import (
     Posteriors,
-    batch_of,
     log_likelihood,
     log_prior,
     posteriors_of,
 )
-from hebae.inference import evaluating
+from hebae.inference import batch_of, count_of, evaluating
 from hebae.model import Autoencoder
 from hebae.priors import StandardNormal
 
@@ -186,14 +186,16 @@ def iwae(
 def bits_per_dimension(model: Any, data: ArrayLike, nats: float) -> float | None:
     """``-log2 p(x)`` per number of an example, given log p(x) in nats.
 
-    For uint8 data the unit is one grey level, not the model's 1/255, which adds log2(255). This is
-    a density's logarithm and may be negative. None if the likelihood is not normalised.
+    For uint8 grey levels the unit is one level, not the model's 1/255, which adds log2(255). Of a
+    density, it may be negative. None if the likelihood is not normalised.
     """
     module, values = checks.examples(model, data)
+    values = values.values if isinstance(values, Examples) else values
     if not module.likelihood.density:
         return None
     bits = -nats / (math.prod(module.input_shape) * math.log(2))
-    return bits + math.log2(255) if values.dtype == np.uint8 else bits
+    grey = values.dtype == np.uint8 and (module.seen is None or bool(module.seen.pixels))
+    return bits + math.log2(255) if grey else bits
 
 
 def fit_width(
@@ -230,12 +232,12 @@ def fit_width(
     """
     module, values = checks.examples(model, training_values)
     checks.counts(samples=samples, steps=steps, batch_size=batch_size)
-    rng = np.random.default_rng(seed)
+    rng, count = np.random.default_rng(seed), count_of(values)
 
     def batch(work: torch.device) -> tuple[Tensor, Tensor]:
-        chosen = rng.choice(len(values), min(batch_size, len(values)), replace=False)
+        chosen = rng.choice(count, min(batch_size, count), replace=False)
         chosen.sort()
-        x = batch_of(module, values[chosen])
+        x = batch_of(module, values, chosen)
         with torch.no_grad():
             return x, module.encode(x)[0].to(work).double()
 
@@ -281,7 +283,7 @@ def _draws(
     examples = max(1, block // samples)
     for start in range(0, n, examples):
         part = slice(start, min(start + examples, n))
-        x = batch_of(module, values[part])
+        x = batch_of(module, values, part)
         for done in range(0, samples, block):
             noise = rng.standard_normal((len(x), min(block, samples - done), k))
             epsilon = torch.from_numpy(noise).to(posteriors.mean.device).transpose(0, 1)

@@ -15,8 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hebae.data.examples import Examples
 from hebae.errors import HebaeError
-from hebae.inference import module_of
+from hebae.inference import module_of, require_alike
 from hebae.model import Autoencoder
 
 Array = npt.NDArray[np.float64]
@@ -92,24 +93,20 @@ def pair(x: Any, y: Any, names: tuple[str, str] = ("x", "y")) -> tuple[Array, Ar
     return x, y
 
 
-def examples(model: Any, data: Any) -> tuple[Autoencoder, npt.NDArray[Any]]:
+def examples(model: Any, data: Any) -> tuple[Autoencoder, Any]:
     """Return a model's module, and at least 2 examples (n, *shape) that its likelihood takes."""
     module = module_of(model)
-    values = as_array(data, "data")
-    if values.shape[1:] != module.input_shape or len(values) < 2:
+    values = data
+    if not isinstance(data, Examples) and not hasattr(data, "select"):  # LazyRows stay unread
+        values = data.tocsr() if hasattr(data, "tocsr") else as_array(data, "data")
+    given = (len(values), *values.shape) if isinstance(values, Examples) else values.shape
+    if given[1:] != module.input_shape or given[0] < 2:
         shape = ", ".join(map(str, module.input_shape))
         raise HebaeError(
-            f"data has shape {values.shape}; this model takes (n, {shape}) with n at least 2, "
+            f"data has shape {given}; this model takes (n, {shape}) with n at least 2, "
             "since one example has no standard error."
         )
-    if values.dtype != np.uint8:
-        low, high = module.likelihood.support
-        least, greatest = values.min(), values.max()
-        if not (low <= least and greatest <= high and np.isfinite((least, greatest)).all()):
-            raise HebaeError(
-                f"data ranges from {least:g} to {greatest:g}; the model's likelihood takes finite "
-                f"values in [{low:g}, {high:g}]."
-            )
+    require_alike(module, values, "data", strict=True)
     return module, values
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,7 +19,7 @@ from hebae.errors import HebaeError, UndefinedMetric
 from hebae.evaluation import checks
 from hebae.evaluation.checks import ArrayLike
 from hebae.gaussian import log_standard_normal
-from hebae.model import Autoencoder, to_unit_interval
+from hebae.model import Autoencoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +85,7 @@ class Posteriors:
 
 
 def posteriors_of(
-    model: Autoencoder, values: npt.NDArray[Any], device: torch.device | None = None
+    model: Autoencoder, values: Any, device: torch.device | None = None
 ) -> Posteriors:
     """q(z | x) of examples (n, *shape), on `device`; `UndefinedMetric` if it has no density."""
     codes = inference.encode(model, values)
@@ -134,12 +133,6 @@ def log_likelihood(
     """``log p(x_i | z)`` in nats of several codes per example, in the precision of z."""
     repeated = x.expand(len(z), *x.shape).flatten(0, 1)
     return module.log_likelihood(repeated, z.flatten(0, 1).to(x)).view(z.shape[:-1]).to(z)
-
-
-def batch_of(module: Autoencoder, values: npt.NDArray[Any]) -> Float[Tensor, "n *shape"]:
-    """Examples as a tensor on the model's device, in its precision; uint8 becomes 0 to 1."""
-    like = module.population_mean
-    return to_unit_interval(torch.as_tensor(np.array(values), device=like.device), like.dtype)
 
 
 def checked_means(mean: ArrayLike) -> Float[Tensor, "n latent"]:

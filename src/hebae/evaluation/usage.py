@@ -90,19 +90,19 @@ def reconstruction_error(
     Parameters
     ----------
     model, values, device
-        See `elbo`; uint8 values of 0 to 255 stand for 0 to 1.
+        See `elbo`. Only observed numbers count.
     """
     module, data = checks.examples(model, values)
     squares, likelihoods = [], []
     with checks.on_device(module, device):
-        for rows in _rows(len(data)):
-            x = data[rows]
-            error = inference.reconstruct(module, x).astype(np.float64)
-            error -= x / 255 if x.dtype == np.uint8 else x
-            squares.append(np.square(error).reshape(len(x), -1).sum(axis=1))
+        for rows in _rows(inference.count_of(data)):
+            x = inference.batch_of(module, data, rows).cpu().numpy()
+            error = inference.reconstruct(module, x).astype(np.float64) - x
+            squares.append(np.nan_to_num(np.square(error)).reshape(len(x), -1).sum(axis=1))
             likelihoods.append(inference.log_likelihood(module, x))
     error, log_likelihood = np.concatenate(squares), np.concatenate(likelihoods)
-    return ReconstructionError(mean_estimate(error), mean_estimate(-log_likelihood), len(data))
+    count = inference.count_of(data)
+    return ReconstructionError(mean_estimate(error), mean_estimate(-log_likelihood), count)
 
 
 def robustness(

@@ -89,7 +89,7 @@ def draw_models(columns: Columns, folder: Path, samplers: Sequence[str] = ("norm
     if not runs:
         return {}
     first = next(iter(runs.values()))
-    values, split = first.values, first.split
+    examples, split = first.examples, first.split
     several = len({run.settings.seed for group in columns.values() for run in group}) > 1
     target = _Folder(folder, first.dataset.name, split, _name_seeds(runs) if several else "")
     models = {label: run.model for label, run in runs.items()}
@@ -102,13 +102,13 @@ def draw_models(columns: Columns, folder: Path, samplers: Sequence[str] = ("norm
         target.draw(
             "samples", images.sample_table, by_way, ACROSS, count=ACROSS * DOWN, mixture=text
         )
-        shown = values[:RECONSTRUCTIONS]
-        originals = shown / 255 if shown.dtype == np.uint8 else shown
+        shown = examples.rows(slice(RECONSTRUCTIONS))
+        originals = inference.batch_of(first.model, shown).cpu().numpy()
         decoded = {label: inference.reconstruct(model, shown) for label, model in models.items()}
         drawing = images.reconstructions
         target.draw("reconstructions", drawing, originals, decoded, count=len(shown))
-        if pairs := min(PAIRS, len(values) // 2):
-            ends = values[0 : 2 * pairs : 2], values[1 : 2 * pairs : 2]
+        if pairs := min(PAIRS, len(examples) // 2):
+            ends = examples.rows(slice(0, 2 * pairs, 2)), examples.rows(slice(1, 2 * pairs, 2))
             between = {label: inference.interpolate(m, *ends, STEPS) for label, m in models.items()}
             target.draw("interpolations", images.interpolations, between, count=pairs)
     held_out = None if split == "train" else split

@@ -57,8 +57,6 @@ class TrainedRun:
         self.split = self.evaluation.split or "test"
         self.examples: Examples = examples_of(dataset, self.split)
         """The examples to evaluate on."""
-        self.values: Array = self.examples.values
-        """Their values, shape (n, *shape)."""
         self.has_images = len(self.examples.shape) == 3 and self.examples.shape[0] in (1, 3)
         """Whether an example is a grey or colour image."""
         self._samples: dict[str, Array] = {}
@@ -94,17 +92,17 @@ class TrainedRun:
 
     def some_rows(self, count: int) -> npt.NDArray[np.intp]:
         """Rows of `count` random examples, or of all, in order; the same for every model."""
-        order = np.random.default_rng(self.seed).permutation(len(self.values))
+        order = np.random.default_rng(self.seed).permutation(len(self.examples))
         return np.sort(order[:count])
 
     def some(self, count: int) -> Array:
-        """Values of the examples in `some_rows`."""
-        return self.values[self.some_rows(count)]
+        """Values of the examples in `some_rows`, NaN where one is missing."""
+        return self.examples.rows(self.some_rows(count))
 
     @cached_property
     def codes(self) -> inference.Codes:
         """Means and log-scales of the examples."""
-        return inference.encode(self.model, self.values)
+        return inference.encode(self.model, self.examples)
 
     @cached_property
     def z(self) -> Array:
@@ -114,7 +112,7 @@ class TrainedRun:
     @cached_property
     def training_codes(self) -> inference.Codes:
         """Means and log-scales of the training examples."""
-        return inference.encode(self.model, self.dataset.train.values)
+        return inference.encode(self.model, self.dataset.train)
 
     @cached_property
     def fitted(self) -> samplers.Samplers:
@@ -122,7 +120,7 @@ class TrainedRun:
         return samplers.fitted_samplers(
             self.path,
             self.model,
-            lambda: self.dataset.train.values,
+            lambda: self.dataset.train,
             seed=self.seed,
             names=self.sampler_names,
             notify=lambda note: None,
@@ -140,7 +138,7 @@ class TrainedRun:
         """
         key = (kind, extractor.name)
         if key not in self._features:
-            count, train = self.evaluation.samples, self.dataset.train.values
+            count, train = self.evaluation.samples, self.dataset.train
             if kind == "reconstructions":
                 decoded = inference.reconstruct(self.model, self.some(count))
             elif kind == "training-codes":

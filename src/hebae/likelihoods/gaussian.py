@@ -1,4 +1,4 @@
-"""The Gaussian likelihood (section 1 of docs/mathematics.md)."""
+"""Gaussian likelihoods: one scale for all numbers, or one per column (docs/mathematics.md, 1)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,24 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from hebae.likelihoods.base import EMPTY, Context, Likelihood
+from hebae.likelihoods.base import EMPTY, Context, Likelihood, Moments, unit_of
+
+SMALLEST_SCALE = 0.01
+"""Of a column, in its standard deviations: the density of a column that the code determines, or
+that is constant, would grow without bound."""
 
 
 class Gaussian(Likelihood):
-    """N(x; output, s^2 I) with one scale s for all numbers of all examples.
+    """N(x; mean, s^2 I) with one scale s for all numbers of all examples.
+
+    Numbers beyond [-1, 1] are standardised within, by one mean and one standard deviation of the
+    training examples. Means, samples and s are in the units of the data.
 
     Parameters
     ----------
     scale : float, "learned" or "optimal"
         A fixed s; a parameter trained with the weights; or the best s for each batch,
-        ``s^2 = mean((x - output)^2)``, as in the sigma-VAE (Rybkin et al. 2021). The optimum over
+        ``s^2 = mean((x - mean)^2)``, as in the sigma-VAE (Rybkin et al. 2021). The optimum over
         the training set is stored after training, and used in evaluation mode.
     """
 
@@ -44,37 +51,110 @@ class Gaussian(Likelihood):
         if not isinstance(scale, str) and not (scale > 0 and math.isfinite(scale)):
             raise ValueError(f"the Gaussian likelihood's scale is {scale}; it must be above 0.")
         self.scale = scale
-        initial = torch.tensor(0.0 if isinstance(scale, str) else math.log(scale))
+        initial = torch.full(self.scale_shape, 0.0 if isinstance(scale, str) else math.log(scale))
         if scale == "learned":
             self.log_scale = nn.Parameter(initial)
         else:
             self.register_buffer("log_scale", initial)
 
+    def set_statistics(self, of_features: Moments, extremes: tuple[float, float]) -> None:
+        """See `Likelihood`."""
+        count, mean, variance = of_features
+        self.filling = mean.float()
+        if extremes[0] < -1 or extremes[1] > 1:
+            share = count / count.sum()
+            centre = (share * mean).sum()
+            self.shift = centre.float()
+            self.unit = unit_of((share * (variance + (mean - centre).square())).sum())
+        self._start_scale()
+
+    def _start_scale(self) -> None:
+        if self.scale == "learned" and self.unit is not None:
+            self.log_scale.copy_(self.unit.log())
+
     def losses(self, output: Tensor, x: Tensor, context: Context) -> Tensor:
-        """See `Likelihood`; `output` holds means."""
-        squares = (x - output).square()
+        """See `Likelihood`; `output` holds standardised means."""
+        squares = (x - self.mean(output)).square()
         log_scale = self.log_scale
         if self.scale == "optimal" and self.training:
             # At the optimum the loss does not change with s, so no gradient is lost.
-            found, mask = squares.detach(), context.mask
-            mean = found.mean() if mask is None else found.masked_fill(~mask, 0).sum() / mask.sum()
-            log_scale = optimal_log_scale(mean)
+            log_scale = self.best_log_scale(self._mean_square(squares.detach(), context.mask))
         return 0.5 * squares * torch.exp(-2 * log_scale) + (log_scale + 0.5 * math.log(2 * math.pi))
+
+    def _mean_square(self, squares: Tensor, mask: Tensor | None) -> Tensor:
+        if mask is None:
+            return squares.mean()
+        return squares.masked_fill(~mask, 0).sum() / mask.sum()
+
+    def best_scales(self, mean_squared_error: Tensor) -> dict[str, Tensor]:
+        """See `Likelihood`."""
+        return {"log_scale": self.best_log_scale(mean_squared_error)}
+
+    def best_log_scale(self, mean_squared_error: Tensor) -> Tensor:
+        """Return ``log s`` of the best scale, given the mean squared error of what it is for."""
+        return optimal_log_scale(mean_squared_error)
 
     def mean(self, output: Tensor, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`."""
-        return output
+        return output if self.shift is None else output * self.unit + self.shift
 
     def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`; an optimal scale is the one that was stored."""
         noise = torch.randn(
             output.shape, generator=generator, device=generator.device, dtype=output.dtype
         )
-        return output + torch.exp(self.log_scale) * noise.to(output.device)
+        return self.mean(output) + torch.exp(self.log_scale) * noise.to(output.device)
+
+
+class GaussianColumns(Gaussian):
+    """Normal densities with one scale per column of a table.
+
+    Columns are standardised within, by the training examples. The scale of a column is at least
+    .01 of its standard deviation (.01 for one that does not vary).
+
+    Parameters
+    ----------
+    scale : float, "learned" or "optimal"
+        See `Gaussian`; a number is the scale of every column, in its units.
+    """
+
+    standardises = True
+    tables_only = True
+
+    def __init__(
+        self,
+        scale: float | Literal["learned", "optimal"] = "optimal",
+        *,
+        shape: Sequence[int] = (1,),
+    ) -> None:
+        self.scale_shape = tuple(shape)
+        super().__init__(scale, shape=shape)
+
+    def set_statistics(self, of_features: Moments, extremes: tuple[float, float]) -> None:
+        """See `Likelihood`."""
+        Likelihood.set_statistics(self, of_features, extremes)
+        self._start_scale()
+
+    def _mean_square(self, squares: Tensor, mask: Tensor | None) -> Tensor:
+        if mask is None:
+            return squares.mean(-2)
+        return squares.masked_fill(~mask, 0).sum(-2) / mask.sum(-2).clamp(min=1)
+
+    def best_scales(self, mean_squared_error: Tensor) -> dict[str, Tensor]:
+        """See `Likelihood`."""
+        return {"log_scale": self.best_log_scale(mean_squared_error)}
+
+    def best_log_scale(self, mean_squared_error: Tensor) -> Tensor:
+        """See `Gaussian`."""
+        smallest = SMALLEST_SCALE * (1.0 if self.unit is None else self.unit)
+        squares = torch.maximum(
+            mean_squared_error, torch.as_tensor(smallest**2).to(mean_squared_error)
+        )
+        return 0.5 * squares.log()
 
 
 def optimal_log_scale(mean_squared_error: Float[Tensor, "*members"]) -> Float[Tensor, "*members"]:
-    """``log s`` of the best Gaussian: ``s^2 = mean((x - output)^2)`` (Rybkin et al. 2021).
+    """``log s`` of the best Gaussian: ``s^2 = mean((x - mean)^2)`` (Rybkin et al. 2021).
 
     A perfect fit has no best scale; the smallest positive float32 replaces a variance of zero.
     """

@@ -4,10 +4,13 @@ from typing import Any
 
 from hebae.priors.base import Prior, StandardNormal
 from hebae.priors.choice import NAMES, Samplers, check_name, fit_samplers
+from hebae.priors.fitted_flow import FittedFlow
 from hebae.priors.fitting import MixtureFit, fit_mixture
 from hebae.priors.flow import Flow
+from hebae.priors.flow_matching import FlowMatching
 from hebae.priors.learned_mixture import LearnedMixture
 from hebae.priors.mixture import FittedNormal, Mixture, MixtureOfNormals
+from hebae.priors.two_stage import TwoStage
 from hebae.priors.vamp import VampPrior
 
 LEARNED = {  # name of a prior that is learned with the model: name of the class
@@ -23,8 +26,10 @@ __all__ = [
     "LEARNED",
     "NAMES",
     "PRIORS",
+    "FittedFlow",
     "FittedNormal",
     "Flow",
+    "FlowMatching",
     "LearnedMixture",
     "Mixture",
     "MixtureFit",
@@ -32,6 +37,7 @@ __all__ = [
     "Prior",
     "Samplers",
     "StandardNormal",
+    "TwoStage",
     "VampPrior",
     "check_name",
     "fit_mixture",

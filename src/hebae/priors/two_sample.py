@@ -48,7 +48,7 @@ def same_sample_share(y: Doubles, x: Doubles, neighbours: int = NEIGHBOURS) -> D
     """
     mean = y.mean(axis=0)
     values, directions = np.linalg.eigh(np.atleast_2d(np.cov(y.T, bias=True)))
-    scale = directions / np.sqrt(np.maximum(values, 1e-6 * values.mean()))
+    scale = directions / np.sqrt(np.maximum(values, 1e-6 * values.mean() + 1e-30))
     pooled = torch.from_numpy(np.concatenate([y - mean, x - mean]) @ scale).float()
     n = len(y)
     nearest: list[Tensor] = []

@@ -17,9 +17,10 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from hebae.data.arrays import batch_name, from_batch
+from hebae.data.examples import Examples, as_dense
 from hebae.data.images import map_in_threads
 from hebae.errors import HebaeError
-from hebae.model import to_unit_interval
+from hebae.model import to_floats
 from hebae.training.randomness import NetworkRandomState, epoch_seed, spread
 
 
@@ -38,16 +39,17 @@ class Batches(Protocol):
 
 
 class ArrayBatches:
-    """Batches of an array.
+    """Batches of examples: dense floats, NaN where a number is missing.
 
-    The array goes to CUDA's memory as it is (uint8 stays uint8) where it takes less than half of
-    what is free; on the CPU nothing is copied. Otherwise, and if it is a memory map, only the rows
-    of a few batches are in memory, read ahead of need (`read_ahead`).
+    An array goes to CUDA's memory as it is (uint8 stays uint8) where it takes less than half of
+    what is free; on the CPU nothing is copied. Otherwise, and if it is sparse, has a mask or is
+    read from a file, only the rows of a few batches are in memory, read ahead of need
+    (`read_ahead`).
 
     Parameters
     ----------
-    values : ndarray, shape (n, *shape)
-        uint8, standing for [0, 1], or float32.
+    values : Examples, or ndarray of shape (n, *shape)
+        An array of uint8 holds grey levels, 255 standing for 1.
     batch_size : int
         Over all processes together.
     seed : int or sequence of int
@@ -65,7 +67,7 @@ class ArrayBatches:
 
     def __init__(
         self,
-        values: np.ndarray,
+        values: Examples | np.ndarray,
         batch_size: int,
         *,
         seed: int | Sequence[int] = 0,
@@ -75,10 +77,11 @@ class ArrayBatches:
         rank: int = 0,
         processes: int = 1,
     ) -> None:
-        with warnings.catch_warnings():
-            # A read-only array is fine: batches are copies.
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            self.values = torch.from_numpy(values)
+        self.pixels = not isinstance(values, Examples) or values.are_pixels
+        source: Any = values
+        if isinstance(values, Examples):
+            source = values if values.missing is not None else values.values
+        self.count = len(source)
         self.batch_size = batch_size
         self.stacked = not isinstance(seed, int)
         seeds = [seed] if isinstance(seed, int) else seed
@@ -89,17 +92,22 @@ class ArrayBatches:
         self.rank = rank
         self.processes = processes
         on_cuda = self.device.type == "cuda"
-        if on_cuda and self.values.nbytes < torch.cuda.mem_get_info(self.device)[0] / 2:
-            self.values = self.values.to(self.device)
-        # Rows of a file, or on the way to another device.
-        on_host = self.values.device.type == "cpu" and (on_cuda or map_of(values) is not None)
-        self._host = values if on_host else None
-        self._sizes = batch_sizes(len(self.values), batch_size, drop_last)
+        self._host, self._resident = source, None
+        if isinstance(source, np.ndarray) and (on_cuda or map_of(source) is None):
+            with warnings.catch_warnings():
+                # A read-only array is fine: batches are copies.
+                warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+                tensor = torch.from_numpy(source)
+            if not on_cuda:
+                self._resident = tensor
+            elif tensor.nbytes < torch.cuda.mem_get_info(self.device)[0] / 2:
+                self._resident = tensor.to(self.device)
+        self._sizes = batch_sizes(self.count, batch_size, drop_last)
         self.steps_per_epoch: int | None = len(self._sizes)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
         """See `Batches`."""
-        n = len(self.values)
+        n = self.count
         orders = [np.random.default_rng([seed, epoch]).permutation(n) for seed in self.seeds]
         indices = self._where_values_are(torch.from_numpy(np.stack(orders)))
         used = indices[:, : sum(self._sizes)]
@@ -117,25 +125,27 @@ class ArrayBatches:
 
     def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
         """See `Batches`; a limited number is spread evenly, for data may be sorted by class."""
-        n = min(limit or len(self.values), len(self.values))
-        evenly = torch.arange(n) * len(self.values) // n
+        n = min(limit or self.count, self.count)
+        evenly = torch.arange(n) * self.count // n
         return self._taken(torch.split(self._where_values_are(evenly), batch_size))
 
     def _where_values_are(self, indices: Tensor) -> Tensor:
         # All at once: a copy to a GPU per step would make each step wait for the one before.
-        return indices if self._host is not None else indices.to(self.values.device)
+        return indices if self._resident is None else indices.to(self._resident.device)
 
     def _taken(self, batches: Iterable[Tensor]) -> Generator[Tensor]:
         """Give the examples of each batch of indices, in order."""
         pinned = self.device.type == "cuda"
-        if self._host is None:
-            examples = (self.values.index_select(0, indices) for indices in batches)
+        if self._resident is not None:
+            values = self._resident
+            examples = (values.index_select(0, indices) for indices in batches)
         else:
             arrays = (batch.numpy() for batch in batches)
             examples = read_ahead(self._host, arrays, pinned=pinned)
         with closing(examples):
             for rows in examples:
-                yield to_unit_interval(rows.to(self.device, non_blocking=pinned), self.dtype)
+                rows = rows.to(self.device, non_blocking=pinned)
+                yield to_floats(rows, self.dtype, pixels=self.pixels)
 
 
 def batch_sizes(count: int, batch_size: int, drop_last: bool | None) -> list[int]:
@@ -154,17 +164,22 @@ class RedrawnBatches(ArrayBatches):
 
     Parameters
     ----------
-    values : ndarray, shape (n, *shape)
+    values : Examples, or ndarray of shape (n, *shape)
         The grey values, uint8 or float32.
     batch_size : int
-    drawn : ndarray, like `values`
+    drawn : Examples or ndarray, like `values`
         One draw of them, for the passes `in_order`.
     **options
         Of `ArrayBatches`.
     """
 
     def __init__(
-        self, values: np.ndarray, batch_size: int, *, drawn: np.ndarray, **options: Any
+        self,
+        values: Examples | np.ndarray,
+        batch_size: int,
+        *,
+        drawn: Examples | np.ndarray,
+        **options: Any,
     ) -> None:
         super().__init__(values, batch_size, **options)
         self.drawn = ArrayBatches(drawn, batch_size, **options)
@@ -311,9 +326,9 @@ Indices = npt.NDArray[np.int64]
 
 
 def read_ahead(
-    values: np.ndarray, batches: Iterable[Indices], *, pinned: bool = False
+    values: Any, batches: Iterable[Indices], *, pinned: bool = False
 ) -> Generator[Shaped[Tensor, "batch *shape"]]:
-    """Copy the rows of each batch from host memory or a memory map, in the background.
+    """Copy the rows of each batch from host memory or a file, in the background.
 
     Random rows of a file that is not in memory are slow one by one: the disk has one request at a
     time, and the kernel reads megabytes around each row of kilobytes. The system is therefore told
@@ -332,7 +347,8 @@ def read_ahead(
         indices, coming = pair
         if coming is not None:
             _announce(values, coming)
-        rows = torch.from_numpy(np.ascontiguousarray(values[indices]))
+        taken = values.rows(indices) if isinstance(values, Examples) else as_dense(values[indices])
+        rows = torch.from_numpy(np.ascontiguousarray(taken))
         return rows.pin_memory() if pinned else rows
 
     # One thread: the other cores belong to the step.
@@ -340,11 +356,16 @@ def read_ahead(
         yield from rows
 
 
-def _announce(values: np.ndarray, indices: Indices) -> None:
+def _announce(values: Any, indices: Indices) -> None:
     """Tell the system which rows of a memory map will be read.
 
-    Not if rows are interleaved in the file, or if the system has no ``madvise`` (Windows).
+    Not if there is no memory map, if rows are interleaved in it, or if the system has no
+    ``madvise`` (Windows).
     """
+    if isinstance(values, Examples):
+        values = values.values
+    if not isinstance(values, np.ndarray):
+        return
     whole = map_of(values)
     stride = values.strides[0]
     inner = zip(values.shape[1:], values.strides[1:], strict=True)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 from hebae.config import Settings
 from hebae.data import Examples
 from hebae.errors import HebaeError
-from hebae.likelihoods import LIKELIHOODS
+from hebae.inference import not_whole
+from hebae.likelihoods.auto import choose_likelihood
+from hebae.likelihoods.base import TOLERANCE
 from hebae.methods import METHODS
-from hebae.model import build_objective, build_prior
+from hebae.model import build_likelihood, build_objective, build_prior
 from hebae.networks import NETWORKS, is_batch_norm
 from hebae.objectives import OBJECTIVES
 from hebae.priors import PRIORS, MixtureOfNormals, VampPrior
@@ -63,17 +64,14 @@ def complete(
             f"the held-out examples have shape {held_out[1].shape} and those of {name} {shape}; "
             "make them alike."
         )
-    ranges = {"training": train.range} | ({held_out[0]: held_out[1].range} if held_out else {})
+    parts = {"training": train} | ({held_out[0]: held_out[1]} if held_out else {})
     if settings.precision == "auto":
         settings = settings.replace(precision="32-true")
     settings = _decide_widths(settings, train, count, notes, (encoder, decoder))
     if settings.likelihood == "auto":
-        unit = all(low >= 0 and high <= 1 for low, high in ranges.values())
-        settings = settings.replace(likelihood="bernoulli" if unit else "gaussian")
-        notes.append(
-            f"likelihood {settings.likelihood}: the values are "
-            f"{'in' if unit else 'outside'} [0, 1]."
-        )
+        likelihood, reason = choose_likelihood(train, list(parts.values())[1:], name)
+        settings = settings.replace(likelihood=likelihood)
+        notes.append(f"likelihood {likelihood}: {reason}.")
     if settings.learning_rate is None:
         settings = settings.replace(learning_rate=default_learning_rate(shape))
         if math.prod(shape) != 784:
@@ -87,14 +85,7 @@ def complete(
             f"{_method(settings)}: penalty weight {settings.penalty_weight:g} corresponds to "
             f"{weight:.4g} relative to the mean squared error of images in [-1, 1]."
         )
-    low, high = LIKELIHOODS[settings.likelihood].support
-    for split, (least, most) in ranges.items():
-        if least < low or most > high:
-            raise HebaeError(
-                f"likelihood {settings.likelihood} takes values in [{low:g}, {high:g}], and the "
-                f"{split} examples of {name} range from {least:g} to {most:g}; scale the data or "
-                "use --likelihood gaussian."
-            )
+    _check_likelihood(settings, parts, name)
     _check_prior(settings, name, count)
     if build_objective(settings).weight_factor(settings.epochs - 1) < 1:
         raise HebaeError(
@@ -110,8 +101,33 @@ def complete(
             "batch normalisation; leave it out or use --network convolutional."
         )
     _check_machine(settings)
-    _check_memory(settings, shape, encoder, decoder)
+    _check_memory(settings, train, encoder, decoder)
     return settings, notes
+
+
+def _check_likelihood(settings: Settings, parts: Mapping[str, Examples], name: str) -> None:
+    likelihood = build_likelihood(settings, parts["training"].shape, parts["training"].seen)
+    low, high = likelihood.support
+    if likelihood.tables_only and len(parts["training"].shape) != 1:
+        raise HebaeError(
+            f"likelihood {settings.likelihood} is for tables, and the examples of {name} have "
+            f"shape {parts['training'].shape}; use --likelihood gaussian or bernoulli for images."
+        )
+    for split, part in parts.items():
+        found = part.summary
+        if found.low == math.inf:
+            raise HebaeError(f"all values of the {split} examples of {name} are missing.")
+        inside = low - TOLERANCE <= found.low and found.high <= high + TOLERANCE
+        if likelihood.whole and not (inside and found.whole):
+            where = not_whole(part, likelihood.support, settings.likelihood)
+            raise HebaeError(f"the {split} split of {name} {where}")
+        if not inside:
+            raise HebaeError(
+                f"likelihood {settings.likelihood} takes values in [{low:g}, {high:g}], and the "
+                f"{split} examples of {name} range from {found.low:.9g} to {found.high:.9g}; scale "
+                "the data or use --likelihood "
+                f"{'gaussian' if len(part.shape) == 3 else 'gaussian_columns'}."
+            )
 
 
 def _decide_widths(
@@ -123,7 +139,7 @@ def _decide_widths(
 ) -> Settings:
     architecture = NETWORKS[settings.network]
     chosen = architecture.encoder_widths, architecture.decoder_widths
-    if len(train.shape) == 1 and train.values.dtype != np.uint8:  # a table, not flat images
+    if len(train.shape) == 1 and not train.are_pixels:  # a table, not flat images
         width = default_width(train.shape[0], count)
         chosen = (width, width), (width, width)
         if None in (settings.encoder_widths or networks[0], settings.decoder_widths or networks[1]):
@@ -381,11 +397,11 @@ def _compile_something() -> None:
 
 
 def _check_memory(
-    settings: Settings, shape: Sequence[int], encoder: nn.Module | None, decoder: nn.Module | None
+    settings: Settings, train: Examples, encoder: nn.Module | None, decoder: nn.Module | None
 ) -> None:
     where = device_type(settings)
     try:
-        need = estimate_memory(settings, shape, encoder=encoder, decoder=decoder)
+        need = estimate_memory(settings, train, encoder=encoder, decoder=decoder)
     except ValueError as error:  # of a network that does not take such examples
         raise HebaeError(f"{error}") from None
     free = free_memory(where)
@@ -415,7 +431,7 @@ class Need:
 
 def estimate_memory(
     settings: Settings,
-    shape: Sequence[int],
+    train: Examples,
     *,
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
@@ -425,8 +441,8 @@ def estimate_memory(
     Parameters
     ----------
     settings : Settings
-    shape : sequence of int
-        Of one example.
+    train : Examples
+        Only what they are counts.
     encoder, decoder : nn.Module, optional
         Networks of the user's own. Of one that is no ``nn.Sequential`` only weights are counted.
 
@@ -437,6 +453,8 @@ def estimate_memory(
     """
     network = NETWORKS[settings.network]
     k = settings.latent_dim
+    likelihood = build_likelihood(settings, train.shape, train.seen)
+    shape, output_shape = likelihood.input_shape, likelihood.output_shape
     with torch.device("meta"):  # layers without memory
         encoder = encoder or network.encoder(
             shape,
@@ -444,14 +462,14 @@ def estimate_memory(
             settings.encoder_widths or network.encoder_widths,
         )
         decoder = decoder or network.decoder(
-            k, shape, settings.decoder_widths or network.decoder_widths
+            k, output_shape, settings.decoder_widths or network.decoder_widths
         )
     size = 8 if settings.precision == "64-true" else 4  # bytes of a number
     prior = build_prior(settings, shape)
     count = sum(p.numel() for part in (encoder, decoder, prior) for p in part.parameters())
     layers = sum(_output_sizes(encoder, shape)) + sum(_output_sizes(decoder, (k,)))
     # Of the batch itself and the decoder's output: the loss of each number, and gradients.
-    per_example = 2 * layers + 4 * math.prod(shape)
+    per_example = 2 * layers + 2 * (math.prod(shape) + math.prod(output_shape))
     share = settings.batch_size // settings.devices
     numbers = share * per_example
     if isinstance(prior, MixtureOfNormals):  # deviations of all codes from all components

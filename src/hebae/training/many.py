@@ -168,7 +168,7 @@ def why_alone(job: Job) -> str | None:
     if device_type(settings) == "cpu":
         if settings.compile == "on":
             return "a compiled step"
-        weights = estimate_memory(settings, job.prepared.dataset.shape).count
+        weights = estimate_memory(settings, job.prepared.dataset.train).count
         if weights > LARGEST_ON_CPU:
             return f"{weights:,} weights (above {LARGEST_ON_CPU:,} a stack is not faster on a CPU)"
     return None

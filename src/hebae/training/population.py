@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from hebae.model import Autoencoder, Step
+from hebae.config import Settings
+from hebae.data.examples import Examples
+from hebae.errors import HebaeError
+from hebae.model import Autoencoder, Step, build, to_floats
 from hebae.objectives import Noise
 from hebae.training.batches import Batches
 
@@ -17,6 +21,42 @@ PASS_SIZE = 1000
 
 Estimates = dict[str, tuple[float | None, float | None]]
 """Mean and standard error of each term, by name."""
+
+
+def model_for(
+    settings: Settings,
+    train: Examples,
+    *,
+    encoder: nn.Module | None = None,
+    decoder: nn.Module | None = None,
+) -> Autoencoder:
+    """Build a model for training examples; its likelihood learns what it needs of them.
+
+    Settings must be complete. Raises a `HebaeError` if a network does not take the examples.
+    """
+    try:
+        model = build(
+            settings,
+            train.shape,
+            seed=settings.seed,
+            encoder=encoder,
+            decoder=decoder,
+            seen=train.seen,
+        )
+    except ValueError as error:
+        raise HebaeError(str(error)) from None
+    likelihood = model.likelihood
+    likelihood.incomplete = train.summary.missing > 0
+    # Images in [-1, 1] are given to the networks as they are.
+    if len(train.shape) == 1 or likelihood.incomplete or max(map(abs, train.range)) > 1:
+
+        def batches() -> Iterator[Tensor]:
+            for part in train.parts():
+                for rows in np.array_split(part, -(-len(part) // PASS_SIZE)):
+                    yield to_floats(torch.from_numpy(rows), pixels=train.are_pixels)
+
+        likelihood.learn(batches)
+    return model
 
 
 @torch.no_grad()
@@ -54,7 +94,7 @@ def start_prior(model: Autoencoder, batches: Batches, seed: int) -> None:
             mean, log_scale = model.encode(x)
             noise = _noise(model, {"posterior": tuple(mean.shape)}, x, generator)
             yield (
-                model.likelihood.encoder_input(x),
+                model.likelihood.encoder_input(x, model.likelihood.describe(x)),
                 model.draw(mean, log_scale, noise["posterior"]),
             )
 
@@ -97,9 +137,11 @@ def population_moments(
 
 
 def _mean_squared_error(model: Autoencoder, batches: Batches, limit: int | None) -> Tensor:
+    """Over all observed numbers, or those of each column (``likelihood.scale_shape``)."""
     widest, exact = _precisions(model)
-    total = torch.zeros_like(exact(model.population_mean[..., 0]))
-    count = 0
+    members = model.population_mean.shape[:-1]
+    by_column = bool(model.likelihood.scale_shape)
+    total = count = exact(torch.zeros_like(model.population_mean[..., 0]))[..., None]
     generator = torch.Generator(model.population_mean.device).manual_seed(0)
     for x in batches.in_order(PASS_SIZE, limit):
         x = _for_members(model, x)
@@ -107,10 +149,12 @@ def _mean_squared_error(model: Autoencoder, batches: Batches, limit: int | None)
         if log_scale is not None:
             noise = _noise(model, {"posterior": tuple(z.shape[-2:])}, x, generator)
             z = model.draw(z, log_scale, noise["posterior"])
-        squares = (x - model.decode(z)).square().flatten(total.dim())
-        total += exact(squares.sum(-1, dtype=widest))
-        count += squares.shape[-1]
-    return total / count
+        squares = (x - model.decode(z)).square().flatten(len(members) + 1)
+        squares = squares if by_column else squares.flatten(len(members))[..., None]
+        observed = ~squares.isnan()
+        total = total + exact(squares.nan_to_num(0.0).sum(-2, dtype=widest))
+        count = count + observed.sum(-2)
+    return total / count.clamp(min=1) if by_column else (total / count)[..., 0]
 
 
 def _precisions(model: Autoencoder) -> tuple[torch.dtype, Callable[[Tensor], Tensor]]:

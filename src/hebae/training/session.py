@@ -15,13 +15,14 @@ from hebae.data import Dataset, load
 from hebae.data.loading import data_set_name
 from hebae.errors import HebaeError
 from hebae.files import locked, make_folder
-from hebae.model import Autoencoder, build
+from hebae.model import Autoencoder
 from hebae.provenance import provenance
 from hebae.storage import RunFolder, save_model
 from hebae.training.batches import ArrayBatches, RedrawnBatches
 from hebae.training.callbacks import Callback, TensorBoard
 from hebae.training.checks import complete
 from hebae.training.loop import Member, make_fabric, train_members
+from hebae.training.population import model_for
 from hebae.training.state import Checkpointer
 
 
@@ -36,10 +37,7 @@ class Prepared:
     @cached_property
     def model(self) -> Autoencoder:
         """The model: built at first use, then always the same one."""
-        try:
-            return build(self.settings, self.dataset.shape, seed=self.settings.seed)
-        except ValueError as error:
-            raise HebaeError(str(error)) from None
+        return model_for(self.settings, self.dataset.train)
 
     def release(self) -> None:
         """Free the model, where many trainings wait; it is built again at the next use."""
@@ -138,14 +136,14 @@ def run_group(
             member = Member(prepared.model, prepared.settings, followers, checkpointer)
             members.append(member)
         held_out = dataset.held_out()
-        redrawn = partial(RedrawnBatches, drawn=dataset.train.values, **batches.keywords)
+        redrawn = partial(RedrawnBatches, drawn=dataset.train, **batches.keywords)
         training = (redrawn if dataset.redrawn else batches)(
-            dataset.pictures.train.values if dataset.redrawn else dataset.train.values,
+            dataset.pictures.train if dataset.redrawn else dataset.train,
             drop_last=settings.drop_last,
             rank=fabric.global_rank,
             processes=fabric.world_size,
         )
-        held = (held_out[0], batches(held_out[1].values)) if held_out else None
+        held = (held_out[0], batches(held_out[1])) if held_out else None
         train_members(members, training, held, fabric=fabric)
         for (prepared, output), member in zip(runs, members, strict=True):
             if member.diverged is None and not member.interrupted and writing:

@@ -22,7 +22,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from hebae.likelihoods import EMPTY, Context, Likelihood, optimal_log_scale
+from hebae.likelihoods import EMPTY, Context, Likelihood
+from hebae.likelihoods.base import STATISTICS
 from hebae.model import Autoencoder
 from hebae.objectives import Moments, Noise, Objective
 from hebae.priors import Prior
@@ -76,11 +77,6 @@ class Stack(Autoencoder):
         for name, _ in template.named_buffers(recurse=False):
             self.register_buffer(name, torch.stack([getattr(model, name) for model in models]))
 
-    def store_optimal_scale(self, mean_squared_error: Float[Tensor, " member"]) -> None:
-        """See `Autoencoder`."""
-        log_scale: Tensor = self.likelihood.log_scale  # type: ignore[assignment]
-        log_scale.copy_(optimal_log_scale(mean_squared_error))
-
     def state_of(self, member: int) -> dict[str, Tensor]:
         """Return the state dict of a member's `Autoencoder`; views, not copies."""
         return {name: tensor[member] for name, tensor in self.state_dict().items()}
@@ -133,17 +129,27 @@ def _dim(argument: object) -> int | None:
 
 
 class _StackedLikelihood(nn.Module):
-    """A likelihood for all members: by one call where it has no tensors, else mapped over them."""
+    """A likelihood for all members: by one call where it has no tensors of theirs, else mapped.
+
+    What was learned from the training examples is the same for all members.
+    """
 
     def __init__(self, likelihoods: Sequence[Likelihood]) -> None:
         super().__init__()
         # In a tuple, so that its tensors are not among this module's.
         self._one = (copy.deepcopy(likelihoods[0]),)
         parameters, buffers = stack_module_state(list(likelihoods))
-        for name, tensor in parameters.items():
-            self.register_parameter(name, nn.Parameter(tensor.detach()))
-        for name, tensor in buffers.items():
-            self.register_buffer(name, tensor)
+        for path, tensor in (parameters | buffers).items():
+            *parents, name = path.split(".")
+            holder: nn.Module = self
+            for parent in parents:
+                if not hasattr(holder, parent):
+                    holder.add_module(parent, nn.Module())
+                holder = holder.get_submodule(parent)
+            if path in parameters:
+                holder.register_parameter(name, nn.Parameter(tensor.detach()))
+            else:
+                holder.register_buffer(name, tensor)
 
     def train(self, mode: bool = True) -> _StackedLikelihood:
         self._one[0].train(mode)
@@ -151,7 +157,17 @@ class _StackedLikelihood(nn.Module):
 
     @property
     def scale(self) -> object:
-        return getattr(self._one[0], "scale", None)
+        return self._one[0].scale
+
+    @property
+    def scale_shape(self) -> tuple[int, ...]:
+        return self._one[0].scale_shape
+
+    def best_scales(self, mean_squared_error: Tensor) -> dict[str, Tensor]:
+        return self._one[0].best_scales(mean_squared_error)
+
+    def describe(self, x: Tensor) -> Context:
+        return self._one[0].describe(x)
 
     def encoder_input(self, x: Tensor, context: Context = EMPTY) -> Tensor:
         return self._one[0].encoder_input(x, context)
@@ -159,7 +175,8 @@ class _StackedLikelihood(nn.Module):
     def negative_log_likelihood(
         self, output: Tensor, x: Tensor, context: Context = EMPTY
     ) -> Tensor:
-        one, own = self._one[0], dict(self.named_parameters()) | dict(self.named_buffers())
+        one, named = self._one[0], dict(self.named_parameters()) | dict(self.named_buffers())
+        own = {path: t for path, t in named.items() if path.split(".")[-1] not in STATISTICS}
         if not own:
             flat = Context(*(None if part is None else part.flatten(0, 1) for part in context))
             losses = one.negative_log_likelihood(output.flatten(0, 1), x.flatten(0, 1), flat)

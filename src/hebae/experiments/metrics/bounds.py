@@ -25,14 +25,14 @@ CURVE_EXAMPLES, CURVE_SHARES = 20, (64, 16, 4)
 
 def objective(run: TrainedRun) -> Iterator[Measurement]:
     """Measure the objective and its terms on batches of the training batch size."""
-    size = min(run.settings.batch_size, len(run.values))
+    size = min(run.settings.batch_size, len(run.examples))
     method, like = run.model.objective, run.model.population_mean
     # In the order of the training's own held-out terms, so that the numbers agree.
     batches = ArrayBatches(
-        run.values, size, seed=run.settings.seed, device=like.device, dtype=like.dtype
+        run.examples, size, seed=run.settings.seed, device=like.device, dtype=like.dtype
     )
     terms = held_out_estimates(run.model, batches)[0]
-    counts = {"examples": len(run.values) // size * size, "batch": size}
+    counts = {"examples": len(run.examples) // size * size, "batch": size}
 
     def term(id: str, name: str, sign: int = 1, **fields: Any) -> Measurement:
         value, error = terms.pop(name)
@@ -102,8 +102,8 @@ def training(run: TrainedRun) -> Iterator[Measurement]:
 
 def reconstruction(run: TrainedRun) -> Iterator[Measurement]:
     """Measure how far E[x | mu(x)] is from x."""
-    found = usage.reconstruction_error(run.model, run.values)
-    counts, note = {"examples": len(run.values)}, f"{run.settings.likelihood} likelihood"
+    found = usage.reconstruction_error(run.model, run.examples)
+    counts, note = {"examples": len(run.examples)}, f"{run.settings.likelihood} likelihood"
     likelihood = found.negative_log_likelihood
     yield measured("reconstruction.negative_log_likelihood", likelihood, counts, note=note)
     yield measured("reconstruction.squared_error", found.squared_error, counts)
@@ -111,8 +111,8 @@ def reconstruction(run: TrainedRun) -> Iterator[Measurement]:
 
 def elbo(run: TrainedRun) -> Iterator[Measurement]:
     """Bound log p(x) by the evidence lower bound; measure its two parts."""
-    bound = attempt(bounds.elbo, run.model, run.values, seed=run.seed)
-    yield measured("elbo", bound, {"examples": len(run.values), "draws": 1})
+    bound = attempt(bounds.elbo, run.model, run.examples, seed=run.seed)
+    yield measured("elbo", bound, {"examples": len(run.examples), "draws": 1})
     yield _bits("elbo", bound, run)
     yield measured("elbo.reconstruction", part(bound, "reconstruction"))
     yield measured("elbo.kl", part(bound, "kl"))
@@ -122,7 +122,7 @@ def iwae(run: TrainedRun) -> Iterator[Measurement]:
     """Bound log p(x) by importance weighting, with q(z|x) and with a fitted width."""
     values, samples = run.some(run.evaluation.iwae_examples), run.evaluation.iwae_samples
     counts = {"examples": len(values), "samples": samples}
-    widths = bounds.fit_width(run.model, run.dataset.train.values, seed=run.seed)
+    widths = bounds.fit_width(run.model, run.dataset.train, seed=run.seed)
     weighted = partial(attempt, bounds.iwae, run.model, values, samples=samples, seed=run.seed)
     for id, bound in (
         ("iwae.encoder", weighted(proposal="encoder")),

@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 
 def moments(run: TrainedRun) -> Iterator[Measurement]:
     """Covariance and correlation of mu and of z; collapse of dimensions."""
-    codes, counts = run.codes, {"examples": len(run.values)}
+    codes, counts = run.codes, {"examples": len(run.examples)}
     N = latent.noise_covariance(run.model)
     mean = codes.mean.mean(axis=0, dtype=np.float64)
     for of, covariance, values in (
@@ -106,11 +106,12 @@ def _beside_normal(
 
 def code_likelihood(run: TrainedRun) -> Iterator[Measurement]:
     """Log density of the codes under each sampler."""
-    fitted, counts = run.fitted, {"examples": len(run.values)}
+    fitted, counts = run.fitted, {"examples": len(run.examples)}
     for name in run.sampler_names:
         density = attempt(lambda name: mean_estimate(fitted[name].log_density(run.z)), name)
-        words, detail = {"kind": SAMPLERS[name]}, "" if fitted[name].exact else "lower bound"
-        yield measured(f"samplers.log_density.{name}", density, counts, words=words, detail=detail)
+        bound = "" if fitted[name].exact else ", lower bound"
+        words = {"kind": SAMPLERS[name] + bound}
+        yield measured(f"samplers.log_density.{name}", density, counts, words=words)
     mixture = fitted.by_name.get("mixture")
     if isinstance(mixture, priors.Mixture):
         detail = str(fitted) if set(priors.NAMES) <= set(fitted.held_out) else ""
@@ -120,8 +121,8 @@ def code_likelihood(run: TrainedRun) -> Iterator[Measurement]:
 
 def information_of(run: TrainedRun) -> Iterator[Measurement]:
     """I(i; z) between the index of an example and its code, and its maximum."""
-    found = information.mutual_information(run.model, run.values, seed=run.seed)
-    counts = {"examples": len(run.values)}
+    found = information.mutual_information(run.model, run.examples, seed=run.seed)
+    counts = {"examples": len(run.examples)}
     yield measured("information.mutual", found, counts)
     yield measured("information.ceiling", found.ceiling, counts)
 
@@ -143,7 +144,7 @@ def rank_information(run: TrainedRun) -> Iterator[Measurement]:
 def labels(run: TrainedRun) -> Iterator[Measurement]:
     """Accuracy of two classifiers on the posterior means; undefined without labels."""
     train, test = run.dataset.train.labels, run.examples.labels
-    counts = {"train": len(run.dataset.train), "examples": len(run.values)}
+    counts = {"train": len(run.dataset.train), "examples": len(run.examples)}
     for name, classify in (
         ("nearest_neighbours", usage.knn_accuracy),
         ("logistic_regression", usage.logistic_accuracy),

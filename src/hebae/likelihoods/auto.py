@@ -1,0 +1,75 @@
+"""Which likelihood "auto" stands for: decided by what the numbers are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hebae.data.examples import Examples, Summary
+from hebae.errors import HebaeError
+from hebae.likelihoods.base import TOLERANCE
+
+MANY_ZEROS = 0.1
+"""Share of zeros from which whole numbers in a dense table are taken as counts."""
+CODES_OF_MISSING = (9.0, -1.0, -9.0)
+"""Numbers in use for a genotype that was not called."""
+
+
+def choose_likelihood(train: Examples, others: Sequence[Examples], name: str) -> tuple[str, str]:
+    """Return the likelihood for training examples, and the reason as a clause.
+
+    Parameters
+    ----------
+    train : Examples
+    others : sequence of Examples
+        Held-out ones, which it must take too.
+    name : str
+        Of the data, for messages.
+
+    Raises
+    ------
+    HebaeError
+        If the numbers 0, 1 and 2 come with one that may stand for a missing genotype.
+    """
+    summaries = [train.summary, *(part.summary for part in others)]
+    low, high = min(s.low for s in summaries), max(s.high for s in summaries)
+    whole = all(s.whole for s in summaries)
+    if train.columns and any(column.kind != "number" for column in train.columns):
+        return "columns", "the columns are of several kinds"
+    if low >= -TOLERANCE and high <= 1 + TOLERANCE:
+        if train.are_pixels:
+            return "bernoulli", "uint8 values are grey levels, of which 255 stands for 1"
+        return "bernoulli", "the values are in [0, 1]"
+    if len(train.shape) == 3:
+        return "gaussian", "the values of the images are outside [0, 1]"
+    if whole and low >= 0 and high <= 2:
+        return "binomial", "the values are 0, 1 and 2, as of genotypes"
+    if whole and (high == CODES_OF_MISSING[0] or low in CODES_OF_MISSING):
+        _refuse_codes_of_missing(train, name)
+    if whole and low >= 0 and _are_counts(train, summaries[0]):
+        return "negative_binomial", "the values are counts"
+    ending = "; for counts use negative_binomial" if whole and low >= 0 else ""
+    return "gaussian_columns", f"the values are outside [0, 1]{ending}"
+
+
+def _are_counts(train: Examples, summary: Summary) -> bool:
+    if train.is_sparse:
+        return True
+    observed = len(train) * train.shape[0] - summary.missing
+    return train.seen.kind == "whole numbers" and summary.zeros >= MANY_ZEROS * observed
+
+
+def _refuse_codes_of_missing(train: Examples, name: str) -> None:
+    found: set[float] = set()
+    for part in train.parts():
+        found |= {float(value) for value in np.unique(part[part == part])}
+        if len(found - {0.0, 1.0, 2.0}) > 1:
+            return
+    code = (found - {0.0, 1.0, 2.0}).pop()
+    if found != {0.0, 1.0, 2.0, code}:
+        return
+    raise HebaeError(
+        f"{name} holds the numbers 0, 1, 2 and {code:g}. If {code:g} stands for a missing "
+        "genotype, give NaN in its place (as floats) or a mask; otherwise name the likelihood."
+    )

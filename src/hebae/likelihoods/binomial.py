@@ -1,0 +1,51 @@
+"""The binomial likelihood, such as of genotypes (docs/mathematics.md, 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from hebae.likelihoods.base import EMPTY, Context, Likelihood, numpy_draws
+
+
+class Binomial(Likelihood):
+    """Binomial distributions of whole numbers 0 to n, on logits; the encoder is given x / n.
+
+    Parameters
+    ----------
+    trials : int
+        n: 2 for the number of copies of an allele.
+    """
+
+    support = (0.0, 2.0)
+    density = True
+    whole = True
+    options: ClassVar = {"trials": "trials"}
+
+    def __init__(self, trials: int = 2, *, shape: Sequence[int] = ()) -> None:
+        super().__init__(shape=shape)
+        self.trials = trials
+        self.support = (0.0, float(trials))  # type: ignore[misc]
+
+    def features(self, x: Tensor, context: Context) -> Tensor:
+        """See `Likelihood`."""
+        return x / self.trials
+
+    def losses(self, output: Tensor, x: Tensor, context: Context) -> Tensor:
+        """See `Likelihood`; `output` holds the logits of p."""
+        n = torch.as_tensor(self.trials, dtype=x.dtype, device=x.device)
+        log_ways = (n + 1).lgamma() - (x + 1).lgamma() - (n - x + 1).lgamma()
+        return -log_ways - x * F.logsigmoid(output) - (n - x) * F.logsigmoid(-output)
+
+    def mean(self, output: Tensor, context: Context = EMPTY) -> Tensor:
+        """See `Likelihood`."""
+        return self.trials * output.sigmoid()
+
+    def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
+        """See `Likelihood`."""
+        p = output.double().sigmoid().cpu().numpy()
+        return torch.as_tensor(numpy_draws(generator).binomial(self.trials, p)).to(output)

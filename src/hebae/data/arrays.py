@@ -58,35 +58,42 @@ def batch_name(number: int) -> str:
 
 
 def from_batch(batch: Any, number: int, pixels: bool | None = None) -> Examples:
-    """Make examples of a batch of a DataLoader, counted from 1.
+    """Make examples of a batch of a DataLoader, counted from 1; see `entry_of`.
 
-    A batch is a tensor or an array, a tuple or list whose first entry is one, or a dict of which
-    one entry alone is one, or one is called x, X, image, images, pixel_values, data, features or
-    input. `pixels` says whether uint8 are grey levels, where that is known.
+    `pixels` says whether uint8 are grey levels, where that is known.
     """
     source = batch_name(number)
-    entry = batch
-    if isinstance(batch, Mapping):
-        arrays = [key for key, value in batch.items() if hasattr(value, "shape")]
-        named = [key for key in _KEYS_OF_A_BATCH if key in arrays]
-        if not named and len(arrays) != 1:
-            raise HebaeError(
-                f"{source} is a dict with the keys {', '.join(map(str, batch))}, and it is not "
-                f"clear which are the examples: call them {_KEYS_OF_A_BATCH[0]!r}."
-            )
-        entry = batch[(named or arrays)[0]]
-    elif isinstance(batch, tuple | list):
-        entry = batch[0] if batch else None
-    if not hasattr(entry, "shape"):
-        raise HebaeError(
-            f"{source} is a {type(batch).__name__}"
-            f"{'' if entry is batch else f' that begins with a {type(entry).__name__}'}; a batch "
-            "must be a tensor or array of examples, or a tuple, list or dict with one."
-        )
-    examples = as_examples(entry, source)
+    examples = as_examples(entry_of(batch, source), source)
     if pixels is not None and examples.values.dtype == np.uint8:
         return replace(examples, pixels=pixels)
     return examples
+
+
+def entry_of(item: Any, source: str) -> Any:
+    """Return the tensor or array of an item of a data set, or of a batch.
+
+    That is the item itself, the first entry of a tuple or list, or, of a dict, the only array or
+    that called x, X, image, images, pixel_values, data, features or input.
+    """
+    entry = item
+    if isinstance(item, Mapping):
+        arrays = [key for key, value in item.items() if hasattr(value, "shape")]
+        named = [key for key in _KEYS_OF_A_BATCH if key in arrays]
+        if not named and len(arrays) != 1:
+            raise HebaeError(
+                f"{source} is a dict with the keys {', '.join(map(str, item))}, and it is not "
+                f"clear which are the examples: call them {_KEYS_OF_A_BATCH[0]!r}."
+            )
+        entry = item[(named or arrays)[0]]
+    elif isinstance(item, tuple | list):
+        entry = item[0] if item else None
+    if not hasattr(entry, "shape"):
+        raise HebaeError(
+            f"{source} is a {type(item).__name__}"
+            f"{'' if entry is item else f' that begins with a {type(entry).__name__}'}; it must "
+            "be a tensor or array of examples, or a tuple, list or dict with one."
+        )
+    return entry
 
 
 def as_values(data: Any, source: str) -> np.ndarray:

@@ -26,6 +26,7 @@ _LABEL_KEYS = {
     "validation": ("validation_labels", "y_validation"),
     "test": ("test_labels", "y_test"),
 }
+_ENTRY_KEYS = ("x", "X", "image", "images", "pixel_values", "features", "data", "input", "inputs")
 
 
 def from_array(data: Any) -> Dataset:
@@ -49,9 +50,6 @@ def as_examples(data: Any, source: str) -> Examples:
     return Examples(as_values(data, source), missing=missing, pixels=False if whole else None)
 
 
-_KEYS_OF_A_BATCH = ("x", "X", "image", "images", "pixel_values", "data", "features", "input")
-
-
 def batch_name(number: int) -> str:
     """Name a batch, counted from 1, for messages."""
     return f"batch {number:,} of the DataLoader"
@@ -63,37 +61,17 @@ def from_batch(batch: Any, number: int, pixels: bool | None = None) -> Examples:
     `pixels` says whether uint8 are grey levels, where that is known.
     """
     source = batch_name(number)
-    examples = as_examples(entry_of(batch, source), source)
+    entry = entry_of(batch, source)
+    if not hasattr(entry, "shape"):
+        raise HebaeError(
+            f"{source} is a {type(batch).__name__}"
+            f"{'' if entry is batch else f' that begins with a {type(entry).__name__}'}; it must "
+            "be a tensor or array of examples, or a tuple, list or dict with one."
+        )
+    examples = as_examples(entry, source)
     if pixels is not None and examples.values.dtype == np.uint8:
         return replace(examples, pixels=pixels)
     return examples
-
-
-def entry_of(item: Any, source: str) -> Any:
-    """Return the tensor or array of an item of a data set, or of a batch.
-
-    That is the item itself, the first entry of a tuple or list, or, of a dict, the only array or
-    that called x, X, image, images, pixel_values, data, features or input.
-    """
-    entry = item
-    if isinstance(item, Mapping):
-        arrays = [key for key, value in item.items() if hasattr(value, "shape")]
-        named = [key for key in _KEYS_OF_A_BATCH if key in arrays]
-        if not named and len(arrays) != 1:
-            raise HebaeError(
-                f"{source} is a dict with the keys {', '.join(map(str, item))}, and it is not "
-                f"clear which are the examples: call them {_KEYS_OF_A_BATCH[0]!r}."
-            )
-        entry = item[(named or arrays)[0]]
-    elif isinstance(item, tuple | list):
-        entry = item[0] if item else None
-    if not hasattr(entry, "shape"):
-        raise HebaeError(
-            f"{source} is a {type(item).__name__}"
-            f"{'' if entry is item else f' that begins with a {type(entry).__name__}'}; it must "
-            "be a tensor or array of examples, or a tuple, list or dict with one."
-        )
-    return entry
 
 
 def as_values(data: Any, source: str) -> np.ndarray:
@@ -154,6 +132,32 @@ def as_values(data: Any, source: str) -> np.ndarray:
             f"absolute value, the first at index {first}: remove, replace or scale them."
         )
     return array
+
+
+def entry_of(item: Any, name: str) -> Any:
+    """Return the examples in a batch, or the example in an item, of a torch data set.
+
+    The item itself, the first entry of a tuple or list, or of a dict the only array or the one
+    with a key in use for it. `name` is that of the item, for messages.
+    """
+    if isinstance(item, tuple | list):
+        if not item:
+            raise HebaeError(f"{name} is an empty {type(item).__name__}: it must hold an example.")
+        return item[0]
+    if not isinstance(item, Mapping):
+        return item
+    arrays = [key for key, value in item.items() if getattr(value, "shape", ()) or _is_image(value)]
+    known = [key for key in _ENTRY_KEYS if key in item]
+    if not known and len(arrays) != 1:
+        raise HebaeError(
+            f"{name} is a dict with the keys {', '.join(map(str, item))}: name its examples one of "
+            f"{', '.join(_ENTRY_KEYS)}."
+        )
+    return item[known[0] if known else arrays[0]]
+
+
+def _is_image(value: Any) -> bool:
+    return type(value).__module__.split(".")[0] == "PIL"
 
 
 def _is_tensor(data: Any) -> bool:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -30,7 +30,7 @@ from pydantic import (
 
 from hebae import methods
 from hebae.errors import HebaeError
-from hebae.methods import MOST_UNITS, Widths, allowed_values
+from hebae.methods import MOST_UNITS, Width, Widths, allowed_values
 
 METHODS: tuple[str, ...] = tuple(methods.METHODS)
 
@@ -83,7 +83,18 @@ class DataSettings(_Group):
     binarize: Literal["none", "fixed", "dynamic"] = _setting("none")
     """Draw 0 or 1 in place of each value in [0, 1]: fixed, once; dynamic: the training examples
     again in each epoch, by the seed."""
-
+    image_size: Annotated[tuple[Width, ...], Field(min_length=1, max_length=2)] | None = _setting(
+        None
+    )
+    """Images of a folder or archive: cut the largest centred part of this shape out of each, and
+    resize it with a Lanczos filter; one number of pixels for a square, or width and height
+    [default: all must have one size]."""
+    image_mode: Literal["RGB", "L"] | None = _setting(None)
+    """Convert images to RGB, or to grey levels (L) [default: all must be the same]."""
+    image_background: str | None = _setting(None)
+    """Colour that transparent images are placed on: a name or #rrggbb [default: white]."""
+    skip_unreadable: bool = _setting(False)
+    """Leave out image files that cannot be decoded, and list them."""
     layer: str | None = _setting(None)
     """AnnData: the layer that holds the values, or raw [default: X]."""
     label_column: str | None = _setting(None)

@@ -20,7 +20,7 @@ from torch import Tensor
 from hebae.data.examples import Examples, as_dense, blocks, summarise
 from hebae.errors import HebaeError
 from hebae.likelihoods.base import TOLERANCE
-from hebae.model import Autoencoder, to_floats
+from hebae.model import Autoencoder, at_least_float32, to_floats
 from hebae.priors import Prior
 
 LARGEST_BLOCK = 1000
@@ -106,6 +106,19 @@ def log_likelihood(model: Autoencoder, values: Any) -> Floats:
 def sample(model: Autoencoder, count: int, seed: int, sampler: Prior | None = None) -> Floats:
     """E[x | z] of `count` draws z from a sampler or the model's prior: shape (count, *shape)."""
     return decode(model, (sampler or model.prior).sample(count, seed))
+
+
+def sample_examples(
+    model: Autoencoder, count: int, seed: int, sampler: Prior | None = None
+) -> Floats:
+    """Draw x ~ p(x | z) for `count` draws z, not its mean as `sample` does: (count, *shape)."""
+    # Other numbers than those of z, which may be drawn by the same seed.
+    generator = torch.Generator().manual_seed(seed + 2**32)
+
+    def draw(z: Tensor) -> Tensor:
+        return model.likelihood.sample(at_least_float32(model.decoder(z)), generator)
+
+    return _over_blocks(model, (sampler or model.prior).sample(count, seed), draw)
 
 
 def interpolate(

@@ -34,6 +34,7 @@ _NOT_SETTINGS = {
     "input_shape",
     "data_name",
     "data_fingerprint",
+    "data_range",
     "own_encoder",
     "own_decoder",
     "seen",

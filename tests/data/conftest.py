@@ -113,6 +113,6 @@ def forbid_decoding(monkeypatch):
         def fail(*arguments):
             raise AssertionError("an image was decoded")
 
-        monkeypatch.setattr("hebae.data.images._open", fail)
+        monkeypatch.setattr("hebae.data.images.open_image", fail)
 
     return forbid

@@ -103,6 +103,25 @@ def test_other_arrays_are_refused(given, words):
         data.load(given)
 
 
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((20, 8, 9, 1), r"\(20, 8, 9, 1\), with the 1 channels last.*transpose\(0, 3, 1, 2\)"),
+        ((20, 8, 9, 2), "with the 2 channels last"),
+        ((20, 8, 9, 3), "with the 3 channels last"),
+        ((20, 8, 9, 4), "with the 4 channels last"),
+        ((3, 8, 9), r"one image of 3 channels, or 3 grey images: give \(1, 3, 8, 9\)"),
+        ((4, 8, 9), r"one image of 4 channels.* \(4, 1, 8, 9\) for grey images"),
+        ((8, 9, 3), r"one image with its 3 channels last.* give an image as \(1, 3, 8, 9\)"),
+        ((8, 9, 4), r"or 8 images 4 pixels wide.*\(8, 36\)"),
+    ],
+)
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_channels_elsewhere_than_second_are_refused(shape, words, kind):
+    with pytest.raises(HebaeError, match=words):
+        data.load(np.ones(shape, kind))
+
+
 class Frame:
     """What NumPy asks of a data frame."""
 

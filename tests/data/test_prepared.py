@@ -53,13 +53,13 @@ KILLED = """
 import os, signal, sys
 from hebae import data
 from hebae.data import images
-original, calls = images._open, []
+original, calls = images.open_image, []
 def die_halfway(*arguments):
     calls.append(1)
     if len(calls) == 100:
         os.kill(os.getpid(), signal.SIGKILL)
     return original(*arguments)
-images._open = die_halfway
+images.open_image = die_halfway
 data.load(sys.argv[1])
 """
 

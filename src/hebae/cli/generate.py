@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -51,24 +52,37 @@ def sample(
     seed
         Seed of the draws.
     output
-        A .png picture, or a .npy array of shape (count, *shape).
+        A .png picture, or a .npy array of shape (count, *shape): the mean E[x|z] of each draw. A
+        .csv, .tsv or .parquet table, or a .h5ad file: draws from p(x|z), in the data's columns. A
+        .bed file, with .bim and .fam: genotypes drawn from p(x|z), of the variants of the data.
     data
         Name, file or folder of the run's data, if they have moved.
     data_dir
         Folder with data files [env: HEBAE_DATA_DIR].
     """
-    _check(output, ("--count", count, 1), ("--seed", seed, 0))
+    from hebae.data.genotypes import require_variants, write_genotypes
+    from hebae.data.writing import WRITERS, write_examples
+
+    numbers = ("--count", count, 1), ("--seed", seed, 0)
+    _check(output, *numbers, suffixes=dict.fromkeys((".png", ".npy", ".bed", *WRITERS)))
     from hebae import inference
+    from hebae.data import Examples
     from hebae.storage import load_model
 
     trained, config = load_model(run)
-    from hebae.samplers import NAMES, fitted_samplers, resolve, training_values
+    from hebae.samplers import NAMES, fitted_samplers, resolve, training_data
 
     def load() -> npt.NDArray[np.generic]:
-        values = training_values(run, config, data, data_dir)
+        values = training_data(run, config, data, data_dir).train
         tell(f"fitting the sampler to the codes of {len(values):,} training examples.")
         return values
 
+    genotypes = None
+    if output.suffix == ".bed":
+        need = f"--output {output} takes the variants of the training data"
+        other = "name a .npy --output"
+        genotypes = training_data(run, config, data, data_dir, need=need, otherwise=other)
+        require_variants(genotypes, output)
     chosen = resolve(sampler, trained)
     names = NAMES if chosen == "auto" else (chosen,)
     samplers = fitted_samplers(run, trained, load, names=names, notify=tell)
@@ -77,7 +91,23 @@ def sample(
     elif chosen != sampler:
         tell("sampler auto chose prior, the model's own, which was learned with it.")
     prior = samplers[chosen]
-    return _write(output, inference.sample(trained, count, seed, prior))
+    if output.suffix not in (".png", ".npy"):
+        values = inference.sample_examples(trained, count, seed, prior)
+        if genotypes is not None:
+            write_genotypes(output, values, [f"sample{i}" for i in range(1, count + 1)], genotypes)
+            say(f"Wrote {output}, with .bim and .fam")
+            return 0
+        examples = Examples(values.reshape(count, -1))
+        if (seen := trained.seen) is not None and len(trained.input_shape) == 1:
+            pixels = False if trained.likelihood.whole else None
+            examples = Examples(
+                values, feature_names=seen.feature_names, columns=seen.columns, pixels=pixels
+            )
+        write_examples(examples, output)
+        say(f"Wrote {output}")
+        return 0
+    drawn = inference.sample(trained, count, seed, prior)
+    return _write(output, drawn, config.get("data_range", (0, 1)))
 
 
 @app.command
@@ -105,10 +135,10 @@ def reconstruct(
 
     from hebae import inference
 
-    trained, examples = _model_and_examples(run, data, count)
+    trained, examples, limits = _model_and_examples(run, data, count)
     originals = inference.batch_of(trained, examples).numpy()
     pair = np.stack([originals, inference.reconstruct(trained, examples)]).astype(np.float32)
-    return _write(output, pair, columns=count)
+    return _write(output, pair, limits, columns=count)
 
 
 @app.command
@@ -137,31 +167,49 @@ def interpolate(
     _check(output, ("--pairs", pairs, 1), ("--steps", steps, 2))
     from hebae import inference
 
-    trained, examples = _model_and_examples(run, data, 2 * pairs)
+    trained, examples, limits = _model_and_examples(run, data, 2 * pairs)
     lines = inference.interpolate(trained, examples[0::2], examples[1::2], steps)
     if output.suffix == ".npy" or lines.ndim < 5:
-        return _write(output, lines)
+        return _write(output, lines, limits)
     from hebae.report import images, style
+    from hebae.report.pixels import to_unit
 
+    lines = to_unit(lines, limits)
     style.save(images.interpolations({trained.objective.display_name: lines}), output)
     say(f"Wrote {output}")
     return 0
 
 
-def _check(output: Path, *numbers: tuple[str, int, int]) -> None:
+def _check(
+    output: Path, *numbers: tuple[str, int, int], suffixes: Collection[str] = (".png", ".npy")
+) -> None:
     """Check numbers (flag, value, least), and that the file can be written, before any work."""
     for flag, value, least in numbers:
         if value < least:
             raise HebaeError(f"{flag} is {value}; it must be at least {least}.")
-    if output.suffix not in (".png", ".npy"):
-        raise HebaeError(f"--output {output} must end in .png or .npy.")
+    require_output(output, suffixes)
+
+
+def require_output(output: Path, suffixes: Collection[str]) -> None:
+    """Check that a file has one of the suffixes and can be written."""
+    if output.suffix not in suffixes:
+        *others, last = suffixes
+        raise HebaeError(f"--output {output} must end in {', '.join(others)} or {last}.")
     folder = output.absolute().parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise HebaeError(f"--output {output}: {folder} is not a folder that can be written to.")
 
 
-def _write(output: Path, values: npt.NDArray[np.float32], columns: int | None = None) -> int:
-    """Write images (..., c, h, w) as a picture with so many columns, or any array as .npy."""
+def _write(
+    output: Path,
+    values: npt.NDArray[np.float32],
+    data_range: Sequence[float],
+    columns: int | None = None,
+) -> int:
+    """Write images (..., c, h, w) as a picture with so many columns, or any array as .npy.
+
+    A picture shows the range of the training data from black to white.
+    """
     if output.suffix == ".npy":
         import numpy as np
 
@@ -175,15 +223,21 @@ def _write(output: Path, values: npt.NDArray[np.float32], columns: int | None = 
     elif values.ndim < 4:
         raise HebaeError("the model's examples are not images; name a .npy --output.")
     else:
-        from hebae.report.pixels import write_png
+        from hebae.report.pixels import to_unit, write_png
 
-        write_png(values.reshape(-1, *values.shape[-3:]), output, columns)
+        images = to_unit(values.reshape(-1, *values.shape[-3:]), data_range)
+        write_png(images, output, columns)
     say(f"Wrote {output}")
     return 0
 
 
-def _model_and_examples(run: Path, data: DataSettings, count: int) -> tuple[Any, Any]:
-    """Load the trained model, and the first held-out examples of its data or of those named."""
+def _model_and_examples(
+    run: Path, data: DataSettings, count: int
+) -> tuple[Any, Any, Sequence[float]]:
+    """Load the trained model and the first held-out examples of its data, or of those named.
+
+    Also return the range of the training data.
+    """
     from hebae.data import load
     from hebae.storage import load_model
 
@@ -204,4 +258,5 @@ def _model_and_examples(run: Path, data: DataSettings, count: int) -> tuple[Any,
             f"{dataset.name} has {len(examples)} {split} examples, and {count} are needed; ask for "
             "fewer."
         )
-    return trained, examples.rows(slice(count))
+    limits = config.get("data_range") or dataset.train.range
+    return trained, examples.rows(slice(count)), limits

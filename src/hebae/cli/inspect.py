@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from rich.table import Table
 
@@ -92,8 +93,17 @@ def list_data(*, data_dir: Path | None = None) -> int:
 
 
 @data_app.command(name="prepare")
-def prepare_data(data: str, /, *, data_dir: Path | None = None) -> int:
-    """Download, check, decode and cache a data set before training.
+def prepare_data(
+    data: str,
+    /,
+    *,
+    data_dir: Path | None = None,
+    image_size: tuple[int, ...] | None = None,
+    image_mode: Literal["RGB", "L"] | None = None,
+    image_background: str | None = None,
+    skip_unreadable: bool = False,
+) -> int:
+    """Download, check, decode and cache a data set before training, with the flags of training.
 
     Parameters
     ----------
@@ -101,10 +111,25 @@ def prepare_data(data: str, /, *, data_dir: Path | None = None) -> int:
         Name or path.
     data_dir
         Folder with data files [env: HEBAE_DATA_DIR].
+    image_size
+        Side in pixels of the square that images are cropped and resized to, or width and height.
+    image_mode
+        Convert images to RGB, or to grey levels (L).
+    image_background
+        Colour that transparent images are placed on [default: white].
+    skip_unreadable
+        Leave out image files that cannot be decoded, and list them.
     """
     from hebae.data import prepare
 
-    dataset = prepare(data, data_dir=data_dir)
+    dataset = prepare(
+        data,
+        data_dir=data_dir,
+        image_size=image_size,
+        image_mode=image_mode,
+        image_background=image_background,
+        skip_unreadable=skip_unreadable,
+    )
     tell(*dataset.notes)
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in splits.items() if part)

@@ -14,13 +14,15 @@ import numpy as np
 from hebae.data.examples import Dataset, Examples, blocks, fingerprint
 from hebae.errors import HebaeError
 
-_CHANNELS = (1, 3)
+_CHANNELS = (1, 2, 3, 4)
+_FEWEST_ROWS = 5  # of an image
 _LARGEST = 1e18  # its square is still finite in float32
 _KEYS = {
     "train": ("train", "x_train", "X"),
     "validation": ("validation", "x_validation"),
     "test": ("test", "x_test"),
 }
+_ENTRY_KEYS = ("x", "X", "image", "images", "pixel_values", "features", "data", "input", "inputs")
 _LABEL_KEYS = {
     "train": ("train_labels", "y_train", "labels", "y"),
     "validation": ("validation_labels", "y_validation"),
@@ -94,11 +96,25 @@ def as_values(data: Any, source: str) -> np.ndarray:
             "with no dimension of size 0."
         )
     if array.ndim == 3:
+        n, rows, columns = array.shape
+        if n in (3, 4) and min(rows, columns) >= _FEWEST_ROWS:
+            raise HebaeError(
+                f"{source} has shape {array.shape}, which is one image of {n} channels, or {n} "
+                f"grey images: give {(1, *array.shape)} for one image, with [None] in NumPy, or "
+                f"{(n, 1, rows, columns)} for grey images, with [:, None]."
+            )
+        if columns in (3, 4) and min(n, rows) >= _FEWEST_ROWS:
+            raise HebaeError(
+                f"{source} has shape {array.shape}, which is one image with its {columns} channels "
+                f"last, or {n:,} images {columns} pixels wide: give an image as "
+                f"{(1, columns, n, rows)}, with .transpose(2, 0, 1)[None] in NumPy, or rows of "
+                f"numbers as {(n, rows * columns)}, with .reshape(len(x), -1)."
+            )
         array = array[:, None]
     elif array.ndim == 4 and array.shape[3] in _CHANNELS and array.shape[1] not in _CHANNELS:
         raise HebaeError(
-            f"{source} has shape {array.shape}, with the channels last: "
-            "transpose it to (n, c, h, w), with .transpose(0, 3, 1, 2) in NumPy."
+            f"{source} has shape {array.shape}, with the {array.shape[3]} channels last: transpose "
+            "it to (n, c, h, w), with .transpose(0, 3, 1, 2) in NumPy."
         )
     if array.dtype == np.uint8:
         return array

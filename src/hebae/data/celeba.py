@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from hebae.data.decoding import Decoding, Form
 from hebae.data.examples import Dataset
 from hebae.data.image_files import Layout, open_images
-from hebae.data.images import Decoding, Form, load_images
+from hebae.data.images import load_images
 from hebae.data.source import NamedSource
 from hebae.errors import HebaeError
 

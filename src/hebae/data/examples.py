@@ -40,6 +40,8 @@ class Column:
     kind: Literal["number", "category", "count", "binary"]
     categories: tuple[str, ...] = ()
     """Names of the categories, in the order of their codes 0, 1, ...; of a binary column, both."""
+    dtype: Literal["float", "int", "bool", "text", "date"] = "float"
+    """What the table held: samples are written in the same form."""
 
 
 class Summary(NamedTuple):
@@ -77,7 +79,7 @@ class Seen:
             stored["kind"],
             None if names is None else tuple(names),
             columns
-            and tuple(Column(c["name"], c["kind"], tuple(c["categories"])) for c in columns),
+            and tuple(Column(**c | {"categories": tuple(c["categories"])}) for c in columns),
         )
 
 
@@ -104,6 +106,8 @@ class Examples:
         that whole numbers are counts.
     columns : tuple of Column, optional
         What the columns of a table stand for: one per feature.
+    label_names : tuple of str, optional
+        Names of the labels 0, 1, ...
 
     Raises
     ------
@@ -118,6 +122,7 @@ class Examples:
     missing: Any = None
     pixels: bool | None = None
     columns: tuple[Column, ...] | None = None
+    label_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         shape = self.values.shape
@@ -176,7 +181,8 @@ class Examples:
         labels, ids = (None if array is None else array[index] for array in (self.labels, self.ids))
         missing = None if self.missing is None else select(self.missing, index)
         pixels = self.are_pixels if self.values.dtype == np.uint8 else self.pixels
-        return Examples(values, labels, ids, self.feature_names, missing, pixels, self.columns)
+        chosen = {"labels": labels, "ids": ids, "missing": missing, "pixels": pixels}
+        return replace(self, values=values, **chosen)
 
     @property
     def is_sparse(self) -> bool:
@@ -275,6 +281,19 @@ def as_dense(rows: Any) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
+class Variants:
+    """Place and alleles of each of d variants, whose genotypes count copies of `allele_1`."""
+
+    chromosome: np.ndarray
+    """Names, str of shape (d,)."""
+    position: np.ndarray
+    """Base pairs, int64 of shape (d,)."""
+    allele_1: np.ndarray
+    allele_2: np.ndarray
+    """Of str, shape (d,)."""
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """The splits of one data set.
 
@@ -292,6 +311,8 @@ class Dataset:
         The grey values that these binary ones were drawn from.
     redrawn : bool
         Whether training draws from `original` anew in each epoch.
+    variants : Variants, optional
+        What the features of genotypes are.
 
     Raises
     ------
@@ -307,6 +328,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     original: Dataset | None = None
     redrawn: bool = False
+    variants: Variants | None = None
 
     def __post_init__(self) -> None:
         for split, examples in (("validation", self.validation), ("test", self.test)):

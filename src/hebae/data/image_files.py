@@ -16,17 +16,24 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeAlias
 
+from hebae.data.decoding import UnreadableImage, listed
 from hebae.errors import HebaeError
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+    *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+)
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 SPLIT_FOLDERS = {
     "train": "train",
+    "training": "train",
     "validation": "validation",
     "valid": "validation",
     "val": "validation",
     "test": "test",
+    "testing": "test",
 }
+"""Split by the name of its folder in lower case."""
 _END_BYTES = 2**20
 _ARCHIVE_ERRORS = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError),
@@ -41,25 +48,32 @@ class _Folder:
         self.path = path
 
     @cached_property
-    def _stamps(self) -> list[tuple[str, int, int]]:
+    def _files(self) -> dict[str, tuple[str, int, int]]:
+        """Path, size in bytes and time in nanoseconds of each visible file, by name."""
         try:
-            return sorted(_walk(self.path))
+            return dict(sorted(_walk(self.path)))
         except OSError as error:
-            raise _unreadable(error.filename, error) from error
+            raise HebaeError(
+                f"{error.filename} cannot be read ({error.strerror}): change its permissions, or "
+                "move it away."
+            ) from error
 
     def key(self) -> str:
-        return hashlib.sha256(repr(self._stamps).encode()).hexdigest()
+        files = [(name, *stamp) for name, (_, *stamp) in self._files.items() if _is_image(name)]
+        return hashlib.sha256(repr((files, self.others())).encode()).hexdigest()
 
     def names(self) -> list[str]:
-        return [name for name, _, _ in self._stamps]
+        return [name for name in self._files if _is_image(name)]
 
-    def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    def others(self) -> list[str]:
+        return [name for name in self._files if not _is_image(name)]
+
+    def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes | UnreadableImage]]:
         for name in names:
             try:
-                content = (self.path / name).read_bytes()
+                yield name, Path(self._files[name][0]).read_bytes()
             except OSError as error:
-                raise _unreadable(self.path / name, error) from error
-            yield name, content
+                yield name, UnreadableImage(error.strerror or str(error))
 
 
 class _Archive:
@@ -74,11 +88,11 @@ class _Archive:
 
     @cached_property
     def _index(self) -> dict[str, Any]:
-        """The members that are images, by name."""
+        """The visible members by name."""
         try:
             with self._open() as archive:
                 if self._is_zip:
-                    members = {member.filename: member for member in archive.infolist()}
+                    members = {m.filename: m for m in archive.infolist() if not m.is_dir()}
                 else:
                     members = {m.name: m for m in archive.getmembers() if m.isreg()}
             if self.path.suffix.lower() == ".tar":
@@ -89,7 +103,7 @@ class _Archive:
                         raise EOFError("its end is missing")
         except _ARCHIVE_ERRORS as error:
             raise self._damaged(error) from error
-        return _images_below_common_folder(members)
+        return _below_common_folder(members)
 
     def key(self) -> str:
         try:
@@ -104,9 +118,12 @@ class _Archive:
         return hashlib.sha256(stamp + first + last).hexdigest()
 
     def names(self) -> list[str]:
-        return sorted(self._index)
+        return sorted(name for name in self._index if _is_image(name))
 
-    def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    def others(self) -> list[str]:
+        return sorted(name for name in self._index if not _is_image(name))
+
+    def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes | UnreadableImage]]:
         offset = "header_offset" if self._is_zip else "offset"
         try:
             with self._open() as archive:
@@ -126,7 +143,8 @@ class _Archive:
 
 ImageFiles: TypeAlias = _Folder | _Archive
 """The image files in one place: a `key` that changes with them, found without reading all; their
-`names`, sorted; `read` yields names and contents, for an archive in storage order."""
+`names`, sorted as text; the names of `others`, which are not images; `read` yields names and
+contents, for an archive in storage order. Bytes of names that are not UTF-8 appear as escapes."""
 
 
 def open_images(path: Path) -> ImageFiles:
@@ -139,37 +157,49 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith((".zip", *TAR_SUFFIXES))
 
 
-def _unreadable(path: Path | str, error: OSError) -> HebaeError:
-    return HebaeError(f"{path} cannot be read ({error.strerror}): repair or remove it.")
-
-
-def _walk(folder: str | Path, below: str = "") -> Iterator[tuple[str, int, int]]:
-    """Yield relative name, size in bytes and time in nanoseconds of each image file."""
+def _walk(folder: str | Path, below: str = "") -> Iterator[tuple[str, tuple[str, int, int]]]:
+    """Yield relative name, and path, size in bytes and time in nanoseconds of each visible file."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            name = below + entry.name
+            name = below + _as_text(entry.name)
+            if _is_hidden(name):
+                continue
             if entry.is_dir():
                 yield from _walk(entry.path, f"{name}/")
-            elif _is_image(name):
+                continue
+            try:
                 status = entry.stat()
-                yield name, status.st_size, status.st_mtime_ns
+            except OSError:  # a link to nowhere, which cannot be read either
+                yield name, (entry.path, 0, 0)
+            else:
+                yield name, (entry.path, status.st_size, status.st_mtime_ns)
+
+
+def _as_text(name: str) -> str:
+    """Write bytes that are not UTF-8 as escapes: they can be neither stored nor printed."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _is_image(name: str) -> bool:
-    """Whether a name is that of an image, and not of a hidden file or of macOS metadata."""
-    hidden = "/." in f"/{name}" or name.startswith("__MACOSX/")
-    return name.lower().endswith(SUFFIXES) and not hidden
+    return name.lower().endswith(SUFFIXES)
 
 
-def _images_below_common_folder(members: dict[str, Any]) -> dict[str, Any]:
-    """Keep the images, without the one folder that often holds everything in an archive."""
-    images = {PurePosixPath(name): member for name, member in members.items()}
-    images = {path: member for path, member in images.items() if _is_image(str(path))}
-    folders = {path.parts[0] for path in images if len(path.parts) > 1}
+def _is_hidden(name: str) -> bool:
+    """Whether a file or its folder is hidden, or metadata of macOS."""
+    return "/." in f"/{name}" or name.startswith("__MACOSX/")
+
+
+def _below_common_folder(members: dict[str, Any]) -> dict[str, Any]:
+    """Keep what is visible, without the one folder that often holds everything in an archive."""
+    paths = {PurePosixPath(_as_text(name)): member for name, member in members.items()}
+    paths = {path: member for path, member in paths.items() if not _is_hidden(str(path))}
+    folders = {path.parts[0] for path in paths if len(path.parts) > 1 and _is_image(path.name)}
+    images = [path for path in paths if _is_image(path.name)]
     has_one_folder = len(folders) == 1 and all(len(path.parts) > 1 for path in images)
-    if has_one_folder and folders.isdisjoint(SPLIT_FOLDERS):
-        images = {PurePosixPath(*path.parts[1:]): member for path, member in images.items()}
-    return {str(path): member for path, member in images.items()}
+    if has_one_folder and not any(folder.lower() in SPLIT_FOLDERS for folder in folders):
+        top = folders.pop()
+        paths = {p.relative_to(top) if p.parts[0] == top else p: m for p, m in paths.items()}
+    return {str(path): member for path, member in paths.items()}
 
 
 class Layout(NamedTuple):
@@ -184,34 +214,59 @@ class Layout(NamedTuple):
 def layout_of_folders(source: str, names: Sequence[str]) -> Layout:
     """Derive splits and labels from the folders of files.
 
-    If there is a folder train/, the folders train/, test/ and validation/ (or valid/ or val/) are
-    the splits, and all files must be in them. Folders within a split, or at the top if there are
-    no splits, are classes, numbered from 0 by name over all splits.
+    If there is a folder train/ (or training/), the folders train/, test/ (or testing/) and
+    validation/ (or valid/ or val/), in upper or lower case, are the splits, and all files must be
+    in them. Folders within a split, or at the top if there are no splits, are classes, numbered
+    from 0 by name over all splits; a folder within a class is a class of its own.
     """
     if not names:
         raise HebaeError(f"{source} holds no image: put PNG, JPEG or other image files there.")
-    parts = {name: PurePosixPath(name).parts for name in names}
-    folders = {folders[0] for folders in parts.values() if len(folders) > 1}
+    folders = {name: PurePosixPath(name).parts[:-1] for name in names}
+    tops = sorted({parts[0] for parts in folders.values() if parts})
     splits: dict[str, list[str]] = {"train": list(names)}
-    if not folders.isdisjoint(SPLIT_FOLDERS):
+    if split_folders := {top: SPLIT_FOLDERS[top.lower()] for top in tops if _is_split(top)}:
+        allowed = {(top,) for top in split_folders}
+        if outside := [name for name in names if folders[name][:1] not in allowed]:
+            raise HebaeError(
+                f"{source} has split folders ({', '.join(split_folders)}), but {_files(outside)} "
+                "outside train/, validation/ and test/: move what is outside into one of them, or "
+                "away, or rename a folder that is a class and not a split."
+            )
+        for split in split_folders.values():
+            same = [top for top, named in split_folders.items() if named == split]
+            if len(same) > 1:
+                raise HebaeError(
+                    f"{source} has {' and '.join(same)}, which both name the {split} split: move "
+                    "their files into one folder."
+                )
+        if "train" not in split_folders.values():
+            raise HebaeError(f"{source} has {', '.join(split_folders)} but no train/: add it.")
         splits = {}
         for name in names:
-            folder, *below = parts[name]
-            if not below or folder not in SPLIT_FOLDERS:
-                raise HebaeError(
-                    f"{source} has split folders, but {name} is outside train/, validation/ and "
-                    "test/: move it into one of them, or away."
-                )
-            splits.setdefault(SPLIT_FOLDERS[folder], []).append(name)
-            parts[name] = tuple(below)
-        if "train" not in splits:
-            raise HebaeError(f"{source} has {', '.join(sorted(folders))} but no train/: add it.")
-
-    classes = {name: below[0] for name, below in parts.items() if len(below) > 1}
-    if classes and len(classes) < len(names):
-        odd = next(name for name in names if name not in classes)
+            splits.setdefault(split_folders[folders[name][0]], []).append(name)
+        folders = {name: parts[1:] for name, parts in folders.items()}
+    elif inner := next((n for n in names if any(map(_is_split, folders[n]))), None):
         raise HebaeError(
-            f"{source} has class folders, but {odd} is in none of them: move it into one, or away."
+            f"{source} has a split folder below the top, in {inner}: give the folder that holds "
+            "the split folders, move them to the top, or rename those that are classes."
+        )
+
+    classes = {name: "/".join(parts) for name, parts in folders.items() if parts}
+    if classes and len(classes) < len(names):
+        without = [name for name in names if name not in classes]
+        raise HebaeError(
+            f"{source} has class folders, but {_files(without)} in none of them: move what is "
+            "outside into one, or away."
         )
     numbers = {folder: number for number, folder in enumerate(sorted(set(classes.values())))}
     return Layout(splits, {name: numbers[folder] for name, folder in classes.items()})
+
+
+def _is_split(folder: str) -> bool:
+    return folder.lower() in SPLIT_FOLDERS
+
+
+def _files(names: Sequence[str]) -> str:
+    """Name files as the subject of a sentence."""
+    one = len(names) == 1
+    return f"{names[0]} is" if one else f"{len(names):,} files ({listed(names)}) are"

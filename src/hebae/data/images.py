@@ -2,85 +2,42 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from itertools import islice
+from itertools import starmap
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
 
 from hebae.data.cache import cached_folder, progress
+from hebae.data.decoding import (
+    MOST_LISTED,
+    POLICY,
+    Decoding,
+    UnlikeImage,
+    UnreadableImage,
+    listed,
+    notes_on,
+    open_image,
+    without_warnings,
+)
 from hebae.data.examples import Dataset, Examples
 from hebae.data.image_files import ImageFiles, Layout, layout_of_folders
+from hebae.data.splits import write_header, write_rows
 from hebae.errors import HebaeError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_FORMAT = 3  # to be increased when the cached files change
-_CHUNK = 64
-_GREY_MODES = ("1", "L", "LA")
-_DEEP_MODES = ("I", "F")  # 16 or 32 bits per channel; also "I;16"
-
-
-class Form(NamedTuple):
-    """What all images of a source must have in common: width and height in pixels, and mode."""
-
-    width: int
-    height: int
-    grey: bool
-
-    def __str__(self) -> str:
-        return f"{self.width} x {self.height} {'grey' if self.grey else 'RGB'}"
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How to decode the images of a source."""
-
-    form: Form
-    """The form that every image must have."""
-    model: str
-    """The image or images that determine this form, for messages."""
-    box: tuple[int, int, int, int] | None = None
-    """Part of every image to cut out: left, top, right, bottom."""
-    size: tuple[int, int] | None = None
-    """Width and height to resize that part to, with a Lanczos filter."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Shape (channels, height, width) of an image after decoding."""
-        width, height = self.size or self.form[:2]
-        return 1 if self.form.grey else 3, height, width
-
-    def pixels(self, name: str, content: bytes) -> np.ndarray:
-        """Return the pixels of one image file as uint8; a HebaeError if they do not fit."""
-        from PIL.Image import Resampling
-
-        image = _open(name, content)
-        form = _form(image)
-        if form != self.form:
-            raise HebaeError(
-                f"{name} is {form}, but {self.model} is {self.form}: "
-                "all images must have the same size and mode."
-            )
-        image = image.convert("L" if form.grey else "RGB")
-        if self.box and self.size:
-            image = image.crop(self.box).resize(self.size, Resampling.LANCZOS)
-        pixels = np.asarray(image)
-        return pixels[None] if form.grey else pixels.transpose(2, 0, 1)
+_FORMAT = 4  # to be increased when the cached files change
+_CHUNK, _CHUNK_BYTES = 64, 2**22
 
 
 def load_images(
@@ -89,97 +46,208 @@ def load_images(
     *,
     arrange: Callable[[str, Sequence[str]], Layout] = layout_of_folders,
     arranged_by: str = "",
-    decoding: Decoding | None = None,
+    decoding: Decoding = Decoding(),  # noqa: B008  immutable
+    skip_unreadable: bool = False,
 ) -> Dataset:
     """Return image files as a data set of memory-mapped uint8 arrays.
 
     The first call decodes all files into the cache; later calls open the result. Its key consists
     of the key of the files and of all arguments. The fingerprint hashes the bytes of all files,
-    their names, splits and labels. The ids of the examples are the names of the files.
+    their names, splits and labels. The ids of the examples are the names of the files; each split
+    is in their order, compared as text.
 
     `arrange` takes the source's name in messages and the names of its files, and returns their
-    layout; `arranged_by` is what else the layout depends on. Without `decoding`, images are not
-    changed, and all must have the form of the first.
+    layout; `arranged_by` is what else the layout depends on. Where `decoding` does not set the size
+    or mode, all images must have that of the first.
     """
-    key = sha256(repr((_FORMAT, files.key(), arranged_by, decoding)).encode()).hexdigest()
-    build = partial(_build, files=files, arrange=arrange, decoding=decoding)
+    arguments = _FORMAT, files.key(), arranged_by, decoding, skip_unreadable
+    key = sha256(repr(arguments).encode()).hexdigest()
+    build = partial(_build, files=files, arrange=arrange, decoding=decoding, skip=skip_unreadable)
     folder = cached_folder(f"images/{key[:32]}", build)
     try:
-        summary = json.loads((folder / "dataset.json").read_text())
+        summary = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
         splits = {}
         for split in summary["splits"]:
             values = np.load(folder / f"{split}.npy", mmap_mode="r")
             splits[split] = Examples(values, **np.load(folder / f"{split}.npz"), pixels=True)
-        train, digest = splits["train"], summary["fingerprint"]
+        train, digest, notes = splits["train"], summary["fingerprint"], tuple(summary["notes"])
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise HebaeError(
             f"The prepared images in {folder} are damaged ({error}): delete that folder, and they "
             "will be prepared again."
         ) from error
-    return Dataset(name, train, splits.get("validation"), splits.get("test"), digest)
+    return Dataset(name, train, splits.get("validation"), splits.get("test"), digest, notes)
 
 
 def _build(
     folder: Path,
     files: ImageFiles,
     arrange: Callable[[str, Sequence[str]], Layout],
-    decoding: Decoding | None,
+    decoding: Decoding,
+    skip: bool,
 ) -> None:
     source = str(files.path)
     splits, labels = arrange(source, files.names())
-    if decoding is None:
-        first = splits["train"][0]
-        [(_, content)] = files.read([first])
-        decoding = Decoding(_form(_open(f"{source}/{first}", content)), f"{first}, the first,")
+    if decoding.form is None:
+        decoding = _like_the_first(files, splits["train"], decoding)
 
-    # The fingerprint's text is that of version 0.1, so that fingerprints stay.
-    crop = f"Crop(box={decoding.box}, size={decoding.size})" if decoding.box else None
     places, lines = {}, []
+    unlike, unreadable, changes = dict[str, str](), dict[str, str](), dict[str, list[str]]()
     with ExitStack() as stack:
         # Not memory maps: on a full disk they kill the process without a message.
         for split, names in splits.items():
             file = stack.enter_context((folder / f"{split}.npy").open("wb"))
-            shape = (len(names), *decoding.shape)
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
+            write_header(file, (len(names), *decoding.shape), np.dtype(np.uint8))
             start, size = file.tell(), prod(decoding.shape)
+            file.truncate(start + len(names) * size)  # whole, even if the last are left out
             places.update({name: (split, file, start + i * size) for i, name in enumerate(names)})
-            known: dict[str, Any] = {"ids": np.array(names, np.str_)}
-            if labels:
-                known["labels"] = np.array([labels[name] for name in names], np.int64)
-            np.savez(folder / f"{split}.npz", **known)
         decoded = stack.enter_context(closing(_decode_all(files, list(places), decoding)))
-        for name, pixels, digest in decoded:
-            split, file, offset = places[name]
-            file.seek(offset)
-            file.write(pixels.tobytes())
-            lines.append(f"{split} {labels.get(name)} {digest} {name}\n")
-    fingerprint = sha256("".join([f"{crop}\n", *sorted(lines)]).encode()).hexdigest()
-    summary = {"fingerprint": fingerprint, "splits": list(splits)}
-    (folder / "dataset.json").write_text(json.dumps(summary, indent=2) + "\n")
+        for name, result in decoded:
+            if isinstance(result, UnlikeImage):
+                unlike[name] = str(result)
+                if len(unlike) == MOST_LISTED:
+                    break
+            elif isinstance(result, UnreadableImage):
+                unreadable[name] = str(result)
+            elif not unlike:
+                split, file, offset = places[name]
+                file.seek(offset)
+                file.write(result.pixels.tobytes())
+                done = "".join(f" {change}" for change in result.changes)
+                lines.append(f"{split} {labels.get(name)} {result.digest}{done} {name}\n")
+                for change in result.changes:
+                    changes.setdefault(change, []).append(name)
+    if unlike:
+        raise _unlike(source, unlike, decoding)
+    if unreadable and not skip:
+        raise _unreadable(source, unreadable)
+
+    for split, names in splits.items():
+        known: dict[str, Any] = {"ids": np.array(names, np.str_)}
+        if labels:
+            known["labels"] = np.array([labels[name] for name in names], np.int64)
+        kept = np.array([name not in unreadable for name in names])
+        if not kept.any():
+            raise HebaeError(f"{source}: none of the {split} images can be decoded.")
+        if not kept.all():
+            path = folder / f"{split}.npy"
+            whole = path.rename(folder / "whole.npy")
+            write_rows(path, np.load(whole, mmap_mode="r"), kept)
+            whole.unlink()
+        np.savez(folder / f"{split}.npz", **{name: array[kept] for name, array in known.items()})
+    # The fingerprint's text is that of version 0.1 where it could read the images.
+    how = "None"
+    if decoding.box:
+        how = f"Crop(box={decoding.box}, size={decoding.size})"
+    elif str(decoding):
+        how = f"Fit(size={decoding.size}, grey={decoding.grey})"
+    if "composited" in changes:
+        how += f" on {decoding.background}"
+    fingerprint = sha256("".join([f"{how}\n", *sorted(lines)]).encode()).hexdigest()
+    notes = [*notes_on(changes, decoding), *_left_out(files.others(), unreadable)]
+    summary = {"fingerprint": fingerprint, "splits": list(splits), "notes": notes}
+    (folder / "dataset.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+
+
+def _like_the_first(files: ImageFiles, names: Sequence[str], decoding: Decoding) -> Decoding:
+    """Require the size and mode of the first image that can be decoded."""
+    reasons = {}
+    for name in names:
+        [(_, content)] = files.read([name])
+        try:
+            with without_warnings():
+                shown = open_image(content, decoding.background)
+        except UnreadableImage as error:
+            reasons[name] = str(error)
+        else:
+            return decoding.like(shown.form, f"{name}, the first,")
+    raise _unreadable(str(files.path), reasons)
+
+
+def _unlike(source: str, unlike: Mapping[str, str], decoding: Decoding) -> HebaeError:
+    (name, form), *others = unlike.items()
+    more = [f"{other} is {form}" for other, form in others]
+    others_too = f" Of the images read so far, {len(more)} more differ: {listed(more)}."
+    return HebaeError(
+        f"{source}/{name} is {form}, but {decoding.model} is {decoding.form}: all images must have "
+        f"the same size and mode.{others_too if more else ''}{'' if decoding.box else f' {POLICY}'}"
+    )
+
+
+def _unreadable(source: str, unreadable: Mapping[str, str]) -> HebaeError:
+    remedy = "repair or remove it, or leave it out with --skip-unreadable (skip_unreadable=True)"
+    if len(unreadable) == 1:
+        [(name, reason)] = unreadable.items()
+        return HebaeError(f"{source}/{name} cannot be decoded as an image ({reason}): {remedy}.")
+    reasons = [f"{name} ({reason})" for name, reason in sorted(unreadable.items())]
+    return HebaeError(
+        f"{source} holds {len(unreadable):,} files that cannot be decoded as images: "
+        f"{remedy.replace(' it', ' them')}. They are: {listed(reasons)}."
+    )
+
+
+def _left_out(others: Sequence[str], unreadable: Mapping[str, str]) -> Iterator[str]:
+    """Say which files are not among the examples."""
+    if unreadable:
+        reasons = [f"{name} ({reason})" for name, reason in sorted(unreadable.items())]
+        count = "1 file was" if len(reasons) == 1 else f"{len(reasons):,} files were"
+        yield f"{count} left out, because they cannot be decoded: {listed(reasons)}."
+    if others:
+        count = "1 other file was" if len(others) == 1 else f"{len(others):,} other files were"
+        yield f"{count} left out, because of names that do not end like an image's: " + (
+            f"{listed(others)}."
+        )
+
+
+class _Decoded(NamedTuple):
+    pixels: np.ndarray
+    changes: tuple[str, ...]
+    digest: str
+    """SHA-256 of the file."""
 
 
 def _decode_all(
     files: ImageFiles, names: Sequence[str], decoding: Decoding
-) -> Generator[tuple[str, np.ndarray, str]]:
-    """Yield name, pixels and SHA-256 of each image file."""
+) -> Generator[tuple[str, _Decoded | UnreadableImage | UnlikeImage]]:
+    """Yield each name with its image, or why there is none."""
     import joblib
 
-    def decode(chunk: list[tuple[str, bytes]]) -> list[tuple[str, np.ndarray, str]]:
-        return [
-            (name, decoding.pixels(f"{files.path}/{name}", raw), sha256(raw).hexdigest())
-            for name, raw in chunk
-        ]
+    def decode(name: str, content: Any) -> Any:
+        try:
+            shown = open_image(content, decoding.background)
+            pixels = decoding.pixels(shown)
+        except (UnreadableImage, UnlikeImage) as error:
+            return name, error
+        return name, _Decoded(pixels, shown.changes, sha256(content).hexdigest())
 
-    contents = files.read(names)
-    chunks: Iterator[list[tuple[str, bytes]]] = iter(lambda: list(islice(contents, _CHUNK)), [])
+    def decode_some(chunk: list[tuple[str, bytes | UnreadableImage]]) -> list[Any]:
+        return list(starmap(decode, chunk))
+
     with (
+        without_warnings(),
         progress(f"Preparing {files.path.name}", len(names)) as advance,
-        closing(map_in_threads(decode, chunks, joblib.cpu_count())) as decoded,
+        closing(
+            map_in_threads(decode_some, _chunks(files.read(names)), joblib.cpu_count())
+        ) as decoded,
     ):
         for chunk in decoded:
             yield from chunk
             advance(len(chunk))
+
+
+def _chunks(
+    contents: Iterable[tuple[str, bytes | UnreadableImage]],
+) -> Iterator[list[tuple[str, bytes | UnreadableImage]]]:
+    """Group files: many small ones for a thread at a time, but few photographs in memory."""
+    chunk, size = [], 0
+    for name, content in contents:
+        chunk.append((name, content))
+        size += len(content) if isinstance(content, bytes) else 0
+        if len(chunk) == _CHUNK or size >= _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def map_in_threads(
@@ -207,23 +275,3 @@ def map_in_threads(
             yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _form(image: Image) -> Form:
-    return Form(image.width, image.height, image.mode in _GREY_MODES)
-
-
-def _open(name: str, content: bytes) -> Image:
-    from PIL import Image
-
-    try:
-        image = Image.open(io.BytesIO(content))
-        image.load()
-    except Exception as error:  # damaged files make decoders raise all kinds of errors
-        raise HebaeError(f"{name} cannot be decoded as an image: repair or remove it.") from error
-    if image.mode.startswith(_DEEP_MODES):
-        raise HebaeError(
-            f"{name} has more than 8 bits per channel (mode {image.mode}): convert it to 8 bits, "
-            "or give the images as an array of floats."
-        )
-    return image

@@ -21,13 +21,28 @@ from hebae.data.binary import (
     load_binary_folder,
 )
 from hebae.data.celeba import CELEBA, is_celeba_folder, load_celeba_folder
+from hebae.data.decoding import IMAGE_OPTIONS, are_pillow, decoding_of, from_pillow
 from hebae.data.examples import Dataset, Examples, fingerprint
+from hebae.data.genotypes import is_genotypes, load_genotypes
+from hebae.data.hugging_face import from_hugging_face, is_hugging_face
 from hebae.data.idx import FASHION_MNIST, MNIST, MNIST_MINI, is_idx_folder, load_idx_folder
 from hebae.data.image_files import is_archive, open_images
 from hebae.data.images import load_images
+from hebae.data.single_cell import (
+    from_anndata,
+    is_10x_file,
+    is_10x_folder,
+    is_anndata,
+    load_10x_file,
+    load_10x_folder,
+    load_h5ad,
+)
 from hebae.data.source import DataDirectory, DataSource, Format, NamedSource, ReadOptions
+from hebae.data.sparse import from_sparse, is_sparse, is_sparse_file, load_sparse
 from hebae.data.splits import hold_out, limit
 from hebae.data.synthetic_faces import SYNTHETIC_FACES
+from hebae.data.tables import from_frame, is_frame, is_table_file, load_table
+from hebae.data.torch_dataset import from_torch_dataset, is_torch_dataset
 from hebae.errors import HebaeError
 
 SOURCES: tuple[NamedSource, ...] = (
@@ -39,6 +54,8 @@ SOURCES: tuple[NamedSource, ...] = (
     SYNTHETIC_FACES,
 )
 """The data sets that have a name. To add one, write its file and list it here."""
+_OF_TABLES = {"label_column", "id_column", "column_kinds"}
+_OF_ANNDATA = {"layer", "label_column"}
 FORMATS: tuple[Format, ...] = (
     Format(
         "a folder of idx files",
@@ -51,15 +68,41 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format("a folder of CelebA", is_celeba_folder, lambda path, _: load_celeba_folder(path)),
     Format(
+        "a folder of 10x Cell Ranger",
+        is_10x_folder,
+        load_10x_folder,
+    ),
+    Format(
         "a folder, .tar or .zip of images",
         lambda path: path.is_dir() or is_archive(path),
-        lambda path, _: load_images(path.name, open_images(path)),
+        lambda path, options: load_images(
+            path.name,
+            open_images(path),
+            decoding=decoding_of(options),
+            skip_unreadable=options.skip_unreadable,
+        ),
+        frozenset({*IMAGE_OPTIONS, "skip_unreadable"}),
+    ),
+    Format(
+        "genotypes (.bed, .pgen, .vcf or .vcf.gz)",
+        is_genotypes,
+        lambda path, _: load_genotypes(path),
     ),
     Format("a .npy file", lambda path: path.suffix == ".npy", lambda path, _: load_npy(path)),
-    Format("a .npz file", lambda path: path.suffix == ".npz", lambda path, _: load_npz(path)),
+    Format("a .npz file of a sparse matrix", is_sparse_file, load_sparse),
+    Format("a .npz file of arrays", lambda path: path.suffix == ".npz", lambda p, _: load_npz(p)),
+    Format("a .csv, .tsv or .parquet table", is_table_file, load_table, _OF_TABLES),
+    Format("a .h5ad file", lambda path: path.suffix == ".h5ad", load_h5ad, _OF_ANNDATA),
+    Format("a .h5 file of 10x Cell Ranger", is_10x_file, load_10x_file),
 )
 """Files and folders by their format, the first that accepts a path. To add one, list it here."""
 OBJECTS: tuple[Format, ...] = (
+    Format("a data frame of pandas or polars", is_frame, from_frame, _OF_TABLES),
+    Format("an AnnData object", is_anndata, from_anndata, _OF_ANNDATA),
+    Format("a sparse matrix of SciPy", is_sparse, from_sparse),
+    Format("a data set of torch", is_torch_dataset, from_torch_dataset),
+    Format("a data set of Hugging Face", is_hugging_face, from_hugging_face, _OF_TABLES),
+    Format("a list of Pillow images", are_pillow, from_pillow, IMAGE_OPTIONS),
     Format("an array", lambda data: True, lambda data, _: from_array(data)),
 )
 """Python objects, in the same way."""
@@ -82,9 +125,10 @@ def load(
     ----------
     data : str, Path, array-like, torch.Tensor, Examples or Dataset
         A name listed by `catalogue`; a folder, .tar or .zip of images; a folder of four idx files;
-        a folder of the official CelebA or of the binarised MNIST; a .npy or .npz file; or an
-        array, data frame or list of lists of shape (n, d), (n, h, w) or (n, c, h, w). Examples and
-        a Dataset are returned as they are.
+        a folder of the official CelebA or of the binarised MNIST; a .npy or .npz file; a list of
+        Pillow images; or an array, data frame or list of lists of shape (n, d), (n, h, w) or
+        (n, c, h, w). Examples and a Dataset are returned as they are. Images of a folder or archive
+        are in the order of their names, compared as text; the names are their ids.
     data_dir : str or Path, optional
         Directory that holds the files of named data. Only this directory is used: data that it
         does not hold are refused. By default they are looked for in HEBAE_DATA_DIR and the cache,
@@ -148,21 +192,32 @@ def _load(
             f"{os.fspath(data)} is neither a file or folder nor the name of a data set "
             f"({', '.join(names)}){f'. Did you mean {near[0]}?' if near else '.'}"
         )
+    kind = _format_of(path)
+    _require_options(options, kind.options, str(path))
+    dataset = kind.read(path, options)
+    return hold_out(dataset, validation_size, last=kind.validation_is_last)
+
+
+def _format_of(path: Path) -> Format:
     for kind in FORMATS:
         if kind.accepts(path):
-            _require_options(options, kind.options, str(path))
-            dataset = kind.read(path, options)
-            return hold_out(dataset, validation_size, last=kind.validation_is_last)
+            return kind
     raise HebaeError(
         f"{path} has an unknown format: give {'; '.join(kind.content for kind in FORMATS)}."
     )
+
+
+def options_for(data: str) -> Set[str]:
+    """Return the fields of `ReadOptions` that the format of a file takes."""
+    path = _expand(data, data)
+    return _format_of(path).options if path.exists() else frozenset()
 
 
 def _require_options(options: ReadOptions, allowed: Set[str], source: str) -> None:
     """Refuse an option that is given for data that have no such thing."""
     for field in fields(options):
         given = getattr(options, field.name)
-        if given and field.name not in allowed and field.name != "columns":
+        if given and field.name not in allowed | {"columns", "feature_names"}:
             kinds = [kind.content for kind in FORMATS if field.name in kind.options]
             raise HebaeError(
                 f"--{field.name.replace('_', '-')} is {given!r}, but {source} does not take it: it "
@@ -179,9 +234,9 @@ def data_set_name(data: str | os.PathLike[str]) -> str | None:
     return str(data) if any(data == source.name for source in SOURCES) else None
 
 
-def prepare(name_or_path: str | Path, *, data_dir: str | Path | None = None) -> Dataset:
-    """Download or decode all that `load` will need, and return the data set; see `load`."""
-    return load(name_or_path, data_dir=data_dir)
+def prepare(name_or_path: str | Path, **options: Any) -> Dataset:
+    """Download or decode all that `load` will need with these options, and return the data set."""
+    return load(name_or_path, **options)
 
 
 def catalogue(data_dir: str | Path | None = None) -> list[DataSource]:

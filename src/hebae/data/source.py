@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from hebae.data.cache import cache_dir
-from hebae.data.examples import Dataset
+from hebae.data.examples import Column, Dataset
 from hebae.errors import HebaeError
-
-if TYPE_CHECKING:
-    from hebae.data.examples import Column
 
 Availability = Literal[
     "embedded", "data directory", "incomplete", "absent", "cache", "download", "by hand"
@@ -73,15 +70,32 @@ class ReadOptions:
         Column of a table with the names of the rows.
     column_kinds : tuple of str
         ``NAME=KIND`` for columns of a table: number, count, category, binary, or exclude.
+    image_size : int or tuple of two int, optional
+        Images: cut the largest centred part of this shape out of each, and resize it, with a
+        Lanczos filter, to this width and height in pixels; one number for a square. By default
+        all images must have one size.
+    image_mode : {"RGB", "L"}, optional
+        Convert images to RGB, or to grey levels. By default all must be the same.
+    image_background : str, optional
+        Colour that transparent images are placed on [default: white].
+    skip_unreadable : bool
+        Leave out image files that cannot be decoded; `Dataset.notes` lists them.
     columns : tuple of Column, optional
         The columns of a table that a model was trained on: new rows are coded in the same way.
+    feature_names : tuple of str, optional
+        The names of the features that a model was trained on: these are taken, in this order.
     """
 
     layer: str | None = None
     label_column: str | None = None
     id_column: str | None = None
     column_kinds: tuple[str, ...] = ()
+    image_size: int | tuple[int, ...] | None = None
+    image_mode: str | None = None
+    image_background: str | None = None
+    skip_unreadable: bool = False
     columns: tuple[Column, ...] | None = None
+    feature_names: tuple[str, ...] | None = None
 
 
 class Format(NamedTuple):

@@ -7,6 +7,7 @@ import operator
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -102,14 +103,7 @@ def _split_on_disk(
 
     def build(folder: Path) -> None:
         for name, chosen in zip(_NAMES, (~is_drawn, is_drawn), strict=True):
-            with (folder / name).open("wb") as file:
-                shape = (int(chosen.sum()), *values.shape[1:])
-                header = {"descr": values.dtype.str, "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(file, header)
-                start = 0
-                for block in blocks(values):
-                    file.write(block[chosen[start : start + len(block)]].tobytes())
-                    start += len(block)
+            write_rows(folder / name, values, chosen)
 
     key = hashlib.sha256(fingerprint.encode() + np.packbits(is_drawn).tobytes()).hexdigest()
     folder = cached_folder(f"splits/{key[:32]}", build)
@@ -118,3 +112,19 @@ def _split_on_disk(
         for name, index in zip(_NAMES, positions, strict=True)
     )
     return kept, drawn
+
+
+def write_rows(path: Path, values: np.ndarray, chosen: np.ndarray) -> None:
+    """Write the rows of a memory map where `chosen` is True into a .npy file, in blocks."""
+    with path.open("wb") as file:
+        write_header(file, (int(chosen.sum()), *values.shape[1:]), values.dtype)
+        start = 0
+        for block in blocks(values):
+            file.write(block[chosen[start : start + len(block)]].tobytes())
+            start += len(block)
+
+
+def write_header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Write the header of a .npy file, whose values follow one by one."""
+    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)

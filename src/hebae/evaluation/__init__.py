@@ -12,6 +12,7 @@ from hebae.errors import UndefinedMetric
 from hebae.evaluation import annealing as _annealing
 from hebae.evaluation import bounds as _bounds
 from hebae.evaluation import frechet as _frechet
+from hebae.evaluation import genotypes as _genotypes
 from hebae.evaluation import information as _information
 from hebae.evaluation import maximal_information as _maximal_information
 from hebae.evaluation import neighbours as _neighbours
@@ -23,6 +24,7 @@ from hebae.evaluation.estimate import Estimate
 from hebae.evaluation.features import extractor, reference_features
 from hebae.evaluation.features.base import FeatureExtractor, metric_name
 from hebae.evaluation.frechet import *
+from hebae.evaluation.genotypes import *
 from hebae.evaluation.information import *
 from hebae.evaluation.latent import active_units, collapsed_share, kl_by_dimension
 from hebae.evaluation.maximal_information import *
@@ -42,4 +44,5 @@ __all__ = [
     "reference_features",
 ]
 __all__ += _annealing.__all__ + _bounds.__all__ + _frechet.__all__ + _information.__all__
+__all__ += _genotypes.__all__
 __all__ += _maximal_information.__all__ + _neighbours.__all__ + _normality.__all__ + _usage.__all__

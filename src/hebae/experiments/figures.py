@@ -29,8 +29,10 @@ from hebae.experiments.trained_run import (
 from hebae.files import make_folder
 from hebae.report import codes as of_codes
 from hebae.report import images, lines, style
+from hebae.report.genotypes import GenotypePanels, genotype_panels
 from hebae.report.methods import display_name
 from hebae.report.page import Picture, Section
+from hebae.report.pixels import to_unit
 from hebae.storage import RunFolder
 
 ACROSS, DOWN = 8, 6  # samples per sampler of a comparison
@@ -102,14 +104,21 @@ def draw_models(columns: Columns, folder: Path, samplers: Sequence[str] = ("norm
         target.draw(
             "samples", images.sample_table, by_way, ACROSS, count=ACROSS * DOWN, mixture=text
         )
+        limits = first.dataset.train.range
         shown = examples.rows(slice(RECONSTRUCTIONS))
-        originals = inference.batch_of(first.model, shown).cpu().numpy()
-        decoded = {label: inference.reconstruct(model, shown) for label, model in models.items()}
+        originals = to_unit(inference.batch_of(first.model, shown).cpu().numpy(), limits)
+        decoded = {
+            label: to_unit(inference.reconstruct(model, shown), limits)
+            for label, model in models.items()
+        }
         drawing = images.reconstructions
         target.draw("reconstructions", drawing, originals, decoded, count=len(shown))
         if pairs := min(PAIRS, len(examples) // 2):
             ends = examples.rows(slice(0, 2 * pairs, 2)), examples.rows(slice(1, 2 * pairs, 2))
-            between = {label: inference.interpolate(m, *ends, STEPS) for label, m in models.items()}
+            between = {
+                label: to_unit(inference.interpolate(model, *ends, STEPS), limits)
+                for label, model in models.items()
+            }
             target.draw("interpolations", images.interpolations, between, count=pairs)
     held_out = None if split == "train" else split
     histories = {label: [run.history for run in opened[label]] for label in runs}
@@ -146,7 +155,8 @@ def samples_of(
     found = {}
     for name in samplers:
         try:
-            found[SAMPLERS[name]] = np.clip(run.shown(name, count), 0, 1)
+            values = to_unit(run.shown(name, count), run.dataset.train.range)
+            found[SAMPLERS[name]] = np.clip(values, 0, 1)
         except HebaeError:  # codes that do not vary, for example
             continue
     return found
@@ -191,7 +201,21 @@ def draw_evaluation(evaluated: Mapping[str, Evaluated], folder: Path) -> Drawn:
     }
     if annealed:
         target.draw("annealing", lines.annealing_convergence, annealed)
+    if panels := {label: found for label, run in runs.items() if (found := _genotypes(run))}:
+        kinds = dict.fromkeys(SAMPLERS[kind] for kind, _ in panels.values())
+        content = {label: found for label, (_, found) in panels.items()}
+        target.draw("genotypes", genotype_panels, content, sampler=", ".join(kinds))
     return target.drawn
+
+
+def _genotypes(run: RunResult) -> tuple[str, GenotypePanels] | None:
+    """Return the most flexible sampler that was measured, and the arrays for its panels."""
+    for kind in reversed(SAMPLERS):
+        names = ("frequencies", "linkage", "pca_coverage")
+        found = [run.measurement(f"genotypes.{name}.{kind}") for name in names]
+        if all(one is not None and one.arrays for one in found):
+            return kind, GenotypePanels(*(one.arrays for one in found if one is not None))
+    return None
 
 
 def _draw_points(target: _Folder, codes: Mapping[str, Array], labels: Array | None) -> None:

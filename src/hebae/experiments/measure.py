@@ -80,7 +80,11 @@ def measure(
     HebaeError
         If ``evaluation.json`` is damaged or cannot be written, or another process holds the run.
     """
-    tasks = [(m, name) for m in metrics for name in (extractors if m.of_features else (None,))]
+    chosen = [metric for metric in metrics if metric.applies(run)]
+    if metrics and not chosen:
+        names = ", ".join(metric.name for metric in metrics)
+        raise HebaeError(f"{run.dataset.name} is not of the kind that {names} is measured on.")
+    tasks = [(m, name) for m in chosen for name in (extractors if m.of_features else (None,))]
     target = (store or run.path) / run.folder.evaluation.name
     found: list[Measurement] = []
     with locked(target.parent) if is_writable(target.parent) else nullcontext():

@@ -139,7 +139,7 @@ class Likelihood(nn.Module):
         """Keep what is needed of the moments of the features, and of the range of x."""
         self.filling = of_features.mean.float()
         if self.standardises:
-            self.shift, self.unit = self.filling, unit_of(of_features.variance)
+            self.shift, self.unit = of_features.mean.float(), unit_of(of_features.variance)
 
     def best_scales(self, mean_squared_error: Tensor) -> dict[str, Tensor]:
         """Return the buffers of an optimal scale, by name, given the training set's error."""

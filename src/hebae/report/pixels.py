@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,6 +36,20 @@ def to_uint8(images: ArrayLike) -> NDArray[np.uint8]:
         raise HebaeError("The images hold NaN or infinite values, which cannot be drawn.")
     levels: NDArray[np.uint8] = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
     return levels
+
+
+def to_unit(images: NDArray[Any], data_range: Sequence[float]) -> NDArray[Any]:
+    """Scale floats so that the range of the data is drawn from black to white.
+
+    Values of data in [0, 1] stay. Other data in [-1, 1] are drawn from -1 to 1, and any other from
+    their least to their greatest value.
+    """
+    low, high = data_range
+    if 0 <= low <= high <= 1:
+        return images
+    if -1 <= low <= high <= 1:
+        low, high = -1.0, 1.0
+    return (images - low) / ((high - low) or 1.0)
 
 
 def mosaic(

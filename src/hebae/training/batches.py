@@ -81,7 +81,7 @@ class ArrayBatches:
         source: Any = values
         if isinstance(values, Examples):
             source = values if values.missing is not None else values.values
-        self.count = len(source)
+        self.count = len(values)
         self.batch_size = batch_size
         self.stacked = not isinstance(seed, int)
         seeds = [seed] if isinstance(seed, int) else seed

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -148,7 +149,12 @@ def run_group(
         for (prepared, output), member in zip(runs, members, strict=True):
             if member.diverged is None and not member.interrupted and writing:
                 data = prepared.dataset
-                extra = {"data_name": data.name, "data_fingerprint": data.fingerprint}
+                extra: dict[str, Any] = {
+                    "data_name": data.name,
+                    "data_fingerprint": data.fingerprint,
+                }
+                if len(data.shape) == 3:  # for pictures
+                    extra["data_range"] = data.train.range
                 save_model(output, prepared.model, prepared.settings, extra)
     return members
 

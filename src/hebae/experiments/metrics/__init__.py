@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from hebae.errors import HebaeError
 from hebae.experiments.measurement import Measurement
-from hebae.experiments.metrics import bounds, code, samples
+from hebae.experiments.metrics import bounds, code, genotypes, samples
+from hebae.experiments.trained_run import TrainedRun
 
 BASIC = ("split", "evaluation_seed")
 IWAE = (*BASIC, "iwae_samples", "iwae_examples")
@@ -21,6 +22,7 @@ OF_SAMPLES = (*BASIC, "samples", "samplers")
 FRECHET = (*OF_SAMPLES, "allow_rank_deficient", "extrapolate")
 OBJECTIVE, BOUNDS, CODE = "Objective", "Bounds on log p(x)", "Latent code"
 SAMPLES, INFORMATION, USE = "Samples and reconstructions", "Information", "Use of the code"
+GENOTYPES = "Genotypes"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Metric:
     """Evaluation settings that the values depend on."""
     fast: bool = False
     """Whether ``--metrics fast`` includes it."""
+    applies: Callable[[TrainedRun], bool] = lambda run: True
+    """Whether it is for the kind of data of a run."""
     of_features: bool = False
     """Whether it is taken in a feature space."""
     version: int = 1
@@ -62,6 +66,8 @@ _ALL = (
     Metric("labels", USE, code.labels),
     Metric("robustness", USE, code.robustness, fast=True),
     Metric("smoothness", USE, code.smoothness, fast=True, of_features=True),
+    Metric("genotypes", GENOTYPES, genotypes.samples, OF_SAMPLES, True, genotypes.applies),
+    Metric("imputation", GENOTYPES, genotypes.imputation, BASIC, True, genotypes.applies),
 )
 METRICS = {metric.name: metric for metric in _ALL}
 

@@ -1,0 +1,321 @@
+"""Readers of files with genotypes: PLINK 1 (.bed, .bim, .fam), PLINK 2 (.pgen, ...) and VCF."""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from hebae.data.examples import Variants
+from hebae.data.packed import MISSING, pack
+from hebae.errors import HebaeError, MissingPackage
+
+_BLOCK = 2**25
+"""Calls that are decoded at once while a file is read."""
+
+Calls = npt.NDArray[np.uint8]
+
+
+class Content(NamedTuple):
+    """What a format's reader gives; one entry per variant of two alleles."""
+
+    people: Sequence[tuple[str, str]]
+    """Family (or "") and id of each sample."""
+    packed: Calls
+    """The calls, packed, one row per person."""
+    ids: Sequence[str]
+    variants: Variants
+    left_out: int = 0
+    """Number of variants with more than two alleles."""
+
+
+def package(name: str, path: Path) -> Any:
+    """Import a package of the extra ``genomics``, which the file at `path` needs."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise MissingPackage(
+            f"{path} needs the package {name.replace('_', '-')}: pip install 'hebae[genomics]'."
+        ) from None
+
+
+# PLINK 1 ----------------------------------------------------------------------------------------
+
+
+def read_bed(path: Path) -> Content:
+    """Read a .bed file with its .bim and .fam; calls count allele 1."""
+    bed_reader = package("bed_reader", path)
+    fam, bim = (_companion(path, suffix) for suffix in (".fam", ".bim"))
+    samples, rows = _fields(fam, 6), _fields(bim, 6)
+    n, d = len(samples), len(rows)
+    size, expected = path.stat().st_size, 3 + d * -(-n // 4)
+    with path.open("rb") as file:
+        magic = file.read(3)
+    if magic != b"\x6c\x1b\x01":
+        raise HebaeError(
+            f"{path} does not begin like a PLINK 1 .bed file with one row per variant: write it "
+            "with plink --make-bed. A .bed file of genome intervals holds no genotypes."
+        )
+    if size != expected:
+        raise HebaeError(
+            f"{path} has {size:,} bytes, but {n:,} samples in {fam.name} and {d:,} variants in "
+            f"{bim.name} take {expected:,}: the three files do not belong together, or one is "
+            "truncated."
+        )
+
+    def blocks() -> Iterator[Calls]:
+        with bed_reader.open_bed(path, iid_count=n, sid_count=d, skip_format_check=True) as file:
+            for start, stop in _spans(d, n):
+                calls = file.read(np.s_[:, start:stop], dtype="int8", order="C")
+                yield np.where(calls < 0, MISSING, calls).astype(np.uint8)
+
+    chromosome, ids, _, position, allele_1, allele_2 = zip(*rows, strict=True) if rows else [()] * 6
+    variants = Variants(
+        _text(chromosome), _positions(position, bim), _text(allele_1), _text(allele_2)
+    )
+    people = [(family, name) for family, name, *_ in samples]
+    return Content(people, _transpose(blocks(), n, d), ids, variants)
+
+
+# PLINK 2 ----------------------------------------------------------------------------------------
+
+
+def read_pgen(path: Path) -> Content:
+    """Read a .pgen file with its .pvar and .psam; calls count the alternative allele."""
+    pgenlib = package("pgenlib", path)
+    psam, pvar = (_companion(path, suffix) for suffix in (".psam", ".pvar"))
+    people = _columns(psam, ("#FID", "#IID"), ("IID",))
+    table = _columns(pvar, ("#CHROM",), ("CHROM", "POS", "ID", "REF", "ALT"))
+    names = people["IID"]
+    n, total = len(names), len(table["ID"])
+    alleles = np.array([2 + text.count(",") for text in table["ALT"]])
+    kept = np.flatnonzero(alleles == 2).astype(np.uint32)
+    try:
+        file = pgenlib.PgenReader(
+            str(path).encode(),
+            raw_sample_ct=n,
+            variant_ct=total,
+            allele_idx_offsets=np.concatenate([[0], alleles.cumsum()]).astype(np.uintp),
+        )
+    except (RuntimeError, OSError, ValueError) as error:
+        raise HebaeError(
+            f"{path} cannot be read with {n:,} samples in {psam.name} and {total:,} variants in "
+            f"{pvar.name} ({error}): the three files must belong together."
+        ) from None
+
+    def blocks() -> Iterator[Calls]:
+        for start, stop in _spans(len(kept), n):
+            calls = np.empty((stop - start, n), np.int8)
+            file.read_list(kept[start:stop], calls)
+            yield np.where(calls < 0, MISSING, calls).astype(np.uint8).T
+        file.close()
+
+    chosen = {name: [column[i] for i in kept] for name, column in table.items()}
+    variants = Variants(
+        _text(chosen["CHROM"]),
+        _positions(chosen["POS"], pvar),
+        _text(chosen["ALT"]),
+        _text(chosen["REF"]),
+    )
+    packed = _transpose(blocks(), n, len(kept))
+    samples = [*zip(people.get("FID") or [""] * n, names, strict=True)]
+    return Content(samples, packed, chosen["ID"], variants, total - len(kept))
+
+
+# VCF --------------------------------------------------------------------------------------------
+
+
+class _GenotypeTexts(dict[str, int]):
+    """The number of alternative alleles in each text of GT, such as 0|1 or ./., seen so far."""
+
+    def __missing__(self, text: str) -> int:
+        alleles = text.replace("|", "/").split("/")
+        if not 1 <= len(alleles) <= 2 or not set(alleles) <= {"0", "1", "."}:
+            raise ValueError(f"{text} is not a genotype of one or two alleles 0 and 1")
+        count = MISSING if "." in alleles else sum(map(int, alleles)) * 2 // len(alleles)
+        self[text] = count
+        return count
+
+
+def read_vcf(path: Path) -> Content:
+    """Read a VCF file; calls count the alternative allele, haploid ones twice.
+
+    cyvcf2 is not used, since it refuses headers that others accept.
+    """
+    lines = enumerate(_lines(path), 1)
+    header: list[str] = []
+    for _, line in lines:
+        if not line.startswith("##"):
+            header = line.rstrip("\r\n").split("\t")
+            break
+    if [name.strip() for name in header[:9]][:1] != ["#CHROM"]:
+        raise HebaeError(f"{path} has no line that begins with #CHROM: it is not a VCF file.")
+    if len(header) < 10:
+        raise HebaeError(
+            f"{path} has no samples: a VCF file with the column FORMAT and one column per sample, "
+            "with genotypes (GT), is needed."
+        )
+    names = [name.strip() for name in header[9:]]
+    kept: list[tuple[str, str, str, str, str]] = []
+    left_out = 0
+
+    def blocks() -> Iterator[Calls]:
+        nonlocal left_out
+        codes = _GenotypeTexts()
+        size = max(4, _BLOCK // len(names) // 4 * 4)
+        rows: list[Calls] = []
+        for number, line in lines:
+            fields = line.rstrip("\r\n").split("\t")
+            if fields == [""]:
+                continue
+            if len(fields) != len(header):
+                raise HebaeError(
+                    f"{path}, line {number}, has {len(fields)} columns and the header "
+                    f"{len(header)}: the file is damaged or truncated."
+                )
+            chromosome, position, id, reference, alternative = fields[:5]
+            if "," in alternative:
+                left_out += 1
+                continue
+            parts = fields[8].split(":")
+            if "GT" not in parts:
+                raise HebaeError(
+                    f"{path}, line {number}, has no genotypes: its FORMAT is {fields[8]}, without "
+                    "GT. Call genotypes first, for instance from likelihoods (PL) with bcftools "
+                    "+tag2tag."
+                )
+            calls = fields[9:]
+            if len(parts) > 1:
+                place = parts.index("GT")
+                calls = [call.split(":", place + 1)[place] for call in calls]
+            try:
+                rows.append(np.fromiter(map(codes.__getitem__, calls), np.uint8, len(calls)))
+            except (ValueError, IndexError) as error:
+                raise HebaeError(f"{path}, line {number}: {error}.") from None
+            kept.append((id, chromosome, position, alternative, reference))
+            if len(rows) == size:
+                yield np.stack(rows, axis=1)
+                rows.clear()
+        if rows:
+            yield np.stack(rows, axis=1)
+
+    packed = np.concatenate([np.zeros((len(names), 0), np.uint8), *map(pack, blocks())], axis=1)
+    columns = zip(*kept, strict=True) if kept else [()] * 5
+    ids, chromosome, position, allele_1, allele_2 = columns
+    variants = Variants(
+        _text(chromosome), _positions(position, path), _text(allele_1), _text(allele_2)
+    )
+    return Content([("", name) for name in names], packed, ids, variants, left_out)
+
+
+# Text files -------------------------------------------------------------------------------------
+
+
+def _companion(path: Path, suffix: str) -> Path:
+    file = path.with_suffix(suffix)
+    if not file.is_file():
+        hint = ""
+        if path.with_suffix(f"{suffix}.zst").is_file():
+            hint = f", or write {file.name} without compression"
+        raise HebaeError(
+            f"{path} needs {file.name} beside it, which does not exist: copy it there{hint}."
+        )
+    return file
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a text file, which may be compressed by gzip or bgzip."""
+    try:
+        with path.open("rb") as raw:
+            compressed = raw.read(2) == b"\x1f\x8b"
+        file: TextIO = (
+            gzip.open(path, "rt", encoding="utf-8")  # noqa: SIM115  closed below
+            if compressed
+            else path.open(encoding="utf-8")
+        )
+        with file:
+            yield from file
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise HebaeError(
+            f"{path} cannot be read as text ({error}): it is damaged, truncated or of another "
+            "format."
+        ) from None
+
+
+def _fields(path: Path, least: int) -> list[list[str]]:
+    """Return the fields of each line that is not empty, separated by white space."""
+    rows = []
+    for number, line in enumerate(_lines(path), 1):
+        if fields := line.split():
+            if len(fields) < least:
+                raise HebaeError(
+                    f"{path}, line {number}, has {len(fields)} of {least} columns: the file is "
+                    "damaged or of another format."
+                )
+            rows.append(fields[:least])
+    return rows
+
+
+def _columns(path: Path, begins: tuple[str, ...], needed: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return the columns of a PLINK 2 table by name."""
+    header: list[str] = []
+    rows = []
+    for number, line in enumerate(_lines(path), 1):
+        fields = line.split()
+        if not header and fields and fields[0] in begins:
+            header = [name.lstrip("#") for name in fields]
+        elif not header and not line.startswith("##"):
+            raise HebaeError(
+                f"{path} has no header that begins with {' or '.join(begins)}: write it with "
+                "plink2 --make-pgen."
+            )
+        elif header and fields:
+            if len(fields) < len(header):
+                raise HebaeError(
+                    f"{path}, line {number}, has {len(fields)} of {len(header)} columns: the file "
+                    "is damaged."
+                )
+            rows.append(fields)
+    missing = [name for name in needed if name not in header]
+    if missing or not rows:
+        raise HebaeError(
+            f"{path} has {'no column ' + ', '.join(missing) if missing else 'no rows'}: write it "
+            "with plink2 --make-pgen."
+        )
+    return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+
+
+def _spans(count: int, people: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges of variants, each a multiple of 4 long except the last."""
+    size = max(4, _BLOCK // max(1, people) // 4 * 4)
+    for start in range(0, count, size):
+        yield start, min(start + size, count)
+
+
+def _positions(texts: Sequence[str], path: Path) -> npt.NDArray[np.int64]:
+    try:
+        return np.array([int(text) for text in texts], np.int64)
+    except ValueError as error:
+        raise HebaeError(
+            f"{path} has a position that is not a whole number ({error}): correct it."
+        ) from None
+
+
+def _text(texts: Sequence[str]) -> npt.NDArray[np.str_]:
+    return np.array(texts, np.str_)
+
+
+def _transpose(blocks: Iterable[Calls], people: int, variants: int) -> Calls:
+    """Pack blocks (people, m) of variants, m a multiple of 4 except in the last, into one array."""
+    packed = np.empty((people, -(-variants // 4)), np.uint8)
+    start = 0
+    for block in map(pack, blocks):
+        packed[:, start : start + block.shape[1]] = block
+        start += block.shape[1]
+    return packed

@@ -1,0 +1,157 @@
+"""Genotypes of PLINK 1 (.bed), PLINK 2 (.pgen) and VCF files; .bed files are written as well.
+
+Values are 0, 1 and 2: how many copies of one allele a person has. It is allele 1 (A1) of a .bed
+file, and the alternative allele of the other formats; missing calls are masked. Files hold one row
+per variant and training needs one per person, so files are transposed in blocks of variants.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hebae.data.examples import Dataset, Examples, Variants
+from hebae.data.genotype_files import package, read_bed, read_pgen, read_vcf
+from hebae.data.packed import PackedGenotypes
+from hebae.errors import HebaeError
+
+SUFFIXES = (".bed", ".pgen", ".vcf", ".vcf.gz", ".vcf.bgz")
+LARGEST_DENSE = 2**28
+"""Most calls that are held in a byte each, with a byte for the mask; more are held in 2 bits."""
+
+
+def is_genotypes(path: Path) -> bool:
+    """Whether a file's name has a suffix of genotypes."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def load_genotypes(path: Path) -> Dataset:
+    """Read a .bed, .pgen, .vcf or .vcf.gz file: 0, 1 and 2, with missing calls masked.
+
+    Raises
+    ------
+    HebaeError
+        If the file or one that belongs to it is damaged or missing, ids are given twice, or there
+        are no calls.
+    """
+    read = {".bed": read_bed, ".pgen": read_pgen}.get(path.suffix.lower(), read_vcf)
+    people, packed, ids, variants, left_out = read(path)
+    if not people or not ids:
+        raise HebaeError(f"{path} has no {'variants of two alleles' if people else 'samples'}.")
+    samples = _sample_ids(people, path)
+    names = _variant_ids(ids, variants, path)
+    train = Examples(ids=samples, feature_names=names, pixels=False, **_values(packed, len(names)))
+    digest = hashlib.sha256("\0".join([*samples, "", *names]).encode())
+    with path.open("rb") as content:
+        digest.update(hashlib.file_digest(content, "sha256").digest())
+    many = f"{left_out:,} variants of {path.name} have more than two alleles and were left out."
+    notes = (many,) if left_out else ()
+    return Dataset(path.name, train, None, None, digest.hexdigest(), notes, variants=variants)
+
+
+def _values(packed: npt.NDArray[np.uint8], variants: int) -> dict[str, Any]:
+    values, missing = (PackedGenotypes(packed, variants, mask=mask) for mask in (False, True))
+    if values.nbytes > LARGEST_DENSE:
+        return {"values": values, "missing": missing}
+    mask = missing[:]
+    return {"values": np.ascontiguousarray(values[:]), "missing": mask if mask.any() else None}
+
+
+def _sample_ids(people: Sequence[tuple[str, str]], path: Path) -> npt.NDArray[np.str_]:
+    """Return the ids; with the family's where people of different families share one."""
+    names = [name for _, name in people]
+    if len(set(names)) < len(names):
+        names = [f"{family}_{name}" if family else name for family, name in people]
+        _refuse_repeated(names, "samples", path, "give each sample an id of its own")
+    return np.array(names, np.str_)
+
+
+def _variant_ids(ids: Sequence[str], v: Variants, path: Path) -> tuple[str, ...]:
+    """Return the ids; place and alleles where a variant has none."""
+    described = zip(ids, v.chromosome, v.position, v.allele_2, v.allele_1, strict=True)
+    names = [f"{c}:{p}:{ref}:{alt}" if i in (".", "") else i for i, c, p, ref, alt in described]
+    advice = "give each an id of its own, as plink2 --set-all-var-ids does, or leave one out"
+    _refuse_repeated(names, "variants", path, advice)
+    return tuple(names)
+
+
+def _refuse_repeated(names: Sequence[str], kind: str, path: Path, advice: str) -> None:
+    if len(set(names)) < len(names):
+        name, count = Counter(names).most_common(1)[0]
+        places = [str(place) for place, other in enumerate(names, 1) if other == name]
+        raise HebaeError(
+            f"{path} has {count} {kind} with the id {name} (numbers {', '.join(places[:5])}): "
+            f"{advice}."
+        )
+
+
+def require_variants(dataset: Dataset, path: Path) -> Variants:
+    """Return what a .bed file needs; a HebaeError if the data were not read from genotypes."""
+    package("bed_reader", path)
+    if dataset.variants is None:
+        raise HebaeError(
+            f"{path} would hold genotypes, but {dataset.name} was not read from a .bed, .pgen "
+            "or VCF file, so its variants are not known: name a .npy file."
+        )
+    return dataset.variants
+
+
+def write_genotypes(
+    path: Path, values: npt.NDArray[np.floating[Any]], ids: Sequence[str], dataset: Dataset
+) -> None:
+    """Write people (n, d) into a .bed file, with the variants of the data set that they are of.
+
+    Numbers are rounded to 0, 1 and 2: those of a continuous likelihood are not whole.
+    """
+    variants, names = require_variants(dataset, path), dataset.train.feature_names
+    assert names is not None
+    write_bed(path, np.clip(np.rint(values), 0, 2), ids, names, variants)
+
+
+def write_bed(
+    path: Path,
+    genotypes: npt.NDArray[Any],
+    ids: Sequence[str],
+    names: Sequence[str],
+    variants: Variants,
+) -> None:
+    """Write PLINK 1 files: `path`, which ends in .bed, and its .bim and .fam.
+
+    Parameters
+    ----------
+    path : Path
+    genotypes : ndarray, shape (n, d)
+        0, 1 and 2, the number of copies of `variants.allele_1`; NaN or negative where missing.
+    ids, names : sequence of str
+        Of the n samples and the d variants.
+    variants : Variants
+    """
+    bed_reader = package("bed_reader", path)
+    calls = np.where(genotypes >= 0, genotypes, -127).astype(np.int8)  # false for NaN
+    properties = {
+        "fid": ids,
+        "iid": ids,
+        "sid": names,
+        "chromosome": variants.chromosome,
+        "bp_position": variants.position,
+        "allele_1": variants.allele_1,
+        "allele_2": variants.allele_2,
+    }
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
+            written = Path(folder) / path.name
+            bed_reader.to_bed(written, calls, properties=properties)
+            for suffix in (".fam", ".bim", ".bed"):  # whoever finds the .bed finds the others
+                written.with_suffix(suffix).replace(path.with_suffix(suffix))
+    except OSError as error:
+        raise HebaeError(
+            f"cannot write {path}: {error.strerror or error}. Free some space, or choose a folder "
+            "that you may write to."
+        ) from error

@@ -1,0 +1,79 @@
+"""Genotypes in 2 bits each; rows are decoded when they are asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+MISSING = 3
+"""The number that stands for a missing call while genotypes are read and stored."""
+_SHIFTS = (0, 2, 4, 6)
+_CODES = np.stack([np.arange(256, dtype=np.uint8) >> shift & 3 for shift in _SHIFTS], axis=1)
+"""The four numbers in each byte."""
+
+
+def pack(calls: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Pack numbers 0 to 3 of shape (n, d) into bytes (n, ceil(d / 4)), the first lowest."""
+    n, d = calls.shape
+    packed = np.zeros((n, -(-d // 4)), np.uint8)
+    for place, shift in enumerate(_SHIFTS):
+        part = calls[:, place::4]
+        packed[:, : part.shape[1]] |= part << shift
+    return packed
+
+
+class PackedGenotypes:
+    """Genotypes (n, variants) of uint8, or their mask of missing calls, decoded row by row.
+
+    ``x[index]`` with an integer, a slice or an array of rows is an ndarray of these rows only.
+
+    Parameters
+    ----------
+    packed : ndarray of uint8, shape (n, ceil(variants / 4))
+        By `pack`; it may be a memory map.
+    variants : int
+    mask : bool
+        Whether elements are bool, true where a call is missing, instead of the numbers 0, 1 and 2
+        (0 where a call is missing).
+    rows : ndarray of int, optional
+        The rows of `packed` that are the examples; all by default.
+    """
+
+    ndim = 2
+    itemsize = 1
+
+    def __init__(
+        self,
+        packed: npt.NDArray[np.uint8],
+        variants: int,
+        *,
+        mask: bool = False,
+        rows: npt.NDArray[np.intp] | None = None,
+    ) -> None:
+        self.packed = packed
+        self.mask = mask
+        self.rows = np.arange(len(packed)) if rows is None else rows
+        self.shape = (len(self.rows), variants)
+        self.dtype = np.dtype(np.bool_ if mask else np.uint8)
+        missing = _CODES == MISSING
+        self._decoded: npt.NDArray[Any] = missing if mask else np.where(missing, 0, _CODES)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the decoded array would take."""
+        return self.shape[0] * self.shape[1]
+
+    def __getitem__(self, index: Any) -> npt.NDArray[Any]:
+        packed = self.packed[self.rows[index]]
+        decoded = self._decoded[packed].reshape(*packed.shape[:-1], -1)
+        return decoded[..., : self.shape[1]]
+
+    def select(self, index: slice | npt.NDArray[np.integer | np.bool_]) -> PackedGenotypes:
+        """Select examples without decoding them."""
+        rows = self.rows[index]
+        return PackedGenotypes(self.packed, self.shape[1], mask=self.mask, rows=rows)

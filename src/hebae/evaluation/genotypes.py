@@ -1,0 +1,392 @@
+"""Genotypes 0, 1, 2 compared: allele frequencies, linkage, structure, copies, imputation.
+
+Arrays have shape (people, variants); NaN is a missing call, left out of every sum.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from hebae.errors import HebaeError, UndefinedMetric
+from hebae.evaluation.checks import ArrayLike
+from hebae.evaluation.estimate import Estimate, mean_estimate, ratio_of_means
+from hebae.evaluation.neighbours import density_coverage
+
+__all__ = [
+    "AdversarialAccuracy",
+    "LinkageDecay",
+    "PcaOverlap",
+    "adversarial_accuracy",
+    "allele_distances",
+    "allele_frequencies",
+    "allele_frequency_correlation",
+    "hide_calls",
+    "imputation_accuracy",
+    "linkage_decay",
+    "most_frequent_genotypes",
+    "most_probable_genotypes",
+    "pca_imputation",
+    "pca_overlap",
+]
+
+DISTANCES = (0, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7)
+"""Edges of the bins of distance, in base pairs."""
+_BLOCK = 2**22
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+
+
+def allele_frequencies(genotypes: ArrayLike) -> Doubles:
+    """Frequency of the counted allele, shape (variants,); NaN without a call."""
+    x = _genotypes(genotypes, "genotypes")
+    seen = ~np.isnan(x)
+    with np.errstate(invalid="ignore"):
+        return np.nansum(x, axis=0, dtype=np.float64) / (2 * seen.sum(axis=0))
+
+
+def allele_frequency_correlation(real: ArrayLike, fake: ArrayLike) -> float:
+    """Pearson correlation of the allele frequencies of two sets, over variants.
+
+    Raises an `UndefinedMetric` if the frequencies of a set do not vary.
+    """
+    p, q = (allele_frequencies(x) for x in _pair(real, fake))
+    known = ~np.isnan(p) & ~np.isnan(q)
+    return _correlation(p[known], q[known], "the allele frequencies of a set are all equal")
+
+
+class LinkageDecay(NamedTuple):
+    """Linkage disequilibrium by distance; bin b holds distances in (edges[b], edges[b + 1]]."""
+
+    edges: Doubles
+    """Shape (bins + 1,), in the unit of the positions."""
+    r2: list[Doubles]
+    """Mean squared correlation per bin (NaN without pairs), for each set of genotypes."""
+    pairs: npt.NDArray[np.int64]
+    """Pairs per bin: those whose variants vary in every set."""
+
+    @property
+    def difference(self) -> float:
+        """Mean over bins of the absolute difference of the first two sets."""
+        known = self.pairs > 0
+        if not known.any():
+            raise UndefinedMetric("no two variants on one chromosome are near enough and vary")
+        return float(np.abs(self.r2[1] - self.r2[0])[known].mean())
+
+
+def linkage_decay(
+    *genotypes: ArrayLike,
+    positions: ArrayLike,
+    chromosomes: ArrayLike | None = None,
+    edges: ArrayLike = DISTANCES,
+    pairs: int = 2000,
+    seed: int = 0,
+) -> LinkageDecay:
+    """Mean r^2 of pairs of variants by distance, of the same pairs in one or more sets.
+
+    r^2 is the squared correlation of genotypes over people with both calls. It is corrected for n
+    people, ``r^2 - (1 - r^2) / (n - 2)``, so that independent variants have a mean of 0.
+
+    Parameters
+    ----------
+    *genotypes : array-like, shape (n, d)
+        Sets of genotypes of the same variants.
+    positions : array-like, shape (d,)
+    chromosomes : array-like, shape (d,), optional
+        Only pairs on one chromosome count; by default, there is one.
+    edges : array-like, shape (bins + 1,)
+        Distances that separate the bins, increasing.
+    pairs : int
+        Most pairs per bin: a random draw.
+    seed : int
+        Of the draw.
+
+    Source: Hill, Robertson (1968), "Linkage disequilibrium in finite populations"; Rogers, Huff
+    (2009), "Linkage disequilibrium between loci with unknown phase", for genotypes.
+    """
+    sets = [_genotypes(x, "genotypes") for x in genotypes]
+    limits = np.asarray(edges, np.float64)
+    place = np.asarray(positions, np.float64)
+    names = np.zeros(len(place)) if chromosomes is None else np.asarray(chromosomes)
+    first, second, bins = _draw_pairs(place, names, limits, pairs, np.random.default_rng(seed))
+    r2 = np.stack([_squared_correlations(x, first, second) for x in sets])
+    known = ~np.isnan(r2).any(axis=0)
+    count = np.bincount(bins[known], minlength=len(limits) - 1)
+    with np.errstate(invalid="ignore"):
+        means = [np.bincount(bins[known], r[known], len(limits) - 1) / count for r in r2]
+    return LinkageDecay(limits, means, count)
+
+
+def _draw_pairs(
+    positions: Doubles,
+    chromosomes: npt.NDArray,
+    edges: Doubles,
+    most: int,
+    rng: np.random.Generator,
+) -> tuple[npt.NDArray[np.intp], ...]:
+    """Draw pairs uniformly within each bin: both variants, and the bin."""
+    found = []
+    order = np.lexsort((positions, np.unique(chromosomes, return_inverse=True)[1]))
+    starts = np.flatnonzero(np.r_[True, chromosomes[order][1:] != chromosomes[order][:-1]])
+    groups = np.split(order, starts[1:])
+    for bin, (low, high) in enumerate(pairwise(edges)):
+        begins, counts = [], []
+        for group in groups:
+            x = positions[group]
+            begin = np.maximum(np.searchsorted(x, x + low, "right"), np.arange(1, len(x) + 1))
+            begins.append(begin)
+            counts.append(np.maximum(np.searchsorted(x, x + high, "right") - begin, 0))
+        ends = np.concatenate(counts).cumsum()
+        total = int(ends[-1])
+        chosen = rng.choice(total, min(most, total), replace=False) if total else np.empty(0, int)
+        # Pair number c belongs to the variant in whose range of counts it falls.
+        first = np.searchsorted(ends, chosen, "right")
+        offset = np.concatenate(begins)[first] + chosen - np.r_[0, ends][first]
+        base = np.repeat(np.r_[starts], [len(g) for g in groups])[first]
+        found.append((order[first], order[base + offset], np.full(len(chosen), bin)))
+    first, second, bins = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return first, second, bins
+
+
+def _squared_correlations(
+    x: Floats, first: npt.NDArray[np.intp], second: npt.NDArray[np.intp]
+) -> Doubles:
+    """Corrected r^2 of pairs of columns; NaN where one does not vary."""
+    seen = (~np.isnan(x)).astype(np.float32)
+    filled = np.nan_to_num(x)
+    size = max(1, _BLOCK // len(x))
+    parts = []
+    for start in range(0, len(first), size):
+        i, j = first[start : start + size], second[start : start + size]
+        a, b, ma, mb = filled[:, i], filled[:, j], seen[:, i], seen[:, j]
+        n = (ma * mb).sum(0, dtype=np.float64)
+        sums = [
+            (p * q).sum(0, dtype=np.float64)
+            for p, q in ((a, mb), (b, ma), (a * a, mb), (b * b, ma), (a, b))
+        ]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            a1, b1, aa, bb, ab = (total / n for total in sums)
+            variances = (aa - a1 * a1) * (bb - b1 * b1)
+            r2 = (ab - a1 * b1) ** 2 / np.where(variances > 1e-9, variances, np.nan)
+            parts.append(np.where(n > 2, r2 - (1 - r2) / (n - 2), np.nan))
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+class PcaOverlap(NamedTuple):
+    """Two sets on the principal components of a third."""
+
+    coverage: float
+    """Share of the real people with a fake one nearer than their 5th nearest real one."""
+    distance: float
+    """Wasserstein distance along a component in units of the real standard deviation, on average
+    over components."""
+    real: Doubles
+    fake: Doubles
+    """Scores, shapes (n, components) and (m, components)."""
+    explained: Doubles
+    """Share of the variance of `train` that each component has."""
+
+
+def pca_overlap(
+    train: ArrayLike, real: ArrayLike, fake: ArrayLike, components: int = 2
+) -> PcaOverlap:
+    """Compare two sets on the first principal components of the genotypes `train`.
+
+    Genotypes are centred and divided by ``sqrt(2 p (1 - p))`` with the frequencies p of `train`;
+    missing calls are set to the mean. Variants that do not vary there are left out.
+
+    Source: Patterson, Price, Reich (2006), "Population structure and eigenanalysis".
+    """
+    from scipy.stats import wasserstein_distance
+
+    reference = _genotypes(train, "train")
+    x, y = _pair(real, fake)
+    p = allele_frequencies(reference)
+    varies = np.nan_to_num(p * (1 - p)) > 0
+    scale = np.sqrt(2 * p[varies] * (1 - p[varies])).astype(np.float32)
+    middle = (2 * p[varies]).astype(np.float32)
+
+    def standardised(values: Floats) -> Floats:
+        scaled: Floats = np.nan_to_num((values[:, varies] - middle) / scale)
+        return scaled
+
+    values = standardised(reference)
+    loadings, variances = _principal_axes(values, components)
+    explained = variances / (values.astype(np.float64) ** 2).sum() * (len(values) - 1)
+    a, b = (standardised(z) @ loadings for z in (x, y))
+    spread = a.std(axis=0)
+    if (spread == 0).any():
+        raise UndefinedMetric("the real genotypes are all equal on a principal component")
+    distances = [
+        wasserstein_distance(a[:, c], b[:, c]) / spread[c] for c in range(loadings.shape[1])
+    ]
+    coverage = density_coverage(a, b, k=min(5, len(a) - 1)).coverage
+    return PcaOverlap(coverage, float(np.mean(distances)), a, b, explained)
+
+
+def _principal_axes(centred: Floats, components: int) -> tuple[Floats, Doubles]:
+    """Return the first axes (d, k) and variances (k,) of centred values (n, d)."""
+    from scipy.linalg import eigh
+
+    n = len(centred)
+    k = min(components, n - 1)
+    gram = (centred @ centred.T).astype(np.float64)  # (n, n): d is larger
+    values, vectors = eigh(gram, subset_by_index=(n - k, n - 1))
+    values, vectors = values[::-1], vectors[:, ::-1]
+    kept = values > 1e-6 * max(values[0], 1e-300)
+    if not kept.any() or values[0] <= 0:
+        raise UndefinedMetric("the training genotypes do not vary")
+    axes = centred.T @ (vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
+    return axes, values[kept] / (n - 1)
+
+
+class AdversarialAccuracy(NamedTuple):
+    """Nearest-neighbour adversarial accuracy; 1/2 if the two sets cannot be told apart."""
+
+    score: Estimate
+    """Mean of the two shares; below 1/2 fake people are copies, above they are unlike real ones."""
+    truth: float
+    """Share of real people whose nearest other person is real."""
+    synthetic: float
+    """Share of fake people whose nearest other person is fake."""
+
+
+def adversarial_accuracy(real: ArrayLike, fake: ArrayLike, *, seed: int = 0) -> AdversarialAccuracy:
+    """AA_TS: how well nearest neighbours tell real people from fake ones.
+
+    Distances are numbers of alleles that differ (`allele_distances`). Ties count half. The larger
+    set is reduced to a random part as large as the smaller one.
+
+    Source: Yelmen et al. (2021), "Creating artificial human genomes using generative neural
+    networks", after Yale et al. (2019). They compare haplotypes.
+    """
+    x, y = _pair(real, fake)
+    size = min(len(x), len(y))
+    rng = np.random.default_rng(seed)
+    x, y = (z if len(z) == size else z[np.sort(rng.permutation(len(z))[:size])] for z in (x, y))
+    if size < 2:
+        raise HebaeError(f"real and fake hold {len(x)} people; at least 2 are needed.")
+    between = allele_distances(x, y)
+    within = [allele_distances(z, z) for z in (x, y)]
+    for distances in within:
+        np.fill_diagonal(distances, np.inf)
+    shares = []
+    for own, other in zip(within, (between.min(axis=1), between.min(axis=0)), strict=True):
+        # 1 if the nearest is of the same set, 0 if of the other, 1/2 for ties
+        shares.append((np.sign(other - own.min(axis=1)) + 1) / 2)
+    truth, synthetic = (mean_estimate(share) for share in shares)
+    error = (truth.standard_error**2 + synthetic.standard_error**2) ** 0.5 / 2
+    score = Estimate((truth.value + synthetic.value) / 2, error)
+    return AdversarialAccuracy(score, truth.value, synthetic.value)
+
+
+def allele_distances(a: ArrayLike, b: ArrayLike) -> Doubles:
+    """Mean number of alleles by which two people differ, per variant called in both: (n, m).
+
+    That is the mean of ``|x - y|``, from 0 to 2; NaN for two people without a common variant.
+    """
+    x, y = _pair(a, b)
+    differ, shared = np.zeros((len(x), len(y))), np.zeros((len(x), len(y)))
+    for start in range(0, x.shape[1], size := max(1, _BLOCK // (len(x) + len(y)))):
+        parts = [z[:, start : start + size] for z in (x, y)]
+        seen = [(~np.isnan(z)).astype(np.float32) for z in parts]
+        shared += seen[0] @ seen[1].T
+        for threshold in (1, 2):  # |x - y| counts the thresholds between x and y
+            u, v = ((z >= threshold).astype(np.float32) for z in parts)
+            differ += u @ seen[1].T + seen[0] @ v.T - 2 * (u @ v.T)
+    with np.errstate(invalid="ignore"):
+        return differ / shared
+
+
+def hide_calls(genotypes: ArrayLike, share: float, seed: int = 0) -> npt.NDArray[np.bool_]:
+    """Choose each call that is not missing with probability `share`: a mask (n, d)."""
+    x = _genotypes(genotypes, "genotypes")
+    return (np.random.default_rng(seed).random(x.shape, np.float32) < share) & ~np.isnan(x)
+
+
+def imputation_accuracy(
+    truth: ArrayLike, imputed: ArrayLike, hidden: npt.NDArray[np.bool_]
+) -> Estimate:
+    """Share of the hidden calls that were imputed correctly, with its error over people.
+
+    Parameters
+    ----------
+    truth, imputed : array-like, shape (n, d)
+        Genotypes. Give those that are most probable; see `most_probable_genotypes`.
+    hidden : ndarray of bool, shape (n, d)
+    """
+    x, y = _pair(truth, imputed)
+    correct = ((x == y) & hidden).sum(axis=1).astype(np.float64)
+    return ratio_of_means(correct, hidden.sum(axis=1).astype(np.float64), "no call was hidden")
+
+
+def most_probable_genotypes(mean: ArrayLike) -> Floats:
+    """Return the mode of Binomial(2, p) for means 2p: 0 below 2/3, 1 up to 4/3, then 2."""
+    x = _genotypes(mean, "mean")
+    return ((x >= 2 / 3).astype(np.float32) + (x > 4 / 3)).astype(np.float32)
+
+
+def most_frequent_genotypes(genotypes: ArrayLike) -> Floats:
+    """Return the most frequent genotype of each variant, shape (d,)."""
+    x = _genotypes(genotypes, "genotypes")
+    return np.stack([(x == g).sum(axis=0) for g in range(3)]).argmax(axis=0).astype(np.float32)
+
+
+def pca_imputation(train: ArrayLike, genotypes: ArrayLike, components: int) -> Floats:
+    """Mean of each missing call of `genotypes`, given the others, by probabilistic PCA of `train`.
+
+    Missing calls of `train` are set to the mean. Other calls are returned as they are.
+
+    Source: Tipping, Bishop (1999), "Probabilistic principal component analysis".
+    """
+    reference, x = _pair(train, genotypes)
+    middle = (2 * np.nan_to_num(allele_frequencies(reference), nan=0.5)).astype(np.float32)
+    centred = np.nan_to_num(reference - middle)
+    axes, variances = _principal_axes(centred, components)
+    rest = (centred.astype(np.float64) ** 2).sum() / (len(centred) - 1) - variances.sum()
+    noise = max(rest / max(1, x.shape[1] - len(variances)), 1e-9)
+    seen = (~np.isnan(x)).astype(np.float32)
+    k = len(variances)
+    products = (axes[:, :, None] * axes[:, None, :]).reshape(-1, k * k)
+    # Scores are normal with variances lambda - noise, and calls have a noise of their own.
+    precision = np.diag(noise / np.maximum(variances - noise, 1e-9))
+    left = (seen @ products).reshape(-1, k, k).astype(np.float64) + precision
+    right = np.nan_to_num(x - middle) @ axes
+    scores = np.linalg.solve(left, right[:, :, None].astype(np.float64))[:, :, 0]
+    expected = np.clip(middle + scores.astype(np.float32) @ axes.T, 0, 2)
+    return np.where(np.isnan(x), expected, x)
+
+
+def _genotypes(values: ArrayLike, name: str) -> Floats:
+    """Return numbers from 0 to 2, or NaN, as float32 of shape (n, d)."""
+    x = np.asarray(values, np.float32)
+    if x.ndim != 2 or 0 in x.shape:
+        raise HebaeError(
+            f"{name} has shape {x.shape}; genotypes have the shape (people, variants)."
+        )
+    low, high = (np.nanmin(x), np.nanmax(x)) if not np.isnan(x).all() else (0, 0)
+    if low < 0 or high > 2:
+        raise HebaeError(
+            f"{name} ranges from {low:g} to {high:g}; genotypes are 0, 1 and 2, and NaN where a "
+            "call is missing."
+        )
+    return x
+
+
+def _pair(a: ArrayLike, b: ArrayLike) -> tuple[Floats, Floats]:
+    x, y = _genotypes(a, "the first set"), _genotypes(b, "the second set")
+    if x.shape[1] != y.shape[1]:
+        raise HebaeError(
+            f"The sets have {x.shape[1]:,} and {y.shape[1]:,} variants; give the same variants."
+        )
+    return x, y
+
+
+def _correlation(a: Doubles, b: Doubles, undefined: str) -> float:
+    if len(a) < 2 or a.std() == 0 or b.std() == 0:
+        raise UndefinedMetric(undefined)
+    return float(np.corrcoef(a, b)[0, 1])

@@ -1,0 +1,235 @@
+"""Genotype files: what is read of files made on the spot, and what is refused."""
+
+import gzip
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from hebae import data
+from hebae.data import genotypes
+from hebae.data.examples import Variants, blocks
+from hebae.data.packed import MISSING, PackedGenotypes, pack
+from hebae.errors import HebaeError, MissingPackage
+
+pytest.importorskip("bed_reader")
+
+PEOPLE, LOCI = 11, 6
+CALLS = np.random.default_rng(0).integers(0, 4, (PEOPLE, LOCI)).astype(np.uint8)
+CALLS[0] = MISSING, 0, 1, 2, 2, 1
+VARIANTS = Variants(
+    np.array(["1", "1", "2", "2", "X", "X"]),
+    np.array([5, 9, 2, 4, 8, 10]),
+    np.array(list("ACGTAC")),
+    np.array(list("GTACGT")),
+)
+IDS = [f"person{i}" for i in range(PEOPLE)]
+NAMES = [f"rs{i}" for i in range(LOCI)]
+
+
+@pytest.fixture
+def bed(tmp_path):
+    path = tmp_path / "people.bed"
+    values = np.where(CALLS == MISSING, np.nan, CALLS)
+    genotypes.write_bed(path, values, IDS, NAMES, VARIANTS)
+    return path
+
+
+def check(dataset, calls=CALLS):
+    train = dataset.train
+    missing = np.zeros_like(calls, bool) if train.missing is None else train.missing[:]
+    np.testing.assert_array_equal(missing, calls == MISSING)
+    np.testing.assert_array_equal(train.values[:][~missing], calls[~missing])
+    assert train.values[:].max() <= 2
+    assert train.values.dtype == np.uint8
+
+
+def test_bed_files_are_read_as_they_were_written(bed):
+    dataset = data.load(bed, validation_size=0)
+    check(dataset)
+    assert dataset.train.ids.tolist() == IDS
+    assert dataset.train.feature_names == tuple(NAMES)
+    for name, values in vars(VARIANTS).items():
+        np.testing.assert_array_equal(getattr(dataset.variants, name), values)
+    assert data.load(bed).variants is not None  # after validation examples were set aside
+    assert sorted(p.name for p in bed.parent.iterdir()) == [
+        "people.bed",
+        "people.bim",
+        "people.fam",
+    ]
+
+
+def test_calls_of_a_bed_file_count_allele_1(tmp_path):
+    # The specification's bits, lowest first: 00 two of allele 1, 01 missing, 10 one, 11 none.
+    path = tmp_path / "tiny.bed"
+    path.write_bytes(b"\x6c\x1b\x01" + bytes([0b11_10_01_00, 0b11]))
+    path.with_suffix(".bim").write_text("1\trs1\t0\t7\tA\tG\n")
+    path.with_suffix(".fam").write_text("".join(f"f p{i} 0 0 0 -9\n" for i in range(5)))
+    dataset = data.load(path, validation_size=0)
+    check(dataset, np.array([[2], [MISSING], [1], [0], [0]], np.uint8))
+    assert dataset.variants.allele_1.tolist() == ["A"]
+
+
+def test_large_files_stay_packed_and_give_the_same_rows(bed, monkeypatch):
+    monkeypatch.setattr(genotypes, "LARGEST_DENSE", 0)
+    monkeypatch.setattr("hebae.data.genotype_files._BLOCK", 4 * PEOPLE)  # several blocks
+    dataset = data.load(bed, validation_size=0)
+    assert isinstance(dataset.train.values, PackedGenotypes)
+    check(dataset)
+    rows = np.array([7, 2, 2])
+    part = dataset.train[rows]
+    assert isinstance(part.values, PackedGenotypes)
+    check(type("Part", (), {"train": part}), CALLS[rows])
+    assert part.ids.tolist() == ["person7", "person2", "person2"]
+    split = data.load(bed)
+    assert (len(split.train), len(split.validation)) == (10, 1)
+    joined = [row for examples in (split.train, split.validation) for row in examples.values[:]]
+    assert len(joined) == PEOPLE
+    assert sum(map(len, blocks(split.train.values))) == 10
+
+
+def test_packed_rows_behave_like_those_of_an_array():
+    calls = np.random.default_rng(1).integers(0, 4, (6, 9)).astype(np.uint8)
+    packed = pack(calls)
+    assert packed.shape == (6, 3)
+    values, missing = (PackedGenotypes(packed, 9, mask=mask) for mask in (False, True))
+    assert (values.shape, values.nbytes, missing.dtype) == ((6, 9), 54, np.bool_)
+    for index in (slice(1, 4), np.array([5, 0]), 3, np.arange(6) % 2 == 0):
+        np.testing.assert_array_equal(missing[index], calls[index] == MISSING)
+        np.testing.assert_array_equal(values[index], np.where(calls == MISSING, 0, calls)[index])
+        if not isinstance(index, int):
+            np.testing.assert_array_equal(values.select(index)[:], values[index])
+
+
+def edit(path, old, new):
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+BAD_BED = {
+    "without .bim": (lambda p: p.with_suffix(".bim").unlink(), r"needs people\.bim beside it"),
+    "without .fam": (lambda p: p.with_suffix(".fam").unlink(), r"needs people\.fam beside it"),
+    "fewer samples": (
+        lambda p: edit(p.with_suffix(".fam"), p.with_suffix(".fam").read_text()[:100], ""),
+        r"21 bytes, but \d samples in people\.fam and 6 variants in people\.bim take 15",
+    ),
+    "truncated": (lambda p: p.write_bytes(p.read_bytes()[:-1]), r"20 bytes, but 11 samples"),
+    "intervals": (lambda p: p.write_text("chr1\t5\t9\n"), "genome intervals"),
+    "sample twice": (
+        lambda p: edit(p.with_suffix(".fam"), "person3 person3", "person2 person2"),
+        r"2 samples with the id person2_person2 \(numbers 3, 4\)",
+    ),
+    "variant twice": (
+        lambda p: edit(p.with_suffix(".bim"), "rs4", "rs1"),
+        r"2 variants with the id rs1 \(numbers 2, 5\).*plink2 --set-all-var-ids",
+    ),
+    "damaged .bim": (lambda p: edit(p.with_suffix(".bim"), "\tC\tT", ""), r"line 2, has 4 of 6"),
+    "position": (lambda p: edit(p.with_suffix(".bim"), "\t9\t", "\tx\t"), "not a whole number"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "words"), BAD_BED.values(), ids=BAD_BED)
+def test_bad_bed_files_are_refused_in_one_sentence(bed, spoil, words):
+    edit(bed.with_suffix(".fam"), "\t", " ")
+    bed.with_suffix(".fam").write_text(bed.with_suffix(".fam").read_text().replace("\t", " "))
+    spoil(bed)
+    with pytest.raises(HebaeError, match=words):
+        data.load(bed)
+
+
+def test_people_who_share_an_id_are_named_with_their_family(bed):
+    fam = bed.with_suffix(".fam")
+    fam.write_text("".join(f"family{i} 1 0 0 0 -9\n" for i in range(PEOPLE)))
+    assert data.load(bed, validation_size=0).train.ids[2] == "family2_1"
+
+
+VCF = """##fileformat=VCFv4.2
+##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">
+#CHROM	POS	ID	REF	ALT	QUAL	FILTER	INFO    	FORMAT	a	b	c
+1	10	rs1	A	G	.	PASS	.	GT	0|0	0/1	1|1
+1	20	.	C	T,G	.	PASS	.	GT	0|0	0/2	1|1
+1	30	.	C	T	.	PASS	.	DP:GT:GQ	3:./.:9	3:1|0:9	3:.|1:9
+X	40	rs4	C	<DEL>	.	PASS	.	GT:GQ	1	0	.:3
+
+"""
+
+
+@pytest.mark.parametrize("suffix", [".vcf", ".vcf.gz"])
+def test_vcf_files_count_the_alternative_allele(tmp_path, suffix):
+    path = tmp_path / f"birds{suffix}"
+    path.write_bytes(gzip.compress(VCF.encode()) if suffix == ".vcf.gz" else VCF.encode())
+    dataset = data.load(path)
+    check(dataset, np.array([[0, 3, 2], [1, 1, 0], [2, 3, 3]], np.uint8))
+    assert dataset.train.ids.tolist() == ["a", "b", "c"]
+    assert dataset.train.feature_names == ("rs1", "1:30:C:T", "rs4")
+    assert dataset.variants.position.tolist() == [10, 30, 40]
+    assert dataset.notes == (
+        f"1 variants of {path.name} have more than two alleles and were left out.",
+    )
+
+
+BAD_VCF = {
+    "no GT": (
+        "GT\t0|0\t0/1\t1|1\n1",
+        "PL\t0\t0\t0\n1",
+        "line 4, has no genotypes: its FORMAT is PL",
+    ),
+    "no samples": (VCF[VCF.index("\tFORMAT\t") :], "\n", "has no samples"),
+    "no header": ("#CHROM", "CHROM", "no line that begins with #CHROM"),
+    "short line": ("\t0/1\t1|1\n", "\n", "line 4, has 10 columns and the header 12"),
+    "polyploid": ("0/1", "0/1/1", r"line 4: 0/1/1 is not a genotype"),
+    "allele 2": ("0/1", "0/2", "line 4: 0/2 is not a genotype"),
+    "sample twice": ("\ta\tb", "\ta\ta", r"2 samples with the id a \(numbers 1, 2\)"),
+    "position": ("\t10\t", "\tten\t", "not a whole number"),
+    "one kind": ("\tG\t", "\tG,C\t", None),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "words"), BAD_VCF.values(), ids=BAD_VCF)
+def test_bad_vcf_files_are_refused_in_one_sentence(tmp_path, old, new, words):
+    path = tmp_path / "birds.vcf"
+    path.write_text(VCF.replace(old, new, 1))
+    if words is None:
+        assert "2 variants" in data.load(path).notes[0]
+        return
+    with pytest.raises(HebaeError, match=words):
+        data.load(path)
+
+
+def test_a_truncated_compressed_file_is_refused(tmp_path):
+    path = tmp_path / "birds.vcf.gz"
+    path.write_bytes(gzip.compress(VCF.encode())[:-30])
+    with pytest.raises(HebaeError, match="damaged, truncated"):
+        data.load(path)
+
+
+def test_pgen_files_count_the_alternative_allele(tmp_path):
+    pgenlib = pytest.importorskip("pgenlib")
+    path = tmp_path / "people.pgen"
+    with pgenlib.PgenWriter(str(path).encode(), PEOPLE, variant_ct=LOCI) as writer:
+        for column in CALLS.T:
+            writer.append_biallelic(np.where(column == MISSING, -9, column).astype(np.int8))
+    rows = zip(VARIANTS.chromosome, VARIANTS.position, NAMES, strict=True)
+    body = "".join(f"{c}\t{p}\t{name}\tG\tA\n" for c, p, name in rows)
+    path.with_suffix(".pvar").write_text(f"##x\n#CHROM\tPOS\tID\tREF\tALT\n{body}")
+    psam = path.with_suffix(".psam")
+    psam.write_text("#FID\tIID\tSEX\n" + "".join(f"f\t{name}\t1\n" for name in IDS))
+    dataset = data.load(path, validation_size=0)
+    check(dataset)
+    assert dataset.train.ids.tolist() == IDS
+    assert dataset.variants.allele_1.tolist() == ["A"] * LOCI
+    edit(psam, "f\tperson1\t1\n", "")
+    with pytest.raises(HebaeError, match=r"10 samples in people\.psam and 6 variants"):
+        data.load(path)
+    edit(psam, "#FID\tIID", "FID\tIID")
+    with pytest.raises(HebaeError, match="no header that begins with #FID or #IID"):
+        data.load(path)
+    psam.unlink()
+    with pytest.raises(HebaeError, match=re.escape("needs people.psam beside it")):
+        data.load(path)
+
+
+def test_without_the_extra_the_message_says_what_to_install(bed, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bed_reader", None)
+    with pytest.raises(MissingPackage, match=re.escape("pip install 'hebae[genomics]'")):
+        data.load(bed)

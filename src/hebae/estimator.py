@@ -36,7 +36,9 @@ from hebae.config import DataSettings, ModelSettings, Settings, TrainingSettings
 from hebae.data import Dataset, Examples
 from hebae.data import load as load_data
 from hebae.data.arrays import batch_name, from_batch
+from hebae.data.decoding import IMAGE_OPTIONS
 from hebae.data.examples import Seen
+from hebae.data.tables import is_frame
 from hebae.errors import HebaeError
 from hebae.evaluation import checks
 from hebae.files import expand, make_folder
@@ -400,20 +402,29 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             raise HebaeError(f"{name} is one example, of shape {shape}; give {name}[None].")
         if len(given) == 3 and shape == (1, *given[1:]):
             X = X[:, None]  # grey images; in training, 3 or 4 of them could be one in colour
+        least = 2 if like is None else 1
+        rules: dict[str, Any] = {
+            "accept_sparse": "csr",
+            "allow_nd": True,
+            "ensure_all_finite": False,
+            "ensure_min_samples": least,
+            "estimator": self,
+            "input_name": name,
+        }
         if _is_array(X):
-            checked = check_array(
-                np.ma.getdata(X) if isinstance(X, np.ma.MaskedArray) else X,
-                accept_sparse="csr",
-                allow_nd=True,
-                ensure_all_finite=False,
-                ensure_min_samples=2 if like is None else 1,
-                estimator=self,
-                input_name=name,
-            )
+            checked = check_array(np.ma.getdata(X) if np.ma.is_masked(X) else X, **rules)
             X = np.ma.array(checked, mask=np.ma.getmask(X)) if np.ma.is_masked(X) else checked
+        elif is_frame(X) and len(given) == 2:
+            is_complex = any("complex" in str(dtype) for dtype in X.dtypes)
+            if given[0] < least or not given[1] or is_complex:
+                check_array(X, dtype=None, **rules)  # refuses it
         options: dict[str, Any] = {}
         if seen is not None:
-            options = {n: getattr(seen, n) for n in ("pixels", "columns")}
+            options = {n: getattr(seen, n) for n in ("pixels", "columns", "feature_names")}
+        if like is not None and isinstance(X, str | Path) and hasattr(self, "settings_"):
+            # New images are read as those of training were.
+            chosen = {n: getattr(self.settings_, n) for n in IMAGE_OPTIONS}
+            options |= {n: value for n, value in chosen.items() if value is not None}
         return load_data(X, validation_size=validation_size, **options)
 
     def _examples(self, X: Any, name: str = "X") -> Examples:
@@ -470,7 +481,7 @@ def _is_array(X: Any) -> bool:
     """Whether scikit-learn's checks apply: not to paths, tensors, data frames, images, Examples."""
     if isinstance(X, list):
         return not (X and type(X[0]).__module__.startswith("PIL."))
-    if isinstance(X, torch.Tensor) or hasattr(X, "columns") or hasattr(X, "select"):
+    if isinstance(X, torch.Tensor) or is_frame(X) or hasattr(X, "select"):
         return False
     return sparse.issparse(X) or hasattr(X, "__array__") or isinstance(X, tuple | int | float)
 

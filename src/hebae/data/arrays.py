@@ -28,7 +28,6 @@ _LABEL_KEYS = {
     "validation": ("validation_labels", "y_validation"),
     "test": ("test_labels", "y_test"),
 }
-_ENTRY_KEYS = ("x", "X", "image", "images", "pixel_values", "features", "data", "input", "inputs")
 
 
 def from_array(data: Any) -> Dataset:

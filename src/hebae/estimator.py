@@ -416,8 +416,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             X = np.ma.array(checked, mask=np.ma.getmask(X)) if np.ma.is_masked(X) else checked
         elif is_frame(X) and len(given) == 2:
             is_complex = any("complex" in str(dtype) for dtype in X.dtypes)
-            if given[0] < least or not given[1] or is_complex:
-                check_array(X, dtype=None, **rules)  # refuses it
+            if given[0] < least or not given[1] or is_complex:  # to be refused
+                check_array(np.empty(given, complex if is_complex else float), **rules)
         options: dict[str, Any] = {}
         if seen is not None:
             options = {n: getattr(seen, n) for n in ("pixels", "columns", "feature_names")}

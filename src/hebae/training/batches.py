@@ -264,7 +264,8 @@ class LoaderBatches:
             if batch is None:
                 return
             name = batch_name(number)
-            examples = from_batch(batch, number, self.like and self.like.seen.pixels)
+            pixels = True if self.like is None else self.like.seen.pixels
+            examples = from_batch(batch, number, pixels)
             if self.like is not None:
                 given, first = (
                     f"{part.values.dtype} of shape {part.shape}" for part in (examples, self.like)

@@ -46,7 +46,7 @@ from hebae.samplers import (
     codes_of,
     read_samplers,
     resolve,
-    training_values,
+    training_data,
     write_samplers,
 )
 from hebae.storage import RunFolder, load_model, save_model
@@ -296,7 +296,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                         "this model has no training codes to fit a sampler to; fit it again, or "
                         "choose sampler='normal', which needs none."
                     )
-                values = training_values(*self._origin)
+                values = training_data(*self._origin).train
                 self.codes_ = codes_of(self.module_, values, self.settings_.seed)
             self.samplers_ = fit_samplers(self.codes_, self.settings_.seed, names, self.samplers_)
             if name == "auto":

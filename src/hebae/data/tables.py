@@ -142,8 +142,8 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
         wrong = next(name for name, kind in types.items() if kind in ("text", "date"))
         row = _first_text(frame[wrong])
         raise HebaeError(
-            f"{source} holds {frame[wrong].iloc[row]!r} in row {row + 1}, column {wrong!r}, and "
-            "the model was trained on numbers alone: correct it, or leave the cell empty."
+            f"{_cell(frame[wrong], row, source)}, and the model was trained on numbers alone: "
+            "correct it, or leave the cell empty."
         )
     if columns is None:
         columns = _columns_of(frame, types, kinds, source)
@@ -242,7 +242,7 @@ def codes_of(series: Any, column: Column, source: str) -> np.ndarray:
         if found.isna().any():
             row = int(np.flatnonzero(~absent)[np.flatnonzero(found.isna())[0]])
             raise HebaeError(
-                f"{source} holds {series.iloc[row]!r} in row {row + 1}, column {column.name!r}, "
+                f"{_cell(series, row, source)}, "
                 f"whose categories are {_list(column.categories)}: correct it, or leave the cell "
                 "empty."
             )
@@ -257,7 +257,7 @@ def codes_of(series: Any, column: Column, source: str) -> np.ndarray:
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise HebaeError(
-            f"{source} holds {series.iloc[row]!r} in row {row + 1}, column {column.name!r}, which "
+            f"{_cell(series, row, source)}, which "
             f"{meaning}: correct it, leave the cell empty, or use --column-kinds."
         )
     codes[:] = numbers
@@ -423,9 +423,8 @@ def _matrix(frame: Any, source: str, *, may_be_empty: bool) -> tuple[np.ndarray,
     if wrong.any():
         row, column = (int(i) for i in np.argwhere(wrong)[0])
         raise HebaeError(
-            f"{source} holds {frame.iat[row, column]!r} in row {row + 1}, column "
-            f"{frame.columns[column]!r}, which is infinite or too large: correct it, or leave the "
-            "cell empty."
+            f"{_cell(frame.iloc[:, column], row, source)}, which is infinite or too large: "
+            "correct it, or leave the cell empty."
         )
     empty = missing.all(0)
     if empty.any() and not may_be_empty:
@@ -448,8 +447,7 @@ def _refuse_text(series: Any, observed: Any, count: int, most: int, source: str)
     if numbers.mean() < 0.5:
         row = int(np.flatnonzero(series.notna().to_numpy())[np.flatnonzero(numbers)[0]])
         raise HebaeError(
-            f"{source} holds {series.iloc[row]!r} in row {row + 1}, column {name!r}, among "
-            "numbers: correct it or leave the cell empty."
+            f"{_cell(series, row, source)}, among numbers: correct it or leave the cell empty."
         )
     raise HebaeError(
         f"{source} has {count:,} different texts in {len(observed):,} rows of column {name!r}, "
@@ -502,6 +500,13 @@ def _known(name: str, names: Sequence[str], source: str, flag: str) -> str:
 def _suggestion(name: str, names: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(names), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _cell(series: Any, row: int, source: str) -> str:
+    """Say what is in a row of a column."""
+    value = series.iloc[row]
+    value = value.item() if isinstance(value, np.generic) else value
+    return f"{source} holds {value!r} in row {row + 1}, column {series.name!r}"
 
 
 def _list(names: Sequence[str], most: int = 10) -> str:

@@ -103,6 +103,8 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
         frame = _indexed(frame, _known(options.id_column, names, source, "--id-column"), source)
     has_ids = not isinstance(frame.index, pandas.RangeIndex)
     ids = np.array([str(key) for key in frame.index]) if has_ids else None
+    if ids is not None:
+        require_unique(ids, source)
     labels = label_names = None
     label = options.label_column
     if label is not None and (label in frame or not known):
@@ -194,9 +196,10 @@ def column_of(series: Any, dtype: Any, source: str, kind: Any = None) -> Column:
         different = list(keys.loc[ranked.sort_values().index])
     count = len(different)
     if kind is None:
-        if dtype == "bool" or (count == 2 and dtype in ("int", "text")):
+        whole = dtype == "int" or (dtype == "float" and (observed % 1 == 0).all())
+        if dtype == "bool" or (count == 2 and (whole or dtype == "text")):
             kind = "binary"
-        elif count == 1 or (dtype == "int" and count <= MOST_WHOLE):
+        elif count == 1 or (whole and count <= MOST_WHOLE):
             kind = "category"
         elif dtype == "text":
             kind = "category"
@@ -479,7 +482,7 @@ def _first_text(series: Any) -> int:
 def _indexed(frame: Any, column: str, source: str) -> Any:
     """Make a column the index, if its values are unique."""
     ids = [str(key) for key in frame[column]]
-    require_unique(ids, f"{source}, column {column!r}")
+    require_unique(ids, f"{source}, column {column!r}")  # where the column is known
     return frame.drop(columns=column).set_axis(ids, axis=0)
 
 

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from hebae import data
+from hebae.data.arrays import from_batch
 from hebae.errors import HebaeError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 3, 4, 6), np.uint8)
@@ -120,6 +121,12 @@ def test_other_arrays_are_refused(given, words):
 def test_channels_elsewhere_than_second_are_refused(shape, words, kind):
     with pytest.raises(HebaeError, match=words):
         data.load(np.ones(shape, kind))
+
+
+def test_the_last_batch_of_a_loader_may_hold_3_grey_images():
+    assert from_batch(torch.ones(3, 8, 9), 2).shape == (1, 8, 9)
+    with pytest.raises(HebaeError, match="one image of 3 channels"):
+        from_batch(torch.ones(3, 8, 9), 1)
 
 
 class Frame:

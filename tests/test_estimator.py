@@ -214,7 +214,7 @@ def test_a_model_without_its_codes_samples_from_the_normal_alone(images, tmp_pat
     (tmp_path / "model" / "samplers.safetensors").unlink()
     loaded = hebae.load(tmp_path / "model")
     assert loaded.sample(3, sampler="normal").shape == (3, 1, 8, 8)
-    with pytest.raises(HebaeError, match=r"without its training codes.*'normal'"):
+    with pytest.raises(HebaeError, match=r"saved from Python.*normal"):
         loaded.sample(3)
     loaded.save(tmp_path / "copy")
     assert hebae.load(tmp_path / "copy").sample(3, sampler="normal").shape == (3, 1, 8, 8)
@@ -276,8 +276,8 @@ def test_a_dataloader_is_checked_as_an_array_is(images):
     def loader(count, size):
         return torch.utils.data.DataLoader(torch.from_numpy(images[:count]), batch_size=size)
 
-    with pytest.raises(HebaeError, match="last batch"):
-        small(latent_dim=3, batch_size=50).fit(loader(52, 50))
+    model = small(epochs=1).fit(loader(52, 50))  # the last two join the others
+    assert model.history_[-1]["step"] == 1
     assert small(drop_last=True).fit(loader(52, 50)).history_[-1]["step"] == 2
     with pytest.raises(HebaeError, match=r"batch_size.* 3"):
         small().fit(loader(9, 3))

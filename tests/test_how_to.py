@@ -102,6 +102,47 @@ def test_single_cells(follow, tmp_path):
     assert (folder / "cells.png").stat().st_size > 1000
 
 
+def test_genotypes(follow, tmp_path):
+    bed_reader = pytest.importorskip("bed_reader")
+    rng = np.random.default_rng(0)
+    frequencies = rng.uniform(0.1, 0.9, (2, 50))
+    population = np.arange(140) % 2
+    people = rng.binomial(2, frequencies[population]).astype(np.float32)
+    people[rng.random(people.shape) < 0.02] = np.nan
+    properties = {
+        "iid": [f"person{i}" for i in range(140)],
+        "sid": [f"rs{i}" for i in range(50)],
+        "chromosome": ["1"] * 50,
+        "bp_position": np.arange(50) * 5000 + 100,
+        "allele_1": ["A"] * 50,
+        "allele_2": ["G"] * 50,
+    }
+    bed_reader.to_bed(tmp_path / "people.bed", people, properties=properties)
+    rows = "".join(f"person{i},{['north', 'south'][p]}\n" for i, p in enumerate(population))
+    (tmp_path / "populations.csv").write_text("id,population\n" + rows)
+    folder, _ = follow("genotypes.md")
+    codes = (folder / "codes.csv").read_text().splitlines()
+    assert codes[0] == "id,hebae0,hebae1"
+    assert [line.split(",")[0] for line in codes[1:]] == properties["iid"]
+    known = ~np.isnan(people)
+    with bed_reader.open_bed(folder / "filled.bed") as filled:
+        assert list(filled.iid) == properties["iid"]
+        values = filled.read()
+    np.testing.assert_array_equal(values[known], people[known])
+    assert set(np.unique(values)) == {0, 1, 2}
+    with bed_reader.open_bed(folder / "generated.bed") as generated:
+        assert generated.shape == (500, 50)
+        assert list(generated.sid) == properties["sid"]
+        np.testing.assert_array_equal(generated.bp_position, properties["bp_position"])
+        values = generated.read()
+    assert set(np.unique(values)) == {0, 1, 2}
+    table = (folder / "evaluation" / "evaluation.md").read_text()
+    for name in ("correlation of allele frequencies", "LD decay", "imputation accuracy"):
+        assert name in table
+    assert (folder / "evaluation" / "figures" / "genotypes.png").stat().st_size > 1000
+    assert (folder / "map.png").stat().st_size > 1000
+
+
 def test_folder_of_images(follow, tmp_path, monkeypatch):
     monkeypatch.setenv("HEBAE_CACHE_DIR", str(tmp_path / "cache"))
     rng = np.random.default_rng(0)
@@ -122,4 +163,5 @@ def test_folder_of_images(follow, tmp_path, monkeypatch):
     ids = variables["photos"].train.ids.tolist()
     assert ids == sorted(ids) and len(ids) == 170
     assert sorted(row["id"] for row in rows) == ids
+    assert all(row["id"].startswith(row["label"] + "/") for row in rows)
     assert variables["codes"].shape == (170, 8)

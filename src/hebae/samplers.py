@@ -22,6 +22,7 @@ from safetensors.numpy import save_file
 
 from hebae import inference
 from hebae.config import DataSettings
+from hebae.data import Dataset
 from hebae.errors import HebaeError, MissingPackage
 from hebae.model import Autoencoder
 from hebae.priors import *  # noqa: F403, since they lived here in version 0.1.0
@@ -195,24 +196,25 @@ def _fingerprint(model: Autoencoder) -> str:
     return digest.hexdigest()
 
 
-def training_values(
+def training_data(
     folder: Path,
     config: Mapping[str, Any],
     data: str | None = None,
     data_dir: Path | None = None,
-) -> Any:
-    """Load the training `Examples` of the run in `folder`, given its ``config.json``.
+    *,
+    need: str = "a sampler is fitted to the training data",
+    otherwise: str = "use --sampler normal, which needs no data",
+) -> Dataset:
+    """Load the data of the run in `folder`, given its ``config.json``.
 
     `data` and `data_dir` say where the data are now, if they were moved. Data with other content
-    are refused.
+    are refused; `need` and `otherwise` say in the message what they are for and what else to do.
     """
     from hebae.data import load
 
-    without = "the sampler 'normal' needs no data"
     if "data_fingerprint" not in config:
         raise HebaeError(
-            f"{folder} was saved from Python without its training codes, so no sampler can be "
-            f"fitted; {without}."
+            f"{need}, and {folder} was saved from Python without a record of them; {otherwise}."
         )
     try:
         source = {name: config[name] for name in DataSettings.model_fields if name in config}
@@ -220,13 +222,13 @@ def training_values(
         dataset = load(**source | {name: place for name, place in moved.items() if place})
     except HebaeError as error:
         raise HebaeError(
-            f"a sampler is fitted to the training data, which could not be loaded: {error} Name "
-            f"them with --data or --data-dir, or use --sampler normal: {without}."
+            f"{need}, which could not be loaded: {error} Name them with --data or --data-dir, or "
+            f"{otherwise}."
         ) from None
     if dataset.fingerprint != config["data_fingerprint"]:
         raise HebaeError(
             f"the content of {dataset.name} differs from what the run in {folder} was trained on "
             f"({config.get('data_name')}, SHA-256 {config['data_fingerprint'][:16]}); name its "
-            f"data with --data or --data-dir, or use --sampler normal: {without}."
+            f"data with --data or --data-dir, or {otherwise}."
         )
-    return dataset.train
+    return dataset

@@ -13,7 +13,7 @@ from hebae.errors import HebaeError
 from hebae.methods import METHODS
 
 if TYPE_CHECKING:
-    from hebae.data import Examples
+    from hebae.data import Dataset, Examples
 
 _OUTPUTS = (".csv", ".tsv", ".parquet", ".npy", ".h5ad")
 
@@ -44,7 +44,7 @@ def encode(
     from hebae import inference
     from hebae.data.writing import write_codes
 
-    trained, config, source, parts = _model_and_data(run, data)
+    trained, config, source, _, parts = _model_and_data(run, data)
     codes = np.concatenate([inference.encode(trained, part).mean for part in parts.values()])
     prefix = METHODS[config["method"]].class_name.lower()
     names = [f"{prefix}{i}" for i in range(codes.shape[1])]
@@ -69,28 +69,38 @@ def impute(
     run
         Folder of a finished run.
     output
-        A .csv, .tsv or .parquet table, with the types of the data's columns; a .npy array; or a
-        .h5ad file.
+        A .csv, .tsv or .parquet table, with the types of the data's columns; a .npy array; a .h5ad
+        file; or a .bed file with the most probable genotypes, with .bim and .fam.
     """
-    require_output(output, _OUTPUTS)
+    require_output(output, (*_OUTPUTS, ".bed"))
     from hebae import inference
-    from hebae.data.writing import joined, write_examples
+    from hebae.data.genotypes import require_variants, write_genotypes
+    from hebae.data.writing import ids_of, joined, write_examples
 
-    trained, _, _, parts = _model_and_data(run, data)
+    trained, _, _, dataset, parts = _model_and_data(run, data)
+    if output.suffix == ".bed":
+        require_variants(dataset, output)
     missing = sum(part.summary.missing for part in parts.values())
     filled = [
         replace(part, values=inference.impute(trained, part), missing=None, pixels=None)
         for part in parts.values()
     ]
-    write_examples(joined(filled), output)
+    examples = joined(filled)
+    if output.suffix == ".bed":
+        from hebae.evaluation import most_probable_genotypes
+
+        ids = [str(key) for key in ids_of(examples)]
+        write_genotypes(output, most_probable_genotypes(examples.values), ids, dataset)
+    else:
+        write_examples(examples, output)
     say(f"Filled {missing:,} missing values: {output}")
     return 0
 
 
 def _model_and_data(
     run: Path, data: DataSettings
-) -> tuple[Any, dict[str, Any], str, dict[str, Examples]]:
-    """Load the model, its configuration and all examples by split, coded as in training."""
+) -> tuple[Any, dict[str, Any], str, Dataset, dict[str, Examples]]:
+    """Load the model, its configuration, the data, and all examples by split."""
     from hebae import inference
     from hebae.data import load
     from hebae.data.loading import options_for
@@ -105,7 +115,9 @@ def _model_and_data(
     whole = {"validation_size": 0, "train_size": None}
     chosen = Settings.checked(stored | whole | given, f"{run}/config.json")
     seen = trained.seen
-    known = {} if seen is None else {"columns": seen.columns, "feature_names": seen.feature_names}
+    known: dict[str, Any] = {}
+    if seen is not None:
+        known = {"columns": seen.columns, "feature_names": seen.feature_names}
     dataset = load(**chosen.source, **known)
     tell(*dataset.notes)
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
@@ -122,4 +134,4 @@ def _model_and_data(
             part = replace(part, pixels=seen.pixels)
         inference.require_alike(trained, part, dataset.name)
         parts[split] = part
-    return trained, config, chosen.data, parts
+    return trained, config, chosen.data, dataset, parts

@@ -53,28 +53,36 @@ def sample(
         Seed of the draws.
     output
         A .png picture, or a .npy array of shape (count, *shape): the mean E[x|z] of each draw. A
-        .csv, .tsv or .parquet table, or a .h5ad file: draws from p(x|z), in the data's columns.
+        .csv, .tsv or .parquet table, or a .h5ad file: draws from p(x|z), in the data's columns. A
+        .bed file, with .bim and .fam: genotypes drawn from p(x|z), of the variants of the data.
     data
         Name, file or folder of the run's data, if they have moved.
     data_dir
         Folder with data files [env: HEBAE_DATA_DIR].
     """
-    from hebae.data.writing import WRITERS, write_examples
+    from hebae.data.genotypes import require_variants, write_genotypes
+    from hebae.data.writing import WRITERS, within, write_examples
 
     numbers = ("--count", count, 1), ("--seed", seed, 0)
-    _check(output, *numbers, suffixes=dict.fromkeys((".png", ".npy", *WRITERS)))
+    _check(output, *numbers, suffixes=dict.fromkeys((".png", ".npy", ".bed", *WRITERS)))
     from hebae import inference
     from hebae.data import Examples
     from hebae.storage import load_model
 
     trained, config = load_model(run)
-    from hebae.samplers import NAMES, fitted_samplers, resolve, training_values
+    from hebae.samplers import NAMES, fitted_samplers, resolve, training_data
 
     def load() -> npt.NDArray[np.generic]:
-        values = training_values(run, config, data, data_dir)
+        values = training_data(run, config, data, data_dir).train
         tell(f"fitting the sampler to the codes of {len(values):,} training examples.")
         return values
 
+    genotypes = None
+    if output.suffix == ".bed":
+        need = f"--output {output} takes the variants of the training data"
+        other = "name a .npy --output"
+        genotypes = training_data(run, config, data, data_dir, need=need, otherwise=other)
+        require_variants(genotypes, output)
     chosen = resolve(sampler, trained)
     names = NAMES if chosen == "auto" else (chosen,)
     samplers = fitted_samplers(run, trained, load, names=names, notify=tell)
@@ -85,11 +93,18 @@ def sample(
     prior = samplers[chosen]
     if output.suffix not in (".png", ".npy"):
         values = inference.sample_examples(trained, count, seed, prior)
+        if genotypes is not None:
+            write_genotypes(output, values, [f"sample{i}" for i in range(1, count + 1)], genotypes)
+            say(f"Wrote {output}, with .bim and .fam")
+            return 0
         examples = Examples(values.reshape(count, -1))
         if (seen := trained.seen) is not None and len(trained.input_shape) == 1:
             pixels = False if trained.likelihood.whole else None
             examples = Examples(
-                values, feature_names=seen.feature_names, columns=seen.columns, pixels=pixels
+                within(values, seen.columns),
+                feature_names=seen.feature_names,
+                columns=seen.columns,
+                pixels=pixels,
             )
         write_examples(examples, output)
         say(f"Wrote {output}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -58,7 +59,10 @@ def load_h5ad(path: Path, options: ReadOptions) -> Dataset:
     try:
         with h5py.File(path, "r") as file:
             if isinstance(file["obs"], h5py.Dataset):  # of anndata before version 0.7
-                whole = from_anndata(read_h5ad(path), options, str(path))
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of its age, once per element
+                    old = read_h5ad(path)
+                whole = from_anndata(old, options, str(path))
                 return replace(whole, name=path.name)
             layers = list(file["layers"]) if "layers" in file else []
             place = "X" if options.layer is None else f"layers/{options.layer}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def is_sparse_file(path: Path) -> bool:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {"format", "shape", "data"} <= set(archive.files)
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, RuntimeError):
+    except (OSError, ValueError, EOFError, AttributeError, RuntimeError, BadZipFile):
         return False  # what is wrong with it, its reader says
 
 
@@ -37,7 +38,7 @@ def load_sparse(path: Path, options: ReadOptions) -> Dataset:
 
     try:
         matrix = sparse.load_npz(path)
-    except (OSError, ValueError, EOFError, NotImplementedError) as error:
+    except (OSError, ValueError, EOFError, NotImplementedError, KeyError) as error:
         raise HebaeError(
             f"{path} cannot be read as a sparse matrix ({error}): write it with "
             "scipy.sparse.save_npz."
@@ -68,7 +69,7 @@ def as_csr(data: Any, source: str, names: tuple[str, ...] | None = None) -> Any:
     bad = ~(np.abs(values) <= _LARGEST)  # also true for NaN
     reason = "NaN, infinite or too large: correct it, or give a dense array for missing values"
     if rows.dtype.kind in "iu" and not bad.any():
-        bad = np.abs(values) > _LARGEST_WHOLE
+        bad = np.abs(rows.data.astype(np.int64)) > _LARGEST_WHOLE
         reason = f"a whole number above {_LARGEST_WHOLE:,}, which float32 would round"
     if bad.any():
         position = int(np.argmax(bad))

@@ -62,7 +62,7 @@ def write_codes(
         data.obsm["X_hebae"] = codes
         write_atomically(path, data.write_h5ad)
         return
-    table: dict[str, Any] = {"id": [key for part in parts.values() for key in _ids(part)]}
+    table: dict[str, Any] = {"id": [key for part in parts.values() for key in ids_of(part)]}
     if len(parts) > 1:
         table["split"] = split
     if all(part.labels is not None for part in parts.values()):
@@ -90,7 +90,8 @@ def joined(parts: Sequence[Examples]) -> Examples:
     return replace(first, values=values, ids=ids, labels=labels, missing=None)
 
 
-def _ids(examples: Examples) -> Any:
+def ids_of(examples: Examples) -> Any:
+    """Return the ids, or the rows where there are none."""
     return range(len(examples)) if examples.ids is None else examples.ids
 
 
@@ -119,6 +120,18 @@ def _as_text(values: Any) -> list[Any]:
     if isinstance(values, np.ndarray) and values.dtype.kind == "f":
         return ["" if value != value else str(value) for value in values]
     return ["" if value is None else value for value in values]
+
+
+def within(values: np.ndarray, columns: Sequence[Column] | None) -> np.ndarray:
+    """Keep drawn numbers and counts of a table in the range of its columns."""
+    if columns is None:
+        return values
+    lows, highs = (
+        np.array([np.nan if end is None else end for end in ends], np.float32)
+        for ends in zip(*((column.low, column.high) for column in columns), strict=True)
+    )
+    kept: np.ndarray = np.fmin(np.fmax(values, lows), highs)  # NaN, an unknown end, is ignored
+    return kept
 
 
 def table_of(examples: Examples) -> dict[str, Any]:
@@ -218,7 +231,7 @@ TABLES: dict[str, Callable[[Table, Path], Any]] = {
 }
 """What writes columns by name, by the suffix of the file."""
 WRITERS: dict[str, Callable[[Examples, Path], Any]] = {
-    suffix: lambda examples, path, save=save: save(table_of(examples), path)  # type: ignore[misc]
+    suffix: lambda examples, path, save=save: save(table_of(examples), path)
     for suffix, save in TABLES.items()
 } | {
     ".npy": lambda examples, path: _save_npy(examples.rows(slice(None)), path),

@@ -1,0 +1,126 @@
+"""``hebae encode``, ``impute`` and ``sample``: what comes out, in the format of the data."""
+
+import numpy as np
+import pytest
+from command_line import refused, small
+
+from hebae.data import load
+
+pd = pytest.importorskip("pandas")
+
+
+@pytest.fixture
+def houses(tmp_path):
+    rng = np.random.default_rng(0)
+    size = rng.gamma(5, 20, 90)
+    frame = pd.DataFrame(
+        {
+            "id": [f"house{i}" for i in range(90)],
+            "size": size.round(1),
+            "rooms": (size / 25).round().astype(int),
+            "price": (size * 3000 + rng.normal(0, 1e4, 90)).astype(int),
+            "town": rng.choice(["Ghent", "Lier", "Mol"], 90),
+            "garden": rng.random(90) < 0.5,
+        }
+    ).astype({"garden": object})
+    frame.loc[4, "size"] = frame.loc[5, "town"] = frame.loc[6, "garden"] = None
+    frame.to_csv(tmp_path / "houses.csv", index=False)
+    return frame
+
+
+@pytest.fixture
+def run(hebae, houses):
+    result = hebae("train", "--data", "houses.csv", "--output", "run", *small())
+    assert result.status == 0, result.err
+    return hebae
+
+
+def test_codes_have_the_ids_of_the_rows_in_their_order(run, houses):
+    assert run("encode", "run").status == 0
+    codes = pd.read_csv("codes.csv")
+    assert list(codes) == ["id", "hebae0", "hebae1", "hebae2"]
+    assert list(codes.id) == list(houses.id)
+    reordered = houses.iloc[::-1, ::-1].assign(other="x")
+    reordered.to_csv("other.csv", index=False)
+    result = run("encode", "run", "--data", "other.csv", "--output", "codes.parquet")
+    assert "left out: other" in " ".join(result.err.split())
+    again = pd.read_parquet("codes.parquet")
+    assert list(again.id) == list(houses.id)[::-1]
+    expected = codes.iloc[::-1].reset_index(drop=True)
+    assert np.allclose(again.iloc[:, 1:], expected.iloc[:, 1:], atol=1e-5)
+    assert run("encode", "run", "--output", "codes.npy").status == 0
+    assert np.allclose(np.load("codes.npy"), codes.iloc[:, 1:], atol=1e-6)
+    anndata = pytest.importorskip("anndata")
+    assert run("encode", "run", "--output", "codes.h5ad").status == 0
+    adata = anndata.read_h5ad("codes.h5ad")
+    assert list(adata.obs_names) == list(houses.id)
+    assert adata.obsm["X_hebae"].shape == (90, 3)
+
+
+def test_gaps_are_filled_and_the_rest_stays(run, houses):
+    result = run("impute", "run", "--output", "filled.csv")
+    assert "Filled 3 missing values" in result.out
+    filled = pd.read_csv("filled.csv")
+    assert list(filled) == list(houses)
+    assert filled.notna().all(axis=None)
+    assert filled.town[5] in ("Ghent", "Lier", "Mol")
+    there = houses.notna()
+    for column in houses:
+        same = filled[column][there[column]].tolist()
+        assert same == houses[column][there[column]].tolist(), column
+
+
+def test_samples_have_the_columns_and_types_of_the_table(run, houses):
+    assert run("sample", "run", "--sampler", "normal", "--output", "new.csv").status == 0
+    new = pd.read_csv("new.csv")
+    assert list(new) == list(houses)[1:]
+    assert new.shape == (64, 5)
+    assert new.price.dtype == new.rooms.dtype == np.int64
+    assert new.garden.dtype == bool
+    assert set(new.town) <= {"Ghent", "Lier", "Mol"}
+    assert houses.price.min() <= new.price.min() < new.price.max() <= houses.price.max()
+    assert len(set(new["size"])) > 50  # drawn, not the mean
+
+
+def test_new_data_that_are_unlike_training_are_refused(run, houses):
+    houses.assign(town="Aalst").to_csv("other.csv", index=False)
+    result = run("encode", "run", "--data", "other.csv")
+    refused(result, "other.csv holds 'Aalst' in row 1, column 'town'")
+    houses.drop(columns="price").to_csv("other.csv", index=False)
+    refused(run("encode", "run", "--data", "other.csv"), "no column 'price'")
+    houses.assign(id="twice").to_csv("other.csv", index=False)
+    refused(run("encode", "run", "--data", "other.csv"), "'twice' is the id of row 1 and of row 2")
+    refused(run("encode", "run", "--output", "codes.txt"), "must end in .csv, .tsv, .parquet")
+
+
+def test_splits_and_labels_of_arrays(hebae, tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {"x_train": rng.random((60, 5)), "x_test": rng.random((20, 5))}
+    labels = {"y_train": np.arange(60) % 3, "y_test": np.arange(20) % 3}
+    np.savez(tmp_path / "x.npz", **arrays, **labels)
+    assert hebae("train", "--data", "x.npz", "--output", "run", *small()).status == 0
+    assert hebae("encode", "run").status == 0
+    codes = pd.read_csv("codes.csv")
+    assert list(codes.split) == ["train"] * 60 + ["test"] * 20
+    assert list(codes.label) == [*labels["y_train"], *labels["y_test"]]
+    np.save(tmp_path / "new.npy", arrays["x_test"])
+    assert hebae("encode", "run", "--data", "new.npy", "--output", "new.csv").status == 0
+    new = pd.read_csv(tmp_path / "new.csv")
+    assert np.allclose(new.iloc[:, 1:], codes.iloc[60:, 3:], atol=1e-5)
+    np.save(tmp_path / "wide.npy", rng.random((20, 6)))
+    refused(hebae("encode", "run", "--data", "wide.npy"), "shape (6,)", "(5,)")
+
+
+def test_counts_of_a_sparse_file(hebae, tmp_path):
+    from scipy import sparse
+
+    counts = np.random.default_rng(0).poisson(0.5, (100, 8))
+    sparse.save_npz(tmp_path / "counts.npz", sparse.csr_matrix(counts))
+    result = hebae("train", "--data", "counts.npz", "--output", "run", *small())
+    assert result.status == 0, result.err
+    assert "negative_binomial" in (tmp_path / "run" / "config.yaml").read_text()
+    assert hebae("sample", "run", "--sampler", "normal", "--output", "new.csv").status == 0
+    new = pd.read_csv(tmp_path / "new.csv")
+    assert (new.dtypes == np.int64).all()
+    assert new.min(axis=None) == 0
+    assert load(tmp_path / "new.csv").train.shape == (8,)

@@ -166,7 +166,7 @@ def _with_pixels(dataset: Dataset, pixels: bool | None) -> Dataset:
         return dataset
     parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     changed = {n: part and replace(part, pixels=pixels) for n, part in parts.items()}
-    return replace(dataset, **changed)
+    return replace(dataset, **changed)  # type: ignore[arg-type]
 
 
 def _load(

@@ -93,8 +93,9 @@ class PackedGenotypes:
 
     def __getitem__(self, index: Any) -> npt.NDArray[Any]:
         packed = self.packed[self.rows[index]]
-        decoded: npt.NDArray[Any] = self._decoded[packed].reshape(*packed.shape[:-1], -1)
-        return decoded[..., : self.shape[1]]
+        decoded = self._decoded[packed].reshape(*packed.shape[:-1], -1)
+        rows: npt.NDArray[Any] = decoded[..., : self.shape[1]]
+        return rows
 
     def select(self, index: slice | npt.NDArray[np.integer | np.bool_]) -> PackedGenotypes:
         """Select examples without decoding them."""

@@ -28,7 +28,8 @@ def from_torch_dataset(data: Any, options: ReadOptions) -> Dataset:
     """Read the items: tensors, arrays, images, tuples (example, label) or dicts."""
     name = type(data).__name__
     items = (data[i] for i in range(len(data))) if hasattr(data, "__len__") else iter(data)
-    rows, labels = [], []
+    rows: list[Any] = []
+    labels = []
     for number, item in enumerate(items):
         source = f"Item {number} of {name}"
         entry = entry_of(item, source)

@@ -678,10 +678,13 @@ def _estimator(method: Method) -> type[Estimator]:
     for name, parameter in parameters.items():
         annotation, default = annotations[name], parameter.default
         fields.append((name, annotation, field(default=default, kw_only=name != "latent_dim")))
-        lines.append(f"{name} : {_type_text(annotation)}, default={default!r}")
         text = re.sub(
             r"\s*\[default: ([^]]*)\]\.?", r"; by default \1.", parameter.description or ""
         )
+        kind = _type_text(annotation)
+        if len(kind) > 80:
+            text, kind = f"{text} One of {kind.strip('{}')}.", "str"
+        lines.append(f"{name} : {kind}, default={default!r}")
         lines += textwrap.wrap(text, 92, initial_indent="    ", subsequent_indent="    ")
     docstring = DOCUMENTATION.format(
         name=method.class_name,

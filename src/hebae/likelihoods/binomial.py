@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from hebae.likelihoods.base import EMPTY, Context, Likelihood, numpy_draws
+from hebae.likelihoods.base import EMPTY, Context, Likelihood
 
 
 class Binomial(Likelihood):
@@ -29,7 +29,7 @@ class Binomial(Likelihood):
     def __init__(self, trials: int = 2, *, shape: Sequence[int] = ()) -> None:
         super().__init__(shape=shape)
         self.trials = trials
-        self.support = (0.0, float(trials))  # type: ignore[misc]
+        self.support = (0.0, float(trials))
 
     def features(self, x: Tensor, context: Context) -> Tensor:
         """See `Likelihood`."""
@@ -47,5 +47,6 @@ class Binomial(Likelihood):
 
     def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`."""
-        p = output.double().sigmoid().cpu().numpy()
-        return torch.as_tensor(numpy_draws(generator).binomial(self.trials, p)).to(output)
+        p = output.sigmoid().to(generator.device)
+        draws = torch.binomial(torch.full_like(p, self.trials), p, generator=generator)
+        return draws.to(output)

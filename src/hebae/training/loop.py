@@ -24,7 +24,7 @@ from hebae.networks import freeze_batch_norm
 from hebae.training.batches import Batches
 from hebae.training.callbacks import Callback
 from hebae.training.checks import device_type
-from hebae.training.monitor import DivergenceError, Monitor, find_divergence
+from hebae.training.monitor import DivergenceError, Monitor, find_divergence, remark_on
 from hebae.training.population import Estimates, held_out_estimates, start_prior, store_population
 from hebae.training.randomness import NetworkRandomState, NoiseSource, draws_random_numbers
 from hebae.training.stack import Stack
@@ -334,6 +334,8 @@ def train_members(
                 member.model.load_state_dict(model.state_of(index))
             if member.diverged is None and not member.interrupted:
                 member.diverged = find_divergence(member.model.state_dict(), steps)
+            if member.diverged is not None and (remark := remark_on(member.model, batches)):
+                member.diverged = DivergenceError(f"{member.diverged} {remark}")
     model.weight_factor = None
     lay_out_filters(model, torch.contiguous_format)
 

@@ -216,3 +216,10 @@ def test_a_checkpoint_that_cannot_be_resumed_is_refused(hebae, trained, change):
     torch.save(state, trained / "resume.pt")
     refused(hebae(*RESUME), "resume.pt")
     assert "model.safetensors" in files(trained)
+
+
+def test_a_run_with_one_held_out_example_ends_well(hebae, tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((12, 3)))
+    done = hebae("train", "--data", "x.npy", *small(epochs=1), "--output", "run")
+    assert done.status == 0, done.err
+    assert "1 drawn" in done.err

@@ -214,7 +214,7 @@ def test_a_model_without_its_codes_samples_from_the_normal_alone(images, tmp_pat
     (tmp_path / "model" / "samplers.safetensors").unlink()
     loaded = hebae.load(tmp_path / "model")
     assert loaded.sample(3, sampler="normal").shape == (3, 1, 8, 8)
-    with pytest.raises(HebaeError, match=r"without its training codes.*'normal'"):
+    with pytest.raises(HebaeError, match=r"saved from Python.*normal"):
         loaded.sample(3)
     loaded.save(tmp_path / "copy")
     assert hebae.load(tmp_path / "copy").sample(3, sampler="normal").shape == (3, 1, 8, 8)
@@ -276,8 +276,8 @@ def test_a_dataloader_is_checked_as_an_array_is(images):
     def loader(count, size):
         return torch.utils.data.DataLoader(torch.from_numpy(images[:count]), batch_size=size)
 
-    with pytest.raises(HebaeError, match="last batch"):
-        small(latent_dim=3, batch_size=50).fit(loader(52, 50))
+    model = small(epochs=1).fit(loader(52, 50))  # the last two join the others
+    assert model.history_[-1]["step"] == 1
     assert small(drop_last=True).fit(loader(52, 50)).history_[-1]["step"] == 2
     with pytest.raises(HebaeError, match=r"batch_size.* 3"):
         small().fit(loader(9, 3))
@@ -297,17 +297,17 @@ def test_it_works_in_pipelines_and_searches(images):
 def test_values_outside_the_unit_interval_take_a_gaussian_and_it_is_said():
     X = np.random.default_rng(0).normal(size=(200, 5))
     model = small().fit(X)
-    assert model.settings_.likelihood == "gaussian"
-    assert any("gaussian" in note for note in model.notes_)
-    residual = (model.reconstruct(X) - X).std()
-    stored = float(model.module_.likelihood.log_scale.exp())
-    assert stored == pytest.approx(residual, rel=0.2)  # the scale was found, not guessed
+    assert model.settings_.likelihood == "gaussian_columns"
+    assert any("gaussian_columns" in note for note in model.notes_)
+    residual = (model.reconstruct(X) - X).std(axis=0)
+    stored = model.module_.likelihood.log_scale.exp().numpy()
+    assert stored == pytest.approx(residual, rel=0.2)  # the scales were found, not guessed
 
 
 @pytest.mark.parametrize(
     ("X", "changes", "message"),
     [
-        (np.zeros((40, 5)) + np.nan, {}, "not finite|NaN"),
+        (np.zeros((40, 5)) + np.nan, {}, "missing"),
         (uniform(40, 5) * 3, {"likelihood": "bernoulli"}, r"\[0, 1\]"),
         (uniform(20, 5), {"batch_size": 3}, "batch_size.* 3"),
         (uniform(40, 8, 8, 3), {}, "transpose"),

@@ -163,4 +163,5 @@ def test_folder_of_images(follow, tmp_path, monkeypatch):
     ids = variables["photos"].train.ids.tolist()
     assert ids == sorted(ids) and len(ids) == 170
     assert sorted(row["id"] for row in rows) == ids
+    assert all(row["id"].startswith(row["label"] + "/") for row in rows)
     assert variables["codes"].shape == (170, 8)

@@ -17,6 +17,7 @@ from hebae import likelihoods
 from hebae.model import Autoencoder
 from hebae.objectives import AE
 
+NUMBERS = ("bernoulli", "continuous_bernoulli", "gaussian")  # others: test_table_likelihoods.py
 seeds = st.integers(0, 2**32 - 1)
 LOGITS = [-40.0, -8.0, -1.0, -0.31, -0.1, -1e-2, -1e-4, 0.0, 1e-6, 0.05, 0.11, 0.29, 2.0, 15.0]
 
@@ -79,7 +80,7 @@ def test_gaussian_of_fixed_scale_is_that_of_torch_distributions(seed, shape, sca
     same(likelihood.mean(output), output)
 
 
-@pytest.mark.parametrize("name", likelihoods.LIKELIHOODS)
+@pytest.mark.parametrize("name", NUMBERS)
 def test_density_says_whether_the_likelihood_integrates_to_one(name):
     """Over its support, one number, by quadrature."""
     likelihood = likelihoods.LIKELIHOODS[name]()
@@ -224,7 +225,7 @@ def draws(likelihood, logit, count=20_000, seed=0, dtype=torch.float64):
     return likelihood.sample(torch.full((count, 1), logit, dtype=dtype), generator)[:, 0]
 
 
-@pytest.mark.parametrize("name", likelihoods.LIKELIHOODS)
+@pytest.mark.parametrize("name", NUMBERS)
 def test_draws_repeat_with_the_generator_and_stay_in_the_support(name, dtype):
     likelihood = likelihoods.LIKELIHOODS[name]()
     output = 30 * output_and_x((50, 2, 3), dtype=dtype)[0]
@@ -266,7 +267,7 @@ def test_gaussian_draws_have_its_mean_and_scale(scale):
 # --- Missing values, and a mean that depends on more than z ---------------------------------------
 
 
-@pytest.mark.parametrize("name", likelihoods.LIKELIHOODS)
+@pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("missing", [math.nan, 1e30])
 def test_missing_numbers_count_for_nothing(name, missing):
     """The loss and its gradient are those of the observed numbers alone, in nats, not rescaled."""

@@ -12,7 +12,7 @@ import math
 import re
 import textwrap
 import typing
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
@@ -24,16 +24,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from rich.console import Console
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import nn
 from torch.utils.data import DataLoader
 
 from hebae import inference
 from hebae.config import DataSettings, ModelSettings, Settings, TrainingSettings
-from hebae.data import Examples
+from hebae.data import Dataset, Examples
 from hebae.data import load as load_data
+from hebae.data.arrays import batch_name, from_batch
+from hebae.data.decoding import IMAGE_OPTIONS
+from hebae.data.examples import Seen
+from hebae.data.tables import is_frame
 from hebae.errors import HebaeError
 from hebae.evaluation import checks
 from hebae.files import expand, make_folder
@@ -49,10 +54,10 @@ from hebae.samplers import (
     training_data,
     write_samplers,
 )
-from hebae.storage import RunFolder, load_model, save_model
+from hebae.storage import RunFolder, load_model, require_same_architecture, save_model
 from hebae.training.batches import ArrayBatches, Batches, LoaderBatches
 from hebae.training.callbacks import Callback, ProgressBar
-from hebae.training.checks import complete
+from hebae.training.checks import complete, smallest_batch
 from hebae.training.loop import make_fabric, train
 from hebae.training.population import model_for
 from hebae.training.randomness import NetworkRandomState
@@ -74,6 +79,8 @@ def _sample_doc(text: str | None) -> str:
 class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base class of the estimators."""
 
+    n_components: int | None = None
+    warm_start: bool = False
     validation_size: int | None = 0
     encoder: nn.Module | None = None
     decoder: nn.Module | None = None
@@ -85,6 +92,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     if TYPE_CHECKING:  # the subclasses have all parameters one by one
         codes_: Array | None
         samplers_: Samplers | None
+        feature_names_in_: npt.NDArray[Any]
         _origin: tuple[Path, dict[str, Any]] | None
         _own: dict[str, bool]
 
@@ -95,8 +103,9 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
         Parameters
         ----------
-        X : array or tensor of shape (n, d) or (n, c, h, w), path, or DataLoader
-            uint8, or float (in [0, 1] unless the likelihood is Gaussian).
+        X : array of shape (n, d) or (n, c, h, w), data frame, tensor, path, or DataLoader
+            Sparse arrays stay sparse until they are in a batch. NaN, None in a data frame and
+            masked entries are missing values.
         y : ignored
         validation : like X, optional
             Held-out examples, instead of `validation_size`.
@@ -110,41 +119,66 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         ------
         HebaeError
             If the examples or parameters are invalid, before training starts; or if it diverges.
+        ValueError, TypeError
+            From scikit-learn's checks of arrays and of the names of columns.
         KeyboardInterrupt
             On Ctrl-C, at the end of the training step.
         """
         with _named_as_parameters():
-            settings = self._settings()
-            held_out = None
-            if validation is not None:
-                held_out = load_data(validation, validation_size=0).train
+            before = self if self.warm_start and hasattr(self, "module_") else None
+            settings = self._settings(before)
+            like = None if before is None else (before.module_.seen, before.module_.input_shape)
+            checked = copy.copy(self)  # gets the names and number of the features
             examples: Any
             if isinstance(X, DataLoader):
-                first = self._first_batch(X)
-                settings = settings.replace(batch_size=len(first))
-                dataset = load_data(first, validation_size=0)
+                checked.__dict__.pop("feature_names_in_", None)
+                dataset = self._first_batch(X, like and like[0])
+                settings = settings.replace(batch_size=len(dataset.train))
                 source: Any = X.dataset
                 count = len(source) if isinstance(source, Sized) and not X.drop_last else None
                 name, examples = "the DataLoader", X
             else:
-                count_held = self.validation_size if held_out is None else 0
-                dataset = load_data(X, validation_size=count_held)
+                size = self.validation_size if validation is None else 0
+                dataset = checked._read(X, like=like, validation_size=size)
                 name, examples, count = dataset.name, dataset.train, len(dataset.train)
-            held = dataset.held_out() if held_out is None else ("validation", held_out)
+            held = dataset.held_out()
+            if validation is not None:
+                train_like = dataset.train.seen, dataset.shape
+                held = "validation", checked._read(validation, "validation", like=train_like).train
+            if before is not None:
+                before._require_alike(dataset.train, "X")
             own = {name: _copy(getattr(self, name), name) for name in ("encoder", "decoder")}
             settings, decided = complete(
                 settings, dataset.train, held, name=name, count=count, **own
             )
             fabric = make_fabric(settings)
             model = model_for(settings, dataset.train, **own)
+            history = []
+            if before is not None:
+                _continue_from(before.module_, model)
+                history = before.history_
             dtype = torch.float64 if settings.precision == "64-true" else torch.float32
-            options: Any = {"seed": settings.seed, "device": fabric.device, "dtype": dtype}
-            size, drop_last = settings.batch_size, bool(settings.drop_last)
+            # Further epochs are in other orders.
+            order = (settings.seed + len(history)) % 2**32
+            options: Any = {"seed": order, "device": fabric.device, "dtype": dtype}
+            size = settings.batch_size
             batches: Batches
             if isinstance(X, DataLoader):
-                batches = LoaderBatches(X, smallest=size if drop_last else 1, **options)
+                batches = LoaderBatches(
+                    X,
+                    like=dataset.train,
+                    check=lambda part, name: inference.require_alike(
+                        model, part, name, strict=True
+                    ),
+                    smallest=smallest_batch(settings, *own.values()),
+                    drop_below=size if settings.drop_last else 1,
+                    **options,
+                )
+                if before is None and model.likelihood.filling is not None:
+                    model.likelihood.learn(lambda: batches.in_order(size))
+                    model.likelihood.incomplete = True  # as a later batch may be
             else:
-                batches = ArrayBatches(examples, size, drop_last=drop_last, **options)
+                batches = ArrayBatches(examples, size, drop_last=settings.drop_last, **options)
             held_batches = None
             if held is not None:
                 held_batches = held[0], ArrayBatches(held[1], size, **options)
@@ -153,23 +187,33 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 console = Console(stderr=True)
                 callbacks.append(ProgressBar(type(self).__name__, self.epochs, console))
             outcome = train(
-                model, settings, batches, held_batches, fabric=fabric, callbacks=callbacks
+                model,
+                settings,
+                batches,
+                held_batches,
+                fabric=fabric,
+                callbacks=callbacks,
+                is_new=before is None,
             )
             if outcome.interrupted:
                 raise KeyboardInterrupt
             codes = _training_codes(model.eval(), examples, batches, settings)
         # Only now, when nothing can fail any more.
-        self.module_, self.settings_, self.history_ = model, settings, outcome.history
+        self.module_, self.settings_ = model, settings
+        self.history_ = [*history, *_renumbered(outcome.history, history[-1:])]
         self.notes_ = [*dataset.notes, *decided]
         self.n_features_in_ = math.prod(model.input_shape)
+        self._name_features(getattr(checked, "feature_names_in_", dataset.train.feature_names))
         self.codes_, self.samplers_, self._origin = codes, None, None
         self._own = {f"own_{name}": module is not None for name, module in own.items()}
         return self
 
     def transform(self, X: Any) -> Array:
-        """Encode examples: posterior means, shape (n, latent_dim)."""
-        codes: Array = inference.encode(self._model(), self._values(X)).mean
-        return codes
+        """Encode examples: posterior means, shape (n, latent_dim).
+
+        Examples of a DataLoader are in its own order, here and in the other methods.
+        """
+        return self._over_examples(X, lambda *pair: inference.encode(*pair).mean)
 
     def inverse_transform(self, Z: Any) -> Array:
         """Decode codes (n, latent_dim): E[x | z], shape (n, *shape)."""
@@ -179,7 +223,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def reconstruct(self, X: Any) -> Array:
         """Encode and decode examples: E[x | z = mu(x)], shape (n, *shape)."""
-        return inference.reconstruct(self._model(), self._values(X))
+        return self._over_examples(X, inference.reconstruct)
 
     def impute(self, X: Any) -> Array:
         """Fill missing numbers (NaN, masked): X with E[x | z = mu(x)] in their place.
@@ -187,7 +231,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         Shape (n, *shape), in the units of the data; grey levels are in [0, 1]. A missing category
         is the most probable one.
         """
-        return inference.impute(self._model(), self._values(X))
+        return self._over_examples(X, inference.impute)
 
     def sample(
         self,
@@ -235,14 +279,18 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def interpolate(self, first: Any, second: Any, steps: int = 10) -> Array:
         """Decode the straight line between the codes of two examples: shape (steps, *shape)."""
         checks.counts(2, steps=steps)
+        model = self._model()
         pair = {"first": first, "second": second}
-        begin, end = (self._values(checks.as_array(x, name)[None]) for name, x in pair.items())
-        line: Array = inference.interpolate(self._model(), begin, end, steps)[0]
+        with _named_as_parameters():
+            begin, end = (
+                self._examples(checks.as_array(x, name)[None], name) for name, x in pair.items()
+            )
+            line: Array = inference.interpolate(model, begin, end, steps)[0]
         return line
 
     def score_samples(self, X: Any) -> Array:
         """Return ``log p(x | z = mu(x))`` of each example, in nats: shape (n,)."""
-        return inference.log_likelihood(self._model(), self._values(X))
+        return self._over_examples(X, inference.log_likelihood)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean of `score_samples`, in nats per example: higher is better.
@@ -279,6 +327,11 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 "write to."
             ) from error
 
+    def _name_features(self, names: Sequence[str] | None) -> None:
+        self.__dict__.pop("feature_names_in_", None)
+        if names is not None:
+            self.feature_names_in_ = np.asarray(names, dtype=object)
+
     @property
     def _n_features_out(self) -> int:
         return self._model().latent_dim
@@ -303,14 +356,115 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 self.notes_ = [*self.notes_, f"{self.samplers_}."]
         return self.samplers_
 
-    def _settings(self) -> Settings:
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    def _settings(self, before: Estimator | None) -> Settings:
+        """Return the settings; where training goes on, what was decided for its first data."""
         names = self.get_params(deep=False).keys() & Settings.model_fields.keys()
         values = {name: getattr(self, name) for name in names}
+        if self.n_components is not None:
+            checks.counts(1, n_components=self.n_components)
+            if self.latent_dim not in (type(self).latent_dim, self.n_components):
+                raise HebaeError(
+                    f"n_components is {self.n_components} and latent_dim {self.latent_dim}, which "
+                    "are two names of one parameter; set one of them."
+                )
+            values["latent_dim"] = self.n_components
+        if before is not None:
+            for name in ("likelihood", "encoder_widths", "decoder_widths"):
+                if values[name] in (None, "auto"):
+                    values[name] = getattr(before.settings_, name)
         seed = _seed(self.random_state)
         return Settings.checked(values | {"method": self.method, "seed": seed}, type(self).__name__)
 
-    def _first_batch(self, loader: DataLoader[Any]) -> torch.Tensor:
-        """Return the first batch, the only one that is checked: there may be too many."""
+    def _read(
+        self,
+        X: Any,
+        name: str = "X",
+        *,
+        like: tuple[Seen | None, tuple[int, ...]] | None = None,
+        validation_size: int | None = 0,
+    ) -> Dataset:
+        """Load examples, after scikit-learn's checks of arrays and of the names of columns.
+
+        `like` is what training has seen, and the shape of an example; None if this is training.
+        """
+        validate_data(self, X, reset=like is None, skip_check_array=True, ensure_2d=False)
+        seen, shape = like or (None, ())
+        given = () if isinstance(X, Examples | Dataset) else tuple(getattr(X, "shape", ()))
+        if len(shape) == 3 and given == shape and given[0] > 1:
+            raise HebaeError(f"{name} is one example, of shape {shape}; give {name}[None].")
+        if len(given) == 3 and shape == (1, *given[1:]):
+            X = X[:, None]  # grey images; in training, 3 or 4 of them could be one in colour
+        least = 2 if like is None else 1
+        rules: dict[str, Any] = {
+            "accept_sparse": "csr",
+            "allow_nd": True,
+            "ensure_all_finite": False,
+            "ensure_min_samples": least,
+            "estimator": self,
+            "input_name": name,
+        }
+        if _is_array(X):
+            checked = check_array(np.ma.getdata(X) if np.ma.is_masked(X) else X, **rules)
+            X = np.ma.array(checked, mask=np.ma.getmask(X)) if np.ma.is_masked(X) else checked
+        elif is_frame(X) and len(given) == 2:
+            is_complex = any("complex" in str(dtype) for dtype in X.dtypes)
+            if given[0] < least or not given[1] or is_complex:  # to be refused
+                check_array(np.empty(given, complex if is_complex else float), **rules)
+        options: dict[str, Any] = {}
+        if seen is not None:
+            options = {n: getattr(seen, n) for n in ("pixels", "columns", "feature_names")}
+        if like is not None and isinstance(X, str | Path) and hasattr(self, "settings_"):
+            # New images are read as those of training were.
+            chosen = {n: getattr(self.settings_, n) for n in IMAGE_OPTIONS}
+            options |= {n: value for n, value in chosen.items() if value is not None}
+        return load_data(X, validation_size=validation_size, **options)
+
+    def _examples(self, X: Any, name: str = "X") -> Examples:
+        """Load examples that must be like those of training."""
+        model = self._model()
+        examples = self._read(X, name, like=(model.seen, model.input_shape)).train
+        return self._require_alike(examples, name)
+
+    def _require_alike(self, examples: Examples, name: str) -> Examples:
+        model = self._model()
+        if examples.shape != model.input_shape:
+            if len(examples.shape) == len(model.input_shape) == 1:  # in scikit-learn's words
+                raise HebaeError(
+                    f"{name} has {examples.shape[0]} features, but {type(self).__name__} is "
+                    f"expecting {model.input_shape[0]} features as input."
+                )
+            raise HebaeError(
+                f"{name} holds examples of shape {examples.shape}; the model was trained on "
+                f"{model.input_shape}."
+            )
+        inference.require_alike(model, examples, name)
+        return examples
+
+    def _over_examples(self, X: Any, function: Callable[[Autoencoder, Examples], Array]) -> Array:
+        """Apply a function to examples, or to the batches of a DataLoader, one after the other."""
+        model = self._model()
+        with _named_as_parameters():
+            if not isinstance(X, DataLoader):
+                return function(model, self._examples(X))
+            results = []
+            for number, batch in enumerate(X, 1):
+                part = from_batch(batch, number, pixels=model.seen and model.seen.pixels)
+                part = self._require_alike(part, batch_name(number))
+                results.append(function(model, part))
+            if not results:
+                raise HebaeError("the DataLoader gives no batch; give one with examples.")
+            return np.concatenate(results)
+
+    def _first_batch(self, loader: DataLoader[Any], seen: Seen | None) -> Dataset:
+        """Return the first batch as a data set: what follows from the data follows from it."""
         if self.validation_size:
             raise HebaeError(
                 f"validation_size is {self.validation_size}, but examples of a DataLoader cannot "
@@ -318,25 +472,32 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             )
         with NetworkRandomState(0, torch.device("cpu"))():  # of its own, to shuffle with
             batch = next(iter(loader), None)
-        batch = batch[0] if isinstance(batch, tuple | list) and batch else batch
-        if not isinstance(batch, torch.Tensor):
-            raise HebaeError(
-                f"the DataLoader gives {'no batch' if batch is None else type(batch).__name__}; a "
-                "batch must be a tensor of examples, or a tuple or list whose first entry is one."
-            )
-        return batch.detach()
+        if batch is None:
+            raise HebaeError("the DataLoader gives no batch; give one with examples.")
+        return load_data(from_batch(batch, 1, pixels=seen and seen.pixels), validation_size=0)
 
-    def _values(self, X: Any) -> Examples:
-        model = self._model()
-        pixels = None if model.seen is None else model.seen.pixels
-        examples = load_data(X, validation_size=0, pixels=pixels).train
-        if examples.shape != model.input_shape:
-            raise HebaeError(
-                f"X holds examples of shape {examples.shape}; the model was trained on "
-                f"{model.input_shape}."
-            )
-        inference.require_alike(model, examples, "X")
-        return examples
+
+def _is_array(X: Any) -> bool:
+    """Whether scikit-learn's checks apply: not to paths, tensors, data frames, images, Examples."""
+    if isinstance(X, list):
+        return not (X and type(X[0]).__module__.startswith("PIL."))
+    if isinstance(X, torch.Tensor) or is_frame(X) or hasattr(X, "select"):
+        return False
+    return sparse.issparse(X) or hasattr(X, "__array__") or isinstance(X, tuple | int | float)
+
+
+def _continue_from(before: Autoencoder, model: Autoencoder) -> None:
+    """Take the weights of a model over into a new one, with what it learned from its data."""
+    state = before.state_dict()
+    try:
+        require_same_architecture(model, state, Path("the fitted model"))
+    except HebaeError as error:
+        raise HebaeError(
+            "warm_start goes on with the fitted model, and parameters that decide its "
+            f"architecture were changed ({error}); set warm_start=False, or set them back."
+        ) from None
+    model.load_state_dict(state)
+    model.seen = before.seen
 
 
 def load(
@@ -376,6 +537,7 @@ def load(
     estimator.module_, estimator.settings_, estimator.notes_ = model, settings, []
     estimator.history_ = RunFolder(path).history()
     estimator.n_features_in_ = math.prod(model.input_shape)
+    estimator._name_features(None if model.seen is None else model.seen.feature_names)
     estimator.codes_, estimator.samplers_ = stored.codes, stored.samplers
     estimator._origin = path.absolute(), config  # to find the training data
     estimator._own = {f"own_{n}": parameters[n] is not None for n in ("encoder", "decoder")}
@@ -392,6 +554,15 @@ def _training_codes(
     encoded = zip(*(inference.encode(model, x.detach().cpu().numpy()) for x in epoch), strict=True)
     parts: Any = (None if part[0] is None else np.concatenate(part) for part in encoded)
     return inference.draw(model, inference.Codes(*parts), settings.seed)
+
+
+def _renumbered(
+    records: list[dict[str, Any]], last: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Count epochs, steps and seconds on from the last record before."""
+    counts = ("epoch", "step", "seconds")
+    for record in records:
+        yield record | {name: record[name] + old[name] for old in last for name in counts}
 
 
 def _copy(module: nn.Module | None, name: str) -> nn.Module | None:
@@ -440,6 +611,11 @@ DOCUMENTATION = """\
 Parameters
 ----------
 {parameters}
+n_components : int or None, default=None
+    Another name of latent_dim, as in scikit-learn's PCA. None: latent_dim holds.
+warm_start : bool, default=False
+    Whether `fit` goes on from the weights of the last fit, for another `epochs`, with new moments
+    of Adam. What was learned from the first data, such as means and scales, stays.
 validation_size : int or None, default=0
     Training examples to set aside for the held-out terms of `history_` and for early stopping.
     None: a tenth, unless the data have a validation or test split of their own.
@@ -472,6 +648,9 @@ samplers_ : hebae.priors.Samplers or None
     What `sample` has fitted so far.
 n_features_in_ : int
     Numbers per example.
+feature_names_in_ : ndarray of str
+    Names of the columns, of data that have them; new data frames must have the same ones, in the
+    same order.
 
 Examples
 --------
@@ -499,10 +678,13 @@ def _estimator(method: Method) -> type[Estimator]:
     for name, parameter in parameters.items():
         annotation, default = annotations[name], parameter.default
         fields.append((name, annotation, field(default=default, kw_only=name != "latent_dim")))
-        lines.append(f"{name} : {_type_text(annotation)}, default={default!r}")
         text = re.sub(
             r"\s*\[default: ([^]]*)\]\.?", r"; by default \1.", parameter.description or ""
         )
+        kind = _type_text(annotation)
+        if len(kind) > 80:
+            text, kind = f"{text} One of {kind.strip('{}')}.", "str"
+        lines.append(f"{name} : {kind}, default={default!r}")
         lines += textwrap.wrap(text, 92, initial_indent="    ", subsequent_indent="    ")
     docstring = DOCUMENTATION.format(
         name=method.class_name,

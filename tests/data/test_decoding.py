@@ -7,6 +7,7 @@ import tarfile
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from hebae import data
@@ -299,6 +300,41 @@ def test_lists_of_pillow_images_are_read_as_their_files_are(save, tmp_path):
         data.load([*images, 3], image_size=4)
     with pytest.raises(HebaeError, match="one image: give a list"):
         data.load(images[0])
+
+
+class Photos(torch.utils.data.Dataset):
+    """Items (image, label), as a data set of torchvision gives them without a transform."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, i):
+        return self.images[i], i % 2
+
+
+def test_images_of_torch_and_hugging_face_are_read_as_lists_of_them_are():
+    rng = np.random.default_rng(0)
+    sizes = [(4, 6, 3), (8, 8, 4), (5, 7, 3)]
+    images = [Image.fromarray(rng.integers(0, 256, size, np.uint8)) for size in sizes]
+    expected = data.load(images, image_size=4, image_mode="RGB")
+    given = data.load(Photos(images), image_size=4, image_mode="RGB")
+    np.testing.assert_array_equal(given.train.values, expected.train.values)
+    assert given.train.labels.tolist() == [0, 1, 0] and given.notes == expected.notes
+    with pytest.raises(HebaeError, match="Image 1 of the list is 8 x 8 RGB, but image 0 is 6 x 4"):
+        data.load(Photos(images))
+    with pytest.raises(HebaeError, match="entry 3 is of type ndarray"):
+        data.load(Photos([*images, np.zeros((4, 6, 3), np.uint8)]), image_size=4)
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    columns = {"image": images, "label": [2, 0, 1]}
+    given = data.load(
+        datasets.Dataset.from_dict(columns, features=features), image_size=4, image_mode="RGB"
+    )
+    np.testing.assert_array_equal(given.train.values, expected.train.values)
+    assert given.train.labels.tolist() == [2, 0, 1] and given.notes == expected.notes
 
 
 def test_each_of_the_odd_images_is_an_image_or_a_sentence(data_dir, tmp_path):

@@ -87,6 +87,7 @@ def test_folders_within_classes_are_classes(tmp_path, write_images):
     names = ["a/1.png", "a/x/1.png", "a/y/1.png", "b/x/1.png"]
     dataset = data.load(write_images(tmp_path / "pets", names))
     assert dataset.train.labels.tolist() == [0, 1, 2, 3]
+    assert dataset.train.label_names == ("a", "a/x", "a/y", "b/x")
 
 
 @pytest.mark.parametrize("archived", [False, True])

@@ -24,6 +24,8 @@ MIXED = pd.DataFrame(
         "sold": np.arange(N) % 2 == 0,
         "since": np.datetime64("2001-02-03") + np.arange(N),
         "country": "Belgium",
+        "fires": np.maximum(np.arange(N) - 35, 0),
+        "lift": np.arange(N) % 2 / 1,
     }
 )
 KINDS = {
@@ -34,6 +36,8 @@ KINDS = {
     "sold": ("binary", "bool", 2),
     "since": ("number", "date", 0),
     "country": ("category", "text", 1),
+    "fires": ("count", "int", 0),
+    "lift": ("binary", "float", 2),
 }
 
 
@@ -174,7 +178,7 @@ FREE = [f"comment {i}" for i in range(N)]
         (MIXED, {"id_column": "town"}, "'Ghent' is the id of row 1 and of row 4"),
         (with_gaps(), {"label_column": "town"}, "column 'town' has no label in row 10"),
         (MIXED, {"layer": "counts"}, "--layer is 'counts'.*for a .h5ad file"),
-        (MIXED[:0], {}, "shape .0, 7."),
+        (MIXED[:0], {}, "shape .0, 9."),
         (pd.concat([MIXED, MIXED["size"]], axis=1), {}, "two columns called 'size'"),
     ],
 )

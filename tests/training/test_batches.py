@@ -59,7 +59,7 @@ def test_bytes_stand_for_the_unit_interval_and_are_not_copied() -> None:
     values = np.array([[0, 51, 255]], dtype=np.uint8)
     batches = ArrayBatches(values, 1)
     assert next(batches.epoch(0)).tolist() == [pytest.approx([0, 0.2, 1])]
-    assert batches.values.data_ptr() == values.ctypes.data
+    assert batches._resident.data_ptr() == values.ctypes.data
 
 
 def test_processes_share_each_batch_without_overlap() -> None:

@@ -14,6 +14,7 @@ from command_line import SMALL, in_a_process, refused, small
 from training_runs import weights
 
 from hebae.config import Settings
+from hebae.data import Examples
 from hebae.errors import HebaeError
 from hebae.model import Step, build
 from hebae.storage import RunFolder
@@ -122,7 +123,7 @@ NETWORKS = {
 def test_the_estimate_is_near_what_a_step_keeps(network):
     changes, shape = NETWORKS[network]
     settings = Settings(network=network, likelihood="bernoulli", **changes)
-    need = checks.estimate_memory(settings, shape)
+    need = checks.estimate_memory(settings, Examples(np.zeros((1, *shape), np.float32)))
     model = build(settings, shape)
     assert need.count == sum(p.numel() for p in model.parameters())
     assert need.weights == 4 * 4 * need.count

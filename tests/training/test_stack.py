@@ -227,7 +227,7 @@ def test_a_group_that_memory_cannot_hold_is_divided_evenly(
     jobs: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     each = jobs("runs", *({"seed": seed} for seed in range(7)))
-    need = estimate_memory(each[0].prepared.settings, (12,))
+    need = estimate_memory(each[0].prepared.settings, each[0].prepared.dataset.train)
     free = 7 * (need.weights + need.batch)  # half of it for a stack
     monkeypatch.setattr(many, "free_memory", lambda device: free)
     assert [len(group) for group in groups(each)] == [2, 2, 3]

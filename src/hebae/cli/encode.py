@@ -115,7 +115,9 @@ def _model_and_data(
     whole = {"validation_size": 0, "train_size": None}
     chosen = Settings.checked(stored | whole | given, f"{run}/config.json")
     seen = trained.seen
-    known = {} if seen is None else {"columns": seen.columns, "feature_names": seen.feature_names}
+    known: dict[str, Any] = {}
+    if seen is not None:
+        known = {"columns": seen.columns, "feature_names": seen.feature_names}
     dataset = load(**chosen.source, **known)
     tell(*dataset.notes)
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}

@@ -61,7 +61,7 @@ def sample(
         Folder with data files [env: HEBAE_DATA_DIR].
     """
     from hebae.data.genotypes import require_variants, write_genotypes
-    from hebae.data.writing import WRITERS, write_examples
+    from hebae.data.writing import WRITERS, within, write_examples
 
     numbers = ("--count", count, 1), ("--seed", seed, 0)
     _check(output, *numbers, suffixes=dict.fromkeys((".png", ".npy", ".bed", *WRITERS)))
@@ -72,7 +72,7 @@ def sample(
     trained, config = load_model(run)
     from hebae.samplers import NAMES, fitted_samplers, resolve, training_data
 
-    def load() -> npt.NDArray[np.generic]:
+    def load() -> Examples:
         values = training_data(run, config, data, data_dir).train
         tell(f"fitting the sampler to the codes of {len(values):,} training examples.")
         return values
@@ -101,7 +101,10 @@ def sample(
         if (seen := trained.seen) is not None and len(trained.input_shape) == 1:
             pixels = False if trained.likelihood.whole else None
             examples = Examples(
-                values, feature_names=seen.feature_names, columns=seen.columns, pixels=pixels
+                within(values, seen.columns),
+                feature_names=seen.feature_names,
+                columns=seen.columns,
+                pixels=pixels,
             )
         write_examples(examples, output)
         say(f"Wrote {output}")

@@ -38,10 +38,43 @@ def from_array(data: Any) -> Dataset:
 
 
 def as_examples(data: Any, source: str) -> Examples:
-    """Make examples of an array or tensor, as `as_values` does; integers stay numbers."""
+    """Make examples of an array or tensor, as `as_values` does; integers stay numbers.
+
+    What is masked in a masked array is missing.
+    """
+    missing = None
+    if np.ma.is_masked(data):
+        mask = np.ma.getmaskarray(data)
+        missing, data = (mask[:, None] if mask.ndim == 3 else mask), data.filled(0)
     array = _as_array(data, source)
     whole = array.dtype.kind in "iu" and array.dtype != np.uint8
-    return Examples(as_values(data, source), pixels=False if whole else None)
+    return Examples(as_values(data, source), missing=missing, pixels=False if whole else None)
+
+
+def batch_name(number: int) -> str:
+    """Name a batch, counted from 1, for messages."""
+    return f"batch {number:,} of the DataLoader"
+
+
+def from_batch(batch: Any, number: int, pixels: bool | None = None) -> Examples:
+    """Make examples of a batch of a DataLoader, counted from 1; see `entry_of`.
+
+    `pixels` says whether uint8 are grey levels, where that is known.
+    """
+    source = batch_name(number)
+    entry = entry_of(batch, source)
+    if not hasattr(entry, "shape"):
+        raise HebaeError(
+            f"{source} is a {type(batch).__name__}"
+            f"{'' if entry is batch else f' that begins with a {type(entry).__name__}'}; it must "
+            "be a tensor or array of examples, or a tuple, list or dict with one."
+        )
+    if number > 1 and len(entry.shape) == 3:
+        entry = entry[:, None]  # grey images: the last 3 or 4 are not one in colour
+    examples = as_examples(entry, source)
+    if pixels is not None and examples.values.dtype == np.uint8:
+        return replace(examples, pixels=pixels)
+    return examples
 
 
 def as_values(data: Any, source: str) -> np.ndarray:
@@ -52,11 +85,6 @@ def as_values(data: Any, source: str) -> np.ndarray:
     other numbers and bool become float32; NaN stands for a missing number. `source` names the
     data in messages.
     """
-    if np.ma.is_masked(data):  # NumPy would give the values behind the mask
-        raise HebaeError(
-            f"{source} has {np.ma.getmaskarray(data).sum()} masked value(s), and no method handles "
-            "missing values: remove or replace them."
-        )
     array = _as_array(data, source)
     if array.dtype.kind not in "biuf":
         raise HebaeError(

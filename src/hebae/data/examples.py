@@ -42,6 +42,9 @@ class Column:
     """Names of the categories, in the order of their codes 0, 1, ...; of a binary column, both."""
     dtype: Literal["float", "int", "bool", "text", "date"] = "float"
     """What the table held: samples are written in the same form."""
+    low: float | None = None
+    high: float | None = None
+    """Smallest and largest number or count: samples are kept between them."""
 
 
 class Summary(NamedTuple):
@@ -181,8 +184,7 @@ class Examples:
         labels, ids = (None if array is None else array[index] for array in (self.labels, self.ids))
         missing = None if self.missing is None else select(self.missing, index)
         pixels = self.are_pixels if self.values.dtype == np.uint8 else self.pixels
-        chosen = {"labels": labels, "ids": ids, "missing": missing, "pixels": pixels}
-        return replace(self, values=values, **chosen)
+        return replace(self, values=values, labels=labels, ids=ids, missing=missing, pixels=pixels)
 
     @property
     def is_sparse(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hebae.data.arrays import from_array
+from hebae.data.decoding import are_pillow, from_pillow
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.source import ReadOptions
 from hebae.data.tables import examples_of
@@ -66,19 +67,20 @@ def _examples(data: Any, options: ReadOptions, split: str) -> tuple[Examples, li
             f"{source} has the columns {', '.join(names)}, each an array per example: keep one, "
             "with .select_columns or .remove_columns."
         )
-    rows = [np.asarray(row) for row in data[names[0]]]
-    shapes = {row.shape for row in rows}
-    if len(shapes) != 1:
-        first, second = sorted(shapes)[:2]
-        raise HebaeError(
-            f"{source} holds examples of shapes {first} and {second} in column {names[0]!r}: make "
-            "them equal first, with .map."
-        )
-    values = np.stack(rows)
-    if values.dtype.kind == "f":
-        values = values.astype(np.float32)
-    if kinds[names[0]] == "Image" and values.ndim == 4:  # channels last, as Pillow gives them
-        values = np.ascontiguousarray(values.transpose(0, 3, 1, 2))
+    column = list(data[names[0]])
+    if kinds[names[0]] == "Image" and are_pillow(column):
+        read = from_pillow(column, options)
+    else:
+        rows = [np.asarray(row) for row in column]
+        shapes = {row.shape for row in rows}
+        if len(shapes) != 1:
+            first, second = sorted(shapes)[:2]
+            raise HebaeError(
+                f"{source} holds examples of shapes {first} and {second} in column {names[0]!r}: "
+                "make them equal first, with .map."
+            )
+        values = np.stack(rows)
+        read = from_array(values.astype(np.float32) if values.dtype.kind == "f" else values)
     label = options.label_column or next((n for n in LABEL_KEYS if n in features), None)
     labels = label_names = None
     if label is not None:
@@ -89,4 +91,4 @@ def _examples(data: Any, options: ReadOptions, split: str) -> tuple[Examples, li
             label_names = tuple(features[label].names)
         elif np.asarray(data[label][:1]).dtype.kind in "iu":
             labels = np.array(data[label], np.int64)
-    return replace(from_array(values).train, labels=labels, label_names=label_names), []
+    return replace(read.train, labels=labels, label_names=label_names), list(read.notes)

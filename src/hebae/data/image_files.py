@@ -209,6 +209,8 @@ class Layout(NamedTuple):
     """Files of "train" and, if present, of "validation" and "test"."""
     labels: Mapping[str, int]
     """Label of each file; empty if there are none."""
+    classes: Sequence[str] = ()
+    """Names of the labels 0, 1, ..."""
 
 
 def layout_of_folders(source: str, names: Sequence[str]) -> Layout:
@@ -258,8 +260,10 @@ def layout_of_folders(source: str, names: Sequence[str]) -> Layout:
             f"{source} has class folders, but {_files(without)} in none of them: move what is "
             "outside into one, or away."
         )
-    numbers = {folder: number for number, folder in enumerate(sorted(set(classes.values())))}
-    return Layout(splits, {name: numbers[folder] for name, folder in classes.items()})
+    names_of_classes = sorted(set(classes.values()))
+    numbers = {folder: number for number, folder in enumerate(names_of_classes)}
+    labels = {name: numbers[folder] for name, folder in classes.items()}
+    return Layout(splits, labels, names_of_classes)
 
 
 def _is_split(folder: str) -> bool:

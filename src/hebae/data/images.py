@@ -36,7 +36,7 @@ from hebae.errors import HebaeError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_FORMAT = 4  # to be increased when the cached files change
+_FORMAT = 5  # to be increased when the cached files change
 _CHUNK, _CHUNK_BYTES = 64, 2**22
 
 
@@ -66,10 +66,11 @@ def load_images(
     folder = cached_folder(f"images/{key[:32]}", build)
     try:
         summary = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-        splits = {}
+        splits, classes = {}, tuple(summary["classes"]) or None
         for split in summary["splits"]:
             values = np.load(folder / f"{split}.npy", mmap_mode="r")
-            splits[split] = Examples(values, **np.load(folder / f"{split}.npz"), pixels=True)
+            known = np.load(folder / f"{split}.npz")
+            splits[split] = Examples(values, **known, pixels=True, label_names=classes)
         train, digest, notes = splits["train"], summary["fingerprint"], tuple(summary["notes"])
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise HebaeError(
@@ -87,7 +88,7 @@ def _build(
     skip: bool,
 ) -> None:
     source = str(files.path)
-    splits, labels = arrange(source, files.names())
+    splits, labels, classes = arrange(source, files.names())
     if decoding.form is None:
         decoding = _like_the_first(files, splits["train"], decoding)
 
@@ -145,7 +146,12 @@ def _build(
         how += f" on {decoding.background}"
     fingerprint = sha256("".join([f"{how}\n", *sorted(lines)]).encode()).hexdigest()
     notes = [*notes_on(changes, decoding), *_left_out(files.others(), unreadable)]
-    summary = {"fingerprint": fingerprint, "splits": list(splits), "notes": notes}
+    summary = {
+        "fingerprint": fingerprint,
+        "splits": list(splits),
+        "classes": list(classes),
+        "notes": notes,
+    }
     (folder / "dataset.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 

@@ -100,8 +100,10 @@ OBJECTS: tuple[Format, ...] = (
     Format("a data frame of pandas or polars", is_frame, from_frame, _OF_TABLES),
     Format("an AnnData object", is_anndata, from_anndata, _OF_ANNDATA),
     Format("a sparse matrix of SciPy", is_sparse, from_sparse),
-    Format("a data set of torch", is_torch_dataset, from_torch_dataset),
-    Format("a data set of Hugging Face", is_hugging_face, from_hugging_face, _OF_TABLES),
+    Format("a data set of torch", is_torch_dataset, from_torch_dataset, IMAGE_OPTIONS),
+    Format(
+        "a data set of Hugging Face", is_hugging_face, from_hugging_face, _OF_TABLES | IMAGE_OPTIONS
+    ),
     Format("a list of Pillow images", are_pillow, from_pillow, IMAGE_OPTIONS),
     Format("an array", lambda data: True, lambda data, _: from_array(data)),
 )
@@ -164,7 +166,7 @@ def _with_pixels(dataset: Dataset, pixels: bool | None) -> Dataset:
         return dataset
     parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     changed = {n: part and replace(part, pixels=pixels) for n, part in parts.items()}
-    return replace(dataset, **changed)
+    return replace(dataset, **changed)  # type: ignore[arg-type]
 
 
 def _load(

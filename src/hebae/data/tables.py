@@ -3,8 +3,8 @@
 A table of numbers alone is a matrix. In any other table each column has a kind, by this rule
 (missing values apart): true or false, or two different values of text or whole numbers: binary; up
 to 10 different whole numbers: category; text with up to 20 different values, or one per 20 rows:
-category; one value in all rows: category; all others: number. Dates are numbers of days. A column
-of whole numbers is a count only if the user says so.
+category; one value in all rows: category; whole numbers, none negative and at least half of them 0:
+count; all others: number. Dates are numbers of days.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import difflib
 import gzip
 import shlex
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,8 @@ MOST_WHOLE = 10
 """Different whole numbers up to which a column holds categories."""
 MOST_TEXTS, ROWS_PER_TEXT, MOST_CATEGORIES = 20, 20, 1000
 """Different texts of a column of categories: up to 20, or one per 20 rows and up to 1000."""
+MANY_ZEROS = 0.5
+"""Share of zeros from which whole numbers are counts."""
 _LARGEST = 1e18  # its square is still finite in float32
 _FRAME = "The data frame"
 _EPOCH = np.datetime64("1970-01-01", "D")
@@ -89,7 +93,7 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
     """Turn a pandas data frame into examples, with notes for the user; see the rule above."""
     pandas = _pandas()
     names = [str(name) for name in frame.columns]
-    repeated = next((name for name in names if names.count(name) > 1), None)
+    repeated = next((name for name, times in Counter(names).items() if times > 1), None)
     if repeated is not None:
         raise HebaeError(f"{source} has two columns called {repeated!r}: rename one of them.")
     frame = frame.set_axis(names, axis=1)
@@ -100,6 +104,8 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
         frame = _indexed(frame, _known(options.id_column, names, source, "--id-column"), source)
     has_ids = not isinstance(frame.index, pandas.RangeIndex)
     ids = np.array([str(key) for key in frame.index]) if has_ids else None
+    if ids is not None:
+        require_unique(ids, source)
     labels = label_names = None
     label = options.label_column
     if label is not None and (label in frame or not known):
@@ -119,7 +125,7 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
                 f"{_suggestion(absent[0], frame.columns)}; {len(absent)} of {len(wanted)} columns "
                 "are missing. Rename or add them; leave cells empty that are not known."
             )
-        unused = [name for name in frame.columns if name not in wanted]
+        unused = list(frame.columns.difference(wanted, sort=False))
         if unused:
             notes.append(
                 f"Columns that the model was not trained on are left out: {_list(unused)}."
@@ -173,7 +179,7 @@ def _columns_of(
     return tuple(columns)
 
 
-def column_of(series: Any, dtype: str, source: str, kind: str | None = None) -> Column:
+def column_of(series: Any, dtype: Any, source: str, kind: Any = None) -> Column:
     """Decide what a column stands for, by the rule above or as the user says."""
     name = str(series.name)
     observed = series.dropna()
@@ -191,9 +197,10 @@ def column_of(series: Any, dtype: str, source: str, kind: str | None = None) -> 
         different = list(keys.loc[ranked.sort_values().index])
     count = len(different)
     if kind is None:
-        if dtype == "bool" or (count == 2 and dtype in ("int", "text")):
+        whole = dtype == "int" or (dtype == "float" and (observed % 1 == 0).all())
+        if dtype == "bool" or (count == 2 and (whole or dtype == "text")):
             kind = "binary"
-        elif count == 1 or (dtype == "int" and count <= MOST_WHOLE):
+        elif count == 1 or (whole and count <= MOST_WHOLE):
             kind = "category"
         elif dtype == "text":
             kind = "category"
@@ -201,7 +208,10 @@ def column_of(series: Any, dtype: str, source: str, kind: str | None = None) -> 
             if count > most and str(series.dtype) != "category":
                 _refuse_text(series, observed, count, most, source)
         else:
-            kind = "number"
+            counts = (
+                dtype == "int" and (observed >= 0).all() and (observed == 0).mean() >= MANY_ZEROS
+            )
+            kind = "count" if counts else "number"
     if kind == "binary":
         if dtype == "bool":
             different = ["False", "True"]
@@ -220,9 +230,11 @@ def column_of(series: Any, dtype: str, source: str, kind: str | None = None) -> 
             f"{source} has {count:,} different values in column {name!r}, and categories may be "
             f"{MOST_CATEGORIES:,}: merge rare ones, or exclude the column."
         )
-    if kind in ("number", "count"):
-        return Column(name, kind, (), dtype)
-    return Column(name, kind, tuple(different), dtype)
+    if kind in ("category", "binary"):
+        return Column(name, kind, tuple(different), dtype)
+    column = Column(name, kind, (), dtype)
+    numbers = codes_of(observed, column, source)
+    return replace(column, low=float(numbers.min()), high=float(numbers.max()))
 
 
 def codes_of(series: Any, column: Column, source: str) -> np.ndarray:
@@ -471,7 +483,7 @@ def _first_text(series: Any) -> int:
 def _indexed(frame: Any, column: str, source: str) -> Any:
     """Make a column the index, if its values are unique."""
     ids = [str(key) for key in frame[column]]
-    require_unique(ids, f"{source}, column {column!r}")
+    require_unique(ids, f"{source}, column {column!r}")  # where the column is known
     return frame.drop(columns=column).set_axis(ids, axis=0)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hebae.data.arrays import entry_of, from_array
+from hebae.data.decoding import are_pillow, from_pillow
 from hebae.data.examples import Dataset, fingerprint
 from hebae.data.source import ReadOptions
 from hebae.errors import HebaeError
@@ -27,23 +28,29 @@ def from_torch_dataset(data: Any, options: ReadOptions) -> Dataset:
     """Read the items: tensors, arrays, images, tuples (example, label) or dicts."""
     name = type(data).__name__
     items = (data[i] for i in range(len(data))) if hasattr(data, "__len__") else iter(data)
-    rows, labels = [], []
+    rows: list[Any] = []
+    labels = []
     for number, item in enumerate(items):
         source = f"Item {number} of {name}"
-        row = np.asarray(entry_of(item, source))
+        entry = entry_of(item, source)
+        labels.append(_label_of(item))
+        if are_pillow(rows[0] if rows else entry):
+            rows.append(entry)
+            continue
+        row = np.asarray(entry)
         if rows and (row.shape, row.dtype) != (rows[0].shape, rows[0].dtype):
             raise HebaeError(
                 f"{source} is {row.dtype} of shape {row.shape}, but item 0 is {rows[0].dtype} of "
                 f"shape {rows[0].shape}: all items must be alike."
             )
         rows.append(row)
-        labels.append(_label_of(item))
     if not rows:
         raise HebaeError(f"The data set {name} has no items.")
-    train = from_array(np.stack(rows)).train
+    read = from_pillow(rows, options) if are_pillow(rows) else from_array(np.stack(rows))
+    train = read.train
     if None not in labels:
         train = replace(train, labels=np.array(labels, np.int64))
-    return Dataset(name, train, None, None, fingerprint({"train": train}))
+    return Dataset(name, train, None, None, fingerprint({"train": train}), read.notes)
 
 
 def _label_of(item: Any) -> int | None:

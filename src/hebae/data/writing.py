@@ -122,6 +122,18 @@ def _as_text(values: Any) -> list[Any]:
     return ["" if value is None else value for value in values]
 
 
+def within(values: np.ndarray, columns: Sequence[Column] | None) -> np.ndarray:
+    """Keep drawn numbers and counts of a table in the range of its columns."""
+    if columns is None:
+        return values
+    lows, highs = (
+        np.array([np.nan if end is None else end for end in ends], np.float32)
+        for ends in zip(*((column.low, column.high) for column in columns), strict=True)
+    )
+    kept: np.ndarray = np.fmin(np.fmax(values, lows), highs)  # NaN, an unknown end, is ignored
+    return kept
+
+
 def table_of(examples: Examples) -> dict[str, Any]:
     """Return examples as columns with the types that the data had: text, whole numbers, dates."""
     values = examples.rows(slice(None)).reshape(len(examples), -1)
@@ -219,7 +231,7 @@ TABLES: dict[str, Callable[[Table, Path], Any]] = {
 }
 """What writes columns by name, by the suffix of the file."""
 WRITERS: dict[str, Callable[[Examples, Path], Any]] = {
-    suffix: lambda examples, path, save=save: save(table_of(examples), path)  # type: ignore[misc]
+    suffix: lambda examples, path, save=save: save(table_of(examples), path)
     for suffix, save in TABLES.items()
 } | {
     ".npy": lambda examples, path: _save_npy(examples.rows(slice(None)), path),

@@ -21,8 +21,8 @@ from hebae.inference import module_of, require_alike
 from hebae.model import Autoencoder
 
 Array = npt.NDArray[np.float64]
-ArrayLike = npt.ArrayLike | Tensor
-"""An array, list, tensor or data frame of numbers."""
+ArrayLike = npt.ArrayLike | Tensor | Examples
+"""An array, list, tensor or data frame of numbers, or examples of `hebae.data`."""
 Device = str | torch.device | None
 """Where to compute; None: where the model is."""
 LARGEST = 1e18
@@ -97,7 +97,7 @@ def examples(model: Any, data: Any) -> tuple[Autoencoder, Any]:
     """Return a model's module, and at least 2 examples (n, *shape) that its likelihood takes."""
     module = module_of(model)
     values = data
-    if not isinstance(data, Examples) and not hasattr(data, "select"):  # LazyRows stay unread
+    if not isinstance(data, Examples):
         values = data.tocsr() if hasattr(data, "tocsr") else as_array(data, "data")
     given = (len(values), *values.shape) if isinstance(values, Examples) else values.shape
     if given[1:] != module.input_shape or given[0] < 2:

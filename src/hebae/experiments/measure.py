@@ -50,6 +50,8 @@ def take(run: TrainedRun, metrics: Sequence[str]) -> list[Measurement]:
 def whiteness_warning(path: Path, dataset: Dataset, device: str) -> str:
     """Return what `not_white` says of the held-out codes of a run that has just been trained."""
     run = TrainedRun(path, dataset, held_out(dataset, device))
+    if len(run.examples) < 2:  # which have no covariance
+        return ""
     return not_white(take(run, ("objective", "moments")), run.split)
 
 

@@ -24,7 +24,7 @@ from hebae.networks import freeze_batch_norm
 from hebae.training.batches import Batches
 from hebae.training.callbacks import Callback
 from hebae.training.checks import device_type
-from hebae.training.monitor import DivergenceError, Monitor, find_divergence
+from hebae.training.monitor import DivergenceError, Monitor, find_divergence, remark_on
 from hebae.training.population import Estimates, held_out_estimates, start_prior, store_population
 from hebae.training.randomness import NetworkRandomState, NoiseSource, draws_random_numbers
 from hebae.training.stack import Stack
@@ -68,6 +68,8 @@ class Member:
     stopped_early: bool = False
     diverged: DivergenceError | None = None
     """Why it stopped. After that it is not recorded or saved."""
+    is_new: bool = True
+    """Whether the model has not been trained before: a learned prior starts from the examples."""
 
     @property
     def learning_rate(self) -> float:
@@ -106,8 +108,9 @@ def train(
     *,
     fabric: Fabric,
     callbacks: Sequence[Callback] = (),
+    is_new: bool = True,
 ) -> Member:
-    """Train `model` in place.
+    """Train `model` in place; `is_new` is False if it was trained before.
 
     Two calls with the same arguments, on one machine and with the same number of threads, end with
     the same weights, bit for bit. torch's global random state is not used.
@@ -117,7 +120,7 @@ def train(
     DivergenceError
         If the loss, or in the end a weight, a moment of the population or a code, is not finite.
     """
-    member = Member(model, settings, callbacks)
+    member = Member(model, settings, callbacks, is_new=is_new)
     train_members([member], batches, held_out, fabric=fabric)
     if member.diverged is not None:
         raise member.diverged
@@ -151,7 +154,7 @@ def train_members(
         member.model.to(device=fabric.device, dtype=wide)
     states = [m.checkpointer.load(m.model) if m.checkpointer else None for m in members]
     for member, state in zip(members, states, strict=True):
-        if state is None:
+        if state is None and member.is_new:
             start_prior(member.model, batches, member.settings.seed)
     model = Stack([member.model for member in members]) if stacked else first.model
     random_state = None
@@ -331,6 +334,8 @@ def train_members(
                 member.model.load_state_dict(model.state_of(index))
             if member.diverged is None and not member.interrupted:
                 member.diverged = find_divergence(member.model.state_dict(), steps)
+            if member.diverged is not None and (remark := remark_on(member.model, batches)):
+                member.diverged = DivergenceError(f"{member.diverged} {remark}")
     model.weight_factor = None
     lay_out_filters(model, torch.contiguous_format)
 

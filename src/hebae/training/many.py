@@ -138,7 +138,7 @@ def groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
         most = len(members)
         if most > 1:
             prepared = members[0].prepared
-            need = estimate_memory(prepared.settings, prepared.dataset.shape)
+            need = estimate_memory(prepared.settings, prepared.dataset.train)
             free = SHARE_OF_MEMORY * free_memory(device_type(prepared.settings))
             most = max(1, int(free // (need.weights + need.batch)))
         parts = -(-len(members) // most)

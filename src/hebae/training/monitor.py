@@ -11,7 +11,8 @@ from torch import Tensor
 
 from hebae.errors import HebaeError
 from hebae.gaussian import batch_moments
-from hebae.model import Step
+from hebae.model import Autoencoder, Step
+from hebae.training.batches import Batches
 
 ADVICE = (
     "Try a smaller learning_rate, gradient_clip 10, a larger batch_size, or for HEBAE moments "
@@ -21,6 +22,12 @@ PRIOR_ADVICE = (
     "Try a smaller learning_rate, a larger batch_size, a smaller prior (fewer prior_transforms or "
     "prior_components), or another --prior."
 )
+
+
+LOOKED_AT = 1000
+"""Training examples, spread evenly, in which a cause of divergence is looked for."""
+LARGE = 20.0
+"""Of the encoder's input: standardised numbers are rarely beyond 10."""
 
 
 class DivergenceError(HebaeError):
@@ -123,6 +130,24 @@ class Monitor:
             f"training stopped at step {number}: the loss is not a finite number ({terms}); "
             f"{codes}. {advice}"
         )
+
+
+@torch.no_grad()
+def remark_on(model: Autoencoder, batches: Batches) -> str:
+    """Name what may make a training diverge, of the first examples: large numbers, equal rows."""
+    x = next(iter(batches.in_order(LOOKED_AT, LOOKED_AT)))
+    given = model.likelihood.encoder_input(x, model.likelihood.describe(x)).flatten(1)
+    sizes = given.abs().amax(0)
+    if float(sizes.max()) > LARGE:
+        place = int(sizes.argmax())
+        return (
+            f"Numbers up to {float(sizes.max()):.3g} are given to the encoder, at position {place} "
+            "of an example; most should be below 10: look for values that are out of scale there."
+        )
+    different = len(torch.unique(given, dim=0))
+    if different < len(given) / 2:
+        return f"Of {len(given):,} training examples, only {different:,} differ: look for copies."
+    return ""
 
 
 def find_divergence(state: Mapping[str, Tensor], step: int) -> DivergenceError | None:

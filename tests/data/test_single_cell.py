@@ -38,7 +38,7 @@ def load(source, **options):
 def test_counts_stay_sparse_with_cells_and_genes(adata, tmp_path):
     path = tmp_path / "cells.h5ad"
     adata.write_h5ad(path)
-    for source in (adata, path):
+    for source in (adata, path, anndata.read_h5ad(path, backed="r"), adata[:, :]):
         examples = load(source, label_column="kind")
         assert examples.is_sparse
         assert np.array_equal(examples.values.toarray(), COUNTS)

@@ -108,6 +108,7 @@ def _cells(
     label_names: tuple[str, ...] | None = None,
 ) -> Dataset:
     """Make a data set of cells x genes."""
+    values = values.to_memory() if hasattr(values, "to_memory") else values  # of a file
     require_unique(ids, source)
     genes = tuple(map(str, names))
     wanted = options.feature_names

@@ -14,6 +14,7 @@ import difflib
 import gzip
 import shlex
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -92,7 +93,7 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
     """Turn a pandas data frame into examples, with notes for the user; see the rule above."""
     pandas = _pandas()
     names = [str(name) for name in frame.columns]
-    repeated = next((name for name in names if names.count(name) > 1), None)
+    repeated = next((name for name, times in Counter(names).items() if times > 1), None)
     if repeated is not None:
         raise HebaeError(f"{source} has two columns called {repeated!r}: rename one of them.")
     frame = frame.set_axis(names, axis=1)
@@ -124,7 +125,7 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
                 f"{_suggestion(absent[0], frame.columns)}; {len(absent)} of {len(wanted)} columns "
                 "are missing. Rename or add them; leave cells empty that are not known."
             )
-        unused = [name for name in frame.columns if name not in wanted]
+        unused = list(frame.columns.difference(wanted, sort=False))
         if unused:
             notes.append(
                 f"Columns that the model was not trained on are left out: {_list(unused)}."

@@ -397,7 +397,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """
         validate_data(self, X, reset=like is None, skip_check_array=True, ensure_2d=False)
         seen, shape = like or (None, ())
-        given = tuple(getattr(X, "shape", ()))
+        given = () if isinstance(X, Examples | Dataset) else tuple(getattr(X, "shape", ()))
         if len(shape) == 3 and given == shape and given[0] > 1:
             raise HebaeError(f"{name} is one example, of shape {shape}; give {name}[None].")
         if len(given) == 3 and shape == (1, *given[1:]):

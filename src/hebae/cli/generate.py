@@ -72,7 +72,7 @@ def sample(
     trained, config = load_model(run)
     from hebae.samplers import NAMES, fitted_samplers, resolve, training_data
 
-    def load() -> npt.NDArray[np.generic]:
+    def load() -> Examples:
         values = training_data(run, config, data, data_dir).train
         tell(f"fitting the sampler to the codes of {len(values):,} training examples.")
         return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -37,9 +38,10 @@ class Binomial(Likelihood):
 
     def losses(self, output: Tensor, x: Tensor, context: Context) -> Tensor:
         """See `Likelihood`; `output` holds the logits of p."""
-        n = torch.as_tensor(self.trials, dtype=x.dtype, device=x.device)
-        log_ways = (n + 1).lgamma() - (x + 1).lgamma() - (n - x + 1).lgamma()
-        return -log_ways - x * F.logsigmoid(output) - (n - x) * F.logsigmoid(-output)
+        n = self.trials
+        log_ways = math.lgamma(n + 1) - (x + 1).lgamma_() - (n + 1 - x).lgamma_()
+        # One operation, since genotypes of many variants take much memory.
+        return n * F.binary_cross_entropy_with_logits(output, x / n, reduction="none") - log_ways
 
     def mean(self, output: Tensor, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`."""

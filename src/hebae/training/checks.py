@@ -129,9 +129,10 @@ def default_width(d: int, count: int | None) -> int:
     """Return the width of the two hidden layers of encoder and decoder for a table.
 
     The power of 2 at or above min(4 d, n / 8) for n examples of d numbers, within [64, 512]: a rule
-    of thumb. The paper's 784 and 800 are for 60,000 images of 784 numbers.
+    of thumb. The paper's 784 and 800 are for 60,000 images of 784 numbers. Above 16,384 numbers it
+    is at or above 2^23 / d: wider layers take gigabytes.
     """
-    wanted = min(4 * d, 512 if count is None else count / 8)
+    wanted = min(4 * d, 512 if count is None else count / 8, 2**23 / d)
     return next((width for width in (64, 128, 256) if width >= wanted), 512)
 
 

@@ -69,6 +69,8 @@ def from_batch(batch: Any, number: int, pixels: bool | None = None) -> Examples:
             f"{'' if entry is batch else f' that begins with a {type(entry).__name__}'}; it must "
             "be a tensor or array of examples, or a tuple, list or dict with one."
         )
+    if number > 1 and len(entry.shape) == 3:
+        entry = entry[:, None]  # grey images: the last 3 or 4 are not one in colour
     examples = as_examples(entry, source)
     if pixels is not None and examples.values.dtype == np.uint8:
         return replace(examples, pixels=pixels)

@@ -101,9 +101,9 @@ def test_no_message_advises_to_change_what_integers_mean(rng):
 @pytest.mark.parametrize(
     ("X", "message"),
     [
-        (lambda c: c / 2, "0.5 in row 0, column 1"),
-        (lambda c: c - 1, "-1 in row 0, column 0"),
-        (lambda c: np.log1p(c), r"0.693147\d* in row 0, column 1"),
+        (lambda c: c / 2, "0.5 in row 1, column 2"),
+        (lambda c: c - 1, "-1 in row 1, column 1"),
+        (lambda c: np.log1p(c), r"0.693147\d* in row 1, column 2"),
     ],
 )
 def test_counts_must_be_counts(X, message):

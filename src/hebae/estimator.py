@@ -409,7 +409,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         elif like is None:
             self._name_features(None)
         seen, shape = like or (None, ())
-        given = tuple(getattr(X, "shape", ()))
+        given = () if isinstance(X, Examples | Dataset) else tuple(getattr(X, "shape", ()))
         if len(shape) == 3 and given == shape and given[0] > 1:
             raise HebaeError(f"{name} is one example, of shape {shape}; give {name}[None].")
         if len(given) == 3 and shape == (1, *given[1:]):

@@ -225,13 +225,14 @@ def not_whole(values: Any, support: tuple[float, float], label: str) -> str:
         wrong &= part == part  # not where it is missing
         if wrong.any():
             row, *rest = (int(i) for i in np.argwhere(wrong)[0])
-            place = ", ".join(map(str, rest))
             names = values.feature_names if isinstance(values, Examples) else None
-            if names is not None and len(rest) == 1:
-                place = f"{place} ({names[rest[0]]})"
+            place = f"pixel {tuple(rest)}"
+            if len(rest) == 1:
+                name = "" if names is None else f" ({names[rest[0]]})"
+                place = f"column {rest[0] + 1}{name}"
             high = "" if math.isinf(support[1]) else f" to {support[1]:g}"
             return (
-                f"holds {part[(row, *rest)]:.9g} in row {start + row}, column {place}, and "
+                f"holds {part[(row, *rest)]:.9g} in row {start + row + 1}, {place}, and "
                 f"likelihood {label} takes whole numbers from {support[0]:g}{high}. Give the "
                 "counts themselves, not normalised or logarithms, or use another likelihood."
             )

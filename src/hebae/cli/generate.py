@@ -72,7 +72,7 @@ def sample(
     trained, config = load_model(run)
     from hebae.samplers import NAMES, fitted_samplers, resolve, training_data
 
-    def load() -> npt.NDArray[np.generic]:
+    def load() -> Examples:
         values = training_data(run, config, data, data_dir).train
         tell(f"fitting the sampler to the codes of {len(values):,} training examples.")
         return values
@@ -224,7 +224,10 @@ def _write(
 
         write_atomically(output, save)
     elif values.ndim < 4:
-        raise HebaeError("the model's examples are not images; name a .npy --output.")
+        raise HebaeError(
+            "the model's examples are not images; name a .npy --output, or for samples a .csv, "
+            ".parquet or .h5ad one."
+        )
     else:
         from hebae.report.pixels import to_unit, write_png
 

@@ -27,8 +27,8 @@ class Content(NamedTuple):
 
     people: Sequence[tuple[str, str]]
     """Family (or "") and id of each sample."""
-    packed: Calls
-    """The calls, packed, one row per person."""
+    blocks: Iterable[Calls]
+    """Packed calls of consecutive variants, one row per person."""
     ids: Sequence[str]
     variants: Variants
     left_out: int = 0
@@ -80,7 +80,7 @@ def read_bed(path: Path) -> Content:
         _text(chromosome), _positions(position, bim), _text(allele_1), _text(allele_2)
     )
     people = [(family, name) for family, name, *_ in samples]
-    return Content(people, _transpose(blocks(), n, d), ids, variants)
+    return Content(people, map(pack, blocks()), ids, variants)
 
 
 # PLINK 2 ----------------------------------------------------------------------------------------
@@ -123,9 +123,8 @@ def read_pgen(path: Path) -> Content:
         _text(chosen["ALT"]),
         _text(chosen["REF"]),
     )
-    packed = _transpose(blocks(), n, len(kept))
     samples = [*zip(people.get("FID") or [""] * n, names, strict=True)]
-    return Content(samples, packed, chosen["ID"], variants, total - len(kept))
+    return Content(samples, map(pack, blocks()), chosen["ID"], variants, total - len(kept))
 
 
 # VCF --------------------------------------------------------------------------------------------
@@ -205,7 +204,7 @@ def read_vcf(path: Path) -> Content:
         if rows:
             yield np.stack(rows, axis=1)
 
-    packed = np.concatenate([np.zeros((len(names), 0), np.uint8), *map(pack, blocks())], axis=1)
+    packed = [*map(pack, blocks())]  # the variants are known when the file was read
     columns = zip(*kept, strict=True) if kept else [()] * 5
     ids, chromosome, position, allele_1, allele_2 = columns
     variants = Variants(
@@ -309,13 +308,3 @@ def _positions(texts: Sequence[str], path: Path) -> npt.NDArray[np.int64]:
 
 def _text(texts: Sequence[str]) -> npt.NDArray[np.str_]:
     return np.array(texts, np.str_)
-
-
-def _transpose(blocks: Iterable[Calls], people: int, variants: int) -> Calls:
-    """Pack blocks (people, m) of variants, m a multiple of 4 except in the last, into one array."""
-    packed = np.empty((people, -(-variants // 4)), np.uint8)
-    start = 0
-    for block in map(pack, blocks):
-        packed[:, start : start + block.shape[1]] = block
-        start += block.shape[1]
-    return packed

@@ -10,21 +10,23 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hebae.data.cache import cached_folder
 from hebae.data.examples import Dataset, Examples, Variants
 from hebae.data.genotype_files import package, read_bed, read_pgen, read_vcf
-from hebae.data.packed import PackedGenotypes
+from hebae.data.packed import PackedGenotypes, RowFile
 from hebae.errors import HebaeError
 
 SUFFIXES = (".bed", ".pgen", ".vcf", ".vcf.gz", ".vcf.bgz")
-LARGEST_DENSE = 2**28
-"""Most calls that are held in a byte each, with a byte for the mask; more are held in 2 bits."""
+LARGEST_DENSE = 2**27
+"""Most calls that are held in memory, with a byte each and one for the mask. Larger data are
+transposed once into a file in the cache, with 2 bits per call."""
 
 
 def is_genotypes(path: Path) -> bool:
@@ -42,26 +44,49 @@ def load_genotypes(path: Path) -> Dataset:
         are no calls.
     """
     read = {".bed": read_bed, ".pgen": read_pgen}.get(path.suffix.lower(), read_vcf)
-    people, packed, ids, variants, left_out = read(path)
+    people, blocks, ids, variants, left_out = read(path)
     if not people or not ids:
         raise HebaeError(f"{path} has no {'variants of two alleles' if people else 'samples'}.")
     samples = _sample_ids(people, path)
     names = _variant_ids(ids, variants, path)
-    train = Examples(ids=samples, feature_names=names, pixels=False, **_values(packed, len(names)))
-    digest = hashlib.sha256("\0".join([*samples, "", *names]).encode())
-    with path.open("rb") as content:
-        digest.update(hashlib.file_digest(content, "sha256").digest())
+    with path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    shape = len(samples), len(names)
+    train = Examples(
+        ids=samples, feature_names=names, pixels=False, **_values(blocks, shape, content)
+    )
+    digest = hashlib.sha256("\0".join([content, *samples, "", *names]).encode())
     many = f"{left_out:,} variants of {path.name} have more than two alleles and were left out."
     notes = (many,) if left_out else ()
     return Dataset(path.name, train, None, None, digest.hexdigest(), notes, variants=variants)
 
 
-def _values(packed: npt.NDArray[np.uint8], variants: int) -> dict[str, Any]:
-    values, missing = (PackedGenotypes(packed, variants, mask=mask) for mask in (False, True))
-    if values.nbytes > LARGEST_DENSE:
-        return {"values": values, "missing": missing}
-    mask = missing[:]
-    return {"values": np.ascontiguousarray(values[:]), "missing": mask if mask.any() else None}
+def _values(
+    blocks: Iterable[npt.NDArray[np.uint8]], shape: tuple[int, int], content: str
+) -> dict[str, Any]:
+    """Put packed blocks of variants side by side: values and mask, one row per person."""
+    n, d = shape
+    width = -(-d // 4)
+
+    def fill(packed: npt.NDArray[np.uint8]) -> None:
+        start = 0
+        for block in blocks:
+            packed[:, start : start + block.shape[1]] = block
+            start += block.shape[1]
+
+    if n * d > LARGEST_DENSE:
+
+        def build(folder: Path) -> None:
+            fill(np.memmap(folder / "packed", np.uint8, "w+", shape=(n, width)))
+
+        folder = cached_folder(f"genotypes/{content[:32]}-{n}-{d}", build)
+        rows = RowFile(folder / "packed", (n, width))
+        return {"values": PackedGenotypes(rows, d), "missing": PackedGenotypes(rows, d, mask=True)}
+    packed = np.empty((n, width), np.uint8)
+    fill(packed)
+    mask = PackedGenotypes(packed, d, mask=True)[:]
+    values = np.ascontiguousarray(PackedGenotypes(packed, d)[:])
+    return {"values": values, "missing": mask if mask.any() else None}
 
 
 def _sample_ids(people: Sequence[tuple[str, str]], path: Path) -> npt.NDArray[np.str_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,28 @@ def pack(calls: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return packed
 
 
+class RowFile:
+    """Rows of bytes in a file, of which those that are asked for are read.
+
+    The file is not mapped, so that its pages are not counted as memory of the process.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int]) -> None:
+        self.path, self.shape = path, shape
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: npt.NDArray[np.intp] | int) -> npt.NDArray[np.uint8]:
+        wanted = np.asarray(rows)
+        bytes_of = np.empty((wanted.size, self.shape[1]), np.uint8)
+        with self.path.open("rb", buffering=0) as file:
+            for row, place in zip(bytes_of, wanted.ravel().tolist(), strict=True):
+                file.seek(place * self.shape[1])
+                file.readinto(row)
+        return bytes_of.reshape(*wanted.shape, self.shape[1])
+
+
 class PackedGenotypes:
     """Genotypes (n, variants) of uint8, or their mask of missing calls, decoded row by row.
 
@@ -31,8 +54,8 @@ class PackedGenotypes:
 
     Parameters
     ----------
-    packed : ndarray of uint8, shape (n, ceil(variants / 4))
-        By `pack`; it may be a memory map.
+    packed : ndarray of uint8, or RowFile, shape (n, ceil(variants / 4))
+        By `pack`.
     variants : int
     mask : bool
         Whether elements are bool, true where a call is missing, instead of the numbers 0, 1 and 2
@@ -46,7 +69,7 @@ class PackedGenotypes:
 
     def __init__(
         self,
-        packed: npt.NDArray[np.uint8],
+        packed: npt.NDArray[np.uint8] | RowFile,
         variants: int,
         *,
         mask: bool = False,

@@ -21,8 +21,8 @@ from hebae.inference import module_of, require_alike
 from hebae.model import Autoencoder
 
 Array = npt.NDArray[np.float64]
-ArrayLike = npt.ArrayLike | Tensor
-"""An array, list, tensor or data frame of numbers."""
+ArrayLike = npt.ArrayLike | Tensor | Examples
+"""An array, list, tensor or data frame of numbers, or examples of `hebae.data`."""
 Device = str | torch.device | None
 """Where to compute; None: where the model is."""
 LARGEST = 1e18

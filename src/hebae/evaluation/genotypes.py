@@ -6,7 +6,7 @@ Arrays have shape (people, variants); NaN is a missing call, left out of every s
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +46,8 @@ def allele_frequencies(genotypes: ArrayLike) -> Doubles:
     x = _genotypes(genotypes, "genotypes")
     seen = ~np.isnan(x)
     with np.errstate(invalid="ignore"):
-        return np.nansum(x, axis=0, dtype=np.float64) / (2 * seen.sum(axis=0))
+        frequencies: Doubles = np.nansum(x, axis=0, dtype=np.float64) / (2 * seen.sum(axis=0))
+    return frequencies
 
 
 def allele_frequency_correlation(real: ArrayLike, fake: ArrayLike) -> float:
@@ -123,7 +124,7 @@ def linkage_decay(
 
 def _draw_pairs(
     positions: Doubles,
-    chromosomes: npt.NDArray,
+    chromosomes: npt.NDArray[Any],
     edges: Doubles,
     most: int,
     rng: np.random.Generator,
@@ -217,7 +218,7 @@ def pca_overlap(
     values = standardised(reference)
     loadings, variances = _principal_axes(values, components)
     explained = variances / (values.astype(np.float64) ** 2).sum() * (len(values) - 1)
-    a, b = (standardised(z) @ loadings for z in (x, y))
+    a, b = (np.asarray(standardised(z) @ loadings, np.float64) for z in (x, y))
     spread = a.std(axis=0)
     if (spread == 0).any():
         raise UndefinedMetric("the real genotypes are all equal on a principal component")
@@ -327,13 +328,15 @@ def imputation_accuracy(
 def most_probable_genotypes(mean: ArrayLike) -> Floats:
     """Return the mode of Binomial(2, p) for means 2p: 0 below 2/3, 1 up to 4/3, then 2."""
     x = _genotypes(mean, "mean")
-    return ((x >= 2 / 3).astype(np.float32) + (x > 4 / 3)).astype(np.float32)
+    modes = np.heaviside(x - 2 / 3, 1) + np.heaviside(x - 4 / 3, 0)  # NaN stays
+    return np.asarray(modes, np.float32)
 
 
 def most_frequent_genotypes(genotypes: ArrayLike) -> Floats:
     """Return the most frequent genotype of each variant, shape (d,)."""
     x = _genotypes(genotypes, "genotypes")
-    return np.stack([(x == g).sum(axis=0) for g in range(3)]).argmax(axis=0).astype(np.float32)
+    counts = np.stack([(x == g).sum(axis=0) for g in range(3)])
+    return np.asarray(counts.argmax(axis=0), np.float32)
 
 
 def pca_imputation(train: ArrayLike, genotypes: ArrayLike, components: int) -> Floats:

@@ -201,9 +201,10 @@ def draw_evaluation(evaluated: Mapping[str, Evaluated], folder: Path) -> Drawn:
     }
     if annealed:
         target.draw("annealing", lines.annealing_convergence, annealed)
-    if panels := {label: found for label, run in runs.items() if (found := _genotypes(run))}:
+    panels = {label: kept for label, run in runs.items() if (kept := _genotypes(run))}
+    if panels:
         kinds = dict.fromkeys(SAMPLERS[kind] for kind, _ in panels.values())
-        content = {label: found for label, (_, found) in panels.items()}
+        content = {label: arrays for label, (_, arrays) in panels.items()}
         target.draw("genotypes", genotype_panels, content, sampler=", ".join(kinds))
     return target.drawn
 

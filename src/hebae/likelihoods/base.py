@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -115,7 +115,7 @@ class Likelihood(nn.Module):
         if context.mask is not None:
             filling = 0.0 if self.filling is None else self.filling
             features = torch.where(features.isnan(), filling, features)
-        if self.shift is not None:
+        if self.shift is not None and self.unit is not None:
             features = (features - self.shift) / self.unit
         return features
 
@@ -164,7 +164,7 @@ class Likelihood(nn.Module):
 
         In evaluation mode, a number outside of the support counts as its nearest end.
         """
-        if not self.training and np.isfinite(self.support).any():
+        if not self.training and any(map(math.isfinite, self.support)):
             x = x.clamp(*self.support)
         if context.mask is None:
             return self.losses(output, x, context).flatten(1).sum(1)
@@ -190,7 +190,8 @@ class Likelihood(nn.Module):
         """Draw x ~ p(x | z), by the generator."""
 
 
-class Moments(NamedTuple):
+@dataclass(frozen=True)
+class Moments:
     """Of columns, over the numbers that were observed, in float64."""
 
     count: Tensor
@@ -220,13 +221,6 @@ def moments(batches: Iterable[Float[Tensor, "batch *shape"]]) -> Moments:
 def unit_of(variance: Tensor) -> Tensor:
     """Return standard deviations in float32; 1 for what does not vary."""
     return torch.where(variance > 0, variance.sqrt(), torch.ones_like(variance)).float()
-
-
-def numpy_draws(generator: torch.Generator) -> np.random.Generator:
-    """Return a generator of NumPy, which has more distributions, seeded by one of torch."""
-    high = 2**62
-    seed = torch.randint(high, (), generator=generator, device=generator.device)
-    return np.random.default_rng(int(seed))
 
 
 def adopt_statistics(module: nn.Module, tensors: Mapping[str, Any], prefix: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from hebae.likelihoods.base import EMPTY, Context, Likelihood, numpy_draws
+from hebae.likelihoods.base import EMPTY, Context, Likelihood
 
 
 class Binomial(Likelihood):
@@ -29,7 +30,7 @@ class Binomial(Likelihood):
     def __init__(self, trials: int = 2, *, shape: Sequence[int] = ()) -> None:
         super().__init__(shape=shape)
         self.trials = trials
-        self.support = (0.0, float(trials))  # type: ignore[misc]
+        self.support = (0.0, float(trials))
 
     def features(self, x: Tensor, context: Context) -> Tensor:
         """See `Likelihood`."""
@@ -37,9 +38,10 @@ class Binomial(Likelihood):
 
     def losses(self, output: Tensor, x: Tensor, context: Context) -> Tensor:
         """See `Likelihood`; `output` holds the logits of p."""
-        n = torch.as_tensor(self.trials, dtype=x.dtype, device=x.device)
-        log_ways = (n + 1).lgamma() - (x + 1).lgamma() - (n - x + 1).lgamma()
-        return -log_ways - x * F.logsigmoid(output) - (n - x) * F.logsigmoid(-output)
+        n = self.trials
+        log_ways = math.lgamma(n + 1) - (x + 1).lgamma_() - (n + 1 - x).lgamma_()
+        # One operation, since genotypes of many variants take much memory.
+        return n * F.binary_cross_entropy_with_logits(output, x / n, reduction="none") - log_ways
 
     def mean(self, output: Tensor, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`."""
@@ -47,5 +49,6 @@ class Binomial(Likelihood):
 
     def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`."""
-        p = output.double().sigmoid().cpu().numpy()
-        return torch.as_tensor(numpy_draws(generator).binomial(self.trials, p)).to(output)
+        p = output.sigmoid().to(generator.device)
+        draws = torch.binomial(torch.full_like(p, self.trials), p, generator=generator)
+        return draws.to(output)

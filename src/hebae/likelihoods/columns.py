@@ -33,7 +33,7 @@ class Categorical(Likelihood):
 
     def __init__(self, sizes: Sequence[int] = (2,), *, shape: Sequence[int] = ()) -> None:
         super().__init__(shape=shape or (len(sizes),))
-        self.sizes = tuple(sizes)
+        self.sizes = list(sizes)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -52,14 +52,14 @@ class Categorical(Likelihood):
     def losses(self, output: Tensor, x: Tensor, context: Context) -> Tensor:
         """See `Likelihood`; `output` holds logits."""
         losses = []
-        for logits, codes in zip(output.split(self.sizes, -1), x.unbind(-1), strict=True):
+        for logits, codes in zip(torch.split(output, self.sizes, -1), x.unbind(-1), strict=True):
             chosen = codes.long().clamp(0, logits.shape[-1] - 1)[..., None]
             losses.append(-logits.log_softmax(-1).gather(-1, chosen)[..., 0])
         return torch.stack(losses, -1)
 
     def mean(self, output: Tensor, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`: the most probable category of each column."""
-        best = [logits.argmax(-1) for logits in output.split(self.sizes, -1)]
+        best = [logits.argmax(-1) for logits in torch.split(output, self.sizes, -1)]
         return torch.stack(best, -1).to(output)
 
     def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
@@ -123,7 +123,7 @@ class Columns(Likelihood):
         return [part.output_shape[0] for part in self._parts()]
 
     def _parts(self) -> list[Likelihood]:
-        return [self.parts[kind] for kind in self.where]  # type: ignore[misc]
+        return [self.parts[kind] for kind in self.where]
 
     def _of_parts(self, x: Tensor, context: Context) -> list[tuple[Likelihood, Tensor, Context]]:
         return [
@@ -162,16 +162,16 @@ class Columns(Likelihood):
 
     def losses(self, output: Tensor, x: Tensor, context: Context) -> Tensor:
         """See `Likelihood`."""
-        outputs = output.split(self._output_sizes, -1)
+        outputs = torch.split(output, self._output_sizes, -1)
         parts = zip(outputs, self._of_parts(x, context), strict=True)
         return self._joined([part.losses(o, y, c) for o, (part, y, c) in parts])
 
     def mean(self, output: Tensor, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`; of a category, the most probable one."""
-        parts = zip(self._parts(), output.split(self._output_sizes, -1), strict=True)
+        parts = zip(self._parts(), torch.split(output, self._output_sizes, -1), strict=True)
         return self._joined([part.mean(o) for part, o in parts])
 
     def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`."""
-        parts = zip(self._parts(), output.split(self._output_sizes, -1), strict=True)
+        parts = zip(self._parts(), torch.split(output, self._output_sizes, -1), strict=True)
         return self._joined([part.sample(o, generator) for part, o in parts])

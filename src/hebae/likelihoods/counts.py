@@ -11,12 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from hebae.likelihoods.base import EMPTY, Context, Likelihood, moments, numpy_draws
+from hebae.likelihoods.base import EMPTY, Context, Likelihood, moments
 
 LOG_DISPERSION_LIMIT = 7.0
 """Largest ``|log theta|``: beyond, the negative binomial is a Poisson distribution, or zero, in
@@ -91,7 +90,7 @@ class Poisson(Likelihood):
 
     def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`, and `mean` for the size."""
-        return _poisson(self.mean(output, context), numpy_draws(generator))
+        return _poisson(self.mean(output, context), generator)
 
 
 class NegativeBinomial(Poisson):
@@ -135,11 +134,10 @@ class NegativeBinomial(Poisson):
 
     def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`, and `mean` for the size."""
-        random = numpy_draws(generator)
-        log_mean = self.log_mean(self._rho(output), context)
-        theta = self._log_theta.exp().double().cpu().numpy()
-        rate = random.gamma(theta, (log_mean.exp().double().cpu().numpy()) / theta)
-        return _poisson(torch.from_numpy(rate).to(log_mean), random)
+        mean = self.log_mean(self._rho(output), context).exp().double()
+        theta = self._log_theta.exp().expand_as(mean).to(generator.device, torch.float64)
+        rate = torch._standard_gamma(theta, generator=generator)  # as torch.distributions does
+        return _poisson(mean * (rate / theta).to(mean), generator).to(output)
 
     def _rho(self, output: Tensor) -> Tensor:
         return output
@@ -178,7 +176,6 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
         return output[..., 0, :]
 
 
-def _poisson(rate: Tensor, random: np.random.Generator) -> Tensor:
-    # NumPy's largest rate is 9.2e18.
-    draws = random.poisson(rate.double().clamp(max=1e18).cpu().numpy())
-    return torch.from_numpy(np.asarray(draws)).to(rate)
+def _poisson(rate: Tensor, generator: Generator) -> Tensor:
+    draws = torch.poisson(rate.to(generator.device, torch.float64), generator=generator)
+    return draws.to(rate)

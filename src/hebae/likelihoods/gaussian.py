@@ -59,7 +59,7 @@ class Gaussian(Likelihood):
 
     def set_statistics(self, of_features: Moments, extremes: tuple[float, float]) -> None:
         """See `Likelihood`."""
-        count, mean, variance = of_features
+        count, mean, variance = of_features.count, of_features.mean, of_features.variance
         self.filling = mean.float()
         if extremes[0] < -1 or extremes[1] > 1:
             share = count / count.sum()
@@ -96,7 +96,9 @@ class Gaussian(Likelihood):
 
     def mean(self, output: Tensor, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`."""
-        return output if self.shift is None else output * self.unit + self.shift
+        if self.shift is None or self.unit is None:
+            return output
+        return output * self.unit + self.shift
 
     def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`; an optimal scale is the one that was stored."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,14 +15,12 @@ from torch import nn
 from hebae.config import Settings
 from hebae.data import Examples
 from hebae.errors import HebaeError
-from hebae.inference import not_whole
-from hebae.likelihoods.auto import choose_likelihood
-from hebae.likelihoods.base import TOLERANCE
 from hebae.methods import METHODS
 from hebae.model import build_likelihood, build_objective, build_prior
 from hebae.networks import NETWORKS, is_batch_norm
 from hebae.objectives import OBJECTIVES
 from hebae.priors import PRIORS, MixtureOfNormals, VampPrior
+from hebae.training.likelihood import check_likelihood, choose_likelihood
 
 LEFT_OUT = 0.01
 """Largest share of the examples that an epoch leaves out without being asked to, as version 0.1.0
@@ -85,7 +83,7 @@ def complete(
             f"{_method(settings)}: penalty weight {settings.penalty_weight:g} corresponds to "
             f"{weight:.4g} relative to the mean squared error of images in [-1, 1]."
         )
-    _check_likelihood(settings, parts, name)
+    check_likelihood(settings, parts, name)
     _check_prior(settings, name, count)
     if build_objective(settings).weight_factor(settings.epochs - 1) < 1:
         raise HebaeError(
@@ -103,31 +101,6 @@ def complete(
     _check_machine(settings)
     _check_memory(settings, train, encoder, decoder)
     return settings, notes
-
-
-def _check_likelihood(settings: Settings, parts: Mapping[str, Examples], name: str) -> None:
-    likelihood = build_likelihood(settings, parts["training"].shape, parts["training"].seen)
-    low, high = likelihood.support
-    if likelihood.tables_only and len(parts["training"].shape) != 1:
-        raise HebaeError(
-            f"likelihood {settings.likelihood} is for tables, and the examples of {name} have "
-            f"shape {parts['training'].shape}; use --likelihood gaussian or bernoulli for images."
-        )
-    for split, part in parts.items():
-        found = part.summary
-        if found.low == math.inf:
-            raise HebaeError(f"all values of the {split} examples of {name} are missing.")
-        inside = low - TOLERANCE <= found.low and found.high <= high + TOLERANCE
-        if likelihood.whole and not (inside and found.whole):
-            where = not_whole(part, likelihood.support, settings.likelihood)
-            raise HebaeError(f"the {split} split of {name} {where}")
-        if not inside:
-            raise HebaeError(
-                f"likelihood {settings.likelihood} takes values in [{low:g}, {high:g}], and the "
-                f"{split} examples of {name} range from {found.low:.9g} to {found.high:.9g}; scale "
-                "the data or use --likelihood "
-                f"{'gaussian' if len(part.shape) == 3 else 'gaussian_columns'}."
-            )
 
 
 def _decide_widths(
@@ -156,9 +129,10 @@ def default_width(d: int, count: int | None) -> int:
     """Return the width of the two hidden layers of encoder and decoder for a table.
 
     The power of 2 at or above min(4 d, n / 8) for n examples of d numbers, within [64, 512]: a rule
-    of thumb. The paper's 784 and 800 are for 60,000 images of 784 numbers.
+    of thumb. The paper's 784 and 800 are for 60,000 images of 784 numbers. Above 16,384 numbers it
+    is at or above 2^23 / d: wider layers take gigabytes.
     """
-    wanted = min(4 * d, 512 if count is None else count / 8)
+    wanted = min(4 * d, 512 if count is None else count / 8, 2**23 / d)
     return next((width for width in (64, 128, 256) if width >= wanted), 512)
 
 

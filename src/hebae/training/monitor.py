@@ -144,7 +144,7 @@ def remark_on(model: Autoencoder, batches: Batches) -> str:
             f"Numbers up to {float(sizes.max()):.3g} are given to the encoder, at position {place} "
             "of an example; most should be below 10: look for values that are out of scale there."
         )
-    different = len(given.unique(dim=0))
+    different = len(torch.unique(given, dim=0))
     if different < len(given) / 2:
         return f"Of {len(given):,} training examples, only {different:,} differ: look for copies."
     return ""

@@ -16,8 +16,8 @@ from hebae.model import Autoencoder, Step, build, to_floats
 from hebae.objectives import Noise
 from hebae.training.batches import Batches
 
-PASS_SIZE = 1000
-"""Examples at a time where the result does not depend on it."""
+PASS_SIZE, PASS_NUMBERS = 1000, 2**24
+"""Most examples at a time where the result does not depend on it, and most numbers in these."""
 
 Estimates = dict[str, tuple[float | None, float | None]]
 """Mean and standard error of each term, by name."""
@@ -59,6 +59,10 @@ def model_for(
     return model
 
 
+def _pass_size(model: Autoencoder) -> int:
+    return max(1, min(PASS_SIZE, PASS_NUMBERS // math.prod(model.input_shape)))
+
+
 @torch.no_grad()
 def store_population(model: Autoencoder, batches: Batches, limit: int | None = None) -> None:
     """Store what evaluation needs of the examples (`limit` of them): beta, Sigma, C and more.
@@ -90,7 +94,7 @@ def start_prior(model: Autoencoder, batches: Batches, seed: int) -> None:
     generator = torch.Generator(model.population_mean.device).manual_seed(seed)
 
     def examples() -> Iterator[tuple[Tensor, Tensor]]:
-        for x in batches.in_order(PASS_SIZE, count):
+        for x in batches.in_order(_pass_size(model), count):
             mean, log_scale = model.encode(x)
             noise = _noise(model, {"posterior": tuple(mean.shape)}, x, generator)
             yield (
@@ -117,7 +121,7 @@ def population_moments(
     scatter = torch.zeros_like(exact(model.population_covariance))
     scale_squares = torch.zeros_like(scatter)
     count = 0
-    for x in batches.in_order(PASS_SIZE, limit):
+    for x in batches.in_order(_pass_size(model), limit):
         mean, log_scale = model.encode(_for_members(model, x))
         mean = mean.to(widest)
         m = mean.shape[-2]
@@ -143,7 +147,7 @@ def _mean_squared_error(model: Autoencoder, batches: Batches, limit: int | None)
     by_column = bool(model.likelihood.scale_shape)
     total = count = exact(torch.zeros_like(model.population_mean[..., 0]))[..., None]
     generator = torch.Generator(model.population_mean.device).manual_seed(0)
-    for x in batches.in_order(PASS_SIZE, limit):
+    for x in batches.in_order(_pass_size(model), limit):
         x = _for_members(model, x)
         z, log_scale = model.encode(x)
         if log_scale is not None:

@@ -1,14 +1,18 @@
-"""Which likelihood "auto" stands for: decided by what the numbers are."""
+"""Which likelihood "auto" stands for, by what the numbers are, and whether examples suit one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from hebae.config import Settings
 from hebae.data.examples import Examples, Summary
 from hebae.errors import HebaeError
+from hebae.inference import not_whole
 from hebae.likelihoods.base import TOLERANCE
+from hebae.model import build_likelihood
 
 MANY_ZEROS = 0.1
 """Share of zeros from which whole numbers in a dense table are taken as counts."""
@@ -73,3 +77,29 @@ def _refuse_codes_of_missing(train: Examples, name: str) -> None:
         f"{name} holds the numbers 0, 1, 2 and {code:g}. If {code:g} stands for a missing "
         "genotype, give NaN in its place (as floats) or a mask; otherwise name the likelihood."
     )
+
+
+def check_likelihood(settings: Settings, parts: Mapping[str, Examples], name: str) -> None:
+    """Refuse examples, by split, that the likelihood of the settings does not take."""
+    likelihood = build_likelihood(settings, parts["training"].shape, parts["training"].seen)
+    low, high = likelihood.support
+    if likelihood.tables_only and len(parts["training"].shape) != 1:
+        raise HebaeError(
+            f"likelihood {settings.likelihood} is for tables, and the examples of {name} have "
+            f"shape {parts['training'].shape}; use --likelihood gaussian or bernoulli for images."
+        )
+    for split, part in parts.items():
+        found = part.summary
+        if found.low == math.inf:
+            raise HebaeError(f"all values of the {split} examples of {name} are missing.")
+        inside = low - TOLERANCE <= found.low and found.high <= high + TOLERANCE
+        if likelihood.whole and not (inside and found.whole):
+            where = not_whole(part, likelihood.support, settings.likelihood)
+            raise HebaeError(f"the {split} split of {name} {where}")
+        if not inside:
+            raise HebaeError(
+                f"likelihood {settings.likelihood} takes values in [{low:g}, {high:g}], and the "
+                f"{split} examples of {name} range from {found.low:.9g} to {found.high:.9g}; scale "
+                "the data or use --likelihood "
+                f"{'gaussian' if len(part.shape) == 3 else 'gaussian_columns'}."
+            )

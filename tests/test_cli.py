@@ -114,7 +114,7 @@ def test_a_model_saved_from_python_samples_by_its_codes(hebae, tmp_path):
     assert hebae(*arguments).status == 0
     assert np.array_equal(np.load(tmp_path / "s.npy"), model.sample(5, random_state=1))
     (tmp_path / "saved" / "samplers.safetensors").unlink()
-    refused(hebae(*arguments), "saved from Python", "'normal'")
+    refused(hebae(*arguments), "saved from Python", "normal")
 
 
 def test_flags_go_over_the_file_and_the_file_over_the_preset(hebae, tmp_path):

@@ -279,7 +279,7 @@ def test_a_dataloader_is_checked_as_an_array_is(images):
     model = small(epochs=1).fit(loader(52, 50))  # the last two join the others
     assert model.history_[-1]["step"] == 1
     assert small(drop_last=True).fit(loader(52, 50)).history_[-1]["step"] == 2
-    with pytest.raises(HebaeError, match=r"batch_size.* 3"):
+    with pytest.raises(HebaeError, match=r"batch 1 .* 3 examples.*at least 4.*batch_size"):
         small().fit(loader(9, 3))
     with pytest.raises(HebaeError, match="validation"):
         small(validation_size=5).fit(loader(52, 26))

@@ -15,6 +15,7 @@ import typing
 from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, field, make_dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -38,6 +39,7 @@ from hebae.data import load as load_data
 from hebae.data.arrays import batch_name, from_batch
 from hebae.data.decoding import IMAGE_OPTIONS
 from hebae.data.examples import Seen
+from hebae.data.loading import options_for
 from hebae.data.tables import is_frame
 from hebae.errors import HebaeError
 from hebae.evaluation import checks
@@ -131,11 +133,12 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             checked = copy.copy(self)  # gets the names and number of the features
             examples: Any
             if isinstance(X, DataLoader):
-                checked.__dict__.pop("feature_names_in_", None)
+                checked._name_features(None)
                 dataset = self._first_batch(X, like and like[0])
                 settings = settings.replace(batch_size=len(dataset.train))
                 source: Any = X.dataset
-                count = len(source) if isinstance(source, Sized) and not X.drop_last else None
+                is_counted = isinstance(source, Sized) and X.batch_size and not X.drop_last
+                count = len(source) if is_counted else None
                 name, examples = "the DataLoader", X
             else:
                 size = self.validation_size if validation is None else 0
@@ -148,6 +151,12 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             if before is not None:
                 before._require_alike(dataset.train, "X")
             own = {name: _copy(getattr(self, name), name) for name in ("encoder", "decoder")}
+            needed = smallest_batch(settings, *own.values())
+            if isinstance(X, DataLoader) and len(dataset.train) < needed:
+                raise HebaeError(
+                    f"{batch_name(1)} has {len(dataset.train)} examples, and {type(self).__name__} "
+                    f"needs at least {needed}; give the DataLoader a larger batch_size."
+                )
             settings, decided = complete(
                 settings, dataset.train, held, name=name, count=count, **own
             )
@@ -167,10 +176,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 batches = LoaderBatches(
                     X,
                     like=dataset.train,
-                    check=lambda part, name: inference.require_alike(
-                        model, part, name, strict=True
-                    ),
-                    smallest=smallest_batch(settings, *own.values()),
+                    check=partial(_require_trainable, model),
+                    smallest=needed,
                     drop_below=size if settings.drop_last else 1,
                     **options,
                 )
@@ -203,7 +210,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.history_ = [*history, *_renumbered(outcome.history, history[-1:])]
         self.notes_ = [*dataset.notes, *decided]
         self.n_features_in_ = math.prod(model.input_shape)
-        self._name_features(getattr(checked, "feature_names_in_", dataset.train.feature_names))
+        names = None if is_frame(X) else dataset.train.feature_names
+        self._name_features(getattr(checked, "feature_names_in_", names))
         self.codes_, self.samplers_, self._origin = codes, None, None
         self._own = {f"own_{name}": module is not None for name, module in own.items()}
         return self
@@ -368,6 +376,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """Return the settings; where training goes on, what was decided for its first data."""
         names = self.get_params(deep=False).keys() & Settings.model_fields.keys()
         values = {name: getattr(self, name) for name in names}
+        # Grids of parameters are often NumPy arrays.
+        values = {n: v.item() if isinstance(v, np.generic) else v for n, v in values.items()}
         if self.n_components is not None:
             checks.counts(1, n_components=self.n_components)
             if self.latent_dim not in (type(self).latent_dim, self.n_components):
@@ -375,7 +385,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                     f"n_components is {self.n_components} and latent_dim {self.latent_dim}, which "
                     "are two names of one parameter; set one of them."
                 )
-            values["latent_dim"] = self.n_components
+            values["latent_dim"] = int(self.n_components)
         if before is not None:
             for name in ("likelihood", "encoder_widths", "decoder_widths"):
                 if values[name] in (None, "auto"):
@@ -395,9 +405,12 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
         `like` is what training has seen, and the shape of an example; None if this is training.
         """
-        validate_data(self, X, reset=like is None, skip_check_array=True, ensure_2d=False)
+        if is_frame(X) or _is_array(X):  # other sources are read by the names of training
+            validate_data(self, X, reset=like is None, skip_check_array=True, ensure_2d=False)
+        elif like is None:
+            self._name_features(None)
         seen, shape = like or (None, ())
-        given = tuple(getattr(X, "shape", ()))
+        given = () if isinstance(X, Examples | Dataset) else tuple(getattr(X, "shape", ()))
         if len(shape) == 3 and given == shape and given[0] > 1:
             raise HebaeError(f"{name} is one example, of shape {shape}; give {name}[None].")
         if len(given) == 3 and shape == (1, *given[1:]):
@@ -422,8 +435,9 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if seen is not None:
             options = {n: getattr(seen, n) for n in ("pixels", "columns", "feature_names")}
         if like is not None and isinstance(X, str | Path) and hasattr(self, "settings_"):
-            # New images are read as those of training were.
-            chosen = {n: getattr(self.settings_, n) for n in IMAGE_OPTIONS}
+            # A new file is read as that of training was: the layer, the size of images ...
+            names = {*IMAGE_OPTIONS, "layer", "label_column", "id_column"} & options_for(str(X))
+            chosen = {n: getattr(self.settings_, n) for n in names}
             options |= {n: value for n, value in chosen.items() if value is not None}
         return load_data(X, validation_size=validation_size, **options)
 
@@ -484,6 +498,15 @@ def _is_array(X: Any) -> bool:
     if isinstance(X, torch.Tensor) or is_frame(X) or hasattr(X, "select"):
         return False
     return sparse.issparse(X) or hasattr(X, "__array__") or isinstance(X, tuple | int | float)
+
+
+def _require_trainable(model: Autoencoder, examples: Examples, name: str) -> None:
+    inference.require_alike(model, examples, name, strict=True)
+    if model.likelihood.filling is None and examples.summary.missing:
+        raise HebaeError(
+            f"{name} has {examples.summary.missing} missing values (NaN), and the first batch held "
+            "complete images; replace the missing values."
+        )
 
 
 def _continue_from(before: Autoencoder, model: Autoencoder) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from scipy import sparse
 from scipy.io import mmwrite
 
 from hebae import data
-from hebae.errors import HebaeError
+from hebae.data.examples import Examples
+from hebae.data.writing import write_examples
+from hebae.errors import HebaeError, MissingPackage
 
 anndata = pytest.importorskip("anndata")
 h5py = pytest.importorskip("h5py")
@@ -79,6 +82,16 @@ def test_what_is_wrong_is_named(adata, tmp_path):
     path.write_bytes(b"nonsense")
     with pytest.raises(HebaeError, match=r"broken\.h5ad cannot be read"):
         load(path)
+
+
+def test_without_anndata_the_message_names_the_extra(adata, tmp_path, monkeypatch):
+    path = tmp_path / "cells.h5ad"
+    adata.write_h5ad(path)
+    monkeypatch.setitem(sys.modules, "anndata", None)
+    with pytest.raises(MissingPackage, match=r"pip install 'hebae\[anndata\]'"):
+        load(path)
+    with pytest.raises(MissingPackage, match=r"pip install 'hebae\[anndata\]'"):
+        write_examples(Examples(np.ones((2, 2), np.float32)), tmp_path / "x.h5ad")
 
 
 def write_10x(folder, symbols=("A", "B", "B", "C", "CD4"), compressed=True):

@@ -224,7 +224,10 @@ def _write(
 
         write_atomically(output, save)
     elif values.ndim < 4:
-        raise HebaeError("the model's examples are not images; name a .npy --output.")
+        raise HebaeError(
+            "the model's examples are not images; name a .npy --output, or for samples a .csv, "
+            ".parquet or .h5ad one."
+        )
     else:
         from hebae.report.pixels import to_unit, write_png
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from hebae.data.columns import labels_of, require_unique
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.source import ReadOptions
 from hebae.data.sparse import as_csr
-from hebae.data.tables import labels_of, require_unique
 from hebae.errors import HebaeError, MissingPackage
 
 _MATRIX, _BARCODES, _FEATURES = "matrix.mtx", "barcodes.tsv", ("features.tsv", "genes.tsv")

@@ -93,13 +93,16 @@ def _values(
             fill(np.memmap(folder / "packed", np.uint8, "w+", shape=(n, width)))
 
         folder = cached_folder(f"genotypes/{content[:32]}-{n}-{d}", build)
-        rows = RowFile(folder / "packed", (n, width))
-        values, mask = (PackedGenotypes(rows, d, mask=m, columns=columns) for m in (False, True))
-        return {"values": values, "missing": mask}
-    packed = np.empty((n, width), np.uint8)
-    fill(packed)
-    values, mask = (PackedGenotypes(packed, d, mask=m, columns=columns)[:] for m in (False, True))
-    return {"values": np.ascontiguousarray(values), "missing": mask if mask.any() else None}
+        source: npt.NDArray[np.uint8] | RowFile = RowFile(folder / "packed", (n, width))
+    else:
+        source = np.empty((n, width), np.uint8)
+        fill(source)
+    values = PackedGenotypes(source, d, columns=columns)
+    missing = PackedGenotypes(source, d, mask=True, columns=columns)
+    if isinstance(source, RowFile):
+        return {"values": values, "missing": missing}
+    mask = missing[:]
+    return {"values": np.ascontiguousarray(values[:]), "missing": mask if mask.any() else None}
 
 
 def _places(wanted: tuple[str, ...], names: tuple[str, ...], path: Path) -> npt.NDArray[np.intp]:

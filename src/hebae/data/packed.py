@@ -44,7 +44,7 @@ class RowFile:
         with self.path.open("rb", buffering=0) as file:
             for row, place in zip(bytes_of, wanted.ravel().tolist(), strict=True):
                 file.seek(place * self.shape[1])
-                file.readinto(row)
+                file.readinto(row.data)
         return bytes_of.reshape(*wanted.shape, self.shape[1])
 
 

@@ -39,6 +39,7 @@ from hebae.data import load as load_data
 from hebae.data.arrays import batch_name, from_batch
 from hebae.data.decoding import IMAGE_OPTIONS
 from hebae.data.examples import Seen
+from hebae.data.loading import options_for
 from hebae.data.tables import is_frame
 from hebae.errors import HebaeError
 from hebae.evaluation import checks
@@ -436,8 +437,9 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if seen is not None:
             options = {n: getattr(seen, n) for n in ("pixels", "columns", "feature_names")}
         if like is not None and isinstance(X, str | Path) and hasattr(self, "settings_"):
-            # New images are read as those of training were.
-            chosen = {n: getattr(self.settings_, n) for n in IMAGE_OPTIONS}
+            # A new file is read as that of training was: the layer, the size of images ...
+            names = {*IMAGE_OPTIONS, "layer", "label_column", "id_column"} & options_for(str(X))
+            chosen = {n: getattr(self.settings_, n) for n in names}
             options |= {n: value for n, value in chosen.items() if value is not None}
         return load_data(X, validation_size=validation_size, **options)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from command_line import refused, small
 
+from hebae import load as load_model
 from hebae.data import load
 
 pd = pytest.importorskip("pandas")
@@ -124,3 +125,18 @@ def test_counts_of_a_sparse_file(hebae, tmp_path):
     assert (new.dtypes == np.int64).all()
     assert new.min(axis=None) == 0
     assert load(tmp_path / "new.csv").train.shape == (8,)
+
+
+def test_a_new_file_is_read_as_that_of_training(hebae, tmp_path):
+    anndata = pytest.importorskip("anndata")
+    counts = np.random.default_rng(0).poisson(1, (80, 6)).astype(np.float32)
+    adata = anndata.AnnData(np.log1p(counts), layers={"counts": counts})
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    flags = ["--data", "cells.h5ad", "--layer", "counts", "--likelihood", "poisson"]
+    assert hebae("train", *flags, "--output", "run", *small()).status == 0
+    assert hebae("encode", "run", "--output", "codes.npy").status == 0
+    assert hebae("encode", "run", "--data", "cells.h5ad", "--output", "again.npy").status == 0
+    codes = np.load(tmp_path / "codes.npy")
+    assert np.array_equal(np.load(tmp_path / "again.npy"), codes)
+    model = load_model(tmp_path / "run")
+    assert np.allclose(model.transform(str(tmp_path / "cells.h5ad")), codes, atol=1e-6)

@@ -94,6 +94,9 @@ def test_a_table_of_numbers_is_a_matrix():
     assert examples.columns is None
     assert np.array_equal(examples.missing, [[0, 0], [1, 0], [0, 1]])
     assert examples.values[0, 0] == 1.5
+    gaps = pd.DataFrame(np.array([[1, np.nan], [2, 3]], np.float32))
+    assert load(gaps).missing.sum() == 1
+    assert gaps.isna().to_numpy().sum() == 1  # the frame stays as it is
     grey = load(pd.DataFrame(np.full((4, 3), 200, np.uint8)))
     assert grey.values.dtype == np.uint8
     assert load(pd.DataFrame({"a": [True, False]})).values.tolist() == [[1], [0]]

@@ -222,7 +222,7 @@ def _matrix(frame: Any, source: str, *, may_be_empty: bool) -> tuple[np.ndarray,
     if all(dtype == np.uint8 for dtype in frame.dtypes):
         return frame.to_numpy(), None  # grey levels, perhaps
     with np.errstate(over="ignore"):
-        values = np.array(frame.to_numpy(np.float32, na_value=np.nan), np.float32)
+        values = np.ascontiguousarray(frame.to_numpy(np.float32, na_value=np.nan))
     missing = np.isnan(values)
     wrong = np.abs(values) > LARGEST
     if wrong.any():
@@ -240,8 +240,7 @@ def _matrix(frame: Any, source: str, *, may_be_empty: bool) -> tuple[np.ndarray,
         )
     if not missing.any():
         return values, None
-    values[missing] = 0
-    return values, missing
+    return np.where(missing, np.float32(0), values), missing  # the frame's own numbers stay
 
 
 def _first_text(series: Any) -> int:

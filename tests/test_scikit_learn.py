@@ -209,7 +209,7 @@ def test_what_is_masked_is_missing(table):
 
 def test_a_column_without_any_value_is_named(table):
     table = np.where(np.arange(5) == 3, np.nan, table)
-    with pytest.raises(HebaeError, match="all values in column 4 .*missing"):
+    with pytest.raises(HebaeError, match=r"all values in column 4 .*missing"):
         small().fit(table)
 
 

@@ -110,6 +110,7 @@ class Columns(Likelihood):
         self.parts = nn.ModuleDict({kind: make[kind](at) for kind, at in self.where.items()})
         order = [i for where in self.where.values() for i in where]
         self.back = sorted(range(len(order)), key=order.__getitem__)
+        self._indices: dict[tuple[str, torch.device], Tensor] = {}
         self.scale = scale if "number" in self.parts else None
         self.scale_shape = self.shape
 
@@ -129,14 +130,22 @@ class Columns(Likelihood):
         return [
             (
                 part,
-                x[..., where],
-                Context(None if context.mask is None else context.mask[..., where]),
+                self._select(x, kind),
+                Context(None if context.mask is None else self._select(context.mask, kind)),
             )
-            for part, where in zip(self._parts(), self.where.values(), strict=True)
+            for part, kind in zip(self._parts(), self.where, strict=True)
         ]
 
+    def _select(self, x: Tensor, kind: str) -> Tensor:
+        # A list of indices would be copied to the device in each step.
+        key = kind, x.device
+        if key not in self._indices:
+            where = self.back if kind == "back" else self.where[kind]
+            self._indices[key] = torch.tensor(where, device=x.device)
+        return x.index_select(-1, self._indices[key])
+
     def _joined(self, columns: list[Tensor]) -> Tensor:
-        return torch.cat(columns, -1)[..., self.back]
+        return self._select(torch.cat(columns, -1), "back")
 
     def features(self, x: Tensor, context: Context) -> Tensor:
         """See `Likelihood`."""
@@ -150,13 +159,13 @@ class Columns(Likelihood):
     @torch.no_grad()
     def learn(self, batches: Callable[[], Iterable[Tensor]]) -> None:
         """See `Likelihood`."""
-        for part, where in zip(self._parts(), self.where.values(), strict=True):
-            part.learn(lambda where=where: (x[..., where] for x in batches()))
+        for part, kind in zip(self._parts(), self.where, strict=True):
+            part.learn(lambda kind=kind: (self._select(x, kind) for x in batches()))
         self.filling = torch.zeros(())  # of the parts
 
     def best_scales(self, mean_squared_error: Tensor) -> dict[str, Tensor]:
         """See `Likelihood`."""
-        of_numbers = mean_squared_error[..., self.where["number"]]
+        of_numbers = self._select(mean_squared_error, "number")
         found = self.parts["number"].best_scales(of_numbers)  # type: ignore[operator]
         return {f"parts.number.{name}": value for name, value in found.items()}
 

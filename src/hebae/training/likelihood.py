@@ -88,6 +88,18 @@ def check_likelihood(settings: Settings, parts: Mapping[str, Examples], name: st
             f"likelihood {settings.likelihood} is for tables, and the examples of {name} have "
             f"shape {parts['training'].shape}; use --likelihood gaussian or bernoulli for images."
         )
+    train = parts["training"]
+    if train.summary.missing and len(train.shape) == 1:
+        observed = np.zeros(train.shape, bool)
+        for rows in train.parts():
+            observed |= ~np.isnan(rows).all(0)
+        if not observed.all():
+            column = int(np.argmin(observed))
+            named = f" ({train.feature_names[column]})" if train.feature_names else ""
+            raise HebaeError(
+                f"all values in column {column + 1}{named} of {name} are missing"
+                f"{' in the training examples' if len(parts) > 1 else ''}; leave the column out."
+            )
     for split, part in parts.items():
         found = part.summary
         if found.low == math.inf:

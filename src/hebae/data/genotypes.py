@@ -65,10 +65,10 @@ def load_genotypes(path: Path, wanted: tuple[str, ...] | None = None) -> Dataset
         names = wanted
         variants = Variants(*(getattr(variants, f.name)[columns] for f in fields(Variants)))
     values = _values(blocks, shape, columns, content)
-    train = Examples(ids=samples, feature_names=names, pixels=False, **values)
+    train = Examples(ids=samples, feature_names=names, pixels=False, variants=variants, **values)
     many = f"{left_out:,} variants of {path.name} have more than two alleles and were left out."
     notes = (many,) if left_out else ()
-    return Dataset(path.name, train, None, None, digest.hexdigest(), notes, variants=variants)
+    return Dataset(path.name, train, None, None, digest.hexdigest(), notes)
 
 
 def _values(

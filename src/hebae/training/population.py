@@ -15,6 +15,7 @@ from hebae.errors import HebaeError
 from hebae.model import Autoencoder, Step, build, to_floats
 from hebae.objectives import Noise
 from hebae.training.batches import Batches
+from hebae.training.likelihood import seen_of
 
 PASS_SIZE, PASS_NUMBERS = 1000, 2**24
 """Most examples at a time where the result does not depend on it, and most numbers in these."""
@@ -41,7 +42,7 @@ def model_for(
             seed=settings.seed,
             encoder=encoder,
             decoder=decoder,
-            seen=train.seen,
+            seen=seen_of(settings, train),
         )
     except ValueError as error:
         raise HebaeError(str(error)) from None

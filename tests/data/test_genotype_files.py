@@ -12,6 +12,7 @@ from hebae.data import genotypes
 from hebae.data.examples import Variants, blocks
 from hebae.data.packed import MISSING, PackedGenotypes, pack
 from hebae.errors import HebaeError, MissingPackage
+from hebae.training.likelihood import choose_likelihood
 
 pytest.importorskip("bed_reader")
 
@@ -114,6 +115,12 @@ def test_packed_rows_behave_like_those_of_an_array():
         np.testing.assert_array_equal(values[index], np.where(calls == MISSING, 0, calls)[index])
         if not isinstance(index, int):
             np.testing.assert_array_equal(values.select(index)[:], values[index])
+
+
+def test_genotypes_are_binomial_even_if_no_variant_is_homozygous(bed):
+    genotypes.write_bed(bed, CALLS % 2, IDS, NAMES, VARIANTS)
+    train = data.load(bed).train
+    assert choose_likelihood(train, [], "people") == ("binomial", "the data are genotypes")
 
 
 def edit(path, old, new):

@@ -65,10 +65,10 @@ def load_genotypes(path: Path, wanted: tuple[str, ...] | None = None) -> Dataset
         names = wanted
         variants = Variants(*(getattr(variants, f.name)[columns] for f in fields(Variants)))
     values = _values(blocks, shape, columns, content)
-    train = Examples(ids=samples, feature_names=names, pixels=False, **values)
+    train = Examples(ids=samples, feature_names=names, pixels=False, variants=variants, **values)
     many = f"{left_out:,} variants of {path.name} have more than two alleles and were left out."
     notes = (many,) if left_out else ()
-    return Dataset(path.name, train, None, None, digest.hexdigest(), notes, variants=variants)
+    return Dataset(path.name, train, None, None, digest.hexdigest(), notes)
 
 
 def _values(
@@ -145,27 +145,22 @@ def _refuse_repeated(names: Sequence[str], kind: str, path: Path, advice: str) -
         )
 
 
-def require_variants(dataset: Dataset, path: Path) -> Variants:
-    """Return what a .bed file needs; a HebaeError if the data were not read from genotypes."""
+def require_variants(examples: Examples, name: str, path: Path) -> None:
+    """Refuse a .bed file as output for data called `name` that were not read from genotypes."""
     package("bed_reader", path)
-    if dataset.variants is None:
+    if examples.variants is None:
         raise HebaeError(
-            f"{path} would hold genotypes, but {dataset.name} was not read from a .bed, .pgen "
-            "or VCF file, so its variants are not known: name a .npy file."
+            f"{path} would hold genotypes, but {name} was not read from a .bed, .pgen or VCF file, "
+            "so its variants are not known: name a .npy file."
         )
-    return dataset.variants
 
 
-def write_genotypes(
-    path: Path, values: npt.NDArray[np.floating[Any]], ids: Sequence[str], dataset: Dataset
-) -> None:
-    """Write people (n, d) into a .bed file, with the variants of the data set that they are of.
-
-    Numbers are rounded to 0, 1 and 2: those of a continuous likelihood are not whole.
-    """
-    variants, names = require_variants(dataset, path), dataset.train.feature_names
-    assert names is not None
-    write_bed(path, np.clip(np.rint(values), 0, 2), ids, names, variants)
+def write_genotypes(examples: Examples, path: Path) -> None:
+    """Write people into a .bed file, rounded to 0, 1 and 2: a continuous likelihood has others."""
+    names, variants = examples.feature_names, examples.variants
+    assert names is not None and variants is not None and examples.ids is not None
+    values = np.clip(np.rint(examples.rows(slice(None))), 0, 2)
+    write_bed(path, values, examples.ids.tolist(), names, variants)
 
 
 def write_bed(

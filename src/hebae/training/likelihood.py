@@ -42,6 +42,8 @@ def choose_likelihood(train: Examples, others: Sequence[Examples], name: str) ->
     whole = all(s.whole for s in summaries)
     if train.columns and any(column.kind != "number" for column in train.columns):
         return "columns", "the columns are of several kinds"
+    if train.variants is not None:
+        return "binomial", "the data are genotypes"
     if low >= -TOLERANCE and high <= 1 + TOLERANCE:
         if train.are_pixels:
             return "bernoulli", "uint8 values are grey levels, of which 255 stands for 1"

@@ -97,6 +97,17 @@ def test_samples_come_from_the_sampler_and_the_data_that_are_named(
     assert np.array_equal(draw("prior")[0], drawn["normal"])
 
 
+@pytest.mark.parametrize("command", ["sample", "impute"])
+def test_a_bed_file_is_written_of_genotypes_alone(hebae, trained, command):
+    pytest.importorskip("bed_reader")
+    refused(hebae(command, "run", "--output", "x.bed"), "x.bed", "variants are not known", ".npy")
+
+
+def test_genotype_metrics_are_for_genotypes_alone(hebae, trained):
+    result = hebae("evaluate", "run", "--metrics", "genotypes", "imputation")
+    refused(result, "vectors.npy", "genotypes, imputation")
+
+
 def test_a_sampler_with_networks_is_fitted_once_and_stored(hebae, trained, tmp_path):
     sample = ("sample", "run", "--output", "s.npy", "--sampler", "flow-matching")
     assert "fitting the sampler" in hebae(*sample).err

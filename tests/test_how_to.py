@@ -106,7 +106,7 @@ def test_genotypes(follow, tmp_path):
     bed_reader = pytest.importorskip("bed_reader")
     rng = np.random.default_rng(0)
     frequencies = rng.uniform(0.1, 0.9, (2, 50))
-    population = np.arange(140) % 2
+    population = np.arange(140) // 70
     people = rng.binomial(2, frequencies[population]).astype(np.float32)
     people[rng.random(people.shape) < 0.02] = np.nan
     properties = {
@@ -139,6 +139,9 @@ def test_genotypes(follow, tmp_path):
     table = (folder / "evaluation" / "evaluation.md").read_text()
     for name in ("correlation of allele frequencies", "LD decay", "imputation accuracy"):
         assert name in table
+    with (folder / "evaluation" / "evaluation.csv").open(newline="") as file:
+        rows = {row["quantity"]: float(row["value"]) for row in csv.DictReader(file)}
+    assert rows["PCA overlap: coverage[14/14], training examples"] > 0.75  # not by file order
     assert (folder / "evaluation" / "figures" / "genotypes.png").stat().st_size > 1000
     assert (folder / "map.png").stat().st_size > 1000
 

@@ -123,10 +123,32 @@ def test_another_kind_than_that_of_training_is_refused_by_every_method(rng, tmp_
     fitted(X).save(tmp_path / "run")
     for model in (fitted(X), hebae.load(tmp_path / "run")):
         for method in (model.transform, model.score, model.reconstruct, model.impute):
-            with pytest.raises(HebaeError, match="uint8, and the model was trained on floats"):
+            with pytest.raises(HebaeError, match="uint8, and the model is trained on floats"):
                 method(X.astype(np.uint8))
         with pytest.raises(HebaeError, match="uint8"):
             elbo(model, X.astype(np.uint8))
+
+
+def test_held_out_examples_are_of_the_kind_of_training(rng):
+    X = rng.integers(0, 17, (60, 6)).astype(np.float32)
+    for likelihood in ("auto", "gaussian"):
+        with pytest.raises(HebaeError, match=r"validation split.*uint8.*trained on floats"):
+            hebae.VAE(latent_dim=2, likelihood=likelihood).fit(X, validation=X.astype(np.uint8))
+        with pytest.raises(HebaeError, match=r"validation split.*from 0 to 16.*grey levels"):
+            hebae.VAE(latent_dim=2, likelihood=likelihood).fit(X.astype(np.uint8), validation=X)
+
+
+def test_categories_of_an_array_are_those_of_training(rng):
+    X = np.stack([rng.integers(0, 3, 60), rng.integers(0, 2, 60)], 1)
+    model = fitted(X, likelihood="categorical")
+    assert [len(column.categories) for column in model.module_.seen.columns] == [3, 2]
+    assert set(np.unique(model.sample(50))) <= {0, 1, 2}
+    with pytest.raises(HebaeError, match="holds 2 in row 1, column 2"):
+        model.transform(X * 0 + 2)
+    with pytest.raises(HebaeError, match="likelihood categorical takes codes"):
+        fitted(X / 2, likelihood="categorical")
+    with pytest.raises(HebaeError, match="needs the kinds of the columns"):
+        fitted(X, likelihood="columns")
 
 
 def test_grey_levels_are_not_taken_as_floats_of_another_range(rng):
@@ -138,8 +160,9 @@ def test_grey_levels_are_not_taken_as_floats_of_another_range(rng):
     np.testing.assert_allclose(
         model.transform(dark), model.transform(dark / np.float32(255)), atol=1e-5
     )
-    with pytest.raises(HebaeError, match="trained on uint8 grey levels"):
-        model.transform(X.astype(np.float32))
+    for likelihood in ("auto", "gaussian"):
+        with pytest.raises(HebaeError, match="trained on uint8 grey levels"):
+            fitted(X, likelihood=likelihood).transform(X.astype(np.float32))
 
 
 # --- Scales (fault 3) -----------------------------------------------------------------------------

@@ -207,6 +207,12 @@ def test_what_is_masked_is_missing(table):
     assert np.abs(filled).max() < 100
 
 
+def test_a_column_without_any_value_is_named(table):
+    table = np.where(np.arange(5) == 3, np.nan, table)
+    with pytest.raises(HebaeError, match=r"all values in column 4 .*missing"):
+        small().fit(table)
+
+
 def test_sparse_and_dense_give_the_same_codes(table):
     counts = np.random.default_rng(0).poisson(0.7, (90, 6))
     model = small(likelihood="poisson")

@@ -95,6 +95,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         codes_: Array | None
         samplers_: Samplers | None
         feature_names_in_: npt.NDArray[Any]
+        module_: Autoencoder
+        history_: list[dict[str, Any]]
         _origin: tuple[Path, dict[str, Any]] | None
         _own: dict[str, bool]
 
@@ -470,7 +472,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 return function(model, self._examples(X))
             results = []
             for number, batch in enumerate(X, 1):
-                part = from_batch(batch, number, pixels=model.seen and model.seen.pixels)
+                part = from_batch(batch, number, pixels=_pixels(model.seen))
                 part = self._require_alike(part, batch_name(number))
                 results.append(function(model, part))
             if not results:
@@ -488,7 +490,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             batch = next(iter(loader), None)
         if batch is None:
             raise HebaeError("the DataLoader gives no batch; give one with examples.")
-        return load_data(from_batch(batch, 1, pixels=seen and seen.pixels), validation_size=0)
+        return load_data(from_batch(batch, 1, pixels=_pixels(seen)), validation_size=0)
 
 
 def _is_array(X: Any) -> bool:
@@ -498,6 +500,10 @@ def _is_array(X: Any) -> bool:
     if isinstance(X, torch.Tensor) or is_frame(X) or hasattr(X, "select"):
         return False
     return sparse.issparse(X) or hasattr(X, "__array__") or isinstance(X, tuple | int | float)
+
+
+def _pixels(seen: Seen | None) -> bool | None:
+    return None if seen is None else seen.pixels
 
 
 def _require_trainable(model: Autoencoder, examples: Examples, name: str) -> None:
@@ -612,7 +618,12 @@ def _named_as_parameters() -> Iterator[None]:
         yield
     except HebaeError as error:
         flag = r"--([a-z]+(?:-[a-z]+)*)"
-        error.args = (re.sub(flag, lambda match: match[1].replace("-", "_"), str(error)),)
+        message = re.sub(flag, lambda match: match[1].replace("-", "_"), str(error))
+        flags = {name.replace("-", "_") for name in re.findall(flag, str(error))}
+        names = ", ".join(sorted(flags & DataSettings.model_fields.keys() - {"validation_size"}))
+        if names:
+            message += f" ({names}: arguments of hebae.data.load; give fit what that returns.)"
+        error.args = (message,)
         raise
 
 

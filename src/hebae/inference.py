@@ -17,8 +17,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hebae.data.examples import Examples, as_dense, blocks, summarise
+from hebae.data.examples import Examples, Seen, Summary, as_dense, blocks, summarise
 from hebae.errors import HebaeError
+from hebae.likelihoods import LIKELIHOODS, Categorical, Columns, Likelihood
 from hebae.likelihoods.base import TOLERANCE
 from hebae.model import Autoencoder, at_least_float32, to_floats
 from hebae.priors import Prior
@@ -175,31 +176,17 @@ def require_alike(model: Autoencoder, values: Any, name: str, *, strict: bool = 
         Of the examples, for messages.
     strict : bool
     """
-    array = values.values if isinstance(values, Examples) else values
-    kind = None if model.seen is None else model.seen.kind
     likelihood = model.likelihood
-    label = getattr(likelihood, "name", type(likelihood).__name__)
-    decided = isinstance(values, Examples) and values.pixels is not None
-    if array.dtype == np.uint8:
-        if kind == "numbers" and not decided and not likelihood.whole:
-            raise HebaeError(
-                f"{name} is of type uint8, and the model was trained on floats: it is not known "
-                "whether 255 stands for 1. Give floats in the units of the training examples."
-            )
-        if kind in (None, "grey levels") and not likelihood.whole:
-            return
-    if isinstance(values, Examples):
-        found = values.summary
-    else:
-        found = summarise(blocks(array.data if hasattr(array, "tocsr") else array))
+    require_kind(model.seen, likelihood, values, name)
+    array = values.values if isinstance(values, Examples) else values
+    grey = model.seen is None or model.seen.kind == "grey levels"
+    if array.dtype == np.uint8 and grey and not likelihood.whole:
+        return
+    names = {kind: name for name, kind in LIKELIHOODS.items()}
+    label = names.get(type(likelihood), type(likelihood).__name__)
+    found = _summary(values)
     low, high = likelihood.support
     inside = low - TOLERANCE <= found.low and found.high <= high + TOLERANCE
-    if kind == "grey levels" and not inside:
-        raise HebaeError(
-            f"{name} is of type {array.dtype} and ranges from {found.low:.9g} to {found.high:.9g}, "
-            "and the model was trained on uint8 grey levels, which it takes as 0 to 1. Give uint8, "
-            "or floats in [0, 1]."
-        )
     if likelihood.whole and not (inside and found.whole):
         raise HebaeError(f"{name} {not_whole(values, likelihood.support, label)}")
     if not inside:
@@ -214,6 +201,56 @@ def require_alike(model: Autoencoder, values: Any, name: str, *, strict: bool = 
             "log p(x | z).",
             stacklevel=4,
         )
+
+
+def require_kind(
+    seen: Seen | None, likelihood: Likelihood, values: Examples | Any, name: str
+) -> None:
+    """Refuse examples whose numbers are not what those of training were, or unknown categories."""
+    if seen is None:  # of an older version
+        return
+    array = values.values if isinstance(values, Examples) else values
+    pixels = values.pixels if isinstance(values, Examples) else None
+    is_uint8 = array.dtype == np.uint8
+    if is_uint8 and seen.kind == "numbers" and pixels is not False and not likelihood.whole:
+        raise HebaeError(
+            f"{name} is of type uint8, and the model is trained on floats: it is not known whether "
+            "255 stands for 1. Give floats in the units of the training examples."
+        )
+    if is_uint8 and pixels is not None and seen.pixels is not None and pixels != seen.pixels:
+        kinds = {True: "grey levels", False: "numbers as they are"}
+        raise HebaeError(
+            f"{name} holds {kinds[pixels]} (uint8), and the model is trained on "
+            f"{kinds[seen.pixels]}. Give both in the same way."
+        )
+    if not is_uint8 and seen.kind == "grey levels":
+        found = _summary(values)
+        if found.low < -TOLERANCE or found.high > 1 + TOLERANCE:
+            raise HebaeError(
+                f"{name} is of type {array.dtype} and ranges from {found.low:.9g} to "
+                f"{found.high:.9g}, and the model is trained on uint8 grey levels, which it takes "
+                "as 0 to 1. Give uint8, or floats in [0, 1]."
+            )
+    if seen.columns is not None and isinstance(likelihood, Categorical | Columns):
+        row = 0
+        for part in values.parts() if isinstance(values, Examples) else blocks(as_dense(array)):
+            for position, column in enumerate(seen.columns):
+                codes, count = part[:, position], len(column.categories)
+                wrong = (codes != np.rint(codes)) | (codes < 0) | (codes >= count)
+                wrong &= (codes == codes) & (column.kind == "category")
+                if wrong.any():
+                    at = int(wrong.argmax())
+                    raise HebaeError(
+                        f"{name} holds {codes[at]:g} in row {row + at + 1}, column {position + 1} "
+                        f"({column.name}), whose categories have the codes 0 to {count - 1}."
+                    )
+            row += len(part)
+
+
+def _summary(values: Any) -> Summary:
+    if isinstance(values, Examples):
+        return values.summary
+    return summarise(blocks(values.data if hasattr(values, "tocsr") else values))
 
 
 def not_whole(values: Any, support: tuple[float, float], label: str) -> str:
@@ -234,7 +271,7 @@ def not_whole(values: Any, support: tuple[float, float], label: str) -> str:
             return (
                 f"holds {part[(row, *rest)]:.9g} in row {start + row + 1}, {place}, and "
                 f"likelihood {label} takes whole numbers from {support[0]:g}{high}. Give the "
-                "counts themselves, not normalised or logarithms, or use another likelihood."
+                "numbers themselves, not normalised or logarithms, or use another likelihood."
             )
         start += len(part)
     raise AssertionError("all numbers are whole")

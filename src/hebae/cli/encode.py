@@ -13,7 +13,7 @@ from hebae.errors import HebaeError
 from hebae.methods import METHODS
 
 if TYPE_CHECKING:
-    from hebae.data import Dataset, Examples
+    from hebae.data import Examples
 
 _OUTPUTS = (".csv", ".tsv", ".parquet", ".npy", ".h5ad")
 
@@ -44,7 +44,7 @@ def encode(
     from hebae import inference
     from hebae.data.writing import write_codes
 
-    trained, config, source, _, parts = _model_and_data(run, data)
+    trained, config, source, parts = _model_and_data(run, data)
     codes = np.concatenate([inference.encode(trained, part).mean for part in parts.values()])
     prefix = METHODS[config["method"]].class_name.lower()
     names = [f"{prefix}{i}" for i in range(codes.shape[1])]
@@ -75,11 +75,11 @@ def impute(
     require_output(output, (*_OUTPUTS, ".bed"))
     from hebae import inference
     from hebae.data.genotypes import require_variants, write_genotypes
-    from hebae.data.writing import ids_of, joined, write_examples
+    from hebae.data.writing import joined, write_examples
 
-    trained, _, _, dataset, parts = _model_and_data(run, data)
+    trained, _, source, parts = _model_and_data(run, data)
     if output.suffix == ".bed":
-        require_variants(dataset, output)
+        require_variants(next(iter(parts.values())), source, output)
     missing = sum(part.summary.missing for part in parts.values())
     filled = [
         replace(part, values=inference.impute(trained, part), missing=None, pixels=None)
@@ -89,8 +89,8 @@ def impute(
     if output.suffix == ".bed":
         from hebae.evaluation import most_probable_genotypes
 
-        ids = [str(key) for key in ids_of(examples)]
-        write_genotypes(output, most_probable_genotypes(examples.values), ids, dataset)
+        values = most_probable_genotypes(examples.values)
+        write_genotypes(replace(examples, values=values), output)
     else:
         write_examples(examples, output)
     say(f"Filled {missing:,} missing values: {output}")
@@ -99,8 +99,8 @@ def impute(
 
 def _model_and_data(
     run: Path, data: DataSettings
-) -> tuple[Any, dict[str, Any], str, Dataset, dict[str, Examples]]:
-    """Load the model, its configuration, the data, and all examples by split."""
+) -> tuple[Any, dict[str, Any], str, dict[str, Examples]]:
+    """Load the model, its configuration and all examples by split, coded as in training."""
     from hebae import inference
     from hebae.data import load
     from hebae.data.loading import options_for
@@ -134,4 +134,4 @@ def _model_and_data(
             part = replace(part, pixels=seen.pixels)
         inference.require_alike(trained, part, dataset.name)
         parts[split] = part
-    return trained, config, chosen.data, dataset, parts
+    return trained, config, chosen.data, parts

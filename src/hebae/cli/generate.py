@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -81,8 +82,9 @@ def sample(
     if output.suffix == ".bed":
         need = f"--output {output} takes the variants of the training data"
         other = "name a .npy --output"
-        genotypes = training_data(run, config, data, data_dir, need=need, otherwise=other)
-        require_variants(genotypes, output)
+        dataset = training_data(run, config, data, data_dir, need=need, otherwise=other)
+        genotypes = dataset.train
+        require_variants(genotypes, dataset.name, output)
     chosen = resolve(sampler, trained)
     names = NAMES if chosen == "auto" else (chosen,)
     samplers = fitted_samplers(run, trained, load, names=names, notify=tell)
@@ -94,7 +96,11 @@ def sample(
     if output.suffix not in (".png", ".npy"):
         values = inference.sample_examples(trained, count, seed, prior)
         if genotypes is not None:
-            write_genotypes(output, values, [f"sample{i}" for i in range(1, count + 1)], genotypes)
+            import numpy as np
+
+            ids = np.array([f"sample{number}" for number in range(1, count + 1)])
+            people = replace(genotypes, values=values, ids=ids, missing=None, labels=None)
+            write_genotypes(people, output)
             say(f"Wrote {output}, with .bim and .fam")
             return 0
         examples = Examples(values.reshape(count, -1))

@@ -87,6 +87,19 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
+class Variants:
+    """Place and alleles of each of d variants, whose genotypes count copies of `allele_1`."""
+
+    chromosome: np.ndarray
+    """Names, str of shape (d,)."""
+    position: np.ndarray
+    """Base pairs, int64 of shape (d,)."""
+    allele_1: np.ndarray
+    allele_2: np.ndarray
+    """Of str, shape (d,)."""
+
+
+@dataclass(frozen=True, eq=False)
 class Examples:
     """One split: examples and what is known about them.
 
@@ -111,6 +124,8 @@ class Examples:
         What the columns of a table stand for: one per feature.
     label_names : tuple of str, optional
         Names of the labels 0, 1, ...
+    variants : Variants, optional
+        What the features of genotypes are.
 
     Raises
     ------
@@ -126,6 +141,7 @@ class Examples:
     pixels: bool | None = None
     columns: tuple[Column, ...] | None = None
     label_names: tuple[str, ...] | None = None
+    variants: Variants | None = None
 
     def __post_init__(self) -> None:
         shape = self.values.shape
@@ -283,19 +299,6 @@ def as_dense(rows: Any) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Variants:
-    """Place and alleles of each of d variants, whose genotypes count copies of `allele_1`."""
-
-    chromosome: np.ndarray
-    """Names, str of shape (d,)."""
-    position: np.ndarray
-    """Base pairs, int64 of shape (d,)."""
-    allele_1: np.ndarray
-    allele_2: np.ndarray
-    """Of str, shape (d,)."""
-
-
-@dataclass(frozen=True, eq=False)
 class Dataset:
     """The splits of one data set.
 
@@ -313,8 +316,6 @@ class Dataset:
         The grey values that these binary ones were drawn from.
     redrawn : bool
         Whether training draws from `original` anew in each epoch.
-    variants : Variants, optional
-        What the features of genotypes are.
 
     Raises
     ------
@@ -330,7 +331,6 @@ class Dataset:
     notes: tuple[str, ...] = ()
     original: Dataset | None = None
     redrawn: bool = False
-    variants: Variants | None = None
 
     def __post_init__(self) -> None:
         for split, examples in (("validation", self.validation), ("test", self.test)):
@@ -360,6 +360,11 @@ class Dataset:
     def pictures(self) -> Dataset:
         """Where references for images E[x | z] come from: the original of binary values."""
         return self.original or self
+
+    @property
+    def variants(self) -> Variants | None:
+        """What the features of genotypes are."""
+        return self.train.variants
 
     def held_out(self) -> tuple[str, Examples] | None:
         """Return name and examples of the validation split, else of the test split, else None."""

@@ -11,6 +11,7 @@ import hashlib
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,20 @@ def is_genotypes(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def load_genotypes(path: Path) -> Dataset:
+def load_genotypes(path: Path, wanted: tuple[str, ...] | None = None) -> Dataset:
     """Read a .bed, .pgen, .vcf or .vcf.gz file: 0, 1 and 2, with missing calls masked.
+
+    Parameters
+    ----------
+    path : Path
+    wanted : tuple of str, optional
+        Ids of the variants that a model was trained on: these are taken, in this order.
 
     Raises
     ------
     HebaeError
-        If the file or one that belongs to it is damaged or missing, ids are given twice, or there
-        are no calls.
+        If the file or one that belongs to it is damaged or missing, ids are given twice, a wanted
+        variant is not there, or there are no calls.
     """
     read = {".bed": read_bed, ".pgen": read_pgen}.get(path.suffix.lower(), read_vcf)
     people, blocks, ids, variants, left_out = read(path)
@@ -51,18 +58,24 @@ def load_genotypes(path: Path) -> Dataset:
     names = _variant_ids(ids, variants, path)
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    shape = len(samples), len(names)
-    train = Examples(
-        ids=samples, feature_names=names, pixels=False, **_values(blocks, shape, content)
-    )
     digest = hashlib.sha256("\0".join([content, *samples, "", *names]).encode())
+    shape, columns = (len(samples), len(names)), None
+    if wanted not in (None, names):
+        columns = _places(wanted, names, path)
+        names = wanted
+        variants = Variants(*(getattr(variants, f.name)[columns] for f in fields(Variants)))
+    values = _values(blocks, shape, columns, content)
+    train = Examples(ids=samples, feature_names=names, pixels=False, variants=variants, **values)
     many = f"{left_out:,} variants of {path.name} have more than two alleles and were left out."
     notes = (many,) if left_out else ()
-    return Dataset(path.name, train, None, None, digest.hexdigest(), notes, variants=variants)
+    return Dataset(path.name, train, None, None, digest.hexdigest(), notes)
 
 
 def _values(
-    blocks: Iterable[npt.NDArray[np.uint8]], shape: tuple[int, int], content: str
+    blocks: Iterable[npt.NDArray[np.uint8]],
+    shape: tuple[int, int],
+    columns: npt.NDArray[np.intp] | None,
+    content: str,
 ) -> dict[str, Any]:
     """Put packed blocks of variants side by side: values and mask, one row per person."""
     n, d = shape
@@ -80,13 +93,28 @@ def _values(
             fill(np.memmap(folder / "packed", np.uint8, "w+", shape=(n, width)))
 
         folder = cached_folder(f"genotypes/{content[:32]}-{n}-{d}", build)
-        rows = RowFile(folder / "packed", (n, width))
-        return {"values": PackedGenotypes(rows, d), "missing": PackedGenotypes(rows, d, mask=True)}
-    packed = np.empty((n, width), np.uint8)
-    fill(packed)
-    mask = PackedGenotypes(packed, d, mask=True)[:]
-    values = np.ascontiguousarray(PackedGenotypes(packed, d)[:])
-    return {"values": values, "missing": mask if mask.any() else None}
+        source: npt.NDArray[np.uint8] | RowFile = RowFile(folder / "packed", (n, width))
+    else:
+        source = np.empty((n, width), np.uint8)
+        fill(source)
+    values = PackedGenotypes(source, d, columns=columns)
+    missing = PackedGenotypes(source, d, mask=True, columns=columns)
+    if isinstance(source, RowFile):
+        return {"values": values, "missing": missing}
+    mask = missing[:]
+    return {"values": np.ascontiguousarray(values[:]), "missing": mask if mask.any() else None}
+
+
+def _places(wanted: tuple[str, ...], names: tuple[str, ...], path: Path) -> npt.NDArray[np.intp]:
+    places = {name: place for place, name in enumerate(names)}
+    absent = [name for name in wanted if name not in places]
+    if absent:
+        raise HebaeError(
+            f"{path} lacks {len(absent):,} of the {len(wanted):,} variants that the model was "
+            f"trained on, such as {', '.join(absent[:5])}: add them, as missing if they were not "
+            "genotyped."
+        )
+    return np.array([places[name] for name in wanted], np.intp)
 
 
 def _sample_ids(people: Sequence[tuple[str, str]], path: Path) -> npt.NDArray[np.str_]:
@@ -117,27 +145,22 @@ def _refuse_repeated(names: Sequence[str], kind: str, path: Path, advice: str) -
         )
 
 
-def require_variants(dataset: Dataset, path: Path) -> Variants:
-    """Return what a .bed file needs; a HebaeError if the data were not read from genotypes."""
+def require_variants(examples: Examples, name: str, path: Path) -> None:
+    """Refuse a .bed file as output for data called `name` that were not read from genotypes."""
     package("bed_reader", path)
-    if dataset.variants is None:
+    if examples.variants is None:
         raise HebaeError(
-            f"{path} would hold genotypes, but {dataset.name} was not read from a .bed, .pgen "
-            "or VCF file, so its variants are not known: name a .npy file."
+            f"{path} would hold genotypes, but {name} was not read from a .bed, .pgen or VCF file, "
+            "so its variants are not known: name a .npy file."
         )
-    return dataset.variants
 
 
-def write_genotypes(
-    path: Path, values: npt.NDArray[np.floating[Any]], ids: Sequence[str], dataset: Dataset
-) -> None:
-    """Write people (n, d) into a .bed file, with the variants of the data set that they are of.
-
-    Numbers are rounded to 0, 1 and 2: those of a continuous likelihood are not whole.
-    """
-    variants, names = require_variants(dataset, path), dataset.train.feature_names
-    assert names is not None
-    write_bed(path, np.clip(np.rint(values), 0, 2), ids, names, variants)
+def write_genotypes(examples: Examples, path: Path) -> None:
+    """Write people into a .bed file, rounded to 0, 1 and 2: a continuous likelihood has others."""
+    names, variants = examples.feature_names, examples.variants
+    assert names is not None and variants is not None and examples.ids is not None
+    values = np.clip(np.rint(examples.rows(slice(None))), 0, 2)
+    write_bed(path, values, examples.ids.tolist(), names, variants)
 
 
 def write_bed(

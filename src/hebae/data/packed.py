@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class RowFile:
         with self.path.open("rb", buffering=0) as file:
             for row, place in zip(bytes_of, wanted.ravel().tolist(), strict=True):
                 file.seek(place * self.shape[1])
-                file.readinto(row)
+                file.readinto(row.data)
         return bytes_of.reshape(*wanted.shape, self.shape[1])
 
 
@@ -60,8 +61,9 @@ class PackedGenotypes:
     mask : bool
         Whether elements are bool, true where a call is missing, instead of the numbers 0, 1 and 2
         (0 where a call is missing).
-    rows : ndarray of int, optional
-        The rows of `packed` that are the examples; all by default.
+    rows, columns : ndarray of int, optional
+        The rows of `packed` that are the examples, and the variants that are the features; all by
+        default.
     """
 
     ndim = 2
@@ -74,11 +76,14 @@ class PackedGenotypes:
         *,
         mask: bool = False,
         rows: npt.NDArray[np.intp] | None = None,
+        columns: npt.NDArray[np.intp] | None = None,
     ) -> None:
         self.packed = packed
+        self.variants = variants
+        self.columns = columns
         self.mask = mask
         self.rows = np.arange(len(packed)) if rows is None else rows
-        self.shape = (len(self.rows), variants)
+        self.shape = (len(self.rows), variants if columns is None else len(columns))
         self.dtype = np.dtype(np.bool_ if mask else np.uint8)
         missing = _CODES == MISSING
         self._decoded: npt.NDArray[Any] = missing if mask else np.where(missing, 0, _CODES)
@@ -94,10 +99,13 @@ class PackedGenotypes:
     def __getitem__(self, index: Any) -> npt.NDArray[Any]:
         packed = self.packed[self.rows[index]]
         decoded = self._decoded[packed].reshape(*packed.shape[:-1], -1)
-        rows: npt.NDArray[Any] = decoded[..., : self.shape[1]]
+        columns: Any = slice(self.variants) if self.columns is None else self.columns
+        rows: npt.NDArray[Any] = decoded[..., columns]
         return rows
 
     def select(self, index: slice | npt.NDArray[np.integer | np.bool_]) -> PackedGenotypes:
         """Select examples without decoding them."""
-        rows = self.rows[index]
-        return PackedGenotypes(self.packed, self.shape[1], mask=self.mask, rows=rows)
+        selected = copy(self)
+        selected.rows = self.rows[index]
+        selected.shape = (len(selected.rows), self.shape[1])
+        return selected

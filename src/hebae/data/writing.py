@@ -62,7 +62,7 @@ def write_codes(
         data.obsm["X_hebae"] = codes
         write_atomically(path, data.write_h5ad)
         return
-    table: dict[str, Any] = {"id": [key for part in parts.values() for key in ids_of(part)]}
+    table: dict[str, Any] = {"id": [key for part in parts.values() for key in _ids(part)]}
     if len(parts) > 1:
         table["split"] = split
     if all(part.labels is not None for part in parts.values()):
@@ -90,8 +90,7 @@ def joined(parts: Sequence[Examples]) -> Examples:
     return replace(first, values=values, ids=ids, labels=labels, missing=None)
 
 
-def ids_of(examples: Examples) -> Any:
-    """Return the ids, or the rows where there are none."""
+def _ids(examples: Examples) -> Any:
     return range(len(examples)) if examples.ids is None else examples.ids
 
 

@@ -20,7 +20,7 @@ from hebae.model import build_likelihood, build_objective, build_prior
 from hebae.networks import NETWORKS, is_batch_norm
 from hebae.objectives import OBJECTIVES
 from hebae.priors import PRIORS, MixtureOfNormals, VampPrior
-from hebae.training.likelihood import check_likelihood, choose_likelihood
+from hebae.training.likelihood import check_likelihood, choose_likelihood, seen_of
 
 LEFT_OUT = 0.01
 """Largest share of the examples that an epoch leaves out without being asked to, as version 0.1.0
@@ -427,7 +427,7 @@ def estimate_memory(
     """
     network = NETWORKS[settings.network]
     k = settings.latent_dim
-    likelihood = build_likelihood(settings, train.shape, train.seen)
+    likelihood = build_likelihood(settings, train.shape, seen_of(settings, train))
     shape, output_shape = likelihood.input_shape, likelihood.output_shape
     with torch.device("meta"):  # layers without memory
         encoder = encoder or network.encoder(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from hebae.config import Settings
-from hebae.data.examples import Examples, Summary
+from hebae.data.examples import Column, Examples, Seen, Summary
 from hebae.errors import HebaeError
-from hebae.inference import not_whole
+from hebae.inference import not_whole, require_kind
 from hebae.likelihoods.base import TOLERANCE
 from hebae.model import build_likelihood
 
@@ -41,6 +42,8 @@ def choose_likelihood(train: Examples, others: Sequence[Examples], name: str) ->
     whole = all(s.whole for s in summaries)
     if train.columns and any(column.kind != "number" for column in train.columns):
         return "columns", "the columns are of several kinds"
+    if train.variants is not None:
+        return "binomial", "the data are genotypes"
     if low >= -TOLERANCE and high <= 1 + TOLERANCE:
         if train.are_pixels:
             return "bernoulli", "uint8 values are grey levels, of which 255 stands for 1"
@@ -79,19 +82,66 @@ def _refuse_codes_of_missing(train: Examples, name: str) -> None:
     )
 
 
+def seen_of(settings: Settings, train: Examples, name: str = "the data") -> Seen:
+    """Return what training sees; codes of categories in an array are 0 to the largest in it."""
+    seen = train.seen
+    if settings.likelihood not in ("categorical", "columns"):
+        return seen
+    if train.columns is None and settings.likelihood == "columns":
+        raise HebaeError(
+            f"likelihood columns needs the kinds of the columns, which {name}, an array, does not "
+            "tell; give a data frame or a file of a table, or --likelihood gaussian_columns."
+        )
+    if train.columns is None:
+        largest = np.fmax.reduce([np.fmax.reduce(part) for part in train.parts()])
+        if len(train.shape) != 1 or train.summary.low < 0 or not train.summary.whole:
+            raise HebaeError(
+                "likelihood categorical takes codes 0, 1, ... of categories in a table, and "
+                f"{name} holds other numbers, from {train.range[0]:.9g} to {train.range[1]:.9g}."
+            )
+        names = train.feature_names or [str(j + 1) for j in range(len(largest))]
+        columns = tuple(
+            Column(label, "category", tuple(map(str, range(int(high) + 1))))
+            for label, high in zip(names, np.nan_to_num(largest), strict=True)
+        )
+        return replace(seen, kind="whole numbers", columns=columns)
+    others = [c.name for c in train.columns if c.kind != "category"]
+    if settings.likelihood == "categorical" and others:
+        raise HebaeError(
+            f"likelihood categorical is for categories, and column {others[0]} of {name} is not "
+            "one; use --likelihood columns."
+        )
+    return seen
+
+
 def check_likelihood(settings: Settings, parts: Mapping[str, Examples], name: str) -> None:
     """Refuse examples, by split, that the likelihood of the settings does not take."""
-    likelihood = build_likelihood(settings, parts["training"].shape, parts["training"].seen)
+    train = parts["training"]
+    seen = seen_of(settings, train, name)
+    likelihood = build_likelihood(settings, train.shape, seen)
     low, high = likelihood.support
-    if likelihood.tables_only and len(parts["training"].shape) != 1:
+    if likelihood.tables_only and len(train.shape) != 1:
         raise HebaeError(
             f"likelihood {settings.likelihood} is for tables, and the examples of {name} have "
-            f"shape {parts['training'].shape}; use --likelihood gaussian or bernoulli for images."
+            f"shape {train.shape}; use --likelihood gaussian or bernoulli for images."
         )
+    train = parts["training"]
+    if train.summary.missing and len(train.shape) == 1:
+        observed = np.zeros(train.shape, bool)
+        for rows in train.parts():
+            observed |= ~np.isnan(rows).all(0)
+        if not observed.all():
+            column = int(np.argmin(observed))
+            named = f" ({train.feature_names[column]})" if train.feature_names else ""
+            raise HebaeError(
+                f"all values in column {column + 1}{named} of {name} are missing"
+                f"{' in the training examples' if len(parts) > 1 else ''}; leave the column out."
+            )
     for split, part in parts.items():
         found = part.summary
         if found.low == math.inf:
             raise HebaeError(f"all values of the {split} examples of {name} are missing.")
+        require_kind(seen, likelihood, part, f"the {split} split of {name}")
         inside = low - TOLERANCE <= found.low and found.high <= high + TOLERANCE
         if likelihood.whole and not (inside and found.whole):
             where = not_whole(part, likelihood.support, settings.likelihood)

@@ -58,7 +58,7 @@ def _compared(
     shown = np.sort(rng.permutation(real.shape[1])[:DRAWN])
 
     def measure(id: str, value: Any, count: int, **fields: Any) -> Measurement:
-        counts = {"samples": count, "reference": len(real)}
+        counts = {"samples": count, "reference": len(train if "training" in id else real)}
         words = {"kind": KINDS[kind], "unit": unit}
         return measured(f"genotypes.{id}.{kind}", value, counts, words=words, **fields)
 
@@ -67,6 +67,10 @@ def _compared(
     value = attempt(measures.allele_frequency_correlation, real, fake)
     arrays: dict[str, Any] = {"real": p[known].round(4), "fake": q[known].round(4)}
     yield measure("frequencies", value, len(fake), arrays=arrays)
+
+    if kind != "training-examples":
+        value = attempt(measures.allele_frequency_correlation, train, fake)
+        yield measure("frequencies_training", value, len(fake))
 
     decay = _linkage(run, real, fake)
     known = decay.pairs > 0
@@ -133,8 +137,8 @@ def _people(run: TrainedRun, most: int = MOST_PEOPLE) -> int:
 
 
 def _some(run: TrainedRun, split: str, most: int = MOST_PEOPLE) -> Array:
-    """Return random people of a split as float32 (n, d), NaN where a call is missing."""
+    """Return random people of a split, in random order, as float32 (n, d); NaN: missing."""
     examples = run.dataset.train if split == "train" else run.examples
     order = np.random.default_rng(run.seed).permutation(len(examples))
-    rows = examples.rows(np.sort(order[: _people(run, most)]))
+    rows = examples.rows(order[: _people(run, most)])  # files are often sorted by population
     return rows.astype(np.float32, copy=False)

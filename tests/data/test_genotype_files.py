@@ -12,6 +12,7 @@ from hebae.data import genotypes
 from hebae.data.examples import Variants, blocks
 from hebae.data.packed import MISSING, PackedGenotypes, pack
 from hebae.errors import HebaeError, MissingPackage
+from hebae.training.likelihood import choose_likelihood
 
 pytest.importorskip("bed_reader")
 
@@ -89,6 +90,20 @@ def test_large_files_stay_packed_and_give_the_same_rows(bed, monkeypatch):
     assert sum(map(len, blocks(split.train.values))) == 10
 
 
+@pytest.mark.parametrize("dense", [True, False])
+def test_variants_of_a_model_are_found_by_their_ids(bed, monkeypatch, dense):
+    if not dense:
+        monkeypatch.setattr(genotypes, "LARGEST_DENSE", 0)
+    wanted = ("rs4", "rs0", "rs5")
+    dataset = data.load(bed, validation_size=0, feature_names=wanted)
+    check(dataset, CALLS[:, [4, 0, 5]])
+    assert dataset.train.feature_names == wanted
+    assert dataset.variants.position.tolist() == [8, 5, 10]
+    assert dataset.fingerprint == data.load(bed).fingerprint
+    with pytest.raises(HebaeError, match=r"lacks 2 of the 3 variants.*such as rs9, x:"):
+        data.load(bed, feature_names=("rs9", "rs0", "x"))
+
+
 def test_packed_rows_behave_like_those_of_an_array():
     calls = np.random.default_rng(1).integers(0, 4, (6, 9)).astype(np.uint8)
     packed = pack(calls)
@@ -100,6 +115,12 @@ def test_packed_rows_behave_like_those_of_an_array():
         np.testing.assert_array_equal(values[index], np.where(calls == MISSING, 0, calls)[index])
         if not isinstance(index, int):
             np.testing.assert_array_equal(values.select(index)[:], values[index])
+
+
+def test_genotypes_are_binomial_even_if_no_variant_is_homozygous(bed):
+    genotypes.write_bed(bed, CALLS % 2, IDS, NAMES, VARIANTS)
+    train = data.load(bed).train
+    assert choose_likelihood(train, [], "people") == ("binomial", "the data are genotypes")
 
 
 def edit(path, old, new):

@@ -62,7 +62,8 @@ def mmd_rbf(
 
 def unit(directions: Float[Tensor, "direction latent"]) -> Float[Tensor, "direction latent"]:
     """Scale each row to length 1: of standard normal rows, uniform directions."""
-    return directions / directions.norm(dim=1, keepdim=True)
+    length: Tensor = directions.norm(dim=1, keepdim=True)
+    return directions / length
 
 
 class _SumOfInverses(torch.autograd.Function):

@@ -45,7 +45,8 @@ class FittedFlow(Whitened):
 
     def loss(self, w: Tensor, generator: torch.Generator) -> Tensor:
         """Minus the log density."""
-        return -self.flow.log_prob(w)
+        log_density: Tensor = self.flow.log_prob(w)
+        return -log_density
 
     def transform(self, epsilon: Tensor) -> Tensor:
         """Invert the flow, and undo the whitening."""
@@ -53,4 +54,5 @@ class FittedFlow(Whitened):
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density of the white codes, minus ``log |det dz/dw|``."""
-        return self.flow.log_prob(self.white(z)).double() - self.log_volume
+        log_density: Tensor = self.flow.log_prob(self.white(z)).double()
+        return log_density - self.log_volume

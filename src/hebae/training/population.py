@@ -20,6 +20,9 @@ from hebae.training.likelihood import seen_of
 PASS_SIZE, PASS_NUMBERS = 1000, 2**24
 """Most examples at a time where the result does not depend on it, and most numbers in these."""
 
+LEARNED_AT_ONCE = 2**18
+"""Numbers at a time that a likelihood learns from: each takes some 50 bytes meanwhile."""
+
 Estimates = dict[str, tuple[float | None, float | None]]
 """Mean and standard error of each term, by name."""
 
@@ -52,9 +55,10 @@ def model_for(
     if len(train.shape) == 1 or likelihood.incomplete or max(map(abs, train.range)) > 1:
 
         def batches() -> Iterator[Tensor]:
-            for part in train.parts():
-                for rows in np.array_split(part, -(-len(part) // PASS_SIZE)):
-                    yield to_floats(torch.from_numpy(rows), pixels=train.are_pixels)
+            size = max(1, min(PASS_SIZE, LEARNED_AT_ONCE // math.prod(train.shape)))
+            for start in range(0, len(train), size):
+                rows = train.rows(slice(start, start + size))
+                yield to_floats(torch.from_numpy(np.array(rows)), pixels=train.are_pixels)
 
         likelihood.learn(batches)
     return model

@@ -39,9 +39,10 @@ class Binomial(Likelihood):
     def losses(self, output: Tensor, x: Tensor, context: Context) -> Tensor:
         """See `Likelihood`; `output` holds the logits of p."""
         n = self.trials
-        log_ways = math.lgamma(n + 1) - (x + 1).lgamma_() - (n + 1 - x).lgamma_()
-        # One operation, since genotypes of many variants take much memory.
-        return n * F.binary_cross_entropy_with_logits(output, x / n, reduction="none") - log_ways
+        # In place, since genotypes of many variants take much memory.
+        losses = F.binary_cross_entropy_with_logits(output, x / n, reduction="none").mul_(n)
+        losses += (x + 1).lgamma_().add_((n + 1 - x).lgamma_())
+        return losses.sub_(math.lgamma(n + 1))
 
     def mean(self, output: Tensor, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`."""

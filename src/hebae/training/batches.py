@@ -318,7 +318,9 @@ class LoaderBatches:
 
 
 READY = 2
-"""Batches that wait in memory, beside the one in use and the one that is being made."""
+"""Batches that wait in memory, beside the one in use and the one that is being made; one if an
+example has more than `WIDE` numbers."""
+WIDE = 2**15
 
 ANNOUNCED = 4
 """Batches that the operating system is told to read before they are made."""
@@ -352,8 +354,10 @@ def read_ahead(
         rows = torch.from_numpy(np.ascontiguousarray(taken))
         return rows.pin_memory() if pinned else rows
 
+    numbers = math.prod(values.shape if isinstance(values, Examples) else values.shape[1:])
+    ahead = READY if numbers <= WIDE else 1
     # One thread: the other cores belong to the step.
-    with closing(map_in_threads(read, zip_longest(now, later), workers=1, ahead=READY)) as rows:
+    with closing(map_in_threads(read, zip_longest(now, later), workers=1, ahead=ahead)) as rows:
         yield from rows
 
 

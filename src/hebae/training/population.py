@@ -17,7 +17,7 @@ from hebae.objectives import Noise
 from hebae.training.batches import Batches
 from hebae.training.likelihood import seen_of
 
-PASS_SIZE, PASS_NUMBERS = 1000, 2**24
+PASS_SIZE, PASS_NUMBERS = 1000, 1000 * 3 * 64 * 64
 """Most examples at a time where the result does not depend on it, and most numbers in these."""
 
 LEARNED_AT_ONCE = 2**18

@@ -58,7 +58,10 @@ def _compared(
     shown = np.sort(rng.permutation(real.shape[1])[:DRAWN])
 
     def measure(id: str, value: Any, count: int, **fields: Any) -> Measurement:
-        counts = {"samples": count, "reference": len(train if "training" in id else real)}
+        counts = {
+            "samples": count,
+            "reference": len(train if id == "frequencies_training" else real),
+        }
         words = {"kind": KINDS[kind], "unit": unit}
         return measured(f"genotypes.{id}.{kind}", value, counts, words=words, **fields)
 

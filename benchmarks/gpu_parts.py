@@ -33,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hebae.cli import main as hebae
 from hebae.config import Settings, resolve
 from hebae.data import Dataset, load
-from hebae.model import Autoencoder, build, to_unit_interval
+from hebae.model import Autoencoder, build, to_floats
 from hebae.storage import RunFolder
 from hebae.training.many import Job, train_all
 from hebae.training.session import prepare, run
@@ -479,7 +479,7 @@ def _bare_face_steps(
     def epoch() -> None:
         order = torch.randperm(len(examples), device=bench.device)
         for rows in order.split(settings.batch_size):
-            x = to_unit_interval(examples.index_select(0, rows))
+            x = to_floats(examples.index_select(0, rows))
             noise = {
                 name: torch.randn(shape, device=bench.device)
                 for name, shape in model.noise_shapes(len(x)).items()
@@ -510,7 +510,7 @@ def pythae_steps(bench: Bench, settings: Settings, dataset: Dataset, method: str
                 bench.wait()
                 marks.append((self.taken, time.perf_counter()))
 
-    values = to_unit_interval(torch.from_numpy(np.array(dataset.train.values)))
+    values = to_floats(torch.from_numpy(np.array(dataset.train.values)))
     count = -(-len(values) // settings.batch_size)
     epochs = 2 if count < 20 else 1
     first, last = max(1, count * epochs // 3), count * epochs

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from contenders import SETTINGS, SQUARED_ERROR, WARM_UP, Contender, Mark
-from hebae.model import Autoencoder, build, to_unit_interval
+from hebae.model import Autoencoder, build, to_floats
 
 __all__ = ["ABSENT", "AVAILABLE", "by_pythae", "make_peer", "make_trainer"]
 
@@ -42,7 +42,7 @@ def by_pythae(method: str, **optimizer_params: Any) -> Contender:
 
         steps = len(examples) // SETTINGS.batch_size
         extra = np.resize(examples, (WARM_UP * SETTINGS.batch_size, *examples.shape[1:]))
-        values = to_unit_interval(torch.from_numpy(np.concatenate([extra, examples])))
+        values = to_floats(torch.from_numpy(np.concatenate([extra, examples])))
         model = build(_settings(method), examples.shape[1:])
         with make_trainer(
             make_peer(model, method),

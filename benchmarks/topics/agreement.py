@@ -16,7 +16,7 @@ from rich.progress import track
 
 from hebae.data import Dataset, load
 from hebae.errors import HebaeError
-from hebae.model import build, to_unit_interval
+from hebae.model import build, to_floats
 from hebae.training.batches import ArrayBatches
 from hebae.training.loop import make_fabric, train
 from hebae.training.population import held_out_estimates, store_population
@@ -91,7 +91,7 @@ def run(dataset: Dataset, method: str, by: str, seed: int, examples: int, epochs
         if outcome.interrupted:
             raise KeyboardInterrupt
     else:
-        pixels = to_unit_interval(torch.from_numpy(values.copy()))
+        pixels = to_floats(torch.from_numpy(values.copy()))
         peer = make_peer(model, method)
         with make_trainer(peer, pixels, epochs=epochs, seed=seed, callbacks=[]) as trainer:
             trainer.train()

@@ -8,6 +8,7 @@ import shutil
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import count, islice
 from pathlib import Path
@@ -22,7 +23,7 @@ from turns import Readings, paired, take_turns
 
 from hebae.config import Settings
 from hebae.errors import HebaeError
-from hebae.model import build, to_unit_interval
+from hebae.model import build, to_floats
 from hebae.training.batches import ArrayBatches
 from hebae.training.callbacks import Callback
 from hebae.training.loop import make_fabric, train
@@ -226,8 +227,11 @@ class NotAhead(ArrayBatches):
     """Batches whose rows are copied in the step, without announcing them to the system."""
 
     def _taken(self, batches: Sequence[Tensor]) -> Generator[Tensor]:
+        with warnings.catch_warnings():  # the map cannot be written to, and is not
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            values = torch.from_numpy(self._host)
         for indices in batches:
-            yield to_unit_interval(self.values.index_select(0, indices), self.dtype)
+            yield to_floats(values.index_select(0, indices), self.dtype)
 
 
 def write_images(path: Path, images: int) -> None:

@@ -18,6 +18,7 @@ from turns import quartiles, take_turns
 
 from hebae.data import load
 from hebae.data.celeba import CLOSE_CROP, IMAGES, PARTITION
+from hebae.data.decoding import open_image
 
 FORM = CLOSE_CROP.form
 DISTINCT = 100
@@ -129,7 +130,7 @@ def write_layout(folder: Path, contents: Sequence[bytes], images: int) -> None:
 
 def full(content: bytes) -> np.ndarray:
     """Decode as `hebae` does."""
-    return CLOSE_CROP.pixels("image", content)
+    return CLOSE_CROP.pixels(open_image(content, "white"))
 
 
 def draft(content: bytes) -> np.ndarray:

@@ -62,10 +62,14 @@ def module_of(model: Any) -> Autoencoder:
 
 def encode(model: Autoencoder, values: Any) -> Codes:
     """Means and log-scales of examples (n, *shape), uint8 or float."""
-    with evaluating(model):
-        pairs = [model.encode(x) for x in _blocks(model, values)]
-    means, log_scales = zip(*pairs, strict=True)
-    return Codes(_joined(means), None if log_scales[0] is None else _joined(log_scales))
+
+    def both(x: Tensor) -> Tensor:
+        return torch.cat([part for part in model.encode(x) if part is not None], dim=1)
+
+    # Not one small tensor per block: kept between large ones, they fragment memory without limit.
+    joined, k = _over_blocks(model, values, both), model.latent_dim
+    mean, log_scale = (np.ascontiguousarray(part) for part in (joined[:, :k], joined[:, k:]))
+    return Codes(mean, log_scale if log_scale.shape[1] else None)
 
 
 def draw(model: Autoencoder, codes: Codes, seed: int) -> Floats:

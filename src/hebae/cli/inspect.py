@@ -11,6 +11,8 @@ from rich.table import Table
 from hebae.cli.app import app, data_app, out, say, tell, wrapped
 from hebae.methods import METHODS
 
+WIDEST = 200
+"""Letters of a line of terms: more than those of any method."""
 EPOCHS_SHOWN = 12
 
 
@@ -47,12 +49,14 @@ def show(run: Path, /) -> int:
                 continue
             table = Table(title=f"{split} examples", title_justify="left")
             for heading in ("epoch", *terms):
-                table.add_column(heading, justify="right", overflow="fold")
+                table.add_column(heading, justify="right")
             for record in shown:
                 values = [record[key].get(name) for name in terms]
                 numbers = ["-" if value is None else f"{value:.2f}" for value in values]
                 table.add_row(str(record["epoch"]), *numbers)
-            out.print(table)
+            # On a narrow terminal the lines wrap as a whole, not within headings and numbers.
+            table.width = out.measure(table, options=out.options.update(width=WIDEST)).maximum
+            out.print(table, crop=False)
     if folder.divergence.is_file():
         say(f"Diverged: {folder.divergence.read_text(encoding='utf-8').strip()}")
     elif not folder.is_finished:

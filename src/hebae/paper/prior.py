@@ -61,7 +61,8 @@ def variants(budget: Budget) -> dict[str, Variant]:
     found["wae"] = Variant("WAE-MMD, N(0, I)", "wae", {})
     for name, changes in PARTS.items():
         flow = {"prior": priors[-1]}
-        found[name] = Variant(TEXTS["parts"][name], "hebae", RATE | flow | changes)
+        label = TEXTS["parts"][name].format(prior=PRIORS[priors[-1]])
+        found[name] = Variant(label, "hebae", RATE | flow | changes)
     return found
 
 

@@ -58,6 +58,21 @@ def test_codes_have_the_ids_of_the_rows_in_their_order(run, houses):
     assert adata.obsm["X_hebae"].shape == (90, 3)
 
 
+def test_reconstructions_find_the_columns_of_another_file_by_name(run, houses):
+    """It was read without the model's columns, so that reordered ones were refused or mixed up."""
+    houses.iloc[:, ::-1].to_csv("other.csv", index=False)
+    pairs = {}
+    for data in ("houses.csv", "other.csv"):
+        result = run("reconstruct", "run", "--data", data, "--count", "4", "--output", "r.npy")
+        assert result.status == 0, result.err
+        pairs[data] = np.load("r.npy")
+    np.testing.assert_allclose(pairs["other.csv"], pairs["houses.csv"], atol=1e-5)
+    houses.drop(columns="town").to_csv("less.csv", index=False)
+    result = run("reconstruct", "run", "--data", "less.csv", "--count", "4", "--output", "r.npy")
+    assert result.status == 2
+    assert "town" in result.err
+
+
 def test_gaps_are_filled_and_the_rest_stays(run, houses):
     result = run("impute", "run", "--output", "filled.csv")
     assert "Filled 3 missing values" in result.out

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from hebae.data import Examples
+
     SamplerName = str
 else:
     SamplerName = Literal[("auto", *SAMPLER_NAMES)]
@@ -250,25 +252,54 @@ def _model_and_examples(
 
     Also return the range of the training data.
     """
+    trained, config, source, parts = model_and_data(run, data)
+    split = next(name for name in ("validation", "test", "train") if name in parts)
+    examples = parts[split]
+    if len(examples) < count:
+        raise HebaeError(
+            f"{source} has {len(examples)} {split} examples, and {count} are needed; ask for fewer."
+        )
+    limits = config.get("data_range") or parts["train"].range
+    return trained, examples.rows(slice(count)), limits
+
+
+def model_and_data(
+    run: Path, data: DataSettings, **changes: Any
+) -> tuple[Any, dict[str, Any], str, dict[str, Examples]]:
+    """Load model, configuration, and the examples by split, read and coded as in training.
+
+    The data are those of the run, or those that `data` names; `changes` are to their settings.
+    """
+    from hebae import inference
     from hebae.data import load
+    from hebae.data.loading import options_for
     from hebae.storage import load_model
 
     trained, config = load_model(run)
     stored = {name: config[name] for name in DataSettings.model_fields if name in config}
-    chosen = Settings.checked(
-        stored | data.model_dump(include=data.model_fields_set), f"{run}/config.json"
-    )
-    dataset = load(**chosen.source)
-    split, examples = dataset.held_out() or ("train", dataset.train)
-    if examples.shape != trained.input_shape:
-        raise HebaeError(
-            f"{dataset.name} has examples of shape {examples.shape}; the model in {run} was "
-            f"trained on {trained.input_shape}."
-        )
-    if len(examples) < count:
-        raise HebaeError(
-            f"{dataset.name} has {len(examples)} {split} examples, and {count} are needed; ask for "
-            "fewer."
-        )
-    limits = config.get("data_range") or dataset.train.range
-    return trained, examples.rows(slice(count)), limits
+    given = data.model_dump(include=data.model_fields_set)
+    if "data" in given:  # of another format, perhaps
+        kept = {"data_dir", "binarize", *options_for(given["data"])}
+        stored = {name: value for name, value in stored.items() if name in kept}
+    chosen = Settings.checked(stored | changes | given, f"{run}/config.json")
+    seen = trained.seen
+    known: dict[str, Any] = {}
+    if seen is not None:
+        known = {"columns": seen.columns, "feature_names": seen.feature_names}
+    dataset = load(**chosen.source, **known)
+    tell(*dataset.notes)
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    parts = {}
+    for split, part in splits.items():
+        if part is None:
+            continue
+        if part.shape != trained.input_shape:
+            raise HebaeError(
+                f"{dataset.name} has examples of shape {part.shape}; the model in {run} was "
+                f"trained on {trained.input_shape}."
+            )
+        if seen is not None and seen.pixels is not None and part.values.dtype == "uint8":
+            part = replace(part, pixels=seen.pixels)
+        inference.require_alike(trained, part, dataset.name)
+        parts[split] = part
+    return trained, config, chosen.data, parts

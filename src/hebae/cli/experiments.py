@@ -143,7 +143,7 @@ def leaderboard(
         Folder for the runs (in runs), leaderboard.json, .csv and .md, figures and report.html.
     """
     from hebae.cli.progress import RunsProgress
-    from hebae.experiments.leaderboard import ENTRIES, Board, run_leaderboard
+    from hebae.experiments.leaderboard import ENTRIES, PRESETS, Board, run_leaderboard
     from hebae.experiments.runner import ExperimentFolder
 
     chosen = tuple(ENTRIES) if methods is None else methods
@@ -160,8 +160,7 @@ def leaderboard(
     preset = start.preset
     if preset is None and start.config is None:
         flags = {"data": "mnist-mini" if budget == "smoke" else "mnist"} | flags
-        preset = "celeba" if flags["data"] == "celeba" else None
-        preset = "mnist" if str(flags["data"]).endswith(("mnist", "mnist-mini")) else preset
+        preset = PRESETS.get(flags["data"])
     board = Board(budget, [ENTRIES[name] for name in chosen], preset, start.config, flags)
     with err.status("training") as status:
         tables = run_leaderboard(

@@ -270,7 +270,7 @@ def logistic_accuracy(
     max_iterations : int
         scikit-learn's max_iter.
     limit, seed : int
-        Of more than `limit` training examples a random subset of that size is used.
+        Largest number of training examples to use; of more, a random subset.
 
     Raises an `UndefinedMetric` if all are of one class, or the fit has not converged.
     """

@@ -35,6 +35,7 @@ from hebae.training.many import Job, Watcher
 _FILE = files("hebae.experiments").joinpath("leaderboard.yaml")
 _TEXTS = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
 BUDGETS: dict[str, dict[str, Any]] = _TEXTS["budgets"]
+PRESETS: dict[str, str] = _TEXTS["presets"]
 CHOOSING = ("frechet",)
 METRICS = ("reconstruction", "elbo", "iwae", "frechet", "moments", "labels")
 ROWS = {  # of the table: id and heading; the Frechet distances of all samplers come after

@@ -31,6 +31,7 @@ def test_every_row_gets_the_same_number_of_settings(budget, vectors):
     entries = [ENTRIES[name] for name in ("vae", "wae", "ae")]
     board = Board(budget, entries, flags={"data": str(vectors)})
     factors = BUDGETS[budget]["factors"]
+    assert BUDGETS[budget]["samplers"]  # or there would be nothing to choose a weight by
     dataset = load(vectors)
     for name in ("vae", "wae"):
         default = board.settings(ENTRIES[name], "choose").penalty_weight

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import gzip
 import importlib
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +14,12 @@ import numpy.typing as npt
 from hebae.data.examples import Variants
 from hebae.data.packed import MISSING, pack
 from hebae.errors import HebaeError, MissingPackage
+from hebae.files import reading
 
 _BLOCK = 2**25
 """Calls that are decoded at once while a file is read."""
+_LONGEST = 2**28
+"""Letters of the longest line that is read."""
 
 Calls = npt.NDArray[np.uint8]
 
@@ -230,21 +232,15 @@ def _companion(path: Path, suffix: str) -> Path:
 
 def _lines(path: Path) -> Iterator[str]:
     """Yield the lines of a text file, which may be compressed by gzip or bgzip."""
-    try:
+    remedy = "it is damaged, truncated or of another format"
+    with reading(path, remedy):
         with path.open("rb") as raw:
-            compressed = raw.read(2) == b"\x1f\x8b"
-        file: TextIO = (
-            gzip.open(path, "rt", encoding="utf-8")  # noqa: SIM115  closed below
-            if compressed
-            else path.open(encoding="utf-8")
-        )
-        with file:
-            yield from file
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise HebaeError(
-            f"{path} cannot be read as text ({error}): it is damaged, truncated or of another "
-            "format."
-        ) from None
+            opened: Any = gzip.open if raw.read(2) == b"\x1f\x8b" else open
+        with opened(path, "rt", encoding="utf-8") as file:
+            while line := file.readline(_LONGEST):
+                if len(line) == _LONGEST:
+                    raise ValueError(f"a line has more than {_LONGEST:,} letters")
+                yield line
 
 
 def _fields(path: Path, least: int) -> list[list[str]]:
@@ -300,7 +296,7 @@ def _spans(count: int, people: int) -> Iterator[tuple[int, int]]:
 def _positions(texts: Sequence[str], path: Path) -> npt.NDArray[np.int64]:
     try:
         return np.array([int(text) for text in texts], np.int64)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise HebaeError(
             f"{path} has a position that is not a whole number ({error}): correct it."
         ) from None

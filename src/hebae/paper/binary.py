@@ -74,7 +74,7 @@ def conclude(budget: Budget, runs: Runs) -> Findings:
 
 
 def state(found: Mapping[str, Sequence[RunResult]]) -> list[Statement]:
-    """Compare log p(x) of HEBAE and VAE, and hold it against the target."""
+    """Compare log p(x) of HEBAE and VAE."""
     statements = []
     for key, words in TEXTS["statements"].items():
         if not {words["better"], words["worse"]} <= found.keys():
@@ -82,7 +82,7 @@ def state(found: Mapping[str, Sequence[RunResult]]) -> list[Statement]:
         ours, theirs = (
             [run.value(LIKELIHOOD) for run in found[words[side]]] for side in ("better", "worse")
         )
-        (first, a), (second, b) = describe("ours", ours, ".2f"), describe("theirs", theirs, ".2f")
+        (first, a), (second, b) = describe("hebae", ours, ".2f"), describe("vae", theirs, ".2f")
         case = order(ours, theirs)
         text = f"{words['names'][0]} {first}; {words['names'][1]} {second}"
         statements.append(Statement(key, words["text"], text, {**a, **b}, verdict(case), "ours"))

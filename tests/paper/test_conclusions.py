@@ -325,7 +325,7 @@ def test_the_binary_study_sets_ours_beside_published_numbers(tmp_path):
     assert set(verdicts(findings).values()) == {"holds"}
     assert dict(findings.statements[0].numbers)["hebae"] == pytest.approx(-82.05)
     ours, published = findings.tables
-    assert [row.name for row in ours.rows][0] == "dynamic: HEBAE, mixture"
+    assert ours.rows[0].name == "dynamic: HEBAE, mixture"
     assert {row.values[1] for row in published.rows} == {"dynamic", "fixed"}
     # Without the files of the fixed binarisation the study says what it can.
     found = [run for run in runs if run.settings.data != binary.FIXED]

@@ -143,7 +143,8 @@ def leaderboard(
         Folder for the runs (in runs), leaderboard.json, .csv and .md, figures and report.html.
     """
     from hebae.cli.progress import RunsProgress
-    from hebae.experiments.leaderboard import ENTRIES, PRESETS, Board, run_leaderboard
+    from hebae.experiments.leaderboard import run_leaderboard
+    from hebae.experiments.leaderboard_plan import ENTRIES, PRESETS, Board
     from hebae.experiments.runner import ExperimentFolder
 
     chosen = tuple(ENTRIES) if methods is None else methods

@@ -53,9 +53,7 @@ class Variant(NamedTuple):
 def variants(budget: Budget) -> dict[str, Variant]:
     """Return the variants by key: HEBAE and VAE with each prior, WAE-MMD, and the parts."""
     found = {}
-    priors = {"smoke": ["normal", "mixture"], "small": ["normal", "mixture", "flow"]}.get(
-        budget.name, [*PRIORS]
-    )
+    priors = ["normal", "mixture"] if budget.is_smoke else [*PRIORS]
     for prior in priors:
         own = {} if prior == "normal" else {"prior": prior}
         found[f"hebae-{prior}"] = Variant(f"HEBAE, {PRIORS[prior]}", "hebae", RATE | own)
@@ -93,7 +91,7 @@ def conclude(budget: Budget, runs: Runs) -> Findings:
     ]
     named = {labels[key]: group for key, group in found.items()}
     drawing = Drawing("prior", draw(labels, found, title), title, TEXTS["caption"])
-    notes = [n for key, n in TEXTS["notes"].items() if key != "vamp" or "vamp" not in priors]
+    notes = list(TEXTS["notes"].values())
     return Findings(statements, [tabulate(named, title)], [drawing], notes)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
-from hebae.experiments.table import tabulate as tabulate_runs
+from hebae.experiments.table import tabulate
 from hebae.experiments.trained_run import RunResult
 from hebae.paper.budgets import Budget, Plan
 from hebae.paper.statements import (
@@ -22,7 +22,6 @@ from hebae.paper.statements import (
 )
 from hebae.paper.study import STUDIES, Drawing, Findings, Runs, Study
 from hebae.report.ranges import RangePanel, RowLabel, range_panels
-from hebae.report.tables import Row, Table
 
 TEXTS = STUDIES["prior"]
 QUANTITIES, PRIORS = TEXTS["quantities"], TEXTS["priors"]
@@ -92,7 +91,8 @@ def conclude(budget: Budget, runs: Runs) -> Findings:
     named = {labels[key]: group for key, group in found.items()}
     drawing = Drawing("prior", draw(labels, found, title), title, TEXTS["caption"])
     notes = list(TEXTS["notes"].values())
-    return Findings(statements, [tabulate(named, title)], [drawing], notes)
+    table = tabulate(named, title, ids=[one["id"] for one in QUANTITIES.values()])
+    return Findings(statements, [table.transposed()], [drawing], notes)
 
 
 Found = Mapping[str, Sequence[RunResult]]
@@ -184,16 +184,6 @@ def parts(found: Found) -> list[Statement]:
         case = order(ours, theirs, lower=one["better"] == "lower")
         statements.append(Statement(key, words["text"], result, numbers, verdict(case), "ours"))
     return statements
-
-
-def tabulate(named: Mapping[str, Sequence[RunResult]], title: str) -> Table:
-    """Tabulate every quantity, one row per variant."""
-    columns = {}
-    for one in QUANTITIES.values():
-        for row in tabulate_runs(named, title, ids=[one["id"]]).rows:
-            columns[f"{one['title']}, {one['note']}"] = row.values
-    rows = [Row(label, cells) for label, *cells in zip(named, *columns.values(), strict=True)]
-    return Table(title, list(columns), rows, [])
 
 
 def draw(labels: Mapping[str, str], found: Found, title: str) -> Any:

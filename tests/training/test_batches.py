@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hebae.training import batches
-from hebae.training.batches import ArrayBatches, LoaderBatches, batch_sizes, map_of, read_ahead
+from hebae.training.batches import ArrayBatches, batch_sizes, map_of, read_ahead
+from hebae.training.loader import LoaderBatches
 
 
 def rows(batches: ArrayBatches, epoch: int, start: int = 0) -> list[list[float]]:

@@ -125,7 +125,10 @@ def robustness(
     seed : int
         Of noise and pairs.
 
-    Raises an `UndefinedMetric` if all codes decode to the same.
+    Raises
+    ------
+    UndefinedMetric
+        If all codes decode to the same.
     """
     module, z = _decodable(model, codes)
     checks.require(0 < scale < math.inf, "scale", scale, "above 0 and finite")
@@ -179,7 +182,10 @@ def smoothness(
     features : callable, optional
         From images (m, *shape), in the units of the data, to (m, d); default: their numbers.
 
-    Raises an `UndefinedMetric` if the ends of every line decode to the same.
+    Raises
+    ------
+    UndefinedMetric
+        If the ends of every line decode to the same.
     """
     module, begin = _decodable(model, first, "first")
     end = checks.pair(begin, second, ("first", "second"))[1]
@@ -272,7 +278,10 @@ def logistic_accuracy(
     limit, seed : int
         Largest number of training examples to use; of more, a random subset.
 
-    Raises an `UndefinedMetric` if all are of one class, or the fit has not converged.
+    Raises
+    ------
+    UndefinedMetric
+        If all are of one class, or the fit has not converged.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression

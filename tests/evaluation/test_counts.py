@@ -69,7 +69,7 @@ def test_what_does_not_exist_is_undefined_and_what_are_no_counts_is_refused():
     assert isinstance(found.means, UndefinedMetric)
     assert isinstance(found.relation, UndefinedMetric)
     assert found.zeros == found.library_sizes == 0
-    with pytest.raises(HebaeError, match="holds 0.5 in row 2, column 3"):
+    with pytest.raises(HebaeError, match=r"holds 0\.5 in row 2, column 3"):
         evaluation.count_statistics([[1, 2, 3], [1, 2, 0.5]])
     with pytest.raises(HebaeError, match="holds -1 in row 1, column 1"):
         evaluation.count_statistics(csr_matrix([[-1.0, 2]]))

@@ -321,8 +321,8 @@ def closest_records(
         nearer = copying_ratio(points, members, others, seed=seed).closer_to_train
     except UndefinedMetric:  # all equal a held-out row
         nearer = Estimate(float((to_train == 0).mean() / 2), 0.0)
-    shares = [float((distances == 0).mean()) for distances in (to_train, of_held_out)]
-    return ClosestRecords(to_train, of_held_out, *shares, nearer)
+    copies, of_real = (float((distances == 0).mean()) for distances in (to_train, of_held_out))
+    return ClosestRecords(to_train, of_held_out, copies, of_real, nearer)
 
 
 def _tables(

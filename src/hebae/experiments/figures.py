@@ -28,8 +28,7 @@ from hebae.experiments.trained_run import (
 )
 from hebae.files import make_folder
 from hebae.report import codes as of_codes
-from hebae.report import images, lines, style
-from hebae.report import table_panels as tables
+from hebae.report import images, lines, style, table_panels
 from hebae.report.counts import count_panels
 from hebae.report.genotypes import GenotypePanels, genotype_panels
 from hebae.report.methods import display_name
@@ -208,28 +207,24 @@ def draw_evaluation(evaluated: Mapping[str, Evaluated], folder: Path) -> Drawn:
         kinds = dict.fromkeys(SAMPLERS[kind] for kind, _ in panels.values())
         content = {label: arrays for label, (_, arrays) in panels.items()}
         target.draw("genotypes", genotype_panels, content, sampler=", ".join(kinds))
+    _draw_reports(target, runs)
+    return target.drawn
+
+
+def _draw_reports(target: _Folder, runs: Mapping[str, RunResult]) -> None:
+    """Draw the figures of counts and of tables, each of the most flexible sampler."""
     for name, id, draw in (
         ("counts", "counts.relation", count_panels),
-        ("marginals", "table.marginals", tables.column_panels),
-        ("associations", "table.association", tables.association_panels),
-        ("closest-records", "table.closest", tables.closest_panel),
+        ("marginals", "table.marginals", table_panels.column_panels),
+        ("associations", "table.association", table_panels.association_panels),
+        ("closest-records", "table.closest", table_panels.closest_panel),
+        ("utility", "table.utility", table_panels.roc_panel),
     ):
         found = {label: one for label, run in runs.items() if (one := _by_sampler(run, id))}
         if found:
             kinds = dict.fromkeys(SAMPLERS[kind] for kind, _ in found.values())
             content = {label: arrays for label, (_, arrays) in found.items()}
             target.draw(name, draw, content, sampler=", ".join(kinds))
-    curves = {
-        label: one for label, run in runs.items() if (one := _by_sampler(run, "table.utility"))
-    }
-    if curves:
-        kinds = dict.fromkeys(SAMPLERS[kind] for kind, _ in curves.values())
-        of_samples = {label: arrays["curve"] for label, (_, arrays) in curves.items()}
-        of_real = first.measurement("table.utility.training-examples")
-        real = [] if of_real is None else of_real.arrays.get("curve", [])
-        words = {"sampler": ", ".join(kinds), "target": first.evaluation.target}
-        target.draw("utility", tables.roc_panel, of_samples, real, **words)
-    return target.drawn
 
 
 def _by_sampler(run: RunResult, id: str) -> tuple[str, Mapping[str, Any]] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,11 @@ def _draw_column(axes: Axes, parts: Mapping[str, Any], look: Mapping[str, Look])
     for place, (label, part) in enumerate(parts.items()):
         shift = 0.5 * ((place + 0.5) / len(parts) - 0.5)
         values = [part["fake"][i] for i in shown]
-        marks = {"color": look[label].colour, "marker": look[label].marker, "linestyle": ""}
+        marks: dict[str, Any] = {
+            "color": look[label].colour,
+            "marker": look[label].marker,
+            "linestyle": "",
+        }
         axes.plot([i + shift for i in shown], values, markersize=4, **marks)
     names = [literal(_short(first["categories"][i], _LETTERS)) for i in shown]
     axes.set_xticks(
@@ -102,18 +106,22 @@ def association_panels(models: Mapping[str, Mapping[str, Any]], *, title: str = 
 
 
 @styled()
-def roc_panel(
-    models: Mapping[str, Sequence[Any]], real: Sequence[Any], *, title: str = ""
-) -> Figure:
-    """Draw ROC curves (points, 2): trained on samples of each model, and on real rows."""
-    figure = new_figure(4.6, 4.6, models, title)
+def roc_panel(models: Mapping[str, Mapping[str, Any]], *, title: str = "") -> Figure:
+    """Draw ROC curves of a prediction on real rows.
+
+    A model has the name of the ``target`` and points (points, 2) of the curves ``fake`` and
+    ``real``, after training on its samples and on real rows.
+    """
+    figure = new_figure(5.4, 5.0, models, title)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8)
     for label, look in looks(models).items():
-        axes.plot(*zip(*models[label], strict=True), color=look.colour, linewidth=1.4)
-    if len(real):
-        axes.plot(*zip(*real, strict=True), **_DASHED)
+        axes.plot(*zip(*models[label]["fake"], strict=True), color=look.colour, linewidth=1.4)
+    first = next(iter(models.values()))
+    if first["real"]:
+        axes.plot(*zip(*first["real"], strict=True), **_DASHED)
     axes.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
+    describe(axes, f"Prediction of {_short(first['target'], 30)}")
     line = Line2D([], [], label="trained on real rows", **_DASHED)
     add_legend(figure, _plain(models), line)
     return figure

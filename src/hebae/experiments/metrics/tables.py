@@ -117,7 +117,8 @@ def _edges(values: Array) -> Array:
     if (values == np.rint(values)).all():  # bins that hold equally many whole numbers
         low, high = np.floor(low), np.ceil(high)
         step = np.ceil((high - low + 1) / BINS)
-        return low - 0.5 + step * np.arange(np.ceil((high - low + 1) / step) + 1)
+        edges: Array = low - 0.5 + step * np.arange(np.ceil((high - low + 1) / step) + 1)
+        return edges
     margin = 0.5 if low == high else 0
     return np.linspace(low - margin, high + margin, BINS + 1)
 
@@ -164,21 +165,27 @@ def utility(run: TrainedRun) -> Iterator[Measurement]:
         categorical=table.categorical,
         seed=run.seed,
     )
+    of_real = predict(real)
+    curves = {"target": target, "real": _curve(of_real)}
     for kind in (*run.sampler_names, "training-examples"):
-        words["source"] = (
-            "training examples" if kind == "training-examples" else f"samples from {KINDS[kind]}"
-        )
-        rows = real if kind == "training-examples" else run.drawn(kind, len(real))
-        found = predict(rows)
+        generated = kind != "training-examples"
+        words["source"] = f"samples from {KINDS[kind]}" if generated else KINDS[kind]
+        found = predict(run.drawn(kind, len(real))) if generated else of_real
         if not isinstance(found, UndefinedMetric):
             words["measure"] = found.measure
-        curve = part(found, "curve")
-        arrays = {}
-        if not isinstance(curve, UndefinedMetric) and len(curve):
-            points = np.unique(np.linspace(0, len(curve) - 1, CURVE).astype(int))
-            arrays = {"curve": curve[points].round(4)}
+        curve = _curve(found)
+        arrays = curves | {"fake": curve} if generated and curve else {}
         score = part(found, "score")
-        yield table.measure("utility", kind, score, len(rows), arrays=arrays, words=words)
+        yield table.measure("utility", kind, score, len(real), arrays=arrays, words=words)
+
+
+def _curve(found: tables.Prediction | UndefinedMetric) -> list[Any]:
+    """Return a part of the points of a ROC curve; none if there is no curve."""
+    if isinstance(found, UndefinedMetric) or not len(found.curve):
+        return []
+    points = np.unique(np.linspace(0, len(found.curve) - 1, CURVE).astype(int))
+    curve: list[Any] = found.curve[points].round(4).tolist()
+    return curve
 
 
 def privacy(run: TrainedRun) -> Iterator[Measurement]:

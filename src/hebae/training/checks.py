@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,13 @@ from hebae.config import Settings
 from hebae.data import Examples
 from hebae.errors import HebaeError
 from hebae.methods import METHODS
-from hebae.model import build_likelihood, build_objective, build_prior
+from hebae.model import (
+    build_likelihood,
+    build_objective,
+    build_prior,
+    network_inputs,
+    way_into_encoder,
+)
 from hebae.networks import NETWORKS, is_batch_norm
 from hebae.objectives import OBJECTIVES
 from hebae.priors import PRIORS, MixtureOfNormals, VampPrior
@@ -84,6 +91,7 @@ def complete(
             f"{weight:.4g} relative to the mean squared error of images in [-1, 1]."
         )
     check_likelihood(settings, parts, name)
+    _check_conditions(settings, parts, name)
     _check_prior(settings, name, count)
     if build_objective(settings).weight_factor(settings.epochs - 1) < 1:
         raise HebaeError(
@@ -180,6 +188,39 @@ def require_relevant(given: Collection[str], runs: Sequence[Settings]) -> None:
                     f"--{name.replace('_', '-')} is an option of {flag}{', '.join(owners)} and has "
                     f"no effect on {flag}{', '.join(used)}; leave it out."
                 )
+
+
+def _check_conditions(settings: Settings, parts: Mapping[str, Examples], name: str) -> None:
+    train = parts["training"]
+    if train.conditions is None:
+        if settings.condition_encoder:
+            raise HebaeError(
+                f"--condition-encoder gives the encoder conditions, and {name} has none; name them "
+                "with --condition, or leave it out."
+            )
+        return
+    for split, part in parts.items():
+        if part.conditions is None:
+            raise HebaeError(
+                f"the training examples of {name} have conditions and the {split} examples have "
+                "none; give both, or name columns with --condition."
+            )
+    for column, values in zip(train.condition_columns or (), train.conditions.T, strict=True):
+        if values.min() == values.max():
+            raise HebaeError(
+                f"the condition {column.name} is the same for all training examples of {name}, so "
+                "that it has no effect; leave it out."
+            )
+    if settings.condition_encoder and settings.prior == "vamp":
+        raise HebaeError(
+            "--prior vamp encodes pseudo-inputs, which have no condition; use another prior, or "
+            "leave out --condition-encoder."
+        )
+    if "condition" not in inspect.signature(OBJECTIVES[settings.method].decode).parameters:
+        raise HebaeError(
+            f"the method {_method(settings)} overrides Objective.decode without the parameter "
+            "condition; add it, or train without conditions."
+        )
 
 
 def _check_prior(settings: Settings, name: str, count: int | None) -> None:
@@ -427,8 +468,11 @@ def estimate_memory(
     """
     network = NETWORKS[settings.network]
     k = settings.latent_dim
-    likelihood = build_likelihood(settings, train.shape, seen_of(settings, train))
-    shape, output_shape = likelihood.input_shape, likelihood.output_shape
+    seen = seen_of(settings, train)
+    likelihood = build_likelihood(settings, train.shape, seen)
+    output_shape = likelihood.output_shape
+    way = way_into_encoder(settings, likelihood.input_shape, encoder)
+    shape, code_dim = network_inputs(likelihood, k, seen.conditions, way)
     with torch.device("meta"):  # layers without memory
         encoder = encoder or network.encoder(
             shape,
@@ -436,12 +480,12 @@ def estimate_memory(
             settings.encoder_widths or network.encoder_widths,
         )
         decoder = decoder or network.decoder(
-            k, output_shape, settings.decoder_widths or network.decoder_widths
+            code_dim, output_shape, settings.decoder_widths or network.decoder_widths
         )
     size = 8 if settings.precision == "64-true" else 4  # bytes of a number
-    prior = build_prior(settings, shape)
+    prior = build_prior(settings, likelihood.input_shape)
     count = sum(p.numel() for part in (encoder, decoder, prior) for p in part.parameters())
-    layers = sum(_output_sizes(encoder, shape)) + sum(_output_sizes(decoder, (k,)))
+    layers = sum(_output_sizes(encoder, shape)) + sum(_output_sizes(decoder, (code_dim,)))
     # Of the batch itself and the decoder's output: the loss of each number, and gradients.
     per_example = 2 * layers + 2 * (math.prod(shape) + math.prod(output_shape))
     share = settings.batch_size // settings.devices

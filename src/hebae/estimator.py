@@ -36,7 +36,7 @@ from hebae import inference
 from hebae.config import DataSettings, ModelSettings, Settings, TrainingSettings
 from hebae.data import Dataset, Examples
 from hebae.data import load as load_data
-from hebae.data.arrays import batch_name, from_batch
+from hebae.data.arrays import batch_name
 from hebae.data.conditions import as_matrix, is_names, with_conditions
 from hebae.data.decoding import IMAGE_OPTIONS
 from hebae.data.examples import Column, Seen
@@ -58,12 +58,12 @@ from hebae.samplers import (
     write_samplers,
 )
 from hebae.storage import RunFolder, load_model, require_same_architecture, save_model
-from hebae.training.batches import ArrayBatches, Batches, LoaderBatches
+from hebae.training.batches import ArrayBatches, Batches
 from hebae.training.callbacks import Callback, ProgressBar
 from hebae.training.checks import complete, smallest_batch
+from hebae.training.loader import EMPTY, LoaderBatches, LoaderExamples, read, whole
 from hebae.training.loop import make_fabric, train
 from hebae.training.population import model_for
-from hebae.training.randomness import NetworkRandomState
 
 Array = npt.NDArray[np.float32]
 _UNCONDITIONAL = (
@@ -122,6 +122,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         X : array of shape (n, d) or (n, c, h, w), data frame, tensor, path, or DataLoader
             Sparse arrays stay sparse until they are in a batch. NaN, None in a data frame and
             masked entries are missing values.
+            A DataLoader is passed over once before training, to see what its numbers are.
         y : ignored
         validation : like X, optional
             Held-out examples, instead of `validation_size`.
@@ -159,7 +160,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                         "give X as an array, data frame, torch Dataset or path."
                     )
                 checked._name_features(None)
-                dataset = self._first_batch(X, like and like[0])
+                dataset = self._all_batches(X, like and like[0])
                 settings = settings.replace(batch_size=len(dataset.train))
                 source: Any = X.dataset
                 is_counted = isinstance(source, Sized) and X.batch_size and not X.drop_last
@@ -214,8 +215,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                     **options,
                 )
                 if before is None and model.likelihood.filling is not None:
-                    model.likelihood.learn(lambda: (x for x, _ in batches.in_order(size)))
-                    model.likelihood.incomplete = True  # as a later batch may be
+                    model.likelihood.incomplete = True  # as a batch of a later epoch may be
             else:
                 batches = ArrayBatches(examples, size, drop_last=settings.drop_last, **options)
             held_batches = None
@@ -352,9 +352,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     sample.__doc__ = _sample_doc(sample.__doc__)
 
-    def interpolate(
-        self, first: Any, second: Any, steps: int = 10, condition: Any = None
-    ) -> Array:
+    def interpolate(self, first: Any, second: Any, steps: int = 10, condition: Any = None) -> Array:
         """Decode the straight line between the codes of two examples: shape (steps, *shape).
 
         `condition` holds one value for the whole line, if the model has conditions.
@@ -483,6 +481,8 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
         `like` is what training has seen, and the shape of an example; None if this is training.
         """
+        if isinstance(X, DataLoader):  # of held-out examples
+            X = whole(X, _pixels(None if like is None else like[0]))
         seen, shape = like or (None, ())
         learned = None if seen is None else seen.conditions
         if condition is not None and like is not None and learned is None:
@@ -578,28 +578,24 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             if not isinstance(X, DataLoader):
                 return function(model, self._examples(X, condition=condition))
             results = []
-            for number, batch in enumerate(X, 1):
-                part = from_batch(batch, number, pixels=_pixels(model.seen))
-                part = self._require_alike(part, batch_name(number))
+            for name, part in read(X, _pixels(model.seen)):
+                part = self._require_alike(part, name)
                 if condition is not None:
                     part = with_conditions(part, condition, self._known_conditions(condition))
                 results.append(function(model, part))
             if not results:
-                raise HebaeError("the DataLoader gives no batch; give one with examples.")
+                raise HebaeError(EMPTY)
             return np.concatenate(results)
 
-    def _first_batch(self, loader: DataLoader[Any], seen: Seen | None) -> Dataset:
-        """Return the first batch as a data set: what follows from the data follows from it."""
+    def _all_batches(self, loader: DataLoader[Any], seen: Seen | None) -> Dataset:
+        """Pass once over a loader: what is chosen for the data follows from all of its batches."""
         if self.validation_size:
             raise HebaeError(
                 f"validation_size is {self.validation_size}, but examples of a DataLoader cannot "
                 "be set aside; give fit validation=... instead."
             )
-        with NetworkRandomState(0, torch.device("cpu"))():  # of its own, to shuffle with
-            batch = next(iter(loader), None)
-        if batch is None:
-            raise HebaeError("the DataLoader gives no batch; give one with examples.")
-        return load_data(from_batch(batch, 1, pixels=_pixels(seen)), validation_size=0)
+        examples = LoaderExamples.of(loader, _pixels(seen))
+        return Dataset("the DataLoader", examples, None, None, "")
 
 
 def _is_array(X: Any) -> bool:
@@ -619,8 +615,8 @@ def _require_trainable(model: Autoencoder, examples: Examples, name: str) -> Non
     inference.require_alike(model, examples, name, strict=True)
     if model.likelihood.filling is None and examples.summary.missing:
         raise HebaeError(
-            f"{name} has {examples.summary.missing} missing values (NaN), and the first batch held "
-            "complete images; replace the missing values."
+            f"{name} has {examples.summary.missing} missing values (NaN), and all images were "
+            "complete when training began; replace the missing values."
         )
 
 
@@ -728,9 +724,11 @@ def _named_as_parameters() -> Iterator[None]:
         yield
     except HebaeError as error:
         flag = r"--([a-z]+(?:-[a-z]+)*)"
-        message = re.sub(flag, lambda match: match[1].replace("-", "_"), str(error))
-        flags = {name.replace("-", "_") for name in re.findall(flag, str(error))}
-        names = ", ".join(sorted(flags & DataSettings.model_fields.keys() - {"validation_size", "condition"}))
+        text = re.sub(r"--no-(\w+)", r"--\1=False", str(error))
+        message = re.sub(flag, lambda match: match[1].replace("-", "_"), text)
+        flags = {name.replace("-", "_") for name in re.findall(flag, text)}
+        arguments = DataSettings.model_fields.keys() - {"validation_size", "condition"}
+        names = ", ".join(sorted(flags & arguments))
         if names:
             message += f" ({names}: arguments of hebae.data.load; give fit what that returns.)"
         error.args = (message,)

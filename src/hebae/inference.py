@@ -108,7 +108,10 @@ def reconstruct(model: Autoencoder, values: Any, conditions: Conditions = None) 
         x = batch_of(model, values, rows)
         seen, asked = (
             model.describe(x, conditions_as_tensor(model, found, rows))
-            for found in (conditions if own is None else own, own if conditions is None else conditions)
+            for found in (
+                conditions if own is None else own,
+                own if conditions is None else conditions,
+            )
         )
         return model.decode(model.encode(x, seen)[0], asked)
 
@@ -120,7 +123,6 @@ def impute(model: Autoencoder, values: Any) -> Floats:
 
     A missing category is the most probable one. Grey levels are in [0, 1].
     """
-
 
     def fill(x: Tensor, context: Context) -> Tensor:
         return torch.where(x.isnan(), model.reconstruct(x, context), x)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -16,8 +16,8 @@ from hebae import gaussian
 from hebae.config import ModelSettings
 from hebae.data.examples import Conditions as SeenConditions
 from hebae.data.examples import Seen
-from hebae.likelihoods import EMPTY, LIKELIHOODS, Categorical, Columns, Context, Likelihood
 from hebae.errors import HebaeError
+from hebae.likelihoods import EMPTY, LIKELIHOODS, Categorical, Columns, Context, Likelihood
 from hebae.networks import NETWORKS, ConditionEncoder, initialised, with_condition
 from hebae.objectives import OBJECTIVES, Moments, Noise, Objective
 from hebae.priors import PRIORS, Prior, StandardNormal, VampPrior

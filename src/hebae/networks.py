@@ -131,9 +131,7 @@ class ConditionEncoder(nn.Module):
         What is subtracted from each column of numbers, and what it is then divided by.
     """
 
-    def __init__(
-        self, sizes: Sequence[int], mean: Sequence[float], unit: Sequence[float]
-    ) -> None:
+    def __init__(self, sizes: Sequence[int], mean: Sequence[float], unit: Sequence[float]) -> None:
         super().__init__()
         self.sizes = tuple(sizes)
         # They follow from what is known of the training examples: no part of the state.

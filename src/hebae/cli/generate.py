@@ -326,7 +326,9 @@ def asked_for(trained: Any, run: Path, texts: Sequence[str]) -> dict[str, str]:
         return {}
     learned = None if trained.seen is None else trained.seen.conditions
     if learned is None:
-        raise HebaeError(f"--condition is given, and the run in {run} was trained without; omit it.")
+        raise HebaeError(
+            f"--condition is given, and the run in {run} was trained without; omit it."
+        )
     asked = {}
     for text in texts:
         name, _, value = text.partition("=")

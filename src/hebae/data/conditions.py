@@ -173,8 +173,8 @@ def as_matrix(
         if strange or missing:
             wrong = f"{strange[0]!r} is not one" if strange else f"{missing[0]!r} is not given"
             raise HebaeError(
-                f"the model is conditioned on {', '.join(names)}, and {wrong}; give a value, or one "
-                "per example, for each, as condition."
+                f"the model is conditioned on {', '.join(names)}, and {wrong}; give each of them "
+                "as condition: one value, or one per example."
             )
     if not given:
         raise HebaeError("condition is empty; give names and values, such as {'batch': 'a'}.")
@@ -273,9 +273,10 @@ def encoded(values: Any, column: Column, source: str) -> np.ndarray:
         keys = [key_of(value, column.dtype) for value in values]
         wrong = next((row for row, key in enumerate(keys) if key not in position), None)
         if wrong is not None:
+            where = f" in row {wrong + 1}" if len(set(keys)) > 1 else ""
             raise HebaeError(
-                f"{source} is {keys[wrong]!r} in row {wrong + 1}, and the categories known from "
-                f"training are {listed(column.categories, 30)}; give one of them."
+                f"{source} is {keys[wrong]!r}{where}, and the categories known from training are "
+                f"{listed(column.categories, 30)}; give one of them."
             )
         return np.array([position[key] for key in keys], np.float32)
     if column.dtype == "date":

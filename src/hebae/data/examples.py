@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
@@ -86,7 +86,9 @@ class Conditions:
             order = np.random.default_rng(0).permutation(len(values))[: cls.MOST_ROWS]
             rows, counts = np.unique(values[order], axis=0, return_counts=True)
         listed = tuple(map(tuple, rows.tolist()))
-        return cls(columns, tuple(mean.tolist()), tuple(unit.tolist()), listed, tuple(counts.tolist()))
+        return cls(
+            columns, tuple(mean.tolist()), tuple(unit.tolist()), listed, tuple(counts.tolist())
+        )
 
     def draw(self, count: int, seed: int) -> np.ndarray:
         """Draw conditions (count, columns) by their frequencies in training."""
@@ -121,6 +123,18 @@ class Summary(NamedTuple):
     """How many numbers are missing."""
     zeros: int
     """How many numbers are 0."""
+    observed: int
+    """How many numbers are not missing."""
+
+    def merged(self, other: Summary) -> Summary:
+        """Summarise the numbers of both."""
+        low, high = min(self.low, other.low), max(self.high, other.high)
+        counts = (a + b for a, b in zip(self[3:], other[3:], strict=True))
+        return Summary(low, high, self.whole and other.whole, *counts)
+
+
+NOTHING = Summary(math.inf, -math.inf, True, 0, 0, 0)
+"""Of no numbers."""
 
 
 @dataclass(frozen=True)
@@ -325,11 +339,18 @@ class Examples:
                 values[missing] = np.nan
         return values
 
-    def parts(self) -> Iterator[np.ndarray]:
-        """Yield all examples as `rows` does, about 16 MiB at a time."""
-        size = max(1, _BLOCK_BYTES // max(1, 4 * math.prod(self.shape)))
+    def parts(self, size: int | None = None) -> Iterator[np.ndarray]:
+        """Yield all examples as `rows` does, `size` at a time [default: about 16 MiB]."""
+        size = size or max(1, _BLOCK_BYTES // max(1, 4 * math.prod(self.shape)))
         for start in range(0, len(self), size):
             yield self.rows(slice(start, start + size))
+
+    def first_with(self, name: str, holds: Callable[[Summary], bool]) -> tuple[str, Examples]:
+        """Return name and examples of the first part, in messages, for which a fact holds.
+
+        `name` is that of all examples, which are one part here.
+        """
+        return name, self
 
     @property
     def array(self) -> Any:
@@ -340,14 +361,15 @@ class Examples:
     def summary(self) -> Summary:
         """Range and kind of the observed numbers; of grey levels, 0 and 1 without a look."""
         if self.are_pixels and self.missing is None:
-            return Summary(0.0, 1.0, whole=False, missing=0, zeros=0)
+            cells = math.prod(self.values.shape)
+            return Summary(0.0, 1.0, whole=False, missing=0, zeros=0, observed=cells)
         if not self.is_sparse or self.missing is not None:
             return summarise(self.parts(), pixels=self.are_pixels)
         found = summarise(blocks(self.values.data), pixels=self.are_pixels)
         cells = math.prod(self.values.shape)
         if cells > self.values.nnz:
             found = found._replace(low=min(found.low, 0.0), high=max(found.high, 0.0))
-        return found._replace(zeros=found.zeros + cells - self.values.nnz)
+        return found._replace(zeros=found.zeros + cells - self.values.nnz, observed=cells)
 
     @property
     def range(self) -> tuple[float, float]:
@@ -357,7 +379,7 @@ class Examples:
 
 def summarise(parts: Iterable[np.ndarray], *, pixels: bool = False) -> Summary:
     """Summarise numbers, NaN where one is missing; uint8 `pixels` stand for [0, 1]."""
-    low, high, whole, missing, zeros = math.inf, -math.inf, True, 0, 0
+    low, high, whole, missing, zeros, observed = NOTHING
     for part in parts:
         if part.dtype.kind == "f":
             absent = np.isnan(part)
@@ -368,9 +390,10 @@ def summarise(parts: Iterable[np.ndarray], *, pixels: bool = False) -> Summary:
             part = part / np.float32(255)
         if part.size:
             low, high = min(low, float(part.min())), max(high, float(part.max()))
+            observed += part.size
             zeros += part.size - int(np.count_nonzero(part))
             whole = whole and (part.dtype.kind != "f" or bool((part == np.rint(part)).all()))
-    return Summary(low, high, whole, missing, zeros)
+    return Summary(low, high, whole, missing, zeros, observed)
 
 
 def select(values: Any, index: slice | np.ndarray) -> Any:

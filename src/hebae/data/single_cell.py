@@ -94,7 +94,9 @@ def _dataset(
                 f"{', '.join(map(str, obs.columns)) or 'none'}."
             )
         labels, label_names = labels_of(obs[column], f"{source}, obs column {column!r}")
-    strange = [text for text in options.column_kinds if text.rpartition("=")[0] not in options.condition]
+    strange = [
+        text for text in options.column_kinds if text.rpartition("=")[0] not in options.condition
+    ]
     if strange:
         raise HebaeError(
             f"--column-kinds {strange[0]!r} is not NAME=KIND of a --condition; genes have no kinds."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 from hebae.experiments.table import tabulate as tabulate_runs
@@ -13,6 +14,7 @@ from hebae.paper.statements import (
     Statement,
     all_of,
     any_of,
+    describe,
     limit,
     median,
     order,
@@ -86,7 +88,7 @@ def conclude(budget: Budget, runs: Runs) -> Findings:
     statements = [
         *(state(name, priors, found) for name in TEXTS["conditions"]),
         at_once(priors, found, k),
-        *targets(found, k),
+        *targets(priors, found),
         *parts(found),
     ]
     named = {labels[key]: group for key, group in found.items()}
@@ -151,26 +153,22 @@ def at_once(priors: Sequence[str], found: Found, k: int) -> Statement:
     return Statement("at-once", TEXTS["at_once"], result, numbers, verdict(case), "ours")
 
 
-def targets(found: Found, k: int) -> list[Statement]:
-    """Hold HEBAE with the flow against the numbers that were set beforehand."""
+def targets(priors: Sequence[str], found: Found) -> list[Statement]:
+    """Hold HEBAE with each learned prior against the numbers that were set beforehand."""
     statements = []
-    for key, words in TEXTS["targets"].items():
-        if words["variant"] not in found:
+    for prior, (key, words) in product(priors, TEXTS["targets"].items()):
+        if prior == "normal":
             continue
-        numbers = values(found, words["variant"], words["of"])
-        if "over" in words:  # a difference between seeds of the same number
-            others = values(found, words["over"], words["of"])
+        numbers = values(found, f"hebae-{prior}", words["of"])
+        if words.get("gain"):  # a difference between seeds of the same number
+            others = values(found, f"vae-{prior}", words["of"])
             pairs = zip(numbers, others, strict=True)
             numbers = [None if a is None or b is None else a - b for a, b in pairs]
         case = limit(numbers, words["limit"], above=words.get("above", False))
-        known = [v for v in numbers if v is not None]
-        spread = {"least": min(known, default=None), "greatest": max(known, default=None)}
-        form = words["form"]
-        result = f"{{median:{form}}} [{{least:{form}}}, {{greatest:{form}}}]"
-        numbered = {"median": median(numbers), **spread}
-        statements.append(
-            Statement(f"target-{key}", words["text"], result, numbered, verdict(case), "target")
-        )
+        result, numbered = describe("value", numbers, words["form"])
+        text = f"HEBAE, {PRIORS[prior]}: {words['text']}"
+        name = f"target-{key}-{prior}"
+        statements.append(Statement(name, text, result, numbered, verdict(case), "target"))
     return statements
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import mmap
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from itertools import count, islice, repeat, tee, zip_longest
+from itertools import islice, repeat, tee, zip_longest
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,12 +16,10 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from hebae.data.arrays import batch_name, from_batch
 from hebae.data.examples import Examples, as_dense
 from hebae.data.images import map_in_threads
-from hebae.errors import HebaeError
 from hebae.model import to_floats
-from hebae.training.randomness import NetworkRandomState, epoch_seed, spread
+from hebae.training.randomness import epoch_seed, spread
 
 
 class Batch(NamedTuple):
@@ -222,121 +220,6 @@ class RedrawnBatches(ArrayBatches):
     def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         """See `Batches`; of the one draw."""
         return self.drawn.in_order(batch_size, limit)
-
-
-class LoaderBatches:
-    """Batches of a user's own ``torch.utils.data.DataLoader``, each checked when it comes.
-
-    It decides order and batch size; `hebae.data.arrays.from_batch` says what a batch is. What the
-    loader draws from torch's global generator depends on `seed` and epoch alone.
-
-    Parameters
-    ----------
-    loader : DataLoader
-    like : Examples, optional
-        Those of the first batch, to whose shape and type others are held.
-    check : callable, optional
-        Called with the examples of each batch and its name; raises a HebaeError if the model does
-        not take them.
-    smallest : int
-        Examples that a batch needs. A smaller last batch joins the one before it.
-    drop_below : int
-        Leave out batches of fewer examples.
-    seed, device, dtype
-        As for `ArrayBatches`.
-    """
-
-    def __init__(
-        self,
-        loader: Any,
-        *,
-        like: Examples | None = None,
-        check: Callable[[Examples, str], object] = lambda examples, name: None,
-        smallest: int = 1,
-        drop_below: int = 1,
-        seed: int = 0,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        self.loader = loader
-        self.like = like
-        self.check = check
-        self.smallest = smallest
-        self.drop_below = drop_below
-        self.seed = seed
-        self.device = torch.device(device)
-        self.dtype = dtype
-        try:
-            self.steps_per_epoch: int | None = len(loader)
-        except TypeError:  # an iterable data set has no length
-            self.steps_per_epoch = None
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """See `Batches`."""
-        random_state = NetworkRandomState(epoch_seed(self.seed, epoch), torch.device("cpu"))
-        return map(Batch, islice(self._large_enough(self._checked(random_state)), start, None))
-
-    def _checked(self, random_state: NetworkRandomState) -> Iterator[tuple[str, Tensor]]:
-        """Give name and examples of each batch."""
-        with random_state():
-            iterator = iter(self.loader)
-        for number in count(1):
-            with random_state():
-                batch = next(iterator, None)
-            if batch is None:
-                return
-            name = batch_name(number)
-            pixels = True if self.like is None else self.like.seen.pixels
-            examples = from_batch(batch, number, pixels)
-            if self.like is not None:
-                given, first = (
-                    f"{part.values.dtype} of shape {part.shape}" for part in (examples, self.like)
-                )
-                if given != first:
-                    raise HebaeError(
-                        f"{name} holds examples of type {given}, and the first batch {first}; all "
-                        "batches must be alike."
-                    )
-            self.check(examples, name)
-            if len(examples) < self.drop_below:
-                continue
-            x = torch.from_numpy(np.ascontiguousarray(examples.array))
-            x = x.to(self.device, non_blocking=True)
-            yield name, to_floats(x, self.dtype, pixels=examples.are_pixels)
-
-    def _large_enough(self, batches: Iterator[tuple[str, Tensor]]) -> Iterator[Tensor]:
-        """Join a last batch that is too small to the one before, which waits for it."""
-        waiting: Tensor | None = None
-        small: tuple[str, int] | None = None
-        for name, x in batches:
-            if small is None and len(x) < self.smallest:
-                small = name, len(x)
-                waiting = x if waiting is None else torch.cat([waiting, x])
-                continue
-            if small is not None:
-                self._refuse(*small)
-            if waiting is not None:
-                yield waiting
-            waiting = x
-        if waiting is not None:
-            if small is not None and len(waiting) < self.smallest:
-                self._refuse(*small)
-            yield waiting
-
-    def _refuse(self, name: str, size: int) -> None:
-        raise HebaeError(
-            f"{name} has {size} example(s), and the method and networks need {self.smallest} in "
-            "each but the last batch: give the DataLoader a larger batch_size."
-        )
-
-    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
-        """See `Batches`; in the loader's own order and batches, the first `limit` or a few more."""
-        taken = 0
-        for batch in self.epoch(0):
-            yield batch
-            taken += len(batch.x)
-            if taken >= (limit or math.inf):
-                return
 
 
 READY = 2

@@ -23,7 +23,7 @@ from hebae.model import Autoencoder
 from hebae.networks import freeze_batch_norm
 from hebae.training.batches import Batches
 from hebae.training.callbacks import Callback
-from hebae.training.checks import device_type
+from hebae.training.machine import device_type
 from hebae.training.monitor import DivergenceError, Monitor, find_divergence, remark_on
 from hebae.training.population import Estimates, held_out_estimates, start_prior, store_population
 from hebae.training.randomness import NetworkRandomState, NoiseSource, draws_random_numbers

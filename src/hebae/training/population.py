@@ -56,8 +56,7 @@ def model_for(
 
         def batches() -> Iterator[Tensor]:
             size = max(1, min(PASS_SIZE, LEARNED_AT_ONCE // math.prod(train.shape)))
-            for start in range(0, len(train), size):
-                rows = train.rows(slice(start, start + size))
+            for rows in train.parts(size):
                 yield to_floats(torch.from_numpy(np.array(rows)), pixels=train.are_pixels)
 
         likelihood.learn(batches)

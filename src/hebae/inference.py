@@ -293,8 +293,8 @@ def require_kind(
     is_uint8 = array.dtype == np.uint8
     if is_uint8 and seen.kind == "numbers" and pixels is not False and not likelihood.whole:
         raise HebaeError(
-            f"{name} is of type uint8, and the model is trained on floats: it is not known whether "
-            "255 stands for 1. Give floats in the units of the training examples."
+            f"{name} is of type uint8, and the model is trained on floats: they may be grey "
+            "levels or numbers. Give floats in the units of the training examples."
         )
     if is_uint8 and pixels is not None and seen.pixels is not None and pixels != seen.pixels:
         kinds = {True: "grey levels", False: "numbers as they are"}

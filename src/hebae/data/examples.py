@@ -142,7 +142,7 @@ class Seen:
     """What the numbers of the training examples are: new examples must be alike."""
 
     kind: Literal["grey levels", "whole numbers", "numbers"]
-    """uint8 of which 255 stands for 1; uint8, counts or categories as they are; or any others."""
+    """uint8 grey levels; uint8, counts or categories as they are; or any others."""
     feature_names: tuple[str, ...] | None = None
     columns: tuple[Column, ...] | None = None
     conditions: Conditions | None = None
@@ -196,9 +196,9 @@ class Examples:
     missing : ndarray of bool, the shape of `values`, optional
         True where a value is missing, whatever number `values` has there.
     pixels : bool, optional
-        What uint8 values are: grey levels, of which 255 stands for 1, or numbers as they are, such
-        as counts and genotypes. By default grey levels if one is above 15. For float32, False says
-        that whole numbers are counts.
+        What uint8 values are: grey levels from 0 (black) to 255 (white), or numbers as they are,
+        such as counts and genotypes. By default grey levels if one is above 15. For float32,
+        False says that whole numbers are counts.
     columns : tuple of Column, optional
         What the columns of a table stand for: one per feature.
     label_names : tuple of str, optional
@@ -311,7 +311,7 @@ class Examples:
 
     @cached_property
     def are_pixels(self) -> bool:
-        """Whether the values are grey levels, of which 255 stands for 1."""
+        """Whether the values are grey levels from 0 (black) to 255 (white)."""
         if self.pixels is not None or self.values.dtype != np.uint8:
             return bool(self.pixels)
         parts = [self.values.data] if self.is_sparse else blocks(self.values)

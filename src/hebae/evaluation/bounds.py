@@ -98,10 +98,15 @@ def elbo(
     device : str or torch.device, optional
         Where to compute; default: where the model is. Afterwards the model is moved back.
 
-    Raises an `UndefinedMetric` if q(z | x) has no density: the encoder is deterministic, or its
-    noise has a singular covariance.
+    Raises
+    ------
+    UndefinedMetric
+        If q(z | x) has no density: the encoder is deterministic, or its noise has a singular
+        covariance.
 
-    Source: Kingma, Welling (2014), "Auto-encoding variational Bayes".
+    References
+    ----------
+    Kingma, Welling (2014), "Auto-encoding variational Bayes".
     """
     module, values = checks.examples(model, data)
     checks.counts(draws=draws, block=block)
@@ -150,7 +155,9 @@ def iwae(
     width : float or array-like (k,), above 0
         Standard deviations in units of the code, for "gaussian-width"; `fit_width` finds them.
 
-    Source: Burda, Grosse, Salakhutdinov (2016), "Importance weighted autoencoders", eq. 8.
+    References
+    ----------
+    Burda, Grosse, Salakhutdinov (2016), "Importance weighted autoencoders", eq. 8.
     """
     module, values = checks.examples(model, data)
     checks.counts(samples=samples, block=block)
@@ -228,7 +235,9 @@ def fit_width(
     seed : int
         Of examples and noise.
 
-    Source: Tucker et al. (2019), "Doubly reparameterized gradient estimators", for the gradient.
+    References
+    ----------
+    Tucker et al. (2019), "Doubly reparameterized gradient estimators", for the gradient.
     """
     module, values = checks.examples(model, training_values)
     checks.counts(samples=samples, steps=steps, batch_size=batch_size)

@@ -134,7 +134,10 @@ def robustness(
     conditions : ndarray, shape (n, columns), optional
         Of a conditional model: those of the examples. A pair is decoded with those of its first.
 
-    Raises an `UndefinedMetric` if all codes decode to the same.
+    Raises
+    ------
+    UndefinedMetric
+        If all codes decode to the same.
     """
     module, z = _decodable(model, codes)
     checks.require(0 < scale < math.inf, "scale", scale, "above 0 and finite")
@@ -193,7 +196,10 @@ def smoothness(
     conditions : ndarray, shape (n, columns), optional
         Of a conditional model: each line is decoded with one row of them.
 
-    Raises an `UndefinedMetric` if the ends of every line decode to the same.
+    Raises
+    ------
+    UndefinedMetric
+        If the ends of every line decode to the same.
     """
     module, begin = _decodable(model, first, "first")
     end = checks.pair(begin, second, ("first", "second"))[1]
@@ -287,7 +293,10 @@ def logistic_accuracy(
     limit, seed : int
         Largest number of training examples to use; of more, a random subset.
 
-    Raises an `UndefinedMetric` if all are of one class, or the fit has not converged.
+    Raises
+    ------
+    UndefinedMetric
+        If all are of one class, or the fit has not converged.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression

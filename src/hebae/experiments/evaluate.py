@@ -180,7 +180,8 @@ def _resolved(settings: EvaluationSettings, dataset: Dataset) -> EvaluationSetti
             f"the {split} split of {dataset.name} has {count} example(s); an evaluation needs at "
             f"least {FEWEST}."
         )
-    names = dataset.train.feature_names or ()
+    conditions = dataset.train.condition_columns or ()
+    names = (*(dataset.train.feature_names or ()), *(column.name for column in conditions))
     if settings.target is not None and settings.target not in names:
         near = difflib.get_close_matches(settings.target, names, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""

@@ -58,7 +58,8 @@ def _by_means(run: TrainedRun) -> bool:
 
 
 def _named(run: TrainedRun) -> bool:
-    return run.kind == "table" and run.dataset.train.feature_names is not None
+    train = run.dataset.train
+    return run.kind == "table" and bool(train.feature_names or train.condition_columns)
 
 
 _IN_FEATURES: dict[str, Any] = {"of_features": True, "applies": _by_means}

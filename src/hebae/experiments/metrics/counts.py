@@ -24,7 +24,7 @@ def samples(run: TrainedRun) -> Iterator[Measurement]:
     """Compare draws x ~ p(x | z) by each sampler, and training cells, with real cells."""
     width = math.prod(run.examples.shape)
     most = min(run.evaluation.samples, max(1000, MOST_NUMBERS // width))
-    real = count_statistics(run.examples[run.some_rows(most)])
+    real = count_statistics(run.some(most))
     cells = len(real.library_sizes)
     genes = np.sort(np.random.default_rng(run.seed).permutation(width)[:DRAWN])
     for kind in (*run.sampler_names, "training-examples"):

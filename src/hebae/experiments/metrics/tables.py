@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hebae import inference
+from hebae.data import Examples
 from hebae.errors import UndefinedMetric
 from hebae.evaluation import tables
 from hebae.experiments.measurement import Measurement, attempt, measured, part
@@ -28,28 +30,39 @@ Array = npt.NDArray[Any]
 
 
 class _Table:
-    """The real rows that generated ones are compared with, and what is known of the columns."""
+    """The real rows that generated ones are compared with, and what is known of the columns.
+
+    The conditions of a model, which are drawn with its samples, are columns at the end.
+    """
 
     def __init__(self, run: TrainedRun) -> None:
         self.run = run
-        columns = run.dataset.train.columns
+        train = run.dataset.train
         width = run.examples.shape[0]
-        names = run.dataset.train.feature_names
-        self.names = names or tuple(f"column {number + 1}" for number in range(width))
-        self.categories = [column.categories for column in columns or ()] or [()] * width
+        self.names = train.feature_names or tuple(f"column {i + 1}" for i in range(width))
+        self.categories = [column.categories for column in train.columns or ()] or [()] * width
+        if train.conditions is not None:
+            self.names += tuple(column.name for column in train.condition_columns or ())
+            self.categories += [column.categories for column in train.condition_columns or ()]
         self.categorical = [bool(names) for names in self.categories]
-        self.real = run.some(run.evaluation.samples)
+        self.real = _rows(run.some(run.evaluation.samples))
 
-    def kinds(self, *, training: bool = True) -> Iterator[tuple[str, Array]]:
+    def kinds(self) -> Iterator[tuple[str, Array]]:
         """Yield generated rows by sampler, as many as real ones; then training rows."""
         for kind in self.run.sampler_names:
-            yield kind, self.run.drawn(kind, len(self.real))
-        if training and self.run.split != "train":
+            yield kind, self.drawn(kind, len(self.real))
+        if self.run.split != "train":
             yield "training-examples", self.training(len(self.real))
+
+    def drawn(self, kind: str, count: int) -> Array:
+        """Return generated rows."""
+        rows = self.run.drawn(kind, count)
+        conditions = inference.draw_conditions(self.run.model, count, self.run.seed)
+        return rows if conditions is None else np.hstack([rows, conditions])
 
     def training(self, most: int) -> Array:
         """Return random rows of training."""
-        return self.run.dataset.train.rows(self.run.training_rows(most))
+        return _rows(self.run.dataset.train[self.run.training_rows(most)])
 
     def measure(
         self, id: str, kind: str, value: Any, samples: int, reference: int = 0, **fields: Any
@@ -57,6 +70,11 @@ class _Table:
         counts = {"samples": samples, "reference": reference or len(self.real)}
         words = {"kind": KINDS[kind], **fields.pop("words", {})}
         return measured(f"table.{id}.{kind}", value, counts, words=words, **fields)
+
+
+def _rows(examples: Examples) -> Array:
+    rows = examples.rows(slice(None))
+    return rows if examples.conditions is None else np.hstack([rows, examples.conditions])
 
 
 def marginals(run: TrainedRun) -> Iterator[Measurement]:
@@ -170,7 +188,7 @@ def utility(run: TrainedRun) -> Iterator[Measurement]:
     for kind in (*run.sampler_names, "training-examples"):
         generated = kind != "training-examples"
         words["source"] = f"samples from {KINDS[kind]}" if generated else KINDS[kind]
-        found = predict(run.drawn(kind, len(real))) if generated else of_real
+        found = predict(table.drawn(kind, len(real))) if generated else of_real
         if not isinstance(found, UndefinedMetric):
             words["measure"] = found.measure
         curve = _curve(found)
@@ -193,13 +211,13 @@ def privacy(run: TrainedRun) -> Iterator[Measurement]:
     if run.split == "train":
         raise UndefinedMetric("the real rows are those of training; use --split test")
     table = _Table(run)
-    train = run.dataset.train.rows(slice(None))
+    train = _rows(run.dataset.train)
     steps = np.linspace(0, 1, QUANTILES)
     order = np.random.default_rng(run.seed).permutation(len(table.real))
     held_out = table.real[np.sort(order[:MOST_CLOSEST])]
     measure = partial(table.measure, samples=len(held_out), reference=len(train))
     for kind in run.sampler_names:
-        rows = run.drawn(kind, len(held_out))
+        rows = table.drawn(kind, len(held_out))
         found = tables.closest_records(rows, train, held_out, table.categorical, seed=run.seed)
         pairs = (("fake", found.distances), ("held_out", found.held_out))
         arrays = {name: np.quantile(distances, steps).round(4) for name, distances in pairs}

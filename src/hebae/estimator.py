@@ -14,7 +14,7 @@ import textwrap
 import typing
 from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,6 +36,7 @@ from hebae import inference
 from hebae.config import DataSettings, ModelSettings, Settings, TrainingSettings
 from hebae.data import Dataset, Examples
 from hebae.data import load as load_data
+from hebae.data.alignment import aligned
 from hebae.data.arrays import batch_name
 from hebae.data.decoding import IMAGE_OPTIONS
 from hebae.data.examples import Seen
@@ -443,7 +444,12 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             names = {*IMAGE_OPTIONS, "layer", "label_column", "id_column"} & options_for(str(X))
             chosen = {n: getattr(self.settings_, n) for n in names}
             options |= {n: value for n, value in chosen.items() if value is not None}
-        return load_data(X, validation_size=validation_size, **options)
+        dataset = load_data(X, validation_size=validation_size, **options)
+        if seen is None:
+            return dataset
+        parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+        found = {n: part and aligned(part, seen, name) for n, part in parts.items()}
+        return replace(dataset, **found)  # type: ignore[arg-type]
 
     def _examples(self, X: Any, name: str = "X") -> Examples:
         """Load examples that must be like those of training."""

@@ -80,6 +80,8 @@ class Seen:
     """uint8 of which 255 stands for 1; uint8, counts or categories as they are; or any others."""
     feature_names: tuple[str, ...] | None = None
     columns: tuple[Column, ...] | None = None
+    variants: tuple[str, ...] | None = None
+    """Of genotypes: by `Variants.texts`."""
 
     @property
     def pixels(self) -> bool | None:
@@ -90,11 +92,13 @@ class Seen:
     def of(cls, stored: Mapping[str, Any]) -> Seen:
         """Read what `dataclasses.asdict` gave, after a way through JSON."""
         names, columns = stored["feature_names"], stored["columns"]
+        variants = stored.get("variants")
         return cls(
             stored["kind"],
             None if names is None else tuple(names),
             columns
             and tuple(Column(**c | {"categories": tuple(c["categories"])}) for c in columns),
+            None if variants is None else tuple(variants),
         )
 
 
@@ -109,6 +113,12 @@ class Variants:
     allele_1: np.ndarray
     allele_2: np.ndarray
     """Of str, shape (d,)."""
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """Chromosome, position, allele 1 and allele 2 of each variant, with spaces between."""
+        columns = self.chromosome, self.position, self.allele_1, self.allele_2
+        return tuple(map("{} {} {} {}".format, *(column.tolist() for column in columns)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +247,8 @@ class Examples:
         """What a model that is trained on these examples has seen."""
         whole = self.pixels is False or self.values.dtype == np.uint8
         kind: Any = "grey levels" if self.are_pixels else "whole numbers" if whole else "numbers"
-        return Seen(kind, self.feature_names, self.columns)
+        variants = None if self.variants is None else self.variants.texts
+        return Seen(kind, self.feature_names, self.columns, variants)
 
     def rows(self, index: slice | np.ndarray) -> np.ndarray:
         """Return examples as a model takes them: dense, grey levels as uint8, NaN if missing."""

@@ -217,7 +217,8 @@ def training_data(
             f"{need}, and {folder} was saved from Python without a record of them; {otherwise}."
         )
     try:
-        source = {name: config[name] for name in DataSettings.model_fields if name in config}
+        stored = {name: config[name] for name in DataSettings.model_fields if name in config}
+        source = DataSettings.model_validate(stored).source
         moved = {"data": data, "data_dir": data_dir}
         dataset = load(**source | {name: place for name, place in moved.items() if place})
     except HebaeError as error:

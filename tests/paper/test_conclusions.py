@@ -303,9 +303,9 @@ def test_the_study_of_priors_tells_which_promises_are_kept_at_once(tmp_path):
     assert {found[f"target-{name}-mixture"] for name in targets} == {"does not hold"}
     assert found["whitening-correlation"] == "holds"
     at_once = next(one for one in findings.statements if one.key == "at-once")
-    assert dict(at_once.numbers) == {"normal": 2, "mixture": 2, "flow": 4}
+    assert dict(at_once.numbers) == {"normal": 2, "mixture": 2, "vamp": 2, "flow": 4}
     (made,) = findings.tables
-    assert len(made.rows) == 2 * 3 + 1 + len(prior.PARTS)
+    assert len(made.rows) == 2 * 4 + 1 + len(prior.PARTS)
     assert len({row.name for row in made.rows}) == len(made.rows)
     found = verdicts(prior.conclude(SEEDS, prior_runs(SEEDS, tmp_path, likelihood=-95.0)))
     assert found["at-once"] == found["target-gain-flow"] == "does not hold"

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -47,6 +47,71 @@ class Column:
     """Smallest and largest number or count: samples are kept between them."""
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """What a model is conditioned on, and the conditions of the training examples."""
+
+    columns: tuple[Column, ...]
+    mean: tuple[float, ...]
+    """Of each column of numbers over the training examples; 0 for categories."""
+    unit: tuple[float, ...]
+    """Standard deviation of each column of numbers; 1 for categories."""
+    rows: tuple[tuple[float, ...], ...]
+    """The different conditions of the training examples, or of `MOST_ROWS` random ones."""
+    counts: tuple[int, ...]
+    """How often each of `rows` occurs."""
+
+    MOST_ROWS: ClassVar[int] = 1000
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def dim(self) -> int:
+        """Numbers that a network is given: one per category, and one per column of numbers."""
+        return sum(len(column.categories) or 1 for column in self.columns)
+
+    @classmethod
+    def learn(cls, values: np.ndarray, columns: tuple[Column, ...]) -> Conditions:
+        """Learn from the conditions (n, columns) of the training examples."""
+        numbers = [not column.categories for column in columns]
+        exact = values.astype(np.float64)
+        mean = np.where(numbers, exact.mean(0), 0.0)
+        deviation = exact.std(0)
+        unit = np.where(numbers & (deviation > 0), deviation, 1.0)
+        rows, counts = np.unique(values, axis=0, return_counts=True)
+        if len(rows) > cls.MOST_ROWS:
+            order = np.random.default_rng(0).permutation(len(values))[: cls.MOST_ROWS]
+            rows, counts = np.unique(values[order], axis=0, return_counts=True)
+        listed = tuple(map(tuple, rows.tolist()))
+        return cls(
+            columns, tuple(mean.tolist()), tuple(unit.tolist()), listed, tuple(counts.tolist())
+        )
+
+    def draw(self, count: int, seed: int) -> np.ndarray:
+        """Draw conditions (count, columns) by their frequencies in training."""
+        counts = np.array(self.counts)
+        rng = np.random.default_rng([seed, 1])
+        chosen = rng.choice(len(counts), count, p=counts / counts.sum())
+        return np.array(self.rows, np.float32)[chosen]
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Conditions:
+        """Read what `dataclasses.asdict` gave, after a way through JSON."""
+        rows = tuple(map(tuple, stored["rows"]))
+        mean, unit, counts = (tuple(stored[name]) for name in ("mean", "unit", "counts"))
+        return cls(columns_from(stored["columns"]), mean, unit, rows, counts)
+
+
+def columns_from(stored: Iterable[Mapping[str, Any]]) -> tuple[Column, ...]:
+    """Read columns that `dataclasses.asdict` gave, after a way through JSON."""
+    return tuple(
+        Column(**{**column, "categories": tuple(column["categories"])}) for column in stored
+    )
+
+
 class Summary(NamedTuple):
     """What the observed numbers of examples have in common, in the units that a model sees."""
 
@@ -77,9 +142,10 @@ class Seen:
     """What the numbers of the training examples are: new examples must be alike."""
 
     kind: Literal["grey levels", "whole numbers", "numbers"]
-    """uint8 of which 255 stands for 1; uint8, counts or categories as they are; or any others."""
+    """uint8 grey levels; uint8, counts or categories as they are; or any others."""
     feature_names: tuple[str, ...] | None = None
     columns: tuple[Column, ...] | None = None
+    conditions: Conditions | None = None
     variants: tuple[str, ...] | None = None
     """Of genotypes: by `Variants.texts`."""
 
@@ -92,12 +158,13 @@ class Seen:
     def of(cls, stored: Mapping[str, Any]) -> Seen:
         """Read what `dataclasses.asdict` gave, after a way through JSON."""
         names, columns = stored["feature_names"], stored["columns"]
+        conditions = stored.get("conditions")  # absent in folders of older versions
         variants = stored.get("variants")
         return cls(
             stored["kind"],
             None if names is None else tuple(names),
-            columns
-            and tuple(Column(**c | {"categories": tuple(c["categories"])}) for c in columns),
+            columns and columns_from(columns),
+            conditions and Conditions.of(conditions),
             None if variants is None else tuple(variants),
         )
 
@@ -139,15 +206,19 @@ class Examples:
     missing : ndarray of bool, the shape of `values`, optional
         True where a value is missing, whatever number `values` has there.
     pixels : bool, optional
-        What uint8 values are: grey levels, of which 255 stands for 1, or numbers as they are, such
-        as counts and genotypes. By default grey levels if one is above 15. For float32, False says
-        that whole numbers are counts.
+        What uint8 values are: grey levels from 0 (black) to 255 (white), or numbers as they are,
+        such as counts and genotypes. By default grey levels if one is above 15. For float32,
+        False says that whole numbers are counts.
     columns : tuple of Column, optional
         What the columns of a table stand for: one per feature.
     label_names : tuple of str, optional
         Names of the labels 0, 1, ...
     variants : Variants, optional
         What the features of genotypes are.
+    conditions : ndarray of float32, shape (n, p), optional
+        What the decoder is given beside the code: numbers, and codes 0, 1, ... of categories.
+    condition_columns : tuple of Column, optional
+        What the columns of `conditions` are.
 
     Raises
     ------
@@ -164,6 +235,8 @@ class Examples:
     columns: tuple[Column, ...] | None = None
     label_names: tuple[str, ...] | None = None
     variants: Variants | None = None
+    conditions: np.ndarray | None = None
+    condition_columns: tuple[Column, ...] | None = None
 
     def __post_init__(self) -> None:
         shape = self.values.shape
@@ -193,6 +266,7 @@ class Examples:
             ("labels", self.labels, np.int64, (n,)),
             ("ids", self.ids, np.str_, (n,)),
             ("mask of missing values", self.missing, np.bool_, shape),
+            ("conditions", self.conditions, np.float32, (n, len(self.condition_columns or ()))),
         ):
             if array is not None and (array.shape != wanted or array.dtype.type != kind):
                 raise HebaeError(
@@ -219,10 +293,21 @@ class Examples:
 
     def take(self, index: slice | np.ndarray, values: Any) -> Examples:
         """Return the examples at `index`, given their `values`."""
-        labels, ids = (None if array is None else array[index] for array in (self.labels, self.ids))
+        labels, ids, conditions = (
+            None if array is None else array[index]
+            for array in (self.labels, self.ids, self.conditions)
+        )
         missing = None if self.missing is None else select(self.missing, index)
         pixels = self.are_pixels if self.values.dtype == np.uint8 else self.pixels
-        return replace(self, values=values, labels=labels, ids=ids, missing=missing, pixels=pixels)
+        return replace(
+            self,
+            values=values,
+            labels=labels,
+            ids=ids,
+            missing=missing,
+            pixels=pixels,
+            conditions=conditions,
+        )
 
     @property
     def is_sparse(self) -> bool:
@@ -236,19 +321,22 @@ class Examples:
 
     @cached_property
     def are_pixels(self) -> bool:
-        """Whether the values are grey levels, of which 255 stands for 1."""
+        """Whether the values are grey levels from 0 (black) to 255 (white)."""
         if self.pixels is not None or self.values.dtype != np.uint8:
             return bool(self.pixels)
         parts = [self.values.data] if self.is_sparse else blocks(self.values)
         return any(int(part.max(initial=0)) > _LARGEST_SMALL for part in parts)
 
-    @property
+    @cached_property
     def seen(self) -> Seen:
         """What a model that is trained on these examples has seen."""
         whole = self.pixels is False or self.values.dtype == np.uint8
         kind: Any = "grey levels" if self.are_pixels else "whole numbers" if whole else "numbers"
+        conditions = None
+        if self.conditions is not None and self.condition_columns is not None:
+            conditions = Conditions.learn(self.conditions, self.condition_columns)
         variants = None if self.variants is None else self.variants.texts
-        return Seen(kind, self.feature_names, self.columns, variants)
+        return Seen(kind, self.feature_names, self.columns, conditions, variants)
 
     def rows(self, index: slice | np.ndarray) -> np.ndarray:
         """Return examples as a model takes them: dense, grey levels as uint8, NaN if missing."""
@@ -422,7 +510,7 @@ def fingerprint(splits: Mapping[str, Examples | None]) -> str:
             continue
         values: Any = examples.values
         parts = [values.indptr, values.indices, values.data] if examples.is_sparse else [values]
-        for array in (*parts, examples.labels, examples.missing):
+        for array in (*parts, examples.labels, examples.missing, examples.conditions):
             if array is not None:
                 digest.update(f"{split} {array.dtype.str} {array.shape}\n".encode())
                 for block in blocks(array):

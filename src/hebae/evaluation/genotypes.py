@@ -53,7 +53,10 @@ def allele_frequencies(genotypes: ArrayLike) -> Doubles:
 def allele_frequency_correlation(real: ArrayLike, fake: ArrayLike) -> float:
     """Pearson correlation of the allele frequencies of two sets, over variants.
 
-    Raises an `UndefinedMetric` if the frequencies of a set do not vary.
+    Raises
+    ------
+    UndefinedMetric
+        If the frequencies of a set do not vary.
     """
     p, q = (allele_frequencies(x) for x in _pair(real, fake))
     known = ~np.isnan(p) & ~np.isnan(q)
@@ -106,8 +109,10 @@ def linkage_decay(
     seed : int
         Of the draw.
 
-    Source: Hill, Robertson (1968), "Linkage disequilibrium in finite populations"; Rogers, Huff
-    (2009), "Linkage disequilibrium between loci with unknown phase", for genotypes.
+    References
+    ----------
+    Hill, Robertson (1968), "Linkage disequilibrium in finite populations"; Rogers, Huff (2009),
+    "Linkage disequilibrium between loci with unknown phase", for genotypes.
     """
     sets = [_genotypes(x, "genotypes") for x in genotypes]
     limits = np.asarray(edges, np.float64)
@@ -200,7 +205,9 @@ def pca_overlap(
     Genotypes are centred and divided by ``sqrt(2 p (1 - p))`` with the frequencies p of `train`;
     missing calls are set to the mean. Variants that do not vary there are left out.
 
-    Source: Patterson, Price, Reich (2006), "Population structure and eigenanalysis".
+    References
+    ----------
+    Patterson, Price, Reich (2006), "Population structure and eigenanalysis".
     """
     from scipy.stats import wasserstein_distance
 
@@ -262,8 +269,10 @@ def adversarial_accuracy(real: ArrayLike, fake: ArrayLike, *, seed: int = 0) -> 
     Distances are numbers of alleles that differ (`allele_distances`). Ties count half. The larger
     set is reduced to a random part as large as the smaller one.
 
-    Source: Yelmen et al. (2021), "Creating artificial human genomes using generative neural
-    networks", after Yale et al. (2019). They compare haplotypes.
+    References
+    ----------
+    Yelmen et al. (2021), "Creating artificial human genomes using generative neural networks",
+    after Yale et al. (2019). They compare haplotypes.
     """
     x, y = _pair(real, fake)
     size = min(len(x), len(y))
@@ -344,7 +353,9 @@ def pca_imputation(train: ArrayLike, genotypes: ArrayLike, components: int) -> F
 
     Missing calls of `train` are set to the mean. Other calls are returned as they are.
 
-    Source: Tipping, Bishop (1999), "Probabilistic principal component analysis".
+    References
+    ----------
+    Tipping, Bishop (1999), "Probabilistic principal component analysis".
     """
     reference, x = _pair(train, genotypes)
     middle = (2 * np.nan_to_num(allele_frequencies(reference), nan=0.5)).astype(np.float32)

@@ -105,7 +105,7 @@ def draw_models(columns: Columns, folder: Path, samplers: Sequence[str] = ("norm
             "samples", images.sample_table, by_way, ACROSS, count=ACROSS * DOWN, mixture=text
         )
         limits = first.dataset.train.range
-        shown = examples.rows(slice(RECONSTRUCTIONS))
+        shown = examples[:RECONSTRUCTIONS]
         originals = to_unit(inference.batch_of(first.model, shown).cpu().numpy(), limits)
         decoded = {
             label: to_unit(inference.reconstruct(model, shown), limits)
@@ -114,7 +114,7 @@ def draw_models(columns: Columns, folder: Path, samplers: Sequence[str] = ("norm
         drawing = images.reconstructions
         target.draw("reconstructions", drawing, originals, decoded, count=len(shown))
         if pairs := min(PAIRS, len(examples) // 2):
-            ends = examples.rows(slice(0, 2 * pairs, 2)), examples.rows(slice(1, 2 * pairs, 2))
+            ends = examples[0 : 2 * pairs : 2], examples[1 : 2 * pairs : 2]
             between = {
                 label: to_unit(inference.interpolate(model, *ends, STEPS), limits)
                 for label, model in models.items()

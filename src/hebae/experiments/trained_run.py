@@ -95,9 +95,9 @@ class TrainedRun:
         order = np.random.default_rng(self.seed).permutation(len(self.examples))
         return np.sort(order[:count])
 
-    def some(self, count: int) -> Array:
-        """Values of the examples in `some_rows`, NaN where one is missing."""
-        return self.examples.rows(self.some_rows(count))
+    def some(self, count: int) -> Examples:
+        """Return the examples in `some_rows`."""
+        return self.examples[self.some_rows(count)]
 
     @cached_property
     def codes(self) -> inference.Codes:
@@ -128,7 +128,7 @@ class TrainedRun:
 
     def shown(self, sampler: str, count: int) -> Array:
         """Decode the first `count` draws of a sampler: floats (count, *shape)."""
-        return inference.decode(self.model, self.fitted[sampler].sample(count, self.seed))
+        return inference.sample(self.model, count, self.seed, self.fitted[sampler])
 
     def features(self, kind: str, extractor: FeatureExtractor) -> Array:
         """Return features of decoded examples.
@@ -143,8 +143,9 @@ class TrainedRun:
                 decoded = inference.reconstruct(self.model, self.some(count))
             elif kind == "training-codes":
                 rows = reference_rows(len(train), min(count, len(train)), self.seed)
-                z = samplers.codes_of(self.model, train[rows], self.seed)
-                decoded = inference.decode(self.model, z)
+                chosen = train[rows]
+                z = samplers.codes_of(self.model, chosen, self.seed)
+                decoded = inference.decode(self.model, z, chosen.conditions)
             else:
                 if kind not in self._samples:
                     self._samples[kind] = self.shown(kind, count)

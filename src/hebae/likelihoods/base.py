@@ -20,6 +20,8 @@ class Context(NamedTuple):
     """True where a number was observed. Other numbers are ignored, even if they are NaN."""
     size_factor: Float[Tensor, "*batch"] | None = None
     """Size of each example, such as the library size of a cell."""
+    condition: Float[Tensor, "*batch _"] | None = None
+    """What the networks are given beside x or z: see `hebae.networks.ConditionEncoder`."""
 
 
 EMPTY = Context()

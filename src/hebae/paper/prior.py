@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
-from hebae.experiments.table import tabulate as tabulate_runs
+from hebae.experiments.table import tabulate
 from hebae.experiments.trained_run import RunResult
 from hebae.paper.budgets import Budget, Plan
 from hebae.paper.statements import (
@@ -22,7 +22,6 @@ from hebae.paper.statements import (
 )
 from hebae.paper.study import STUDIES, Drawing, Findings, Runs, Study
 from hebae.report.ranges import RangePanel, RowLabel, range_panels
-from hebae.report.tables import Row, Table
 
 TEXTS = STUDIES["prior"]
 QUANTITIES, PRIORS = TEXTS["quantities"], TEXTS["priors"]
@@ -53,9 +52,7 @@ class Variant(NamedTuple):
 def variants(budget: Budget) -> dict[str, Variant]:
     """Return the variants by key: HEBAE and VAE with each prior, WAE-MMD, and the parts."""
     found = {}
-    priors = {"smoke": ["normal", "mixture"], "small": ["normal", "mixture", "flow"]}.get(
-        budget.name, [*PRIORS]
-    )
+    priors = ["normal", "mixture"] if budget.is_smoke else [*PRIORS]
     for prior in priors:
         own = {} if prior == "normal" else {"prior": prior}
         found[f"hebae-{prior}"] = Variant(f"HEBAE, {PRIORS[prior]}", "hebae", RATE | own)
@@ -93,8 +90,9 @@ def conclude(budget: Budget, runs: Runs) -> Findings:
     ]
     named = {labels[key]: group for key, group in found.items()}
     drawing = Drawing("prior", draw(labels, found, title), title, TEXTS["caption"])
-    notes = [n for key, n in TEXTS["notes"].items() if key != "vamp" or "vamp" not in priors]
-    return Findings(statements, [tabulate(named, title)], [drawing], notes)
+    notes = list(TEXTS["notes"].values())
+    table = tabulate(named, title, ids=[one["id"] for one in QUANTITIES.values()])
+    return Findings(statements, [table.transposed()], [drawing], notes)
 
 
 Found = Mapping[str, Sequence[RunResult]]
@@ -186,16 +184,6 @@ def parts(found: Found) -> list[Statement]:
         case = order(ours, theirs, lower=one["better"] == "lower")
         statements.append(Statement(key, words["text"], result, numbers, verdict(case), "ours"))
     return statements
-
-
-def tabulate(named: Mapping[str, Sequence[RunResult]], title: str) -> Table:
-    """Tabulate every quantity, one row per variant."""
-    columns = {}
-    for one in QUANTITIES.values():
-        for row in tabulate_runs(named, title, ids=[one["id"]]).rows:
-            columns[f"{one['title']}, {one['note']}"] = row.values
-    rows = [Row(label, cells) for label, *cells in zip(named, *columns.values(), strict=True)]
-    return Table(title, list(columns), rows, [])
 
 
 def draw(labels: Mapping[str, str], found: Found, title: str) -> Any:

@@ -46,7 +46,7 @@ def choose_likelihood(train: Examples, others: Sequence[Examples], name: str) ->
         return "binomial", "the data are genotypes"
     if low >= -TOLERANCE and high <= 1 + TOLERANCE:
         if train.are_pixels:
-            return "bernoulli", "uint8 values are grey levels, of which 255 stands for 1"
+            return "bernoulli", "uint8 values are grey levels from 0 (black) to 255 (white)"
         return "bernoulli", "the values are in [0, 1]"
     if len(train.shape) == 3:
         return "gaussian", "the values of the images are outside [0, 1]"

@@ -284,6 +284,7 @@ def model_and_data(
     """
     from hebae import inference
     from hebae.data import load
+    from hebae.data.alignment import aligned
     from hebae.data.loading import options_for
     from hebae.storage import load_model
 
@@ -308,6 +309,8 @@ def model_and_data(
     for split, part in splits.items():
         if part is None:
             continue
+        if seen is not None:
+            part = aligned(part, seen, dataset.name, notify=tell)
         if part.shape != trained.input_shape:
             raise HebaeError(
                 f"{dataset.name} has examples of shape {part.shape}; the model in {run} was "

@@ -87,7 +87,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "genotypes (.bed, .pgen, .vcf or .vcf.gz)",
         is_genotypes,
-        lambda path, options: load_genotypes(path, options.feature_names),
+        lambda path, _: load_genotypes(path),
     ),
     Format("a .npy file", lambda path: path.suffix == ".npy", lambda path, _: load_npy(path)),
     Format("a .npz file of a sparse matrix", is_sparse_file, load_sparse),

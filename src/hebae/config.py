@@ -105,6 +105,18 @@ class DataSettings(_Group):
     column_kinds: tuple[str, ...] = _setting(())
     """What columns of a table are, as NAME=KIND: number, count, category, binary, or exclude
     [default: by a rule, see the how-to guide]."""
+    condition: tuple[str, ...] = _setting(())
+    """Columns of a table, or of obs of AnnData, that the decoder is given beside the code, such as
+    a batch: COLUMN[,COLUMN]. They are no features; label stands for the labels of any data. Of a
+    trained run: NAME=VALUE[,NAME=VALUE], in place of what its data hold."""
+
+    @field_validator("condition", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: Any) -> Any:
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+            return value
+        return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
 
     @property
     def source(self) -> dict[str, Any]:
@@ -184,6 +196,9 @@ class ModelSettings(_MethodOptions):
     width 64 to 512 by the numbers per example and the number of examples]."""
     decoder_widths: Widths | None = _setting(None)
     """Widths of the decoder's layers, code first [default: as for the encoder]."""
+    condition_encoder: bool = _setting(False)
+    """Of a conditional model: append the conditions to the encoder's input too, not to the
+    decoder's alone. Codes of new examples then need them."""
     initial_weights: Literal["default", "normal"] = _setting("default")
     """Initial weights: PyTorch's, or drawn from N(0, 0.02^2)."""
 

@@ -7,8 +7,8 @@ import mmap
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from itertools import islice, tee, zip_longest
-from typing import Any, Protocol
+from itertools import islice, repeat, tee, zip_longest
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,17 +22,22 @@ from hebae.model import to_floats
 from hebae.training.randomness import epoch_seed, spread
 
 
+class Batch(NamedTuple):
+    """Examples on the device, and what the decoder is given beside their codes."""
+
+    x: Float[Tensor, "*members batch *shape"]
+    condition: Float[Tensor, "*members batch _"] | None = None
+
+
 class Batches(Protocol):
     """What the training loop takes examples from."""
 
     steps_per_epoch: int | None
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Float[Tensor, "batch *shape"]]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Batches of an epoch, the first `start` left out."""
 
-    def in_order(
-        self, batch_size: int, limit: int | None = None
-    ) -> Iterator[Float[Tensor, "batch *shape"]]:
+    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         """Pass once over the examples (`limit` of them), unshuffled, the last batch smaller."""
 
 
@@ -90,6 +95,10 @@ class ArrayBatches:
         self.rank = rank
         self.processes = processes
         on_cuda = self.device.type == "cuda"
+        self._conditions: Tensor | None = None  # few numbers per example: always on the device
+        if isinstance(values, Examples) and values.conditions is not None:
+            conditions = torch.from_numpy(np.array(values.conditions))
+            self._conditions = conditions.to(self.device, dtype)
         self._host, self._resident = source, None
         if isinstance(source, np.ndarray) and (on_cuda or map_of(source) is None):
             with warnings.catch_warnings():
@@ -103,7 +112,7 @@ class ArrayBatches:
         self._sizes = batch_sizes(self.count, batch_size, drop_last)
         self.steps_per_epoch: int | None = len(self._sizes)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See `Batches`."""
         n = self.count
         orders = [np.random.default_rng([seed, epoch]).permutation(n) for seed in self.seeds]
@@ -113,15 +122,22 @@ class ArrayBatches:
         # Equal shares, since data-parallel training weighs the processes alike.
         sizes = [batch.shape[1] // self.processes for batch in batches]
         shares = [b.narrow(1, self.rank * m, m) for b, m in zip(batches, sizes, strict=True)]
-        taken = self._taken(share.flatten() for share in shares)
+        taken = self._taken([share.flatten() for share in shares])
         if not self.stacked:
             return taken
         return (
-            spread(rows.view(*share.shape, *rows.shape[1:]), self._positions)
-            for share, rows in zip(shares, taken, strict=True)
+            Batch(
+                *(
+                    part
+                    if part is None
+                    else spread(part.view(*share.shape, *part.shape[1:]), self._positions)
+                    for part in batch
+                )
+            )
+            for share, batch in zip(shares, taken, strict=True)
         )
 
-    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
+    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         """See `Batches`; a limited number is spread evenly, for data may be sorted by class."""
         n = min(limit or self.count, self.count)
         evenly = torch.arange(n) * self.count // n
@@ -131,7 +147,7 @@ class ArrayBatches:
         # All at once: a copy to a GPU per step would make each step wait for the one before.
         return indices if self._resident is None else indices.to(self._resident.device)
 
-    def _taken(self, batches: Iterable[Tensor]) -> Generator[Tensor]:
+    def _taken(self, batches: Sequence[Tensor]) -> Generator[Batch]:
         """Give the examples of each batch of indices, in order."""
         pinned = self.device.type == "cuda"
         if self._resident is not None:
@@ -140,10 +156,15 @@ class ArrayBatches:
         else:
             arrays = (batch.numpy() for batch in batches)
             examples = read_ahead(self._host, arrays, pinned=pinned)
+        conditions: Iterable[Tensor | None] = repeat(None, len(batches))
+        if self._conditions is not None and batches:
+            sizes = [len(batch) for batch in batches]
+            where = torch.cat(list(batches)).to(self.device)
+            conditions = map(self._conditions.__getitem__, torch.split(where, sizes))
         with closing(examples):
-            for rows in examples:
+            for rows, condition in zip(examples, conditions, strict=True):
                 rows = rows.to(self.device, non_blocking=pinned)
-                yield to_floats(rows, self.dtype, pixels=self.pixels)
+                yield Batch(to_floats(rows, self.dtype, pixels=self.pixels), condition)
 
 
 def batch_sizes(count: int, batch_size: int, drop_last: bool | None) -> list[int]:
@@ -182,9 +203,9 @@ class RedrawnBatches(ArrayBatches):
         super().__init__(values, batch_size, **options)
         self.drawn = ArrayBatches(drawn, batch_size, **options)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See `Batches`."""
-        for step, x in enumerate(super().epoch(epoch, start), start):
+        for step, (x, condition) in enumerate(super().epoch(epoch, start), start):
             m, *shape = x.shape[1:] if self.stacked else x.shape
             draws = []
             for seed in self.seeds:
@@ -193,9 +214,10 @@ class RedrawnBatches(ArrayBatches):
                 u = torch.rand(m * self.processes, *shape, generator=generator)
                 draws.append(u.narrow(0, self.rank * m, m))
             u = torch.stack(draws).to(self.device)
-            yield (spread(u, self._positions) if self.stacked else u[0]).lt(x).to(self.dtype)
+            drawn = (spread(u, self._positions) if self.stacked else u[0]).lt(x)
+            yield Batch(drawn.to(self.dtype), condition)
 
-    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
+    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         """See `Batches`; of the one draw."""
         return self.drawn.in_order(batch_size, limit)
 

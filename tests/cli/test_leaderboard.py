@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hebae.experiments.leaderboard import BUDGETS, ENTRIES, Board
+from hebae.experiments.leaderboard_plan import BUDGETS, ENTRIES, Board
 from hebae.methods import METHODS
 
 

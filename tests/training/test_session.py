@@ -18,7 +18,7 @@ from hebae.data import Examples
 from hebae.errors import HebaeError
 from hebae.model import Step, build
 from hebae.storage import RunFolder
-from hebae.training import checks, session, state
+from hebae.training import machine, session, state
 
 HELD = """
 import sys, time
@@ -104,12 +104,12 @@ def test_a_model_that_does_not_fit_into_memory_is_refused_before_training(
 ):
     """300 x 300 RGB with the default network: 424 million weights, four times in float32."""
     np.save(tmp_path / "x.npy", np.zeros((200, 3, 300, 300), np.uint8))
-    monkeypatch.setattr(checks, "free_memory", lambda device: 4e9)
+    monkeypatch.setattr(machine, "free_memory", lambda device: 4e9)
     for words in (["--dry-run"], ["--output", "run"]):
         given = ["--data", tmp_path / "x.npy", "--device", "cpu", "--validation-size", 20, *words]
         refused(hebae("train", *given), "GB", "4.0 GB are free", "--encoder-widths")
     assert not (tmp_path / "run").exists()
-    monkeypatch.setattr(checks, "free_memory", lambda device: 40e9)
+    monkeypatch.setattr(machine, "free_memory", lambda device: 40e9)
     assert hebae("train", *given[:-2], "--dry-run").status == 0
 
 
@@ -123,7 +123,7 @@ NETWORKS = {
 def test_the_estimate_is_near_what_a_step_keeps(network):
     changes, shape = NETWORKS[network]
     settings = Settings(network=network, likelihood="bernoulli", **changes)
-    need = checks.estimate_memory(settings, Examples(np.zeros((1, *shape), np.float32)))
+    need = machine.estimate_memory(settings, Examples(np.zeros((1, *shape), np.float32)))
     model = build(settings, shape)
     assert need.count == sum(p.numel() for p in model.parameters())
     assert need.weights == 4 * 4 * need.count
@@ -151,10 +151,10 @@ def test_free_memory_heeds_the_limit_of_a_container(tmp_path, monkeypatch):
         "memory.stat": "anon 1500000000\ninactive_file 1000000000",
     }.items():
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(checks, "Path", lambda path: tmp_path)
-    assert checks.free_memory("cpu") <= 1.5e9
+    monkeypatch.setattr(machine, "Path", lambda path: tmp_path)
+    assert machine.free_memory("cpu") <= 1.5e9
     (tmp_path / "memory.max").write_text("max")
-    assert checks.free_memory("cpu") > 0
+    assert machine.free_memory("cpu") > 0
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_compile_on_needs_a_compiler_and_says_so_before_training(settings, datas
     def no_compiler(*arguments, **named):
         raise RuntimeError("No working C++ compiler found")
 
-    checks._compile_something.cache_clear()
+    machine._compile_something.cache_clear()
     monkeypatch.setattr(torch, "compile", no_compiler)
     with pytest.raises(HebaeError, match=r"No working C\+\+ compiler found.*--compile off"):
         session.prepare(settings.replace(compile="on"), dataset)

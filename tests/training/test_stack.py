@@ -16,7 +16,7 @@ from hebae.model import build
 from hebae.storage import RunFolder
 from hebae.training import many, session
 from hebae.training.callbacks import Callback
-from hebae.training.checks import estimate_memory
+from hebae.training.machine import estimate_memory
 from hebae.training.many import Job, Watcher, groups, train_all, why_alone
 from hebae.training.stack import Stack
 

@@ -143,7 +143,8 @@ def leaderboard(
         Folder for the runs (in runs), leaderboard.json, .csv and .md, figures and report.html.
     """
     from hebae.cli.progress import RunsProgress
-    from hebae.experiments.leaderboard import ENTRIES, PRESETS, Board, run_leaderboard
+    from hebae.experiments.leaderboard import run_leaderboard
+    from hebae.experiments.leaderboard_plan import ENTRIES, PRESETS, Board
     from hebae.experiments.runner import ExperimentFolder
 
     chosen = tuple(ENTRIES) if methods is None else methods
@@ -329,7 +330,8 @@ def reproduce(
     Parameters
     ----------
     studies
-        figure1a, figure1b, figure2, figure3, figure4, table, rate, prior, ablations, or all.
+        figure1a, figure1b, figure2, figure3, figure4, table, rate, prior, binary, ablations, or
+        all.
     budget
         smoke: mnist-mini and synthetic faces with tiny networks; takes a few minutes and checks
         that everything runs. small: MNIST for 12 epochs and CelebA with narrow networks, one to

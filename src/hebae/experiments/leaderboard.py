@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from importlib.resources import files
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import yaml
 from matplotlib.figure import Figure
 
-from hebae.config import Settings, resolve
+from hebae.config import Settings
 from hebae.data import Dataset, load
 from hebae.errors import HebaeError
+from hebae.experiments.leaderboard_plan import Board, Entry
 from hebae.experiments.measure import evaluate_run
 from hebae.experiments.metrics import choose
 from hebae.experiments.plan import PlannedRun
@@ -23,7 +21,6 @@ from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.table import tabulate
 from hebae.experiments.trained_run import RunResult
 from hebae.files import make_folder, write_text
-from hebae.methods import METHODS as REGISTRY
 from hebae.methods import SAMPLER_NAMES
 from hebae.report import style
 from hebae.report.page import Picture, Section
@@ -32,10 +29,6 @@ from hebae.report.tables import Row, Table, Undefined
 from hebae.training import session
 from hebae.training.many import Job, Watcher
 
-_FILE = files("hebae.experiments").joinpath("leaderboard.yaml")
-_TEXTS = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
-BUDGETS: dict[str, dict[str, Any]] = _TEXTS["budgets"]
-PRESETS: dict[str, str] = _TEXTS["presets"]
 CHOOSING = ("frechet",)
 METRICS = ("reconstruction", "elbo", "iwae", "frechet", "moments", "labels")
 ROWS = {  # of the table: id and heading; the Frechet distances of all samplers come after
@@ -59,88 +52,6 @@ CRITERION = (
     "The weight of each row was chosen by the lowest Frechet distance to validation examples, over "
     "the samplers that were tried, of models trained on a part of the training examples."
 )
-_WEIGHTS = "a leaderboard tries weights of its own"
-
-
-@dataclass(frozen=True, eq=False)
-class Entry:
-    """A row: a method, perhaps with settings of its own."""
-
-    key: str
-    label: str
-    method: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def weight(self) -> str | None:
-        """The setting that is chosen: the first weight of the method; none for the plain AE."""
-        options = REGISTRY[self.method].options.values()
-        return next((option.name for option in options if option.is_weight), None)
-
-
-ENTRIES = {
-    **{name: Entry(name, method.display_name, name) for name, method in REGISTRY.items()},
-    **{key: Entry(key, **values) for key, values in _TEXTS["entries"].items()},
-}
-
-
-@dataclass(frozen=True)
-class Board:
-    """What the runs of a leaderboard share: preset, file and flags, and the budget."""
-
-    budget: str
-    entries: Sequence[Entry]
-    preset: str | None = None
-    config: Any = None
-    flags: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Raise a HebaeError if a flag is given that the leaderboard decides itself."""
-        decided = {"method": "--methods chooses them", "seed": "the budget has the seeds"}
-        decided |= {e.weight: _WEIGHTS for e in self.entries if e.weight}
-        decided |= dict.fromkeys(("train_size", "validation_size"), "the budget decides")
-        for name in self.flags.keys() & decided.keys():
-            flag = name.replace("_", "-")
-            raise HebaeError(f"leaderboard takes no --{flag}, since {decided[name]}; leave it out.")
-
-    @property
-    def plan(self) -> dict[str, Any]:
-        """The budget's settings, as in ``leaderboard.yaml``."""
-        return BUDGETS[self.budget]
-
-    def settings(self, entry: Entry, stage: str, **changes: Any) -> Settings:
-        """Return the settings of a run of an entry; flags go before the budget's settings."""
-        values = {**self.plan[stage], **entry.settings, **self.flags, **changes}
-        return resolve(self.preset, self.config, values | {"method": entry.method})
-
-    def candidates(self, entry: Entry, dataset: Dataset) -> list[PlannedRun]:
-        """Plan the runs among which the weight is chosen."""
-        count = len(dataset.train)
-        changes: dict[str, Any] = {"seed": 0}
-        if dataset.validation is None:
-            changes["validation_size"] = min(self.plan["validation"], count // 6)
-            count -= changes["validation_size"]
-        size = self.plan["choose"].get("train_size", count)
-        changes["train_size"] = min(size, count)
-        if entry.weight is None:
-            one = self.settings(entry, "choose", **changes)
-            return [PlannedRun(f"choose-{entry.key}", one, {"entry": entry.key})]
-        default = getattr(self.settings(entry, "choose", **changes), entry.weight)
-        runs = []
-        for factor in self.plan["factors"]:
-            weight = float(f"{default * factor:.4g}")
-            one = self.settings(entry, "choose", **changes, **{entry.weight: weight})
-            about = {"entry": entry.key, "weight": weight}
-            runs.append(PlannedRun(f"choose-{entry.key}-{weight:g}", one, about))
-        return runs
-
-    def final(self, entry: Entry, data: str, seed: int, chosen: Settings) -> PlannedRun:
-        """Plan a run with the chosen weight."""
-        changes: dict[str, Any] = {"seed": seed, "data": data}
-        if entry.weight is not None:
-            changes[entry.weight] = getattr(chosen, entry.weight)
-        label = f"{Path(data).name}-{entry.key}-seed{seed}"
-        return PlannedRun(label, self.settings(entry, "train", **changes), {"entry": entry.key})
 
 
 def run_leaderboard(

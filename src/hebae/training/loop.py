@@ -23,7 +23,7 @@ from hebae.model import Autoencoder
 from hebae.networks import freeze_batch_norm
 from hebae.training.batches import Batches
 from hebae.training.callbacks import Callback
-from hebae.training.checks import device_type
+from hebae.training.machine import device_type
 from hebae.training.monitor import DivergenceError, Monitor, find_divergence, remark_on
 from hebae.training.population import Estimates, held_out_estimates, start_prior, store_population
 from hebae.training.randomness import NetworkRandomState, NoiseSource, draws_random_numbers
@@ -264,9 +264,9 @@ def train_members(
                     freeze_batch_norm(model)
                 started = time.perf_counter()
 
-                for x in batches.epoch(epoch, start=batch):
+                for x, condition in batches.epoch(epoch, start=batch):
                     m = x.shape[1] if stacked else x.shape[0]
-                    step = updater.take(x, noise.draw(model.noise_shapes(m), dtype))
+                    step = updater.take(x, noise.draw(model.noise_shapes(m), dtype), condition)
                     steps += 1
                     batch += 1
                     monitor.add(steps, step)

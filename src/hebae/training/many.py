@@ -28,7 +28,7 @@ from hebae.storage import RunFolder
 from hebae.training import session
 from hebae.training.batches import batch_sizes
 from hebae.training.callbacks import Callback
-from hebae.training.checks import device_type, estimate_memory, free_memory
+from hebae.training.machine import device_type, estimate_memory, free_memory
 from hebae.training.session import Prepared
 
 LARGEST_ON_CPU = 600_000

@@ -15,7 +15,7 @@ from hebae.errors import HebaeError
 from hebae.model import Autoencoder
 from hebae.storage import RunFolder, require_same_architecture
 from hebae.training.callbacks import Callback
-from hebae.training.checks import device_type
+from hebae.training.machine import device_type
 from hebae.training.step import is_captured
 
 FORMAT = 1

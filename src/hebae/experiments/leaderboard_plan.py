@@ -1,0 +1,104 @@
+"""The plan of a leaderboard: its rows, its budgets, and the runs of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hebae.config import Settings, resolve
+from hebae.data import Dataset
+from hebae.errors import HebaeError
+from hebae.experiments.plan import PlannedRun
+from hebae.methods import METHODS
+
+_FILE = files("hebae.experiments").joinpath("leaderboard.yaml")
+_TEXTS = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+BUDGETS: dict[str, dict[str, Any]] = _TEXTS["budgets"]
+PRESETS: dict[str, str] = _TEXTS["presets"]
+_WEIGHTS = "a leaderboard tries weights of its own"
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A row: a method, perhaps with settings of its own."""
+
+    key: str
+    label: str
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def weight(self) -> str | None:
+        """The setting that is chosen: the first weight of the method; none for the plain AE."""
+        options = METHODS[self.method].options.values()
+        return next((option.name for option in options if option.is_weight), None)
+
+
+ENTRIES = {
+    **{name: Entry(name, method.display_name, name) for name, method in METHODS.items()},
+    **{key: Entry(key, **values) for key, values in _TEXTS["entries"].items()},
+}
+
+
+@dataclass(frozen=True)
+class Board:
+    """What the runs of a leaderboard share: preset, file and flags, and the budget."""
+
+    budget: str
+    entries: Sequence[Entry]
+    preset: str | None = None
+    config: Any = None
+    flags: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise a HebaeError if a flag is given that the leaderboard decides itself."""
+        decided = {"method": "--methods chooses them", "seed": "the budget has the seeds"}
+        decided |= {e.weight: _WEIGHTS for e in self.entries if e.weight}
+        decided |= dict.fromkeys(("train_size", "validation_size"), "the budget decides")
+        for name in self.flags.keys() & decided.keys():
+            flag = name.replace("_", "-")
+            raise HebaeError(f"leaderboard takes no --{flag}, since {decided[name]}; leave it out.")
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """The budget's settings, as in ``leaderboard.yaml``."""
+        return BUDGETS[self.budget]
+
+    def settings(self, entry: Entry, stage: str, **changes: Any) -> Settings:
+        """Return the settings of a run of an entry; flags go before the budget's settings."""
+        values = {**self.plan[stage], **entry.settings, **self.flags, **changes}
+        return resolve(self.preset, self.config, values | {"method": entry.method})
+
+    def candidates(self, entry: Entry, dataset: Dataset) -> list[PlannedRun]:
+        """Plan the runs among which the weight is chosen."""
+        count = len(dataset.train)
+        changes: dict[str, Any] = {"seed": 0}
+        if dataset.validation is None:
+            changes["validation_size"] = min(self.plan["validation"], count // 6)
+            count -= changes["validation_size"]
+        size = self.plan["choose"].get("train_size", count)
+        changes["train_size"] = min(size, count)
+        if entry.weight is None:
+            one = self.settings(entry, "choose", **changes)
+            return [PlannedRun(f"choose-{entry.key}", one, {"entry": entry.key})]
+        default = getattr(self.settings(entry, "choose", **changes), entry.weight)
+        runs = []
+        for factor in self.plan["factors"]:
+            weight = float(f"{default * factor:.4g}")
+            one = self.settings(entry, "choose", **changes, **{entry.weight: weight})
+            about = {"entry": entry.key, "weight": weight}
+            runs.append(PlannedRun(f"choose-{entry.key}-{weight:g}", one, about))
+        return runs
+
+    def final(self, entry: Entry, data: str, seed: int, chosen: Settings) -> PlannedRun:
+        """Plan a run with the chosen weight."""
+        changes: dict[str, Any] = {"seed": seed, "data": data}
+        if entry.weight is not None:
+            changes[entry.weight] = getattr(chosen, entry.weight)
+        label = f"{Path(data).name}-{entry.key}-seed{seed}"
+        return PlannedRun(label, self.settings(entry, "train", **changes), {"entry": entry.key})

@@ -3,7 +3,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PEERS := .venv/.peers
 
-.PHONY: demo test test-long lint bench pages clean
+.PHONY: demo test test-long lint bench pages site dist clean
 
 demo: $(READY)  ## train three methods on real digits; write figures and a table
 	$(BIN)/hebae compare --preset mnist-mini --output demo --overwrite
@@ -29,6 +29,16 @@ bench: $(PEERS)  ## measure speed, also against other packages: about ten minute
 pages: $(READY)  ## rebuild pages and numbers of README and docs from the JSON files
 	$(BIN)/python tools/pages.py
 
+site: $(READY)  ## build the documentation in site/; warnings and broken links are errors
+	$(BIN)/mkdocs build --quiet
+
+dist: $(READY)  ## build wheel and sdist, check them, try the wheel in an empty environment
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[release]'
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python tools/try_wheel.py dist/*.whl
+
 $(READY): pyproject.toml constraints.txt
 	python3 -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,tensorboard]'
@@ -42,4 +52,4 @@ $(PEERS): $(READY)
 	touch $@
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site dist

@@ -335,4 +335,54 @@ def test_each_batch_of_a_loader_is_checked_and_named(second, message):
     first = np.random.default_rng(0).random((40, 5)).astype(np.float32)
     with pytest.raises(HebaeError, match=message), warnings.catch_warnings():
         warnings.simplefilter("error")
-        small().fit(loader(first, second, first))
+        small(likelihood="bernoulli").fit(loader(first, second, first))
+
+
+RANDOM = np.random.default_rng(0).random((40, 5)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "likelihood", "kind"),
+    [
+        (RANDOM, 9 * RANDOM - 3, "gaussian_columns", "numbers"),
+        (RANDOM, 2 * RANDOM, "gaussian_columns", "numbers"),
+        (
+            (9 * RANDOM).astype(np.uint8),
+            (255 * RANDOM).astype(np.uint8),
+            "bernoulli",
+            "grey levels",
+        ),
+        ((9 * RANDOM).astype(int), (255 * RANDOM).astype(int), "gaussian_columns", "whole numbers"),
+        ((2 * RANDOM).astype(int), (3 * RANDOM).astype(int), "binomial", "whole numbers"),
+    ],
+)
+def test_all_batches_of_a_loader_decide_what_its_numbers_are(first, second, likelihood, kind):
+    model = small(epochs=1).fit(loader(first, second))
+    whole = small(epochs=1).fit(np.concatenate([first, second]))
+    for fitted in (model, whole):
+        assert (fitted.settings_.likelihood, fitted.module_.seen.kind) == (likelihood, kind)
+    for name, of_all in whole.module_.likelihood.named_buffers():
+        of_batches = getattr(model.module_.likelihood, name)
+        if name in ("filling", "shift", "unit", "typical"):
+            np.testing.assert_allclose(of_batches, of_all, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("batches", "likelihood", "message"),
+    [
+        ([(9 * RANDOM).astype(int), RANDOM], "auto", "batch 2 .*float32.*whole numbers"),
+        ([RANDOM.round(), RANDOM.round(), RANDOM], "poisson", "batch 3 .*row 1, column 1"),
+        ([RANDOM.round(), 3 * RANDOM.round()], "binomial", "batch 2 .*holds 3 in row 1, column 1"),
+        ([np.zeros((40, 5), np.uint8), (255 * RANDOM).astype(np.uint8)], "poisson", "grey levels"),
+        ([torch.zeros(5)] * 40 + [torch.zeros(4)] * 2 + [torch.zeros(5)] * 2, "auto", "batch 11 "),
+    ],
+)
+def test_a_later_batch_that_the_likelihood_does_not_take_is_named(batches, likelihood, message):
+    X = loader(*batches) if len(batches) < 5 else DataLoader(batches, batch_size=4)
+    with pytest.raises(HebaeError, match=message):
+        small(likelihood=likelihood).fit(X)
+
+
+def test_held_out_examples_may_be_a_loader(table):
+    fitted = [small().fit(table[:60], validation=v) for v in (table[60:], loader(table[60:]))]
+    assert fitted[0].history_[-1]["held_out"] == fitted[1].history_[-1]["held_out"]

@@ -112,10 +112,11 @@ def fill_markers(text: str, studies: Studies, origin: Path) -> str:
     """Return `text`, the content of the file `origin`, with everything between markers updated.
 
     A number names study, statement, number and format. Rows name a study, or a Markdown file by
-    its path from `origin`, and the rows of its first table; without names, all rows::
+    its path from `origin`, and the rows of its first table; without names, all rows. Columns
+    may be named as well::
 
         <!-- number: figure2 correlation hebae .3f -->0.020<!-- /number -->
-        <!-- rows: table; squared error; ELBO -->
+        <!-- rows: table; squared error; ELBO; columns: HEBAE; VAE -->
         (the rows)
         <!-- /rows -->
 
@@ -138,12 +139,14 @@ def fill_markers(text: str, studies: Studies, origin: Path) -> str:
 
     def rows(match: re.Match[str]) -> str:
         begin, source, named, _, end = match.groups()
-        names = named.split("; ") if named else []
+        of_rows, _, of_columns = (named or "").partition("; columns: ")
+        names, columns = (part.split("; ") if part else [] for part in (of_rows, of_columns))
         try:
             if source.endswith(".md"):
                 found = rows_of((origin.parent / source).read_text(encoding="utf-8"), names)
             else:
-                found = excerpt(table_from_json(studies[source]["tables"][0]), names).to_markdown()
+                table = table_from_json(studies[source]["tables"][0])
+                found = excerpt(table, names, columns).to_markdown()
         except (KeyError, FileNotFoundError) as missing:
             raise HebaeError(
                 f"{origin} names rows of {source}, but there is no {missing}. See the JSON files "
@@ -170,12 +173,31 @@ def rows_of(markdown: str, names: Sequence[str] = ()) -> str:
     return "\n".join([*lines[:2], *chosen]) + "\n"
 
 
-def excerpt(table: Table, names: Sequence[str]) -> Table:
-    """Return the named rows of a table, without title and sections; the table without names."""
+def excerpt(table: Table, names: Sequence[str], columns: Sequence[str] = ()) -> Table:
+    """Return the named rows and columns of a table, without title and sections; without names, all.
+
+    The heading of a column is given without its unit.
+
+    Raises
+    ------
+    KeyError
+        If a row or column does not exist.
+    """
     if not names:
         return replace(table, title="")
     by_name = {row.name: row for row in table.rows}
-    return Table("", table.columns, [replace(by_name[name], section="") for name in names])
+    places = {_UNIT.sub("", heading): place for place, heading in enumerate(table.columns)}
+    kept = [places[name] for name in columns] if columns else [*places.values()]
+    rows = [
+        replace(
+            by_name[name],
+            section="",
+            values=[by_name[name].values[place] for place in kept],
+            best=[at for at, place in enumerate(kept) if place in by_name[name].best],
+        )
+        for name in names
+    ]
+    return Table("", [table.columns[place] for place in kept], rows)
 
 
 def table_from_json(stored: Mapping[str, Any]) -> Table:

@@ -78,8 +78,8 @@ class DataSettings(_Group):
     train_size: int | None = _setting(None, ge=1)
     """Training examples to use, a fixed draw of those that are left [default: all]."""
     pixels: bool | None = _setting(None)
-    """Whether uint8 values are grey levels, of which 255 stands for 1, or numbers as they are, such
-    as counts [default: grey levels if one is above 15]."""
+    """Whether uint8 values are grey levels from 0 (black) to 255 (white), or numbers as they are,
+    such as counts [default: grey levels if one is above 15]."""
     binarize: Literal["none", "fixed", "dynamic"] = _setting("none")
     """Draw 0 or 1 in place of each value in [0, 1]: fixed, once; dynamic: the training examples
     again in each epoch, by the seed."""
@@ -105,6 +105,18 @@ class DataSettings(_Group):
     column_kinds: tuple[str, ...] = _setting(())
     """What columns of a table are, as NAME=KIND: number, count, category, binary, or exclude
     [default: by a rule, see the how-to guide]."""
+    condition: tuple[str, ...] = _setting(())
+    """Columns of a table, or of obs of AnnData, that the decoder is given beside the code, such as
+    a batch: COLUMN[,COLUMN]. They are no features; label stands for the labels of any data. Of a
+    trained run: NAME=VALUE[,NAME=VALUE], in place of what its data hold."""
+
+    @field_validator("condition", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: Any) -> Any:
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+            return value
+        return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
 
     @property
     def source(self) -> dict[str, Any]:
@@ -177,13 +189,16 @@ class ModelSettings(_MethodOptions):
     """Scale of a Gaussian likelihood, or of each column's: a number, learned with the weights, or
     the best one for each batch."""
     network: Literal["mlp", "convolutional"] = _setting("mlp")
-    """Fully connected (Appendix B.1 of the paper), or convolutional (B.2) for images with sides
-    divisible by 16."""
+    """mlp: fully connected, for any data. convolutional: for images with sides divisible by 16.
+    Both as in Appendix B of the paper."""
     encoder_widths: Widths | None = _setting(None)
     """Widths of the encoder's layers, input first [default: the paper's; for tables two layers, of
     width 64 to 512 by the numbers per example and the number of examples]."""
     decoder_widths: Widths | None = _setting(None)
     """Widths of the decoder's layers, code first [default: as for the encoder]."""
+    condition_encoder: bool = _setting(False)
+    """Of a conditional model: append the conditions to the encoder's input too, not to the
+    decoder's alone. Codes of new examples then need them."""
     initial_weights: Literal["default", "normal"] = _setting("default")
     """Initial weights: PyTorch's, or drawn from N(0, 0.02^2)."""
 
@@ -210,8 +225,8 @@ class TrainingSettings(_Group):
     reset_optimizer: bool = _setting(False)
     """Reset Adam's moments each epoch, as the released code does."""
     batch_norm: Literal["batch", "frozen"] = _setting("batch")
-    """Batch normalisation of the convolutional network: by the batch in training, or frozen at mean
-    0 and variance 1, as the released code probably does."""
+    """Batch normalisation of the convolutional network: by the statistics of the batch in training,
+    or frozen at mean 0 and variance 1 (what the paper's released code appears to do)."""
     gradient_clip: float | None = _setting(None, gt=0)
     """Largest norm of the gradient [default: no limit]."""
     early_stopping: int | None = _setting(None, ge=1)

@@ -14,7 +14,7 @@ import textwrap
 import typing
 from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,9 +36,11 @@ from hebae import inference
 from hebae.config import DataSettings, ModelSettings, Settings, TrainingSettings
 from hebae.data import Dataset, Examples
 from hebae.data import load as load_data
-from hebae.data.arrays import batch_name, from_batch
+from hebae.data.alignment import aligned
+from hebae.data.arrays import batch_name
+from hebae.data.conditions import as_matrix, is_names, with_conditions
 from hebae.data.decoding import IMAGE_OPTIONS
-from hebae.data.examples import Seen
+from hebae.data.examples import Column, Seen
 from hebae.data.loading import options_for
 from hebae.data.tables import is_frame
 from hebae.errors import HebaeError
@@ -57,14 +59,17 @@ from hebae.samplers import (
     write_samplers,
 )
 from hebae.storage import RunFolder, load_model, require_same_architecture, save_model
-from hebae.training.batches import ArrayBatches, Batches, LoaderBatches
+from hebae.training.batches import ArrayBatches, Batches
 from hebae.training.callbacks import Callback, ProgressBar
 from hebae.training.checks import complete, smallest_batch
+from hebae.training.loader import EMPTY, LoaderBatches, LoaderExamples, read, whole
 from hebae.training.loop import make_fabric, train
 from hebae.training.population import model_for
-from hebae.training.randomness import NetworkRandomState
 
 Array = npt.NDArray[np.float32]
+_UNCONDITIONAL = (
+    "condition is given, and the model was fitted without; leave it out, or fit again with it."
+)
 
 
 def _sample_doc(text: str | None) -> str:
@@ -102,7 +107,15 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
         def __init__(self, latent_dim: int = 20, **parameters: Any) -> None: ...
 
-    def fit(self, X: Any, y: Any = None, *, validation: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        validation: Any = None,
+        condition: Any = None,
+        validation_condition: Any = None,
+    ) -> Self:
         """Train on examples.
 
         Parameters
@@ -110,9 +123,16 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         X : array of shape (n, d) or (n, c, h, w), data frame, tensor, path, or DataLoader
             Sparse arrays stay sparse until they are in a batch. NaN, None in a data frame and
             masked entries are missing values.
+            A DataLoader is passed over once before training, to see what its numbers are.
         y : ignored
         validation : like X, optional
             Held-out examples, instead of `validation_size`.
+        condition : str, tuple of str, array of shape (n,), data frame or dict, optional
+            What the decoder is given beside the code, such as a batch or a class. Names of columns
+            of X (or of ``X.obs``), which are then no features; "label" for the labels of a data
+            set; or values: one per example, in a data frame or dict if there are several.
+        validation_condition : array, data frame or dict, optional
+            Of the examples of `validation`, where `condition` holds values.
 
         Returns
         -------
@@ -135,8 +155,13 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             checked = copy.copy(self)  # gets the names and number of the features
             examples: Any
             if isinstance(X, DataLoader):
+                if condition is not None:
+                    raise HebaeError(
+                        "condition is given, and a DataLoader gives examples without conditions; "
+                        "give X as an array, data frame, torch Dataset or path."
+                    )
                 checked._name_features(None)
-                dataset = self._first_batch(X, like and like[0])
+                dataset = self._all_batches(X, like and like[0])
                 settings = settings.replace(batch_size=len(dataset.train))
                 source: Any = X.dataset
                 is_counted = isinstance(source, Sized) and X.batch_size and not X.drop_last
@@ -144,13 +169,20 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 name, examples = "the DataLoader", X
             else:
                 size = self.validation_size if validation is None else 0
-                dataset = checked._read(X, like=like, validation_size=size)
+                dataset = checked._read(X, like=like, validation_size=size, condition=condition)
                 name, examples, count = dataset.name, dataset.train, len(dataset.train)
             held = dataset.held_out()
             if validation is not None:
                 train_like = dataset.train.seen, dataset.shape
-                held = "validation", checked._read(validation, "validation", like=train_like).train
+                part = checked._read(
+                    validation, "validation", like=train_like, condition=validation_condition
+                )
+                held = "validation", part.train
             if before is not None:
+                if before.module_.conditions is not None and dataset.train.conditions is None:
+                    raise HebaeError(
+                        "warm_start goes on with a model that has conditions; give condition."
+                    )
                 before._require_alike(dataset.train, "X")
             own = {name: _copy(getattr(self, name), name) for name in ("encoder", "decoder")}
             needed = smallest_batch(settings, *own.values())
@@ -184,8 +216,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                     **options,
                 )
                 if before is None and model.likelihood.filling is not None:
-                    model.likelihood.learn(lambda: batches.in_order(size))
-                    model.likelihood.incomplete = True  # as a later batch may be
+                    model.likelihood.incomplete = True  # as a batch of a later epoch may be
             else:
                 batches = ArrayBatches(examples, size, drop_last=settings.drop_last, **options)
             held_batches = None
@@ -218,35 +249,67 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self._own = {f"own_{name}": module is not None for name, module in own.items()}
         return self
 
-    def transform(self, X: Any) -> Array:
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Array:
+        """Fit to X, with the keyword arguments of `fit`, and encode it."""
+        condition = fit_params.get("condition")
+        self.fit(X, y, **fit_params)
+        # Columns of X, by name, are found in X again.
+        needed = self.condition_encoder and not is_names(condition)  # type: ignore[attr-defined]
+        return self.transform(X, condition if needed else None)
+
+    def transform(self, X: Any, condition: Any = None) -> Array:
         """Encode examples: posterior means, shape (n, latent_dim).
 
         Examples of a DataLoader are in its own order, here and in the other methods.
-        """
-        return self._over_examples(X, lambda *pair: inference.encode(*pair).mean)
 
-    def inverse_transform(self, Z: Any) -> Array:
-        """Decode codes (n, latent_dim): E[x | z], shape (n, *shape)."""
+        Parameters
+        ----------
+        X : like that of `fit`
+        condition : one value, array of shape (n,), data frame or dict, optional
+            Of a model that was fitted with conditions, unless X holds them under the names that
+            `fit` was given. Only a model with `condition_encoder` needs them here.
+        """
+        return self._over_examples(X, condition, lambda *pair: inference.encode(*pair).mean)
+
+    def inverse_transform(self, Z: Any, condition: Any = None) -> Array:
+        """Decode codes (n, latent_dim): E[x | z], shape (n, *shape).
+
+        `condition` is one value for all codes or one for each, if the model has conditions.
+        """
         model = self._model()
         z = checks.finite(Z, "Z", ("n", model.latent_dim))
-        return inference.decode(model, z.astype(np.float32))
+        return inference.decode(model, z.astype(np.float32), self._conditions(condition, len(z)))
 
-    def reconstruct(self, X: Any) -> Array:
-        """Encode and decode examples: E[x | z = mu(x)], shape (n, *shape)."""
-        return self._over_examples(X, inference.reconstruct)
+    def reconstruct(self, X: Any, condition: Any = None) -> Array:
+        """Encode and decode examples: E[x | z = mu(x)], shape (n, *shape).
 
-    def impute(self, X: Any) -> Array:
+        With another `condition` than that of the examples, such as ``{"batch": "a"}``, the result
+        is counterfactual: what they would be in batch a. Conditions that it does not name stay as
+        X has them.
+        """
+        known = self._known_conditions(condition)
+
+        def decode(model: Autoencoder, examples: Examples) -> Array:
+            if condition is None:
+                return inference.reconstruct(model, examples)
+            other = with_conditions(examples, condition, known)
+            return inference.reconstruct(model, examples, other.conditions)
+
+        return self._over_examples(X, None, decode)
+
+    def impute(self, X: Any, condition: Any = None) -> Array:
         """Fill missing numbers (NaN, masked): X with E[x | z = mu(x)] in their place.
 
         Shape (n, *shape), in the units of the data; grey levels are in [0, 1]. A missing category
-        is the most probable one.
+        is the most probable one. `condition` is as in `score_samples`.
         """
-        return self._over_examples(X, inference.impute)
+        return self._over_examples(X, condition, inference.impute)
 
     def sample(
         self,
         count: int = 64,
         *,
+        condition: Any = None,
         sampler: str = "auto",
         random_state: int | np.random.RandomState | None = None,
     ) -> Array:
@@ -255,6 +318,9 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         Parameters
         ----------
         count : int, default=64
+        condition : one value, array of shape (count,), data frame or dict, optional
+            Of a model that was fitted with conditions, such as ``{"digit": 3}``. None draws
+            conditions too, with the frequencies that they had in training.
         sampler : {SAMPLERS}, default="auto"
             SAMPLER_HELP Samplers other than "normal" and "prior" are fitted to the codes of the
             training examples when first used, which takes up to two minutes for 50,000 examples.
@@ -282,32 +348,40 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 prior = StandardNormal(model.latent_dim)
             elif chosen != "prior":
                 prior = self._fitted_samplers(chosen)[chosen]
-            return inference.sample(model, count, _seed(random_state), prior)
+            conditions = self._conditions(condition, count)
+            return inference.sample(model, count, _seed(random_state), prior, conditions)
 
     sample.__doc__ = _sample_doc(sample.__doc__)
 
-    def interpolate(self, first: Any, second: Any, steps: int = 10) -> Array:
-        """Decode the straight line between the codes of two examples: shape (steps, *shape)."""
+    def interpolate(self, first: Any, second: Any, steps: int = 10, condition: Any = None) -> Array:
+        """Decode the straight line between the codes of two examples: shape (steps, *shape).
+
+        `condition` holds one value for the whole line, if the model has conditions.
+        """
         checks.counts(2, steps=steps)
         model = self._model()
         pair = {"first": first, "second": second}
         with _named_as_parameters():
             begin, end = (
-                self._examples(checks.as_array(x, name)[None], name) for name, x in pair.items()
+                self._examples(checks.as_array(x, name)[None], name, condition)
+                for name, x in pair.items()
             )
             line: Array = inference.interpolate(model, begin, end, steps)[0]
         return line
 
-    def score_samples(self, X: Any) -> Array:
-        """Return ``log p(x | z = mu(x))`` of each example, in nats: shape (n,)."""
-        return self._over_examples(X, inference.log_likelihood)
+    def score_samples(self, X: Any, condition: Any = None) -> Array:
+        """Return ``log p(x | z = mu(x))`` of each example, in nats: shape (n,).
 
-    def score(self, X: Any, y: Any = None) -> float:
+        `condition` is as in `transform`; every model with conditions needs them here.
+        """
+        return self._over_examples(X, condition, inference.log_likelihood)
+
+    def score(self, X: Any, y: Any = None, condition: Any = None) -> float:
         """Return the mean of `score_samples`, in nats per example: higher is better.
 
         It measures reconstruction. It is not a bound on log p(x) and says nothing about samples.
         """
-        return float(self.score_samples(X).mean(dtype=np.float64))
+        return float(self.score_samples(X, condition).mean(dtype=np.float64))
 
     def save(self, folder: str | Path) -> None:
         """Write the fitted model into a folder, for `hebae.load`.
@@ -402,16 +476,31 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         *,
         like: tuple[Seen | None, tuple[int, ...]] | None = None,
         validation_size: int | None = 0,
+        condition: Any = None,
     ) -> Dataset:
         """Load examples, after scikit-learn's checks of arrays and of the names of columns.
 
         `like` is what training has seen, and the shape of an example; None if this is training.
         """
+        if isinstance(X, DataLoader):  # of held-out examples
+            X = whole(X, _pixels(None if like is None else like[0]))
+        seen, shape = like or (None, ())
+        learned = None if seen is None else seen.conditions
+        if condition is not None and like is not None and learned is None:
+            raise HebaeError(_UNCONDITIONAL)
         if is_frame(X) or _is_array(X):  # other sources are read by the names of training
-            validate_data(self, X, reset=like is None, skip_check_array=True, ensure_2d=False)
+            features = X
+            if is_frame(X):
+                named = (condition,) if isinstance(condition, str) else condition
+                names = learned.names if learned else named if is_names(named) else ()
+                kept = () if seen is None else seen.feature_names or ()
+                drop = [c for c in X.columns if str(c) in names and str(c) not in kept]
+                features = X.drop(columns=drop) if hasattr(X, "iloc") else X.drop(drop)
+            validate_data(
+                self, features, reset=like is None, skip_check_array=True, ensure_2d=False
+            )
         elif like is None:
             self._name_features(None)
-        seen, shape = like or (None, ())
         given = () if isinstance(X, Examples | Dataset) else tuple(getattr(X, "shape", ()))
         if len(shape) == 3 and given == shape and given[0] > 1:
             raise HebaeError(f"{name} is one example, of shape {shape}; give {name}[None].")
@@ -441,13 +530,35 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             names = {*IMAGE_OPTIONS, "layer", "label_column", "id_column"} & options_for(str(X))
             chosen = {n: getattr(self.settings_, n) for n in names}
             options |= {n: value for n, value in chosen.items() if value is not None}
-        return load_data(X, validation_size=validation_size, **options)
+        if learned is not None:
+            options["condition_columns"] = learned.columns
+        given = () if condition is None else condition
+        dataset = load_data(X, validation_size=validation_size, condition=given, **options)
+        if seen is None:
+            return dataset
+        parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+        found = {n: part and aligned(part, seen, name) for n, part in parts.items()}
+        return replace(dataset, **found)  # type: ignore[arg-type]
 
-    def _examples(self, X: Any, name: str = "X") -> Examples:
+    def _examples(self, X: Any, name: str = "X", condition: Any = None) -> Examples:
         """Load examples that must be like those of training."""
         model = self._model()
-        examples = self._read(X, name, like=(model.seen, model.input_shape)).train
+        like = model.seen, model.input_shape
+        examples = self._read(X, name, like=like, condition=condition).train
         return self._require_alike(examples, name)
+
+    def _known_conditions(self, condition: Any) -> tuple[Column, ...] | None:
+        """Return the conditions of the model; refuse a `condition` if it has none."""
+        seen = self._model().seen
+        learned = None if seen is None else seen.conditions
+        if learned is None and condition is not None:
+            raise HebaeError(_UNCONDITIONAL)
+        return None if learned is None else learned.columns
+
+    def _conditions(self, condition: Any, count: int) -> Array | None:
+        """Return the conditions that a user gave for `count` codes, as numbers."""
+        known = self._known_conditions(condition)
+        return None if condition is None else as_matrix(condition, count, known)[0]
 
     def _require_alike(self, examples: Examples, name: str) -> Examples:
         model = self._model()
@@ -464,33 +575,33 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         inference.require_alike(model, examples, name)
         return examples
 
-    def _over_examples(self, X: Any, function: Callable[[Autoencoder, Examples], Array]) -> Array:
+    def _over_examples(
+        self, X: Any, condition: Any, function: Callable[[Autoencoder, Examples], Array]
+    ) -> Array:
         """Apply a function to examples, or to the batches of a DataLoader, one after the other."""
         model = self._model()
         with _named_as_parameters():
             if not isinstance(X, DataLoader):
-                return function(model, self._examples(X))
+                return function(model, self._examples(X, condition=condition))
             results = []
-            for number, batch in enumerate(X, 1):
-                part = from_batch(batch, number, pixels=_pixels(model.seen))
-                part = self._require_alike(part, batch_name(number))
+            for name, part in read(X, _pixels(model.seen)):
+                part = self._require_alike(part, name)
+                if condition is not None:
+                    part = with_conditions(part, condition, self._known_conditions(condition))
                 results.append(function(model, part))
             if not results:
-                raise HebaeError("the DataLoader gives no batch; give one with examples.")
+                raise HebaeError(EMPTY)
             return np.concatenate(results)
 
-    def _first_batch(self, loader: DataLoader[Any], seen: Seen | None) -> Dataset:
-        """Return the first batch as a data set: what follows from the data follows from it."""
+    def _all_batches(self, loader: DataLoader[Any], seen: Seen | None) -> Dataset:
+        """Pass once over a loader: what is chosen for the data follows from all of its batches."""
         if self.validation_size:
             raise HebaeError(
                 f"validation_size is {self.validation_size}, but examples of a DataLoader cannot "
                 "be set aside; give fit validation=... instead."
             )
-        with NetworkRandomState(0, torch.device("cpu"))():  # of its own, to shuffle with
-            batch = next(iter(loader), None)
-        if batch is None:
-            raise HebaeError("the DataLoader gives no batch; give one with examples.")
-        return load_data(from_batch(batch, 1, pixels=_pixels(seen)), validation_size=0)
+        examples = LoaderExamples.of(loader, _pixels(seen))
+        return Dataset("the DataLoader", examples, None, None, "")
 
 
 def _is_array(X: Any) -> bool:
@@ -510,8 +621,8 @@ def _require_trainable(model: Autoencoder, examples: Examples, name: str) -> Non
     inference.require_alike(model, examples, name, strict=True)
     if model.likelihood.filling is None and examples.summary.missing:
         raise HebaeError(
-            f"{name} has {examples.summary.missing} missing values (NaN), and the first batch held "
-            "complete images; replace the missing values."
+            f"{name} has {examples.summary.missing} missing values (NaN), and all images were "
+            "complete when training began; replace the missing values."
         )
 
 
@@ -526,7 +637,7 @@ def _continue_from(before: Autoencoder, model: Autoencoder) -> None:
             f"architecture were changed ({error}); set warm_start=False, or set them back."
         ) from None
     model.load_state_dict(state)
-    model.seen = before.seen
+    model.seen, model.conditions = before.seen, copy.deepcopy(before.conditions)
 
 
 def load(
@@ -580,7 +691,8 @@ def _training_codes(
     if not isinstance(examples, DataLoader):
         return codes_of(model, examples, settings.seed)
     epoch = batches.epoch(settings.epochs)
-    encoded = zip(*(inference.encode(model, x.detach().cpu().numpy()) for x in epoch), strict=True)
+    arrays = (x.detach().cpu().numpy() for x, _ in epoch)
+    encoded = zip(*(inference.encode(model, x) for x in arrays), strict=True)
     parts: Any = (None if part[0] is None else np.concatenate(part) for part in encoded)
     return inference.draw(model, inference.Codes(*parts), settings.seed)
 
@@ -618,9 +730,11 @@ def _named_as_parameters() -> Iterator[None]:
         yield
     except HebaeError as error:
         flag = r"--([a-z]+(?:-[a-z]+)*)"
-        message = re.sub(flag, lambda match: match[1].replace("-", "_"), str(error))
-        flags = {name.replace("-", "_") for name in re.findall(flag, str(error))}
-        names = ", ".join(sorted(flags & DataSettings.model_fields.keys() - {"validation_size"}))
+        text = re.sub(r"--no-(\w+)", r"--\1=False", str(error))
+        message = re.sub(flag, lambda match: match[1].replace("-", "_"), text)
+        flags = {name.replace("-", "_") for name in re.findall(flag, text)}
+        arguments = DataSettings.model_fields.keys() - {"validation_size", "condition"}
+        names = ", ".join(sorted(flags & arguments))
         if names:
             message += f" ({names}: arguments of hebae.data.load; give fit what that returns.)"
         error.args = (message,)

@@ -174,6 +174,47 @@ def _check_shape(shape: Sequence[int], divisor: int) -> tuple[int, int, int]:
     return channels, height, width
 
 
+class ConditionEncoder(nn.Module):
+    """Conditions as a network is given them: categories one-hot, numbers standardised.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Number of categories of each column; 0 for a column of numbers.
+    mean, unit : sequence of float
+        What is subtracted from each column of numbers, and what it is then divided by.
+    """
+
+    def __init__(self, sizes: Sequence[int], mean: Sequence[float], unit: Sequence[float]) -> None:
+        super().__init__()
+        self.sizes = tuple(sizes)
+        # They follow from what is known of the training examples: no part of the state.
+        for name, numbers in (("mean", mean), ("unit", unit), ("codes", range(max(self.sizes)))):
+            tensor = torch.tensor([*numbers], dtype=torch.float32)
+            self.register_buffer(name, tensor, persistent=False)
+
+    def forward(self, conditions: Tensor) -> Tensor:
+        """Map conditions (..., columns) to (..., numbers)."""
+        mean, unit, codes = self.mean, self.unit, self.codes
+        parts = []
+        for j, size in enumerate(self.sizes):
+            column = conditions[..., j : j + 1]
+            number = (column - mean[j]) / unit[j]
+            parts.append((column == codes[:size]).to(conditions) if size else number)
+        return torch.cat(parts, dim=-1)
+
+
+def with_condition(x: Tensor, condition: Tensor | None) -> Tensor:
+    """Append conditions (..., numbers) to codes (..., k), or as constant channels to images."""
+    if condition is None:
+        return x
+    if x.dim() > condition.dim():
+        sides = x.shape[-2:]
+        condition = condition[..., None, None].expand(*condition.shape, *sides)
+        return torch.cat([x, condition.to(x)], dim=-3)
+    return torch.cat([x, condition.to(x)], dim=-1)
+
+
 class Architecture(NamedTuple):
     """A pair of builders, and the widths that Appendix B of the paper gives them."""
 

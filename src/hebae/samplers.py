@@ -211,15 +211,16 @@ def training_data(
     are refused; `need` and `otherwise` say in the message what they are for and what else to do.
     """
     from hebae.data import load
+    from hebae.data.loading import located
 
     if "data_fingerprint" not in config:
         raise HebaeError(
             f"{need}, and {folder} was saved from Python without a record of them; {otherwise}."
         )
     try:
-        source = {name: config[name] for name in DataSettings.model_fields if name in config}
-        moved = {"data": data, "data_dir": data_dir}
-        dataset = load(**source | {name: place for name, place in moved.items() if place})
+        stored = {name: config[name] for name in DataSettings.model_fields if name in config}
+        source = DataSettings.model_validate(stored).source
+        dataset = load(**located(source, data, data_dir))
     except HebaeError as error:
         raise HebaeError(
             f"{need}, which could not be loaded: {error} Name them with --data or --data-dir, or "

@@ -25,14 +25,14 @@ def test_rows_are_dense_with_nan_where_a_number_is_missing():
     for missing in (mask, scipy.sparse.csr_array(mask).toarray()):
         examples = Examples(values, missing=missing, pixels=False)
         np.testing.assert_array_equal(examples.rows(slice(None)), expected)
-        assert examples.summary == (0, 4, True, 3, 1)
+        assert examples.summary == (0, 4, True, 3, 1, 3)
     sparse = Examples(scipy.sparse.csr_array(values), missing=mask, pixels=False)
     np.testing.assert_array_equal(sparse.rows(np.array([2, 0])), expected[[2, 0]])
     grey = Examples(values, missing=mask, pixels=True)
     np.testing.assert_allclose(grey.rows(slice(None)), expected / 255, rtol=1e-6)
     np.testing.assert_array_equal(np.concatenate(list(grey.parts())), grey.rows(slice(None)))
     floats = Examples(expected.astype(np.float32))
-    assert floats.summary == (0, 4, True, 3, 1)
+    assert floats.summary == (0, 4, True, 3, 1, 3)
 
 
 def test_range_of_floats_is_found_over_several_blocks():

@@ -13,7 +13,8 @@ from training_runs import StopAt, same
 
 from hebae.model import build
 from hebae.training import session
-from hebae.training.batches import ArrayBatches, LoaderBatches
+from hebae.training.batches import ArrayBatches
+from hebae.training.loader import LoaderBatches
 from hebae.training.loop import make_fabric, train
 
 Fit = Callable[[int], dict[str, Tensor]]

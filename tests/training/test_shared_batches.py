@@ -60,6 +60,8 @@ CASES |= {
 CASES |= {
     "scale per column, missing": ("missing", {"likelihood": "gaussian_columns"}),
     "one scale, missing": ("missing", {"likelihood": "gaussian", "method": "vae"}),
+    "conditions": ("table", {"condition": ("c",), "condition_encoder": True}),
+    "conditions, rae-gp": ("table", {"condition": ("c",), "method": "rae-gp"}),
     "learned scale": ("numbers", {"likelihood": "gaussian", "likelihood_scale": "learned"}),
     "drawn anew": ("grey", {"binarize": "dynamic"}),
     "batch normalisation": ("images", IMAGES),
@@ -99,7 +101,8 @@ def outcome(name, folder, precision, processes=1):
     kind, changes = CASES[name]
     changes = SMALL | changes | {"precision": precision, "devices": processes}
     settings = Settings.checked({n: v for n, v in changes.items() if n != "binarize"})
-    dataset = load(examples(kind), validation_size=12, binarize=changes.get("binarize", "none"))
+    how = {"binarize": changes.get("binarize", "none"), "condition": settings.condition}
+    dataset = load(examples(kind), validation_size=12, **how)
     prepared = session.prepare(settings, dataset)
     member = session.run(prepared, folder / name)
     losses = [-record[part]["objective"] for record in member.history for part in PARTS]

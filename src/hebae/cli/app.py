@@ -19,7 +19,7 @@ from hebae.config import DataSettings, ModelSettings, TrainingSettings, preset_n
 
 def _default_text(value: object) -> str | None:
     """Show a default as it would be typed: without brackets and quotes."""
-    if value is None:
+    if value is None or value == ():
         return None
     return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 

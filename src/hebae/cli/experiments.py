@@ -330,7 +330,8 @@ def reproduce(
     Parameters
     ----------
     studies
-        figure1a, figure1b, figure2, figure3, figure4, table, rate, prior, ablations, or all.
+        figure1a, figure1b, figure2, figure3, figure4, table, rate, prior, binary, ablations, or
+        all.
     budget
         smoke: mnist-mini and synthetic faces with tiny networks; takes a few minutes and checks
         that everything runs. small: MNIST for 12 epochs and CelebA with narrow networks, one to

@@ -123,7 +123,7 @@ def as_values(data: Any, source: str) -> np.ndarray:
         if array.ndim > 2:
             raise HebaeError(
                 f"{source} holds images of the integer type {array.dtype}, which does not say what "
-                "the numbers mean: give uint8 for grey levels, of which 255 stands for 1, or "
+                "the numbers mean: give uint8 for grey levels from 0 (black) to 255 (white), or "
                 "float32 for numbers that are taken as they are."
             )
         largest = max(abs(int(array.max())), abs(int(array.min())))

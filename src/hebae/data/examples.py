@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -47,6 +47,71 @@ class Column:
     """Smallest and largest number or count: samples are kept between them."""
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """What a model is conditioned on, and the conditions of the training examples."""
+
+    columns: tuple[Column, ...]
+    mean: tuple[float, ...]
+    """Of each column of numbers over the training examples; 0 for categories."""
+    unit: tuple[float, ...]
+    """Standard deviation of each column of numbers; 1 for categories."""
+    rows: tuple[tuple[float, ...], ...]
+    """The different conditions of the training examples, or of `MOST_ROWS` random ones."""
+    counts: tuple[int, ...]
+    """How often each of `rows` occurs."""
+
+    MOST_ROWS: ClassVar[int] = 1000
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def dim(self) -> int:
+        """Numbers that a network is given: one per category, and one per column of numbers."""
+        return sum(len(column.categories) or 1 for column in self.columns)
+
+    @classmethod
+    def learn(cls, values: np.ndarray, columns: tuple[Column, ...]) -> Conditions:
+        """Learn from the conditions (n, columns) of the training examples."""
+        numbers = [not column.categories for column in columns]
+        exact = values.astype(np.float64)
+        mean = np.where(numbers, exact.mean(0), 0.0)
+        deviation = exact.std(0)
+        unit = np.where(numbers & (deviation > 0), deviation, 1.0)
+        rows, counts = np.unique(values, axis=0, return_counts=True)
+        if len(rows) > cls.MOST_ROWS:
+            order = np.random.default_rng(0).permutation(len(values))[: cls.MOST_ROWS]
+            rows, counts = np.unique(values[order], axis=0, return_counts=True)
+        listed = tuple(map(tuple, rows.tolist()))
+        return cls(
+            columns, tuple(mean.tolist()), tuple(unit.tolist()), listed, tuple(counts.tolist())
+        )
+
+    def draw(self, count: int, seed: int) -> np.ndarray:
+        """Draw conditions (count, columns) by their frequencies in training."""
+        counts = np.array(self.counts)
+        rng = np.random.default_rng([seed, 1])
+        chosen = rng.choice(len(counts), count, p=counts / counts.sum())
+        return np.array(self.rows, np.float32)[chosen]
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Conditions:
+        """Read what `dataclasses.asdict` gave, after a way through JSON."""
+        rows = tuple(map(tuple, stored["rows"]))
+        mean, unit, counts = (tuple(stored[name]) for name in ("mean", "unit", "counts"))
+        return cls(columns_from(stored["columns"]), mean, unit, rows, counts)
+
+
+def columns_from(stored: Iterable[Mapping[str, Any]]) -> tuple[Column, ...]:
+    """Read columns that `dataclasses.asdict` gave, after a way through JSON."""
+    return tuple(
+        Column(**{**column, "categories": tuple(column["categories"])}) for column in stored
+    )
+
+
 class Summary(NamedTuple):
     """What the observed numbers of examples have in common, in the units that a model sees."""
 
@@ -58,6 +123,18 @@ class Summary(NamedTuple):
     """How many numbers are missing."""
     zeros: int
     """How many numbers are 0."""
+    observed: int
+    """How many numbers are not missing."""
+
+    def merged(self, other: Summary) -> Summary:
+        """Summarise the numbers of both."""
+        low, high = min(self.low, other.low), max(self.high, other.high)
+        counts = (a + b for a, b in zip(self[3:], other[3:], strict=True))
+        return Summary(low, high, self.whole and other.whole, *counts)
+
+
+NOTHING = Summary(math.inf, -math.inf, True, 0, 0, 0)
+"""Of no numbers."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +142,12 @@ class Seen:
     """What the numbers of the training examples are: new examples must be alike."""
 
     kind: Literal["grey levels", "whole numbers", "numbers"]
-    """uint8 of which 255 stands for 1; uint8, counts or categories as they are; or any others."""
+    """uint8 grey levels; uint8, counts or categories as they are; or any others."""
     feature_names: tuple[str, ...] | None = None
     columns: tuple[Column, ...] | None = None
+    conditions: Conditions | None = None
+    variants: tuple[str, ...] | None = None
+    """Of genotypes: by `Variants.texts`."""
 
     @property
     def pixels(self) -> bool | None:
@@ -78,11 +158,14 @@ class Seen:
     def of(cls, stored: Mapping[str, Any]) -> Seen:
         """Read what `dataclasses.asdict` gave, after a way through JSON."""
         names, columns = stored["feature_names"], stored["columns"]
+        conditions = stored.get("conditions")  # absent in folders of older versions
+        variants = stored.get("variants")
         return cls(
             stored["kind"],
             None if names is None else tuple(names),
-            columns
-            and tuple(Column(**c | {"categories": tuple(c["categories"])}) for c in columns),
+            columns and columns_from(columns),
+            conditions and Conditions.of(conditions),
+            None if variants is None else tuple(variants),
         )
 
 
@@ -97,6 +180,12 @@ class Variants:
     allele_1: np.ndarray
     allele_2: np.ndarray
     """Of str, shape (d,)."""
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """Chromosome, position, allele 1 and allele 2 of each variant, with spaces between."""
+        columns = self.chromosome, self.position, self.allele_1, self.allele_2
+        return tuple(map("{} {} {} {}".format, *(column.tolist() for column in columns)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,15 +206,19 @@ class Examples:
     missing : ndarray of bool, the shape of `values`, optional
         True where a value is missing, whatever number `values` has there.
     pixels : bool, optional
-        What uint8 values are: grey levels, of which 255 stands for 1, or numbers as they are, such
-        as counts and genotypes. By default grey levels if one is above 15. For float32, False says
-        that whole numbers are counts.
+        What uint8 values are: grey levels from 0 (black) to 255 (white), or numbers as they are,
+        such as counts and genotypes. By default grey levels if one is above 15. For float32,
+        False says that whole numbers are counts.
     columns : tuple of Column, optional
         What the columns of a table stand for: one per feature.
     label_names : tuple of str, optional
         Names of the labels 0, 1, ...
     variants : Variants, optional
         What the features of genotypes are.
+    conditions : ndarray of float32, shape (n, p), optional
+        What the decoder is given beside the code: numbers, and codes 0, 1, ... of categories.
+    condition_columns : tuple of Column, optional
+        What the columns of `conditions` are.
 
     Raises
     ------
@@ -142,6 +235,8 @@ class Examples:
     columns: tuple[Column, ...] | None = None
     label_names: tuple[str, ...] | None = None
     variants: Variants | None = None
+    conditions: np.ndarray | None = None
+    condition_columns: tuple[Column, ...] | None = None
 
     def __post_init__(self) -> None:
         shape = self.values.shape
@@ -171,6 +266,7 @@ class Examples:
             ("labels", self.labels, np.int64, (n,)),
             ("ids", self.ids, np.str_, (n,)),
             ("mask of missing values", self.missing, np.bool_, shape),
+            ("conditions", self.conditions, np.float32, (n, len(self.condition_columns or ()))),
         ):
             if array is not None and (array.shape != wanted or array.dtype.type != kind):
                 raise HebaeError(
@@ -197,10 +293,21 @@ class Examples:
 
     def take(self, index: slice | np.ndarray, values: Any) -> Examples:
         """Return the examples at `index`, given their `values`."""
-        labels, ids = (None if array is None else array[index] for array in (self.labels, self.ids))
+        labels, ids, conditions = (
+            None if array is None else array[index]
+            for array in (self.labels, self.ids, self.conditions)
+        )
         missing = None if self.missing is None else select(self.missing, index)
         pixels = self.are_pixels if self.values.dtype == np.uint8 else self.pixels
-        return replace(self, values=values, labels=labels, ids=ids, missing=missing, pixels=pixels)
+        return replace(
+            self,
+            values=values,
+            labels=labels,
+            ids=ids,
+            missing=missing,
+            pixels=pixels,
+            conditions=conditions,
+        )
 
     @property
     def is_sparse(self) -> bool:
@@ -214,18 +321,22 @@ class Examples:
 
     @cached_property
     def are_pixels(self) -> bool:
-        """Whether the values are grey levels, of which 255 stands for 1."""
+        """Whether the values are grey levels from 0 (black) to 255 (white)."""
         if self.pixels is not None or self.values.dtype != np.uint8:
             return bool(self.pixels)
         parts = [self.values.data] if self.is_sparse else blocks(self.values)
         return any(int(part.max(initial=0)) > _LARGEST_SMALL for part in parts)
 
-    @property
+    @cached_property
     def seen(self) -> Seen:
         """What a model that is trained on these examples has seen."""
         whole = self.pixels is False or self.values.dtype == np.uint8
         kind: Any = "grey levels" if self.are_pixels else "whole numbers" if whole else "numbers"
-        return Seen(kind, self.feature_names, self.columns)
+        conditions = None
+        if self.conditions is not None and self.condition_columns is not None:
+            conditions = Conditions.learn(self.conditions, self.condition_columns)
+        variants = None if self.variants is None else self.variants.texts
+        return Seen(kind, self.feature_names, self.columns, conditions, variants)
 
     def rows(self, index: slice | np.ndarray) -> np.ndarray:
         """Return examples as a model takes them: dense, grey levels as uint8, NaN if missing."""
@@ -239,11 +350,18 @@ class Examples:
                 values[missing] = np.nan
         return values
 
-    def parts(self) -> Iterator[np.ndarray]:
-        """Yield all examples as `rows` does, about 16 MiB at a time."""
-        size = max(1, _BLOCK_BYTES // max(1, 4 * math.prod(self.shape)))
+    def parts(self, size: int | None = None) -> Iterator[np.ndarray]:
+        """Yield all examples as `rows` does, `size` at a time [default: about 16 MiB]."""
+        size = size or max(1, _BLOCK_BYTES // max(1, 4 * math.prod(self.shape)))
         for start in range(0, len(self), size):
             yield self.rows(slice(start, start + size))
+
+    def first_with(self, name: str, holds: Callable[[Summary], bool]) -> tuple[str, Examples]:
+        """Return name and examples of the first part, in messages, for which a fact holds.
+
+        `name` is that of all examples, which are one part here.
+        """
+        return name, self
 
     @property
     def array(self) -> Any:
@@ -254,14 +372,15 @@ class Examples:
     def summary(self) -> Summary:
         """Range and kind of the observed numbers; of grey levels, 0 and 1 without a look."""
         if self.are_pixels and self.missing is None:
-            return Summary(0.0, 1.0, whole=False, missing=0, zeros=0)
+            cells = math.prod(self.values.shape)
+            return Summary(0.0, 1.0, whole=False, missing=0, zeros=0, observed=cells)
         if not self.is_sparse or self.missing is not None:
             return summarise(self.parts(), pixels=self.are_pixels)
         found = summarise(blocks(self.values.data), pixels=self.are_pixels)
         cells = math.prod(self.values.shape)
         if cells > self.values.nnz:
             found = found._replace(low=min(found.low, 0.0), high=max(found.high, 0.0))
-        return found._replace(zeros=found.zeros + cells - self.values.nnz)
+        return found._replace(zeros=found.zeros + cells - self.values.nnz, observed=cells)
 
     @property
     def range(self) -> tuple[float, float]:
@@ -271,7 +390,7 @@ class Examples:
 
 def summarise(parts: Iterable[np.ndarray], *, pixels: bool = False) -> Summary:
     """Summarise numbers, NaN where one is missing; uint8 `pixels` stand for [0, 1]."""
-    low, high, whole, missing, zeros = math.inf, -math.inf, True, 0, 0
+    low, high, whole, missing, zeros, observed = NOTHING
     for part in parts:
         if part.dtype.kind == "f":
             absent = np.isnan(part)
@@ -282,9 +401,10 @@ def summarise(parts: Iterable[np.ndarray], *, pixels: bool = False) -> Summary:
             part = part / np.float32(255)
         if part.size:
             low, high = min(low, float(part.min())), max(high, float(part.max()))
+            observed += part.size
             zeros += part.size - int(np.count_nonzero(part))
             whole = whole and (part.dtype.kind != "f" or bool((part == np.rint(part)).all()))
-    return Summary(low, high, whole, missing, zeros)
+    return Summary(low, high, whole, missing, zeros, observed)
 
 
 def select(values: Any, index: slice | np.ndarray) -> Any:
@@ -390,7 +510,7 @@ def fingerprint(splits: Mapping[str, Examples | None]) -> str:
             continue
         values: Any = examples.values
         parts = [values.indptr, values.indices, values.data] if examples.is_sparse else [values]
-        for array in (*parts, examples.labels, examples.missing):
+        for array in (*parts, examples.labels, examples.missing, examples.conditions):
             if array is not None:
                 digest.update(f"{split} {array.dtype.str} {array.shape}\n".encode())
                 for block in blocks(array):

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from hebae.data.columns import labels_of, require_unique
+from hebae.data.conditions import NONE, Taken, from_columns
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.source import ReadOptions
 from hebae.data.sparse import as_csr
@@ -93,7 +94,15 @@ def _dataset(
                 f"{', '.join(map(str, obs.columns)) or 'none'}."
             )
         labels, label_names = labels_of(obs[column], f"{source}, obs column {column!r}")
-    return _cells(name, values, ids, names, options, source, (), labels, label_names)
+    strange = [
+        text for text in options.column_kinds if text.rpartition("=")[0] not in options.condition
+    ]
+    if strange:
+        raise HebaeError(
+            f"--column-kinds {strange[0]!r} is not NAME=KIND of a --condition; genes have no kinds."
+        )
+    conditions = from_columns(obs, options, source, labels, label_names)
+    return _cells(name, values, ids, names, options, source, (), labels, label_names, conditions)
 
 
 def _cells(
@@ -106,6 +115,7 @@ def _cells(
     notes: tuple[str, ...],
     labels: np.ndarray | None = None,
     label_names: tuple[str, ...] | None = None,
+    conditions: Taken = NONE,
 ) -> Dataset:
     """Make a data set of cells x genes."""
     values = values.to_memory() if hasattr(values, "to_memory") else values  # of a file
@@ -136,7 +146,9 @@ def _cells(
         values[missing] = 0
         missing = missing if missing.any() else None
     keys = np.array([str(key) for key in ids])
-    examples = Examples(values, labels, keys, genes, missing, False, None, label_names)
+    examples = Examples(
+        values, labels, keys, genes, missing, False, None, label_names, None, *conditions
+    )
     return Dataset(name, examples, None, None, fingerprint({"train": examples}), notes)
 
 

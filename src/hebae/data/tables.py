@@ -33,6 +33,7 @@ from hebae.data.columns import (
     require_unique,
     type_of,
 )
+from hebae.data.conditions import from_columns
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.source import ReadOptions
 from hebae.errors import HebaeError
@@ -108,17 +109,22 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
     if ids is not None:
         require_unique(ids, source)
     labels = label_names = None
+    with_labels = frame
     label = options.label_column
     if label is not None and (label in frame or not known):
         _known(label, names, source, "--label-column")
         labels, label_names = labels_of(frame[label], f"{source}, column {label!r}")
         frame = frame.drop(columns=label)
+    wanted = [c if isinstance(c, str) else c.name for c in known or ()]
     kinds = {} if known else _kinds(options.column_kinds, names, source)
+    own = with_labels.drop(columns=[name for name in wanted if name in with_labels])
+    conditions = from_columns(own, options, source, labels, label_names)
+    frame = frame.drop(columns=[n for n in options.condition if n in own and n in frame])
+    kinds = {name: kind for name, kind in kinds.items() if name not in options.condition}
     frame = frame.drop(columns=[n for n, kind in kinds.items() if kind == "exclude" and n in frame])
 
     notes: list[str] = []
     if known:  # in the order of training, whatever else the table holds
-        wanted = [c if isinstance(c, str) else c.name for c in known]
         absent = [name for name in wanted if name not in frame]
         if absent:
             raise HebaeError(
@@ -133,7 +139,9 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
             )
         frame = frame[wanted]
     if frame.shape[1] == 0:
-        raise HebaeError(f"{source} has no columns besides ids and labels: nothing to train on.")
+        raise HebaeError(
+            f"{source} has no columns besides ids, labels and conditions: nothing to train on."
+        )
 
     types = {name: type_of(frame[name], source) for name in frame}
     columns = options.columns
@@ -143,7 +151,9 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
         whole = values.dtype == np.float32 and "float" not in types.values()
         pixels = False if whole else None  # False: whole numbers may be counts
         named = tuple(frame.columns)
-        examples = Examples(values, labels, ids, named, missing, pixels, None, label_names)
+        examples = Examples(
+            values, labels, ids, named, missing, pixels, None, label_names, None, *conditions
+        )
         return examples, notes
     if columns is None and known:
         wrong = next(name for name, kind in types.items() if kind in ("text", "date"))
@@ -160,7 +170,10 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
     values[missing] = 0
     named = tuple(column.name for column in columns)
     mask = missing if missing.any() else None
-    return Examples(values, labels, ids, named, mask, False, columns, label_names), notes
+    examples = Examples(
+        values, labels, ids, named, mask, False, columns, label_names, None, *conditions
+    )
+    return examples, notes
 
 
 def _read(path: Path) -> tuple[Any, tuple[str, ...]]:

@@ -35,7 +35,10 @@ def ratio_of_means(
 ) -> Estimate:
     """``mean(numerator) / mean(denominator)`` over n independent pairs, by the delta method.
 
-    Raises an `UndefinedMetric` with the sentence `undefined` if all denominators are zero.
+    Raises
+    ------
+    UndefinedMetric
+        With the sentence `undefined` if all denominators are zero.
     """
     scale = float(denominator.mean())
     if scale == 0:

@@ -38,8 +38,10 @@ def frechet_distance(
     allow_rank_deficient : bool
         Accept d examples or fewer, whose distance is far above that of many examples.
 
-    Sources: Dowson, Landau (1982), "The Frechet distance between multivariate normal
-    distributions". Heusel et al. (2017), "GANs trained by a two time-scale update rule".
+    References
+    ----------
+    Dowson, Landau (1982), "The Frechet distance between multivariate normal distributions". Heusel
+    et al. (2017), "GANs trained by a two time-scale update rule".
     """
     x, y = checks.pair(x_features, y_features, ("x_features", "y_features"))
     _check_full_rank(len(x), len(y), x.shape[1], allow_rank_deficient)
@@ -131,8 +133,9 @@ def frechet_extrapolated(
     seed : int
         Of the subsets.
 
-    Source: Chong, Forsyth (2020), "Effectively unbiased FID and Inception score and where to
-    find them".
+    References
+    ----------
+    Chong, Forsyth (2020), "Effectively unbiased FID and Inception score and where to find them".
     """
     x, y = checks.pair(x_features, y_features, ("x_features", "y_features"))
     whole = min(len(x), len(y))
@@ -174,7 +177,9 @@ def kernel_distance(
     seed : int
         Of the shuffles.
 
-    Source: Binkowski, Sutherland, Arbel, Gretton (2018), "Demystifying MMD GANs", section 4.
+    References
+    ----------
+    Binkowski, Sutherland, Arbel, Gretton (2018), "Demystifying MMD GANs", section 4.
     """
     from sklearn.metrics.pairwise import polynomial_kernel
 

@@ -46,7 +46,10 @@ def mutual_information(
 ) -> Information:
     """I(i; z) of a model's codes over examples: `posterior_information` of its posteriors.
 
-    Raises an `UndefinedMetric` if the covariance of HEBAE's noise is singular.
+    Raises
+    ------
+    UndefinedMetric
+        If the covariance of HEBAE's noise is singular.
 
     Parameters
     ----------
@@ -90,7 +93,9 @@ def posterior_information(
     seed, draws, block : int
         See `elbo`; `block` is the number of examples compared with as many at once.
 
-    Source: Hoffman, Johnson (2016), "ELBO surgery".
+    References
+    ----------
+    Hoffman, Johnson (2016), "ELBO surgery".
     """
     means = checked_means(mean)
     checks.counts(draws=draws, block=block)

@@ -120,7 +120,9 @@ def active_units(mean: ArrayLike, threshold: float = 0.01) -> npt.NDArray[np.boo
 
     `mean` (n, k) is mu, which is E[z | x]; the threshold is in squared units of the code.
 
-    Source: Burda, Grosse, Salakhutdinov (2016), "Importance weighted autoencoders", section 5.2.
+    References
+    ----------
+    Burda, Grosse, Salakhutdinov (2016), "Importance weighted autoencoders", section 5.2.
     """
     checks.require(threshold >= 0, "threshold", threshold, "at least 0")
     active: npt.NDArray[np.bool_] = checks.features(mean, "mean").var(axis=0) > threshold
@@ -153,7 +155,9 @@ def collapsed_share(
     A dimension is collapsed if KL(q(z_j | x_i) || N(0, 1)) is below `epsilon` nats for at least a
     share 1 - `delta` of the examples. Other parameters and errors as in `kl_by_dimension`.
 
-    Source: Lucas, Tucker, Grosse, Norouzi (2019), "Don't blame the ELBO!", definition 1.
+    References
+    ----------
+    Lucas, Tucker, Grosse, Norouzi (2019), "Don't blame the ELBO!", definition 1.
     """
     checks.require(epsilon > 0, "epsilon", epsilon, "above 0")
     checks.require(0 <= delta <= 1, "delta", delta, "from 0 to 1")

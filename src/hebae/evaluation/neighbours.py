@@ -57,7 +57,9 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionR
     k : int
         The neighbour that a ball reaches to: at least 1, and less than the size of either set.
 
-    Source: Kynkaanniemi et al. (2019), "Improved precision and recall metric".
+    References
+    ----------
+    Kynkaanniemi et al. (2019), "Improved precision and recall metric".
     """
     x, y = _tensors(real, fake)
     real_radius, fake_radius = _radii(x, k, "real"), _radii(y, k, "fake")
@@ -76,7 +78,9 @@ def density_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> DensityCov
     boundary, as in the authors' code. If both are of one distribution, n real and m fake examples
     have density 1 and coverage ``1 - prod_{i=1..k} (n - i) / (n + m - i)`` on average.
 
-    Source: Naeem et al. (2020), "Reliable fidelity and diversity metrics for generative models".
+    References
+    ----------
+    Naeem et al. (2020), "Reliable fidelity and diversity metrics for generative models".
     """
     x, y = _tensors(real, fake)
     radius = _radii(x, k, "real")
@@ -163,10 +167,15 @@ def copying_ratio(
     seed : int
         Of the subsets.
 
-    Raises an `UndefinedMetric` if every sample equals a held-out example.
+    Raises
+    ------
+    UndefinedMetric
+        If every sample equals a held-out example.
 
-    Source: after Meehan, Chaudhuri, Dasgupta (2020), "A non-parametric test to detect data-copying
-    in generative models", who compare with distances of held-out examples, not to them.
+    References
+    ----------
+    After Meehan, Chaudhuri, Dasgupta (2020), "A non-parametric test to detect data-copying in
+    generative models", who compare with distances of held-out examples, not to them.
     """
     x, y = checks.pair(samples, train, ("samples", "train"))
     z = checks.pair(samples, held_out, ("samples", "held_out"))[1]

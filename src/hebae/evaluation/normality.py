@@ -89,7 +89,9 @@ def kolmogorov_smirnov(codes: ArrayLike, *, level: float = 0.05) -> KolmogorovSm
     level : float
         Of the family: the probability that any dimension of normal codes is rejected.
 
-    Source: Holm (1979), "A simple sequentially rejective multiple test procedure".
+    References
+    ----------
+    Holm (1979), "A simple sequentially rejective multiple test procedure".
     """
     from scipy import stats
 
@@ -116,8 +118,10 @@ def mardia(codes: ArrayLike) -> Mardia:
     its exact mean; the kurtosis's two-sided p-value a normal one. Raises an `UndefinedMetric` if
     the codes' covariance is singular, or n is not above k + 1 and 3.
 
-    Sources: Mardia (1970), "Measures of multivariate skewness and kurtosis with applications", and
-    (1974), "Applications of some measures of multivariate skewness and kurtosis".
+    References
+    ----------
+    Mardia (1970), "Measures of multivariate skewness and kurtosis with applications", and (1974),
+    "Applications of some measures of multivariate skewness and kurtosis".
     """
     from scipy import stats
     from scipy.linalg import solve_triangular
@@ -178,7 +182,9 @@ def energy_distance_to_normal(codes: ArrayLike, *, limit: int = 10_000, seed: in
     limit, seed : int
         Of more than `limit` codes, at least 2, a random subset of that size is used.
 
-    Source: Szekely, Rizzo (2013), "Energy statistics: a class of statistics based on distances".
+    References
+    ----------
+    Szekely, Rizzo (2013), "Energy statistics: a class of statistics based on distances".
     """
     checks.counts(2, limit=limit)
     values = checks.features(codes, "codes")
@@ -249,7 +255,9 @@ def sliced_wasserstein_to_normal(
     replicates, seed : int
         Standard normal samples (n, k), at least 2, for the normal mean and spread; of all draws.
 
-    Source: Bonneel et al. (2015), "Sliced and Radon Wasserstein barycenters of measures".
+    References
+    ----------
+    Bonneel et al. (2015), "Sliced and Radon Wasserstein barycenters of measures".
     """
     from scipy import stats
 

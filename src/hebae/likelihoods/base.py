@@ -22,6 +22,8 @@ class Context(NamedTuple):
     """True where a number was observed. Other numbers are ignored, even if they are NaN."""
     size_factor: Float[Tensor, "*batch"] | None = None
     """Size of each example, such as the library size of a cell."""
+    condition: Float[Tensor, "*batch _"] | None = None
+    """What the networks are given beside x or z: see `hebae.networks.ConditionEncoder`."""
 
 
 EMPTY = Context()
@@ -29,7 +31,7 @@ EMPTY = Context()
 TOLERANCE = 1e-6
 """By which rounding may move a number out of a likelihood's support."""
 
-STATISTICS = ("filling", "shift", "unit", "typical")
+STATISTICS = ("filling", "shift", "unit", "typical", "size_quantiles")
 """Names of the buffers that `Likelihood.learn` sets."""
 
 
@@ -54,6 +56,8 @@ class Likelihood(nn.Module):
         Mean and standard deviation by which the encoder's input is standardised.
     typical : Tensor or None
         Of counts: the mean size of an example, or the mean of each column.
+    size_quantiles : Tensor or None
+        Of counts: evenly spaced quantiles of the sizes of the training examples.
     incomplete : bool
         Whether numbers are missing in training. Evaluation always looks, if there is a `filling`.
     """
@@ -80,6 +84,7 @@ class Likelihood(nn.Module):
     shift: Tensor | None
     unit: Tensor | None
     typical: Tensor | None
+    size_quantiles: Tensor | None
 
     def __init__(self, *, shape: Sequence[int] = ()) -> None:
         super().__init__()

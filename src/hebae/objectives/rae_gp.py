@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from hebae.kernels import unit
 from hebae.methods import Weight
-from hebae.networks import differentiable_batch_norm
-from hebae.objectives.base import Codes, Latents, LogScales, Noise, Objective, Terms
+from hebae.networks import differentiable_batch_norm, with_condition
+from hebae.objectives.base import Codes, Condition, Latents, LogScales, Noise, Objective, Terms
 from hebae.priors.base import Prior
 
 
@@ -48,7 +48,9 @@ class RAEGP(Objective):
         return mean, {"norm": 0.5 * mean.square().sum(1).mean()}
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # no second derivatives
-    def decode(self, decoder: nn.Module, z: Codes, noise: Noise) -> tuple[Tensor, Terms]:
+    def decode(
+        self, decoder: nn.Module, z: Codes, noise: Noise, condition: Condition = None
+    ) -> tuple[Tensor, Terms]:
         """Return the output and ``decoder``, the mean over z of ``||J||^2``.
 
         J is the matrix of derivatives of the decoder's output (before the likelihood's link, such
@@ -59,7 +61,7 @@ class RAEGP(Objective):
         # threads, nor by torch.func, which takes no batch normalisation in training.
         with torch.enable_grad(), differentiable_batch_norm(decoder):  # also for held-out examples
             z = z if z.requires_grad else z.detach().requires_grad_()
-            output = decoder(z)
+            output = decoder(with_condition(z, condition))
             w = torch.zeros_like(output, requires_grad=True)
             (pulled,) = torch.autograd.grad(output, z, w, create_graph=True)
             pushed = None

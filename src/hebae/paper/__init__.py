@@ -35,6 +35,7 @@ NAMES = (
     "table",
     "rate",
     "prior",
+    "binary",
     "ablations",
 )
 """In the order of the paper, followed by studies that the paper does not have."""

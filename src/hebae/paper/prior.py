@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
-from hebae.experiments.table import tabulate as tabulate_runs
+from hebae.experiments.table import tabulate
 from hebae.experiments.trained_run import RunResult
 from hebae.paper.budgets import Budget, Plan
 from hebae.paper.statements import (
@@ -13,6 +14,7 @@ from hebae.paper.statements import (
     Statement,
     all_of,
     any_of,
+    describe,
     limit,
     median,
     order,
@@ -20,7 +22,6 @@ from hebae.paper.statements import (
 )
 from hebae.paper.study import STUDIES, Drawing, Findings, Runs, Study
 from hebae.report.ranges import RangePanel, RowLabel, range_panels
-from hebae.report.tables import Row, Table
 
 TEXTS = STUDIES["prior"]
 QUANTITIES, PRIORS = TEXTS["quantities"], TEXTS["priors"]
@@ -51,9 +52,7 @@ class Variant(NamedTuple):
 def variants(budget: Budget) -> dict[str, Variant]:
     """Return the variants by key: HEBAE and VAE with each prior, WAE-MMD, and the parts."""
     found = {}
-    priors = {"smoke": ["normal", "mixture"], "small": ["normal", "mixture", "flow"]}.get(
-        budget.name, [*PRIORS]
-    )
+    priors = ["normal", "mixture"] if budget.is_smoke else [*PRIORS]
     for prior in priors:
         own = {} if prior == "normal" else {"prior": prior}
         found[f"hebae-{prior}"] = Variant(f"HEBAE, {PRIORS[prior]}", "hebae", RATE | own)
@@ -86,13 +85,14 @@ def conclude(budget: Budget, runs: Runs) -> Findings:
     statements = [
         *(state(name, priors, found) for name in TEXTS["conditions"]),
         at_once(priors, found, k),
-        *targets(found, k),
+        *targets(priors, found),
         *parts(found),
     ]
     named = {labels[key]: group for key, group in found.items()}
     drawing = Drawing("prior", draw(labels, found, title), title, TEXTS["caption"])
-    notes = [n for key, n in TEXTS["notes"].items() if key != "vamp" or "vamp" not in priors]
-    return Findings(statements, [tabulate(named, title)], [drawing], notes)
+    notes = list(TEXTS["notes"].values())
+    table = tabulate(named, title, ids=[one["id"] for one in QUANTITIES.values()])
+    return Findings(statements, [table.transposed()], [drawing], notes)
 
 
 Found = Mapping[str, Sequence[RunResult]]
@@ -151,26 +151,22 @@ def at_once(priors: Sequence[str], found: Found, k: int) -> Statement:
     return Statement("at-once", TEXTS["at_once"], result, numbers, verdict(case), "ours")
 
 
-def targets(found: Found, k: int) -> list[Statement]:
-    """Hold HEBAE with the flow against the numbers that were set beforehand."""
+def targets(priors: Sequence[str], found: Found) -> list[Statement]:
+    """Hold HEBAE with each learned prior against the numbers that were set beforehand."""
     statements = []
-    for key, words in TEXTS["targets"].items():
-        if words["variant"] not in found:
+    for prior, (key, words) in product(priors, TEXTS["targets"].items()):
+        if prior == "normal":
             continue
-        numbers = values(found, words["variant"], words["of"])
-        if "over" in words:  # a difference between seeds of the same number
-            others = values(found, words["over"], words["of"])
+        numbers = values(found, f"hebae-{prior}", words["of"])
+        if words.get("gain"):  # a difference between seeds of the same number
+            others = values(found, f"vae-{prior}", words["of"])
             pairs = zip(numbers, others, strict=True)
             numbers = [None if a is None or b is None else a - b for a, b in pairs]
         case = limit(numbers, words["limit"], above=words.get("above", False))
-        known = [v for v in numbers if v is not None]
-        spread = {"least": min(known, default=None), "greatest": max(known, default=None)}
-        form = words["form"]
-        result = f"{{median:{form}}} [{{least:{form}}}, {{greatest:{form}}}]"
-        numbered = {"median": median(numbers), **spread}
-        statements.append(
-            Statement(f"target-{key}", words["text"], result, numbered, verdict(case), "target")
-        )
+        result, numbered = describe("value", numbers, words["form"])
+        text = f"HEBAE, {PRIORS[prior]}: {words['text']}"
+        name = f"target-{key}-{prior}"
+        statements.append(Statement(name, text, result, numbered, verdict(case), "target"))
     return statements
 
 
@@ -188,16 +184,6 @@ def parts(found: Found) -> list[Statement]:
         case = order(ours, theirs, lower=one["better"] == "lower")
         statements.append(Statement(key, words["text"], result, numbers, verdict(case), "ours"))
     return statements
-
-
-def tabulate(named: Mapping[str, Sequence[RunResult]], title: str) -> Table:
-    """Tabulate every quantity, one row per variant."""
-    columns = {}
-    for one in QUANTITIES.values():
-        for row in tabulate_runs(named, title, ids=[one["id"]]).rows:
-            columns[f"{one['title']}, {one['note']}"] = row.values
-    rows = [Row(label, cells) for label, *cells in zip(named, *columns.values(), strict=True)]
-    return Table(title, list(columns), rows, [])
 
 
 def draw(labels: Mapping[str, str], found: Found, title: str) -> Any:

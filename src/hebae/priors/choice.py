@@ -128,12 +128,12 @@ class Samplers:
             )
         names = sorted(self._names, key=self._mean)
         numbers = [f"{name} {self._mean(name):.3f}" for name in names]
-        text += "two-sample distance to held-out codes, 0 at best: " + ", ".join(numbers)
+        text += "distance of draws to held-out codes (0 is best) " + ", ".join(numbers)
         same = [name for name in names if name != best and not self._told_apart(name, best)]
         if same:
-            text += f"; {' and '.join(same)} cannot be told from it, and it is the simplest"
+            text += f"; not significantly different: {' and '.join(same)}; the simplest is used"
         densities = ", ".join(f"{name} {self.held_out[name]:.1f}" for name in names)
-        return f"{text}; for information, held-out log density in nats: {densities}"
+        return f"{text}. Log density of held-out codes, not used for the choice: {densities} nats"
 
     def _told_apart(self, name: str, other: str) -> bool:
         return self._differs(name, other) or self._differs(other, name)

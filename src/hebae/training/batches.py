@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import mmap
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from itertools import count, islice, tee, zip_longest
-from typing import Any, Protocol
+from itertools import islice, repeat, tee, zip_longest
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,18 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from hebae.data.arrays import batch_name, from_batch
 from hebae.data.examples import Examples, as_dense
 from hebae.data.images import map_in_threads
-from hebae.errors import HebaeError
 from hebae.model import to_floats
 from hebae.shared_batch import share_of
-from hebae.training.randomness import NetworkRandomState, epoch_seed, spread
+from hebae.training.randomness import epoch_seed, spread
+
+
+class Batch(NamedTuple):
+    """Examples on the device, and what the decoder is given beside their codes."""
+
+    x: Float[Tensor, "*members batch *shape"]
+    condition: Float[Tensor, "*members batch _"] | None = None
 
 
 class Batches(Protocol):
@@ -30,12 +35,10 @@ class Batches(Protocol):
 
     steps_per_epoch: int | None
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Float[Tensor, "batch *shape"]]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Batches of an epoch, the first `start` left out."""
 
-    def in_order(
-        self, batch_size: int, limit: int | None = None
-    ) -> Iterator[Float[Tensor, "batch *shape"]]:
+    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         """Pass once over the examples (`limit` of them), unshuffled, the last batch smaller."""
 
 
@@ -98,6 +101,10 @@ class ArrayBatches:
         self.rank = rank
         self.processes = processes
         on_cuda = self.device.type == "cuda"
+        self._conditions: Tensor | None = None  # few numbers per example: always on the device
+        if isinstance(values, Examples) and values.conditions is not None:
+            conditions = torch.from_numpy(np.array(values.conditions))
+            self._conditions = conditions.to(self.device, dtype)
         self._host, self._resident = source, None
         if isinstance(source, np.ndarray) and (on_cuda or map_of(source) is None):
             with warnings.catch_warnings():
@@ -111,7 +118,7 @@ class ArrayBatches:
         self.sizes = batch_sizes(self.count, batch_size, drop_last)
         self.steps_per_epoch: int | None = len(self.sizes)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See `Batches`."""
         n = self.count
         orders = [np.random.default_rng([seed, epoch]).permutation(n) for seed in self.seeds]
@@ -119,15 +126,22 @@ class ArrayBatches:
         used = indices[:, : sum(self.sizes)]
         batches = torch.split(used, self.sizes, dim=1)[start:]
         shares = [b[:, share_of(b.shape[1], self.rank, self.processes)] for b in batches]
-        taken = self._taken(share.flatten() for share in shares)
+        taken = self._taken([share.flatten() for share in shares])
         if not self.stacked:
             return taken
         return (
-            spread(rows.view(*share.shape, *rows.shape[1:]), self._positions)
-            for share, rows in zip(shares, taken, strict=True)
+            Batch(
+                *(
+                    part
+                    if part is None
+                    else spread(part.view(*share.shape, *part.shape[1:]), self._positions)
+                    for part in batch
+                )
+            )
+            for share, batch in zip(shares, taken, strict=True)
         )
 
-    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
+    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         """See `Batches`; a limited number is spread evenly, for data may be sorted by class."""
         n = min(limit or self.count, self.count)
         evenly = torch.arange(n) * self.count // n
@@ -137,7 +151,7 @@ class ArrayBatches:
         # All at once: a copy to a GPU per step would make each step wait for the one before.
         return indices if self._resident is None else indices.to(self._resident.device)
 
-    def _taken(self, batches: Iterable[Tensor]) -> Generator[Tensor]:
+    def _taken(self, batches: Sequence[Tensor]) -> Generator[Batch]:
         """Give the examples of each batch of indices, in order."""
         pinned = self.device.type == "cuda"
         if self._resident is not None:
@@ -146,10 +160,15 @@ class ArrayBatches:
         else:
             arrays = (batch.numpy() for batch in batches)
             examples = read_ahead(self._host, arrays, pinned=pinned)
+        conditions: Iterable[Tensor | None] = repeat(None, len(batches))
+        if self._conditions is not None and batches:
+            sizes = [len(batch) for batch in batches]
+            where = torch.cat(list(batches)).to(self.device)
+            conditions = map(self._conditions.__getitem__, torch.split(where, sizes))
         with closing(examples):
-            for rows in examples:
+            for rows, condition in zip(examples, conditions, strict=True):
                 rows = rows.to(self.device, non_blocking=pinned)
-                yield to_floats(rows, self.dtype, pixels=self.pixels)
+                yield Batch(to_floats(rows, self.dtype, pixels=self.pixels), condition)
 
 
 def batch_sizes(count: int, batch_size: int, drop_last: bool | None) -> list[int]:
@@ -188,9 +207,9 @@ class RedrawnBatches(ArrayBatches):
         super().__init__(values, batch_size, **options)
         self.drawn = ArrayBatches(drawn, batch_size, **options)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See `Batches`."""
-        for step, x in enumerate(super().epoch(epoch, start), start):
+        for step, (x, condition) in enumerate(super().epoch(epoch, start), start):
             _, *shape = x.shape[1:] if self.stacked else x.shape
             draws = []
             for seed in self.seeds:
@@ -199,126 +218,12 @@ class RedrawnBatches(ArrayBatches):
                 u = torch.rand(self.sizes[step], *shape, generator=generator)
                 draws.append(u[share_of(len(u), self.rank, self.processes)])
             u = torch.stack(draws).to(self.device)
-            yield (spread(u, self._positions) if self.stacked else u[0]).lt(x).to(self.dtype)
+            drawn = (spread(u, self._positions) if self.stacked else u[0]).lt(x)
+            yield Batch(drawn.to(self.dtype), condition)
 
-    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
+    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         """See `Batches`; of the one draw."""
         return self.drawn.in_order(batch_size, limit)
-
-
-class LoaderBatches:
-    """Batches of a user's own ``torch.utils.data.DataLoader``, each checked when it comes.
-
-    It decides order and batch size; `hebae.data.arrays.from_batch` says what a batch is. What the
-    loader draws from torch's global generator depends on `seed` and epoch alone.
-
-    Parameters
-    ----------
-    loader : DataLoader
-    like : Examples, optional
-        Those of the first batch, to whose shape and type others are held.
-    check : callable, optional
-        Called with the examples of each batch and its name; raises a HebaeError if the model does
-        not take them.
-    smallest : int
-        Examples that a batch needs. A smaller last batch joins the one before it.
-    drop_below : int
-        Leave out batches of fewer examples.
-    seed, device, dtype
-        As for `ArrayBatches`.
-    """
-
-    def __init__(
-        self,
-        loader: Any,
-        *,
-        like: Examples | None = None,
-        check: Callable[[Examples, str], object] = lambda examples, name: None,
-        smallest: int = 1,
-        drop_below: int = 1,
-        seed: int = 0,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        self.loader = loader
-        self.like = like
-        self.check = check
-        self.smallest = smallest
-        self.drop_below = drop_below
-        self.seed = seed
-        self.device = torch.device(device)
-        self.dtype = dtype
-        try:
-            self.steps_per_epoch: int | None = len(loader)
-        except TypeError:  # an iterable data set has no length
-            self.steps_per_epoch = None
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
-        """See `Batches`."""
-        random_state = NetworkRandomState(epoch_seed(self.seed, epoch), torch.device("cpu"))
-        return islice(self._large_enough(self._checked(random_state)), start, None)
-
-    def _checked(self, random_state: NetworkRandomState) -> Iterator[tuple[str, Tensor]]:
-        """Give name and examples of each batch."""
-        with random_state():
-            iterator = iter(self.loader)
-        for number in count(1):
-            with random_state():
-                batch = next(iterator, None)
-            if batch is None:
-                return
-            name = batch_name(number)
-            pixels = True if self.like is None else self.like.seen.pixels
-            examples = from_batch(batch, number, pixels)
-            if self.like is not None:
-                given, first = (
-                    f"{part.values.dtype} of shape {part.shape}" for part in (examples, self.like)
-                )
-                if given != first:
-                    raise HebaeError(
-                        f"{name} holds examples of type {given}, and the first batch {first}; all "
-                        "batches must be alike."
-                    )
-            self.check(examples, name)
-            if len(examples) < self.drop_below:
-                continue
-            x = torch.from_numpy(np.ascontiguousarray(examples.array))
-            x = x.to(self.device, non_blocking=True)
-            yield name, to_floats(x, self.dtype, pixels=examples.are_pixels)
-
-    def _large_enough(self, batches: Iterator[tuple[str, Tensor]]) -> Iterator[Tensor]:
-        """Join a last batch that is too small to the one before, which waits for it."""
-        waiting: Tensor | None = None
-        small: tuple[str, int] | None = None
-        for name, x in batches:
-            if small is None and len(x) < self.smallest:
-                small = name, len(x)
-                waiting = x if waiting is None else torch.cat([waiting, x])
-                continue
-            if small is not None:
-                self._refuse(*small)
-            if waiting is not None:
-                yield waiting
-            waiting = x
-        if waiting is not None:
-            if small is not None and len(waiting) < self.smallest:
-                self._refuse(*small)
-            yield waiting
-
-    def _refuse(self, name: str, size: int) -> None:
-        raise HebaeError(
-            f"{name} has {size} example(s), and the method and networks need {self.smallest} in "
-            "each but the last batch: give the DataLoader a larger batch_size."
-        )
-
-    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
-        """See `Batches`; in the loader's own order and batches, the first `limit` or a few more."""
-        taken = 0
-        for x in self.epoch(0):
-            yield x
-            taken += len(x)
-            if taken >= (limit or math.inf):
-                return
 
 
 READY = 2

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from torch import nn
 
@@ -80,6 +81,7 @@ def complete(
             f"{weight:.4g} relative to the mean squared error of images in [-1, 1]."
         )
     check_likelihood(settings, parts, name)
+    _check_conditions(settings, parts, name)
     _check_prior(settings, name, count)
     if build_objective(settings).weight_factor(settings.epochs - 1) < 1:
         raise HebaeError(
@@ -176,6 +178,39 @@ def require_relevant(given: Collection[str], runs: Sequence[Settings]) -> None:
                     f"--{name.replace('_', '-')} is an option of {flag}{', '.join(owners)} and has "
                     f"no effect on {flag}{', '.join(used)}; leave it out."
                 )
+
+
+def _check_conditions(settings: Settings, parts: Mapping[str, Examples], name: str) -> None:
+    train = parts["training"]
+    if train.conditions is None:
+        if settings.condition_encoder:
+            raise HebaeError(
+                f"--condition-encoder gives the encoder conditions, and {name} has none; name them "
+                "with --condition, or leave it out."
+            )
+        return
+    for split, part in parts.items():
+        if part.conditions is None:
+            raise HebaeError(
+                f"the training examples of {name} have conditions and the {split} examples have "
+                "none; give both, or name columns with --condition."
+            )
+    for column, values in zip(train.condition_columns or (), train.conditions.T, strict=True):
+        if values.min() == values.max():
+            raise HebaeError(
+                f"the condition {column.name} is the same for all training examples of {name}, so "
+                "that it has no effect; leave it out."
+            )
+    if settings.condition_encoder and settings.prior == "vamp":
+        raise HebaeError(
+            "--prior vamp encodes pseudo-inputs, which have no condition; use another prior, or "
+            "leave out --condition-encoder."
+        )
+    if "condition" not in inspect.signature(OBJECTIVES[settings.method].decode).parameters:
+        raise HebaeError(
+            f"the method {_method(settings)} overrides Objective.decode without the parameter "
+            "condition; add it, or train without conditions."
+        )
 
 
 def _check_prior(settings: Settings, name: str, count: int | None) -> None:

@@ -46,7 +46,7 @@ def choose_likelihood(train: Examples, others: Sequence[Examples], name: str) ->
         return "binomial", "the data are genotypes"
     if low >= -TOLERANCE and high <= 1 + TOLERANCE:
         if train.are_pixels:
-            return "bernoulli", "uint8 values are grey levels, of which 255 stands for 1"
+            return "bernoulli", "uint8 values are grey levels from 0 (black) to 255 (white)"
         return "bernoulli", "the values are in [0, 1]"
     if len(train.shape) == 3:
         return "gaussian", "the values of the images are outside [0, 1]"
@@ -63,8 +63,7 @@ def choose_likelihood(train: Examples, others: Sequence[Examples], name: str) ->
 def _are_counts(train: Examples, summary: Summary) -> bool:
     if train.is_sparse:
         return True
-    observed = len(train) * train.shape[0] - summary.missing
-    return train.seen.kind == "whole numbers" and summary.zeros >= MANY_ZEROS * observed
+    return train.seen.kind == "whole numbers" and summary.zeros >= MANY_ZEROS * summary.observed
 
 
 def _refuse_codes_of_missing(train: Examples, name: str) -> None:
@@ -120,12 +119,16 @@ def check_likelihood(settings: Settings, parts: Mapping[str, Examples], name: st
     seen = seen_of(settings, train, name)
     likelihood = build_likelihood(settings, train.shape, seen)
     low, high = likelihood.support
+
+    def unsuitable(found: Summary) -> bool:
+        inside = low - TOLERANCE <= found.low and found.high <= high + TOLERANCE
+        return not inside or (likelihood.whole and not found.whole)
+
     if likelihood.tables_only and len(train.shape) != 1:
         raise HebaeError(
             f"likelihood {settings.likelihood} is for tables, and the examples of {name} have "
             f"shape {train.shape}; use --likelihood gaussian or bernoulli for images."
         )
-    train = parts["training"]
     if train.summary.missing and len(train.shape) == 1:
         observed = np.zeros(train.shape, bool)
         for rows in train.parts():
@@ -138,18 +141,22 @@ def check_likelihood(settings: Settings, parts: Mapping[str, Examples], name: st
                 f"{' in the training examples' if len(parts) > 1 else ''}; leave the column out."
             )
     for split, part in parts.items():
-        found = part.summary
-        if found.low == math.inf:
+        if part.summary.low == math.inf:
             raise HebaeError(f"all values of the {split} examples of {name} are missing.")
         require_kind(seen, likelihood, part, f"the {split} split of {name}")
-        inside = low - TOLERANCE <= found.low and found.high <= high + TOLERANCE
-        if likelihood.whole and not (inside and found.whole):
-            where = not_whole(part, likelihood.support, settings.likelihood)
-            raise HebaeError(f"the {split} split of {name} {where}")
-        if not inside:
+        if not unsuitable(part.summary):
+            continue
+        if likelihood.whole and part.are_pixels:
             raise HebaeError(
-                f"likelihood {settings.likelihood} takes values in [{low:g}, {high:g}], and the "
-                f"{split} examples of {name} range from {found.low:.9g} to {found.high:.9g}; scale "
-                "the data or use --likelihood "
-                f"{'gaussian' if len(part.shape) == 3 else 'gaussian_columns'}."
+                f"likelihood {settings.likelihood} takes whole numbers, and {name} holds grey "
+                "levels: uint8, of which 255 stands for 1. If they are counts, give another "
+                "integer type, such as int32, or use --no-pixels."
             )
+        label, part = part.first_with(f"the {split} split of {name}", unsuitable)
+        if likelihood.whole:
+            raise HebaeError(f"{label} {not_whole(part, likelihood.support, settings.likelihood)}")
+        raise HebaeError(
+            f"likelihood {settings.likelihood} takes values in [{low:g}, {high:g}], and {label} "
+            f"ranges from {part.summary.low:.9g} to {part.summary.high:.9g}; scale the data or use "
+            f"--likelihood {'gaussian' if len(part.shape) == 3 else 'gaussian_columns'}."
+        )

@@ -284,12 +284,12 @@ def train_members(
                     freeze_batch_norm(model)
                 started = time.perf_counter()
 
-                for x in batches.epoch(epoch, start=batch):
+                for x, condition in batches.epoch(epoch, start=batch):
                     m = x.shape[1] if stacked else x.shape[0]
                     if model.shared is not None:
                         assert isinstance(batches, ArrayBatches)
                         m = model.shared.size = batches.sizes[batch]
-                    step = updater.take(x, noise.draw(model.noise_shapes(m), dtype))
+                    step = updater.take(x, noise.draw(model.noise_shapes(m), dtype), condition)
                     steps += 1
                     batch += 1
                     monitor.add(steps, step)

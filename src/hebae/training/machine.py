@@ -15,7 +15,13 @@ from torch import nn
 from hebae.config import Settings
 from hebae.data import Examples
 from hebae.errors import HebaeError
-from hebae.model import build_likelihood, build_objective, build_prior
+from hebae.model import (
+    build_likelihood,
+    build_objective,
+    build_prior,
+    network_inputs,
+    way_into_encoder,
+)
 from hebae.networks import NETWORKS
 from hebae.priors import MixtureOfNormals, VampPrior
 from hebae.training.likelihood import seen_of
@@ -139,8 +145,11 @@ def estimate_memory(
     """
     network = NETWORKS[settings.network]
     k = settings.latent_dim
-    likelihood = build_likelihood(settings, train.shape, seen_of(settings, train))
-    shape, output_shape = likelihood.input_shape, likelihood.output_shape
+    seen = seen_of(settings, train)
+    likelihood = build_likelihood(settings, train.shape, seen)
+    output_shape = likelihood.output_shape
+    way = way_into_encoder(settings, likelihood.input_shape, encoder)
+    shape, code_dim = network_inputs(likelihood, k, seen.conditions, way)
     with torch.device("meta"):  # layers without memory
         encoder = encoder or network.encoder(
             shape,
@@ -148,12 +157,12 @@ def estimate_memory(
             settings.encoder_widths or network.encoder_widths,
         )
         decoder = decoder or network.decoder(
-            k, output_shape, settings.decoder_widths or network.decoder_widths
+            code_dim, output_shape, settings.decoder_widths or network.decoder_widths
         )
     size = 8 if settings.precision == "64-true" else 4  # bytes of a number
-    prior = build_prior(settings, shape)
+    prior = build_prior(settings, likelihood.input_shape)
     count = sum(p.numel() for part in (encoder, decoder, prior) for p in part.parameters())
-    layers = sum(_output_sizes(encoder, shape)) + sum(_output_sizes(decoder, (k,)))
+    layers = sum(_output_sizes(encoder, shape)) + sum(_output_sizes(decoder, (code_dim,)))
     # Of the batch itself and the decoder's output: the loss of each number, and gradients.
     per_example = 2 * layers + 2 * (math.prod(shape) + math.prod(output_shape))
     share = -(-settings.batch_size // settings.devices)

@@ -125,7 +125,7 @@ class Monitor:
 @torch.no_grad()
 def remark_on(model: Autoencoder, batches: Batches) -> str:
     """Name what may make a training diverge, of the first examples: large numbers, equal rows."""
-    x = next(iter(batches.in_order(LOOKED_AT, LOOKED_AT)))
+    x, _ = next(iter(batches.in_order(LOOKED_AT, LOOKED_AT)))
     given = model.likelihood.encoder_input(x, model.likelihood.describe(x)).flatten(1)
     sizes = given.abs().amax(0)
     if float(sizes.max()) > LARGE:

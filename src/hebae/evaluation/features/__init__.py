@@ -54,7 +54,10 @@ def extractor(
     progress : callable, optional
         See `classifier_features`.
 
-    Raises an `UndefinedMetric` if these features do not exist for these data.
+    Raises
+    ------
+    UndefinedMetric
+        If these features do not exist for these data.
     """
     kind = str(spec)
     if weights is not None and kind != "inception":

@@ -46,7 +46,9 @@ def random_convolutional_features(channels: int) -> FeatureExtractor:
     of 5 x 5, stride 2, weights N(0, 2 / inputs). Those of the first layer sum to 0, so it sees only
     edges: otherwise brightness would dominate. Such distances are no FID.
 
-    Source: Naeem et al. (2020), "Reliable fidelity and diversity metrics for generative models".
+    References
+    ----------
+    Naeem et al. (2020), "Reliable fidelity and diversity metrics for generative models".
     """
     network, dimension = _RandomConvolutional(channels), channels + sum(WIDTHS)
     return FeatureExtractor(network, "random-convolutional", dimension, tensor_hash(network))
@@ -91,8 +93,9 @@ def inception_features(weights: str | Path | None = None) -> FeatureExtractor:
         HEBAE_INCEPTION_WEIGHTS names, or a download. Another file of the same form is accepted, but
         its hash becomes part of the name, since its distances are no FID.
 
-    Source: Obukhov et al. (2020), "High-fidelity performance metrics for generative models in
-    PyTorch".
+    References
+    ----------
+    Obukhov et al. (2020), "High-fidelity performance metrics for generative models in PyTorch".
     """
     with bare_torch_fidelity():
         module = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")

@@ -160,7 +160,9 @@ def labels(run: TrainedRun) -> Iterator[Measurement]:
 def robustness(run: TrainedRun) -> Iterator[Measurement]:
     """How far a reconstruction moves if small noise is added to its code."""
     rows = run.some_rows(NOISY_CODES)
-    found = usage.robustness(run.model, run.codes.mean[rows], scale=NOISE, seed=run.seed)
+    given = run.examples[rows].conditions
+    codes = run.codes.mean[rows]
+    found = usage.robustness(run.model, codes, scale=NOISE, seed=run.seed, conditions=given)
     yield measured("robustness.relative", found.relative, {"examples": len(rows)})
     yield measured("robustness.distance", found.distance, {"examples": len(rows)})
 
@@ -168,13 +170,15 @@ def robustness(run: TrainedRun) -> Iterator[Measurement]:
 def smoothness(run: TrainedRun, extractor: FeatureExtractor) -> Iterator[Measurement]:
     """Curvature of decoded lines between codes, in a feature space."""
     rows = run.some_rows(2 * PAIRS)
-    codes = run.codes.mean[np.random.default_rng(run.seed).permutation(rows)]
-    half = len(codes) // 2
+    rows = np.random.default_rng(run.seed).permutation(rows)
+    codes, half = run.codes.mean[rows], len(rows) // 2
+    given = run.examples[rows[:half]].conditions if half else None
     # Second differences of pixels would mostly measure their rounding to bytes.
     plain = extractor.name in ("pixels", "values")
     features = None if plain else extractor.of_data
     ends = codes[:half], codes[half : 2 * half]
-    curvature = attempt(usage.smoothness, run.model, *ends, steps=STEPS, features=features)
+    options: Any = {"steps": STEPS, "features": features, "conditions": given}
+    curvature = attempt(usage.smoothness, run.model, *ends, **options)
     counts, words = {"pairs": half, "steps": STEPS}, {"space": extractor.name}
     id = "smoothness.curvature"
     yield measured(id, curvature, counts, words=words, features=extractor.name)

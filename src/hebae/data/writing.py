@@ -127,9 +127,11 @@ def _as_text(values: Any) -> list[Any]:
 
 
 def within(values: np.ndarray, columns: Sequence[Column] | None) -> np.ndarray:
-    """Keep drawn numbers and counts of a table in the range of its columns."""
+    """Keep drawn numbers of a table in the range of their columns, and whole ones whole."""
     if columns is None:
         return values
+    whole = [column.dtype != "float" or column.kind != "number" for column in columns]
+    values = np.where(whole, np.rint(values), values)
     lows, highs = (
         np.array([np.nan if end is None else end for end in ends], np.float32)
         for ends in zip(*((column.low, column.high) for column in columns), strict=True)

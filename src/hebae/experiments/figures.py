@@ -28,7 +28,8 @@ from hebae.experiments.trained_run import (
 )
 from hebae.files import make_folder
 from hebae.report import codes as of_codes
-from hebae.report import images, lines, style
+from hebae.report import images, lines, style, table_panels
+from hebae.report.counts import count_panels
 from hebae.report.genotypes import GenotypePanels, genotype_panels
 from hebae.report.methods import display_name
 from hebae.report.page import Picture, Section
@@ -206,7 +207,32 @@ def draw_evaluation(evaluated: Mapping[str, Evaluated], folder: Path) -> Drawn:
         kinds = dict.fromkeys(SAMPLERS[kind] for kind, _ in panels.values())
         content = {label: arrays for label, (_, arrays) in panels.items()}
         target.draw("genotypes", genotype_panels, content, sampler=", ".join(kinds))
+    _draw_reports(target, runs)
     return target.drawn
+
+
+def _draw_reports(target: _Folder, runs: Mapping[str, RunResult]) -> None:
+    """Draw the figures of counts and of tables, each of the most flexible sampler."""
+    for name, id, draw in (
+        ("counts", "counts.relation", count_panels),
+        ("marginals", "table.marginals", table_panels.column_panels),
+        ("associations", "table.association", table_panels.association_panels),
+        ("closest-records", "table.closest", table_panels.closest_panel),
+        ("utility", "table.utility", table_panels.roc_panel),
+    ):
+        found = {label: one for label, run in runs.items() if (one := _by_sampler(run, id))}
+        if found:
+            kinds = dict.fromkeys(SAMPLERS[kind] for kind, _ in found.values())
+            content = {label: arrays for label, (_, arrays) in found.items()}
+            target.draw(name, draw, content, sampler=", ".join(kinds))
+
+
+def _by_sampler(run: RunResult, id: str) -> tuple[str, Mapping[str, Any]] | None:
+    """Return the most flexible sampler by which something was measured, and the arrays of it."""
+    for kind in reversed(SAMPLERS):
+        if (one := run.measurement(f"{id}.{kind}")) is not None and one.arrays:
+            return kind, one.arrays
+    return None
 
 
 def _genotypes(run: RunResult) -> tuple[str, GenotypePanels] | None:

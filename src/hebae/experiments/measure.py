@@ -55,6 +55,19 @@ def whiteness_warning(path: Path, dataset: Dataset, device: str) -> str:
     return not_white(take(run, ("objective", "moments")), run.split)
 
 
+def applicable(run: TrainedRun, metrics: Sequence[Metric]) -> list[Metric]:
+    """Return the metrics that are for data of this kind; a HebaeError if none is."""
+    chosen = [metric for metric in metrics if metric.applies(run)]
+    if metrics and not chosen:
+        names = ", ".join(metric.name for metric in metrics)
+        others = [name for name, metric in METRICS.items() if metric.applies(run)]
+        raise HebaeError(
+            f"{run.dataset.name} is not of the kind that {names} is measured on; --metrics for it: "
+            f"{', '.join(others)}."
+        )
+    return chosen
+
+
 def measure(
     run: TrainedRun,
     metrics: Sequence[Metric],
@@ -82,10 +95,7 @@ def measure(
     HebaeError
         If ``evaluation.json`` is damaged or cannot be written, or another process holds the run.
     """
-    chosen = [metric for metric in metrics if metric.applies(run)]
-    if metrics and not chosen:
-        names = ", ".join(metric.name for metric in metrics)
-        raise HebaeError(f"{run.dataset.name} is not of the kind that {names} is measured on.")
+    chosen = applicable(run, metrics)
     tasks = [(m, name) for m in chosen for name in (extractors if m.of_features else (None,))]
     target = (store or run.path) / run.folder.evaluation.name
     found: list[Measurement] = []
@@ -131,8 +141,10 @@ def evaluate_run(
     result = replace(result, evaluation=settings)
     if result.diverged:
         return result
+    run = result.open()
+    metrics = applicable(run, metrics)
     extractors = feature_extractors(result.dataset, metrics, settings, progress=progress)
-    found = measure(result.open(), metrics, extractors, command=command, progress=progress)
+    found = measure(run, metrics, extractors, command=command, progress=progress)
     return replace(result, measurements=found)
 
 

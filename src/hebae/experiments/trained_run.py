@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ import torch
 from hebae import inference, samplers
 from hebae.config import DataSettings, Settings
 from hebae.data import Dataset, Examples, load
+from hebae.data.loading import located
+from hebae.data.writing import within
 from hebae.errors import HebaeError
 from hebae.evaluation.features import Split, reference_features, reference_rows
 from hebae.evaluation.features.base import FeatureExtractor
@@ -28,6 +30,11 @@ from hebae.experiments.settings import EvaluationSettings
 from hebae.methods import AUTOMATIC, SAMPLER_NAMES
 from hebae.report.methods import display_name
 from hebae.storage import RunFolder, load_model, no_model
+
+COUNTS = ("poisson", "negative_binomial", "zero_inflated_negative_binomial")
+"""Likelihoods of counts."""
+MOST_KEPT = 2**22
+"""Drawn numbers that are kept for other metrics."""
 
 Array = npt.NDArray[Any]
 
@@ -60,6 +67,7 @@ class TrainedRun:
         self.has_images = len(self.examples.shape) == 3 and self.examples.shape[0] in (1, 3)
         """Whether an example is a grey or colour image."""
         self._samples: dict[str, Array] = {}
+        self._drawn: dict[tuple[str, int], Array] = {}
         self._features: dict[tuple[str, str], Array] = {}
 
     @cached_property
@@ -72,6 +80,19 @@ class TrainedRun:
                 f"in {self.path} was trained on {model.input_shape}."
             )
         return model.to(choose_device(self.evaluation.device))
+
+    @cached_property
+    def kind(self) -> Literal["genotypes", "counts", "table", "images"]:
+        """What the data are, which decides how samples are compared with real examples.
+
+        A table is rows of numbers, with or without categories; images are everything else.
+        """
+        if self.dataset.variants is not None or self.settings.likelihood == "binomial":
+            return "genotypes"
+        if self.settings.likelihood in COUNTS:
+            return "counts"
+        rows = len(self.examples.shape) == 1 and not self.dataset.train.are_pixels
+        return "table" if rows else "images"
 
     @property
     def identity(self) -> dict[str, str]:
@@ -94,6 +115,13 @@ class TrainedRun:
         """Rows of `count` random examples, or of all, in order; the same for every model."""
         order = np.random.default_rng(self.seed).permutation(len(self.examples))
         return np.sort(order[:count])
+
+    def training_rows(self, count: int) -> npt.NDArray[np.intp]:
+        """Rows of `count` random training examples, or of all, in random order."""
+        order: npt.NDArray[np.intp] = np.random.default_rng(self.seed).permutation(
+            len(self.dataset.train)
+        )
+        return order[:count]
 
     def some(self, count: int) -> Examples:
         """Return the examples in `some_rows`."""
@@ -129,6 +157,16 @@ class TrainedRun:
     def shown(self, sampler: str, count: int) -> Array:
         """Decode the first `count` draws of a sampler: floats (count, *shape)."""
         return inference.sample(self.model, count, self.seed, self.fitted[sampler])
+
+    def drawn(self, sampler: str, count: int) -> Array:
+        """Draw `count` examples x ~ p(x | z), z by a sampler, as `hebae sample` writes them."""
+        key = sampler, count
+        if key not in self._drawn:
+            drawn = inference.sample_examples(self.model, count, self.seed, self.fitted[sampler])
+            kept = within(drawn, self.dataset.train.columns)
+            self._drawn = {k: v for k, v in self._drawn.items() if v.size + kept.size < MOST_KEPT}
+            self._drawn[key] = kept
+        return self._drawn[key]
 
     def features(self, kind: str, extractor: FeatureExtractor) -> Array:
         """Return features of decoded examples.
@@ -238,8 +276,7 @@ def load_dataset(
     settings: Settings, data: str | None = None, data_dir: Path | None = None
 ) -> Dataset:
     """Load the data of a run, or those named instead."""
-    moved = {"data": data, "data_dir": data_dir}
-    return load(**settings.source | {name: place for name, place in moved.items() if place})
+    return load(**located(settings.source, data, data_dir))
 
 
 def open_runs(

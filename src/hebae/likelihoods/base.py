@@ -29,7 +29,7 @@ EMPTY = Context()
 TOLERANCE = 1e-6
 """By which rounding may move a number out of a likelihood's support."""
 
-STATISTICS = ("filling", "shift", "unit", "typical")
+STATISTICS = ("filling", "shift", "unit", "typical", "size_quantiles")
 """Names of the buffers that `Likelihood.learn` sets."""
 
 
@@ -54,6 +54,8 @@ class Likelihood(nn.Module):
         Mean and standard deviation by which the encoder's input is standardised.
     typical : Tensor or None
         Of counts: the mean size of an example, or the mean of each column.
+    size_quantiles : Tensor or None
+        Of counts: evenly spaced quantiles of the sizes of the training examples.
     incomplete : bool
         Whether numbers are missing in training. Evaluation always looks, if there is a `filling`.
     """
@@ -78,6 +80,7 @@ class Likelihood(nn.Module):
     shift: Tensor | None
     unit: Tensor | None
     typical: Tensor | None
+    size_quantiles: Tensor | None
 
     def __init__(self, *, shape: Sequence[int] = ()) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ import torch
 
 from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, Settings
 from hebae.data import Dataset, load
-from hebae.data.loading import data_set_name
+from hebae.data.loading import data_set_name, located
 from hebae.errors import HebaeError
 from hebae.files import locked, make_folder
 from hebae.model import Autoencoder
@@ -217,6 +217,7 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
     """
     folder = RunFolder(output)
     stored = folder.settings()
+    stored = stored.replace(data_dir=located(stored.source)["data_dir"])
     changes = {n: getattr(_with_absolute_paths(stored.replace(**changes)), n) for n in changes}
     for name, value in changes.items():
         if name not in MAY_CHANGE_ON_RESUME | AFFECT_ROUNDING and getattr(stored, name) != value:

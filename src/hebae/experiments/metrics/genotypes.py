@@ -29,19 +29,13 @@ BY_VARIANT = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 Array = npt.NDArray[Any]
 
 
-def applies(run: TrainedRun) -> bool:
-    """Whether the data are genotypes: from a file of them, or by the likelihood."""
-    return run.dataset.variants is not None or run.settings.likelihood == "binomial"
-
-
 def samples(run: TrainedRun) -> Iterator[Measurement]:
     """Compare draws x ~ p(x | z) by each sampler, and training people, with real people."""
     real = _some(run, run.split)
     train = _some(run, "train")
     for kind in (*run.sampler_names, "training-examples"):
         if kind != "training-examples":
-            fake = inference.sample_examples(run.model, _people(run), run.seed, run.fitted[kind])
-            fake = np.clip(np.rint(fake), 0, 2)
+            fake = np.clip(np.rint(run.drawn(kind, _people(run))), 0, 2)
         elif run.split == "train":
             continue
         else:

@@ -3,7 +3,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 PEERS := .venv/.peers
 
-.PHONY: demo test test-long lint bench pages site dist clean
+.PHONY: setup demo test test-long lint bench pages site dist clean
+
+setup: $(READY)  ## create .venv with everything that development needs
 
 demo: $(READY)  ## train three methods on real digits; write figures and a table
 	$(BIN)/hebae compare --preset mnist-mini --output demo --overwrite

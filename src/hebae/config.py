@@ -116,7 +116,11 @@ class DataSettings(_Group):
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
             return value
-        return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
+        names = [name.strip() for text in texts for name in text.split(",") if name.strip()]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise HebaeError(f"--condition names {twice} twice; name each column once.")
+        return tuple(names)
 
     @property
     def source(self) -> dict[str, Any]:

@@ -185,6 +185,10 @@ class ConditionEncoder(nn.Module):
         What is subtracted from each column of numbers, and what it is then divided by.
     """
 
+    mean: Tensor
+    unit: Tensor
+    codes: Tensor
+
     def __init__(self, sizes: Sequence[int], mean: Sequence[float], unit: Sequence[float]) -> None:
         super().__init__()
         self.sizes = tuple(sizes)

@@ -129,16 +129,13 @@ class ArrayBatches:
         taken = self._taken([share.flatten() for share in shares])
         if not self.stacked:
             return taken
+
+        def for_members(rows: Tensor, share: Tensor) -> Tensor:
+            return spread(rows.view(*share.shape, *rows.shape[1:]), self._positions)
+
         return (
-            Batch(
-                *(
-                    part
-                    if part is None
-                    else spread(part.view(*share.shape, *part.shape[1:]), self._positions)
-                    for part in batch
-                )
-            )
-            for share, batch in zip(shares, taken, strict=True)
+            Batch(for_members(x, share), None if c is None else for_members(c, share))
+            for share, (x, c) in zip(shares, taken, strict=True)
         )
 
     def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:

@@ -254,7 +254,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         condition = fit_params.get("condition")
         self.fit(X, y, **fit_params)
         # Columns of X, by name, are found in X again.
-        needed = self.condition_encoder and not is_names(condition)  # type: ignore[attr-defined]
+        needed = self.condition_encoder and not is_names(condition)
         return self.transform(X, condition if needed else None)
 
     def transform(self, X: Any, condition: Any = None) -> Array:

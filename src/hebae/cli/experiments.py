@@ -276,7 +276,7 @@ def evaluate(
         all, fast, or names, separated by commas or spaces: objective, reconstruction, elbo, iwae,
         ais, frechet, kernel, precision-recall, density-coverage, copying, moments, normality,
         samplers, information, mic, labels, robustness, smoothness; genotypes and imputation, which
-        are for genotypes alone.
+        are for genotypes; counts; and for tables marginals, associations, utility and privacy.
     output
         Folder for the table, the figures of all runs side by side, and report.html.
     pool_seeds

@@ -282,7 +282,7 @@ def test_drawn_examples_are_as_large_as_those_of_training(kind, rng):
     if kind is ZeroInflatedNegativeBinomial:
         output[:, 1] = -20
     generator = torch.Generator().manual_seed(0)
-    sizes = likelihood.sample(output, generator).sum(1).numpy()
+    sizes = likelihood.sample(output, generator).sum(1).detach().numpy()
     assert stats.ks_2samp(sizes, training.sum(1)).statistic < 0.05
     given = likelihood.sample(output, generator, Context(size_factor=torch.full((4000,), 50.0)))
     assert given.sum(1).mean() == pytest.approx(50, abs=0.5)

@@ -80,6 +80,7 @@ def test_target(hebae, table):
     assert "R2 of size" in (table / "out" / "evaluation.md").read_text()
     before = (table / "run" / "evaluation.json").read_bytes()
     refused(hebae(*names, "--target", "answr"), "'answr' (did you mean 'answer'?)", "size, age")
+    refused(hebae(*names, "--target", "nothing"), "its columns are size, age, kind, answer")
     refused(
         hebae("evaluate", "run", "--metrics", "genotypes,frechet"),
         "not of the kind that frechet, genotypes is measured on",

@@ -103,7 +103,9 @@ def test_a_model_that_does_not_fit_into_memory_is_refused_before_training(
     hebae, tmp_path, monkeypatch
 ):
     """300 x 300 RGB with the default network: 424 million weights, four times in float32."""
-    np.save(tmp_path / "x.npy", np.zeros((200, 3, 300, 300), np.uint8))
+    images = np.zeros((200, 3, 300, 300), np.uint8)
+    images[:, 0, 0, 0] = np.arange(200)
+    np.save(tmp_path / "x.npy", images)
     monkeypatch.setattr(machine, "free_memory", lambda device: 4e9)
     for words in (["--dry-run"], ["--output", "run"]):
         given = ["--data", tmp_path / "x.npy", "--device", "cpu", "--validation-size", 20, *words]

@@ -9,11 +9,13 @@ from __future__ import annotations
 import csv
 import difflib
 import gzip
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,6 +44,7 @@ SUFFIXES = tuple(
     f"{suffix}{end}" for suffix in (".csv", ".tsv", ".tab", ".data") for end in ("", ".gz")
 )
 PARQUET = (".parquet", ".pq")
+_TWICE = "{} has two columns called {!r}: rename one of them."
 
 
 def is_table_file(path: Path) -> bool:
@@ -97,7 +100,7 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
     names = [str(name) for name in frame.columns]
     repeated = next((name for name, times in Counter(names).items() if times > 1), None)
     if repeated is not None:
-        raise HebaeError(f"{source} has two columns called {repeated!r}: rename one of them.")
+        raise HebaeError(_TWICE.format(source, repeated))
     frame = frame.set_axis(names, axis=1)
     if len(frame) == 0 or not names:
         raise HebaeError(f"{source} is a table of shape {frame.shape}: it has no numbers to read.")
@@ -182,15 +185,18 @@ def _read(path: Path) -> tuple[Any, tuple[str, ...]]:
     try:
         if path.name.lower().endswith(PARQUET):
             return pandas.read_parquet(path), ()
-        separator, has_header = _layout(path)
+        layout = _layout(path)
         frame = pandas.read_csv(
             path,
-            sep=separator,
-            header=0 if has_header else None,
+            sep=layout.separator,
+            decimal=layout.decimal,
+            header=0 if layout.has_header else None,
             na_values=["?"],
             skipinitialspace=True,
             low_memory=False,
         )
+    except HebaeError:
+        raise
     except ImportError:
         raise missing_package("Parquet files need pyarrow") from None
     # pandas and pyarrow raise ValueErrors for content that they cannot parse.
@@ -200,26 +206,53 @@ def _read(path: Path) -> tuple[Any, tuple[str, ...]]:
             f"{path} cannot be read as a table ({reason}): it must have one row per example, all "
             "with the same columns, in UTF-8."
         ) from None
-    if has_header:
+    if frame.index.nlevels > 1:  # pandas takes cells without a name for an index
+        raise HebaeError(
+            f"{path} has {frame.shape[1]} names in its first line and "
+            f"{frame.shape[1] + frame.index.nlevels} cells in the next: give each column a name."
+        )
+    if layout.has_header:
         return frame, ()
     frame.columns = [f"column_{number + 1}" for number in range(frame.shape[1])]
     note = f"{path.name} has a number in its first line, so that it has no header: its columns are"
     return frame, (f"{note} called column_1 to column_{frame.shape[1]}.",)
 
 
-def _layout(path: Path) -> tuple[str, bool]:
-    """Return the separator of a text file, and whether its first line holds names."""
+class _Layout(NamedTuple):
+    separator: str
+    has_header: bool
+    """Whether the first line holds names."""
+    decimal: str
+
+
+_DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+_LINES = 100
+"""Lines that are looked at for decimal commas."""
+
+
+def _layout(path: Path) -> _Layout:
     name = path.name.lower()
     opened: Any = gzip.open if name.endswith(".gz") else open
     with opened(path, "rt", encoding="utf-8-sig", errors="replace") as file:
         line = file.readline()
+        others = list(islice(file, _LINES))
     tabs = name.removesuffix(".gz").endswith((".tsv", ".tab"))
     separator = "\t" if tabs else max(",;\t", key=line.count)
     cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    decimal = "."
+    if separator != ",":
+        values = [text.strip() for row in others for text in row.split(separator)]
+        has_points = any(_is_number(text) and "." in text for text in values)
+        if any(map(_DECIMAL_COMMA.fullmatch, values)) and not has_points:
+            decimal = ","
     numbered = [str(number) for number in range(len(cells))]  # as pandas names columns
     if cells == numbered or (cells and cells[1:] == numbered[:-1] and not cells[0]):
-        return separator, True
-    return separator, not any(_is_number(cell) for cell in cells)
+        return _Layout(separator, True, decimal)
+    has_header = not any(_is_number(text.replace(decimal, ".")) for text in cells)
+    names = [text.strip() for text in cells if text.strip()]
+    if has_header and len(set(names)) < len(names):
+        raise HebaeError(_TWICE.format(path, Counter(names).most_common(1)[0][0]))
+    return _Layout(separator, has_header, decimal)
 
 
 def _is_number(text: str) -> bool:

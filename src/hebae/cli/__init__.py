@@ -67,6 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _expand_home(word: str) -> str:
-    """Replace ~ in a path, also in ``--output=~/x``, where the shell leaves it."""
+    """Replace ~ in a path, also in ``--output=~/x``, where the shell leaves it.
+
+    An empty word, as of a variable that is not set, would be the current folder.
+    """
     flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    if not value and (equals or not word):
+        raise HebaeError(f"an argument is empty{f': {word}' if word else ''}; give a value.")
     return f"{flag}{equals}{expand(value)}" if value.startswith("~") else word

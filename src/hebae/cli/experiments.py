@@ -275,8 +275,9 @@ def evaluate(
     metrics
         all, fast, or names, separated by commas or spaces: objective, reconstruction, elbo, iwae,
         ais, frechet, kernel, precision-recall, density-coverage, copying, moments, normality,
-        samplers, information, mic, labels, mixing (of conditions), robustness, smoothness;
-        genotypes and imputation, which are for genotypes alone.
+        samplers, information, mic, labels, mixing (of conditions), robustness, smoothness. For
+        genotypes: genotypes, imputation. For counts: counts. For tables: marginals, associations,
+        utility, privacy.
     output
         Folder for the table, the figures of all runs side by side, and report.html.
     pool_seeds

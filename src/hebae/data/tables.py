@@ -9,11 +9,10 @@ from __future__ import annotations
 import csv
 import difflib
 import gzip
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -37,6 +36,7 @@ from hebae.data.conditions import from_columns
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.source import ReadOptions
 from hebae.errors import HebaeError
+from hebae.files import decompressed, reading, require_memory
 
 SUFFIXES = tuple(
     f"{suffix}{end}" for suffix in (".csv", ".tsv", ".tab", ".data") for end in ("", ".gz")
@@ -179,27 +179,27 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
 def _read(path: Path) -> tuple[Any, tuple[str, ...]]:
     """Read a file into a pandas data frame."""
     pandas = import_pandas()
-    try:
-        if path.name.lower().endswith(PARQUET):
+    remedy = "a table has one row per example, all with the same columns, in UTF-8"
+    if path.name.lower().endswith(PARQUET):
+        try:
+            from pyarrow.parquet import ParquetFile
+        except ImportError:
+            raise missing_package("Parquet files need pyarrow") from None
+        with reading(path, remedy), ParquetFile(path) as file:
+            require_memory(8 * file.metadata.num_rows * file.metadata.num_columns, str(path))
             return pandas.read_parquet(path), ()
-        separator, has_header = _layout(path)
+    with reading(path, remedy), _open(path) as text:
+        separator, has_header = _layout(path, text)
+        text.seek(0)
         frame = pandas.read_csv(
-            path,
+            text,
             sep=separator,
             header=0 if has_header else None,
             na_values=["?"],
             skipinitialspace=True,
             low_memory=False,
+            encoding="utf-8",
         )
-    except ImportError:
-        raise missing_package("Parquet files need pyarrow") from None
-    # pandas and pyarrow raise ValueErrors for content that they cannot parse.
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
-        raise HebaeError(
-            f"{path} cannot be read as a table ({reason}): it must have one row per example, all "
-            "with the same columns, in UTF-8."
-        ) from None
     if has_header:
         return frame, ()
     frame.columns = [f"column_{number + 1}" for number in range(frame.shape[1])]
@@ -207,12 +207,16 @@ def _read(path: Path) -> tuple[Any, tuple[str, ...]]:
     return frame, (f"{note} called column_1 to column_{frame.shape[1]}.",)
 
 
-def _layout(path: Path) -> tuple[str, bool]:
+def _open(path: Path) -> BinaryIO:
+    if path.name.lower().endswith(".gz"):
+        return decompressed(gzip.open(path, "rb"), path)  # type: ignore[arg-type]
+    return path.open("rb")
+
+
+def _layout(path: Path, file: BinaryIO) -> tuple[str, bool]:
     """Return the separator of a text file, and whether its first line holds names."""
     name = path.name.lower()
-    opened: Any = gzip.open if name.endswith(".gz") else open
-    with opened(path, "rt", encoding="utf-8-sig", errors="replace") as file:
-        line = file.readline()
+    line = file.readline(2**26).decode("utf-8-sig", "replace")
     tabs = name.removesuffix(".gz").endswith((".tsv", ".tab"))
     separator = "\t" if tabs else max(",;\t", key=line.count)
     cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])

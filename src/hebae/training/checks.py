@@ -269,7 +269,7 @@ def _decide_batches(
     )
     if size < needed:
         advice = f"Use --batch-size {needed} or more"
-        if settings.method == "hebae":
+        if settings.method == "hebae" and settings.moments == "batch" and k > 1:
             advice = (
                 f"Use --batch-size {2 * k} or more (several times latent_dim is better), a smaller "
                 "--latent-dim, or --moments shrunk"

@@ -200,8 +200,8 @@ def test_what_cannot_be_used_is_refused_with_row_and_column(frame, options, word
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "cannot be read as a table"),
-        ("a,b\n1,2\n3,4,5\n", "cannot be read as a table"),
+        ("", r"cannot be read .*a table has one row"),
+        ("a,b\n1,2\n3,4,5\n", r"cannot be read .*a table has one row"),
         ("a,b\n", "no numbers to read"),
         ("a,b,a\n1,2,3\n", "^[^(]*x.csv has two columns called 'a': rename"),
         ("a,b\n" + "1,2,3,4\n" * 3, "^[^(]*2 names in its first line and 4 cells in the next"),
@@ -214,7 +214,7 @@ def test_files_that_are_no_tables_are_refused(tmp_path, content, words):
         load(path)
     for name in ("x.csv.gz", "x.parquet"):
         (tmp_path / name).write_bytes(b"nonsense")
-        with pytest.raises(HebaeError, match="cannot be read as a table"):
+        with pytest.raises(HebaeError, match="cannot be read"):
             load(tmp_path / name)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import importlib
 import io
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +15,12 @@ import numpy.typing as npt
 from hebae.data.examples import Variants
 from hebae.data.packed import MISSING, pack
 from hebae.errors import HebaeError, MissingPackage
+from hebae.files import reading
 
 _BLOCK = 2**25
 """Calls that are decoded at once while a file is read."""
+_LONGEST = 2**28
+"""Letters of the longest line that is read."""
 
 Calls = npt.NDArray[np.uint8]
 
@@ -257,8 +259,7 @@ def _companion(path: Path, suffix: str) -> Path:
 
 def _lines(path: Path) -> Iterator[str]:
     """Yield the lines of a text file, which may be compressed by gzip, bgzip or zstd."""
-    damaged: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, UnicodeDecodeError)
-    try:
+    with reading(path, "it is damaged, truncated or of another format"):
         with path.open("rb") as raw:
             begin = raw.read(4)
         binary: Any
@@ -266,19 +267,16 @@ def _lines(path: Path) -> Iterator[str]:
             binary = gzip.open(path)  # noqa: SIM115  closed below
         elif begin == b"\x28\xb5\x2f\xfd":
             zstandard = package("zstandard", path)
-            damaged += (zstandard.ZstdError,)
             # A truncated file just ends: the number of lines is compared with the calls.
             reader = zstandard.ZstdDecompressor().stream_reader
             binary = reader(path.open("rb"), read_across_frames=True, closefd=True)
         else:
             binary = path.open("rb")
         with io.TextIOWrapper(binary, encoding="utf-8") as file:
-            yield from file
-    except damaged as error:
-        raise HebaeError(
-            f"{path} cannot be read as text ({error}): it is damaged, truncated or of another "
-            "format."
-        ) from None
+            while line := file.readline(_LONGEST):
+                if len(line) == _LONGEST:
+                    raise ValueError(f"a line has more than {_LONGEST:,} letters")
+                yield line
 
 
 def _fields(path: Path, least: int) -> list[list[str]]:
@@ -334,7 +332,7 @@ def _spans(count: int, people: int) -> Iterator[tuple[int, int]]:
 def _positions(texts: Sequence[str], path: Path) -> npt.NDArray[np.int64]:
     try:
         return np.array([int(text) for text in texts], np.int64)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise HebaeError(
             f"{path} has a position that is not a whole number ({error}): correct it."
         ) from None

@@ -13,7 +13,6 @@ from itertools import starmap
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -33,6 +32,7 @@ from hebae.data.examples import Dataset, Examples
 from hebae.data.image_files import ImageFiles, Layout, layout_of_folders
 from hebae.data.splits import write_header, write_rows
 from hebae.errors import HebaeError
+from hebae.files import read_json, reading
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -64,19 +64,15 @@ def load_images(
     key = sha256(repr(arguments).encode()).hexdigest()
     build = partial(_build, files=files, arrange=arrange, decoding=decoding, skip=skip_unreadable)
     folder = cached_folder(f"images/{key[:32]}", build)
-    try:
-        summary = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    remedy = f"delete the folder {folder}, and the images will be prepared again"
+    with reading(folder / "dataset.json", remedy):
+        summary = read_json(folder / "dataset.json", remedy)
         splits, classes = {}, tuple(summary["classes"]) or None
         for split in summary["splits"]:
             values = np.load(folder / f"{split}.npy", mmap_mode="r")
             known = np.load(folder / f"{split}.npz")
             splits[split] = Examples(values, **known, pixels=True, label_names=classes)
         train, digest, notes = splits["train"], summary["fingerprint"], tuple(summary["notes"])
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise HebaeError(
-            f"The prepared images in {folder} are damaged ({error}): delete that folder, and they "
-            "will be prepared again."
-        ) from error
     return Dataset(name, train, splits.get("validation"), splits.get("test"), digest, notes)
 
 

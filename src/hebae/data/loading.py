@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import warnings
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ from hebae.data.synthetic_faces import SYNTHETIC_FACES
 from hebae.data.tables import from_frame, is_frame, is_table_file, load_table
 from hebae.data.torch_dataset import from_torch_dataset, is_torch_dataset
 from hebae.errors import HebaeError
+from hebae.files import expand, require_file
 
 SOURCES: tuple[NamedSource, ...] = (
     MNIST_MINI,
@@ -138,7 +139,7 @@ def load(
     data_dir : str or Path, optional
         Directory that holds the files of named data. Only this directory is used: data that it
         does not hold are refused. By default they are looked for in HEBAE_DATA_DIR and the cache,
-        and downloaded if their terms allow it.
+        and downloaded if their terms allow it. Refused for other data, which it cannot change.
     validation_size : int, optional
         How many training examples to set aside for validation: the last ones of MNIST and
         Fashion-MNIST, otherwise a fixed random draw; 0 for none. By default the source's own splits
@@ -215,7 +216,14 @@ def _load(
             _require_options(options, frozenset(), source.name)
             dataset = source.load(_directory(data_dir))
             return split(dataset, last=source.validation_is_last)
-    path = _expand(data, os.fspath(data))
+    if not os.fspath(data):
+        raise HebaeError("the name of the data is empty: give a path, or a name of a data set.")
+    path = expand(data)
+    if path.exists() and data_dir:
+        raise HebaeError(
+            f"--data-dir is {data_dir}, but the data are read from {path}: it is for data sets "
+            f"with a name ({', '.join(source.name for source in SOURCES)}). Leave it out."
+        )
     if not path.exists():
         names = [source.name for source in SOURCES]
         near = difflib.get_close_matches(os.fspath(data), names, n=1)
@@ -223,6 +231,8 @@ def _load(
             f"{os.fspath(data)} is neither a file or folder nor the name of a data set "
             f"({', '.join(names)}){f'. Did you mean {near[0]}?' if near else '.'}"
         )
+    if not path.is_dir():
+        require_file(path)
     kind = _format_of(path)
     _require_options(options, kind.options, str(path))
     dataset = kind.read(path, options)
@@ -240,7 +250,7 @@ def _format_of(path: Path) -> Format:
 
 def options_for(data: str) -> Set[str]:
     """Return the fields of `ReadOptions` that the format of a file takes."""
-    path = _expand(data, data)
+    path = expand(data)
     return _format_of(path).options if path.exists() else frozenset()
 
 
@@ -265,6 +275,16 @@ def data_set_name(data: str | os.PathLike[str]) -> str | None:
     return str(data) if any(data == source.name for source in SOURCES) else None
 
 
+def located(
+    source: Mapping[str, Any], data: str | None = None, data_dir: str | Path | None = None
+) -> dict[str, Any]:
+    """Return stored arguments of `load`, with the place of the data now if they have moved."""
+    now = {**source, "data": data or source["data"]}
+    if data_set_name(now["data"]) is None:
+        now["data_dir"] = None  # stored for data with a name, or by 0.1.0, where it had no effect
+    return now | ({"data_dir": data_dir} if data_dir else {})
+
+
 def prepare(name_or_path: str | Path, **options: Any) -> Dataset:
     """Download or decode all that `load` will need with these options, and return the data set."""
     return load(name_or_path, **options)
@@ -286,25 +306,9 @@ def _directory(data_dir: str | Path | None) -> DataDirectory:
         origin, given = "HEBAE_DATA_DIR", os.environ.get("HEBAE_DATA_DIR")
     if not given:
         return DataDirectory()
-    path = _expand(given, f"The data directory {given} ({origin})")
+    path = expand(given, f"The data directory {given} ({origin})")
     if not path.is_dir():
         raise HebaeError(
             f"The data directory {path} ({origin}) does not exist: create it or name another."
         )
     return DataDirectory(path, is_explicit=origin == "--data-dir")
-
-
-def _expand(given: str | os.PathLike[str], source: str) -> Path:
-    """Expand ~, and refuse a path that the system cannot look up."""
-    try:
-        path = Path(given).expanduser()
-        path.exists()
-    except RuntimeError as error:
-        raise HebaeError(
-            f"{source} begins with a home directory that does not exist: give the full path."
-        ) from error
-    except OSError as error:
-        raise HebaeError(
-            f"{source} cannot be looked up ({error.strerror}): check the name or path."
-        ) from error
-    return path

@@ -10,12 +10,10 @@ import csv
 import difflib
 import gzip
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -39,6 +37,7 @@ from hebae.data.conditions import from_columns
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.source import ReadOptions
 from hebae.errors import HebaeError
+from hebae.files import decompressed, reading, require_memory
 
 SUFFIXES = tuple(
     f"{suffix}{end}" for suffix in (".csv", ".tsv", ".tab", ".data") for end in ("", ".gz")
@@ -182,30 +181,28 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
 def _read(path: Path) -> tuple[Any, tuple[str, ...]]:
     """Read a file into a pandas data frame."""
     pandas = import_pandas()
-    try:
-        if path.name.lower().endswith(PARQUET):
+    remedy = "a table has one row per example, all with the same columns, in UTF-8"
+    if path.name.lower().endswith(PARQUET):
+        try:
+            from pyarrow.parquet import ParquetFile
+        except ImportError:
+            raise missing_package("Parquet files need pyarrow") from None
+        with reading(path, remedy), ParquetFile(path) as file:
+            require_memory(8 * file.metadata.num_rows * file.metadata.num_columns, str(path))
             return pandas.read_parquet(path), ()
-        layout = _layout(path)
+    with reading(path, remedy), _open(path) as text:
+        layout = _layout(path, text)
+        text.seek(0)
         frame = pandas.read_csv(
-            path,
+            text,
             sep=layout.separator,
             decimal=layout.decimal,
             header=0 if layout.has_header else None,
             na_values=["?"],
             skipinitialspace=True,
             low_memory=False,
+            encoding="utf-8",
         )
-    except HebaeError:
-        raise
-    except ImportError:
-        raise missing_package("Parquet files need pyarrow") from None
-    # pandas and pyarrow raise ValueErrors for content that they cannot parse.
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
-        raise HebaeError(
-            f"{path} cannot be read as a table ({reason}): it must have one row per example, all "
-            "with the same columns, in UTF-8."
-        ) from None
     if frame.index.nlevels > 1:  # pandas takes cells without a name for an index
         raise HebaeError(
             f"{path} has {frame.shape[1]} names in its first line and "
@@ -218,6 +215,12 @@ def _read(path: Path) -> tuple[Any, tuple[str, ...]]:
     return frame, (f"{note} called column_1 to column_{frame.shape[1]}.",)
 
 
+def _open(path: Path) -> BinaryIO:
+    if path.name.lower().endswith(".gz"):
+        return decompressed(gzip.open(path, "rb"), path)  # type: ignore[arg-type]
+    return path.open("rb")
+
+
 class _Layout(NamedTuple):
     separator: str
     has_header: bool
@@ -228,14 +231,14 @@ class _Layout(NamedTuple):
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 _LINES = 100
 """Lines that are looked at for decimal commas."""
+_LONGEST = 2**26
+"""Bytes of a line that are looked at."""
 
 
-def _layout(path: Path) -> _Layout:
+def _layout(path: Path, file: BinaryIO) -> _Layout:
     name = path.name.lower()
-    opened: Any = gzip.open if name.endswith(".gz") else open
-    with opened(path, "rt", encoding="utf-8-sig", errors="replace") as file:
-        line = file.readline()
-        others = list(islice(file, _LINES))
+    line = file.readline(_LONGEST).decode("utf-8-sig", "replace")
+    others = [file.readline(_LONGEST).decode("utf-8", "replace") for _ in range(_LINES)]
     tabs = name.removesuffix(".gz").endswith((".tsv", ".tab"))
     separator = "\t" if tabs else max(",;\t", key=line.count)
     cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])

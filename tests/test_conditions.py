@@ -152,6 +152,7 @@ def test_samples_are_of_the_condition_asked_for(given, conditional):
 
 def test_without_a_condition_samples_have_the_training_frequencies(frame, conditional):
     drawn = conditional.sample(4000, sampler="normal", random_state=0)
+    assert any("drawn with their frequencies" in note for note in conditional.notes_)
     learned = conditional.module_.seen.conditions
     rows = inference.draw_conditions(conditional.module_, 4000, 0)
     assert abs(rows.mean() - (frame.batch == "b").mean()) < 0.03

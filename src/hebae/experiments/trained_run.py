@@ -33,7 +33,7 @@ from hebae.storage import RunFolder, fingerprint_of, load_model, no_model
 COUNTS = ("poisson", "negative_binomial", "zero_inflated_negative_binomial")
 """Likelihoods of counts."""
 MOST_KEPT = 2**22
-"""Drawn numbers that are kept for other metrics."""
+"""Numbers of a draw that is kept for other metrics."""
 
 Array = npt.NDArray[Any]
 
@@ -162,9 +162,10 @@ class TrainedRun:
         key = sampler, count
         if key not in self._drawn:
             drawn = inference.sample_examples(self.model, count, self.seed, self.fitted[sampler])
-            kept = within(drawn, self.dataset.train.columns)
-            self._drawn = {k: v for k, v in self._drawn.items() if v.size + kept.size < MOST_KEPT}
-            self._drawn[key] = kept
+            drawn = within(drawn, self.dataset.train.columns)
+            if drawn.size > MOST_KEPT:
+                return drawn
+            self._drawn[key] = drawn
         return self._drawn[key]
 
     def features(self, kind: str, extractor: FeatureExtractor) -> Array:

@@ -385,7 +385,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
             depth -= isinstance(event, yaml.CollectionEndEvent)
             if depth > MOST_LEVELS:
                 raise ValueError("it is nested too deeply")
-        values = require_plain(yaml.load(text, Loader=_Loader))
+        values = require_plain(yaml.load(text, Loader=_Loader), MOST_YAML)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" (line {where.line + 1})" if where else ""

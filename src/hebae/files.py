@@ -122,7 +122,7 @@ def read_json(path: Path, remedy: str, kind: type = dict) -> Any:
         return content
 
 
-def require_plain(content: Any) -> Any:
+def require_plain(content: Any, most: int = MOST_VALUES) -> Any:
     """Return the content of a JSON or YAML file, if a program can print and compare it.
 
     Raises
@@ -135,7 +135,7 @@ def require_plain(content: Any) -> Any:
     while waiting:
         value, depth = waiting.pop()
         size += 1 + (len(value) if isinstance(value, str | bytes) else 0)
-        if size > MOST_VALUES:
+        if size > most:
             raise ValueError("it is too large")
         if depth > MOST_LEVELS:
             raise ValueError("it is nested too deeply")

@@ -192,6 +192,10 @@ def kinds_of_runs(folder: Path) -> dict[str, Kind]:
         found = Record(path / "evaluation.json", identity).find("elbo", {"n": 1}, 1)
         return [f"{one.value:.3g}" for one in found or () if one.value is not None]
 
+    def history(path: Path) -> object:
+        numbers = [n for one in RunFolder(path).history() for n in one["train"].values()]
+        return [f"{number:.2f}" for number in numbers if number is not None]
+
     reads: dict[str, Callable[[Path], object]] = {
         "model.safetensors": reload,
         "config.json": reload,
@@ -199,20 +203,18 @@ def kinds_of_runs(folder: Path) -> dict[str, Kind]:
             RunFolder(path).settings().to_yaml(),
             resolve(config=path / "config.yaml"),
         ),
-        "metrics.jsonl": lambda path: [
-            f"{one['epoch']:,} {one['train']['reconstruction']:.2f}" if "reconstruction" in one["train"] else ""
-            for one in RunFolder(path).history()
-        ],
+        "metrics.jsonl": history,
         "evaluation.json": measurements,
         "resume.pt": resume,
         "samplers.safetensors": lambda path: read_samplers(path, model),
         "provenance.json": lambda path: RunFolder(path).origins(),
-    }  # fmt: skip
+    }
     return {name: Kind(name, files, read) for name, read in reads.items()}
 
 
 # ---- mutations ----------------------------------------------------------------------------------
 
+OUTSIDE = ["../../evil.png", "/tmp/evil.png", "a\nb.png", "x/../y.png"]
 EXTREMES = (0, 1, 2**7, 2**8 - 1, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63)
 WORDS = [
     *(b"", b"NaN", b"-1", b"1e999", b"-0", b"null", b"true", b"[]", b"{}", b'"', b"\0", b"\n\n"),
@@ -353,7 +355,8 @@ def attempt(kind: Kind, content: bytes, folder: Path) -> str:
         outcome = f"takes {grown / 1e6:,.0f} MB"
     if list(folder.rglob(MARK)) or Path(MARK).exists():
         outcome = "runs code"
-    if {path.name for path in folder.iterdir()} - {"sandbox", "cache", "log", "run", "home"}:
+    foreign = {path.name for path in folder.iterdir()} - {"sandbox", "cache", "run"}
+    if foreign or Path("/tmp/evil.png").exists():
         outcome = "writes outside of its folder"
     return outcome
 

@@ -127,7 +127,7 @@ def holds(name: str) -> str:
             return str(error)
         for tensor in model.module_.state_dict().values():
             assert bool(tensor.isfinite().all())
-        outputs = [model.transform(x), model.reconstruct(x), model.sample(5, "normal")]
+        outputs = [model.transform(x), model.reconstruct(x), model.sample(5, sampler="normal")]
         with suppress(UndefinedMetric):  # of codes that are equal, or too few
             outputs.append(model.sample(5, random_state=0))
         assert all(np.isfinite(output).all() for output in outputs)

@@ -74,18 +74,20 @@ class Checkpointer(Callback):
         HebaeError
             If it is damaged, or of another format, architecture, data or rounding.
         """
-        state = self.folder.read_checkpoint()
+        with self.loading():
+            self._check(self.folder.read_checkpoint(), model)
+
+    def _check(self, state: dict[str, Any], model: Autoencoder) -> None:
         if state.get("format") != FORMAT:
             raise HebaeError(
                 f"{self.folder.checkpoint} has format {state.get('format')}, and this version of "
                 f"hebae reads {FORMAT}; resume it with the version that wrote it."
             )
-        with self.loading():
-            require_same_architecture(model, state["model"], self.folder.checkpoint)
-            metrics = self.folder.metrics
-            _require_whole(state, model, metrics.stat().st_size if metrics.exists() else 0)
-            if state["best"]["model"] is not None:
-                require_same_architecture(model, state["best"]["model"], self.folder.checkpoint)
+        require_same_architecture(model, state["model"], self.folder.checkpoint)
+        metrics = self.folder.metrics
+        _require_whole(state, model, metrics.stat().st_size if metrics.exists() else 0)
+        if state["best"]["model"] is not None:
+            require_same_architecture(model, state["best"]["model"], self.folder.checkpoint)
         if state["data_fingerprint"] != self.fingerprint:
             raise HebaeError(
                 f"{self.folder.path} was trained on data that have changed since; resume it with "
@@ -179,6 +181,8 @@ def _require_whole(state: dict[str, Any], model: Autoencoder, metrics_size: int)
     for name, parameters in optimizers.items():
         moments = state[name]["state"]
         for index, parameter in enumerate(parameters if moments else ()):
+            if not math.isfinite(float(moments[index]["step"])):
+                raise ValueError(f"the step of weight {index} is not a number")
             for moment in ("exp_avg", "exp_avg_sq"):
                 if moments[index][moment].shape != parameter.shape:
                     raise ValueError(f"{moment} of weight {index} has another shape")

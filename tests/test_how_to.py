@@ -72,6 +72,10 @@ def test_table(follow, tmp_path):
     assert set(synthetic.year) <= {2007, 2008, 2009}
     assert synthetic.body_mass_g.dtype == np.int64
     assert variables["model"].transform(variables["frame"]).shape == (120, 2)
+    assert variables["distances"].shape == (7,)
+    assert 0 < np.nanmax(variables["distances"]) <= 1
+    assert "distance of columns" in (folder / "evaluation" / "report.html").read_text()
+    assert (folder / "evaluation" / "figures" / "marginals.png").stat().st_size > 1000
     assert (folder / "codes.png").stat().st_size > 1000
 
 
@@ -99,6 +103,9 @@ def test_single_cells(follow, tmp_path):
     assert (values == np.rint(values)).all()
     assert values.min() == 0
     assert variables["adata"].obsm["X_hebae"].shape == (150, 5)
+    assert 0 < variables["found"].relation < 1
+    assert "library sizes" in (folder / "evaluation" / "report.html").read_text()
+    assert (folder / "evaluation" / "figures" / "counts.png").stat().st_size > 1000
     assert (folder / "cells.png").stat().st_size > 1000
 
 

@@ -119,7 +119,7 @@ def sample(
                 columns=seen.columns,
                 pixels=pixels,
                 conditions=conditions,
-                condition_columns=seen.conditions and seen.conditions.columns,
+                condition_columns=None if seen.conditions is None else seen.conditions.columns,
             )
         write_examples(examples, output)
         say(f"Wrote {output}")
@@ -361,7 +361,7 @@ def _conditions_of_samples(
     from hebae.data.conditions import as_matrix
 
     # As in the settings, several may be in one argument.
-    asked = asked_for(trained, run, DataSettings(condition=texts).condition)
+    asked = asked_for(trained, run, DataSettings(condition=tuple(texts)).condition)
     if asked:
         return as_matrix(asked, count, trained.seen.conditions.columns)[0]
     drawn = inference.draw_conditions(trained, count, seed)

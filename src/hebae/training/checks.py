@@ -89,6 +89,7 @@ def complete(
             "the penalty would never have its full weight; use fewer warm-up epochs or more epochs."
         )
     settings = _decide_batches(settings, name, count, notes, (encoder, decoder))
+    _check_differences(settings, train, name)
     if settings.early_stopping is not None:
         _check_early_stopping(settings, name, held_out)
     if settings.batch_norm == "frozen" and not _normalises(settings, encoder, decoder):
@@ -261,6 +262,26 @@ def _check_prior(settings: Settings, name: str, count: int | None) -> None:
             f"--precision 16-mixed scales the gradients, and those of --prior {settings.prior} are "
             "clipped; use bf16-mixed or 32-true."
         )
+
+
+def _check_differences(settings: Settings, train: Examples, name: str) -> None:
+    """Refuse copies of too few examples: their codes have a singular covariance."""
+    needed = max(2, smallest_batch(settings.replace(moments_decay=0.0)))
+    different: set[bytes] = set()
+    for row in (row for part in train.parts() for row in part):
+        different.add(row.tobytes())
+        if len(different) >= needed:
+            return
+    if len(different) == 1:
+        raise HebaeError(
+            f"all training examples of {name} are equal, so there is nothing to learn; check how "
+            "they were made."
+        )
+    raise HebaeError(
+        f"only {len(different)} training examples of {name} differ, the others are copies, and "
+        f"{_method(settings)} with latent_dim {settings.latent_dim} needs at least {needed} that "
+        "differ; check how they were made, or use a smaller --latent-dim."
+    )
 
 
 def _decide_batches(

@@ -49,30 +49,30 @@ def are_started(devices: int) -> bool:
     HebaeError
         If their number is not the given one.
     """
-    if devices == 1 and "LOCAL_RANK" not in os.environ:
+    if "LOCAL_RANK" in os.environ:
+        found = os.environ.get("LOCAL_WORLD_SIZE")
+        if found is not None and int(found) != devices:
+            raise HebaeError(
+                f"torchrun starts {found} process(es) on each machine, and --devices is {devices}; "
+                f"give --devices {found}, or --nproc-per-node {devices} to torchrun."
+            )
+        return True
+    marks = ("SLURM_", "LSB_", "OMPI_", "PMI_")
+    if devices == 1 or not any(name.startswith(marks) for name in os.environ):
         return False
     from lightning_fabric.plugins.environments.lsf import LSFEnvironment
     from lightning_fabric.plugins.environments.mpi import MPIEnvironment
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
-    found = os.environ.get("LOCAL_WORLD_SIZE")
-    starter, flag = "torchrun", "--nproc-per-node"
-    if "LOCAL_RANK" not in os.environ and SLURMEnvironment.detect():
-        found = os.environ.get("SLURM_NTASKS_PER_NODE")
-        starter, flag = "SLURM", "--ntasks-per-node"
-        if found is None:
-            raise HebaeError(
-                f"--devices is {devices}, and SLURM was not told how many processes to start on "
-                f"each machine; give it --ntasks-per-node={devices}."
-            )
-    if found is not None and int(found) != devices:
+    if not SLURMEnvironment.detect():
+        return MPIEnvironment.detect() or LSFEnvironment.detect()
+    found = os.environ.get("SLURM_NTASKS_PER_NODE")
+    if found != str(devices):
         raise HebaeError(
-            f"{starter} starts {found} process(es) on each machine, and --devices is {devices}; "
-            f"give --devices {found}, or {flag} {devices} to {starter}."
+            f"--devices is {devices}, and SLURM was told --ntasks-per-node={found}; give both the "
+            "same number."
         )
-    if found is not None or "LOCAL_RANK" in os.environ:
-        return True
-    return MPIEnvironment.detect() or LSFEnvironment.detect()
+    return True
 
 
 def machines(devices: int) -> int:
@@ -154,9 +154,6 @@ def supervise(count: int, words: list[str], again: str) -> tuple[int, str]:
     }
     # Each process would otherwise take all cores.
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
-    # Not from the present folder, where a file may have the name of a module.
-    safely = [] if Path(__file__).parents[2] == Path.cwd() else ["-P"]
-    command = [sys.executable, *safely, "-m", "hebae", *words]
     received: list[int] = []
     processes: list[subprocess.Popen[bytes]] = []
 
@@ -175,7 +172,7 @@ def supervise(count: int, words: list[str], again: str) -> tuple[int, str]:
         for local_rank, file in enumerate(errors):
             processes.append(
                 subprocess.Popen(
-                    command,
+                    _command(words),
                     env=environment | {"LOCAL_RANK": str(local_rank)},
                     stdout=None if file is None else subprocess.DEVNULL,
                     stderr=file,
@@ -202,6 +199,12 @@ def supervise(count: int, words: list[str], again: str) -> tuple[int, str]:
                 file.seek(0)
                 return status, file.read().decode(errors="replace").strip()
     return 1, f"the processes lost their connection. Resume with: {again}"
+
+
+def _command(words: list[str]) -> list[str]:
+    # Not from the present folder, where a file may have the name of a module.
+    safely = [] if Path(__file__).parents[2] == Path.cwd() else ["-P"]
+    return [sys.executable, *safely, "-m", "hebae", *words]
 
 
 def _wait(processes: list[subprocess.Popen[bytes]]) -> dict[int, int]:

@@ -72,6 +72,9 @@ def read_bed(path: Path) -> Content:
             "truncated."
         )
 
+    if n % 4:
+        _require_padding(path, n, d, fam)
+
     def blocks() -> Iterator[Calls]:
         with bed_reader.open_bed(path, iid_count=n, sid_count=d, skip_format_check=True) as file:
             for start, stop in _spans(d, n):
@@ -84,6 +87,21 @@ def read_bed(path: Path) -> Content:
     )
     people = [(family, name) for family, name, *_ in samples]
     return Content(people, map(pack, blocks()), ids, variants)
+
+
+def _require_padding(path: Path, n: int, d: int, fam: Path) -> None:
+    """Refuse calls behind the last sample's: the size does not show up to three more samples."""
+    width = -(-n // 4)
+    at_once = max(1, _BLOCK // width)
+    with path.open("rb") as file:
+        file.seek(3)
+        for start in range(0, d, at_once):
+            part = np.frombuffer(file.read(width * min(at_once, d - start)), np.uint8)
+            if (part[width - 1 :: width] >> 2 * (n % 4)).any():
+                raise HebaeError(
+                    f"{path} holds calls of more samples than the {n:,} in {fam.name}: the files "
+                    "do not belong together."
+                )
 
 
 # PLINK 2 ----------------------------------------------------------------------------------------
@@ -107,15 +125,21 @@ def read_pgen(path: Path) -> Content:
             allele_idx_offsets=np.concatenate([[0], alleles.cumsum()]).astype(np.uintp),
         )
     except (RuntimeError, OSError, ValueError) as error:
+        reason = error.args[0].decode().strip() if isinstance(error.args[0], bytes) else error
         raise HebaeError(
             f"{path} cannot be read with {n:,} samples in {psam.name} and {total:,} variants in "
-            f"{pvar.name} ({error}): the three files must belong together."
+            f"{pvar.name} ({reason}): the three files must belong together."
         ) from None
 
     def blocks() -> Iterator[Calls]:
         for start, stop in _spans(len(kept), n):
             calls = np.empty((stop - start, n), np.int8)
-            file.read_list(kept[start:stop], calls)
+            try:
+                file.read_list(kept[start:stop], calls)
+            except (RuntimeError, OSError, ValueError) as error:
+                raise HebaeError(
+                    f"{path} cannot be read ({error}): it is damaged or truncated."
+                ) from None
             yield np.where(calls < 0, MISSING, calls).astype(np.uint8).T
         file.close()
 

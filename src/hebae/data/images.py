@@ -163,7 +163,7 @@ def _like_the_first(files: ImageFiles, names: Sequence[str], decoding: Decoding)
             reasons[name] = str(error)
         else:
             return decoding.like(shown.form, f"{name}, the first,")
-    raise _unreadable(str(files.path), reasons)
+    raise _unreadable(str(files.path), reasons, among_others=False)
 
 
 def _unlike(source: str, unlike: Mapping[str, str], decoding: Decoding) -> HebaeError:
@@ -176,15 +176,20 @@ def _unlike(source: str, unlike: Mapping[str, str], decoding: Decoding) -> Hebae
     )
 
 
-def _unreadable(source: str, unreadable: Mapping[str, str]) -> HebaeError:
-    remedy = "repair or remove it, or leave it out with --skip-unreadable (skip_unreadable=True)"
+def _unreadable(
+    source: str, unreadable: Mapping[str, str], *, among_others: bool = True
+) -> HebaeError:
+    remedy = "repair or remove them"
+    if among_others:
+        remedy += ", or leave them out with --skip-unreadable (skip_unreadable=True)"
     if len(unreadable) == 1:
         [(name, reason)] = unreadable.items()
+        remedy = remedy.replace(" them", " it")
         return HebaeError(f"{source}/{name} cannot be decoded as an image ({reason}): {remedy}.")
     reasons = [f"{name} ({reason})" for name, reason in sorted(unreadable.items())]
     return HebaeError(
-        f"{source} holds {len(unreadable):,} files that cannot be decoded as images: "
-        f"{remedy.replace(' it', ' them')}. They are: {listed(reasons)}."
+        f"{source} holds {len(unreadable):,} files that cannot be decoded as images"
+        f"{'' if among_others else ', and no others'}: {remedy}. They are: {listed(reasons)}."
     )
 
 

@@ -121,6 +121,12 @@ def _cells(
     values = values.to_memory() if hasattr(values, "to_memory") else values  # of a file
     require_unique(ids, source)
     genes = tuple(map(str, names))
+    repeated, times = Counter(genes).most_common(1)[0] if genes else ("", 0)
+    if times > 1:
+        raise HebaeError(
+            f"{source} has {times} genes called {repeated!r}: make the names unique, for instance "
+            "with adata.var_names_make_unique()."
+        )
     wanted = options.feature_names
     if wanted is not None and wanted != genes:
         position = {gene: number for number, gene in enumerate(genes)}
@@ -154,7 +160,7 @@ def _cells(
 
 def is_10x_folder(path: Path) -> bool:
     """Whether a folder holds a matrix of Cell Ranger."""
-    return path.is_dir() and _file(path, _MATRIX) is not None and _file(path, _BARCODES) is not None
+    return path.is_dir() and _file(path, _MATRIX) is not None
 
 
 def load_10x_folder(path: Path, options: ReadOptions) -> Dataset:
@@ -163,10 +169,10 @@ def load_10x_folder(path: Path, options: ReadOptions) -> Dataset:
 
     matrix, barcodes = _file(path, _MATRIX), _file(path, _BARCODES)
     features = next((found for name in _FEATURES if (found := _file(path, name))), None)
-    if features is None:
-        raise HebaeError(f"{path} has no features.tsv or genes.tsv beside its {_MATRIX}: add it.")
+    if features is None or barcodes is None:
+        absent = "features.tsv or genes.tsv" if features is None else _BARCODES
+        raise HebaeError(f"{path} has no {absent} beside its {_MATRIX}: add it.")
     assert matrix is not None
-    assert barcodes is not None
     remedy = "write or download the folder again"
     with reading(matrix, remedy):
         with _open(matrix) as file:

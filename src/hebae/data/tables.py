@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 import difflib
 import gzip
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -42,6 +43,7 @@ SUFFIXES = tuple(
     f"{suffix}{end}" for suffix in (".csv", ".tsv", ".tab", ".data") for end in ("", ".gz")
 )
 PARQUET = (".parquet", ".pq")
+_TWICE = "{} has two columns called {!r}: rename one of them."
 
 
 def is_table_file(path: Path) -> bool:
@@ -97,7 +99,7 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
     names = [str(name) for name in frame.columns]
     repeated = next((name for name, times in Counter(names).items() if times > 1), None)
     if repeated is not None:
-        raise HebaeError(f"{source} has two columns called {repeated!r}: rename one of them.")
+        raise HebaeError(_TWICE.format(source, repeated))
     frame = frame.set_axis(names, axis=1)
     if len(frame) == 0 or not names:
         raise HebaeError(f"{source} is a table of shape {frame.shape}: it has no numbers to read.")
@@ -189,18 +191,24 @@ def _read(path: Path) -> tuple[Any, tuple[str, ...]]:
             require_memory(8 * file.metadata.num_rows * file.metadata.num_columns, str(path))
             return pandas.read_parquet(path), ()
     with reading(path, remedy), _open(path) as text:
-        separator, has_header = _layout(path, text)
+        layout = _layout(path, text)
         text.seek(0)
         frame = pandas.read_csv(
             text,
-            sep=separator,
-            header=0 if has_header else None,
+            sep=layout.separator,
+            decimal=layout.decimal,
+            header=0 if layout.has_header else None,
             na_values=["?"],
             skipinitialspace=True,
             low_memory=False,
             encoding="utf-8",
         )
-    if has_header:
+    if frame.index.nlevels > 1:  # pandas takes cells without a name for an index
+        raise HebaeError(
+            f"{path} has {frame.shape[1]} names in its first line and "
+            f"{frame.shape[1] + frame.index.nlevels} cells in the next: give each column a name."
+        )
+    if layout.has_header:
         return frame, ()
     frame.columns = [f"column_{number + 1}" for number in range(frame.shape[1])]
     note = f"{path.name} has a number in its first line, so that it has no header: its columns are"
@@ -213,17 +221,41 @@ def _open(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def _layout(path: Path, file: BinaryIO) -> tuple[str, bool]:
-    """Return the separator of a text file, and whether its first line holds names."""
+class _Layout(NamedTuple):
+    separator: str
+    has_header: bool
+    """Whether the first line holds names."""
+    decimal: str
+
+
+_DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+_LINES = 100
+"""Lines that are looked at for decimal commas."""
+_LONGEST = 2**26
+"""Bytes of a line that are looked at."""
+
+
+def _layout(path: Path, file: BinaryIO) -> _Layout:
     name = path.name.lower()
-    line = file.readline(2**26).decode("utf-8-sig", "replace")
+    line = file.readline(_LONGEST).decode("utf-8-sig", "replace")
+    others = [file.readline(_LONGEST).decode("utf-8", "replace") for _ in range(_LINES)]
     tabs = name.removesuffix(".gz").endswith((".tsv", ".tab"))
     separator = "\t" if tabs else max(",;\t", key=line.count)
     cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    decimal = "."
+    if separator != ",":
+        values = [text.strip() for row in others for text in row.split(separator)]
+        has_points = any(_is_number(text) and "." in text for text in values)
+        if any(map(_DECIMAL_COMMA.fullmatch, values)) and not has_points:
+            decimal = ","
     numbered = [str(number) for number in range(len(cells))]  # as pandas names columns
     if cells == numbered or (cells and cells[1:] == numbered[:-1] and not cells[0]):
-        return separator, True
-    return separator, not any(_is_number(cell) for cell in cells)
+        return _Layout(separator, True, decimal)
+    has_header = not any(_is_number(text.replace(decimal, ".")) for text in cells)
+    names = [text.strip() for text in cells if text.strip()]
+    if has_header and len(set(names)) < len(names):
+        raise HebaeError(_TWICE.format(path, Counter(names).most_common(1)[0][0]))
+    return _Layout(separator, has_header, decimal)
 
 
 def _is_number(text: str) -> bool:

@@ -3,7 +3,7 @@
 - Pages outside ``docs``, such as README and CHANGELOG, become pages of the site.
 - Pages that do not exist are left out of the navigation if they are in `OPTIONAL`.
 - Lists and tables may follow a paragraph without an empty line, as on GitHub.
-- Formulas between dollars become MathML when the site is built: no script, no font to load.
+- Formulas between dollars become MathML, in the font STIX Two Math that ziamath has.
 - The estimators, which are generated when hebae is imported, are documented as they are then.
 - A page that loads anything from another server is an error.
 """
@@ -17,6 +17,7 @@ from posixpath import normpath, relpath
 from typing import Any
 
 import griffe
+import ziamath
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -43,6 +44,14 @@ _LIST = re.compile(r"([-*+]|\d+\.) ")
 _FORMULA = re.compile(
     r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</(?:span|div)>', re.DOTALL
 )
+_FUNCTION = re.compile(
+    r"(?<!<msub>)(?<!<msup>)(?<!<msubsup>)(?<!<munder>)"
+    r"<m([io])>([a-z]{2,})</m\1>(?=<m\w+[^>]*>([^<]*))"
+)
+"""The name of a function, such as log, and what follows it."""
+_BAR = re.compile(r"<mo\b[^>]*>(&#x0007C;|&#x02016;|\|)</mo>")
+_SIGN = re.compile(r"((?:\[|\(|&#x0005B;|&#x00028;|&#x0003D;)</mo>)<mo>&#x02212;")
+_JOINT = re.compile(r"^(\w+(?:, \w+)+) : (.*)\n((?: +.*\n)*)", re.MULTILINE)
 _FOREIGN = re.compile(
     r"<(?:script|img|iframe|source|link(?= [^>]*rel=\"?(?:stylesheet|icon|preload)))\b"
     r"[^>]*?(?:src|href)=\"?(?:https?:)?//[^\s\">]+",
@@ -60,6 +69,19 @@ class GeneratedEstimators(griffe.Extension):
             imported = griffe.inspect("hebae.estimator")
             for name in ("Estimator", *(cls.__name__ for cls in ESTIMATORS.values())):
                 pkg["estimator"].set_member(name, imported[name])
+            _separate_parameters(pkg)
+
+
+def _separate_parameters(item: griffe.Object) -> None:
+    """Give each of "a, b : int" an entry: griffe shows the default of a for both."""
+    if item.docstring:
+        item.docstring.value = _JOINT.sub(
+            lambda m: "".join(f"{name} : {m[2]}\n{m[3]}" for name in m[1].split(", ")),
+            item.docstring.value + "\n",
+        )
+    for member in item.members.values():
+        if isinstance(member, griffe.Object):
+            _separate_parameters(member)
 
 
 def on_config(config: MkDocsConfig) -> None:
@@ -81,6 +103,8 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
             if path.suffix != ".md":
                 text = f"# {path.name}\n```\n{text}```\n"
             files.append(File.generated(config, place, content=_moved(text, source, place)))
+    font = Path(ziamath.__file__).with_name("fonts") / "STIXTwoMath-Regular.ttf"
+    files.append(File.generated(config, "assets/math.ttf", abs_src_path=str(font)))
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
@@ -101,6 +125,9 @@ def on_page_content(html: str, page: Page, **_: Any) -> str:
             mathml = convert(unescape(latex), display=display)
         except Exception as error:
             raise PluginError(f"{page.file.src_uri}: cannot read {latex!r}: {error!r}") from error
+        mathml = _FUNCTION.sub(_spaced, mathml)
+        mathml = _BAR.sub(r"<mo stretchy=false lspace=0 rspace=0>\1</mo>", mathml)
+        mathml = _SIGN.sub(r"\1<mo form=prefix>&#x02212;", mathml)
         return f"<{tag} class=formula>{mathml}</{tag}>"
 
     return _FORMULA.sub(formula, html)
@@ -112,6 +139,15 @@ def on_post_page(output: str, page: Page, **_: Any) -> str:
     if foreign:
         raise PluginError(f"{page.file.src_uri} loads from another server: {foreign[0]}")
     return output
+
+
+def _spaced(match: re.Match[str]) -> str:
+    """Set a function's name off from a factor before it, and from an argument without brackets."""
+    _, name, following = match.groups()
+    space = '<mspace width="0.17em"/>'
+    factor = match.string[: match.start()].endswith(("</mi>", "</mn>", "</msub>", "</msup>"))
+    bracket = unescape(following) in ("(", "[", ",", ")")
+    return f"{space if factor else ''}<mi>{name}</mi>{'' if bracket else space}"
 
 
 def _moved(markdown: str, source: str, place: str) -> str:

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from contenders import SETTINGS, WARM_UP, Contender, Mark
 from hebae.model import build
-from hebae.training.batches import ArrayBatches
+from hebae.training.batches import ArrayBatches, Batch
 from hebae.training.callbacks import Callback
 from hebae.training.loop import make_fabric, train
 
@@ -43,12 +42,12 @@ def by_hebae(method: str, epochs_before: int = 0, **changes: object) -> Contende
 class _WarmedUp(ArrayBatches):
     """Batches whose first epoch has only a few steps and whose last pass has one batch."""
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         if epoch == 0:
             start = max(start, (self.steps_per_epoch or 0) - WARM_UP)
         return super().epoch(epoch, start)
 
-    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
+    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         return super().in_order(batch_size, self.batch_size)
 
 

@@ -24,7 +24,7 @@ from turns import Readings, paired, take_turns
 from hebae.config import Settings
 from hebae.errors import HebaeError
 from hebae.model import build, to_floats
-from hebae.training.batches import ArrayBatches
+from hebae.training.batches import ArrayBatches, Batch
 from hebae.training.callbacks import Callback
 from hebae.training.loop import make_fabric, train
 
@@ -190,7 +190,7 @@ def stretch(
         once for an epoch of thousands of steps.
         """
 
-        def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
+        def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
             batches = super().epoch(epoch, start)
             if epoch == 0:
                 yield from islice(batches, WARM_UP)
@@ -201,7 +201,7 @@ def stretch(
             marks.append(time.perf_counter())
             yield from islice(batches, steps)
 
-        def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
+        def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
             return super().in_order(batch_size, self.batch_size)
 
     class AtEpochs(Callback):
@@ -226,12 +226,12 @@ def stretch(
 class NotAhead(ArrayBatches):
     """Batches whose rows are copied in the step, without announcing them to the system."""
 
-    def _taken(self, batches: Sequence[Tensor]) -> Generator[Tensor]:
+    def _taken(self, batches: Sequence[Tensor]) -> Generator[Batch]:
         with warnings.catch_warnings():  # the map cannot be written to, and is not
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             values = torch.from_numpy(self._host)
         for indices in batches:
-            yield to_floats(values.index_select(0, indices), self.dtype)
+            yield Batch(to_floats(values.index_select(0, indices), self.dtype))
 
 
 def write_images(path: Path, images: int) -> None:

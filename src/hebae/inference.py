@@ -1,7 +1,8 @@
 """A trained model over whole arrays, in blocks: encode, decode, reconstruct, sample, interpolate.
 
 NumPy in, NumPy out; the model stays on its device. The result of an example does not depend on
-the others. Examples may be an array (NaN where a number is missing), a sparse array or `Examples`.
+the others. Examples may be an array (NaN where a number is missing), a sparse array or `Examples`,
+which carry the conditions that a conditional model needs.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from torch import Tensor
 
 from hebae.data.examples import Examples, Seen, Summary, as_dense, blocks, summarise
 from hebae.errors import HebaeError
-from hebae.likelihoods import LIKELIHOODS, Categorical, Columns, Likelihood
+from hebae.likelihoods import LIKELIHOODS, Categorical, Columns, Context, Likelihood
 from hebae.likelihoods.base import TOLERANCE
-from hebae.model import Autoencoder, at_least_float32, to_floats
+from hebae.model import Autoencoder, to_floats
 from hebae.priors import Prior
 
 LARGEST_BLOCK = 1000
@@ -32,6 +33,8 @@ LARGEST_BLOCK_NUMBERS = 2**21
 times as many; larger blocks are no faster."""
 
 Floats = npt.NDArray[np.float32]
+Conditions = npt.NDArray[np.float32] | None
+"""As `Examples.conditions`: (n, columns) for n examples, None without."""
 
 
 class Codes(NamedTuple):
@@ -63,8 +66,8 @@ def module_of(model: Any) -> Autoencoder:
 def encode(model: Autoencoder, values: Any) -> Codes:
     """Means and log-scales of examples (n, *shape), uint8 or float."""
 
-    def both(x: Tensor) -> Tensor:
-        return torch.cat([part for part in model.encode(x) if part is not None], dim=1)
+    def both(x: Tensor, context: Context) -> Tensor:
+        return torch.cat([part for part in model.encode(x, context) if part is not None], dim=1)
 
     # Not one small tensor per block: kept between large ones, they fragment memory without limit.
     joined, k = _over_blocks(model, values, both), model.latent_dim
@@ -85,14 +88,34 @@ def draw(model: Autoencoder, codes: Codes, seed: int) -> Floats:
         return _joined([model.draw(*(part.to(like) for part in block)) for block in blocks])
 
 
-def decode(model: Autoencoder, z: npt.NDArray[np.floating]) -> Floats:
+def decode(
+    model: Autoencoder, z: npt.NDArray[np.floating], conditions: Conditions = None
+) -> Floats:
     """E[x | z] of codes (n, k): shape (n, *shape), in the units of the data."""
-    return _over_blocks(model, z, model.decode)
+    return _over_codes(model, z, conditions, model.decode)
 
 
-def reconstruct(model: Autoencoder, values: Any) -> Floats:
-    """E[x | z = mu(x)] of examples (n, *shape)."""
-    return _over_blocks(model, values, model.reconstruct)
+def reconstruct(model: Autoencoder, values: Any, conditions: Conditions = None) -> Floats:
+    """E[x | z = mu(x)] of examples (n, *shape).
+
+    With `conditions` (n, columns) in place of the examples' own the decoder answers what an example
+    would be under these. The encoder, if it is given conditions, still has those of the examples,
+    where they are known.
+    """
+    own = values.conditions if isinstance(values, Examples) else None
+
+    def of_rows(rows: slice) -> Tensor:
+        x = batch_of(model, values, rows)
+        seen, asked = (
+            model.describe(x, conditions_as_tensor(model, found, rows))
+            for found in (
+                conditions if own is None else own,
+                own if conditions is None else conditions,
+            )
+        )
+        return model.decode(model.encode(x, seen)[0], asked)
+
+    return _by_blocks(model, count_of(values), of_rows)
 
 
 def impute(model: Autoencoder, values: Any) -> Floats:
@@ -100,30 +123,61 @@ def impute(model: Autoencoder, values: Any) -> Floats:
 
     A missing category is the most probable one. Grey levels are in [0, 1].
     """
-    return _over_blocks(model, values, lambda x: torch.where(x.isnan(), model.reconstruct(x), x))
+
+    def fill(x: Tensor, context: Context) -> Tensor:
+        return torch.where(x.isnan(), model.reconstruct(x, context), x)
+
+    return _over_blocks(model, values, fill)
 
 
 def log_likelihood(model: Autoencoder, values: Any) -> Floats:
     """``log p(x | z = mu(x))`` of each example, in nats: shape (n,)."""
-    return _over_blocks(model, values, lambda x: model.log_likelihood(x, model.encode(x)[0]))
+
+    def score(x: Tensor, context: Context) -> Tensor:
+        return model.log_likelihood(x, model.encode(x, context)[0], context)
+
+    return _over_blocks(model, values, score)
 
 
-def sample(model: Autoencoder, count: int, seed: int, sampler: Prior | None = None) -> Floats:
-    """E[x | z] of `count` draws z from a sampler or the model's prior: shape (count, *shape)."""
-    return decode(model, (sampler or model.prior).sample(count, seed))
+def draw_conditions(model: Autoencoder, count: int, seed: int) -> Conditions:
+    """Draw conditions (count, columns) as frequent as in training; None without conditions."""
+    learned = None if model.seen is None else model.seen.conditions
+    return None if learned is None else learned.draw(count, seed)
+
+
+def sample(
+    model: Autoencoder,
+    count: int,
+    seed: int,
+    sampler: Prior | None = None,
+    conditions: Conditions = None,
+) -> Floats:
+    """E[x | z] of `count` draws z from a sampler or the model's prior: shape (count, *shape).
+
+    Conditions that are not given are drawn too, as frequent as in training.
+    """
+    if conditions is None:
+        conditions = draw_conditions(model, count, seed)
+    return decode(model, (sampler or model.prior).sample(count, seed), conditions)
 
 
 def sample_examples(
-    model: Autoencoder, count: int, seed: int, sampler: Prior | None = None
+    model: Autoencoder,
+    count: int,
+    seed: int,
+    sampler: Prior | None = None,
+    conditions: Conditions = None,
 ) -> Floats:
     """Draw x ~ p(x | z) for `count` draws z, not its mean as `sample` does: (count, *shape)."""
+    if conditions is None:
+        conditions = draw_conditions(model, count, seed)
     # Other numbers than those of z, which may be drawn by the same seed.
     generator = torch.Generator().manual_seed(seed + 2**32)
 
-    def draw(z: Tensor) -> Tensor:
-        return model.likelihood.sample(at_least_float32(model.decoder(z)), generator)
+    def draw(z: Tensor, context: Context) -> Tensor:
+        return model.likelihood.sample(model.output(z, context), generator)
 
-    return _over_blocks(model, (sampler or model.prior).sample(count, seed), draw)
+    return _over_codes(model, (sampler or model.prior).sample(count, seed), conditions, draw)
 
 
 def interpolate(
@@ -134,35 +188,56 @@ def interpolate(
 ) -> Floats:
     """Decode straight lines between the codes of pairs of examples: shape (n, steps, *shape).
 
-    Of the `steps` points on a line, at least 2, the first and the last are the pair's codes.
+    Of the `steps` points on a line, at least 2, the first and the last are the pair's codes. All
+    are decoded with the conditions of the first example, if it has conditions.
     """
     begin, end = encode(model, first).mean, encode(model, second).mean
     t = np.linspace(0, 1, steps, dtype=np.float32)[None, :, None]
     z = (1 - t) * begin[:, None] + t * end[:, None]
-    return decode(model, z.reshape(-1, model.latent_dim)).reshape(
+    conditions = getattr(first, "conditions", None)
+    if conditions is not None:
+        conditions = np.repeat(conditions, steps, axis=0)
+    return decode(model, z.reshape(-1, model.latent_dim), conditions).reshape(
         len(begin), steps, *model.input_shape
     )
 
 
-def _over_blocks(model: Autoencoder, values: Any, function: Callable[[Tensor], Tensor]) -> Floats:
+def _over_blocks(
+    model: Autoencoder, values: Any, function: Callable[[Tensor, Context], Tensor]
+) -> Floats:
+    def of_rows(rows: slice) -> Tensor:
+        x = batch_of(model, values, rows)
+        return function(x, model.describe(x, condition_of(model, values, rows)))
+
+    return _by_blocks(model, count_of(values), of_rows)
+
+
+def _over_codes(
+    model: Autoencoder,
+    z: npt.NDArray[np.floating],
+    conditions: Conditions,
+    function: Callable[[Tensor, Context], Tensor],
+) -> Floats:
+    def of_rows(rows: slice) -> Tensor:
+        codes = batch_of(model, z, rows)
+        condition = conditions_as_tensor(model, conditions, rows)
+        return function(codes, Context(condition=model.code_condition(condition)))
+
+    return _by_blocks(model, len(z), of_rows)
+
+
+def _by_blocks(model: Autoencoder, count: int, of_rows: Callable[[slice], Tensor]) -> Floats:
     # Written block by block: results can be as large as memory allows.
     results: Floats | None = None
-    start = 0
+    size = max(1, min(LARGEST_BLOCK, LARGEST_BLOCK_NUMBERS // math.prod(model.input_shape)))
     with evaluating(model):
-        for x in _blocks(model, values):
-            block = function(x).float().cpu().numpy()
+        for start in range(0, max(1, count), size):
+            block = of_rows(slice(start, start + size)).float().cpu().numpy()
             if results is None:
-                results = np.empty((count_of(values), *block.shape[1:]), np.float32)
+                results = np.empty((count, *block.shape[1:]), np.float32)
             results[start : start + len(block)] = block
-            start += len(block)
     assert results is not None  # without examples, there is one empty block
     return results
-
-
-def _blocks(model: Autoencoder, values: Any) -> Iterator[Tensor]:
-    size = max(1, min(LARGEST_BLOCK, LARGEST_BLOCK_NUMBERS // math.prod(model.input_shape)))
-    for start in range(0, max(1, count_of(values)), size):
-        yield batch_of(model, values, slice(start, start + size))
 
 
 def require_alike(model: Autoencoder, values: Any, name: str, *, strict: bool = False) -> None:
@@ -297,6 +372,22 @@ def batch_of(model: Autoencoder, values: Any, rows: Any = slice(None)) -> Tensor
         )
     tensor = torch.as_tensor(np.array(taken), device=like.device)
     return to_floats(tensor, like.dtype, pixels=model.seen is None or bool(model.seen.pixels))
+
+
+def condition_of(model: Autoencoder, values: Any, rows: Any = slice(None)) -> Tensor | None:
+    """Conditions of examples as a tensor on the model's device; None if there are none."""
+    conditions = values.conditions if isinstance(values, Examples) else None
+    return conditions_as_tensor(model, conditions, rows)
+
+
+def conditions_as_tensor(
+    model: Autoencoder, conditions: Conditions, rows: Any = slice(None)
+) -> Tensor | None:
+    """Conditions (n, columns) as a tensor on the model's device, in its precision."""
+    if conditions is None or model.conditions is None:
+        return None
+    like = model.population_mean
+    return torch.as_tensor(np.array(conditions[rows]), device=like.device, dtype=like.dtype)
 
 
 def _joined(blocks: Iterable[Tensor]) -> Floats:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -14,17 +14,27 @@ from torch import Tensor, nn
 
 from hebae import gaussian
 from hebae.config import ModelSettings
+from hebae.data.examples import Conditions as SeenConditions
 from hebae.data.examples import Seen
+from hebae.errors import HebaeError
 from hebae.likelihoods import EMPTY, LIKELIHOODS, Categorical, Columns, Context, Likelihood
-from hebae.networks import NETWORKS, initialised
+from hebae.networks import (
+    NETWORKS,
+    ConditionEncoder,
+    initialised,
+    share_batch_norm,
+    with_condition,
+)
 from hebae.objectives import OBJECTIVES, Moments, Noise, Objective
 from hebae.priors import PRIORS, Prior, StandardNormal, VampPrior
 from hebae.seeding import seeded
+from hebae.shared_batch import SharedBatch
 
 # Of one model, or with another leading dimension for the members of a stack.
 Examples: TypeAlias = Float[Tensor, "_ *_shape"]
 Codes: TypeAlias = Float[Tensor, "*members batch latent"]
 LogScales: TypeAlias = Float[Tensor, "*members batch _"] | None
+Conditions: TypeAlias = Float[Tensor, "*members batch _"] | None
 
 
 class Step(NamedTuple):
@@ -56,6 +66,11 @@ class Autoencoder(nn.Module):
         p(z); by default N(0, I).
     critic : nn.Module, optional
         Of an adversarial method; by default the objective's.
+    conditions : ConditionEncoder, optional
+        Of a conditional model, p(x | z, c): its output is appended to the decoder's input.
+    condition_encoder : {"none", "flat", "channels"}
+        Whether it is also appended to the encoder's input: to the numbers of an example in a row,
+        or to an image as constant channels.
 
     Attributes
     ----------
@@ -66,6 +81,8 @@ class Autoencoder(nn.Module):
         examples are drawn with them, so that they do not depend on the rest of the batch.
     weight_factor : Tensor or None
         Factor of the penalties' weights in training mode, of a method with a warm-up.
+    shared : SharedBatch or None
+        In training steps, how several processes share each batch; see `share_batches`.
     seen : Seen or None
         What the numbers of the training examples are; None if it is not known.
     aggregate_covariance : Tensor, shape (k, k)
@@ -78,6 +95,7 @@ class Autoencoder(nn.Module):
     running_mean: Tensor
     running_covariance: Tensor
     weight_factor: Tensor | None = None
+    shared: SharedBatch | None = None
     seen: Seen | None = None
 
     def __init__(
@@ -90,6 +108,8 @@ class Autoencoder(nn.Module):
         latent_dim: int,
         prior: Prior | None = None,
         critic: nn.Module | None = None,
+        conditions: ConditionEncoder | None = None,
+        condition_encoder: Literal["none", "flat", "channels"] = "none",
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -99,6 +119,8 @@ class Autoencoder(nn.Module):
         self.prior = StandardNormal(latent_dim) if prior is None else prior
         needs_critic = objective.adversarial and critic is None
         self.critic = objective.critic(latent_dim) if needs_critic else critic
+        self.conditions = conditions
+        self.condition_encoder = condition_encoder
         self.input_shape = tuple(input_shape)
         self.latent_dim = latent_dim
         self.register_buffer("population_mean", torch.zeros(latent_dim))
@@ -116,19 +138,59 @@ class Autoencoder(nn.Module):
             shapes["prior"] = (*shapes["prior"][:-1], self.prior.noise_dim)
         return shapes
 
-    def forward(self, x: Examples, noise: Noise, context: Context | None = None) -> Step:
+    def share_batches(self, shared: SharedBatch | None) -> None:
+        """Share each batch of the training steps between processes, or no longer (None).
+
+        The encoder's outputs of all processes are then gathered, so that objective and critic see
+        the whole batch; the decoder is given this process's codes. Loss, terms and codes of a step
+        are those of the whole batch.
+        """
+        self.shared = shared
+        for module in self.modules():
+            if isinstance(module, Likelihood):
+                module.shared = shared
+        share_batch_norm(self, shared)
+
+    def describe(self, x: Examples, condition: Conditions = None) -> Context:
+        """Return what the model is given beside examples x and their codes.
+
+        `condition` holds the columns of `hebae.data.Examples.conditions`, of a conditional model.
+        """
+        return self.likelihood.describe(x)._replace(condition=self.code_condition(condition))
+
+    def code_condition(self, condition: Conditions) -> Conditions:
+        """Return conditions as the networks are given them."""
+        if self.conditions is None or condition is None:
+            return None
+        coded: Tensor = self.conditions(condition)
+        return coded
+
+    def forward(
+        self,
+        x: Examples,
+        noise: Noise,
+        condition: Conditions = None,
+        context: Context | None = None,
+    ) -> Step:
         """Loss of a training batch, with the moments of this batch.
 
         Parameters
         ----------
         x : Tensor, shape (m, *shape)
+            This process's share of the batch, if several share it.
         noise : dict of str to Tensor
-            Standard normal numbers in the shapes of `noise_shapes`.
+            Standard normal numbers in the shapes of `noise_shapes`, for the whole batch.
+        condition : Tensor, shape (m, columns), optional
+            Of a conditional model, of the same examples as x: see `describe`.
         context : Context, optional
-            What the likelihood needs besides x and z; by default it follows from x.
+            What the likelihood and networks need besides x and z; by default it follows from x and
+            the condition.
         """
-        context = context or self.likelihood.describe(x)
+        context = context or self.describe(x, condition)
         mean, log_scale = self.encode(x, context)
+        if self.shared is not None:
+            output = mean if log_scale is None else torch.cat([mean, log_scale], 1)
+            mean, log_scale = self._parts(self.shared.whole(output))
         running = None
         if self.keeps_running_moments:
             running = Moments(self.running_mean, self.running_covariance)
@@ -146,11 +208,11 @@ class Autoencoder(nn.Module):
             beta, Sigma = self.objective.estimate(mean.detach(), running)  # type: ignore[attr-defined]
             self.running_mean.copy_(beta)
             self.running_covariance.copy_(Sigma)
-        return self._step(x, z, terms, mean, noise, context)
+        return self._step(x, z, terms, mean, noise, context, self.shared)
 
-    def held_out_step(self, x: Examples, noise: Noise, context: Context | None = None) -> Step:
+    def held_out_step(self, x: Examples, noise: Noise, condition: Conditions = None) -> Step:
         """Terms of a held-out batch: noise by the population's Sigma, penalty of this batch."""
-        context = context or self.likelihood.describe(x)
+        context = self.describe(x, condition)
         mean, log_scale = self.encode(x, context)
         with without_autocast(x):
             _, terms = self.objective(mean, log_scale, noise, self.prior, critic=self.critic)
@@ -202,12 +264,24 @@ class Autoencoder(nn.Module):
         mean: Tensor,
         noise: Noise,
         context: Context,
+        shared: SharedBatch | None = None,
     ) -> Step:
-        output, decoder_terms = self.objective.decode(self.decoder, z, noise)
+        own = z
+        if shared is not None:
+            own = shared.own(z)
+            # Directions, of which there are not as many as examples, are for all.
+            draws = self.objective.draws or ("posterior",)
+            noise = {n: shared.own(e) if n in draws else e for n, e in noise.items()}
+        options = {} if self.conditions is None else {"condition": self._condition(context)}
+        output, decoder_terms = self.objective.decode(self.decoder, own, noise, **options)
+        if shared is not None:  # terms of the decoder are means over its codes
+            decoder_terms = {
+                n: shared.total(len(own) * t) / shared.size for n, t in decoder_terms.items()
+            }
         terms = terms | decoder_terms
         with without_autocast(x):
             nll = self.likelihood.negative_log_likelihood(at_least_float32(output), x, context)
-        reconstruction = nll.mean(-1)
+        reconstruction = nll.mean(-1) if shared is None else shared.mean(nll)
         loss = reconstruction
         for name, weight in self.objective.weights.items():
             penalty = weight * terms[name]
@@ -220,7 +294,16 @@ class Autoencoder(nn.Module):
     def encode(self, x: Examples, context: Context | None = None) -> tuple[Codes, LogScales]:
         """Means (m, k), and log-scales (m, k) or (m, 1); None for a deterministic method."""
         context = context or self.likelihood.describe(x)
-        output = at_least_float32(self.encoder(self.likelihood.encoder_input(x, context)))
+        given = self.likelihood.encoder_input(x, context)
+        if self.condition_encoder != "none":
+            condition = self._condition(context, "encoder")
+            if self.condition_encoder == "flat":
+                given = given.flatten(condition.dim() - 1)
+            given = with_condition(given, condition)
+        output = at_least_float32(self.encoder(given))
+        return self._parts(output)
+
+    def _parts(self, output: Tensor) -> tuple[Codes, LogScales]:
         mean, log_scale = output[..., : self.latent_dim], output[..., self.latent_dim :]
         return mean, (log_scale if log_scale.shape[-1] else None)
 
@@ -228,9 +311,24 @@ class Autoencoder(nn.Module):
         """Draw z ~ q(z | x), with noise shaped by the population's Sigma."""
         return self.objective.draw(mean, log_scale, epsilon, covariance=self.population_covariance)
 
+    def _condition(self, context: Context, network: str = "decoder") -> Tensor:
+        if context.condition is None:
+            learned = None if self.seen is None else self.seen.conditions
+            names = () if learned is None else learned.names
+            raise HebaeError(
+                f"the model is conditioned on {', '.join(names)}, which its {network} needs, and "
+                "the data have no such columns; give --condition."
+            )
+        return context.condition
+
+    def output(self, z: Codes, context: Context = EMPTY) -> Tensor:
+        """Return the decoder's output, at least in float32: the parameters of p(x | z)."""
+        condition = None if self.conditions is None else self._condition(context)
+        return at_least_float32(self.decoder(with_condition(z, condition)))
+
     def decode(self, z: Codes, context: Context = EMPTY) -> Examples:
-        """E[x | z], in the units of the data."""
-        return self.likelihood.mean(at_least_float32(self.decoder(z)), context)
+        """E[x | z], in the units of the data; of a conditional model, given the condition too."""
+        return self.likelihood.mean(self.output(z, context), context)
 
     def reconstruct(self, x: Examples, context: Context | None = None) -> Examples:
         """E[x | z = mu(x)]."""
@@ -240,8 +338,7 @@ class Autoencoder(nn.Module):
     def log_likelihood(self, x: Examples, z: Codes, context: Context | None = None) -> Tensor:
         """``log p(x | z)`` of each example, in nats."""
         context = context or self.likelihood.describe(x)
-        output = at_least_float32(self.decoder(z))
-        return -self.likelihood.negative_log_likelihood(output, x, context)
+        return -self.likelihood.negative_log_likelihood(self.output(z, context), x, context)
 
     def store_optimal_scale(self, mean_squared_error: Tensor) -> None:
         """Keep a Gaussian likelihood's optimal scale of the training set, for evaluation mode."""
@@ -308,19 +405,24 @@ def build(
             ) from None
 
     input_shape = tuple(input_shape)
-    given_shape, output_shape, critic = likelihood.input_shape, likelihood.output_shape, None
+    output_shape, critic = likelihood.output_shape, None
+    learned = None if seen is None else seen.conditions
+    way = way_into_encoder(settings, likelihood.input_shape, encoder)
+    given_shape, code_dim = network_inputs(likelihood, latent_dim, learned, way)
     if decoder is None:
         widths_out = settings.decoder_widths or network.decoder_widths
-        decoder = draw(lambda: network.decoder(latent_dim, output_shape, widths_out), seed)
+        decoder = draw(lambda: network.decoder(code_dim, output_shape, widths_out), seed)
     else:
         shapes = objective.noise_shapes(2, latent_dim).items()
         noise = {name: torch.ones(shape) for name, shape in shapes}
         own = decoder
 
         def decode(z: Tensor) -> Tensor:
-            return objective.decode(own, z, {n: e.to(z) for n, e in noise.items()})[0]
+            z, condition = z[:, :latent_dim], z[:, latent_dim:]
+            options: dict[str, Tensor] = {} if learned is None else {"condition": condition}
+            return objective.decode(own, z, {n: e.to(z) for n, e in noise.items()}, **options)[0]
 
-        _check_network("decoder", decoder, (latent_dim,), output_shape, decode)
+        _check_network("decoder", decoder, (code_dim,), output_shape, decode)
     decoder = objective.prepare_decoder(decoder, seed + 2**34)
     if encoder is None:
         widths_in = settings.encoder_widths or network.encoder_widths
@@ -329,12 +431,43 @@ def build(
         _check_network("encoder", encoder, given_shape, (output_dim,), encoder)
     if objective.adversarial:
         critic = draw(lambda: objective.critic(latent_dim), seed + 2**33)
-    prior = build_prior(settings, given_shape, seed + 2**34)
+    prior = build_prior(settings, likelihood.input_shape, seed + 2**34)
     model = Autoencoder(
         encoder, decoder, objective, likelihood, input_shape, latent_dim, prior, critic
     )
+    if learned is not None:
+        sizes = [len(column.categories) for column in learned.columns]
+        model.conditions = ConditionEncoder(sizes, learned.mean, learned.unit)
+        model.condition_encoder = way
     model.seen = seen
     return model
+
+
+def way_into_encoder(
+    settings: ModelSettings, shape: Sequence[int], encoder: nn.Module | None
+) -> Literal["none", "flat", "channels"]:
+    """Return how the encoder is given conditions; see `Autoencoder`.
+
+    The convolutional network, and one of the user's own that takes images, get channels.
+    """
+    if not settings.condition_encoder:
+        return "none"
+    images = len(shape) == 3 and (encoder is not None or settings.network == "convolutional")
+    return "channels" if images else "flat"
+
+
+def network_inputs(
+    likelihood: Likelihood, latent_dim: int, conditions: SeenConditions | None, way: str
+) -> tuple[tuple[int, ...], int]:
+    """Return the shape that the encoder takes, and how many numbers the decoder takes."""
+    shape = likelihood.input_shape
+    if conditions is None:
+        return shape, latent_dim
+    if way == "channels":
+        shape = (shape[0] + conditions.dim, *shape[1:])
+    elif way == "flat":
+        shape = (math.prod(shape) + conditions.dim,)
+    return shape, latent_dim + conditions.dim
 
 
 def build_likelihood(
@@ -399,11 +532,22 @@ def _check_network(
             f"the {name}'s weights are {parameter.dtype}; give it in float32, with {name}.float(). "
             "Precision 64-true makes the whole model float64."
         )
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.is_meta:
+            raise ValueError(
+                f"the {name} has weights on the device 'meta', which hold no values; give it on "
+                "the CPU."
+            )
+        if not tensor.is_leaf:
+            raise ValueError(
+                f"the {name}'s weights are results of a computation, as those of a copy of a "
+                "TorchScript module are, and cannot be trained; give the nn.Module itself."
+            )
     trial = torch.zeros(2, *input_shape, dtype=parameter.dtype, device=parameter.device)
     try:
         with torch.no_grad(), seeded(0):  # it may draw random numbers
             output = call(trial)
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:
         raise ValueError(
             f"the {name} cannot take examples of shape {input_shape}: {error}"
         ) from error

@@ -130,23 +130,27 @@ def grey_batches(seed=0, **options):
     return RedrawnBatches(grey, 10, drawn=np.zeros_like(grey), seed=seed, **options)
 
 
+def examples(batches):
+    return [x for x, _ in batches]
+
+
 def test_every_epoch_draws_anew_and_a_seed_draws_the_same():
     batches = grey_batches(3)
-    first, second = (torch.cat(list(batches.epoch(e))) for e in (0, 1))
+    first, second = (torch.cat(examples(batches.epoch(e))) for e in (0, 1))
     assert set(first.unique().tolist()) == {0, 1}
     assert first.sum(0).tolist() != second.sum(0).tolist()
-    assert torch.equal(first, torch.cat(list(grey_batches(3).epoch(0))))
-    assert torch.equal(torch.cat(list(batches.epoch(1, 2))), second[20:])
-    assert not any(batch.any() for batch in batches.in_order(8))
+    assert torch.equal(first, torch.cat(examples(grey_batches(3).epoch(0))))
+    assert torch.equal(torch.cat(examples(batches.epoch(1, 2))), second[20:])
+    assert not any(x.any() for x in examples(batches.in_order(8)))
 
 
 def test_a_stack_and_several_processes_draw_what_one_draws():
-    alone = [list(grey_batches(seed).epoch(2)) for seed in (5, 6)]
-    stacked = list(grey_batches([5, 6, 5]).epoch(2))
+    alone = [examples(grey_batches(seed).epoch(2)) for seed in (5, 6)]
+    stacked = examples(grey_batches([5, 6, 5]).epoch(2))
     for step, x in enumerate(stacked):
         for member, seed in enumerate((0, 1, 0)):
             assert torch.equal(x[member], alone[seed][step])
-    shares = [list(grey_batches(5, rank=r, processes=2).epoch(2)) for r in (0, 1)]
+    shares = [examples(grey_batches(5, rank=r, processes=2).epoch(2)) for r in (0, 1)]
     for whole, *halves in zip(alone[0], *shares, strict=True):
         joined = torch.cat(halves)
         assert torch.equal(joined, whole[: len(joined)])

@@ -28,7 +28,7 @@ def linear_gaussian(n=4, k=4, d=12, **options):
 
 
 def simulated(model, count, seed=1):
-    z, x = simulate(model, count, torch.Generator().manual_seed(seed), torch.device("cpu"))
+    z, x, _ = simulate(model, count, torch.Generator().manual_seed(seed), torch.device("cpu"))
     return z, x.numpy()
 
 

@@ -11,13 +11,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hebae.data.examples import Column, Examples
 from hebae.training import batches
-from hebae.training.batches import ArrayBatches, batch_sizes, map_of, read_ahead
+from hebae.training.batches import (
+    ArrayBatches,
+    RedrawnBatches,
+    batch_sizes,
+    map_of,
+    read_ahead,
+)
 from hebae.training.loader import LoaderBatches
 
 
 def rows(batches: ArrayBatches, epoch: int, start: int = 0) -> list[list[float]]:
-    return [batch[:, 0].tolist() for batch in batches.epoch(epoch, start)]
+    return [x[:, 0].tolist() for x, _ in batches.epoch(epoch, start)]
 
 
 @given(st.integers(1, 60), st.integers(1, 25), st.integers(0, 5), st.booleans())
@@ -59,7 +66,7 @@ def test_the_order_depends_on_seed_and_epoch_and_a_start_skips_batches() -> None
 def test_bytes_stand_for_the_unit_interval_and_are_not_copied() -> None:
     values = np.array([[0, 51, 255]], dtype=np.uint8)
     batches = ArrayBatches(values, 1)
-    assert next(batches.epoch(0)).tolist() == [pytest.approx([0, 0.2, 1])]
+    assert next(batches.epoch(0)).x.tolist() == [pytest.approx([0, 0.2, 1])]
     assert batches._resident.data_ptr() == values.ctypes.data
 
 
@@ -73,8 +80,8 @@ def test_processes_share_each_batch_without_overlap() -> None:
 def test_in_order_gives_examples_as_they_come_and_a_limited_number_evenly_spread() -> None:
     values = np.arange(10, dtype=np.float32)[:, None]
     batches = ArrayBatches(values, 3)
-    assert [b[:, 0].tolist() for b in batches.in_order(6)] == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9]]
-    assert [b[:, 0].tolist() for b in batches.in_order(4, limit=5)] == [[0, 2, 4, 6], [8]]
+    assert [x[:, 0].tolist() for x, _ in batches.in_order(6)] == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9]]
+    assert [x[:, 0].tolist() for x, _ in batches.in_order(4, limit=5)] == [[0, 2, 4, 6], [8]]
 
 
 def test_a_loader_gives_tensors_or_the_first_of_a_tuple() -> None:
@@ -84,7 +91,7 @@ def test_a_loader_gives_tensors_or_the_first_of_a_tuple() -> None:
         torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, x), batch_size=4)
     )
     for source in (plain, labelled):
-        found = torch.cat(list(source.epoch(0)))
+        found = torch.cat([x for x, _ in source.epoch(0)])
         assert torch.equal(found, x.float() / 255)
         assert len(list(source.epoch(0, start=1))) == 1
 
@@ -138,10 +145,10 @@ def test_a_view_of_a_map_gives_the_batches_of_its_copy_bit_for_bit(view, mapped)
     theirs = ArrayBatches(np.array(values), 8, seed=3)
     for epoch, start in ((0, 0), (1, 2)):
         pairs = zip(ours.epoch(epoch, start), theirs.epoch(epoch, start), strict=True)
-        assert all(torch.equal(a, b) and a.is_contiguous() for a, b in pairs)
+        assert all(torch.equal(a, b) and a.is_contiguous() for (a, _), (b, _) in pairs)
     for limit in (None, 13):
         pairs = zip(ours.in_order(7, limit), theirs.in_order(7, limit), strict=True)
-        assert all(torch.equal(a, b) for a, b in pairs)
+        assert all(torch.equal(a, b) for (a, _), (b, _) in pairs)
 
 
 def test_what_lies_in_memory_is_no_map_and_needs_no_thread(mapped):
@@ -199,5 +206,27 @@ def test_batches_that_come_to_cuda_from_the_host_are_the_same(mapped, monkeypatc
     for values in (mapped, np.array(mapped)):
         streamed = ArrayBatches(values, 8, seed=1, device="cuda")
         assert (resident.values.device.type, streamed.values.device.type) == ("cuda", "cpu")
-        for a, b in zip(resident.epoch(0), streamed.epoch(0), strict=True):
+        for (a, _), (b, _) in zip(resident.epoch(0), streamed.epoch(0), strict=True):
             assert a.device == b.device and torch.equal(a, b)
+
+
+@pytest.mark.parametrize("way", ["in memory", "streamed", "stacked", "redrawn"])
+def test_conditions_go_with_their_examples(way):
+    values = np.arange(37, dtype=np.float32)[:, None]
+    examples = Examples(
+        values,
+        missing=np.zeros((37, 1), bool) if way == "streamed" else None,
+        conditions=10 * values,
+        condition_columns=(Column("age", "number"),),
+    )
+    seed = [3, 4, 3] if way == "stacked" else 3
+    if way == "redrawn":  # what is drawn no longer tells the example
+        plain = ArrayBatches(examples, 8, seed=3)
+        drawn = RedrawnBatches(examples, 8, drawn=examples, seed=3)
+        pairs = zip(plain.epoch(1), drawn.epoch(1), strict=True)
+        assert all(torch.equal(a.condition, b.condition) for a, b in pairs)
+        return
+    source = ArrayBatches(examples, 8, seed=seed)
+    for taken in (source.epoch(0), source.epoch(1, 2), source.in_order(10, 20)):
+        assert all(torch.equal(condition, 10 * x) for x, condition in taken)
+    assert next(ArrayBatches(values, 8).epoch(0)).condition is None

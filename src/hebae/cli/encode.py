@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hebae.cli.app import app, say
-from hebae.cli.generate import Data, model_and_data, require_output
+from hebae.cli.generate import Data, model_and_data, require_output, with_asked
 from hebae.config import DataSettings
 from hebae.methods import METHODS
 
@@ -46,6 +46,7 @@ def encode(
     from hebae.data.writing import write_codes
 
     trained, config, source, parts = model_and_data(run, data, **WHOLE)
+    parts = {split: with_asked(trained, run, part, data) for split, part in parts.items()}
     codes = np.concatenate([inference.encode(trained, part).mean for part in parts.values()])
     prefix = METHODS[config["method"]].class_name.lower()
     names = [f"{prefix}{i}" for i in range(codes.shape[1])]
@@ -79,6 +80,7 @@ def impute(
     from hebae.data.writing import joined, write_examples
 
     trained, _, source, parts = model_and_data(run, data, **WHOLE)
+    parts = {split: with_asked(trained, run, part, data) for split, part in parts.items()}
     if output.suffix == ".bed":
         require_variants(next(iter(parts.values())), source, output)
     missing = sum(part.summary.missing for part in parts.values())

@@ -37,6 +37,7 @@ def sample(
     sampler: Annotated[SamplerName, Parameter(help=SAMPLER_HELP)] = "auto",
     count: int = 64,
     seed: int = 0,
+    condition: tuple[str, ...] = (),
     output: Path = Path("samples.png"),
     data: str | None = None,
     data_dir: Path | None = None,
@@ -54,6 +55,9 @@ def sample(
         Number of samples.
     seed
         Seed of the draws.
+    condition
+        Of a run with conditions: NAME=VALUE[,NAME=VALUE], for all samples [default: drawn, with the
+        frequencies of the training examples].
     output
         A .png picture, or a .npy array of shape (count, *shape): the mean E[x|z] of each draw. A
         .csv, .tsv or .parquet table, or a .h5ad file: draws from p(x|z), in the data's columns. A
@@ -73,6 +77,7 @@ def sample(
     from hebae.storage import load_model
 
     trained, config = load_model(run)
+    conditions = _conditions_of_samples(trained, run, condition, count, seed)
     from hebae.samplers import NAMES, fitted_samplers, resolve, training_data
 
     def load() -> Examples:
@@ -96,7 +101,7 @@ def sample(
         tell("sampler auto chose prior, the model's own, which was learned with it.")
     prior = samplers[chosen]
     if output.suffix not in (".png", ".npy"):
-        values = inference.sample_examples(trained, count, seed, prior)
+        values = inference.sample_examples(trained, count, seed, prior, conditions)
         if genotypes is not None:
             import numpy as np
 
@@ -113,11 +118,13 @@ def sample(
                 feature_names=seen.feature_names,
                 columns=seen.columns,
                 pixels=pixels,
+                conditions=conditions,
+                condition_columns=None if seen.conditions is None else seen.conditions.columns,
             )
         write_examples(examples, output)
         say(f"Wrote {output}")
         return 0
-    drawn = inference.sample(trained, count, seed, prior)
+    drawn = inference.sample(trained, count, seed, prior, conditions)
     return _write(output, drawn, config.get("data_range", (0, 1)))
 
 
@@ -131,6 +138,8 @@ def reconstruct(
     data: Data = DataSettings(),  # noqa: B008
 ) -> int:
     """Reconstruct held-out examples, and show the originals above them.
+
+    With --condition NAME=VALUE they are decoded as if they had another condition.
 
     Parameters
     ----------
@@ -148,7 +157,9 @@ def reconstruct(
 
     trained, examples, limits = _model_and_examples(run, data, count)
     originals = inference.batch_of(trained, examples).numpy()
-    pair = np.stack([originals, inference.reconstruct(trained, examples)]).astype(np.float32)
+    other = with_asked(trained, run, examples, data).conditions
+    decoded = inference.reconstruct(trained, examples, other)
+    pair = np.stack([originals, decoded]).astype(np.float32)
     return _write(output, pair, limits, columns=count)
 
 
@@ -179,6 +190,7 @@ def interpolate(
     from hebae import inference
 
     trained, examples, limits = _model_and_examples(run, data, 2 * pairs)
+    examples = with_asked(trained, run, examples, data)
     lines = inference.interpolate(trained, examples[0::2], examples[1::2], steps)
     if output.suffix == ".npy" or lines.ndim < 5:
         return _write(output, lines, limits)
@@ -260,7 +272,7 @@ def _model_and_examples(
             f"{source} has {len(examples)} {split} examples, and {count} are needed; ask for fewer."
         )
     limits = config.get("data_range") or parts["train"].range
-    return trained, examples.rows(slice(count)), limits
+    return trained, examples[:count], limits
 
 
 def model_and_data(
@@ -272,20 +284,25 @@ def model_and_data(
     """
     from hebae import inference
     from hebae.data import load
-    from hebae.data.loading import options_for
+    from hebae.data.alignment import aligned
+    from hebae.data.loading import located, options_for
     from hebae.storage import load_model
 
     trained, config = load_model(run)
     stored = {name: config[name] for name in DataSettings.model_fields if name in config}
-    given = data.model_dump(include=data.model_fields_set)
+    asked_for(trained, run, data.condition)  # refused before anything is read
+    given = data.model_dump(include=data.model_fields_set - {"condition"})
     if "data" in given:  # of another format, perhaps
         kept = {"data_dir", "binarize", *options_for(given["data"])}
         stored = {name: value for name, value in stored.items() if name in kept}
-    chosen = Settings.checked(stored | changes | given, f"{run}/config.json")
+    stored = located(stored | changes, given.get("data"))
+    chosen = Settings.checked(stored | given, f"{run}/config.json")
     seen = trained.seen
     known: dict[str, Any] = {}
     if seen is not None:
         known = {"columns": seen.columns, "feature_names": seen.feature_names}
+        if seen.conditions is not None:
+            known["condition_columns"] = seen.conditions.columns
     dataset = load(**chosen.source, **known)
     tell(*dataset.notes)
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
@@ -293,6 +310,8 @@ def model_and_data(
     for split, part in splits.items():
         if part is None:
             continue
+        if seen is not None:
+            part = aligned(part, seen, dataset.name, notify=tell)
         if part.shape != trained.input_shape:
             raise HebaeError(
                 f"{dataset.name} has examples of shape {part.shape}; the model in {run} was "
@@ -303,3 +322,52 @@ def model_and_data(
         inference.require_alike(trained, part, dataset.name)
         parts[split] = part
     return trained, config, chosen.data, parts
+
+
+def asked_for(trained: Any, run: Path, texts: Sequence[str]) -> dict[str, str]:
+    """Read ``NAME=VALUE`` for conditions of a model."""
+    if not texts:
+        return {}
+    learned = None if trained.seen is None else trained.seen.conditions
+    if learned is None:
+        raise HebaeError(
+            f"--condition is given, and the run in {run} was trained without; omit it."
+        )
+    asked = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if name not in learned.names or not value:
+            raise HebaeError(
+                f"--condition {text!r} is not NAME=VALUE for a condition of {run}, which are "
+                f"{', '.join(learned.names)}."
+            )
+        asked[name] = value
+    return asked
+
+
+def with_asked(trained: Any, run: Path, examples: Examples, data: DataSettings) -> Examples:
+    """Return examples with the conditions that --condition gives in place of their own."""
+    from hebae.data.conditions import with_conditions
+
+    asked = asked_for(trained, run, data.condition)
+    return with_conditions(examples, asked, trained.seen.conditions.columns) if asked else examples
+
+
+def _conditions_of_samples(
+    trained: Any, run: Path, texts: Sequence[str], count: int, seed: int
+) -> npt.NDArray[np.float32] | None:
+    """Return the conditions that were asked for, or draw them; None without conditions."""
+    from hebae import inference
+    from hebae.data.conditions import as_matrix
+
+    # As in the settings, several may be in one argument.
+    asked = asked_for(trained, run, DataSettings(condition=tuple(texts)).condition)
+    if asked:
+        return as_matrix(asked, count, trained.seen.conditions.columns)[0]
+    drawn = inference.draw_conditions(trained, count, seed)
+    if drawn is not None:
+        tell(
+            f"conditions ({', '.join(trained.seen.conditions.names)}) are drawn with their "
+            "frequencies in training; --condition NAME=VALUE sets them."
+        )
+    return drawn

@@ -229,13 +229,19 @@ def _is_whole(value: Any) -> bool:
     return not isinstance(value, str) and float(value).is_integer()
 
 
+def days_of(values: Any) -> np.ndarray:
+    """Return dates as numbers of days since 1970, NaN for what is none."""
+    series = import_pandas().Series(values)
+    days = import_pandas().to_datetime(series, errors="coerce", utc=True).dt.tz_localize(None)
+    step = np.timedelta64(1, "D")
+    return np.asarray((days.to_numpy("datetime64[ns]") - _EPOCH) / step, np.float64)
+
+
 def _numbers(series: Any, dtype: str) -> np.ndarray:
     """Return the numbers of a column as float64, NaN for what is none."""
     pandas = import_pandas()
     if dtype == "date":
-        days = pandas.to_datetime(series, errors="coerce", utc=True).dt.tz_localize(None)
-        step = np.timedelta64(1, "D")
-        return np.asarray((days.to_numpy("datetime64[ns]") - _EPOCH) / step, np.float64)
+        return days_of(series)
     numbers = pandas.to_numeric(series, errors="coerce")
     return np.asarray(numbers.to_numpy(np.float64, na_value=np.nan))
 

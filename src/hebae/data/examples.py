@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -47,6 +47,71 @@ class Column:
     """Smallest and largest number or count: samples are kept between them."""
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """What a model is conditioned on, and the conditions of the training examples."""
+
+    columns: tuple[Column, ...]
+    mean: tuple[float, ...]
+    """Of each column of numbers over the training examples; 0 for categories."""
+    unit: tuple[float, ...]
+    """Standard deviation of each column of numbers; 1 for categories."""
+    rows: tuple[tuple[float, ...], ...]
+    """The different conditions of the training examples, or of `MOST_ROWS` random ones."""
+    counts: tuple[int, ...]
+    """How often each of `rows` occurs."""
+
+    MOST_ROWS: ClassVar[int] = 1000
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def dim(self) -> int:
+        """Numbers that a network is given: one per category, and one per column of numbers."""
+        return sum(len(column.categories) or 1 for column in self.columns)
+
+    @classmethod
+    def learn(cls, values: np.ndarray, columns: tuple[Column, ...]) -> Conditions:
+        """Learn from the conditions (n, columns) of the training examples."""
+        numbers = [not column.categories for column in columns]
+        exact = values.astype(np.float64)
+        mean = np.where(numbers, exact.mean(0), 0.0)
+        deviation = exact.std(0)
+        unit = np.where(numbers & (deviation > 0), deviation, 1.0)
+        rows, counts = np.unique(values, axis=0, return_counts=True)
+        if len(rows) > cls.MOST_ROWS:
+            order = np.random.default_rng(0).permutation(len(values))[: cls.MOST_ROWS]
+            rows, counts = np.unique(values[order], axis=0, return_counts=True)
+        listed = tuple(map(tuple, rows.tolist()))
+        return cls(
+            columns, tuple(mean.tolist()), tuple(unit.tolist()), listed, tuple(counts.tolist())
+        )
+
+    def draw(self, count: int, seed: int) -> np.ndarray:
+        """Draw conditions (count, columns) by their frequencies in training."""
+        counts = np.array(self.counts)
+        rng = np.random.default_rng([seed, 1])
+        chosen = rng.choice(len(counts), count, p=counts / counts.sum())
+        return np.array(self.rows, np.float32)[chosen]
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Conditions:
+        """Read what `dataclasses.asdict` gave, after a way through JSON."""
+        rows = tuple(map(tuple, stored["rows"]))
+        mean, unit, counts = (tuple(stored[name]) for name in ("mean", "unit", "counts"))
+        return cls(columns_from(stored["columns"]), mean, unit, rows, counts)
+
+
+def columns_from(stored: Iterable[Mapping[str, Any]]) -> tuple[Column, ...]:
+    """Read columns that `dataclasses.asdict` gave, after a way through JSON."""
+    return tuple(
+        Column(**{**column, "categories": tuple(column["categories"])}) for column in stored
+    )
+
+
 class Summary(NamedTuple):
     """What the observed numbers of examples have in common, in the units that a model sees."""
 
@@ -80,6 +145,9 @@ class Seen:
     """uint8 grey levels; uint8, counts or categories as they are; or any others."""
     feature_names: tuple[str, ...] | None = None
     columns: tuple[Column, ...] | None = None
+    conditions: Conditions | None = None
+    variants: tuple[str, ...] | None = None
+    """Of genotypes: by `Variants.texts`."""
 
     @property
     def pixels(self) -> bool | None:
@@ -90,11 +158,14 @@ class Seen:
     def of(cls, stored: Mapping[str, Any]) -> Seen:
         """Read what `dataclasses.asdict` gave, after a way through JSON."""
         names, columns = stored["feature_names"], stored["columns"]
+        conditions = stored.get("conditions")  # absent in folders of older versions
+        variants = stored.get("variants")
         return cls(
             stored["kind"],
             None if names is None else tuple(names),
-            columns
-            and tuple(Column(**c | {"categories": tuple(c["categories"])}) for c in columns),
+            columns and columns_from(columns),
+            conditions and Conditions.of(conditions),
+            None if variants is None else tuple(variants),
         )
 
 
@@ -109,6 +180,12 @@ class Variants:
     allele_1: np.ndarray
     allele_2: np.ndarray
     """Of str, shape (d,)."""
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """Chromosome, position, allele 1 and allele 2 of each variant, with spaces between."""
+        columns = self.chromosome, self.position, self.allele_1, self.allele_2
+        return tuple(map("{} {} {} {}".format, *(column.tolist() for column in columns)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +215,10 @@ class Examples:
         Names of the labels 0, 1, ...
     variants : Variants, optional
         What the features of genotypes are.
+    conditions : ndarray of float32, shape (n, p), optional
+        What the decoder is given beside the code: numbers, and codes 0, 1, ... of categories.
+    condition_columns : tuple of Column, optional
+        What the columns of `conditions` are.
 
     Raises
     ------
@@ -154,6 +235,8 @@ class Examples:
     columns: tuple[Column, ...] | None = None
     label_names: tuple[str, ...] | None = None
     variants: Variants | None = None
+    conditions: np.ndarray | None = None
+    condition_columns: tuple[Column, ...] | None = None
 
     def __post_init__(self) -> None:
         shape = self.values.shape
@@ -183,6 +266,7 @@ class Examples:
             ("labels", self.labels, np.int64, (n,)),
             ("ids", self.ids, np.str_, (n,)),
             ("mask of missing values", self.missing, np.bool_, shape),
+            ("conditions", self.conditions, np.float32, (n, len(self.condition_columns or ()))),
         ):
             if array is not None and (array.shape != wanted or array.dtype.type != kind):
                 raise HebaeError(
@@ -209,10 +293,21 @@ class Examples:
 
     def take(self, index: slice | np.ndarray, values: Any) -> Examples:
         """Return the examples at `index`, given their `values`."""
-        labels, ids = (None if array is None else array[index] for array in (self.labels, self.ids))
+        labels, ids, conditions = (
+            None if array is None else array[index]
+            for array in (self.labels, self.ids, self.conditions)
+        )
         missing = None if self.missing is None else select(self.missing, index)
         pixels = self.are_pixels if self.values.dtype == np.uint8 else self.pixels
-        return replace(self, values=values, labels=labels, ids=ids, missing=missing, pixels=pixels)
+        return replace(
+            self,
+            values=values,
+            labels=labels,
+            ids=ids,
+            missing=missing,
+            pixels=pixels,
+            conditions=conditions,
+        )
 
     @property
     def is_sparse(self) -> bool:
@@ -232,12 +327,16 @@ class Examples:
         parts = [self.values.data] if self.is_sparse else blocks(self.values)
         return any(int(part.max(initial=0)) > _LARGEST_SMALL for part in parts)
 
-    @property
+    @cached_property
     def seen(self) -> Seen:
         """What a model that is trained on these examples has seen."""
         whole = self.pixels is False or self.values.dtype == np.uint8
         kind: Any = "grey levels" if self.are_pixels else "whole numbers" if whole else "numbers"
-        return Seen(kind, self.feature_names, self.columns)
+        conditions = None
+        if self.conditions is not None and self.condition_columns is not None:
+            conditions = Conditions.learn(self.conditions, self.condition_columns)
+        variants = None if self.variants is None else self.variants.texts
+        return Seen(kind, self.feature_names, self.columns, conditions, variants)
 
     def rows(self, index: slice | np.ndarray) -> np.ndarray:
         """Return examples as a model takes them: dense, grey levels as uint8, NaN if missing."""
@@ -411,7 +510,7 @@ def fingerprint(splits: Mapping[str, Examples | None]) -> str:
             continue
         values: Any = examples.values
         parts = [values.indptr, values.indices, values.data] if examples.is_sparse else [values]
-        for array in (*parts, examples.labels, examples.missing):
+        for array in (*parts, examples.labels, examples.missing, examples.conditions):
             if array is not None:
                 digest.update(f"{split} {array.dtype.str} {array.shape}\n".encode())
                 for block in blocks(array):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import warnings
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from hebae.data.binary import (
     load_binary_folder,
 )
 from hebae.data.celeba import CELEBA, is_celeba_folder, load_celeba_folder
+from hebae.data.conditions import conditioned, conditions_note, is_names
 from hebae.data.decoding import IMAGE_OPTIONS, are_pillow, decoding_of, from_pillow
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.genotypes import is_genotypes, load_genotypes
@@ -44,6 +45,7 @@ from hebae.data.synthetic_faces import SYNTHETIC_FACES
 from hebae.data.tables import from_frame, is_frame, is_table_file, load_table
 from hebae.data.torch_dataset import from_torch_dataset, is_torch_dataset
 from hebae.errors import HebaeError
+from hebae.files import expand, require_file
 
 SOURCES: tuple[NamedSource, ...] = (
     MNIST_MINI,
@@ -55,7 +57,7 @@ SOURCES: tuple[NamedSource, ...] = (
 )
 """The data sets that have a name. To add one, write its file and list it here."""
 _OF_TABLES = {"label_column", "id_column", "column_kinds"}
-_OF_ANNDATA = {"layer", "label_column"}
+_OF_ANNDATA = {"layer", "label_column", "column_kinds"}
 FORMATS: tuple[Format, ...] = (
     Format(
         "a folder of idx files",
@@ -86,7 +88,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "genotypes (.bed, .pgen, .vcf or .vcf.gz)",
         is_genotypes,
-        lambda path, options: load_genotypes(path, options.feature_names),
+        lambda path, _: load_genotypes(path),
     ),
     Format("a .npy file", lambda path: path.suffix == ".npy", lambda path, _: load_npy(path)),
     Format("a .npz file of a sparse matrix", is_sparse_file, load_sparse),
@@ -108,6 +110,8 @@ OBJECTS: tuple[Format, ...] = (
     Format("an array", lambda data: True, lambda data, _: from_array(data)),
 )
 """Python objects, in the same way."""
+OF_ANY_DATA = {"columns", "feature_names", "condition", "condition_columns"}
+"""Fields of `ReadOptions` that no format refuses."""
 _FORMER_NAMES = {"made-faces": "synthetic-faces"}  # accepted until version 0.3
 
 
@@ -119,6 +123,7 @@ def load(
     train_size: int | None = None,
     binarize: Binarize = "none",
     pixels: bool | None = None,
+    condition: Any = (),
     **options: Any,
 ) -> Dataset:
     """Load data as uint8 or float32 arrays, split into training, validation and test examples.
@@ -134,7 +139,7 @@ def load(
     data_dir : str or Path, optional
         Directory that holds the files of named data. Only this directory is used: data that it
         does not hold are refused. By default they are looked for in HEBAE_DATA_DIR and the cache,
-        and downloaded if their terms allow it.
+        and downloaded if their terms allow it. Refused for other data, which it cannot change.
     validation_size : int, optional
         How many training examples to set aside for validation: the last ones of MNIST and
         Fashion-MNIST, otherwise a fixed random draw; 0 for none. By default the source's own splits
@@ -145,6 +150,11 @@ def load(
         Draw 0 or 1 in place of each value in [0, 1]; "dynamic": again in each epoch of training.
     pixels : bool, optional
         Whether uint8 values are grey levels; see `Examples`. No effect on other types.
+    condition : str, tuple of str, or values, optional
+        What a decoder is given beside the code. Names of columns of a table or of ``obs``, which
+        are then no features, or "label" for the labels of any data; a tuple for several. Or the
+        values themselves: an array or list of one per training example, a data frame, or a dict of
+        names and values.
     **options
         What to read, for formats that hold more than examples: see `hebae.data.source.ReadOptions`.
 
@@ -157,7 +167,18 @@ def load(
     HebaeError
         If the data are not found, cannot be used for training, or cannot be split as requested.
     """
-    dataset = _with_pixels(_load(data, data_dir, validation_size, ReadOptions(**options)), pixels)
+    known = options.get("condition_columns")
+    if known is not None:
+        options |= {"condition": tuple(column.name for column in known)}
+        condition = None if isinstance(condition, tuple) else condition  # names are known
+    elif is_names(condition):
+        options |= {"condition": (condition,) if isinstance(condition, str) else condition}
+        condition = None
+    read = ReadOptions(**options)
+    dataset = _with_pixels(_load(data, data_dir, validation_size, read, condition), pixels)
+    if dataset.train.condition_columns and read.condition_columns is None:
+        note = conditions_note(dataset.train.condition_columns)
+        dataset = replace(dataset, notes=(*dataset.notes, note))
     return binarized(limit(dataset, train_size), binarize)
 
 
@@ -170,23 +191,39 @@ def _with_pixels(dataset: Dataset, pixels: bool | None) -> Dataset:
 
 
 def _load(
-    data: Any, data_dir: str | Path | None, validation_size: int | None, options: ReadOptions
+    data: Any,
+    data_dir: str | Path | None,
+    validation_size: int | None,
+    options: ReadOptions,
+    condition: Any,
 ) -> Dataset:
+    def split(dataset: Dataset, *, last: bool = False) -> Dataset:
+        dataset = conditioned(dataset, condition, options)
+        return hold_out(dataset, validation_size, last=last)
+
     if isinstance(data, Examples):
         data = Dataset("examples", data, None, None, fingerprint({"train": data}))
     if isinstance(data, Dataset):
+        data = conditioned(data, condition, options)
         return data if validation_size is None else hold_out(data, validation_size)
     if not isinstance(data, str | os.PathLike):
         kind = next(kind for kind in OBJECTS if kind.accepts(data))
         _require_options(options, kind.options, f"an object of type {type(data).__name__}")
-        return hold_out(kind.read(data, options), validation_size)
+        return split(kind.read(data, options))
     name = data_set_name(data)
     for source in SOURCES:
         if source.name == name:
             _require_options(options, frozenset(), source.name)
             dataset = source.load(_directory(data_dir))
-            return hold_out(dataset, validation_size, last=source.validation_is_last)
-    path = _expand(data, os.fspath(data))
+            return split(dataset, last=source.validation_is_last)
+    if not os.fspath(data):
+        raise HebaeError("the name of the data is empty: give a path, or a name of a data set.")
+    path = expand(data)
+    if path.exists() and data_dir:
+        raise HebaeError(
+            f"--data-dir is {data_dir}, but the data are read from {path}: it is for data sets "
+            f"with a name ({', '.join(source.name for source in SOURCES)}). Leave it out."
+        )
     if not path.exists():
         names = [source.name for source in SOURCES]
         near = difflib.get_close_matches(os.fspath(data), names, n=1)
@@ -194,10 +231,12 @@ def _load(
             f"{os.fspath(data)} is neither a file or folder nor the name of a data set "
             f"({', '.join(names)}){f'. Did you mean {near[0]}?' if near else '.'}"
         )
+    if not path.is_dir():
+        require_file(path)
     kind = _format_of(path)
     _require_options(options, kind.options, str(path))
     dataset = kind.read(path, options)
-    return hold_out(dataset, validation_size, last=kind.validation_is_last)
+    return split(dataset, last=kind.validation_is_last)
 
 
 def _format_of(path: Path) -> Format:
@@ -211,7 +250,7 @@ def _format_of(path: Path) -> Format:
 
 def options_for(data: str) -> Set[str]:
     """Return the fields of `ReadOptions` that the format of a file takes."""
-    path = _expand(data, data)
+    path = expand(data)
     return _format_of(path).options if path.exists() else frozenset()
 
 
@@ -219,7 +258,7 @@ def _require_options(options: ReadOptions, allowed: Set[str], source: str) -> No
     """Refuse an option that is given for data that have no such thing."""
     for field in fields(options):
         given = getattr(options, field.name)
-        if given and field.name not in allowed | {"columns", "feature_names"}:
+        if given and field.name not in allowed | OF_ANY_DATA:
             kinds = [kind.content for kind in FORMATS if field.name in kind.options]
             raise HebaeError(
                 f"--{field.name.replace('_', '-')} is {given!r}, but {source} does not take it: it "
@@ -234,6 +273,16 @@ def data_set_name(data: str | os.PathLike[str]) -> str | None:
         warnings.warn(f"{data} is now called {new}: use the new name.", FutureWarning, stacklevel=3)
         return new
     return str(data) if any(data == source.name for source in SOURCES) else None
+
+
+def located(
+    source: Mapping[str, Any], data: str | None = None, data_dir: str | Path | None = None
+) -> dict[str, Any]:
+    """Return stored arguments of `load`, with the place of the data now if they have moved."""
+    now = {**source, "data": data or source["data"]}
+    if data_set_name(now["data"]) is None:
+        now["data_dir"] = None  # stored for data with a name, or by 0.1.0, where it had no effect
+    return now | ({"data_dir": data_dir} if data_dir else {})
 
 
 def prepare(name_or_path: str | Path, **options: Any) -> Dataset:
@@ -257,25 +306,9 @@ def _directory(data_dir: str | Path | None) -> DataDirectory:
         origin, given = "HEBAE_DATA_DIR", os.environ.get("HEBAE_DATA_DIR")
     if not given:
         return DataDirectory()
-    path = _expand(given, f"The data directory {given} ({origin})")
+    path = expand(given, f"The data directory {given} ({origin})")
     if not path.is_dir():
         raise HebaeError(
             f"The data directory {path} ({origin}) does not exist: create it or name another."
         )
     return DataDirectory(path, is_explicit=origin == "--data-dir")
-
-
-def _expand(given: str | os.PathLike[str], source: str) -> Path:
-    """Expand ~, and refuse a path that the system cannot look up."""
-    try:
-        path = Path(given).expanduser()
-        path.exists()
-    except RuntimeError as error:
-        raise HebaeError(
-            f"{source} begins with a home directory that does not exist: give the full path."
-        ) from error
-    except OSError as error:
-        raise HebaeError(
-            f"{source} cannot be looked up ({error.strerror}): check the name or path."
-        ) from error
-    return path

@@ -84,6 +84,10 @@ class ReadOptions:
         The columns of a table that a model was trained on: new rows are coded in the same way.
     feature_names : tuple of str, optional
         The names of the features that a model was trained on: these are taken, in this order.
+    condition : tuple of str
+        Columns of a table or of ``obs`` that are conditions, not features; "label": the labels.
+    condition_columns : tuple of Column, optional
+        The conditions of a model: new ones are coded in the same way, and may be absent.
     """
 
     layer: str | None = None
@@ -96,6 +100,8 @@ class ReadOptions:
     skip_unreadable: bool = False
     columns: tuple[Column, ...] | None = None
     feature_names: tuple[str, ...] | None = None
+    condition: tuple[str, ...] = ()
+    condition_columns: tuple[Column, ...] | None = None
 
 
 class Format(NamedTuple):

@@ -87,7 +87,12 @@ def joined(parts: Sequence[Examples]) -> Examples:
         ids = np.concatenate([part.ids for part in parts if part.ids is not None])
     if all(part.labels is not None for part in parts):
         labels = np.concatenate([part.labels for part in parts if part.labels is not None])
-    return replace(first, values=values, ids=ids, labels=labels, missing=None)
+    conditions = None
+    if all(part.conditions is not None for part in parts):
+        conditions = np.concatenate([p.conditions for p in parts if p.conditions is not None])
+    return replace(
+        first, values=values, ids=ids, labels=labels, missing=None, conditions=conditions
+    )
 
 
 def _ids(examples: Examples) -> Any:
@@ -122,9 +127,11 @@ def _as_text(values: Any) -> list[Any]:
 
 
 def within(values: np.ndarray, columns: Sequence[Column] | None) -> np.ndarray:
-    """Keep drawn numbers and counts of a table in the range of its columns."""
+    """Keep drawn numbers of a table in the range of their columns, and whole ones whole."""
     if columns is None:
         return values
+    whole = [column.dtype != "float" or column.kind != "number" for column in columns]
+    values = np.where(whole, np.rint(values), values)
     lows, highs = (
         np.array([np.nan if end is None else end for end in ends], np.float32)
         for ends in zip(*((column.low, column.high) for column in columns), strict=True)
@@ -150,7 +157,15 @@ def table_of(examples: Examples) -> dict[str, Any]:
     if examples.columns is None and (examples.pixels is False) and _are_whole(values):
         for name in names:
             table[name] = table[name].astype(np.int64)
-    return table
+    return table | _conditions(examples)
+
+
+def _conditions(examples: Examples) -> dict[str, Any]:
+    """Return conditions as columns by name, with the types that the data had."""
+    if examples.conditions is None or examples.condition_columns is None:
+        return {}
+    pairs = zip(examples.condition_columns, examples.conditions.T, strict=True)
+    return {column.name: _typed(numbers, column) for column, numbers in pairs}
 
 
 def _are_whole(values: np.ndarray) -> bool:
@@ -208,6 +223,8 @@ def _anndata(examples: Examples) -> Any:
     obs = DataFrame(index=Index(list(ids), dtype=object))
     if examples.labels is not None:
         obs["label"] = _labels(examples)
+    for name, values in _conditions(examples).items():
+        obs[name] = values
     names = map(str, range(count)) if examples.feature_names is None else examples.feature_names
     var = DataFrame(index=Index(list(names), dtype=object))
     values = examples.values if examples.is_sparse else examples.rows(slice(None))

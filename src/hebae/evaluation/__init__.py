@@ -11,15 +11,19 @@ correlation, are in ``hebae.evaluation.latent``.
 from hebae.errors import UndefinedMetric
 from hebae.evaluation import annealing as _annealing
 from hebae.evaluation import bounds as _bounds
+from hebae.evaluation import counts as _counts
 from hebae.evaluation import frechet as _frechet
 from hebae.evaluation import genotypes as _genotypes
 from hebae.evaluation import information as _information
 from hebae.evaluation import maximal_information as _maximal_information
+from hebae.evaluation import mixing as _mixing
 from hebae.evaluation import neighbours as _neighbours
 from hebae.evaluation import normality as _normality
+from hebae.evaluation import tables as _tables
 from hebae.evaluation import usage as _usage
 from hebae.evaluation.annealing import *
 from hebae.evaluation.bounds import *
+from hebae.evaluation.counts import *
 from hebae.evaluation.estimate import Estimate
 from hebae.evaluation.features import extractor, reference_features
 from hebae.evaluation.features.base import FeatureExtractor, metric_name
@@ -28,8 +32,10 @@ from hebae.evaluation.genotypes import *
 from hebae.evaluation.information import *
 from hebae.evaluation.latent import active_units, collapsed_share, kl_by_dimension
 from hebae.evaluation.maximal_information import *
+from hebae.evaluation.mixing import *
 from hebae.evaluation.neighbours import *
 from hebae.evaluation.normality import *
+from hebae.evaluation.tables import *
 from hebae.evaluation.usage import *
 
 __all__ = [
@@ -44,5 +50,5 @@ __all__ = [
     "reference_features",
 ]
 __all__ += _annealing.__all__ + _bounds.__all__ + _frechet.__all__ + _information.__all__
-__all__ += _genotypes.__all__
+__all__ += _genotypes.__all__ + _counts.__all__ + _tables.__all__ + _mixing.__all__
 __all__ += _maximal_information.__all__ + _neighbours.__all__ + _normality.__all__ + _usage.__all__

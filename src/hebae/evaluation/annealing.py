@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import astuple, dataclass
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -36,8 +37,17 @@ from hebae.evaluation.hamiltonian import (
     with_gradient,
 )
 from hebae.evaluation.posterior import draw_prior, log_likelihood, log_prior
-from hebae.inference import batch_of, count_of, evaluating, module_of
-from hebae.model import Autoencoder, at_least_float32
+from hebae.inference import (
+    batch_of,
+    condition_of,
+    conditions_as_tensor,
+    count_of,
+    draw_conditions,
+    evaluating,
+    module_of,
+)
+from hebae.likelihoods import Context
+from hebae.model import Autoencoder
 from hebae.priors import StandardNormal
 
 __all__ = ["Annealed", "Bidirectional", "ais", "bidirectional"]
@@ -113,7 +123,8 @@ def ais(
     t = annealing_schedule(temperatures)
     generator = torch.Generator().manual_seed(seed)
     with checks.on_device(module, device) as work, evaluating(module), torch.inference_mode(False):
-        evaluate = target(module, batch_of(module, values), block)
+        x, condition = batch_of(module, values), condition_of(module, values)
+        evaluate = target(module, x, block, condition)
         z = draw_prior(module, (chains, count_of(values)), generator, work)
         start = draw_prior(module, (PILOT_CHAINS, count_of(values)), generator, work)
         steps = fit_step_sizes(evaluate, start, t, leapfrog_steps, generator)
@@ -149,8 +160,8 @@ def bidirectional(
     t = annealing_schedule(temperatures)
     generator = torch.Generator().manual_seed(seed)
     with checks.on_device(module, device) as work, evaluating(module), torch.inference_mode(False):
-        exact, x = simulate(module, count, generator, work)
-        evaluate = target(module, x, block)
+        exact, x, condition = simulate(module, count, generator, work)
+        evaluate = target(module, x, block, condition)
         z = draw_prior(module, (chains, count), generator, work)
         start = draw_prior(module, (PILOT_CHAINS, count), generator, work)
         steps = fit_step_sizes(evaluate, start, t, leapfrog_steps, generator)
@@ -218,7 +229,12 @@ def anneal(
     )
 
 
-def target(module: Autoencoder, x: Float[Tensor, "n *shape"], block: int) -> Evaluate:
+def target(
+    module: Autoencoder,
+    x: Float[Tensor, "n *shape"],
+    block: int,
+    condition: Float[Tensor, "n _"] | None = None,
+) -> Evaluate:
     """Return log p(z) and log p(x_i | z) with gradients; the module must be in evaluation mode.
 
     At most `block` codes are decoded at once, or all chains of one example.
@@ -227,9 +243,12 @@ def target(module: Autoencoder, x: Float[Tensor, "n *shape"], block: int) -> Eva
     def likelihood(z: Tensor) -> tuple[Tensor, Tensor]:
         examples = max(1, block // len(z))
         parts = [
-            with_gradient(partial(log_likelihood, module, some))(codes)
-            for some, codes in zip(
-                torch.split(x, examples), torch.split(z, examples, dim=1), strict=True
+            with_gradient(partial(log_likelihood, module, some, condition=given))(codes)
+            for some, given, codes in zip(
+                torch.split(x, examples),
+                repeat(None) if condition is None else torch.split(condition, examples),
+                torch.split(z, examples, dim=1),
+                strict=condition is not None,
             )
         ]
         values, gradients = zip(*parts, strict=True)
@@ -242,10 +261,16 @@ def target(module: Autoencoder, x: Float[Tensor, "n *shape"], block: int) -> Eva
 
 def simulate(
     module: Autoencoder, count: int, generator: torch.Generator, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Codes z ~ p(z) (count, k), float64 on `device`, and examples x ~ p(x | z)."""
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Codes z ~ p(z) (count, k), float64 on `device`, examples x ~ p(x | z), and conditions.
+
+    Conditions, of a conditional model, are as frequent as in training.
+    """
     # In the decoder's precision, so that z is exactly what x was generated from.
     z = draw_prior(module, (count,), generator, device).to(module.population_mean)
+    drawn = draw_conditions(module, count, generator.initial_seed())
+    condition = conditions_as_tensor(module, drawn)
+    context = Context(condition=module.code_condition(condition))
     with torch.no_grad():
-        x = module.likelihood.sample(at_least_float32(module.decoder(z)), generator)
-    return z.to(device).double(), x
+        x = module.likelihood.sample(module.output(z, context), generator)
+    return z.to(device).double(), x, condition

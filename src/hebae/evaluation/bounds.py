@@ -26,7 +26,7 @@ from hebae.evaluation.posterior import (
     log_prior,
     posteriors_of,
 )
-from hebae.inference import batch_of, count_of, evaluating
+from hebae.inference import batch_of, condition_of, count_of, evaluating
 from hebae.model import Autoencoder
 from hebae.priors import StandardNormal
 
@@ -243,12 +243,13 @@ def fit_width(
     checks.counts(samples=samples, steps=steps, batch_size=batch_size)
     rng, count = np.random.default_rng(seed), count_of(values)
 
-    def batch(work: torch.device) -> tuple[Tensor, Tensor]:
+    def batch(work: torch.device) -> tuple[Tensor, Tensor | None, Tensor]:
         chosen = rng.choice(count, min(batch_size, count), replace=False)
         chosen.sort()
-        x = batch_of(module, values, chosen)
+        x, condition = batch_of(module, values, chosen), condition_of(module, values, chosen)
         with torch.no_grad():
-            return x, module.encode(x)[0].to(work).double()
+            mean, _ = module.encode(x, module.describe(x, condition))
+            return x, condition, mean.to(work).double()
 
     # Gradients with respect to the widths alone: the model's parameters keep none.
     with (
@@ -258,18 +259,19 @@ def fit_width(
         torch.enable_grad(),
     ):
         # A dimension whose codes do not vary may still matter to the decoder: start above 0.
-        spread = torch.cat([batch(work)[1] for _ in range(10)]).std(0).clamp(min=1e-3)
+        spread = torch.cat([batch(work)[2] for _ in range(10)]).std(0).clamp(min=1e-3)
         log_width = (FIRST_WIDTH * spread).log().requires_grad_()
         adam = torch.optim.Adam([log_width], LEARNING_RATE)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
         for _ in range(steps):
-            x, mean = batch(work)
+            x, condition, mean = batch(work)
             epsilon = torch.from_numpy(rng.standard_normal((samples, *mean.shape))).to(work)
             z = mean + log_width.exp() * epsilon
             # Only the part of log q's gradient through z counts: the other has mean 0.
             log_scale = log_width.detach().expand(mean.shape)
             log_q = Posteriors.checked(mean, log_scale).log_density(z)
-            log_weight = log_likelihood(module, x, z) + log_prior(module, z) - log_q
+            log_x = log_likelihood(module, x, z, condition)
+            log_weight = log_x + log_prior(module, z) - log_q
             share = log_weight.detach().softmax(0)
             bound = (share.square() * log_weight).sum(0).mean()  # only its gradient is used
             (log_width.grad,) = torch.autograd.grad(-bound, log_width)
@@ -292,12 +294,12 @@ def _draws(
     examples = max(1, block // samples)
     for start in range(0, n, examples):
         part = slice(start, min(start + examples, n))
-        x = batch_of(module, values, part)
+        x, condition = batch_of(module, values, part), condition_of(module, values, part)
         for done in range(0, samples, block):
             noise = rng.standard_normal((len(x), min(block, samples - done), k))
             epsilon = torch.from_numpy(noise).to(posteriors.mean.device).transpose(0, 1)
             z, log_q = posteriors[part].draw(epsilon)
-            yield part, log_likelihood(module, x, z), log_prior(module, z), log_q
+            yield part, log_likelihood(module, x, z, condition), log_prior(module, z), log_q
 
 
 def _mean_bound(module: Autoencoder, values: Any, bounds: Tensor) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hebae.data.conditions import recoded
 from hebae.data.examples import Examples
 from hebae.errors import HebaeError
 from hebae.inference import module_of, require_alike
@@ -107,6 +108,9 @@ def examples(model: Any, data: Any) -> tuple[Autoencoder, Any]:
             "since one example has no standard error."
         )
     require_alike(module, values, "data", strict=True)
+    learned = None if module.seen is None else module.seen.conditions
+    if learned is not None and isinstance(values, Examples):
+        values = recoded(values, learned.columns)
     return module, values
 
 
@@ -116,7 +120,11 @@ def labels(labels: Any, name: str, count: int) -> npt.NDArray[Any]:
         array: npt.NDArray[Any] = np.asarray(labels)
     except ValueError:  # lists of unequal length
         array = np.empty(0, object)
-    whole = array.dtype.kind in "biuU" or (array.dtype.kind == "f" and (array % 1 == 0).all())
+    if array.dtype == object and array.size and all(isinstance(item, str) for item in array.flat):
+        array = array.astype(str)  # of a data frame
+    whole = array.dtype.kind in "biuU"
+    if array.dtype.kind == "f" and (array % 1 == 0).all() and (np.abs(array) < 2**53).all():
+        array, whole = array.astype(np.int64), True
     if array.shape != (count,) or not whole:
         raise HebaeError(
             f"{name} has shape {array.shape} and type {array.dtype}; it must hold one whole number "

@@ -128,11 +128,18 @@ def draw_prior(
 
 
 def log_likelihood(
-    module: Autoencoder, x: Float[Tensor, "n *shape"], z: Float[Tensor, "draws n latent"]
+    module: Autoencoder,
+    x: Float[Tensor, "n *shape"],
+    z: Float[Tensor, "draws n latent"],
+    condition: Float[Tensor, "n _"] | None = None,
 ) -> Float[Tensor, "draws n"]:
     """``log p(x_i | z)`` in nats of several codes per example, in the precision of z."""
     repeated = x.expand(len(z), *x.shape).flatten(0, 1)
-    return module.log_likelihood(repeated, z.flatten(0, 1).to(x)).view(z.shape[:-1]).to(z)
+    if condition is not None:
+        condition = condition.expand(len(z), *condition.shape).flatten(0, 1)
+    context = module.describe(repeated, condition)
+    nats = module.log_likelihood(repeated, z.flatten(0, 1).to(x), context)
+    return nats.view(z.shape[:-1]).to(z)
 
 
 def checked_means(mean: ArrayLike) -> Float[Tensor, "n latent"]:

@@ -96,17 +96,24 @@ def reconstruction_error(
     squares, likelihoods = [], []
     with checks.on_device(module, device):
         for rows in _rows(inference.count_of(data)):
-            x = inference.batch_of(module, data, rows).cpu().numpy()
-            error = inference.reconstruct(module, x).astype(np.float64) - x
+            part = data[rows]
+            x = inference.batch_of(module, part).cpu().numpy()
+            error = inference.reconstruct(module, part).astype(np.float64) - x
             squares.append(np.nan_to_num(np.square(error)).reshape(len(x), -1).sum(axis=1))
-            likelihoods.append(inference.log_likelihood(module, x))
+            likelihoods.append(inference.log_likelihood(module, part))
     error, log_likelihood = np.concatenate(squares), np.concatenate(likelihoods)
     count = inference.count_of(data)
     return ReconstructionError(mean_estimate(error), mean_estimate(-log_likelihood), count)
 
 
 def robustness(
-    model: Any, codes: ArrayLike, *, scale: float = 0.1, seed: int = 0, device: Device = None
+    model: Any,
+    codes: ArrayLike,
+    *,
+    scale: float = 0.1,
+    seed: int = 0,
+    conditions: npt.NDArray[np.float32] | None = None,
+    device: Device = None,
 ) -> Robustness:
     """Mean distance that noise in the code moves what is decoded, absolute and relative.
 
@@ -124,6 +131,8 @@ def robustness(
         Above 0.
     seed : int
         Of noise and pairs.
+    conditions : ndarray, shape (n, columns), optional
+        Of a conditional model: those of the examples. A pair is decoded with those of its first.
 
     Raises
     ------
@@ -140,10 +149,12 @@ def robustness(
     moved, apart = [], []
     with checks.on_device(module, device):
         for rows in _rows(len(z)):
+            given = None if conditions is None else conditions[rows]
             here, near, far = (
-                inference.decode(module, some[rows]).reshape(len(some[rows]), -1).astype(np.float64)
+                inference.decode(module, some[rows], given).reshape(len(some[rows]), -1)
                 for some in (z, noisy, partner)
             )
+            here = here.astype(np.float64)
             moved.append(np.linalg.norm(near - here, axis=1))
             apart.append(np.linalg.norm(far - here, axis=1))
     distance, pair_distance = np.concatenate(moved), np.concatenate(apart)
@@ -161,6 +172,7 @@ def smoothness(
     *,
     steps: int = 11,
     features: Callable[[npt.NDArray[np.float32]], Any] | None = None,
+    conditions: npt.NDArray[np.float32] | None = None,
     device: Device = None,
 ) -> Smoothness:
     """Mean curvature of decoded straight lines between pairs of codes, without unit.
@@ -181,6 +193,8 @@ def smoothness(
         Points on a line including its ends, at least 3.
     features : callable, optional
         From images (m, *shape), in the units of the data, to (m, d); default: their numbers.
+    conditions : ndarray, shape (n, columns), optional
+        Of a conditional model: each line is decoded with one row of them.
 
     Raises
     ------
@@ -199,7 +213,8 @@ def smoothness(
     with checks.on_device(module, device):
         for rows in _rows(len(begin), max(1, BLOCK // steps)):
             z = (1 - t) * begin[rows, None] + t * end[rows, None]
-            images = inference.decode(module, z.reshape(-1, module.latent_dim))
+            of_points = None if conditions is None else conditions[rows].repeat(steps, axis=0)
+            images = inference.decode(module, z.reshape(-1, module.latent_dim), of_points)
             given = images.reshape(len(images), -1) if features is None else features(images)
             f = checks.features(given, "features", 1)
             if len(f) != len(images):

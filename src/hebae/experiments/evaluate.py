@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -9,14 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from hebae.data import Dataset
+from hebae.data.columns import listed
+from hebae.data.conditions import LABEL
 from hebae.errors import HebaeError
 from hebae.experiments.figures import Drawn, Evaluated, draw_evaluation, samples_of
-from hebae.experiments.measure import feature_extractors, is_writable, measure
+from hebae.experiments.measure import applicable, feature_extractors, is_writable, measure
 from hebae.experiments.metrics import Metric
+from hebae.experiments.metrics.samples import SAMPLERS
 from hebae.experiments.runner import ExperimentFolder
 from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.table import Columns, tabulate, whiteness_notes
-from hebae.experiments.trained_run import choose_device, examples_of, group_by_column, open_runs
+from hebae.experiments.trained_run import (
+    RunResult,
+    choose_device,
+    examples_of,
+    group_by_column,
+    open_runs,
+)
 from hebae.files import clear, make_folder
 from hebae.report.page import Section
 from hebae.report.tables import Table
@@ -37,6 +47,27 @@ SUMMARY = (
     "information.mutual",
     "labels.logistic_regression",
 )
+# And for data of other kinds; {kind} is the most flexible sampler that was measured.
+SUMMARIES = {
+    "genotypes": (
+        *("reconstruction.negative_log_likelihood", "elbo"),
+        *("genotypes.frequencies.{kind}", "genotypes.linkage.{kind}"),
+        *("genotypes.pca_coverage.{kind}", "genotypes.adversarial.{kind}"),
+        *("imputation.model", "imputation.most_frequent", "imputation.pca"),
+    ),
+    "counts": (
+        *("reconstruction.negative_log_likelihood", "elbo"),
+        *("counts.means.{kind}", "counts.relation.{kind}"),
+        *("counts.zeros.{kind}", "counts.library_sizes.{kind}"),
+        *("labels.logistic_regression", "information.mutual"),
+    ),
+    "table": (
+        *("reconstruction.negative_log_likelihood", "elbo"),
+        *("table.marginals.{kind}", "table.association.{kind}"),
+        *("table.utility.{kind}", "table.utility.training-examples"),
+        *("table.nearer_to_training.{kind}", "table.copies.{kind}"),
+    ),
+}
 SUMMARY_ROWS = 8
 
 
@@ -79,6 +110,9 @@ def evaluate(
     dataset = runs[0].dataset
     settings = _resolved(settings, dataset)
     choose_device(settings.device)
+    runs = [replace(run, evaluation=settings) for run in runs]
+    allowed = [applicable(run.open(), metrics) for run in runs]
+    metrics = [metric for metric in metrics if any(metric in some for some in allowed)]
     names = {metric.name for metric in metrics}
     folder = None if output is None else ExperimentFolder(output, "evaluation")
     with nullcontext() if folder is None else folder.hold(resume=folder.mark.is_file()):
@@ -89,7 +123,7 @@ def evaluate(
         evaluated: dict[Path, Evaluated] = {}
         drawn: Drawn = {}
         for number, store in enumerate(stores):
-            one = replace(runs[number], evaluation=settings)
+            one = runs[number]
             run = one.open()
 
             def show(message: str, name: str = one.label) -> None:
@@ -139,7 +173,7 @@ def _store(path: Path, output: Path | None) -> Path | None:
 
 
 def _resolved(settings: EvaluationSettings, dataset: Dataset) -> EvaluationSettings:
-    """Choose the split, and require enough examples."""
+    """Choose split and target, and require enough examples."""
     split = settings.split or ("test" if dataset.test or not dataset.validation else "validation")
     count = len(examples_of(dataset, split))
     if count < FEWEST:
@@ -147,7 +181,27 @@ def _resolved(settings: EvaluationSettings, dataset: Dataset) -> EvaluationSetti
             f"the {split} split of {dataset.name} has {count} example(s); an evaluation needs at "
             f"least {FEWEST}."
         )
-    return settings.model_copy(update={"split": split})
+    changes = {"split": split, "target": _target(settings.target, dataset)}
+    return settings.model_copy(update=changes)
+
+
+def _target(target: str | None, dataset: Dataset) -> str | None:
+    """Return the column to predict, by default the labels if they are a condition."""
+    train = dataset.train
+    conditions = tuple(column.name for column in train.condition_columns or ())
+    names = (*(train.feature_names or ()), *conditions)
+    if target is None:
+        return LABEL if LABEL in conditions else None
+    if target not in names:
+        near = difflib.get_close_matches(target, names, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        known = f"its columns are {listed(names)}" if names else "its columns have no names"
+        labels = "" if train.labels is None else " Labels are generated only as a --condition."
+        raise HebaeError(
+            f"--target is {target!r}{hint}, and the model of {dataset.name} generates no such "
+            f"column: {known}.{labels}"
+        )
+    return target
 
 
 def _tabulate(columns: Columns) -> Table:
@@ -169,7 +223,8 @@ def _tabulate(columns: Columns) -> Table:
 def _results(table: Table, columns: Columns) -> list[Section]:
     """Return the table; a long one is folded behind its most important rows."""
     runs = [run for group in columns.values() for run in group]
-    ids = [id for id in SUMMARY if any(run.measurement(id) for run in runs)][:SUMMARY_ROWS]
+    chosen = _summary(runs)
+    ids = [id for id in chosen if any(run.measurement(id) for run in runs)][:SUMMARY_ROWS]
     if len(table.rows) <= SUMMARY_ROWS or not ids:
         return [Section("Results", [table])]
     summary = tabulate(columns, table.title, ids=ids)
@@ -177,6 +232,16 @@ def _results(table: Table, columns: Columns) -> list[Section]:
         Section("Results", [replace(summary, notes=table.notes)]),
         Section(f"All {len(table.rows)} rows", [replace(table, notes=())], folded=True),
     ]
+
+
+def _summary(runs: Sequence[RunResult]) -> Sequence[str]:
+    """Return the ids of the rows that are shown first."""
+    for ids in SUMMARIES.values():
+        for kind in reversed(SAMPLERS):
+            own = [id.format(kind=kind) for id in ids if "{kind}" in id]
+            if any(run.measurement(id) for run in runs for id in own):
+                return [id.format(kind=kind) for id in ids]
+    return SUMMARY
 
 
 def _explanations(columns: Columns) -> list[Section]:

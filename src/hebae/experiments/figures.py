@@ -28,7 +28,8 @@ from hebae.experiments.trained_run import (
 )
 from hebae.files import make_folder
 from hebae.report import codes as of_codes
-from hebae.report import images, lines, style
+from hebae.report import images, lines, style, table_panels
+from hebae.report.counts import count_panels
 from hebae.report.genotypes import GenotypePanels, genotype_panels
 from hebae.report.methods import display_name
 from hebae.report.page import Picture, Section
@@ -105,7 +106,7 @@ def draw_models(columns: Columns, folder: Path, samplers: Sequence[str] = ("norm
             "samples", images.sample_table, by_way, ACROSS, count=ACROSS * DOWN, mixture=text
         )
         limits = first.dataset.train.range
-        shown = examples.rows(slice(RECONSTRUCTIONS))
+        shown = examples[:RECONSTRUCTIONS]
         originals = to_unit(inference.batch_of(first.model, shown).cpu().numpy(), limits)
         decoded = {
             label: to_unit(inference.reconstruct(model, shown), limits)
@@ -114,7 +115,7 @@ def draw_models(columns: Columns, folder: Path, samplers: Sequence[str] = ("norm
         drawing = images.reconstructions
         target.draw("reconstructions", drawing, originals, decoded, count=len(shown))
         if pairs := min(PAIRS, len(examples) // 2):
-            ends = examples.rows(slice(0, 2 * pairs, 2)), examples.rows(slice(1, 2 * pairs, 2))
+            ends = examples[0 : 2 * pairs : 2], examples[1 : 2 * pairs : 2]
             between = {
                 label: to_unit(inference.interpolate(model, *ends, STEPS), limits)
                 for label, model in models.items()
@@ -206,7 +207,32 @@ def draw_evaluation(evaluated: Mapping[str, Evaluated], folder: Path) -> Drawn:
         kinds = dict.fromkeys(SAMPLERS[kind] for kind, _ in panels.values())
         content = {label: arrays for label, (_, arrays) in panels.items()}
         target.draw("genotypes", genotype_panels, content, sampler=", ".join(kinds))
+    _draw_reports(target, runs)
     return target.drawn
+
+
+def _draw_reports(target: _Folder, runs: Mapping[str, RunResult]) -> None:
+    """Draw the figures of counts and of tables, each of the most flexible sampler."""
+    for name, id, draw in (
+        ("counts", "counts.relation", count_panels),
+        ("marginals", "table.marginals", table_panels.column_panels),
+        ("associations", "table.association", table_panels.association_panels),
+        ("closest-records", "table.closest", table_panels.closest_panel),
+        ("utility", "table.utility", table_panels.roc_panel),
+    ):
+        found = {label: one for label, run in runs.items() if (one := _by_sampler(run, id))}
+        if found:
+            kinds = dict.fromkeys(SAMPLERS[kind] for kind, _ in found.values())
+            content = {label: arrays for label, (_, arrays) in found.items()}
+            target.draw(name, draw, content, sampler=", ".join(kinds))
+
+
+def _by_sampler(run: RunResult, id: str) -> tuple[str, Mapping[str, Any]] | None:
+    """Return the most flexible sampler by which something was measured, and the arrays of it."""
+    for kind in reversed(SAMPLERS):
+        if (one := run.measurement(f"{id}.{kind}")) is not None and one.arrays:
+            return kind, one.arrays
+    return None
 
 
 def _genotypes(run: RunResult) -> tuple[str, GenotypePanels] | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +17,24 @@ import torch
 from hebae import inference, samplers
 from hebae.config import DataSettings, Settings
 from hebae.data import Dataset, Examples, load
+from hebae.data.examples import Column
+from hebae.data.loading import located
+from hebae.data.writing import within
 from hebae.errors import HebaeError
 from hebae.evaluation.features import Split, reference_features, reference_rows
 from hebae.evaluation.features.base import FeatureExtractor
 from hebae.experiments.measurement import Measurement, find, value_of
 from hebae.experiments.plan import PlannedRun
 from hebae.experiments.settings import EvaluationSettings
+from hebae.files import sha256_of
 from hebae.methods import AUTOMATIC, SAMPLER_NAMES
 from hebae.report.methods import display_name
-from hebae.storage import RunFolder, load_model, no_model
+from hebae.storage import RunFolder, fingerprint_of, load_model, no_model
+
+COUNTS = ("binomial", "poisson", "negative_binomial", "zero_inflated_negative_binomial")
+"""Likelihoods of counts."""
+MOST_KEPT = 2**22
+"""Numbers of a draw that is kept for other metrics."""
 
 Array = npt.NDArray[Any]
 
@@ -60,6 +67,7 @@ class TrainedRun:
         self.has_images = len(self.examples.shape) == 3 and self.examples.shape[0] in (1, 3)
         """Whether an example is a grey or colour image."""
         self._samples: dict[str, Array] = {}
+        self._drawn: dict[tuple[str, int], Array] = {}
         self._features: dict[tuple[str, str], Array] = {}
 
     @cached_property
@@ -73,10 +81,32 @@ class TrainedRun:
             )
         return model.to(choose_device(self.evaluation.device))
 
+    @cached_property
+    def kind(self) -> Literal["genotypes", "counts", "table", "images"]:
+        """What the data are, which decides how samples are compared with real examples.
+
+        A table is rows of numbers, with or without categories; images are everything else.
+        """
+        if len(self.examples.shape) > 1 or self.dataset.train.are_pixels:
+            return "images"
+        likelihood, trials = self.settings.likelihood, self.settings.trials
+        if self.dataset.variants is not None or (likelihood == "binomial" and trials == 2):
+            return "genotypes"
+        return "counts" if likelihood in COUNTS else "table"
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...] | None:
+        """What the columns of a table stand for, by the data or by the likelihood."""
+        columns = self.dataset.train.columns
+        if columns is None and self.settings.likelihood == "categorical" and self.model.seen:
+            found: tuple[Column, ...] | None = self.model.seen.columns
+            return found
+        return columns
+
     @property
     def identity(self) -> dict[str, str]:
         """Weights and data: stored measurements of others are not reused."""
-        digest = hashlib.sha256(self.folder.weights.read_bytes()).hexdigest()
+        digest = sha256_of(self.folder.weights)
         return {"weights": digest, "data": self.dataset.name, "examples": self.dataset.fingerprint}
 
     @cached_property
@@ -95,9 +125,16 @@ class TrainedRun:
         order = np.random.default_rng(self.seed).permutation(len(self.examples))
         return np.sort(order[:count])
 
-    def some(self, count: int) -> Array:
-        """Values of the examples in `some_rows`, NaN where one is missing."""
-        return self.examples.rows(self.some_rows(count))
+    def training_rows(self, count: int) -> npt.NDArray[np.intp]:
+        """Rows of `count` random training examples, or of all, in random order."""
+        order: npt.NDArray[np.intp] = np.random.default_rng(self.seed).permutation(
+            len(self.dataset.train)
+        )
+        return order[:count]
+
+    def some(self, count: int) -> Examples:
+        """Return the examples in `some_rows`."""
+        return self.examples[self.some_rows(count)]
 
     @cached_property
     def codes(self) -> inference.Codes:
@@ -128,7 +165,18 @@ class TrainedRun:
 
     def shown(self, sampler: str, count: int) -> Array:
         """Decode the first `count` draws of a sampler: floats (count, *shape)."""
-        return inference.decode(self.model, self.fitted[sampler].sample(count, self.seed))
+        return inference.sample(self.model, count, self.seed, self.fitted[sampler])
+
+    def drawn(self, sampler: str, count: int) -> Array:
+        """Draw `count` examples x ~ p(x | z), z by a sampler, as `hebae sample` writes them."""
+        key = sampler, count
+        if key not in self._drawn:
+            drawn = inference.sample_examples(self.model, count, self.seed, self.fitted[sampler])
+            drawn = within(drawn, self.columns)
+            if drawn.size > MOST_KEPT:
+                return drawn
+            self._drawn[key] = drawn
+        return self._drawn[key]
 
     def features(self, kind: str, extractor: FeatureExtractor) -> Array:
         """Return features of decoded examples.
@@ -143,8 +191,9 @@ class TrainedRun:
                 decoded = inference.reconstruct(self.model, self.some(count))
             elif kind == "training-codes":
                 rows = reference_rows(len(train), min(count, len(train)), self.seed)
-                z = samplers.codes_of(self.model, train[rows], self.seed)
-                decoded = inference.decode(self.model, z)
+                chosen = train[rows]
+                z = samplers.codes_of(self.model, chosen, self.seed)
+                decoded = inference.decode(self.model, z, chosen.conditions)
             else:
                 if kind not in self._samples:
                     self._samples[kind] = self.shown(kind, count)
@@ -237,8 +286,7 @@ def load_dataset(
     settings: Settings, data: str | None = None, data_dir: Path | None = None
 ) -> Dataset:
     """Load the data of a run, or those named instead."""
-    moved = {"data": data, "data_dir": data_dir}
-    return load(**settings.source | {name: place for name, place in moved.items() if place})
+    return load(**located(settings.source, data, data_dir))
 
 
 def open_runs(
@@ -277,14 +325,7 @@ def open_runs(
     except HebaeError as error:
         raise HebaeError(f"{error} If the data have moved, name them with --data.") from None
     for path in runs:
-        file = path / "config.json"
-        try:
-            trained_on = str(json.loads(file.read_text(encoding="utf-8"))["data_fingerprint"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise HebaeError(
-                f"{file} is missing, truncated or altered ({type(error).__name__}); restore it or "
-                "train the model again."
-            ) from None
+        trained_on = fingerprint_of(path)
         if trained_on != dataset.fingerprint:
             raise HebaeError(
                 f"{dataset.name} does not have the content that {path} was trained on (SHA-256 "

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from hebae.shared_batch import SharedBatch
+
 
 class Context(NamedTuple):
     """What p(x | z) may depend on besides z; None if the data do not have it."""
@@ -20,6 +22,8 @@ class Context(NamedTuple):
     """True where a number was observed. Other numbers are ignored, even if they are NaN."""
     size_factor: Float[Tensor, "*batch"] | None = None
     """Size of each example, such as the library size of a cell."""
+    condition: Float[Tensor, "*batch _"] | None = None
+    """What the networks are given beside x or z: see `hebae.networks.ConditionEncoder`."""
 
 
 EMPTY = Context()
@@ -27,7 +31,7 @@ EMPTY = Context()
 TOLERANCE = 1e-6
 """By which rounding may move a number out of a likelihood's support."""
 
-STATISTICS = ("filling", "shift", "unit", "typical")
+STATISTICS = ("filling", "shift", "unit", "typical", "size_quantiles")
 """Names of the buffers that `Likelihood.learn` sets."""
 
 
@@ -52,6 +56,8 @@ class Likelihood(nn.Module):
         Mean and standard deviation by which the encoder's input is standardised.
     typical : Tensor or None
         Of counts: the mean size of an example, or the mean of each column.
+    size_quantiles : Tensor or None
+        Of counts: evenly spaced quantiles of the sizes of the training examples.
     incomplete : bool
         Whether numbers are missing in training. Evaluation always looks, if there is a `filling`.
     """
@@ -72,10 +78,13 @@ class Likelihood(nn.Module):
     """Whether the encoder is given standardised features."""
     options: ClassVar[Mapping[str, str]] = {}
     """Further parameters of the constructor, and the settings that they are taken from."""
+    shared: SharedBatch | None = None
+    """Set in training steps of several processes, whose `losses` see a part of the batch."""
     filling: Tensor | None
     shift: Tensor | None
     unit: Tensor | None
     typical: Tensor | None
+    size_quantiles: Tensor | None
 
     def __init__(self, *, shape: Sequence[int] = ()) -> None:
         super().__init__()

@@ -2,8 +2,8 @@
 
 The mean of count j in example i is ``m_ij = l_i softmax(rho_i)_j``: l_i, the size of the example
 (a cell's library size), is the sum of its observed counts, and the softmax is over these. p(x | z)
-is therefore conditional on l. Source: Lopez et al. (2018), "Deep generative modeling for
-single-cell transcriptomics".
+is therefore conditional on l; samples draw it as the sizes of training examples are distributed.
+Source: Lopez et al. (2018), "Deep generative modeling for single-cell transcriptomics".
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from hebae.likelihoods.base import EMPTY, Context, Likelihood, moments
 LOG_DISPERSION_LIMIT = 7.0
 """Largest ``|log theta|``: beyond, the negative binomial is a Poisson distribution, or zero, in
 float32."""
+QUANTILES = 257
+"""Numbers that stand for the distribution of the sizes of training examples."""
 
 
 class Poisson(Likelihood):
@@ -59,7 +61,9 @@ class Poisson(Likelihood):
     def learn(self, batches: Callable[[], Iterable[Tensor]]) -> None:
         """See `Likelihood`; first the mean size of an example, or the mean of each column."""
         if self.sized:
-            self.typical = moments(self.size_of(x) for x in batches()).mean.float()
+            sizes = torch.cat([self.size_of(x).double() for x in batches()])
+            self.typical = sizes.mean().float()
+            self.size_quantiles = _quantiles(sizes).float()
             of_shares = moments((x / self.size_of(x)[..., None]) for x in batches())
             self._start(of_shares.mean * self.typical, of_shares.variance * self.typical**2)
         else:
@@ -89,8 +93,21 @@ class Poisson(Likelihood):
         return self.log_mean(output, context).exp()
 
     def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
-        """See `Likelihood`, and `mean` for the size."""
-        return _poisson(self.mean(output, context), generator)
+        """See `Likelihood`; without a size in the context, one is drawn for each example.
+
+        It is drawn as the sizes of the training examples are distributed, whatever z is.
+        """
+        return _poisson(self.mean(output, self._with_size(output, generator, context)), generator)
+
+    def _with_size(self, output: Tensor, generator: Generator, context: Context) -> Context:
+        if not self.sized or self.size_quantiles is None or context.size_factor is not None:
+            return context
+        count = output.shape[: output.ndim - len(self.output_shape)]
+        u = torch.rand(count, generator=generator, device=generator.device).to(self.size_quantiles)
+        place = u * (len(self.size_quantiles) - 1)
+        low = place.floor().long().clamp(max=len(self.size_quantiles) - 2)
+        size = torch.lerp(self.size_quantiles[low], self.size_quantiles[low + 1], place - low)
+        return context._replace(size_factor=size.to(output))
 
 
 class NegativeBinomial(Poisson):
@@ -133,7 +150,8 @@ class NegativeBinomial(Poisson):
         )
 
     def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
-        """See `Likelihood`, and `mean` for the size."""
+        """See `Likelihood`, and `Poisson` for the size."""
+        context = self._with_size(output, generator, context)
         mean = self.log_mean(self._rho(output), context).exp().double()
         theta = self._log_theta.exp().expand_as(mean).to(generator.device, torch.float64)
         rate = torch._standard_gamma(theta, generator=generator)  # as torch.distributions does
@@ -174,6 +192,16 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
 
     def _rho(self, output: Tensor) -> Tensor:
         return output[..., 0, :]
+
+
+def _quantiles(values: Tensor) -> Tensor:
+    """Return evenly spaced quantiles, from the smallest value to the largest."""
+    ranked = values.flatten().sort().values
+    place = torch.linspace(0, len(ranked) - 1, QUANTILES, dtype=torch.float64)
+    low = place.floor().long()
+    high = place.ceil().long()
+    weight = (place - low).to(ranked)
+    return torch.lerp(ranked[low], ranked[high], weight)
 
 
 def _poisson(rate: Tensor, generator: Generator) -> Tensor:

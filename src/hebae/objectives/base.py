@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hebae import gaussian
 from hebae.methods import allowed_values
+from hebae.networks import with_condition
 from hebae.priors.base import Prior, StandardNormal
 
 Latents: TypeAlias = Float[Tensor, "batch latent"]
@@ -23,6 +24,7 @@ LogScales: TypeAlias = Float[Tensor, "batch _"] | None  # latent or 1 of them; N
 Covariance: TypeAlias = Float[Tensor, "latent latent"]
 Covariances: TypeAlias = Float[Tensor, "*members latent latent"]  # of one model or a stack
 Codes: TypeAlias = Float[Tensor, "*members batch latent"]
+Condition: TypeAlias = Float[Tensor, "*members batch _"] | None
 Noise: TypeAlias = dict[str, Tensor]
 Terms: TypeAlias = dict[str, Float[Tensor, ""]]
 
@@ -169,8 +171,13 @@ class Objective(ABC):
         noise = {name: torch.randn(shape).to(mean) for name, shape in shapes.items()}
         return self(mean, log_scale, noise, StandardNormal(mean.shape[-1]))[1]
 
-    def decode(self, decoder: nn.Module, z: Codes, noise: Noise) -> tuple[Tensor, Terms]:
-        """Return ``decoder(z)`` in a training step, and the unweighted terms of the decoder.
+    def decode(
+        self, decoder: nn.Module, z: Codes, noise: Noise, condition: Condition = None
+    ) -> tuple[Tensor, Terms]:
+        """Return the decoder's output in a training step, and the unweighted terms of the decoder.
+
+        Several processes that share a batch call it with their own codes each, possibly none. A
+        term is a mean over the codes, or does not depend on them.
 
         Parameters
         ----------
@@ -178,8 +185,10 @@ class Objective(ABC):
         z : Tensor, shape (m, k)
         noise : dict of str to Tensor
             As in the call of the objective.
+        condition : Tensor, shape (m, c), optional
+            What the decoder is given beside z, appended to it.
         """
-        return decoder(z), {}
+        return decoder(with_condition(z, condition)), {}
 
     def prepare_decoder(self, decoder: nn.Module, seed: int) -> nn.Module:
         """Return the decoder as this method uses it, in training and afterwards.

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from hebae.methods import Weight
-from hebae.objectives.base import Codes, Latents, LogScales, Noise, Objective, Terms
+from hebae.networks import with_condition
+from hebae.objectives.base import Codes, Condition, Latents, LogScales, Noise, Objective, Terms
 from hebae.priors.base import Prior
 
 
@@ -45,7 +46,9 @@ class RAEL2(Objective):
         """Return z = mu and ``norm``, the mean of ``||z||^2 / 2``."""
         return mean, {"norm": 0.5 * mean.square().sum(1).mean()}
 
-    def decode(self, decoder: nn.Module, z: Codes, noise: Noise) -> tuple[Tensor, Terms]:
+    def decode(
+        self, decoder: nn.Module, z: Codes, noise: Noise, condition: Condition = None
+    ) -> tuple[Tensor, Terms]:
         """Return the output and ``decoder``, the sum of the squares of all weights and biases."""
         squares = [p.square().sum() for p in decoder.parameters()]
-        return decoder(z), {"decoder": sum(squares, z.new_zeros(()))}
+        return decoder(with_condition(z, condition)), {"decoder": sum(squares, z.new_zeros(()))}

@@ -50,7 +50,9 @@ def draw(models: dict[str, TrainedRun], planned: PlannedRun) -> list[Drawing]:
     between = each(lambda run: inference.interpolate(run.model, ends[:PAIRS], ends[PAIRS:], STEPS))
     figures = {
         "Reconstructions": images.reconstructions(
-            shown / np.float32(255), reconstructed, title=f"Reconstructions of test images, {of}"
+            shown.values / np.float32(255),
+            reconstructed,
+            title=f"Reconstructions of test images, {of}",
         ),
         "Interpolations": images.interpolations(
             between, title=f"Interpolations between test images, {of}"

@@ -7,8 +7,8 @@ import mmap
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from itertools import islice, tee, zip_longest
-from typing import Any, Protocol
+from itertools import islice, repeat, tee, zip_longest
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,15 @@ from torch import Tensor
 from hebae.data.examples import Examples, as_dense
 from hebae.data.images import map_in_threads
 from hebae.model import to_floats
+from hebae.shared_batch import share_of
 from hebae.training.randomness import epoch_seed, spread
+
+
+class Batch(NamedTuple):
+    """Examples on the device, and what the decoder is given beside their codes."""
+
+    x: Float[Tensor, "*members batch *shape"]
+    condition: Float[Tensor, "*members batch _"] | None = None
 
 
 class Batches(Protocol):
@@ -27,12 +35,10 @@ class Batches(Protocol):
 
     steps_per_epoch: int | None
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Float[Tensor, "batch *shape"]]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Batches of an epoch, the first `start` left out."""
 
-    def in_order(
-        self, batch_size: int, limit: int | None = None
-    ) -> Iterator[Float[Tensor, "batch *shape"]]:
+    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         """Pass once over the examples (`limit` of them), unshuffled, the last batch smaller."""
 
 
@@ -60,7 +66,12 @@ class ArrayBatches:
         Leave out the last batch of an epoch if it is smaller. None: there is no such batch; its
         examples are spread over the others, which are then larger than `batch_size`.
     rank, processes : int
-        This process's place among those that share each batch.
+        This process's place among those that share each batch (`share_of`).
+
+    Attributes
+    ----------
+    sizes : list of int
+        Examples of each batch of an epoch, of all processes together.
     """
 
     def __init__(
@@ -90,6 +101,10 @@ class ArrayBatches:
         self.rank = rank
         self.processes = processes
         on_cuda = self.device.type == "cuda"
+        self._conditions: Tensor | None = None  # few numbers per example: always on the device
+        if isinstance(values, Examples) and values.conditions is not None:
+            conditions = torch.from_numpy(np.array(values.conditions))
+            self._conditions = conditions.to(self.device, dtype)
         self._host, self._resident = source, None
         if isinstance(source, np.ndarray) and (on_cuda or map_of(source) is None):
             with warnings.catch_warnings():
@@ -100,28 +115,30 @@ class ArrayBatches:
                 self._resident = tensor
             elif tensor.nbytes < torch.cuda.mem_get_info(self.device)[0] / 2:
                 self._resident = tensor.to(self.device)
-        self._sizes = batch_sizes(self.count, batch_size, drop_last)
-        self.steps_per_epoch: int | None = len(self._sizes)
+        self.sizes = batch_sizes(self.count, batch_size, drop_last)
+        self.steps_per_epoch: int | None = len(self.sizes)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See `Batches`."""
         n = self.count
         orders = [np.random.default_rng([seed, epoch]).permutation(n) for seed in self.seeds]
         indices = self._where_values_are(torch.from_numpy(np.stack(orders)))
-        used = indices[:, : sum(self._sizes)]
-        batches = torch.split(used, self._sizes, dim=1)[start:]
-        # Equal shares, since data-parallel training weighs the processes alike.
-        sizes = [batch.shape[1] // self.processes for batch in batches]
-        shares = [b.narrow(1, self.rank * m, m) for b, m in zip(batches, sizes, strict=True)]
-        taken = self._taken(share.flatten() for share in shares)
+        used = indices[:, : sum(self.sizes)]
+        batches = torch.split(used, self.sizes, dim=1)[start:]
+        shares = [b[:, share_of(b.shape[1], self.rank, self.processes)] for b in batches]
+        taken = self._taken([share.flatten() for share in shares])
         if not self.stacked:
             return taken
+
+        def for_members(rows: Tensor, share: Tensor) -> Tensor:
+            return spread(rows.view(*share.shape, *rows.shape[1:]), self._positions)
+
         return (
-            spread(rows.view(*share.shape, *rows.shape[1:]), self._positions)
-            for share, rows in zip(shares, taken, strict=True)
+            Batch(for_members(x, share), None if c is None else for_members(c, share))
+            for share, (x, c) in zip(shares, taken, strict=True)
         )
 
-    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
+    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         """See `Batches`; a limited number is spread evenly, for data may be sorted by class."""
         n = min(limit or self.count, self.count)
         evenly = torch.arange(n) * self.count // n
@@ -131,7 +148,7 @@ class ArrayBatches:
         # All at once: a copy to a GPU per step would make each step wait for the one before.
         return indices if self._resident is None else indices.to(self._resident.device)
 
-    def _taken(self, batches: Iterable[Tensor]) -> Generator[Tensor]:
+    def _taken(self, batches: Sequence[Tensor]) -> Generator[Batch]:
         """Give the examples of each batch of indices, in order."""
         pinned = self.device.type == "cuda"
         if self._resident is not None:
@@ -140,10 +157,15 @@ class ArrayBatches:
         else:
             arrays = (batch.numpy() for batch in batches)
             examples = read_ahead(self._host, arrays, pinned=pinned)
+        conditions: Iterable[Tensor | None] = repeat(None, len(batches))
+        if self._conditions is not None and batches:
+            sizes = [len(batch) for batch in batches]
+            where = torch.cat(list(batches)).to(self.device)
+            conditions = map(self._conditions.__getitem__, torch.split(where, sizes))
         with closing(examples):
-            for rows in examples:
+            for rows, condition in zip(examples, conditions, strict=True):
                 rows = rows.to(self.device, non_blocking=pinned)
-                yield to_floats(rows, self.dtype, pixels=self.pixels)
+                yield Batch(to_floats(rows, self.dtype, pixels=self.pixels), condition)
 
 
 def batch_sizes(count: int, batch_size: int, drop_last: bool | None) -> list[int]:
@@ -182,20 +204,21 @@ class RedrawnBatches(ArrayBatches):
         super().__init__(values, batch_size, **options)
         self.drawn = ArrayBatches(drawn, batch_size, **options)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See `Batches`."""
-        for step, x in enumerate(super().epoch(epoch, start), start):
-            m, *shape = x.shape[1:] if self.stacked else x.shape
+        for step, (x, condition) in enumerate(super().epoch(epoch, start), start):
+            _, *shape = x.shape[1:] if self.stacked else x.shape
             draws = []
             for seed in self.seeds:
-                # Beyond the numbers of processes, whose noise has seeds of the same form.
+                # Streams from 2^32: version 0.1.0 had one for the noise of each process.
                 generator = torch.Generator().manual_seed(epoch_seed(seed, epoch, 2**32 + step))
-                u = torch.rand(m * self.processes, *shape, generator=generator)
-                draws.append(u.narrow(0, self.rank * m, m))
+                u = torch.rand(self.sizes[step], *shape, generator=generator)
+                draws.append(u[share_of(len(u), self.rank, self.processes)])
             u = torch.stack(draws).to(self.device)
-            yield (spread(u, self._positions) if self.stacked else u[0]).lt(x).to(self.dtype)
+            drawn = (spread(u, self._positions) if self.stacked else u[0]).lt(x)
+            yield Batch(drawn.to(self.dtype), condition)
 
-    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
+    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         """See `Batches`; of the one draw."""
         return self.drawn.in_order(batch_size, limit)
 

@@ -19,6 +19,7 @@ from hebae.data.examples import NOTHING, Examples, Summary, summarise
 from hebae.data.writing import joined
 from hebae.errors import HebaeError
 from hebae.model import to_floats
+from hebae.training.batches import Batch
 from hebae.training.randomness import NetworkRandomState, epoch_seed
 
 EMPTY = "the DataLoader gives no batch; give one with examples."
@@ -201,9 +202,9 @@ class LoaderBatches:
         except TypeError:  # an iterable data set has no length
             self.steps_per_epoch = None
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See `Batches`."""
-        return islice(self._large_enough(self._checked(epoch)), start, None)
+        return map(Batch, islice(self._large_enough(self._checked(epoch)), start, None))
 
     def _checked(self, epoch: int) -> Iterator[tuple[str, Tensor]]:
         """Give name and examples of each batch."""
@@ -244,11 +245,11 @@ class LoaderBatches:
             "each but the last batch: give the DataLoader a larger batch_size."
         )
 
-    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Tensor]:
+    def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
         """See `Batches`; in the loader's own order and batches, the first `limit` or a few more."""
         taken = 0
-        for x in self.epoch(0):
-            yield x
-            taken += len(x)
+        for batch in self.epoch(0):
+            yield batch
+            taken += len(batch.x)
             if taken >= (limit or math.inf):
                 return

@@ -14,7 +14,7 @@ from hebae.data.examples import Examples
 from hebae.errors import HebaeError
 from hebae.model import Autoencoder, Step, build, to_floats
 from hebae.objectives import Noise
-from hebae.training.batches import Batches
+from hebae.training.batches import Batch, Batches
 from hebae.training.likelihood import seen_of
 
 PASS_SIZE, PASS_NUMBERS = 1000, 1000 * 3 * 64 * 64
@@ -98,8 +98,8 @@ def start_prior(model: Autoencoder, batches: Batches, seed: int) -> None:
     generator = torch.Generator(model.population_mean.device).manual_seed(seed)
 
     def examples() -> Iterator[tuple[Tensor, Tensor]]:
-        for x in batches.in_order(_pass_size(model), count):
-            mean, log_scale = model.encode(x)
+        for x, condition in batches.in_order(_pass_size(model), count):
+            mean, log_scale = model.encode(x, model.describe(x, condition))
             noise = _noise(model, {"posterior": tuple(mean.shape)}, x, generator)
             yield (
                 model.likelihood.encoder_input(x, model.likelihood.describe(x)),
@@ -125,8 +125,9 @@ def population_moments(
     scatter = torch.zeros_like(exact(model.population_covariance))
     scale_squares = torch.zeros_like(scatter)
     count = 0
-    for x in batches.in_order(_pass_size(model), limit):
-        mean, log_scale = model.encode(_for_members(model, x))
+    for batch in batches.in_order(_pass_size(model), limit):
+        x, condition = _for_members(model, batch)
+        mean, log_scale = model.encode(x, model.describe(x, condition))
         mean = mean.to(widest)
         m = mean.shape[-2]
         centre = mean.mean(-2)
@@ -151,13 +152,14 @@ def _mean_squared_error(model: Autoencoder, batches: Batches, limit: int | None)
     by_column = bool(model.likelihood.scale_shape)
     total = count = exact(torch.zeros_like(model.population_mean[..., 0]))[..., None]
     generator = torch.Generator(model.population_mean.device).manual_seed(0)
-    for x in batches.in_order(_pass_size(model), limit):
-        x = _for_members(model, x)
-        z, log_scale = model.encode(x)
+    for batch in batches.in_order(_pass_size(model), limit):
+        x, condition = _for_members(model, batch)
+        context = model.describe(x, condition)
+        z, log_scale = model.encode(x, context)
         if log_scale is not None:
             noise = _noise(model, {"posterior": tuple(z.shape[-2:])}, x, generator)
             z = model.draw(z, log_scale, noise["posterior"])
-        squares = (x - model.decode(z)).square().flatten(len(members) + 1)
+        squares = (x - model.decode(z, context)).square().flatten(len(members) + 1)
         squares = squares if by_column else squares.flatten(len(members))[..., None]
         observed = ~squares.isnan()
         total = total + exact(squares.nan_to_num(0.0).sum(-2, dtype=widest))
@@ -173,11 +175,16 @@ def _precisions(model: Autoencoder) -> tuple[torch.dtype, Callable[[Tensor], Ten
     return widest, lambda t: t.to(device="cpu" if on_mps else device, dtype=torch.float64)
 
 
-def _for_members(model: Autoencoder, x: Tensor) -> Tensor:
+def _for_members(model: Autoencoder, batch: Batch) -> Batch:
     """Give each member of a stack the examples that are for all."""
     members = model.population_mean.shape[:-1]
-    is_shared = x.dim() == 1 + len(model.input_shape)
-    return x.expand(*members, *x.shape) if members and is_shared else x
+    is_shared = batch.x.dim() == 1 + len(model.input_shape)
+    if not (members and is_shared):
+        return batch
+    x, condition = batch
+    if condition is not None:
+        condition = condition.expand(*members, *condition.shape)
+    return Batch(x.expand(*members, *x.shape), condition)
 
 
 def _noise(
@@ -194,7 +201,7 @@ def _noise(
 
 @torch.no_grad()
 def held_out_estimates(
-    model: Autoencoder, batches: Batches, take: Callable[[Tensor, Noise], Step] | None = None
+    model: Autoencoder, batches: Batches, take: Callable[..., Step] | None = None
 ) -> list[Estimates]:
     """Mean terms over held-out examples, of each member of a stack, or of the one model.
 
@@ -212,13 +219,13 @@ def held_out_estimates(
     generator = torch.Generator(model.population_mean.device).manual_seed(0)
     rows: list[Tensor] = []
     size = 0
-    for x in batches.epoch(0):
-        x = _for_members(model, x)
+    for batch in batches.epoch(0):
+        x, condition = _for_members(model, batch)
         m = x.shape[-1 - len(model.input_shape)]
         if m < size:
             break
         size = m
-        step = take(x, _noise(model, model.noise_shapes(m), x, generator))
+        step = take(x, _noise(model, model.noise_shapes(m), x, generator), condition)
         rows.append(torch.stack([step.loss, *step.terms.values()], dim=-1))
     model.train(was_training)
     values = torch.stack(rows).cpu().double().view(len(rows), -1, len(names))

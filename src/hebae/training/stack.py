@@ -71,6 +71,9 @@ class Stack(Autoencoder):
         self.likelihood = _StackedLikelihood([m.likelihood for m in models])  # type: ignore[assignment]
         self.prior = copy.deepcopy(template.prior)
         self.critic = None
+        self.conditions = copy.deepcopy(template.conditions)  # the same for all members
+        self.condition_encoder = template.condition_encoder
+        self.seen = template.seen
         self.input_shape = template.input_shape
         self.latent_dim = template.latent_dim
         self.keeps_running_moments = template.keeps_running_moments

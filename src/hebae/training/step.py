@@ -22,8 +22,8 @@ from hebae.training.stack import Stack, StackedAdam
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-TakeStep = Callable[[Tensor, Noise], Step]
-
+TakeStep = Callable[..., Step]
+"""From a batch, its noise and, of a conditional model, its conditions."""
 
 PRIOR_GRADIENT_NORM = 5.0
 """Largest norm of the gradient of a learned prior's parameters, apart from the other weights'.
@@ -52,7 +52,7 @@ class Updater:
         random_state: Callable[[], AbstractContextManager[object]] | None = None,
     ) -> None:
         stacked = isinstance(model, Stack)
-        captured = is_captured(settings, fabric.device)
+        captured = is_captured(settings, fabric.device) and fabric.world_size == 1
         if captured and random_state is not None:
             if settings.compile == "on":
                 raise HebaeError(
@@ -81,13 +81,16 @@ class Updater:
         forward: Callable[..., Step] = model
         backward: Callable[[Tensor], object] = Tensor.backward
         main, critic = self.main, self.critic
-        if fabric.world_size > 1 or settings.precision == "16-mixed":
-            names = [name for name, _ in model.named_parameters() if name.startswith("critic.")]
-            # The gradients of the critic are averaged below.
-            model._ddp_params_and_buffers_to_ignore = names  # type: ignore[assignment]
+        # The gradients of the critic are averaged below, and buffers follow from the whole batch.
+        ignored = [name for name, _ in model.named_parameters() if name.startswith("critic.")]
+        ignored += [name for name, _ in model.named_buffers()]
+        model._ddp_params_and_buffers_to_ignore = ignored  # type: ignore[assignment]
+        if settings.precision == "16-mixed":
             forward, main, *critics = fabric.setup(model, *self.optimizers)  # type: ignore[arg-type]
             critic = critics[0] if critics else None
             backward = fabric.backward
+        elif fabric.world_size > 1:  # without Fabric's wrapper, which makes results float32
+            forward = fabric.strategy.setup_module(model)
         mixed = settings.precision in ("16-mixed", "bf16-mixed")
         autocast = fabric.autocast if mixed else nullcontext
         random_state = random_state or nullcontext
@@ -102,9 +105,14 @@ class Updater:
             else:  # checking that the norm is finite would wait for the device; the monitor does
                 fabric.clip_gradients(model, main, max_norm=largest, error_if_nonfinite=False)
 
-        def plain_step(x: Tensor, noise: Noise, forward: Callable[..., Step] = forward) -> Step:
+        def plain_step(
+            x: Tensor,
+            noise: Noise,
+            condition: Tensor | None = None,
+            forward: Callable[..., Step] = forward,
+        ) -> Step:
             with autocast(), random_state():
-                step = forward(x, noise)
+                step = forward(x, noise, condition)
             # Here, not after the step: gradients are freed when their memory is needed.
             for parameter in parameters:
                 parameter.grad = None
@@ -141,8 +149,9 @@ class Updater:
         elif settings.compile == "on" and not stacked:
             compiled = torch.compile(model, dynamic=False)
 
-            def take(x: Tensor, noise: Noise) -> Step:
-                return plain_step(x, noise, compiled if len(x) == settings.batch_size else forward)
+            def take(x: Tensor, noise: Noise, condition: Tensor | None = None) -> Step:
+                whole = len(x) == settings.batch_size
+                return plain_step(x, noise, condition, compiled if whole else forward)
 
             self.take = take
 
@@ -251,18 +260,21 @@ class CapturedStep:
         self.works = True
         self.replay: Callable[[], None] | None = None
 
-    def __call__(self, x: Tensor, noise: Noise) -> Step:
+    def __call__(self, x: Tensor, noise: Noise, condition: Tensor | None = None) -> Step:
         """Take a step."""
         if x.shape[self.dim] != self.batch_size or not self.works:
-            return self.take(x, noise)
+            return self.take(x, noise, condition)
         if self.taken < WARM_UP:
             self.taken += 1
-            return _on_a_stream_of_its_own(self.take, x, noise)
+            return _on_a_stream_of_its_own(self.take, x, noise, condition)
         if self.replay is None:
             self.x = x.clone()
+            self.condition = None if condition is None else condition.clone()
             self.noise = {name: epsilon.clone() for name, epsilon in noise.items()}
             try:
-                self.replay, self.result = self.record(lambda: self.take(self.x, self.noise))
+                self.replay, self.result = self.record(
+                    lambda: self.take(self.x, self.noise, self.condition)
+                )
             except RuntimeError as error:
                 reason = str(error).strip().partition("\n")[0]
                 if self.strict:
@@ -275,8 +287,10 @@ class CapturedStep:
                     stacklevel=2,
                 )
                 self.works = False
-                return self.take(x, noise)
+                return self.take(x, noise, condition)
         self.x.copy_(x)
+        if self.condition is not None and condition is not None:
+            self.condition.copy_(condition)
         for name, epsilon in noise.items():
             self.noise[name].copy_(epsilon)
         self.replay()
@@ -285,14 +299,16 @@ class CapturedStep:
         return Step(loss, dict(zip(terms, copies, strict=True)), mean.clone(), z)
 
 
-def _on_a_stream_of_its_own(take: TakeStep, x: Tensor, noise: Noise) -> Step:
+def _on_a_stream_of_its_own(
+    take: TakeStep, x: Tensor, noise: Noise, condition: Tensor | None
+) -> Step:
     # A capture runs on one too, and autograd remembers the stream that a gradient was made on.
     if x.device.type != "cuda":
-        return take(x, noise)
+        return take(x, noise, condition)
     stream = torch.cuda.Stream(x.device)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream(x.device))
     with torch.cuda.stream(stream):
-        step = take(x, noise)
+        step = take(x, noise, condition)
     torch.cuda.current_stream(x.device).wait_stream(stream)
     return step
 

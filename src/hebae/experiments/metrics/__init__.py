@@ -9,10 +9,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hebae.errors import HebaeError
 from hebae.experiments.measurement import Measurement
-from hebae.experiments.metrics import bounds, code, genotypes, samples
+from hebae.experiments.metrics import bounds, code, counts, genotypes, samples, tables
 from hebae.experiments.trained_run import TrainedRun
 
 BASIC = ("split", "evaluation_seed")
@@ -22,7 +23,7 @@ OF_SAMPLES = (*BASIC, "samples", "samplers")
 FRECHET = (*OF_SAMPLES, "allow_rank_deficient", "extrapolate")
 OBJECTIVE, BOUNDS, CODE = "Objective", "Bounds on log p(x)", "Latent code"
 SAMPLES, INFORMATION, USE = "Samples and reconstructions", "Information", "Use of the code"
-GENOTYPES = "Genotypes"
+GENOTYPES, COUNTS, TABLE = "Genotypes", "Counts", "Table"
 
 
 @dataclass(frozen=True)
@@ -47,27 +48,49 @@ class Metric:
     """Increase it if the code behind the metric changes its values: they are measured again."""
 
 
+def _of(kind: str) -> Callable[[TrainedRun], bool]:
+    return lambda run: run.kind == kind
+
+
+def _by_means(run: TrainedRun) -> bool:
+    """Whether means E[x | z] are comparable with examples, which counts and categories are not."""
+    return run.kind == "images" or (run.kind == "table" and run.columns is None)
+
+
+def _named(run: TrainedRun) -> bool:
+    train = run.dataset.train
+    return run.kind == "table" and bool(train.feature_names or train.condition_columns)
+
+
+_IN_FEATURES: dict[str, Any] = {"of_features": True, "applies": _by_means}
+
 _ALL = (
     Metric("objective", OBJECTIVE, bounds.objective, fast=True),
     Metric("reconstruction", BOUNDS, bounds.reconstruction, fast=True),
     Metric("elbo", BOUNDS, bounds.elbo, fast=True),
     Metric("iwae", BOUNDS, bounds.iwae, IWAE),
     Metric("ais", BOUNDS, bounds.ais, AIS),
-    Metric("frechet", SAMPLES, samples.frechet_distances, FRECHET, fast=True, of_features=True),
-    Metric("kernel", SAMPLES, samples.kernel, OF_SAMPLES, of_features=True),
-    Metric("precision-recall", SAMPLES, samples.precision, OF_SAMPLES, of_features=True),
-    Metric("density-coverage", SAMPLES, samples.density_coverage, OF_SAMPLES, of_features=True),
-    Metric("copying", SAMPLES, samples.copies, OF_SAMPLES),
+    Metric("frechet", SAMPLES, samples.frechet_distances, FRECHET, fast=True, **_IN_FEATURES),
+    Metric("kernel", SAMPLES, samples.kernel, OF_SAMPLES, **_IN_FEATURES),
+    Metric("precision-recall", SAMPLES, samples.precision, OF_SAMPLES, **_IN_FEATURES),
+    Metric("density-coverage", SAMPLES, samples.density_coverage, OF_SAMPLES, **_IN_FEATURES),
+    Metric("copying", SAMPLES, samples.copies, OF_SAMPLES, applies=_by_means),
     Metric("moments", CODE, code.moments, fast=True),
     Metric("normality", CODE, code.normality_of, fast=True),
     Metric("samplers", CODE, code.code_likelihood, (*BASIC, "samplers")),
     Metric("information", INFORMATION, code.information_of, fast=True),
     Metric("mic", INFORMATION, code.rank_information),
     Metric("labels", USE, code.labels),
+    Metric("mixing", USE, code.mixing_of, fast=True, applies=code.has_batches),
     Metric("robustness", USE, code.robustness, fast=True),
-    Metric("smoothness", USE, code.smoothness, fast=True, of_features=True),
-    Metric("genotypes", GENOTYPES, genotypes.samples, OF_SAMPLES, True, genotypes.applies),
-    Metric("imputation", GENOTYPES, genotypes.imputation, BASIC, True, genotypes.applies),
+    Metric("smoothness", USE, code.smoothness, fast=True, **_IN_FEATURES),
+    Metric("genotypes", GENOTYPES, genotypes.samples, OF_SAMPLES, True, _of("genotypes")),
+    Metric("imputation", GENOTYPES, genotypes.imputation, BASIC, True, _of("genotypes")),
+    Metric("counts", COUNTS, counts.samples, OF_SAMPLES, True, _of("counts")),
+    Metric("marginals", TABLE, tables.marginals, OF_SAMPLES, True, _of("table")),
+    Metric("associations", TABLE, tables.associations, OF_SAMPLES, True, _of("table")),
+    Metric("utility", TABLE, tables.utility, (*OF_SAMPLES, "target"), True, _named),
+    Metric("privacy", TABLE, tables.privacy, OF_SAMPLES, True, _of("table")),
 )
 METRICS = {metric.name: metric for metric in _ALL}
 

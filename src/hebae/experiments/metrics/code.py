@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from hebae import inference, priors
 from hebae.errors import UndefinedMetric
-from hebae.evaluation import information, latent, normality, usage
+from hebae.evaluation import information, latent, mixing, normality, usage
 from hebae.evaluation.estimate import Estimate, mean_estimate
 from hebae.evaluation.features.base import FeatureExtractor
 from hebae.evaluation.maximal_information import index_dependence
@@ -25,6 +25,7 @@ BINS, RANGE = 80, 5.0  # of histograms
 INDICES, DRAWS = 1000, 5  # of MIC and TIC
 NOISE, NOISY_CODES = 0.1, 1000  # of the robustness: standard deviations, examples
 PAIRS, STEPS = 500, 11  # of the interpolations
+NEIGHBOURS, MOST = 15, 5000  # of the mixing: neighbours, examples of the silhouette
 
 Array = npt.NDArray[Any]
 
@@ -157,10 +158,35 @@ def labels(run: TrainedRun) -> Iterator[Measurement]:
         yield measured(f"labels.{name}", accuracy, counts, undefined=why)
 
 
+def has_batches(run: TrainedRun) -> bool:
+    """Whether the examples have a condition of categories."""
+    return any(column.categories for column in run.examples.condition_columns or ())
+
+
+def mixing_of(run: TrainedRun) -> Iterator[Measurement]:
+    """Measure how far each condition of categories, such as a batch, is mixed in the codes."""
+    examples, codes = run.examples, run.codes.mean
+    columns = examples.condition_columns or ()
+    assert examples.conditions is not None
+    neighbours = min(NEIGHBOURS, len(codes) - 1)
+    counts = {"examples": len(codes), "neighbours": neighbours}
+    for column, batches in zip(columns, examples.conditions.T, strict=True):
+        if not column.categories:
+            continue
+        words = {"condition": column.name}
+        found = attempt(mixing.batch_mixing, codes, batches, neighbours=neighbours)
+        yield measured(f"mixing.neighbours.{column.name}", found, counts, words=words)
+        found = attempt(mixing.batch_silhouette, codes, batches, limit=MOST, seed=run.seed)
+        counts_used = {"examples": min(len(codes), MOST)}
+        yield measured(f"mixing.silhouette.{column.name}", found, counts_used, words=words)
+
+
 def robustness(run: TrainedRun) -> Iterator[Measurement]:
     """How far a reconstruction moves if small noise is added to its code."""
     rows = run.some_rows(NOISY_CODES)
-    found = usage.robustness(run.model, run.codes.mean[rows], scale=NOISE, seed=run.seed)
+    given = run.examples[rows].conditions
+    codes = run.codes.mean[rows]
+    found = usage.robustness(run.model, codes, scale=NOISE, seed=run.seed, conditions=given)
     yield measured("robustness.relative", found.relative, {"examples": len(rows)})
     yield measured("robustness.distance", found.distance, {"examples": len(rows)})
 
@@ -168,13 +194,15 @@ def robustness(run: TrainedRun) -> Iterator[Measurement]:
 def smoothness(run: TrainedRun, extractor: FeatureExtractor) -> Iterator[Measurement]:
     """Curvature of decoded lines between codes, in a feature space."""
     rows = run.some_rows(2 * PAIRS)
-    codes = run.codes.mean[np.random.default_rng(run.seed).permutation(rows)]
-    half = len(codes) // 2
+    rows = np.random.default_rng(run.seed).permutation(rows)
+    codes, half = run.codes.mean[rows], len(rows) // 2
+    given = run.examples[rows[:half]].conditions if half else None
     # Second differences of pixels would mostly measure their rounding to bytes.
     plain = extractor.name in ("pixels", "values")
     features = None if plain else extractor.of_data
     ends = codes[:half], codes[half : 2 * half]
-    curvature = attempt(usage.smoothness, run.model, *ends, steps=STEPS, features=features)
+    options: Any = {"steps": STEPS, "features": features, "conditions": given}
+    curvature = attempt(usage.smoothness, run.model, *ends, **options)
     counts, words = {"pairs": half, "steps": STEPS}, {"space": extractor.name}
     id = "smoothness.curvature"
     yield measured(id, curvature, counts, words=words, features=extractor.name)

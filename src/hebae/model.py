@@ -523,11 +523,22 @@ def _check_network(
             f"the {name}'s weights are {parameter.dtype}; give it in float32, with {name}.float(). "
             "Precision 64-true makes the whole model float64."
         )
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.is_meta:
+            raise ValueError(
+                f"the {name} has weights on the device 'meta', which hold no values; give it on "
+                "the CPU."
+            )
+        if not tensor.is_leaf:
+            raise ValueError(
+                f"the {name}'s weights are results of a computation, as those of a copy of a "
+                "TorchScript module are, and cannot be trained; give the nn.Module itself."
+            )
     trial = torch.zeros(2, *input_shape, dtype=parameter.dtype, device=parameter.device)
     try:
         with torch.no_grad(), seeded(0):  # it may draw random numbers
             output = call(trial)
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:
         raise ValueError(
             f"the {name} cannot take examples of shape {input_shape}: {error}"
         ) from error

@@ -17,6 +17,7 @@ import torch
 from hebae import inference, samplers
 from hebae.config import DataSettings, Settings
 from hebae.data import Dataset, Examples, load
+from hebae.data.examples import Column
 from hebae.data.loading import located
 from hebae.data.writing import within
 from hebae.errors import HebaeError
@@ -30,7 +31,7 @@ from hebae.methods import AUTOMATIC, SAMPLER_NAMES
 from hebae.report.methods import display_name
 from hebae.storage import RunFolder, fingerprint_of, load_model, no_model
 
-COUNTS = ("poisson", "negative_binomial", "zero_inflated_negative_binomial")
+COUNTS = ("binomial", "poisson", "negative_binomial", "zero_inflated_negative_binomial")
 """Likelihoods of counts."""
 MOST_KEPT = 2**22
 """Numbers of a draw that is kept for other metrics."""
@@ -86,12 +87,21 @@ class TrainedRun:
 
         A table is rows of numbers, with or without categories; images are everything else.
         """
-        if self.dataset.variants is not None or self.settings.likelihood == "binomial":
+        if len(self.examples.shape) > 1 or self.dataset.train.are_pixels:
+            return "images"
+        likelihood, trials = self.settings.likelihood, self.settings.trials
+        if self.dataset.variants is not None or (likelihood == "binomial" and trials == 2):
             return "genotypes"
-        if self.settings.likelihood in COUNTS:
-            return "counts"
-        rows = len(self.examples.shape) == 1 and not self.dataset.train.are_pixels
-        return "table" if rows else "images"
+        return "counts" if likelihood in COUNTS else "table"
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...] | None:
+        """What the columns of a table stand for, by the data or by the likelihood."""
+        columns = self.dataset.train.columns
+        if columns is None and self.settings.likelihood == "categorical" and self.model.seen:
+            found: tuple[Column, ...] | None = self.model.seen.columns
+            return found
+        return columns
 
     @property
     def identity(self) -> dict[str, str]:
@@ -162,7 +172,7 @@ class TrainedRun:
         key = sampler, count
         if key not in self._drawn:
             drawn = inference.sample_examples(self.model, count, self.seed, self.fitted[sampler])
-            drawn = within(drawn, self.dataset.train.columns)
+            drawn = within(drawn, self.columns)
             if drawn.size > MOST_KEPT:
                 return drawn
             self._drawn[key] = drawn

@@ -79,6 +79,25 @@ def test_table(follow, tmp_path):
     assert (folder / "codes.png").stat().st_size > 1000
 
 
+def test_conditions(follow, tmp_path):
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    lab = rng.choice(["north", "south"], 200)
+    values = rng.normal(size=(200, 3)) @ rng.normal(size=(3, 6)) + (lab == "south")[:, None]
+    frame = pd.DataFrame(values, columns=[f"m{j}" for j in range(6)])
+    frame.assign(lab=lab, age=rng.uniform(20, 60, 200).round(1)).to_csv("cells.csv", index=False)
+    folder, variables = follow("conditions.md")
+    north, either = (pd.read_csv(folder / name) for name in ("north.csv", "any.csv"))
+    assert list(north) == [*frame, "lab", "age"]
+    assert set(north.lab) == {"north"} and set(north.age) == {40.0}
+    assert set(either.lab) == {"north", "south"}
+    assert np.load(folder / "south.npy").shape == (2, 4, 6)
+    unmoved = np.abs(variables["effect"][lab == "south"]).max()
+    assert unmoved < 1e-5 < np.abs(variables["effect"][lab == "north"]).min(0).max()
+    assert variables["images"].shape == (10, 1, 8, 8)
+    assert (folder / "digits.png").stat().st_size > 1000
+
+
 def test_single_cells(follow, tmp_path):
     anndata = pytest.importorskip("anndata")
     from scipy.sparse import csr_matrix

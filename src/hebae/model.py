@@ -165,7 +165,13 @@ class Autoencoder(nn.Module):
         coded: Tensor = self.conditions(condition)
         return coded
 
-    def forward(self, x: Examples, noise: Noise, condition: Conditions = None) -> Step:
+    def forward(
+        self,
+        x: Examples,
+        noise: Noise,
+        condition: Conditions = None,
+        context: Context | None = None,
+    ) -> Step:
         """Loss of a training batch, with the moments of this batch.
 
         Parameters
@@ -176,8 +182,11 @@ class Autoencoder(nn.Module):
             Standard normal numbers in the shapes of `noise_shapes`, for the whole batch.
         condition : Tensor, shape (m, columns), optional
             Of a conditional model, of the same examples as x: see `describe`.
+        context : Context, optional
+            What the likelihood and networks need besides x and z; by default it follows from x and
+            the condition.
         """
-        context = self.describe(x, condition)
+        context = context or self.describe(x, condition)
         mean, log_scale = self.encode(x, context)
         if self.shared is not None:
             output = mean if log_scale is None else torch.cat([mean, log_scale], 1)

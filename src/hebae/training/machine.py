@@ -178,7 +178,7 @@ def estimate_memory(
     share = -(-settings.batch_size // settings.devices)
     numbers = share * per_example
     if isinstance(prior, MixtureOfNormals):  # deviations of all codes from all components
-        numbers += 8 * share * prior.components * k
+        numbers += 8 * settings.batch_size * prior.components * k
     if isinstance(prior, VampPrior):  # pseudo-inputs go through the encoder with the batch
         numbers += prior.components * per_example
     return Need(4 * size * count, size * numbers, count)

@@ -110,7 +110,7 @@ def test_variants_of_a_model_are_found_and_count_the_same_alleles(bed, dense):
     wanted.allele_1[0], wanted.allele_2[0] = ALLELES["rs4"][::-1]  # the other allele is counted
     wanted.chromosome[:2] = "chr23", "0"
     wanted.position[2] = 0  # unknown
-    seen = Seen("whole numbers", ("rs4", "unknown id", "rs5"), None, wanted.texts)
+    seen = Seen("whole numbers", ("rs4", "unknown id", "rs5"), variants=wanted.texts)
     notes = []
     for examples in (dataset.train, data.load(dataset, validation_size=1).train[:5]):
         rows = [IDS.index(person) for person in examples.ids]

@@ -56,7 +56,30 @@ def test_table(follow):
     assert set(synthetic.year) <= {2007, 2008, 2009}
     assert synthetic.body_mass_g.dtype == np.int64
     assert variables["model"].transform(variables["frame"]).shape == (300, 2)
+    assert variables["distances"].shape == (7,)
+    assert 0 < np.nanmax(variables["distances"]) <= 1
+    assert "distance of columns" in (folder / "evaluation" / "report.html").read_text()
+    assert (folder / "evaluation" / "figures" / "marginals.png").stat().st_size > 1000
     assert (folder / "codes.png").stat().st_size > 1000
+
+
+def test_conditions(follow, tmp_path):
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    lab = rng.choice(["north", "south"], 200)
+    values = rng.normal(size=(200, 3)) @ rng.normal(size=(3, 6)) + (lab == "south")[:, None]
+    frame = pd.DataFrame(values, columns=[f"m{j}" for j in range(6)])
+    frame.assign(lab=lab, age=rng.uniform(20, 60, 200).round(1)).to_csv("cells.csv", index=False)
+    folder, variables = follow("conditions.md")
+    north, either = (pd.read_csv(folder / name) for name in ("north.csv", "any.csv"))
+    assert list(north) == [*frame, "lab", "age"]
+    assert set(north.lab) == {"north"} and set(north.age) == {40.0}
+    assert set(either.lab) == {"north", "south"}
+    assert np.load(folder / "south.npy").shape == (2, 4, 6)
+    unmoved = np.abs(variables["effect"][lab == "south"]).max()
+    assert unmoved < 1e-5 < np.abs(variables["effect"][lab == "north"]).min(0).max()
+    assert variables["images"].shape == (10, 1, 8, 8)
+    assert (folder / "digits.png").stat().st_size > 1000
 
 
 def test_single_cells(follow):
@@ -74,6 +97,9 @@ def test_single_cells(follow):
     assert (values == np.rint(values)).all()
     assert values.min() == 0
     assert variables["adata"].obsm["X_hebae"].shape == (400, 5)
+    assert 0 < variables["found"].relation < 1
+    assert "library sizes" in (folder / "evaluation" / "report.html").read_text()
+    assert (folder / "evaluation" / "figures" / "counts.png").stat().st_size > 1000
     assert (folder / "cells.png").stat().st_size > 1000
 
 
@@ -121,8 +147,3 @@ def test_folder_of_images(follow, tmp_path, monkeypatch):
     assert sorted(row["id"] for row in rows) == ids
     assert all(row["id"].startswith(row["label"] + "/") for row in rows)
     assert variables["codes"].shape == (500, 8)
-
-
-def test_the_pictures_of_the_pages_are_there():
-    for page in (ROOT / "docs" / "how-to").glob("*.md"):
-        assert "](pictures/" in page.read_text(encoding="utf-8")

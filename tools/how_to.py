@@ -3,7 +3,7 @@
     python tools/how_to.py [PAGE...]
 
 follows the pages of ``docs/how-to`` (all, or those named) in an empty folder each, and copies the
-pictures that a page shows to ``docs/how-to/pictures``. The tests follow the pages with fewer epochs.
+pictures that a page shows to ``docs/how-to/pictures``. The tests use fewer epochs.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def main() -> None:
     def command(words: Sequence[str]) -> None:
         subprocess.run([sys.executable, "-m", "hebae", *words], check=True)
 
-    names = sys.argv[1:] or sorted(path.stem for path in PAGES.glob("*.md"))
+    shows = {path.stem: _PICTURE.search(path.read_text("utf-8")) for path in PAGES.glob("*.md")}
+    names = sys.argv[1:] or sorted(name for name, picture in shows.items() if picture)
     for page in (PAGES / f"{name}.md" for name in names):
         with TemporaryDirectory() as folder:
             os.chdir(folder)

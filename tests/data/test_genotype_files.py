@@ -213,6 +213,10 @@ def edit(path, old, new):
     path.write_text(path.read_text().replace(old, new, 1))
 
 
+def last_line(path):
+    return path.read_text().splitlines(keepends=True)[-1]
+
+
 BAD_BED = {
     "without .bim": (
         lambda p: p.with_suffix(".bim").unlink(),
@@ -225,6 +229,10 @@ BAD_BED = {
     "fewer samples": (
         lambda p: edit(p.with_suffix(".fam"), p.with_suffix(".fam").read_text()[:100], ""),
         r"21 bytes, but \d samples in people\.fam and 6 variants in people\.bim take 15",
+    ),
+    "one sample less": (
+        lambda p: edit(p.with_suffix(".fam"), last_line(p.with_suffix(".fam")), ""),
+        r"calls of more samples than the 10 in people\.fam",
     ),
     "truncated": (lambda p: p.write_bytes(p.read_bytes()[:-1]), r"20 bytes, but 11 samples"),
     "intervals": (lambda p: p.write_text("chr1\t5\t9\n"), "genome intervals"),
@@ -344,6 +352,11 @@ def test_pgen_files_count_the_alternative_allele(tmp_path):
     with pytest.raises(HebaeError, match=r"people\.pvar\.zst cannot be read|belong together"):
         data.load(path)
     pvar.write_bytes(text)
+    content = path.read_bytes()
+    path.write_bytes(content[:-5])
+    with pytest.raises(HebaeError, match=r"people\.pgen cannot be read"):
+        data.load(path)
+    path.write_bytes(content)
     edit(psam, "f\tperson1\t1\n", "")
     with pytest.raises(HebaeError, match=r"10 samples in people\.psam and 6 variants"):
         data.load(path)

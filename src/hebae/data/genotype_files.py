@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import importlib
 import io
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +15,12 @@ import numpy.typing as npt
 from hebae.data.examples import Variants
 from hebae.data.packed import MISSING, pack
 from hebae.errors import HebaeError, MissingPackage
+from hebae.files import reading
 
 _BLOCK = 2**25
 """Calls that are decoded at once while a file is read."""
+_LONGEST = 2**28
+"""Letters of the longest line that is read."""
 
 Calls = npt.NDArray[np.uint8]
 
@@ -70,6 +72,9 @@ def read_bed(path: Path) -> Content:
             "truncated."
         )
 
+    if n % 4:
+        _require_padding(path, n, d, fam)
+
     def blocks() -> Iterator[Calls]:
         with bed_reader.open_bed(path, iid_count=n, sid_count=d, skip_format_check=True) as file:
             for start, stop in _spans(d, n):
@@ -82,6 +87,21 @@ def read_bed(path: Path) -> Content:
     )
     people = [(family, name) for family, name, *_ in samples]
     return Content(people, map(pack, blocks()), ids, variants)
+
+
+def _require_padding(path: Path, n: int, d: int, fam: Path) -> None:
+    """Refuse calls behind the last sample's: the size does not show up to three more samples."""
+    width = -(-n // 4)
+    at_once = max(1, _BLOCK // width)
+    with path.open("rb") as file:
+        file.seek(3)
+        for start in range(0, d, at_once):
+            part = np.frombuffer(file.read(width * min(at_once, d - start)), np.uint8)
+            if (part[width - 1 :: width] >> 2 * (n % 4)).any():
+                raise HebaeError(
+                    f"{path} holds calls of more samples than the {n:,} in {fam.name}: the files "
+                    "do not belong together."
+                )
 
 
 # PLINK 2 ----------------------------------------------------------------------------------------
@@ -105,15 +125,21 @@ def read_pgen(path: Path) -> Content:
             allele_idx_offsets=np.concatenate([[0], alleles.cumsum()]).astype(np.uintp),
         )
     except (RuntimeError, OSError, ValueError) as error:
+        reason = error.args[0].decode().strip() if isinstance(error.args[0], bytes) else error
         raise HebaeError(
             f"{path} cannot be read with {n:,} samples in {psam.name} and {total:,} variants in "
-            f"{pvar.name} ({error}): the three files must belong together."
+            f"{pvar.name} ({reason}): the three files must belong together."
         ) from None
 
     def blocks() -> Iterator[Calls]:
         for start, stop in _spans(len(kept), n):
             calls = np.empty((stop - start, n), np.int8)
-            file.read_list(kept[start:stop], calls)
+            try:
+                file.read_list(kept[start:stop], calls)
+            except (RuntimeError, OSError, ValueError) as error:
+                raise HebaeError(
+                    f"{path} cannot be read ({error}): it is damaged or truncated."
+                ) from None
             yield np.where(calls < 0, MISSING, calls).astype(np.uint8).T
         file.close()
 
@@ -233,8 +259,7 @@ def _companion(path: Path, suffix: str) -> Path:
 
 def _lines(path: Path) -> Iterator[str]:
     """Yield the lines of a text file, which may be compressed by gzip, bgzip or zstd."""
-    damaged: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, UnicodeDecodeError)
-    try:
+    with reading(path, "it is damaged, truncated or of another format"):
         with path.open("rb") as raw:
             begin = raw.read(4)
         binary: Any
@@ -242,19 +267,16 @@ def _lines(path: Path) -> Iterator[str]:
             binary = gzip.open(path)  # noqa: SIM115  closed below
         elif begin == b"\x28\xb5\x2f\xfd":
             zstandard = package("zstandard", path)
-            damaged += (zstandard.ZstdError,)
             # A truncated file just ends: the number of lines is compared with the calls.
             reader = zstandard.ZstdDecompressor().stream_reader
             binary = reader(path.open("rb"), read_across_frames=True, closefd=True)
         else:
             binary = path.open("rb")
         with io.TextIOWrapper(binary, encoding="utf-8") as file:
-            yield from file
-    except damaged as error:
-        raise HebaeError(
-            f"{path} cannot be read as text ({error}): it is damaged, truncated or of another "
-            "format."
-        ) from None
+            while line := file.readline(_LONGEST):
+                if len(line) == _LONGEST:
+                    raise ValueError(f"a line has more than {_LONGEST:,} letters")
+                yield line
 
 
 def _fields(path: Path, least: int) -> list[list[str]]:
@@ -310,7 +332,7 @@ def _spans(count: int, people: int) -> Iterator[tuple[int, int]]:
 def _positions(texts: Sequence[str], path: Path) -> npt.NDArray[np.int64]:
     try:
         return np.array([int(text) for text in texts], np.int64)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise HebaeError(
             f"{path} has a position that is not a whole number ({error}): correct it."
         ) from None

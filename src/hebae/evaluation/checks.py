@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hebae.data.conditions import recoded
 from hebae.data.examples import Examples
 from hebae.errors import HebaeError
 from hebae.inference import module_of, require_alike
@@ -107,6 +108,9 @@ def examples(model: Any, data: Any) -> tuple[Autoencoder, Any]:
             "since one example has no standard error."
         )
     require_alike(module, values, "data", strict=True)
+    learned = None if module.seen is None else module.seen.conditions
+    if learned is not None and isinstance(values, Examples):
+        values = recoded(values, learned.columns)
     return module, values
 
 

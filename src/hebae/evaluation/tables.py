@@ -350,7 +350,7 @@ def _tables(
         counts = " and ".join(str(array.shape[1]) for array in arrays)
         raise HebaeError(f"{' and '.join(names)} have {counts} columns; give the same columns.")
     d = widths.pop()
-    mask = np.zeros(d, bool) if categorical is None else np.asarray(categorical)
+    mask = np.zeros(d, np.bool_) if categorical is None else np.asarray(categorical)
     if mask.dtype != np.bool_ or mask.shape != (d,):
         raise HebaeError(
             f"categorical has shape {mask.shape} and type {mask.dtype}; it must hold true or false "

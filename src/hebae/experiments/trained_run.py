@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ import torch
 from hebae import inference, samplers
 from hebae.config import DataSettings, Settings
 from hebae.data import Dataset, Examples, load
+from hebae.data.examples import Column
 from hebae.data.loading import located
 from hebae.data.writing import within
 from hebae.errors import HebaeError
@@ -27,14 +26,15 @@ from hebae.evaluation.features.base import FeatureExtractor
 from hebae.experiments.measurement import Measurement, find, value_of
 from hebae.experiments.plan import PlannedRun
 from hebae.experiments.settings import EvaluationSettings
+from hebae.files import sha256_of
 from hebae.methods import AUTOMATIC, SAMPLER_NAMES
 from hebae.report.methods import display_name
-from hebae.storage import RunFolder, load_model, no_model
+from hebae.storage import RunFolder, fingerprint_of, load_model, no_model
 
-COUNTS = ("poisson", "negative_binomial", "zero_inflated_negative_binomial")
+COUNTS = ("binomial", "poisson", "negative_binomial", "zero_inflated_negative_binomial")
 """Likelihoods of counts."""
 MOST_KEPT = 2**22
-"""Drawn numbers that are kept for other metrics."""
+"""Numbers of a draw that is kept for other metrics."""
 
 Array = npt.NDArray[Any]
 
@@ -87,17 +87,26 @@ class TrainedRun:
 
         A table is rows of numbers, with or without categories; images are everything else.
         """
-        if self.dataset.variants is not None or self.settings.likelihood == "binomial":
+        if len(self.examples.shape) > 1 or self.dataset.train.are_pixels:
+            return "images"
+        likelihood, trials = self.settings.likelihood, self.settings.trials
+        if self.dataset.variants is not None or (likelihood == "binomial" and trials == 2):
             return "genotypes"
-        if self.settings.likelihood in COUNTS:
-            return "counts"
-        rows = len(self.examples.shape) == 1 and not self.dataset.train.are_pixels
-        return "table" if rows else "images"
+        return "counts" if likelihood in COUNTS else "table"
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...] | None:
+        """What the columns of a table stand for, by the data or by the likelihood."""
+        columns = self.dataset.train.columns
+        if columns is None and self.settings.likelihood == "categorical" and self.model.seen:
+            found: tuple[Column, ...] | None = self.model.seen.columns
+            return found
+        return columns
 
     @property
     def identity(self) -> dict[str, str]:
         """Weights and data: stored measurements of others are not reused."""
-        digest = hashlib.sha256(self.folder.weights.read_bytes()).hexdigest()
+        digest = sha256_of(self.folder.weights)
         return {"weights": digest, "data": self.dataset.name, "examples": self.dataset.fingerprint}
 
     @cached_property
@@ -163,9 +172,10 @@ class TrainedRun:
         key = sampler, count
         if key not in self._drawn:
             drawn = inference.sample_examples(self.model, count, self.seed, self.fitted[sampler])
-            kept = within(drawn, self.dataset.train.columns)
-            self._drawn = {k: v for k, v in self._drawn.items() if v.size + kept.size < MOST_KEPT}
-            self._drawn[key] = kept
+            drawn = within(drawn, self.columns)
+            if drawn.size > MOST_KEPT:
+                return drawn
+            self._drawn[key] = drawn
         return self._drawn[key]
 
     def features(self, kind: str, extractor: FeatureExtractor) -> Array:
@@ -315,14 +325,7 @@ def open_runs(
     except HebaeError as error:
         raise HebaeError(f"{error} If the data have moved, name them with --data.") from None
     for path in runs:
-        file = path / "config.json"
-        try:
-            trained_on = str(json.loads(file.read_text(encoding="utf-8"))["data_fingerprint"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise HebaeError(
-                f"{file} is missing, truncated or altered ({type(error).__name__}); restore it or "
-                "train the model again."
-            ) from None
+        trained_on = fingerprint_of(path)
         if trained_on != dataset.fingerprint:
             raise HebaeError(
                 f"{dataset.name} does not have the content that {path} was trained on (SHA-256 "

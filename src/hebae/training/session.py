@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -24,7 +26,8 @@ from hebae.training.callbacks import Callback, TensorBoard
 from hebae.training.checks import complete
 from hebae.training.loop import Member, make_fabric, train_members
 from hebae.training.population import model_for
-from hebae.training.state import Checkpointer
+from hebae.training.processes import peers
+from hebae.training.state import Checkpointer, rounding
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ def run(
     overwrite: bool = False,
     resuming: bool = False,
     callbacks: Callable[[Settings], Collection[Callback]] = lambda settings: (),
+    machines: int = 1,
 ) -> Member:
     """Train into a run folder.
 
@@ -84,6 +88,8 @@ def run(
         Continue from the checkpoint in `output`; see `resume`.
     callbacks : callable
         From the settings to the callbacks of the training.
+    machines : int
+        Machines on which processes of this training have been started.
 
     Raises
     ------
@@ -93,7 +99,10 @@ def run(
     """
     followers = [callbacks(prepared.settings)]
     runs = [(prepared, output)]
-    (member,) = run_group(runs, followers, command, overwrite=overwrite, resuming=resuming)
+    with peers(prepared.settings.devices * machines):
+        (member,) = run_group(
+            runs, followers, command, overwrite=overwrite, resuming=resuming, machines=machines
+        )
     if member.diverged is not None:
         raise member.diverged
     return member
@@ -106,6 +115,7 @@ def run_group(
     *,
     overwrite: bool = False,
     resuming: bool | None = None,
+    machines: int = 1,
 ) -> list[Member]:
     """Train runs into their folders, several as one stack.
 
@@ -115,7 +125,11 @@ def run_group(
     """
     first = runs[0][0]
     settings, dataset = first.settings, first.dataset
-    fabric = make_fabric(settings)
+    fabric = make_fabric(settings, machines)
+    if settings.devices * machines > 1:
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+        # Of filters of one channel, which have several layouts that mean the same.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     fabric.launch()
     seeds = [prepared.settings.seed for prepared, _ in runs]
     batches = partial(
@@ -134,7 +148,9 @@ def run_group(
             followers: list[Callback] = [checkpointer, *own] if writing else []
             if writing and prepared.settings.tensorboard:
                 followers.append(TensorBoard(checkpointer.folder.tensorboard))
-            member = Member(prepared.model, prepared.settings, followers, checkpointer)
+            member = Member(
+                prepared.model, prepared.settings, followers, checkpointer if writing else None
+            )
             members.append(member)
         held_out = dataset.held_out()
         redrawn = partial(RedrawnBatches, drawn=dataset.train, **batches.keywords)
@@ -216,6 +232,10 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
         If there is nothing to resume, the run is finished, or a setting may not change.
     """
     folder = RunFolder(output)
+    if output.is_dir() and folder.is_empty:
+        raise HebaeError(
+            f"{output} was left before a run began in it; start it again without --resume."
+        )
     stored = folder.settings()
     stored = stored.replace(data_dir=located(stored.source)["data_dir"])
     changes = {n: getattr(_with_absolute_paths(stored.replace(**changes)), n) for n in changes}
@@ -228,7 +248,8 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
     settings = stored.replace(**changes)
     if folder.stopped_before_checkpoint:
         return prepare(settings)
-    done = folder.read_checkpoint().get("epoch")
+    state = folder.read_checkpoint()
+    done = state.get("epoch")
     if not isinstance(done, int):
         raise HebaeError(f"{folder.checkpoint} is altered (epoch {done!r}); restore it.")
     if settings.epochs < done:
@@ -240,7 +261,12 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
             f"{output} is finished after {done} epochs; give more --epochs to train it further."
         )
     prepared = prepare(settings)
-    changed = sorted(n for n in AFFECT_ROUNDING if getattr(stored, n) != getattr(settings, n))
+    before, now = state.get("rounding"), rounding(settings)
+    if isinstance(before, dict):
+        settings_of = {"device": "device", "program": "compile"}
+        changed = [settings_of[name] for name in now if before.get(name) != now[name]]
+    else:  # version 0.1.0 did not store it
+        changed = sorted(n for n in AFFECT_ROUNDING if getattr(stored, n) != getattr(settings, n))
     if not changed:
         return prepared
     note = (

@@ -113,7 +113,7 @@ def test_variants_of_a_model_are_found_and_count_the_same_alleles(bed, monkeypat
     wanted.allele_1[0], wanted.allele_2[0] = ALLELES["rs4"][::-1]  # the other allele is counted
     wanted.chromosome[:2] = "chr23", "0"
     wanted.position[2] = 0  # unknown
-    seen = Seen("whole numbers", ("rs4", "unknown id", "rs5"), None, wanted.texts)
+    seen = Seen("whole numbers", ("rs4", "unknown id", "rs5"), variants=wanted.texts)
     notes = []
     for examples in (data.load(bed, validation_size=0).train, data.load(bed).train[:5]):
         rows = [IDS.index(person) for person in examples.ids]

@@ -10,7 +10,8 @@ import torch
 from training_runs import same
 
 from hebae.config import Settings
-from hebae.data import load
+from hebae.data import Examples, load
+from hebae.data.examples import Column
 from hebae.errors import HebaeError
 from hebae.model import Step, build
 from hebae.storage import RunFolder
@@ -72,6 +73,30 @@ def test_a_captured_step_is_the_step_by_hand_for_full_and_for_smaller_batches(se
         assert torch.equal(mine.loss, its.loss.detach())
         assert torch.equal(mine.mean, its.mean)
         assert all(torch.equal(mine.terms[n], its.terms[n]) for n in its.terms)
+    assert same(captured.state_dict(), by_hand.state_dict())
+
+
+def test_a_captured_step_is_given_the_conditions_of_its_batch(settings):
+    rng = np.random.default_rng(0)
+    columns = (Column("batch", "category", ("a", "b")), Column("age", "number"))
+    drawn = np.column_stack([rng.integers(0, 2, 64), rng.normal(size=64)]).astype(np.float32)
+    values = rng.random((64, 12), np.float32)
+    seen = Examples(values, conditions=drawn, condition_columns=columns).seen
+    settings = settings.replace(likelihood="bernoulli", condition_encoder=True)
+
+    def stepper():
+        model = build(settings, (12,), seed=1, seen=seen)
+        return model, Updater(model, settings, make_fabric(settings), [1e-3])
+
+    pairs = inputs([32] * (WARM_UP + 3))
+    rows = [torch.from_numpy(drawn[rng.permutation(64)[:32]]) for _ in pairs]
+    by_hand, updater = stepper()
+    for (x, noise), condition in zip(pairs, rows, strict=True):
+        updater.take(x, noise, condition)
+    captured, updater = stepper()
+    step = CapturedStep(updater.take, 32, record=Tape().record)
+    for (x, noise), condition in zip(pairs, rows, strict=True):
+        step(x, noise, condition)
     assert same(captured.state_dict(), by_hand.state_dict())
 
 

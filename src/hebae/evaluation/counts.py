@@ -111,8 +111,10 @@ def compare_counts(real: Any, fake: Any) -> CountComparison:
         Kolmogorov-Smirnov distance, from 0 to 1. Those that do not exist are an
         `UndefinedMetric`.
 
-    Source: the quantities by which Soneson and Robinson (2018), "Towards unified quality
-    verification of synthetic count data with countsimQC", compare counts.
+    References
+    ----------
+    the quantities by which Soneson and Robinson (2018), "Towards unified quality verification of
+    synthetic count data with countsimQC", compare counts.
     """
     from scipy.stats import ks_2samp
 

@@ -104,7 +104,7 @@ encoder : nn.Module or None, default=None
     log-scales), in the precision of `precision`. A copy is trained.
 decoder : nn.Module or None, default=None
     Network of your own instead of `network`: maps (m, latent_dim) to (m, *shape). A copy is
-    trained.
+    trained. Of a model with conditions it is given their numbers after the code.
 random_state : int or RandomState or None, default=None
     Seed of weights, order of examples and noise. With an int, two fits on one CPU with the same
     number of threads are bit-identical. None draws the seed from NumPy's global generator, as

@@ -98,6 +98,31 @@ def test_conditions(follow, tmp_path):
     assert (folder / "digits.png").stat().st_size > 1000
 
 
+def test_outliers(follow, tmp_path):
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    directions = rng.normal(size=(2, 8))
+
+    def rows(n):
+        values = rng.normal(size=(n, 2)) @ directions + rng.normal(size=(n, 8)) * 0.3
+        return pd.DataFrame(values * 10 + 50, columns=list("abcdefgh"))
+
+    rows(2500).to_csv(tmp_path / "ordinary.csv", index=False)
+    new = rows(400)
+    new.loc[:4, "c"] += 200  # against the relations of the columns
+    new.loc[10:12] = 50 + 10 * (np.array([[9.0, 9.0]]) @ directions)  # far along them
+    new.to_csv(tmp_path / "new.csv", index=False)
+    folder, variables = follow("outliers.md", epochs=20)
+    unusual = variables["unusual"]
+    assert set(range(5)) <= set(unusual.index)
+    others = unusual.drop(index=[*range(5), *range(10, 13)], errors="ignore")
+    assert len(others) < 0.05 * 400
+    assert (variables["deviations"].loc[:4].abs().idxmax(axis=1) == "c").all()
+    assert set(range(10, 13)) <= set(unusual.index) | set(np.flatnonzero(variables["far"]))
+    assert variables["far"].mean() < 0.06
+    assert (folder / "scores.png").stat().st_size > 1000
+
+
 def test_single_cells(follow, tmp_path):
     anndata = pytest.importorskip("anndata")
     from scipy.sparse import csr_matrix

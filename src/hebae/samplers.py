@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -271,3 +272,11 @@ def training_data(
             f"data with --data or --data-dir, or {otherwise}."
         )
     return dataset
+
+
+def __getattr__(name: str) -> Any:
+    """Return what version 0.1.0 had; the old name goes away in version 0.3."""
+    if name != "training_values":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"{name} is deprecated; use training_data.", DeprecationWarning, stacklevel=2)
+    return lambda *arguments, **options: training_data(*arguments, **options).train.values

@@ -186,6 +186,7 @@ class Fitted(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reading):
     def score_samples(self, X: Any, condition: Any = None) -> Array:
         """Return ``log p(x | z = mu(x))`` of each example, in nats: shape (n,).
 
+        Unusual examples have low scores: compare with a quantile of the scores of held-out ones.
         `condition` is as in `transform`; every model with conditions needs them here.
         """
         return self._over_examples(X, condition, inference.log_likelihood)

@@ -123,3 +123,21 @@ def test_counts(hebae, tmp_path):
     before_the_fold = (tmp_path / "out" / "report.html").read_text().partition("<details")[0]
     assert "mean-variance relation" in before_the_fold
     assert "library sizes" in before_the_fold
+
+
+def test_whole_numbers_of_other_kinds(hebae, tmp_path):
+    """Counts with an upper limit are counts, and classes are categories of a table."""
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.integers(0, 5, (200, 6)))
+    for likelihood, expected in {
+        "binomial": "counts.zeros.normal",
+        "categorical": "table.marginals.normal",
+    }.items():
+        flags = ("--likelihood", likelihood, *(("--trials", 4) if likelihood == "binomial" else ()))
+        train = ("train", "--data", "x.npy", *FLAGS, *flags, "--output", likelihood)
+        assert hebae(*train).status == 0
+        evaluated = hebae("evaluate", likelihood, "--samplers", "normal")
+        assert evaluated.status == 0, evaluated.err
+        found = measurements(tmp_path / likelihood)
+        assert 0 <= found[expected]["value"] < 0.3
+        assert not any(id.startswith(("frechet", "genotypes")) for id in found)

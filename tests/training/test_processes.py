@@ -158,6 +158,7 @@ def two_processes(folder, *more):
 
 
 def resumes(hebae, folder):
+    """In two processes again, by the command that the message names."""
     done = len(history(folder / "two"))
     assert hebae("train", "--resume", "--output", "two", "--epochs", done + 1).status == 0
 

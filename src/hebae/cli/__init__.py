@@ -32,11 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="hebae.replacement")  # of report.tables
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is not None:  # provenance and messages repeat the command, and so do processes
+        sys.argv[1:] = arguments
     status = 2
     try:
         found = app(
-            [_expand_home(word) for word in arguments], exit_on_error=False, print_error=False
+            [_expand_home(word) for word in sys.argv[1:]], exit_on_error=False, print_error=False
         )
         sys.exit(found or 0)
     except KeyboardInterrupt as interrupt:

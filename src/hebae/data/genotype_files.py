@@ -17,7 +17,7 @@ from hebae.data.packed import MISSING, pack
 from hebae.errors import HebaeError, MissingPackage
 from hebae.files import reading
 
-_BLOCK = 2**25
+BLOCK = 2**25
 """Calls that are decoded at once while a file is read."""
 _LONGEST = 2**28
 """Letters of the longest line that is read."""
@@ -51,7 +51,7 @@ def package(name: str, path: Path) -> Any:
 # PLINK 1 ----------------------------------------------------------------------------------------
 
 
-def read_bed(path: Path) -> Content:
+def read_bed(path: Path, block: int = BLOCK) -> Content:
     """Read a .bed file with its .bim and .fam; calls count allele 1."""
     bed_reader = package("bed_reader", path)
     fam, bim = (_companion(path, suffix) for suffix in (".fam", ".bim"))
@@ -77,7 +77,7 @@ def read_bed(path: Path) -> Content:
 
     def blocks() -> Iterator[Calls]:
         with bed_reader.open_bed(path, iid_count=n, sid_count=d, skip_format_check=True) as file:
-            for start, stop in _spans(d, n):
+            for start, stop in _spans(d, n, block):
                 calls = file.read(np.s_[:, start:stop], dtype="int8", order="C")
                 yield np.where(calls < 0, MISSING, calls).astype(np.uint8)
 
@@ -92,7 +92,7 @@ def read_bed(path: Path) -> Content:
 def _require_padding(path: Path, n: int, d: int, fam: Path) -> None:
     """Refuse calls behind the last sample's: the size does not show up to three more samples."""
     width = -(-n // 4)
-    at_once = max(1, _BLOCK // width)
+    at_once = max(1, BLOCK // width)
     with path.open("rb") as file:
         file.seek(3)
         for start in range(0, d, at_once):
@@ -107,7 +107,7 @@ def _require_padding(path: Path, n: int, d: int, fam: Path) -> None:
 # PLINK 2 ----------------------------------------------------------------------------------------
 
 
-def read_pgen(path: Path) -> Content:
+def read_pgen(path: Path, block: int = BLOCK) -> Content:
     """Read a .pgen file with its .pvar and .psam; calls count the alternative allele."""
     pgenlib = package("pgenlib", path)
     psam, pvar = (_companion(path, suffix) for suffix in (".psam", ".pvar"))
@@ -132,7 +132,7 @@ def read_pgen(path: Path) -> Content:
         ) from None
 
     def blocks() -> Iterator[Calls]:
-        for start, stop in _spans(len(kept), n):
+        for start, stop in _spans(len(kept), n, block):
             calls = np.empty((stop - start, n), np.int8)
             try:
                 file.read_list(kept[start:stop], calls)
@@ -169,7 +169,7 @@ class _GenotypeTexts(dict[str, int]):
         return count
 
 
-def read_vcf(path: Path) -> Content:
+def read_vcf(path: Path, block: int = BLOCK) -> Content:
     """Read a VCF file; calls count the alternative allele, haploid ones twice.
 
     cyvcf2 is not used, since it refuses headers that others accept.
@@ -194,7 +194,7 @@ def read_vcf(path: Path) -> Content:
     def blocks() -> Iterator[Calls]:
         nonlocal left_out
         codes = _GenotypeTexts()
-        size = max(4, _BLOCK // len(names) // 4 * 4)
+        size = max(4, block // len(names) // 4 * 4)
         rows: list[Calls] = []
         for number, line in lines:
             fields = line.rstrip("\r\n").split("\t")
@@ -322,9 +322,9 @@ def _columns(path: Path, begins: tuple[str, ...], needed: tuple[str, ...]) -> di
     return {name: [row[place] for row in rows] for place, name in enumerate(header)}
 
 
-def _spans(count: int, people: int) -> Iterator[tuple[int, int]]:
+def _spans(count: int, people: int, block: int) -> Iterator[tuple[int, int]]:
     """Yield ranges of variants, each a multiple of 4 long except the last."""
-    size = max(4, _BLOCK // max(1, people) // 4 * 4)
+    size = max(4, block // max(1, people) // 4 * 4)
     for start in range(0, count, size):
         yield start, min(start + size, count)
 

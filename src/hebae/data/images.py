@@ -198,7 +198,7 @@ def _left_out(others: Sequence[str], unreadable: Mapping[str, str]) -> Iterator[
     if unreadable:
         reasons = [f"{name} ({reason})" for name, reason in sorted(unreadable.items())]
         count = "1 file was" if len(reasons) == 1 else f"{len(reasons):,} files were"
-        yield f"{count} left out, because they cannot be decoded: {listed(reasons)}."
+        yield f"{count} left out, since decoding failed: {listed(reasons)}."
     if others:
         count = "1 other file was" if len(others) == 1 else f"{len(others):,} other files were"
         yield f"{count} left out, because of names that do not end like an image's: " + (

@@ -68,6 +68,7 @@ def load(
     estimator.n_features_in_ = math.prod(model.input_shape)
     estimator._name_features(None if model.seen is None else model.seen.feature_names)
     estimator.codes_, estimator.samplers_ = stored.codes, stored.samplers
+    estimator.conditions_, estimator._by_condition = stored.conditions, stored.by_condition
     estimator._origin = path.absolute(), config  # to find the training data
     estimator._own = {f"own_{n}": parameters[n] is not None for n in ("encoder", "decoder")}
     return estimator
@@ -104,7 +105,7 @@ encoder : nn.Module or None, default=None
     log-scales), in the precision of `precision`. A copy is trained.
 decoder : nn.Module or None, default=None
     Network of your own instead of `network`: maps (m, latent_dim) to (m, *shape). A copy is
-    trained.
+    trained. Of a model with conditions it is given their numbers after the code.
 random_state : int or RandomState or None, default=None
     Seed of weights, order of examples and noise. With an int, two fits on one CPU with the same
     number of threads are bit-identical. None draws the seed from NumPy's global generator, as
@@ -124,6 +125,8 @@ notes_ : list of str
     What was decided from the data.
 codes_ : ndarray of shape (n, latent_dim) or None
     One draw z ~ q(z | x) per training example, to which `sample` fits a prior.
+conditions_ : ndarray of shape (n, conditions) or None
+    Conditions of the training examples, as numbers, of a model with conditions.
 samplers_ : hebae.priors.Samplers or None
     What `sample` has fitted so far.
 n_features_in_ : int

@@ -81,7 +81,7 @@ def complete(
             f"{weight:.4g} relative to the mean squared error of images in [-1, 1]."
         )
     check_likelihood(settings, parts, name)
-    _check_conditions(settings, parts, name)
+    _check_conditions(settings, parts, name, notes)
     _check_prior(settings, name, count)
     if build_objective(settings).weight_factor(settings.epochs - 1) < 1:
         raise HebaeError(
@@ -181,7 +181,9 @@ def require_relevant(given: Collection[str], runs: Sequence[Settings]) -> None:
                 )
 
 
-def _check_conditions(settings: Settings, parts: Mapping[str, Examples], name: str) -> None:
+def _check_conditions(
+    settings: Settings, parts: Mapping[str, Examples], name: str, notes: list[str]
+) -> None:
     train = parts["training"]
     if train.conditions is None:
         if settings.condition_encoder:
@@ -211,6 +213,13 @@ def _check_conditions(settings: Settings, parts: Mapping[str, Examples], name: s
         raise HebaeError(
             f"the method {_method(settings)} overrides Objective.decode without the parameter "
             "condition; add it, or train without conditions."
+        )
+    objective = build_objective(settings)
+    if not objective.weights.get(objective.prior_term or ""):
+        advice = "rate_weight 1" if settings.method == "hebae" else "vae, or hebae with a rate"
+        notes.append(
+            f"{_method(settings)} has no rate here, so that codes may still tell the conditions: "
+            f"for codes without them, use {advice}."
         )
 
 

@@ -91,21 +91,17 @@ def peers(count: int) -> Iterator[None]:
         error.of_one_process = count > 1  # type: ignore[union-attr]
         raise
     except RuntimeError as error:
-        broken = ("gloo", "nccl", "connection", "socket")
-        lost = isinstance(error, torch_errors()) or any(w in str(error).lower() for w in broken)
+        import torch
+
+        words = ("gloo", "nccl", "connection", "socket")
+        lost = isinstance(error, torch.distributed.DistError)
+        lost = lost or any(word in str(error).lower() for word in words)
         if count == 1 or not lost:
             raise
         raise PeerError(
             "another process of the training has ended, and this one with it. The last checkpoint "
             "is kept: continue with --resume."
         ) from error
-
-
-def torch_errors() -> tuple[type[Exception], ...]:
-    """Return the errors of torch's connections between processes."""
-    import torch
-
-    return (torch.distributed.DistError,)
 
 
 def follow_supervisor() -> None:
@@ -179,7 +175,7 @@ def supervise(count: int, words: list[str], again: str) -> tuple[int, str]:
                     start_new_session=True,
                 )
             )
-        ended = _wait(processes)
+        ended = _wait(processes, received)
         if received and any(s in (-received[0], 128 + received[0]) for s in ended.values()):
             return 128 + received[0], ""
         # The first process has printed what there is, unless it was killed or left alone.
@@ -189,8 +185,8 @@ def supervise(count: int, words: list[str], again: str) -> tuple[int, str]:
             if status < 0:
                 name = signal.Signals(-status).name
                 return 1, (
-                    f"process {number + 1} of {count} was ended by {name}, and the others with it. "
-                    f"The last checkpoint is kept. Resume with: {again}"
+                    f"Error: process {number + 1} of {count} was ended by {name}, and the others "
+                    f"with it. The last checkpoint is kept. Resume with: {again}"
                 )
         for number, status in ended.items():
             if status not in (0, PeerError.status):
@@ -198,7 +194,7 @@ def supervise(count: int, words: list[str], again: str) -> tuple[int, str]:
                 assert file is not None
                 file.seek(0)
                 return status, file.read().decode(errors="replace").strip()
-    return 1, f"the processes lost their connection. Resume with: {again}"
+    return 1, f"Error: the processes lost their connection. Resume with: {again}"
 
 
 def _command(words: list[str]) -> list[str]:
@@ -207,20 +203,21 @@ def _command(words: list[str]) -> list[str]:
     return [sys.executable, *safely, "-m", "hebae", *words]
 
 
-def _wait(processes: list[subprocess.Popen[bytes]]) -> dict[int, int]:
-    """Wait for all processes, end those that outlive a failed one; statuses in order of ending.
+def _wait(processes: list[subprocess.Popen[bytes]], received: list[int]) -> dict[int, int]:
+    """Wait for all processes; end those that outlive a failed one, or a second Ctrl-C.
 
-    Processes that are ended here count as lost.
+    Returns the exit statuses in the order of ending. Processes that are ended here count as lost.
     """
     ended: dict[int, int] = {}
     deadline, ending = None, 0
+    stopped = {0, *(128 + number for number in SIGNALS)}  # the others may still be saving
     while len(ended) < len(processes):
         for number, process in enumerate(processes):
             if number not in ended and process.poll() is not None:
                 killed = ending and process.returncode < 0
                 ended[number] = PeerError.status if killed else process.returncode
-        stopped = {0, *(128 + number for number in SIGNALS)}  # the others may still be saving
-        if deadline is None and not stopped.issuperset(ended.values()):
+        failed = not stopped.issuperset(ended.values()) or received.count(signal.SIGINT) > 1
+        if deadline is None and failed:
             deadline = time.monotonic() + GRACE
         if deadline is not None and time.monotonic() > deadline:
             ending, deadline = ending + 1, time.monotonic() + GRACE

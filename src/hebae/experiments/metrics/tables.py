@@ -44,7 +44,7 @@ class _Table:
         train = run.dataset.train
         width = run.examples.shape[0]
         self.names = train.feature_names or tuple(f"column {i + 1}" for i in range(width))
-        self.categories = [column.categories for column in train.columns or ()] or [()] * width
+        self.categories = [column.categories for column in run.columns or ()] or [()] * width
         if train.conditions is not None:
             self.names += tuple(column.name for column in train.condition_columns or ())
             self.categories += [column.categories for column in train.condition_columns or ()]

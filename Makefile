@@ -3,7 +3,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 PEERS := .venv/.peers
 
-.PHONY: demo test lint bench pages site dist clean
+.PHONY: setup demo test test-long lint bench pages site dist clean
+
+setup: $(READY)  ## create .venv with everything that development needs
 
 demo: $(READY)  ## train three methods on real digits; write figures and a table
 	$(BIN)/hebae compare --preset mnist-mini --output demo --overwrite
@@ -12,6 +14,10 @@ demo: $(READY)  ## train three methods on real digits; write figures and a table
 test: export OMP_NUM_THREADS ?= 1
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest --numprocesses $(if $(filter 1,$(OMP_NUM_THREADS)),2,0)
+
+test-long: export OMP_NUM_THREADS ?= 1
+test-long: $(READY)  ## run the tests that take long
+	$(BIN)/python -m pytest -m long
 
 lint: $(READY)
 	$(BIN)/ruff check

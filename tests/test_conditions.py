@@ -1,55 +1,348 @@
-"""Conditions: what the decoder is given beside the code."""
+"""Conditional models p(x | z, c): what the condition changes, and where it comes from."""
 
 import numpy as np
-import pandas as pd
 import pytest
+import sklearn
+import torch
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+from torch.distributions import MultivariateNormal
 
 import hebae
+from hebae import evaluation, inference
+from hebae.config import Settings
+from hebae.data import Examples
+from hebae.data.examples import Column
 from hebae.errors import HebaeError
+from hebae.estimator import ESTIMATORS
+from hebae.likelihoods import Gaussian
+from hebae.model import Autoencoder, build
+from hebae.networks import ConditionEncoder
+from hebae.objectives import HEBAE
+from hebae.training.stack import Stack
 
-SMALL = {"encoder_widths": (16,), "decoder_widths": (16,), "latent_dim": 2, "random_state": 0}
+pd = pytest.importorskip("pandas")
+
+TINY = {"encoder_widths": (8,), "decoder_widths": (8,), "latent_dim": 2, "random_state": 0}
+SHIFT = np.array([3, -3, 0, 0])
+"""What batch b adds to an example."""
+
+
+class Exact:
+    """x = W z + A c + b + s epsilon, with the encoder of the posterior p(z | x, c)."""
+
+    k, d, s, n = 2, 5, 0.5, 12
+    columns = (Column("batch", "category", ("a", "b", "c")), Column("age", "number"))
+
+    def __init__(self):
+        generator = torch.Generator().manual_seed(0)
+        shapes = (self.d, self.k), (self.d, 4), (self.d,), (self.n, self.d)
+        W, A, b, x = (torch.randn(*s, generator=generator, dtype=torch.float64) for s in shapes)
+        rng = np.random.default_rng(0)
+        conditions = np.column_stack([rng.integers(0, 3, self.n), rng.uniform(20, 60, self.n)])
+        self.examples = Examples(
+            x.float().numpy(),
+            conditions=conditions.astype(np.float32),
+            condition_columns=self.columns,
+        )
+        c = torch.zeros(self.n, 4, dtype=torch.float64)
+        c[torch.arange(self.n), torch.from_numpy(conditions[:, 0]).long()] = 1
+        c[:, 3] = (torch.from_numpy(self.examples.conditions[:, 1]).double() - 40) / 10
+        centre = b + c @ A.mT
+        covariance = W @ W.mT + self.s**2 * torch.eye(self.d)
+        x = x.float().double()
+        self.exact = MultivariateNormal(centre, covariance).log_prob(x).numpy()
+        posterior = (torch.eye(self.k) + W.mT @ W / self.s**2).inverse()
+        to_mean = posterior @ W.mT / self.s**2
+        self.means = (x - centre) @ to_mean.mT
+        encoder, decoder = nn.Linear(self.d + 4, 2 * self.k), nn.Linear(self.k + 4, self.d)
+        self.model = Autoencoder(
+            encoder,
+            decoder,
+            HEBAE(),
+            Gaussian(self.s),
+            (self.d,),
+            self.k,
+            conditions=ConditionEncoder([3, 0], [0, 40], [1, 10]),
+            condition_encoder="flat",
+        )
+        self.model.double().eval().population_covariance.copy_(posterior)
+        with torch.no_grad():
+            decoder.weight.copy_(torch.cat([W, A], 1))
+            decoder.bias.copy_(b)
+            encoder.weight.zero_()[: self.k] = torch.cat([to_mean, -to_mean @ A], 1)
+            encoder.bias.zero_()[: self.k] = -to_mean @ b
+
+
+def test_codes_and_bounds_of_a_linear_gaussian_model_are_exact():
+    linear = Exact()
+    model, examples = linear.model, linear.examples
+    np.testing.assert_allclose(inference.encode(model, examples).mean, linear.means, atol=1e-6)
+    # With the exact posterior every weight of importance sampling is p(x | c).
+    bound = evaluation.iwae(model, examples, samples=2)
+    np.testing.assert_allclose(bound.per_example, linear.exact, rtol=1e-6)
+    assert abs(evaluation.elbo(model, examples, draws=200).value - linear.exact.mean()) < 0.2
+    annealed = evaluation.ais(model, examples, temperatures=60, chains=8)
+    assert abs(annealed.value - linear.exact.mean()) < 0.5
+    information = evaluation.mutual_information(model, examples)
+    expected = evaluation.posterior_information(
+        linear.means,
+        torch.zeros(linear.n, linear.k),
+        torch.linalg.cholesky(model.population_covariance),
+    )
+    assert abs(information.value - expected.value) < 1e-5
+    others = Examples(
+        examples.values, conditions=examples.conditions[::-1], condition_columns=linear.columns
+    )
+    wrong = evaluation.iwae(model, others, samples=2)
+    assert np.abs(wrong.per_example - linear.exact).mean() > 0.5
 
 
 @pytest.fixture(scope="module")
-def batches():
-    """Rows of which those of batch "b" are shifted by (3, -3, 0, 0)."""
+def frame():
+    """Rows of which those of batch b are shifted."""
     rng = np.random.default_rng(0)
-    batch = rng.choice(["a", "b"], 300)
-    rows = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 4)) + 0.1 * rng.normal(size=(300, 4))
-    rows += np.where(batch == "b", 3, 0)[:, None] * np.array([1, -1, 0, 0])
+    batch = rng.choice(["a", "b"], 320)
+    rows = rng.normal(size=(320, 2)) @ rng.normal(size=(2, 4)) + 0.1 * rng.normal(size=(320, 4))
+    rows += np.where(batch == "b", 1, 0)[:, None] * SHIFT
     return pd.DataFrame(rows, columns=list("wxyz")).assign(batch=batch)
 
 
 @pytest.fixture(scope="module")
-def conditional(batches):
-    return hebae.VAE(epochs=60, batch_size=32, **SMALL).fit(batches, condition="batch")
+def conditional(frame):
+    widths = {"encoder_widths": (32,), "decoder_widths": (32,)}
+    model = hebae.VAE(epochs=60, batch_size=32, **TINY | widths)
+    return model.fit(frame, condition="batch")
 
 
-def test_a_counterfactual_shifts_by_the_effect_of_the_batch(batches, conditional):
-    as_a, as_b = (conditional.reconstruct(batches, condition={"batch": c}) for c in "ab")
-    np.testing.assert_allclose((as_b - as_a).mean(0), [3, -3, 0, 0], atol=0.5)
+def test_a_counterfactual_shifts_by_the_effect_of_the_batch(frame, conditional):
+    as_a, as_b = (conditional.reconstruct(frame, condition={"batch": c}) for c in "ab")
+    np.testing.assert_allclose((as_b - as_a).mean(0), SHIFT, atol=0.4)
+    own = conditional.reconstruct(frame)
+    expected = np.where((frame.batch == "a").to_numpy()[:, None], as_a, as_b)
+    np.testing.assert_allclose(own, expected, atol=1e-5)
+
+
+def test_codes_of_a_conditional_model_do_not_tell_the_batch(frame, conditional):
+    features = frame.drop(columns="batch")
+    plain = clone(conditional).fit(features)
+    mixing = [
+        evaluation.batch_mixing(codes, frame.batch)
+        for codes in (conditional.transform(frame), plain.transform(features))
+    ]
+    assert mixing[0].value > 0.85
+    assert mixing[1].value < 0.6
+    # What only the decoder is given is not needed for codes.
+    np.testing.assert_array_equal(conditional.transform(features), conditional.transform(frame))
 
 
 @pytest.mark.parametrize(
-    "given", ["b", {"batch": "b"}, ["b"] * 50, pd.DataFrame({"batch": ["b"] * 50})]
+    "given", ["b", {"batch": "b"}, ["b"] * 50, pd.DataFrame({"batch": ["b"] * 50, "other": 1})]
 )
-def test_samples_are_of_the_condition_asked_for(given, batches, conditional):
-    drawn = conditional.sample(50, condition=given, sampler="normal", random_state=0)
-    same = conditional.sample(50, condition="b", sampler="normal", random_state=0)
-    np.testing.assert_array_equal(drawn, same)
-    other = conditional.sample(50, condition="a", sampler="normal", random_state=0)
-    np.testing.assert_allclose((drawn - other).mean(0), [3, -3, 0, 0], atol=0.5)
+def test_samples_are_of_the_condition_asked_for(given, conditional):
+    options = {"sampler": "normal", "random_state": 0}
+    drawn = conditional.sample(50, condition=given, **options)
+    np.testing.assert_array_equal(drawn, conditional.sample(50, condition="b", **options))
+    other = conditional.sample(50, condition="a", **options)
+    np.testing.assert_allclose((drawn - other).mean(0), SHIFT, atol=0.4)
+
+
+def test_without_a_condition_samples_have_the_training_frequencies(frame, conditional):
+    drawn = conditional.sample(4000, sampler="normal", random_state=0)
+    learned = conditional.module_.seen.conditions
+    rows = inference.draw_conditions(conditional.module_, 4000, 0)
+    assert abs(rows.mean() - (frame.batch == "b").mean()) < 0.03
+    assert dict(zip(learned.rows, learned.counts, strict=True)) == {
+        (0.0,): (frame.batch == "a").sum(),
+        (1.0,): (frame.batch == "b").sum(),
+    }
+    z = conditional.module_.prior.sample(4000, 0)
+    np.testing.assert_array_equal(drawn, inference.decode(conditional.module_, z, rows))
+
+
+@pytest.mark.parametrize("method", ESTIMATORS)
+def test_every_method_takes_conditions(method, frame):
+    rows = frame[:96]
+    age = np.linspace(20, 60, 96)
+    for condition_encoder in (False, True):
+        model = ESTIMATORS[method](epochs=1, condition_encoder=condition_encoder, **TINY)
+        both = {"batch": rows.batch, "age": age}
+        codes = model.fit_transform(rows[list("wxyz")], condition=both)
+        assert np.isfinite(codes).all()
+        samples = [
+            model.sample(4, condition={"batch": batch, "age": at}, sampler="normal", random_state=0)
+            for batch, at in (("a", 30), ("b", 30), ("a", 50))
+        ]
+        assert np.abs(samples[1] - samples[0]).max() > 1e-3
+        assert np.abs(samples[2] - samples[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("condition_encoder", [False, True])
+def test_convolutional_networks_take_conditions(condition_encoder):
+    images = np.random.default_rng(0).integers(0, 256, (64, 1, 16, 16), np.uint8)
+    digits = np.arange(64) % 3
+    model = hebae.VAE(
+        network="convolutional",
+        condition_encoder=condition_encoder,
+        **TINY | {"encoder_widths": (4, 4), "decoder_widths": (4, 4)},
+        epochs=1,
+    ).fit(images, condition=digits)
+    first, second = (model.sample(2, condition=d, sampler="normal", random_state=0) for d in (0, 1))
+    assert first.shape == (2, 1, 16, 16) and (first != second).any()
+    codes = [model.transform(images, condition=d) for d in (0, 1)]
+    assert (codes[0] != codes[1]).any() == condition_encoder
+
+
+def test_networks_of_your_own_are_given_the_condition(frame):
+    seen = []
+
+    class Decoder(nn.Linear):
+        def forward(self, z):
+            seen.append(z[:, 2:].detach().clone())
+            return super().forward(z)
+
+    model = hebae.AE(**TINY, epochs=1, decoder=Decoder(4, 4)).fit(frame, condition="batch")
+    model.inverse_transform(np.zeros((2, 2)), condition=["a", "b"])
+    assert seen[-1].tolist() == [[1, 0], [0, 1]]
+    with pytest.raises(HebaeError, match=r"decoder cannot take examples of shape \(4,\)"):
+        hebae.AE(**TINY, epochs=1, decoder=nn.Linear(2, 4)).fit(frame, condition="batch")
+
+
+def test_members_of_a_stack_compute_what_each_computes_alone(frame):
+    examples = hebae.data.load(frame, condition="batch", validation_size=0).train
+    settings = Settings.checked(
+        {
+            "method": "vae",
+            "latent_dim": 2,
+            "likelihood": "gaussian",
+            "condition_encoder": True,
+            "encoder_widths": (8,),
+            "decoder_widths": (8,),
+        }
+    )
+    models = [build(settings, (4,), seed=s, seen=examples.seen).double() for s in (0, 1)]
+    x, condition = (
+        torch.from_numpy(part[:32]).double() for part in (examples.values, examples.conditions)
+    )
+    noise = {
+        "posterior": torch.randn(2, 32, 2, generator=torch.Generator().manual_seed(0)).double()
+    }
+    stack = Stack(models).double()
+    together = stack(x.expand(2, 32, 4), noise, condition.expand(2, 32, 1))
+    for member, model in enumerate(models):
+        alone = model(x, {"posterior": noise["posterior"][member]}, condition)
+        assert torch.allclose(together.loss[member], alone.loss, rtol=1e-10)
+
+
+def test_estimators_follow_scikit_learn(frame):
+    features, batch = frame[list("wxyz")].to_numpy(), frame.batch.to_numpy()
+    model = hebae.VAE(epochs=1, condition_encoder=True, **TINY)
+    assert clone(model).get_params()["condition_encoder"]
+    codes = make_pipeline(StandardScaler(), model).fit_transform(features, vae__condition=batch)
+    assert codes.shape == (320, 2)
+    with sklearn.config_context(enable_metadata_routing=True):
+        asks = clone(model).set_fit_request(condition=True).set_score_request(condition=True)
+        search = GridSearchCV(asks, {"epochs": [1, 2]}, cv=2).fit(features, condition=batch)
+        assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    names = model.fit(frame, condition="batch").feature_names_in_
+    assert list(names) == list("wxyz") and model.n_features_in_ == 4
+    with pytest.raises(ValueError, match="same order"):
+        model.transform(frame[["x", "w", "y", "z", "batch"]])
+
+
+def test_a_saved_model_is_the_same(frame, conditional, tmp_path):
+    conditional.save(tmp_path / "saved")
+    again = hebae.load(tmp_path / "saved")
+    assert again.module_.seen == conditional.module_.seen
+    np.testing.assert_array_equal(again.score_samples(frame), conditional.score_samples(frame))
+    options = {"condition": "a", "sampler": "normal", "random_state": 0}
+    np.testing.assert_array_equal(again.sample(3, **options), conditional.sample(3, **options))
+
+
+def test_warm_start_goes_on_with_the_conditions_of_the_first_fit(frame):
+    model = hebae.VAE(epochs=1, warm_start=True, **TINY)
+    ages = np.linspace(20, 60, 320)
+    features = frame[list("wxyz")]
+    model.fit(features, condition={"age": ages})
+    first = model.module_.seen
+    model.fit(features[:160], condition={"age": ages[:160]})
+    assert model.module_.seen == first and model.history_[-1]["epoch"] == 2
+    with pytest.raises(HebaeError, match="model that has conditions; give condition"):
+        model.fit(features)
+
+
+def test_held_out_examples_have_conditions_too(frame):
+    train, held_out = frame[:240], frame[240:]
+    model = hebae.VAE(epochs=1, **TINY).fit(train, validation=held_out, condition="batch")
+    columns = [part[list("wxyz")] for part in (train, held_out)]
+    same = clone(model).fit(
+        columns[0],
+        validation=columns[1],
+        condition=train.batch,
+        validation_condition=held_out.batch,
+    )
+    assert model.history_[0]["held_out"] == same.history_[0]["held_out"]
+    with pytest.raises(HebaeError, match="validation examples have none"):
+        clone(model).fit(columns[0], validation=columns[1], condition=train.batch)
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ("c", "condition 'batch' is 'c', and the categories known from training are a, b"),
+        (["a", "c", "b", "a", "a"], "is 'c' in row 2"),
         ({"bath": "a"}, "conditioned on batch, and 'bath' is not one"),
         (["a", "b"], "2 values for 5 examples"),
         ([None] * 5, "no value in row 1"),
+        ({}, "'batch' is not given"),
     ],
 )
-def test_other_conditions_are_refused(given, message, conditional):
+def test_conditions_that_the_model_does_not_know_are_refused(given, message, conditional):
     with pytest.raises(HebaeError, match=message):
         conditional.sample(5, condition=given)
+
+
+def test_what_needs_a_condition_says_so(frame, conditional):
+    features = frame.drop(columns="batch")
+    for call in (conditional.score, conditional.reconstruct, conditional.impute):
+        with pytest.raises(HebaeError, match="conditioned on batch, which its decoder needs"):
+            call(features)
+    with pytest.raises(HebaeError, match="conditioned on batch, which its decoder needs"):
+        conditional.inverse_transform(np.zeros((1, 2)))
+    plain = hebae.AE(epochs=1, **TINY).fit(features)
+    with pytest.raises(HebaeError, match="fitted without"):
+        plain.sample(2, condition="a")
+    with pytest.raises(HebaeError, match="fitted without"):
+        plain.transform(features, condition="a")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("stim", "names 'stim', but The data frame has no such column"),
+        (["a"] * 319, "319 values for 320 examples"),
+        ({"batch": ["a"] * 320}, "batch is the same for all training examples"),
+        ({"id": [f"cell{i}" for i in range(320)]}, "320 different values in 320 rows"),
+        ({"age": [np.nan] + [1.5] * 319}, "no value in row 1"),
+        ({"age": [np.inf] + [1.5] * 319}, "inf in row 1, which is no number"),
+        (np.zeros((320, 2)), r"has shape \(320, 2\)"),
+    ],
+)
+def test_conditions_that_cannot_be_learned_are_refused(given, message, frame):
+    with pytest.raises(HebaeError, match=message):
+        hebae.VAE(epochs=1, **TINY).fit(frame.drop(columns="batch"), condition=given)
+
+
+def test_a_data_loader_a_vamp_prior_and_an_encoder_without_conditions_are_refused(frame):
+    features = frame[list("wxyz")].to_numpy(np.float32)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.tensor(features)))
+    with pytest.raises(HebaeError, match="a DataLoader gives examples without conditions"):
+        hebae.VAE(epochs=1, **TINY).fit(loader, condition=frame.batch)
+    with pytest.raises(HebaeError, match="condition_encoder gives the encoder conditions"):
+        hebae.VAE(epochs=1, condition_encoder=True, **TINY).fit(features)
+    vamp = hebae.VAE(epochs=1, prior="vamp", prior_components=5, condition_encoder=True, **TINY)
+    with pytest.raises(HebaeError, match="pseudo-inputs, which have no condition"):
+        vamp.fit(features, condition=frame.batch)

@@ -69,6 +69,34 @@ def test_nothing_waits_for_libraries_that_it_does_not_need(code, heavy):
     subprocess.run([sys.executable, "-c", f"{code}; {check}"], check=True)
 
 
+def loaded_by(code):
+    """The modules that are in memory after some code and were not before."""
+    program = (
+        f"import sys; before = {{*sys.modules}}; {code}; print(*sorted({{*sys.modules}} - before))"
+    )
+    command = [sys.executable, "-c", program]
+    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+
+
+def test_import_hebae_loads_three_modules_and_no_other_package():
+    modules = loaded_by("import hebae")
+    assert {name for name in modules if name.startswith("hebae")} == {
+        "hebae",
+        "hebae._version",
+        "hebae.errors",
+    }
+    packages = {name.partition(".")[0] for name in modules}
+    assert packages - sys.stdlib_module_names == {"hebae"}
+
+
+def test_packages_of_extras_are_not_loaded_until_they_are_needed():
+    """Except pandas and pyarrow: scikit-learn imports pandas where it is installed."""
+    extras = {"anndata", "bed_reader", "pgenlib", "polars", "tensorboard", "timm", "zuko"}
+    extras |= {"datasets", "jinja2", "mkdocs", "torch_fidelity", "torchmetrics"}
+    code = "import hebae, hebae.cli; [getattr(hebae, name) for name in hebae.__all__]"
+    assert not extras & {name.partition(".")[0] for name in loaded_by(code)}
+
+
 def test_public_names_are_there():
     for name in hebae.__all__:
         assert getattr(hebae, name) is not None

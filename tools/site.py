@@ -51,6 +51,7 @@ _FUNCTION = re.compile(
 """The name of a function, such as log, and what follows it."""
 _BAR = re.compile(r"<mo\b[^>]*>(&#x0007C;|&#x02016;|\|)</mo>")
 _SIGN = re.compile(r"((?:\[|\(|&#x0005B;|&#x00028;|&#x0003D;)</mo>)<mo>&#x02212;")
+_JOINT = re.compile(r"^(\w+(?:, \w+)+) : (.*)\n((?: +.*\n)*)", re.MULTILINE)
 _FOREIGN = re.compile(
     r"<(?:script|img|iframe|source|link(?= [^>]*rel=\"?(?:stylesheet|icon|preload)))\b"
     r"[^>]*?(?:src|href)=\"?(?:https?:)?//[^\s\">]+",
@@ -68,6 +69,19 @@ class GeneratedEstimators(griffe.Extension):
             imported = griffe.inspect("hebae.estimator")
             for name in ("Estimator", *(cls.__name__ for cls in ESTIMATORS.values())):
                 pkg["estimator"].set_member(name, imported[name])
+            _separate_parameters(pkg)
+
+
+def _separate_parameters(item: griffe.Object) -> None:
+    """Give each of "a, b : int" an entry: griffe shows the default of a for both."""
+    if item.docstring:
+        item.docstring.value = _JOINT.sub(
+            lambda m: "".join(f"{name} : {m[2]}\n{m[3]}" for name in m[1].split(", ")),
+            item.docstring.value + "\n",
+        )
+    for member in item.members.values():
+        if isinstance(member, griffe.Object):
+            _separate_parameters(member)
 
 
 def on_config(config: MkDocsConfig) -> None:

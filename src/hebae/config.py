@@ -116,7 +116,11 @@ class DataSettings(_Group):
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
             return value
-        return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
+        names = [name.strip() for text in texts for name in text.split(",") if name.strip()]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise HebaeError(f"--condition names {twice} twice; name each column once.")
+        return tuple(names)
 
     @property
     def source(self) -> dict[str, Any]:
@@ -236,8 +240,8 @@ class TrainingSettings(_Group):
     device: Literal["auto", "cpu", "cuda", "mps"] = _setting("auto", affects="rounding")
     """Device to train on. Devices round differently: a run resumes on another kind of device only
     if you name it here."""
-    devices: int = _setting(1, ge=1)
-    """Number of processes that share each batch, one per device."""
+    devices: int = _setting(1, affects="rounding", ge=1)
+    """Number of processes that share each batch, one per device, on each machine."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"] = _setting("32-true")
     """Precision of the arithmetic, as Lightning Fabric names it; auto: 32-true."""
     compile: Literal["auto", "on", "off"] = _setting("auto", affects="rounding")

@@ -2,7 +2,15 @@
 
 
 class HebaeError(ValueError):
-    """A one-sentence error meant for the user; the CLI prints it and exits with status 2."""
+    """A one-sentence error meant for the user; the CLI prints it and exits with its status."""
+
+    status = 2
+
+
+class PeerError(HebaeError):
+    """Another process of a training has ended; the CLI's exit status is 70."""
+
+    status = 70
 
 
 class UndefinedMetric(HebaeError):  # noqa: N818  a state of affairs, not a mistake

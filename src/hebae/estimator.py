@@ -14,7 +14,7 @@ import textwrap
 import typing
 from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,6 +36,7 @@ from hebae import inference
 from hebae.config import DataSettings, ModelSettings, Settings, TrainingSettings
 from hebae.data import Dataset, Examples
 from hebae.data import load as load_data
+from hebae.data.alignment import aligned
 from hebae.data.arrays import batch_name
 from hebae.data.conditions import as_matrix, is_names, with_conditions
 from hebae.data.decoding import IMAGE_OPTIONS
@@ -253,7 +254,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         condition = fit_params.get("condition")
         self.fit(X, y, **fit_params)
         # Columns of X, by name, are found in X again.
-        needed = self.condition_encoder and not is_names(condition)  # type: ignore[attr-defined]
+        needed = self.condition_encoder and not is_names(condition)
         return self.transform(X, condition if needed else None)
 
     def transform(self, X: Any, condition: Any = None) -> Array:
@@ -532,7 +533,12 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if learned is not None:
             options["condition_columns"] = learned.columns
         given = () if condition is None else condition
-        return load_data(X, validation_size=validation_size, condition=given, **options)
+        dataset = load_data(X, validation_size=validation_size, condition=given, **options)
+        if seen is None:
+            return dataset
+        parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+        found = {n: part and aligned(part, seen, name) for n, part in parts.items()}
+        return replace(dataset, **found)  # type: ignore[arg-type]
 
     def _examples(self, X: Any, name: str = "X", condition: Any = None) -> Examples:
         """Load examples that must be like those of training."""

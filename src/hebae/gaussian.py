@@ -7,7 +7,6 @@ run many at once. Divergences are in nats. Section numbers refer to ``docs/mathe
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -34,66 +33,6 @@ def batch_moments(
     beta = mean.mean(dim=0)
     centred = mean - beta
     return beta, centred.mT @ centred / mean.shape[0]
-
-
-def global_moments(
-    mean: Float[Tensor, "batch latent"],
-) -> tuple[Float[Tensor, " latent"], Float[Tensor, "latent latent"]]:
-    """Return `batch_moments` of the batch that all processes hold together (section 4).
-
-    The all-reduce passes gradients: under data-parallel training, which averages the processes'
-    gradients, N processes with m/N examples each get the gradient of one process with m.
-
-    Parameters
-    ----------
-    mean : Tensor, shape (m / N, k)
-        This process's share of the batch.
-
-    Returns
-    -------
-    beta, Sigma : Tensor, shapes (k,) and (k, k)
-        The same on every process.
-    """
-    # The mean goes first: covariances from raw second moments cancel badly in float32.
-    count = _sum_over_processes(mean.new_tensor(float(mean.shape[0])))
-    beta = _sum_over_processes(mean.sum(dim=0)) / count
-    centred = mean - beta
-    return beta, _sum_over_processes(centred.mT @ centred) / count
-
-
-def moments(
-    mean: Float[Tensor, "batch latent"],
-) -> tuple[Float[Tensor, " latent"], Float[Tensor, "latent latent"]]:
-    """Return `batch_moments`, or with several processes `global_moments`."""
-    return batch_moments(mean) if process_count() == 1 else global_moments(mean)
-
-
-def process_count() -> int:
-    """Return how many processes share each batch."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_world_size()
-    return 1
-
-
-class _SumOverProcesses(torch.autograd.Function):
-    """All-reduce whose gradient is the sum of the processes' gradients."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        total = x.clone()
-        torch.distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone()
-        torch.distributed.all_reduce(total)
-        return total
-
-
-def _sum_over_processes(x: Tensor) -> Tensor:
-    total: Tensor = _SumOverProcesses.apply(x)  # type: ignore[no-untyped-call]
-    return total
 
 
 def shrink(Sigma: Float[Tensor, "latent latent"], count: int) -> Float[Tensor, "latent latent"]:
@@ -230,11 +169,7 @@ def aggregate_covariance(
     """
     scale = log_scale.exp()
     scale = scale.expand(scale.shape[0], covariance.shape[-1])
-    if process_count() > 1:  # the batch is that which all processes hold together
-        count = scale.new_tensor(float(scale.shape[0]))
-        products = _sum_over_processes(scale.mT @ scale) / _sum_over_processes(count)
-    else:  # no tensor from a number: it waits for the device, and CUDA graphs forbid it
-        products = scale.mT @ scale / scale.shape[0]
+    products = scale.mT @ scale / scale.shape[0]
     return covariance + noise_covariance * products
 
 

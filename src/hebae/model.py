@@ -18,10 +18,17 @@ from hebae.data.examples import Conditions as SeenConditions
 from hebae.data.examples import Seen
 from hebae.errors import HebaeError
 from hebae.likelihoods import EMPTY, LIKELIHOODS, Categorical, Columns, Context, Likelihood
-from hebae.networks import NETWORKS, ConditionEncoder, initialised, with_condition
+from hebae.networks import (
+    NETWORKS,
+    ConditionEncoder,
+    initialised,
+    share_batch_norm,
+    with_condition,
+)
 from hebae.objectives import OBJECTIVES, Moments, Noise, Objective
 from hebae.priors import PRIORS, Prior, StandardNormal, VampPrior
 from hebae.seeding import seeded
+from hebae.shared_batch import SharedBatch
 
 # Of one model, or with another leading dimension for the members of a stack.
 Examples: TypeAlias = Float[Tensor, "_ *_shape"]
@@ -74,6 +81,8 @@ class Autoencoder(nn.Module):
         examples are drawn with them, so that they do not depend on the rest of the batch.
     weight_factor : Tensor or None
         Factor of the penalties' weights in training mode, of a method with a warm-up.
+    shared : SharedBatch or None
+        In training steps, how several processes share each batch; see `share_batches`.
     seen : Seen or None
         What the numbers of the training examples are; None if it is not known.
     aggregate_covariance : Tensor, shape (k, k)
@@ -86,6 +95,7 @@ class Autoencoder(nn.Module):
     running_mean: Tensor
     running_covariance: Tensor
     weight_factor: Tensor | None = None
+    shared: SharedBatch | None = None
     seen: Seen | None = None
 
     def __init__(
@@ -128,6 +138,19 @@ class Autoencoder(nn.Module):
             shapes["prior"] = (*shapes["prior"][:-1], self.prior.noise_dim)
         return shapes
 
+    def share_batches(self, shared: SharedBatch | None) -> None:
+        """Share each batch of the training steps between processes, or no longer (None).
+
+        The encoder's outputs of all processes are then gathered, so that objective and critic see
+        the whole batch; the decoder is given this process's codes. Loss, terms and codes of a step
+        are those of the whole batch.
+        """
+        self.shared = shared
+        for module in self.modules():
+            if isinstance(module, Likelihood):
+                module.shared = shared
+        share_batch_norm(self, shared)
+
     def describe(self, x: Examples, condition: Conditions = None) -> Context:
         """Return what the model is given beside examples x and their codes.
 
@@ -148,13 +171,17 @@ class Autoencoder(nn.Module):
         Parameters
         ----------
         x : Tensor, shape (m, *shape)
+            This process's share of the batch, if several share it.
         noise : dict of str to Tensor
-            Standard normal numbers in the shapes of `noise_shapes`.
+            Standard normal numbers in the shapes of `noise_shapes`, for the whole batch.
         condition : Tensor, shape (m, columns), optional
-            Of a conditional model: see `describe`.
+            Of a conditional model, of the same examples as x: see `describe`.
         """
         context = self.describe(x, condition)
         mean, log_scale = self.encode(x, context)
+        if self.shared is not None:
+            output = mean if log_scale is None else torch.cat([mean, log_scale], 1)
+            mean, log_scale = self._parts(self.shared.whole(output))
         running = None
         if self.keeps_running_moments:
             running = Moments(self.running_mean, self.running_covariance)
@@ -172,7 +199,7 @@ class Autoencoder(nn.Module):
             beta, Sigma = self.objective.estimate(mean.detach(), running)  # type: ignore[attr-defined]
             self.running_mean.copy_(beta)
             self.running_covariance.copy_(Sigma)
-        return self._step(x, z, terms, mean, noise, context)
+        return self._step(x, z, terms, mean, noise, context, self.shared)
 
     def held_out_step(self, x: Examples, noise: Noise, condition: Conditions = None) -> Step:
         """Terms of a held-out batch: noise by the population's Sigma, penalty of this batch."""
@@ -228,13 +255,24 @@ class Autoencoder(nn.Module):
         mean: Tensor,
         noise: Noise,
         context: Context,
+        shared: SharedBatch | None = None,
     ) -> Step:
+        own = z
+        if shared is not None:
+            own = shared.own(z)
+            # Directions, of which there are not as many as examples, are for all.
+            draws = self.objective.draws or ("posterior",)
+            noise = {n: shared.own(e) if n in draws else e for n, e in noise.items()}
         options = {} if self.conditions is None else {"condition": self._condition(context)}
-        output, decoder_terms = self.objective.decode(self.decoder, z, noise, **options)
+        output, decoder_terms = self.objective.decode(self.decoder, own, noise, **options)
+        if shared is not None:  # terms of the decoder are means over its codes
+            decoder_terms = {
+                n: shared.total(len(own) * t) / shared.size for n, t in decoder_terms.items()
+            }
         terms = terms | decoder_terms
         with without_autocast(x):
             nll = self.likelihood.negative_log_likelihood(at_least_float32(output), x, context)
-        reconstruction = nll.mean(-1)
+        reconstruction = nll.mean(-1) if shared is None else shared.mean(nll)
         loss = reconstruction
         for name, weight in self.objective.weights.items():
             penalty = weight * terms[name]
@@ -254,6 +292,9 @@ class Autoencoder(nn.Module):
                 given = given.flatten(condition.dim() - 1)
             given = with_condition(given, condition)
         output = at_least_float32(self.encoder(given))
+        return self._parts(output)
+
+    def _parts(self, output: Tensor) -> tuple[Codes, LogScales]:
         mean, log_scale = output[..., : self.latent_dim], output[..., self.latent_dim :]
         return mean, (log_scale if log_scale.shape[-1] else None)
 

@@ -11,11 +11,15 @@ twice the size (8 x 8 for 64 x 64) and ends in a layer of stride 1, which the pa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from hebae.shared_batch import SharedBatch
 
 
 def mlp_encoder(input_shape: Sequence[int], output_dim: int, widths: Sequence[int]) -> nn.Module:
@@ -104,6 +108,56 @@ def freeze_batch_norm(module: nn.Module) -> None:
             layer.eval()
 
 
+def share_batch_norm(module: nn.Module, shared: SharedBatch | None) -> None:
+    """Let batch normalisation use statistics of the batch of all processes, or of its own (None).
+
+    As ``torch.nn.SyncBatchNorm`` does, which is for GPUs alone.
+    """
+    for layer in module.modules():
+        if is_batch_norm(layer):
+            layer.__dict__.pop("forward", None)
+            if shared is not None:
+                layer.forward = partial(_normalise, layer, shared)
+
+
+@contextmanager
+def differentiable_batch_norm(module: nn.Module) -> Iterator[None]:
+    """Give batch normalisation correct derivatives of every order while the block lasts.
+
+    Those of torch, in training mode, are wrong from the third order on (pytorch issue 186256):
+    mean and variance count as constants there.
+    """
+    layers = [m for m in module.modules() if is_batch_norm(m) and "forward" not in m.__dict__]
+    for layer in layers:
+        layer.forward = partial(_normalise, layer, None)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _normalise(layer: Any, shared: SharedBatch | None, x: Tensor) -> Tensor:
+    if not layer.training or layer.running_mean is None or layer.momentum is None:
+        return type(layer).forward(layer, x)  # type: ignore[no-any-return]
+    given, x = x.dtype, x.to(layer.running_mean.dtype)
+    others = [0, *range(2, x.dim())]
+    shape = (1, -1, *[1] * (x.dim() - 2))
+    total: Callable[[Tensor], Tensor] = nn.Identity() if shared is None else shared.total
+    count = (len(x) if shared is None else shared.size) * math.prod(x.shape[2:])
+    mean = total(x.sum(others)) / count
+    centred = x - mean.view(shape)
+    variance = total(centred.square().sum(others)) / count
+    with torch.no_grad():
+        layer.num_batches_tracked += 1
+        layer.running_mean.lerp_(mean, layer.momentum)
+        layer.running_var.lerp_(variance * (count / (count - 1)), layer.momentum)
+    normal: Tensor = centred * (variance + layer.eps).rsqrt().view(shape)
+    if layer.affine:
+        normal = normal * layer.weight.view(shape) + layer.bias.view(shape)
+    return normal.to(given)
+
+
 def is_batch_norm(layer: nn.Module) -> bool:
     """Whether a layer is batch normalisation, of any dimension."""
     return isinstance(layer, nn.modules.batchnorm._BatchNorm)
@@ -130,6 +184,10 @@ class ConditionEncoder(nn.Module):
     mean, unit : sequence of float
         What is subtracted from each column of numbers, and what it is then divided by.
     """
+
+    mean: Tensor
+    unit: Tensor
+    codes: Tensor
 
     def __init__(self, sizes: Sequence[int], mean: Sequence[float], unit: Sequence[float]) -> None:
         super().__init__()

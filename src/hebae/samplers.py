@@ -211,6 +211,7 @@ def training_data(
     are refused; `need` and `otherwise` say in the message what they are for and what else to do.
     """
     from hebae.data import load
+    from hebae.data.loading import located
 
     if "data_fingerprint" not in config:
         raise HebaeError(
@@ -219,8 +220,7 @@ def training_data(
     try:
         stored = {name: config[name] for name in DataSettings.model_fields if name in config}
         source = DataSettings.model_validate(stored).source
-        moved = {"data": data, "data_dir": data_dir}
-        dataset = load(**source | {name: place for name, place in moved.items() if place})
+        dataset = load(**located(source, data, data_dir))
     except HebaeError as error:
         raise HebaeError(
             f"{need}, which could not be loaded: {error} Name them with --data or --data-dir, or "

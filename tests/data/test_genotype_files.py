@@ -3,13 +3,15 @@
 import gzip
 import re
 import sys
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 from hebae import data
 from hebae.data import genotypes
-from hebae.data.examples import Variants, blocks
+from hebae.data.alignment import aligned
+from hebae.data.examples import Seen, Variants, blocks
 from hebae.data.packed import MISSING, PackedGenotypes, pack
 from hebae.errors import HebaeError, MissingPackage
 from hebae.training.likelihood import choose_likelihood
@@ -51,8 +53,8 @@ def test_bed_files_are_read_as_they_were_written(bed):
     check(dataset)
     assert dataset.train.ids.tolist() == IDS
     assert dataset.train.feature_names == tuple(NAMES)
-    for name, values in vars(VARIANTS).items():
-        np.testing.assert_array_equal(getattr(dataset.variants, name), values)
+    for found, values in zip(arrays_of(dataset.variants), arrays_of(VARIANTS), strict=True):
+        np.testing.assert_array_equal(found, values)
     assert data.load(bed).variants is not None  # after validation examples were set aside
     assert sorted(p.name for p in bed.parent.iterdir()) == [
         "people.bed",
@@ -90,18 +92,102 @@ def test_large_files_stay_packed_and_give_the_same_rows(bed, monkeypatch):
     assert sum(map(len, blocks(split.train.values))) == 10
 
 
+def copies(variants, order=slice(None)):
+    """Variants with room for any text."""
+    return Variants(*(values.astype(object)[order].copy() for values in arrays_of(variants)))
+
+
+def arrays_of(variants):
+    return [getattr(variants, field.name) for field in fields(Variants)]
+
+
+ALLELES = dict(zip(NAMES, zip(VARIANTS.allele_1, VARIANTS.allele_2, strict=True), strict=True))
+
+
 @pytest.mark.parametrize("dense", [True, False])
-def test_variants_of_a_model_are_found_by_their_ids(bed, monkeypatch, dense):
+def test_variants_of_a_model_are_found_and_count_the_same_alleles(bed, monkeypatch, dense):
     if not dense:
         monkeypatch.setattr(genotypes, "LARGEST_DENSE", 0)
-    wanted = ("rs4", "rs0", "rs5")
-    dataset = data.load(bed, validation_size=0, feature_names=wanted)
-    check(dataset, CALLS[:, [4, 0, 5]])
-    assert dataset.train.feature_names == wanted
-    assert dataset.variants.position.tolist() == [8, 5, 10]
-    assert dataset.fingerprint == data.load(bed).fingerprint
-    with pytest.raises(HebaeError, match=r"lacks 2 of the 3 variants.*such as rs9, x:"):
-        data.load(bed, feature_names=("rs9", "rs0", "x"))
+    order = np.array([4, 0, 5])
+    wanted = copies(VARIANTS, order)
+    wanted.allele_1[0], wanted.allele_2[0] = ALLELES["rs4"][::-1]  # the other allele is counted
+    wanted.chromosome[:2] = "chr23", "0"
+    wanted.position[2] = 0  # unknown
+    seen = Seen("whole numbers", ("rs4", "unknown id", "rs5"), None, wanted.texts)
+    notes = []
+    for examples in (data.load(bed, validation_size=0).train, data.load(bed).train[:5]):
+        rows = [IDS.index(person) for person in examples.ids]
+        calls = CALLS[rows][:, order]
+        expected = np.column_stack([2 - calls[:, 0].astype(int), calls[:, 1:]])
+        expected[calls == MISSING] = MISSING
+        found = aligned(
+            examples, replace(seen, feature_names=("rs4", "rs0", "rs5")), "x", notes.append
+        )
+        check(type("Found", (), {"train": found}), expected)
+        assert found.feature_names == ("rs4", "rs0", "rs5")
+        assert found.variants.position.tolist() == [8, 5, 10]
+        assert found.variants.allele_1.tolist() == [ALLELES["rs4"][1], "A", "C"]
+    assert notes[0] == (
+        "1 of the 3 variants of x count the other allele than in training; they were counted anew."
+    )
+    wanted.chromosome[1] = "1"  # now its place and alleles are known, and its id is not needed
+    found = aligned(examples, replace(seen, variants=copies(wanted).texts), "x")
+    np.testing.assert_array_equal(
+        found.rows(slice(None)), [[np.nan if e == 3 else e for e in row] for row in expected]
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"allele_1": "T", "allele_2": "C"}, "rs1 has the alleles C and T.*and T and C|strand"),
+        ({"allele_1": "C", "allele_2": "A"}, r"rs1 has the alleles C and T in x, and C and A in"),
+        ({"position": 10}, r"rs1 is at 1:9 in x, and at 1:10 in the training data: .*build"),
+        ({"chromosome": "3"}, "rs1 is at 1:9 in x, and at 3:9"),
+    ],
+)
+def test_variants_with_other_places_or_alleles_are_named(bed, changes, message):
+    train = data.load(bed).train
+    variants = copies(VARIANTS)
+    for field, value in changes.items():
+        getattr(variants, field)[1] = value
+    seen = replace(train.seen, variants=variants.texts)
+    if changes == {"allele_1": "T", "allele_2": "C"}:  # of the same two
+        assert aligned(train, seen, "x").variants.allele_1[1] == "T"
+        return
+    with pytest.raises(HebaeError, match=message):
+        aligned(train, seen, "x")
+    with pytest.raises(HebaeError, match=r"x lacks 2 of the 8 variants .* such as rs9, rs10:"):
+        names = (*NAMES, "rs9", "rs10")
+        more = (*train.seen.variants, "9 1 A C", "9 2 A C")
+        aligned(train, replace(train.seen, feature_names=names, variants=more), "x")
+
+
+def test_a_model_encodes_a_file_that_counts_other_alleles_alike(hebae, bed, tmp_path):
+    assert (
+        hebae("train", "--data", bed, "--latent-dim", 2, "--epochs", 1, "--output", "run").status
+        == 0
+    )
+    swapped = tmp_path / "swapped.bed"
+    variants = replace(VARIANTS, allele_1=VARIANTS.allele_2, allele_2=VARIANTS.allele_1)
+    values = np.where(CALLS == MISSING, np.nan, 2.0 - CALLS)
+    genotypes.write_bed(
+        swapped,
+        values[:, ::-1],
+        IDS,
+        NAMES[::-1],
+        Variants(*(v[::-1] for v in arrays_of(variants))),
+    )
+    for path, codes in ((bed, "a.npy"), (swapped, "b.npy")):
+        result = hebae("encode", "run", "--data", path, "--output", codes)
+        assert result.status == 0, result.err
+    assert "6 of the 6 variants of swapped.bed count the other allele" in result.out + result.err
+    np.testing.assert_allclose(np.load("a.npy"), np.load("b.npy"), rtol=1e-5)
+    edit(swapped.with_suffix(".bim"), "rs3", "other")
+    result = hebae("encode", "run", "--data", swapped)
+    edit(swapped.with_suffix(".bim"), "\t2\t", "\t77\t")
+    result = hebae("encode", "run", "--data", swapped)
+    assert result.status == 2 and "rs2 is at 2:77" in result.err
 
 
 def test_packed_rows_behave_like_those_of_an_array():
@@ -128,8 +214,14 @@ def edit(path, old, new):
 
 
 BAD_BED = {
-    "without .bim": (lambda p: p.with_suffix(".bim").unlink(), r"needs people\.bim beside it"),
-    "without .fam": (lambda p: p.with_suffix(".fam").unlink(), r"needs people\.fam beside it"),
+    "without .bim": (
+        lambda p: p.with_suffix(".bim").unlink(),
+        r"needs people\.bim \(or people\.bim\.zst\) beside it",
+    ),
+    "without .fam": (
+        lambda p: p.with_suffix(".fam").unlink(),
+        r"needs people\.fam \(or .*beside it",
+    ),
     "fewer samples": (
         lambda p: edit(p.with_suffix(".fam"), p.with_suffix(".fam").read_text()[:100], ""),
         r"21 bytes, but \d samples in people\.fam and 6 variants in people\.bim take 15",
@@ -239,6 +331,19 @@ def test_pgen_files_count_the_alternative_allele(tmp_path):
     check(dataset)
     assert dataset.train.ids.tolist() == IDS
     assert dataset.variants.allele_1.tolist() == ["A"] * LOCI
+    zstandard = pytest.importorskip("zstandard")
+    pvar = path.with_suffix(".pvar")
+    compressed = tmp_path / "people.pvar.zst"
+    text = pvar.read_bytes()
+    compressed.write_bytes(zstandard.compress(text))  # as plink2 --make-pgen vzs does
+    pvar.unlink()
+    assert data.load(path).variants.texts == dataset.variants.texts
+    compressed.write_bytes(zstandard.compress(text[:40]) + zstandard.compress(text[40:]))
+    assert data.load(path).train.feature_names == tuple(NAMES)
+    compressed.write_bytes(zstandard.compress(text)[:-9] + b"no zstd!!")
+    with pytest.raises(HebaeError, match=r"people\.pvar\.zst cannot be read|belong together"):
+        data.load(path)
+    pvar.write_bytes(text)
     edit(psam, "f\tperson1\t1\n", "")
     with pytest.raises(HebaeError, match=r"10 samples in people\.psam and 6 variants"):
         data.load(path)
@@ -246,7 +351,7 @@ def test_pgen_files_count_the_alternative_allele(tmp_path):
     with pytest.raises(HebaeError, match="no header that begins with #FID or #IID"):
         data.load(path)
     psam.unlink()
-    with pytest.raises(HebaeError, match=re.escape("needs people.psam beside it")):
+    with pytest.raises(HebaeError, match=r"needs people\.psam .*beside it"):
         data.load(path)
 
 

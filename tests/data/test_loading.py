@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hebae import data
-from hebae.data.loading import data_set_name
+from hebae.data.loading import data_set_name, located
 from hebae.data.synthetic_faces import draw_faces
 from hebae.errors import HebaeError
 
@@ -33,6 +33,19 @@ def test_a_data_directory_that_is_missing_is_refused_with_its_origin(tmp_path, m
     monkeypatch.setenv("HEBAE_DATA_DIR", str(tmp_path / "gone"))
     with pytest.raises(HebaeError, match=r"gone \(HEBAE_DATA_DIR\)"):
         data.catalogue()
+
+
+def test_a_data_directory_for_data_without_a_name_is_refused(tmp_path):
+    rows = np.random.default_rng(0).random((40, 3), np.float32)
+    np.save(tmp_path / "rows.npy", rows)
+    with pytest.raises(HebaeError, match=r"--data-dir is .*rows.npy: it is for .*mnist"):
+        data.load(tmp_path / "rows.npy", data_dir=tmp_path)
+    # As stored by 0.1.0, where it had no effect; and as stored for data that are elsewhere now.
+    for moved in (None, str(tmp_path / "rows.npy")):
+        stored = {"data": str(tmp_path / "rows.npy"), "data_dir": tmp_path}
+        stored |= {"data": "mnist"} if moved else {}
+        assert len(data.load(**located(stored, moved)).train) == 36
+    assert located({"data": "mnist", "data_dir": tmp_path})["data_dir"] == tmp_path
 
 
 def test_every_name_in_the_catalogue_is_described():

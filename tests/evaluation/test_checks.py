@@ -187,7 +187,10 @@ OPTIONS = [
     *(
         (name, (X, LABELS, Y), {"test_labels": wrong})
         for name in ("knn_accuracy", "logistic_accuracy")
-        for wrong in (LABELS[:, None], LABELS + 0.5, LABELS * math.nan, LABELS + 1j, [[1, 2], [3]])
+        for wrong in (
+            *(LABELS[:, None], LABELS + 0.5, LABELS * math.nan, LABELS + 1j, [[1, 2], [3]]),
+            LABELS + 1e200,
+        )
     ),
     ("frechet_distance", (X,), {"y_features": 1e200 * X}),
     ("kl_by_dimension", (X, SCALES), {"noise_covariance": 1e200 * E3}),
@@ -201,6 +204,7 @@ OPTIONS = [
     *(("mic_e", (X[:, 0],), {"y": y}) for y in (X[:4, 0], X, X[:, 0] * np.nan, "abc")),
     ("characteristic_matrix", (X[:3, 0], Y[:3, 0]), {}),
     ("characteristic_matrix", (X[:, 0], Y[:, 0]), {"estimator": "mic"}),
+    *(("mic_and_tic", (), {"pairs": pairs}) for pairs in (None, "abc", {1, 2})),
     *(("index_dependence", (), {"z": z}) for z in (X, np.zeros((10, 0, 2)), X[None] * np.nan)),
 ]
 

@@ -113,6 +113,32 @@ def test_gradient_penalty_passes_convolutions_and_batch_normalisation():
     assert all(g is not None and g.isfinite().all() for g in gradients)
 
 
+def test_the_gradient_of_the_penalty_is_right_behind_batch_normalisation():
+    """It is a third derivative, and those of torch's batch normalisation are wrong."""
+    layers = (nn.Linear(2, 12), nn.Unflatten(1, (3, 2, 2)), nn.BatchNorm2d(3), nn.Tanh())
+    decoder = network(*layers, nn.ConvTranspose2d(3, 1, 3))
+    noise = {"tangent": normal(6, 2, seed=1)}
+
+    def penalty(z, weight):
+        own = nn.Sequential(Times(weight), *decoder[1:])
+        return RAEGP().decode(own, z, noise)[1]["decoder"]
+
+    arguments = normal(6, 2).requires_grad_(), normal(12, 2, seed=2).requires_grad_()
+    assert torch.autograd.gradcheck(penalty, arguments)
+    assert "forward" not in vars(decoder[2])
+
+
+class Times(nn.Module):
+    """Multiplication by a matrix that is not a parameter."""
+
+    def __init__(self, matrix):
+        super().__init__()
+        self.matrix = matrix
+
+    def forward(self, z):
+        return z @ self.matrix.mT
+
+
 # ---- spectral normalisation ----------------------------------------------------------------------
 
 

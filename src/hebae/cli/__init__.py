@@ -18,42 +18,52 @@ from rich.text import Text
 from hebae.cli import encode, experiments, generate, inspect, train  # noqa: F401  register commands
 from hebae.cli.app import app, err, wrapped
 from hebae.config import explain
-from hebae.errors import HebaeError
+from hebae.errors import HebaeError, PeerError
 from hebae.files import expand
 from hebae.report import tables  # noqa: F401  registers how to write what an encoding lacks
+from hebae.training.processes import is_supervised
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line; exit with a command's status, 2 for an error, 130 for Ctrl-C."""
+    """Run the command line; exit with a command's status, 2 for an error, 130 for Ctrl-C.
+
+    Of several processes of a training the first prints, and one that has an error of its own.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="hebae.replacement")  # of report.tables
     arguments = sys.argv[1:] if arguments is None else arguments
+    status = 2
     try:
-        status = app(
+        found = app(
             [_expand_home(word) for word in arguments], exit_on_error=False, print_error=False
         )
-        sys.exit(status or 0)
-    except KeyboardInterrupt:
-        err.print("Interrupted.")
+        sys.exit(found or 0)
+    except KeyboardInterrupt as interrupt:
+        err.print(str(interrupt) or "Interrupted.")
         sys.exit(130)
     except CycloptsError as error:
         if isinstance(error.__cause__, ValidationError):
             message = str(explain(error.__cause__, "the flags"))
         else:
             message = f"{' '.join(str(error).split())} See hebae --help and hebae COMMAND --help."
-    except HebaeError as error:
-        message = str(error)
-    except MemoryError:
-        message = "there is not enough memory; ask for fewer or smaller examples."
-    except OSError as error:
-        if error.filename is None:
+    except (HebaeError, MemoryError, OSError) as error:
+        if isinstance(error, HebaeError):
+            message, status = str(error), error.status
+        elif isinstance(error, MemoryError):
+            message = "there is not enough memory; ask for fewer or smaller examples."
+        elif error.filename is None:
             raise
-        message = f"cannot use {error.filename}: {error.strerror}."
+        else:
+            message = f"cannot use {error.filename}: {error.strerror}."
+        if is_supervised():  # by a process that prints what is printed here
+            err.quiet = isinstance(error, PeerError)
+        elif getattr(error, "of_one_process", False):
+            err.quiet = False
     text = Text(wrapped(f"Error: {message}"))
     text.stylize("bold red", 0, len("Error:"))
     err.print(text, soft_wrap=True)
-    sys.exit(2)
+    sys.exit(status)
 
 
 def _expand_home(word: str) -> str:

@@ -48,6 +48,12 @@ _QUIET = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0"
 out = Console(quiet=_QUIET, markup=False, emoji=False, highlight=False)
 err = Console(quiet=_QUIET, markup=False, emoji=False, highlight=False, stderr=True)
 
+
+def quiet() -> None:
+    """Print nothing from here on: another process does."""
+    out.quiet = err.quiet = True
+
+
 Switch = Parameter(negative=(), show_default=False)
 
 
@@ -119,6 +125,8 @@ def wrapped(text: str) -> str:
 
 def say_resumable(*more: str) -> int:
     """Say that an interrupted command was saved, and how to resume it; return its status."""
+    from hebae.training.interrupt import exit_status
+
     words = [word for word in sys.argv[1:] if word not in ("--overwrite", "--resume")]
     say(f"Stopped and saved. Resume with: {shlex.join(['hebae', *words, *more])}", err)
-    return 130
+    return exit_status()

@@ -275,8 +275,8 @@ def evaluate(
     metrics
         all, fast, or names, separated by commas or spaces: objective, reconstruction, elbo, iwae,
         ais, frechet, kernel, precision-recall, density-coverage, copying, moments, normality,
-        samplers, information, mic, labels, robustness, smoothness; genotypes and imputation, which
-        are for genotypes alone.
+        samplers, information, mic, labels, mixing (of conditions), robustness, smoothness;
+        genotypes and imputation, which are for genotypes alone.
     output
         Folder for the table, the figures of all runs side by side, and report.html.
     pool_seeds

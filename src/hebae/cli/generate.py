@@ -119,7 +119,7 @@ def sample(
                 columns=seen.columns,
                 pixels=pixels,
                 conditions=conditions,
-                condition_columns=seen.conditions and seen.conditions.columns,
+                condition_columns=None if seen.conditions is None else seen.conditions.columns,
             )
         write_examples(examples, output)
         say(f"Wrote {output}")
@@ -284,7 +284,8 @@ def model_and_data(
     """
     from hebae import inference
     from hebae.data import load
-    from hebae.data.loading import options_for
+    from hebae.data.alignment import aligned
+    from hebae.data.loading import located, options_for
     from hebae.storage import load_model
 
     trained, config = load_model(run)
@@ -294,7 +295,8 @@ def model_and_data(
     if "data" in given:  # of another format, perhaps
         kept = {"data_dir", "binarize", *options_for(given["data"])}
         stored = {name: value for name, value in stored.items() if name in kept}
-    chosen = Settings.checked(stored | changes | given, f"{run}/config.json")
+    stored = located(stored | changes, given.get("data"))
+    chosen = Settings.checked(stored | given, f"{run}/config.json")
     seen = trained.seen
     known: dict[str, Any] = {}
     if seen is not None:
@@ -308,6 +310,8 @@ def model_and_data(
     for split, part in splits.items():
         if part is None:
             continue
+        if seen is not None:
+            part = aligned(part, seen, dataset.name, notify=tell)
         if part.shape != trained.input_shape:
             raise HebaeError(
                 f"{dataset.name} has examples of shape {part.shape}; the model in {run} was "
@@ -357,7 +361,7 @@ def _conditions_of_samples(
     from hebae.data.conditions import as_matrix
 
     # As in the settings, several may be in one argument.
-    asked = asked_for(trained, run, DataSettings(condition=texts).condition)
+    asked = asked_for(trained, run, DataSettings(condition=tuple(texts)).condition)
     if asked:
         return as_matrix(asked, count, trained.seen.conditions.columns)[0]
     drawn = inference.draw_conditions(trained, count, seed)

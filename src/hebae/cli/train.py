@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 
-from hebae.cli.app import Start, StartFlags, app, command, err, out, say, tell
-from hebae.config import resolve
+from hebae.cli.app import Start, StartFlags, app, command, err, out, quiet, say, tell
+from hebae.config import Settings, resolve
 from hebae.errors import HebaeError
 
 
@@ -17,17 +18,22 @@ def train(*, output: Path | None = None, start: Start = StartFlags()) -> int:  #
     Flags take precedence over the configuration file, the file over the preset, the preset over the
     defaults. A resumed run gives exactly the result of a run that was never interrupted.
 
+    Exit status: 0; 2 for an error; 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP, each
+    with a checkpoint; 1 if one of several processes was killed.
+
     Parameters
     ----------
     output
         Run folder to create [default: runs/DATA-METHOD-kK-seedS].
     """
     from hebae.storage import RunFolder
-    from hebae.training import session
+    from hebae.training import processes, session
     from hebae.training.callbacks import ProgressBar
     from hebae.training.checks import require_relevant
+    from hebae.training.interrupt import exit_status
 
     flags = start.settings
+    processes.follow_supervisor()
     if start.resume:
         if output is None:
             raise HebaeError("--resume needs --output, the run folder to resume.")
@@ -36,21 +42,33 @@ def train(*, output: Path | None = None, start: Start = StartFlags()) -> int:  #
                 "--resume takes the settings of the run; leave out --preset, --config and "
                 "--overwrite."
             )
-        prepared = session.resume(output, flags)
+        devices = flags.get("devices", RunFolder(output).settings().devices)
     else:
         settings = resolve(start.preset, start.config, flags)
         require_relevant(flags, [settings])
         if output is not None and not start.dry_run:
             RunFolder(output).require_free(overwrite=start.overwrite)
+        devices = settings.devices
+    if not start.dry_run:
+        if not processes.are_started(devices) and devices > 1:
+            again = _resume(output or _default_output(settings))
+            status, message = processes.supervise(devices, sys.argv[1:], again)
+            if message:
+                err.print(message, soft_wrap=True)
+            return status
+        if devices > 1 and processes.rank():
+            quiet()
+    if start.resume:
+        assert output is not None
+        prepared = session.resume(output, flags)
+    else:
         prepared = session.prepare(settings)
     settings = prepared.settings
     tell(*prepared.notes)
     if start.dry_run:
         out.print(settings.to_yaml(), end="", soft_wrap=True)
         return 0
-    if output is None:
-        name = f"{Path(settings.data).stem}-{settings.method}"
-        output = Path("runs") / f"{name}-k{settings.latent_dim}-seed{settings.seed}"
+    output = output or _default_output(settings)
     outcome = session.run(
         prepared,
         output,
@@ -58,11 +76,13 @@ def train(*, output: Path | None = None, start: Start = StartFlags()) -> int:  #
         overwrite=start.overwrite,
         resuming=start.resume,
         callbacks=lambda settings: [ProgressBar(settings.method, settings.epochs, err)],
+        machines=processes.machines(devices),
     )
     if outcome.interrupted:
-        again = shlex.join(["hebae", "train", "--resume", "--output", str(output)])
-        say(f"Stopped and saved. Resume with: {again}", err)
-        return 130
+        say(f"Stopped and saved. Resume with: {_resume(output)}", err)
+        return exit_status()
+    if processes.rank() and devices > 1:  # the first process does the rest
+        return 0
     if prepared.model.objective.penalty_floor(settings.batch_size, settings.latent_dim):
         from hebae.experiments.measure import whiteness_warning
 
@@ -71,3 +91,12 @@ def train(*, output: Path | None = None, start: Start = StartFlags()) -> int:  #
     say(f"Trained {outcome.steps:,} steps in {outcome.seconds:.1f} s: {output}")
     say(f"View it with: hebae show {shlex.quote(str(output))}")
     return 0
+
+
+def _resume(output: Path) -> str:
+    return shlex.join(["hebae", "train", "--resume", "--output", str(output)])
+
+
+def _default_output(settings: Settings) -> Path:
+    name = f"{Path(settings.data).stem}-{settings.method}"
+    return Path("runs") / f"{name}-k{settings.latent_dim}-seed{settings.seed}"

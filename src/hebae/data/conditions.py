@@ -195,11 +195,11 @@ def _by_name(values: Any, known: tuple[Column, ...] | None) -> dict[str, Any]:
     if isinstance(values, Mapping):
         return {str(name): value for name, value in values.items()}
     if kind.__module__.split(".")[0] in ("pandas", "polars") and "Frame" in kind.__name__:
-        names = None if known is None else [column.name for column in known]
+        wanted = None if known is None else [column.name for column in known]
         return {
             str(name): values[name]
             for name in values.columns
-            if names is None or str(name) in names
+            if wanted is None or str(name) in wanted
         }
     name = getattr(values, "name", None) or NAME
     if known is not None:
@@ -250,6 +250,8 @@ def learned(name: str, values: Any, source: str, kind: str | None = None) -> Col
         series = series.cat.remove_unused_categories()
     _require_observed(series, source)
     dtype = type_of(series, source)
+    if dtype == "float":
+        _numbers(series.to_list(), dtype, source)
     if dtype == "float" and (series.astype(float) % 1 == 0).all():
         series, dtype = series.astype("int64"), "int"
     if kind is None and dtype in ("text", "bool"):
@@ -279,18 +281,7 @@ def encoded(values: Any, column: Column, source: str) -> np.ndarray:
                 f"{listed(column.categories, 30)}; give one of them."
             )
         return np.array([position[key] for key in keys], np.float32)
-    if column.dtype == "date":
-        numbers = days_of(values)
-    else:
-        numbers = np.array([_number(value) for value in values], np.float64)
-    bad = ~(np.abs(numbers) <= LARGEST)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise HebaeError(
-            f"{source} is {values[row]!r} in row {row + 1}, which is no number that can be used; "
-            "give numbers."
-        )
-    return numbers.astype(np.float32)
+    return _numbers(values, column.dtype, source)
 
 
 def key_of(value: Any, dtype: str) -> str:
@@ -317,6 +308,22 @@ def conditions_note(columns: Sequence[Column]) -> str:
 def value_of(code: float, column: Column) -> str:
     """Return a condition in the words of the user."""
     return column.categories[int(code)] if column.categories else f"{code:g}"
+
+
+def _numbers(values: Sequence[Any], dtype: str, source: str) -> np.ndarray:
+    """Return numbers, and dates as days, in float32."""
+    if dtype == "date":
+        numbers = days_of(values)
+    else:
+        numbers = np.array([_number(value) for value in values], np.float64)
+    bad = ~(np.abs(numbers) <= LARGEST)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise HebaeError(
+            f"{source} is {values[row]!r} in row {row + 1}, which is no number that can be used; "
+            "correct it."
+        )
+    return numbers.astype(np.float32)
 
 
 def _number(value: Any) -> float:

@@ -146,6 +146,8 @@ class Seen:
     feature_names: tuple[str, ...] | None = None
     columns: tuple[Column, ...] | None = None
     conditions: Conditions | None = None
+    variants: tuple[str, ...] | None = None
+    """Of genotypes: by `Variants.texts`."""
 
     @property
     def pixels(self) -> bool | None:
@@ -157,11 +159,13 @@ class Seen:
         """Read what `dataclasses.asdict` gave, after a way through JSON."""
         names, columns = stored["feature_names"], stored["columns"]
         conditions = stored.get("conditions")  # absent in folders of older versions
+        variants = stored.get("variants")
         return cls(
             stored["kind"],
             None if names is None else tuple(names),
             columns and columns_from(columns),
             conditions and Conditions.of(conditions),
+            None if variants is None else tuple(variants),
         )
 
 
@@ -176,6 +180,12 @@ class Variants:
     allele_1: np.ndarray
     allele_2: np.ndarray
     """Of str, shape (d,)."""
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """Chromosome, position, allele 1 and allele 2 of each variant, with spaces between."""
+        columns = self.chromosome, self.position, self.allele_1, self.allele_2
+        return tuple(map("{} {} {} {}".format, *(column.tolist() for column in columns)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -325,7 +335,8 @@ class Examples:
         conditions = None
         if self.conditions is not None and self.condition_columns is not None:
             conditions = Conditions.learn(self.conditions, self.condition_columns)
-        return Seen(kind, self.feature_names, self.columns, conditions)
+        variants = None if self.variants is None else self.variants.texts
+        return Seen(kind, self.feature_names, self.columns, conditions, variants)
 
     def rows(self, index: slice | np.ndarray) -> np.ndarray:
         """Return examples as a model takes them: dense, grey levels as uint8, NaN if missing."""

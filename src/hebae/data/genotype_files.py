@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import importlib
+import io
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -217,30 +218,39 @@ def read_vcf(path: Path) -> Content:
 
 
 def _companion(path: Path, suffix: str) -> Path:
+    """Return the file with the samples or variants, which may be compressed by plink2."""
     file = path.with_suffix(suffix)
+    packed = path.with_suffix(f"{suffix}.zst")
+    if not file.is_file() and packed.is_file():
+        return packed
     if not file.is_file():
-        hint = ""
-        if path.with_suffix(f"{suffix}.zst").is_file():
-            hint = f", or write {file.name} without compression"
         raise HebaeError(
-            f"{path} needs {file.name} beside it, which does not exist: copy it there{hint}."
+            f"{path} needs {file.name} (or {packed.name}) beside it, which does not exist: copy it "
+            "there."
         )
     return file
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a text file, which may be compressed by gzip or bgzip."""
+    """Yield the lines of a text file, which may be compressed by gzip, bgzip or zstd."""
+    damaged: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, UnicodeDecodeError)
     try:
         with path.open("rb") as raw:
-            compressed = raw.read(2) == b"\x1f\x8b"
-        file: TextIO = (
-            gzip.open(path, "rt", encoding="utf-8")  # noqa: SIM115  closed below
-            if compressed
-            else path.open(encoding="utf-8")
-        )
-        with file:
+            begin = raw.read(4)
+        binary: Any
+        if begin[:2] == b"\x1f\x8b":
+            binary = gzip.open(path)  # noqa: SIM115  closed below
+        elif begin == b"\x28\xb5\x2f\xfd":
+            zstandard = package("zstandard", path)
+            damaged += (zstandard.ZstdError,)
+            # A truncated file just ends: the number of lines is compared with the calls.
+            reader = zstandard.ZstdDecompressor().stream_reader
+            binary = reader(path.open("rb"), read_across_frames=True, closefd=True)
+        else:
+            binary = path.open("rb")
+        with io.TextIOWrapper(binary, encoding="utf-8") as file:
             yield from file
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+    except damaged as error:
         raise HebaeError(
             f"{path} cannot be read as text ({error}): it is damaged, truncated or of another "
             "format."

@@ -11,7 +11,6 @@ import hashlib
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +34,14 @@ def is_genotypes(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def load_genotypes(path: Path, wanted: tuple[str, ...] | None = None) -> Dataset:
+def load_genotypes(path: Path) -> Dataset:
     """Read a .bed, .pgen, .vcf or .vcf.gz file: 0, 1 and 2, with missing calls masked.
-
-    Parameters
-    ----------
-    path : Path
-    wanted : tuple of str, optional
-        Ids of the variants that a model was trained on: these are taken, in this order.
 
     Raises
     ------
     HebaeError
-        If the file or one that belongs to it is damaged or missing, ids are given twice, a wanted
-        variant is not there, or there are no calls.
+        If the file or one that belongs to it is damaged or missing, ids are given twice, or there
+        are no calls.
     """
     read = {".bed": read_bed, ".pgen": read_pgen}.get(path.suffix.lower(), read_vcf)
     people, blocks, ids, variants, left_out = read(path)
@@ -59,12 +52,7 @@ def load_genotypes(path: Path, wanted: tuple[str, ...] | None = None) -> Dataset
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256("\0".join([content, *samples, "", *names]).encode())
-    shape, columns = (len(samples), len(names)), None
-    if wanted not in (None, names):
-        columns = _places(wanted, names, path)
-        names = wanted
-        variants = Variants(*(getattr(variants, f.name)[columns] for f in fields(Variants)))
-    values = _values(blocks, shape, columns, content)
+    values = _values(blocks, (len(samples), len(names)), content)
     train = Examples(ids=samples, feature_names=names, pixels=False, variants=variants, **values)
     many = f"{left_out:,} variants of {path.name} have more than two alleles and were left out."
     notes = (many,) if left_out else ()
@@ -72,10 +60,7 @@ def load_genotypes(path: Path, wanted: tuple[str, ...] | None = None) -> Dataset
 
 
 def _values(
-    blocks: Iterable[npt.NDArray[np.uint8]],
-    shape: tuple[int, int],
-    columns: npt.NDArray[np.intp] | None,
-    content: str,
+    blocks: Iterable[npt.NDArray[np.uint8]], shape: tuple[int, int], content: str
 ) -> dict[str, Any]:
     """Put packed blocks of variants side by side: values and mask, one row per person."""
     n, d = shape
@@ -97,24 +82,12 @@ def _values(
     else:
         source = np.empty((n, width), np.uint8)
         fill(source)
-    values = PackedGenotypes(source, d, columns=columns)
-    missing = PackedGenotypes(source, d, mask=True, columns=columns)
+    values = PackedGenotypes(source, d)
+    missing = PackedGenotypes(source, d, mask=True)
     if isinstance(source, RowFile):
         return {"values": values, "missing": missing}
     mask = missing[:]
     return {"values": np.ascontiguousarray(values[:]), "missing": mask if mask.any() else None}
-
-
-def _places(wanted: tuple[str, ...], names: tuple[str, ...], path: Path) -> npt.NDArray[np.intp]:
-    places = {name: place for place, name in enumerate(names)}
-    absent = [name for name in wanted if name not in places]
-    if absent:
-        raise HebaeError(
-            f"{path} lacks {len(absent):,} of the {len(wanted):,} variants that the model was "
-            f"trained on, such as {', '.join(absent[:5])}: add them, as missing if they were not "
-            "genotyped."
-        )
-    return np.array([places[name] for name in wanted], np.intp)
 
 
 def _sample_ids(people: Sequence[tuple[str, str]], path: Path) -> npt.NDArray[np.str_]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import warnings
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "genotypes (.bed, .pgen, .vcf or .vcf.gz)",
         is_genotypes,
-        lambda path, options: load_genotypes(path, options.feature_names),
+        lambda path, _: load_genotypes(path),
     ),
     Format("a .npy file", lambda path: path.suffix == ".npy", lambda path, _: load_npy(path)),
     Format("a .npz file of a sparse matrix", is_sparse_file, load_sparse),
@@ -138,7 +138,7 @@ def load(
     data_dir : str or Path, optional
         Directory that holds the files of named data. Only this directory is used: data that it
         does not hold are refused. By default they are looked for in HEBAE_DATA_DIR and the cache,
-        and downloaded if their terms allow it.
+        and downloaded if their terms allow it. Refused for other data, which it cannot change.
     validation_size : int, optional
         How many training examples to set aside for validation: the last ones of MNIST and
         Fashion-MNIST, otherwise a fixed random draw; 0 for none. By default the source's own splits
@@ -216,6 +216,11 @@ def _load(
             dataset = source.load(_directory(data_dir))
             return split(dataset, last=source.validation_is_last)
     path = _expand(data, os.fspath(data))
+    if path.exists() and data_dir:
+        raise HebaeError(
+            f"--data-dir is {data_dir}, but the data are read from {path}: it is for data sets "
+            f"with a name ({', '.join(source.name for source in SOURCES)}). Leave it out."
+        )
     if not path.exists():
         names = [source.name for source in SOURCES]
         near = difflib.get_close_matches(os.fspath(data), names, n=1)
@@ -263,6 +268,16 @@ def data_set_name(data: str | os.PathLike[str]) -> str | None:
         warnings.warn(f"{data} is now called {new}: use the new name.", FutureWarning, stacklevel=3)
         return new
     return str(data) if any(data == source.name for source in SOURCES) else None
+
+
+def located(
+    source: Mapping[str, Any], data: str | None = None, data_dir: str | Path | None = None
+) -> dict[str, Any]:
+    """Return stored arguments of `load`, with the place of the data now if they have moved."""
+    now = {**source, "data": data or source["data"]}
+    if data_set_name(now["data"]) is None:
+        now["data_dir"] = None  # stored for data with a name, or by 0.1.0, where it had no effect
+    return now | ({"data_dir": data_dir} if data_dir else {})
 
 
 def prepare(name_or_path: str | Path, **options: Any) -> Dataset:

@@ -60,10 +60,9 @@ class PackedGenotypes:
     variants : int
     mask : bool
         Whether elements are bool, true where a call is missing, instead of the numbers 0, 1 and 2
-        (0 where a call is missing).
-    rows, columns : ndarray of int, optional
-        The rows of `packed` that are the examples, and the variants that are the features; all by
-        default.
+        (0 or 2 where a call is missing).
+    rows : ndarray of int, optional
+        The rows of `packed` that are the examples; all by default.
     """
 
     ndim = 2
@@ -76,14 +75,14 @@ class PackedGenotypes:
         *,
         mask: bool = False,
         rows: npt.NDArray[np.intp] | None = None,
-        columns: npt.NDArray[np.intp] | None = None,
     ) -> None:
         self.packed = packed
         self.variants = variants
-        self.columns = columns
+        self.columns: npt.NDArray[np.intp] | None = None
+        self.exchanged: npt.NDArray[np.bool_] | None = None
         self.mask = mask
         self.rows = np.arange(len(packed)) if rows is None else rows
-        self.shape = (len(self.rows), variants if columns is None else len(columns))
+        self.shape = (len(self.rows), variants)
         self.dtype = np.dtype(np.bool_ if mask else np.uint8)
         missing = _CODES == MISSING
         self._decoded: npt.NDArray[Any] = missing if mask else np.where(missing, 0, _CODES)
@@ -101,7 +100,20 @@ class PackedGenotypes:
         decoded = self._decoded[packed].reshape(*packed.shape[:-1], -1)
         columns: Any = slice(self.variants) if self.columns is None else self.columns
         rows: npt.NDArray[Any] = decoded[..., columns]
+        if self.exchanged is not None and not self.mask:
+            np.subtract(2, rows, out=rows, where=self.exchanged)
         return rows
+
+    def with_columns(
+        self, columns: npt.NDArray[np.intp], exchanged: npt.NDArray[np.bool_]
+    ) -> PackedGenotypes:
+        """Select features; of those that are `exchanged`, count the other allele."""
+        selected = copy(self)
+        selected.columns = columns if self.columns is None else self.columns[columns]
+        before = False if self.exchanged is None else self.exchanged[columns]
+        selected.exchanged = exchanged ^ before if exchanged.any() or np.any(before) else None
+        selected.shape = (len(self.rows), len(columns))
+        return selected
 
     def select(self, index: slice | npt.NDArray[np.integer | np.bool_]) -> PackedGenotypes:
         """Select examples without decoding them."""

@@ -16,6 +16,7 @@ from hebae.evaluation import frechet as _frechet
 from hebae.evaluation import genotypes as _genotypes
 from hebae.evaluation import information as _information
 from hebae.evaluation import maximal_information as _maximal_information
+from hebae.evaluation import mixing as _mixing
 from hebae.evaluation import neighbours as _neighbours
 from hebae.evaluation import normality as _normality
 from hebae.evaluation import tables as _tables
@@ -31,6 +32,7 @@ from hebae.evaluation.genotypes import *
 from hebae.evaluation.information import *
 from hebae.evaluation.latent import active_units, collapsed_share, kl_by_dimension
 from hebae.evaluation.maximal_information import *
+from hebae.evaluation.mixing import *
 from hebae.evaluation.neighbours import *
 from hebae.evaluation.normality import *
 from hebae.evaluation.tables import *
@@ -48,5 +50,5 @@ __all__ = [
     "reference_features",
 ]
 __all__ += _annealing.__all__ + _bounds.__all__ + _frechet.__all__ + _information.__all__
-__all__ += _genotypes.__all__ + _counts.__all__ + _tables.__all__
+__all__ += _genotypes.__all__ + _counts.__all__ + _tables.__all__ + _mixing.__all__
 __all__ += _maximal_information.__all__ + _neighbours.__all__ + _normality.__all__ + _usage.__all__

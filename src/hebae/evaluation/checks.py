@@ -116,7 +116,11 @@ def labels(labels: Any, name: str, count: int) -> npt.NDArray[Any]:
         array: npt.NDArray[Any] = np.asarray(labels)
     except ValueError:  # lists of unequal length
         array = np.empty(0, object)
-    whole = array.dtype.kind in "biuU" or (array.dtype.kind == "f" and (array % 1 == 0).all())
+    if array.dtype == object and array.size and all(isinstance(item, str) for item in array.flat):
+        array = array.astype(str)  # of a data frame
+    whole = array.dtype.kind in "biuU"
+    if array.dtype.kind == "f" and (array % 1 == 0).all() and (np.abs(array) < 2**53).all():
+        array, whole = array.astype(np.int64), True
     if array.shape != (count,) or not whole:
         raise HebaeError(
             f"{name} has shape {array.shape} and type {array.dtype}; it must hold one whole number "

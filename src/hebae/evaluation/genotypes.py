@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hebae.errors import HebaeError, UndefinedMetric
+from hebae.evaluation import checks
 from hebae.evaluation.checks import ArrayLike
 from hebae.evaluation.estimate import Estimate, mean_estimate, ratio_of_means
 from hebae.evaluation.neighbours import density_coverage
@@ -114,10 +115,17 @@ def linkage_decay(
     Hill, Robertson (1968), "Linkage disequilibrium in finite populations"; Rogers, Huff (2009),
     "Linkage disequilibrium between loci with unknown phase", for genotypes.
     """
+    checks.counts(pairs=pairs)
     sets = [_genotypes(x, "genotypes") for x in genotypes]
-    limits = np.asarray(edges, np.float64)
-    place = np.asarray(positions, np.float64)
-    names = np.zeros(len(place)) if chromosomes is None else np.asarray(chromosomes)
+    variants = {x.shape[1] for x in sets}
+    checks.require(len(variants) == 1, "the number of variants", variants, "the same for all sets")
+    (d,) = variants
+    limits = checks.finite(edges, "edges", ("bins",))
+    increasing = len(limits) > 1 and bool((np.diff(limits) > 0).all())
+    checks.require(increasing, "edges", edges, "two or more increasing distances")
+    place = checks.finite(positions, "positions", (d,))
+    names = np.zeros(d) if chromosomes is None else np.asarray(chromosomes)
+    checks.shape("chromosomes", names.shape, (d,))
     first, second, bins = _draw_pairs(place, names, limits, pairs, np.random.default_rng(seed))
     r2 = np.stack([_squared_correlations(x, first, second) for x in sets])
     known = ~np.isnan(r2).any(axis=0)
@@ -211,8 +219,8 @@ def pca_overlap(
     """
     from scipy.stats import wasserstein_distance
 
-    reference = _genotypes(train, "train")
     x, y = _pair(real, fake)
+    reference, x = _pair(train, x, ("train", "real"))
     p = allele_frequencies(reference)
     varies = np.nan_to_num(p * (1 - p)) > 0
     scale = np.sqrt(2 * p[varies] * (1 - p[varies])).astype(np.float32)
@@ -240,7 +248,10 @@ def _principal_axes(centred: Floats, components: int) -> tuple[Floats, Doubles]:
     """Return the first axes (d, k) and variances (k,) of centred values (n, d)."""
     from scipy.linalg import eigh
 
+    checks.counts(components=components)
     n = len(centred)
+    if n < 2:
+        raise HebaeError(f"train holds {n} person; at least 2 are needed.")
     k = min(components, n - 1)
     gram = (centred @ centred.T).astype(np.float64)  # (n, n): d is larger
     values, vectors = eigh(gram, subset_by_index=(n - k, n - 1))
@@ -314,24 +325,29 @@ def allele_distances(a: ArrayLike, b: ArrayLike) -> Doubles:
 
 def hide_calls(genotypes: ArrayLike, share: float, seed: int = 0) -> npt.NDArray[np.bool_]:
     """Choose each call that is not missing with probability `share`: a mask (n, d)."""
+    checks.require(
+        isinstance(share, int | float) and 0 <= share <= 1, "share", share, "from 0 to 1"
+    )
     x = _genotypes(genotypes, "genotypes")
     return (np.random.default_rng(seed).random(x.shape, np.float32) < share) & ~np.isnan(x)
 
 
-def imputation_accuracy(
-    truth: ArrayLike, imputed: ArrayLike, hidden: npt.NDArray[np.bool_]
-) -> Estimate:
+def imputation_accuracy(truth: ArrayLike, imputed: ArrayLike, hidden: ArrayLike) -> Estimate:
     """Share of the hidden calls that were imputed correctly, with its error over people.
 
     Parameters
     ----------
     truth, imputed : array-like, shape (n, d)
         Genotypes. Give those that are most probable; see `most_probable_genotypes`.
-    hidden : ndarray of bool, shape (n, d)
+    hidden : array-like of bool, shape (n, d)
     """
-    x, y = _pair(truth, imputed)
-    correct = ((x == y) & hidden).sum(axis=1).astype(np.float64)
-    return ratio_of_means(correct, hidden.sum(axis=1).astype(np.float64), "no call was hidden")
+    x, y = _pair(truth, imputed, ("truth", "imputed"))
+    checks.shape("imputed", y.shape, x.shape)
+    mask = checks.as_array(hidden, "hidden")
+    checks.shape("hidden", mask.shape, x.shape)
+    checks.require(mask.dtype == np.bool_, "the type of hidden", str(mask.dtype), "bool")
+    correct = ((x == y) & mask).sum(axis=1).astype(np.float64)
+    return ratio_of_means(correct, mask.sum(axis=1).astype(np.float64), "no call was hidden")
 
 
 def most_probable_genotypes(mean: ArrayLike) -> Floats:
@@ -357,7 +373,7 @@ def pca_imputation(train: ArrayLike, genotypes: ArrayLike, components: int) -> F
     ----------
     Tipping, Bishop (1999), "Probabilistic principal component analysis".
     """
-    reference, x = _pair(train, genotypes)
+    reference, x = _pair(train, genotypes, ("train", "genotypes"))
     middle = (2 * np.nan_to_num(allele_frequencies(reference), nan=0.5)).astype(np.float32)
     centred = np.nan_to_num(reference - middle)
     axes, variances = _principal_axes(centred, components)
@@ -377,7 +393,7 @@ def pca_imputation(train: ArrayLike, genotypes: ArrayLike, components: int) -> F
 
 def _genotypes(values: ArrayLike, name: str) -> Floats:
     """Return numbers from 0 to 2, or NaN, as float32 of shape (n, d)."""
-    x = np.asarray(values, np.float32)
+    x = checks.as_array(values, name).astype(np.float32, copy=False)
     if x.ndim != 2 or 0 in x.shape:
         raise HebaeError(
             f"{name} has shape {x.shape}; genotypes have the shape (people, variants)."
@@ -391,11 +407,14 @@ def _genotypes(values: ArrayLike, name: str) -> Floats:
     return x
 
 
-def _pair(a: ArrayLike, b: ArrayLike) -> tuple[Floats, Floats]:
-    x, y = _genotypes(a, "the first set"), _genotypes(b, "the second set")
+def _pair(
+    a: ArrayLike, b: ArrayLike, names: tuple[str, str] = ("the first set", "the second set")
+) -> tuple[Floats, Floats]:
+    x, y = (_genotypes(values, name) for values, name in zip((a, b), names, strict=True))
     if x.shape[1] != y.shape[1]:
         raise HebaeError(
-            f"The sets have {x.shape[1]:,} and {y.shape[1]:,} variants; give the same variants."
+            f"{names[0]} has {x.shape[1]:,} variants and {names[1]} {y.shape[1]:,}; give the same "
+            "variants."
         )
     return x, y
 

@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from joblib import Parallel, cpu_count, delayed
 
+from hebae.errors import HebaeError
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
 
@@ -133,8 +134,14 @@ def mic_and_tic(
     workers : int, optional
         Number of processes. Default: one per core if there is enough to do.
     """
+    try:
+        size = sum(len(x) for x, _ in pairs)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise HebaeError(
+            f"pairs is of type {type(pairs).__name__}; give a sequence of pairs (x, y) of arrays."
+        ) from None
     if workers is None:
-        worthwhile = sum(len(x) for x, _ in pairs) >= WORTH_PROCESSES  # type: ignore[arg-type]
+        worthwhile = size >= WORTH_PROCESSES
         workers = min(cpu_count(), len(pairs)) if worthwhile else 1
     work = delayed(characteristic_matrix)
     matrices = Parallel(workers)(work(x, y, estimator, alpha, c) for x, y in pairs)

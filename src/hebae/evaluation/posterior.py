@@ -134,11 +134,10 @@ def log_likelihood(
     condition: Float[Tensor, "n _"] | None = None,
 ) -> Float[Tensor, "draws n"]:
     """``log p(x_i | z)`` in nats of several codes per example, in the precision of z."""
-    repeated, conditions = (
-        part if part is None else part.expand(len(z), *part.shape).flatten(0, 1)
-        for part in (x, condition)
-    )
-    context = module.describe(repeated, conditions)
+    repeated = x.expand(len(z), *x.shape).flatten(0, 1)
+    if condition is not None:
+        condition = condition.expand(len(z), *condition.shape).flatten(0, 1)
+    context = module.describe(repeated, condition)
     nats = module.log_likelihood(repeated, z.flatten(0, 1).to(x), context)
     return nats.view(z.shape[:-1]).to(z)
 

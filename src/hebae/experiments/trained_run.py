@@ -19,6 +19,7 @@ import torch
 from hebae import inference, samplers
 from hebae.config import DataSettings, Settings
 from hebae.data import Dataset, Examples, load
+from hebae.data.loading import located
 from hebae.data.writing import within
 from hebae.errors import HebaeError
 from hebae.evaluation.features import Split, reference_features, reference_rows
@@ -275,8 +276,7 @@ def load_dataset(
     settings: Settings, data: str | None = None, data_dir: Path | None = None
 ) -> Dataset:
     """Load the data of a run, or those named instead."""
-    moved = {"data": data, "data_dir": data_dir}
-    return load(**settings.source | {name: place for name, place in moved.items() if place})
+    return load(**located(settings.source, data, data_dir))
 
 
 def open_runs(

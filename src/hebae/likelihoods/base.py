@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from hebae.shared_batch import SharedBatch
+
 
 class Context(NamedTuple):
     """What p(x | z) may depend on besides z; None if the data do not have it."""
@@ -76,6 +78,8 @@ class Likelihood(nn.Module):
     """Whether the encoder is given standardised features."""
     options: ClassVar[Mapping[str, str]] = {}
     """Further parameters of the constructor, and the settings that they are taken from."""
+    shared: SharedBatch | None = None
+    """Set in training steps of several processes, whose `losses` see a part of the batch."""
     filling: Tensor | None
     shift: Tensor | None
     unit: Tensor | None

@@ -82,9 +82,14 @@ class Gaussian(Likelihood):
         return 0.5 * squares * torch.exp(-2 * log_scale) + (log_scale + 0.5 * math.log(2 * math.pi))
 
     def _mean_square(self, squares: Tensor, mask: Tensor | None) -> Tensor:
-        if mask is None:
+        if mask is not None:
+            return self._total(squares.masked_fill(~mask, 0).sum()) / self._total(mask.sum())
+        if self.shared is None:
             return squares.mean()
-        return squares.masked_fill(~mask, 0).sum() / mask.sum()
+        return self.shared.mean(squares.flatten(1).mean(1))
+
+    def _total(self, x: Tensor) -> Tensor:
+        return x if self.shared is None else self.shared.total(x)
 
     def best_scales(self, mean_squared_error: Tensor) -> dict[str, Tensor]:
         """See `Likelihood`."""
@@ -138,9 +143,10 @@ class GaussianColumns(Gaussian):
         self._start_scale()
 
     def _mean_square(self, squares: Tensor, mask: Tensor | None) -> Tensor:
-        if mask is None:
-            return squares.mean(-2)
-        return squares.masked_fill(~mask, 0).sum(-2) / mask.sum(-2).clamp(min=1)
+        if mask is not None:
+            count = self._total(mask.sum(-2)).clamp(min=1)
+            return self._total(squares.masked_fill(~mask, 0).sum(-2)) / count
+        return squares.mean(-2) if self.shared is None else self.shared.mean(squares)
 
     def best_scales(self, mean_squared_error: Tensor) -> dict[str, Tensor]:
         """See `Likelihood`."""

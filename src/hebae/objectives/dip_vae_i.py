@@ -70,4 +70,4 @@ class DIPVAEI(Objective):
 
     def covariance(self, mean: Latents, log_scale: LogScales) -> Covariance:
         """Cov(mu) over the batch, divided by m."""
-        return gaussian.moments(mean)[1]
+        return gaussian.batch_moments(mean)[1]

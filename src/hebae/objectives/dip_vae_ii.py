@@ -35,6 +35,6 @@ class DIPVAEII(DIPVAEI):
     def covariance(self, mean: Latents, log_scale: LogScales) -> Covariance:
         """Cov(z) = Cov(mu) + mean_i diag sigma_i^2, by the law of total variance."""
         assert log_scale is not None, "the covariance needs the encoder's log_scale"
-        Sigma = gaussian.moments(mean)[1]
+        Sigma = gaussian.batch_moments(mean)[1]
         identity = torch.eye(Sigma.shape[-1], dtype=mean.dtype, device=mean.device)
         return gaussian.aggregate_covariance(identity, Sigma, log_scale)

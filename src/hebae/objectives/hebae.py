@@ -141,9 +141,9 @@ class HEBAE(Objective):
         number passes 10^5 when the batch is not much larger than k. The matrices are small, so this
         costs nothing that can be measured.
         """
-        beta, Sigma = gaussian.moments(mean if mean.device.type == "mps" else mean.double())
+        beta, Sigma = gaussian.batch_moments(mean if mean.device.type == "mps" else mean.double())
         if self.moments == "shrunk":
-            Sigma = gaussian.shrink(Sigma, mean.shape[0] * gaussian.process_count())
+            Sigma = gaussian.shrink(Sigma, mean.shape[0])
         if self.moments == "running" and running is not None:
             # The value mixes old and new; the gradient, (1 - rho) of the batch's, is scaled back by
             # 1 / (1 - rho), which leaves exactly the batch's.
@@ -174,8 +174,7 @@ class HEBAE(Objective):
     def _factor(self, Sigma: Tensor, mean: Tensor, running: Moments | None = None) -> Tensor:
         """R, or NaN where too few examples leave Sigma singular, which rounding can hide."""
         mixed = self.moments == "running" and running is not None and self.moments_decay > 0
-        count = mean.shape[0] * gaussian.process_count()
-        if self.moments == "shrunk" or mixed or count > mean.shape[1]:
+        if self.moments == "shrunk" or mixed or mean.shape[0] > mean.shape[1]:
             return gaussian.cholesky(Sigma)
         return Sigma * math.nan
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hebae.kernels import unit
 from hebae.methods import Weight
-from hebae.networks import with_condition
+from hebae.networks import differentiable_batch_norm, with_condition
 from hebae.objectives.base import Codes, Condition, Latents, LogScales, Noise, Objective, Terms
 from hebae.priors.base import Prior
 
@@ -59,7 +59,7 @@ class RAEGP(Objective):
         """
         # J u is the derivative of J^T w by w. Not by forward mode, which has one state for all
         # threads, nor by torch.func, which takes no batch normalisation in training.
-        with torch.enable_grad():  # also for held-out examples
+        with torch.enable_grad(), differentiable_batch_norm(decoder):  # also for held-out examples
             z = z if z.requires_grad else z.detach().requires_grad_()
             output = decoder(with_condition(z, condition))
             w = torch.zeros_like(output, requires_grad=True)
@@ -74,4 +74,5 @@ class RAEGP(Objective):
                     "differentiated only once; use another decoder or method."
                 )
         squared_norm = pushed.flatten(1).to(z.dtype).square().sum(1)
-        return output, {"decoder": z.shape[1] * squared_norm.mean()}
+        mean = squared_norm.sum() / max(1, len(z))  # of several processes, one may have no example
+        return output, {"decoder": z.shape[1] * mean}

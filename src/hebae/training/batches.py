@@ -19,6 +19,7 @@ from torch import Tensor
 from hebae.data.examples import Examples, as_dense
 from hebae.data.images import map_in_threads
 from hebae.model import to_floats
+from hebae.shared_batch import share_of
 from hebae.training.randomness import epoch_seed, spread
 
 
@@ -65,7 +66,12 @@ class ArrayBatches:
         Leave out the last batch of an epoch if it is smaller. None: there is no such batch; its
         examples are spread over the others, which are then larger than `batch_size`.
     rank, processes : int
-        This process's place among those that share each batch.
+        This process's place among those that share each batch (`share_of`).
+
+    Attributes
+    ----------
+    sizes : list of int
+        Examples of each batch of an epoch, of all processes together.
     """
 
     def __init__(
@@ -109,32 +115,27 @@ class ArrayBatches:
                 self._resident = tensor
             elif tensor.nbytes < torch.cuda.mem_get_info(self.device)[0] / 2:
                 self._resident = tensor.to(self.device)
-        self._sizes = batch_sizes(self.count, batch_size, drop_last)
-        self.steps_per_epoch: int | None = len(self._sizes)
+        self.sizes = batch_sizes(self.count, batch_size, drop_last)
+        self.steps_per_epoch: int | None = len(self.sizes)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See `Batches`."""
         n = self.count
         orders = [np.random.default_rng([seed, epoch]).permutation(n) for seed in self.seeds]
         indices = self._where_values_are(torch.from_numpy(np.stack(orders)))
-        used = indices[:, : sum(self._sizes)]
-        batches = torch.split(used, self._sizes, dim=1)[start:]
-        # Equal shares, since data-parallel training weighs the processes alike.
-        sizes = [batch.shape[1] // self.processes for batch in batches]
-        shares = [b.narrow(1, self.rank * m, m) for b, m in zip(batches, sizes, strict=True)]
+        used = indices[:, : sum(self.sizes)]
+        batches = torch.split(used, self.sizes, dim=1)[start:]
+        shares = [b[:, share_of(b.shape[1], self.rank, self.processes)] for b in batches]
         taken = self._taken([share.flatten() for share in shares])
         if not self.stacked:
             return taken
+
+        def for_members(rows: Tensor, share: Tensor) -> Tensor:
+            return spread(rows.view(*share.shape, *rows.shape[1:]), self._positions)
+
         return (
-            Batch(
-                *(
-                    part
-                    if part is None
-                    else spread(part.view(*share.shape, *part.shape[1:]), self._positions)
-                    for part in batch
-                )
-            )
-            for share, batch in zip(shares, taken, strict=True)
+            Batch(for_members(x, share), None if c is None else for_members(c, share))
+            for share, (x, c) in zip(shares, taken, strict=True)
         )
 
     def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
@@ -206,13 +207,13 @@ class RedrawnBatches(ArrayBatches):
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See `Batches`."""
         for step, (x, condition) in enumerate(super().epoch(epoch, start), start):
-            m, *shape = x.shape[1:] if self.stacked else x.shape
+            _, *shape = x.shape[1:] if self.stacked else x.shape
             draws = []
             for seed in self.seeds:
-                # Beyond the numbers of processes, whose noise has seeds of the same form.
+                # Streams from 2^32: version 0.1.0 had one for the noise of each process.
                 generator = torch.Generator().manual_seed(epoch_seed(seed, epoch, 2**32 + step))
-                u = torch.rand(m * self.processes, *shape, generator=generator)
-                draws.append(u.narrow(0, self.rank * m, m))
+                u = torch.rand(self.sizes[step], *shape, generator=generator)
+                draws.append(u[share_of(len(u), self.rank, self.processes)])
             u = torch.stack(draws).to(self.device)
             drawn = (spread(u, self._positions) if self.stacked else u[0]).lt(x)
             yield Batch(drawn.to(self.dtype), condition)

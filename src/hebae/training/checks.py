@@ -275,10 +275,10 @@ def _decide_batches(
                 "--latent-dim, or --moments shrunk"
             )
         raise HebaeError(f"batch_size is {size}, but {need}. {advice}.")
-    if size % settings.devices:
+    if size < settings.devices:
         raise HebaeError(
-            f"batch_size {size} cannot be shared evenly by {settings.devices} devices; use a "
-            "multiple of their number."
+            f"batch_size {size} cannot be shared by {settings.devices} devices; use a larger batch "
+            "or fewer devices."
         )
     if count is None:
         return settings
@@ -293,7 +293,7 @@ def _decide_batches(
             "covariance is singular; use more examples or a smaller --latent-dim."
         )
     last = count % size
-    too_small = 0 < last < max(needed, settings.devices)
+    too_small = 0 < last < needed
     if not too_small:
         return settings.replace(drop_last=bool(settings.drop_last))
     if settings.drop_last is False:

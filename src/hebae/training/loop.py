@@ -6,26 +6,25 @@ alone is: it has its own settings, callbacks, checkpoint and history, and stops 
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from types import FrameType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from hebae.config import Settings
 from hebae.model import Autoencoder
 from hebae.networks import freeze_batch_norm
-from hebae.training.batches import Batches
+from hebae.shared_batch import SharedBatch
+from hebae.training.batches import ArrayBatches, Batches
 from hebae.training.callbacks import Callback
+from hebae.training.interrupt import deferred
 from hebae.training.machine import device_type
 from hebae.training.monitor import DivergenceError, Monitor, find_divergence, remark_on
 from hebae.training.population import Estimates, held_out_estimates, start_prior, store_population
+from hebae.training.processes import is_supervised
 from hebae.training.randomness import NetworkRandomState, NoiseSource, draws_random_numbers
 from hebae.training.stack import Stack
 from hebae.training.state import Checkpointer
@@ -64,7 +63,8 @@ class Member:
         default_factory=lambda: {"objective": None, "epoch": 0, "model": None}
     )
     """Held-out objective, number and weights of the best epoch, where early stopping is on."""
-    interrupted: bool = False
+    interrupted: int = 0
+    """Number of the signal that stopped it; 0 if there was none."""
     stopped_early: bool = False
     diverged: DivergenceError | None = None
     """Why it stopped. After that it is not recorded or saved."""
@@ -77,10 +77,11 @@ class Member:
         return self.settings.learning_rate or 1e-3
 
 
-def make_fabric(settings: Settings) -> Fabric:
+def make_fabric(settings: Settings, machines: int = 1) -> Fabric:
     """Lightning Fabric for the settings' device, number of processes and precision."""
     from lightning_fabric import Fabric
     from lightning_fabric.plugins import MixedPrecision
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
     class Mixed(MixedPrecision):
         """Autocast for the networks; examples and noise keep their precision."""
@@ -91,12 +92,17 @@ def make_fabric(settings: Settings) -> Fabric:
     gpu = device_type(settings) == "cuda"
     precision = "32-true" if settings.precision == "auto" else settings.precision
     mixed = precision in ("16-mixed", "bf16-mixed")
+    plugins: list[Any] = [Mixed(precision, "cuda" if gpu else "cpu")] if mixed else []  # type: ignore[arg-type]
+    if is_supervised():  # also where SLURM would be found
+        plugins.append(LightningEnvironment())
+    several = settings.devices * machines > 1
     return Fabric(
         accelerator="gpu" if settings.device == "cuda" else settings.device,
         devices=settings.devices,
-        strategy="auto" if settings.devices == 1 else "ddp",
+        num_nodes=machines,
+        strategy="ddp" if several else "auto",
         precision=None if mixed else precision,
-        plugins=Mixed(precision, "cuda" if gpu else "cpu") if mixed else None,  # type: ignore[arg-type]
+        plugins=plugins,
     )
 
 
@@ -153,10 +159,16 @@ def train_members(
         wide = torch.float64 if settings.precision == "64-true" else None
         member.model.to(device=fabric.device, dtype=wide)
     states = [m.checkpointer.load(m.model) if m.checkpointer else None for m in members]
+    if fabric.world_size > 1:  # only the first process has a checkpointer
+        states = fabric.broadcast(states)
+        if states[0] is not None:
+            first.model.load_state_dict(states[0]["model"])
     for member, state in zip(members, states, strict=True):
         if state is None and member.is_new:
             start_prior(member.model, batches, member.settings.seed)
     model = Stack([member.model for member in members]) if stacked else first.model
+    if fabric.world_size > 1:
+        model.share_batches(SharedBatch(fabric.global_rank, fabric.world_size))
     random_state = None
     if not stacked and any(map(draws_random_numbers, (model.encoder, model.decoder))):
         random_state = NetworkRandomState(settings.seed, fabric.device)
@@ -165,12 +177,10 @@ def train_members(
     rates = [member.learning_rate for member in members]
     updater = Updater(model, settings, fabric, rates, random_state)
     seeds = [member.settings.seed for member in members]
-    noise = NoiseSource(seeds, fabric.device, rank=fabric.global_rank, stacked=stacked)
+    noise = NoiseSource(seeds, fabric.device, stacked=stacked)
     monitor = Monitor(
         ["reconstruction", *model.objective.weights],
         len(members),
-        fabric.device,
-        reduce=lambda total: cast("Tensor", fabric.all_reduce(total, reduce_op="sum")),
         prior_term=model.objective.prior_term if model.prior.is_learned else None,
     )
     dtype = model.population_mean.dtype
@@ -220,7 +230,7 @@ def train_members(
         for index, member in left():
             state = model.state_of(index) if isinstance(model, Stack) else model.state_dict()
             member.diverged = find_divergence(state, steps)
-            if member.diverged or member.checkpointer is None or not fabric.is_global_zero:
+            if member.diverged or member.checkpointer is None:
                 continue
             member.checkpointer.save(
                 model={n: t.clone() for n, t in state.items()} if stacked else state,
@@ -237,13 +247,23 @@ def train_members(
         saved = time.monotonic()
         writing = saved - started
 
+    def evaluate() -> Sequence[Estimates]:
+        assert held_out is not None
+        with own_random_state():
+            store_population(model, batches, MONITORED)
+            return held_out_estimates(model, held_out[1], updater.held_out)
+
+    def finish() -> None:
+        with own_random_state():
+            store_population(model, batches)
+
     if not begun and not stacked:
         save(0)  # so that even the first epoch has something to go back to
     per_epoch = batches.steps_per_epoch
     for member in members:
         for callback in member.callbacks:
             callback.on_start(steps, per_epoch * settings.epochs if per_epoch else None)
-    with tensor_cores(fabric.device), _deferred_interrupt(fabric.world_size) as interrupt:
+    with tensor_cores(fabric.device), deferred(fabric.world_size) as interrupt:
         try:
             for epoch in range(start_epoch, settings.epochs):
                 patience = settings.early_stopping
@@ -266,6 +286,9 @@ def train_members(
 
                 for x, condition in batches.epoch(epoch, start=batch):
                     m = x.shape[1] if stacked else x.shape[0]
+                    if model.shared is not None:
+                        assert isinstance(batches, ArrayBatches)
+                        m = model.shared.size = batches.sizes[batch]
                     step = updater.take(x, noise.draw(model.noise_shapes(m), dtype), condition)
                     steps += 1
                     batch += 1
@@ -274,7 +297,7 @@ def train_members(
                         for index, means in look().items():
                             for callback in members[index].callbacks:
                                 callback.on_log(steps, epoch + 1, means)
-                    if interrupt.is_set() or not left():
+                    if interrupt.agreed() or not left():
                         break
 
                 all_means = look()
@@ -283,18 +306,22 @@ def train_members(
                     member.seconds += seconds / len(members)
                 if not left():
                     break
-                if interrupt.is_set():
+                before = random_state.states if random_state else []
+                estimates: Sequence[Estimates] = []
+                if held_out is not None and not interrupt.number:
+                    estimates = interrupt.unless_stopped(evaluate) or []
+                    interrupt.agreed()
+                if interrupt.number:
+                    if random_state is not None:
+                        random_state.states = before
                     save(epoch)
                     for _, member in left():
-                        member.interrupted = True
+                        member.interrupted = interrupt.number
                     break
+                if estimates and fabric.world_size > 1:  # machines may round differently
+                    estimates = fabric.broadcast(estimates)
                 monitor.begin_epoch()
                 batch = 0
-                estimates: Sequence[Estimates] = []
-                if held_out is not None:
-                    with own_random_state():
-                        store_population(model, batches, MONITORED)
-                        estimates = held_out_estimates(model, held_out[1], updater.held_out)
                 for index, means in all_means.items():
                     member = members[index]
                     record = {
@@ -324,11 +351,13 @@ def train_members(
                 for callback in member.callbacks:
                     callback.on_end()
 
-        if left() and not interrupt.is_set():
+        if left() and not interrupt.number:
             if first.best["model"] is not None:
                 model.load_state_dict(first.best["model"])
-            with own_random_state():
-                store_population(model, batches)
+            interrupt.unless_stopped(finish)
+            if interrupt.agreed():  # it is done when the run is resumed
+                for _, member in left():
+                    member.interrupted = interrupt.number
         for index, member in enumerate(members):
             if isinstance(model, Stack):
                 member.model.load_state_dict(model.state_of(index))
@@ -337,6 +366,7 @@ def train_members(
             if member.diverged is not None and (remark := remark_on(member.model, batches)):
                 member.diverged = DivergenceError(f"{member.diverged} {remark}")
     model.weight_factor = None
+    model.share_batches(None)
     lay_out_filters(model, torch.contiguous_format)
 
 
@@ -369,28 +399,3 @@ def learning_rate_factor(schedule: str, epoch: int) -> float:
     if schedule == "steps":
         return 1 / (10 if epoch >= 70 else 5 if epoch >= 50 else 2 if epoch >= 30 else 1)
     return 1.0
-
-
-@contextmanager
-def _deferred_interrupt(processes: int) -> Iterator[threading.Event]:
-    """Let Ctrl-C (and SIGTERM) wait for the end of the step; a second one acts at once.
-
-    Signals belong to the main thread. Several processes would each stop at another step: they stop
-    at once, and resume from their last checkpoint.
-    """
-    requested = threading.Event()
-    if threading.current_thread() is not threading.main_thread() or processes > 1:
-        yield requested
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if requested.is_set():
-            raise KeyboardInterrupt
-        requested.set()
-
-    previous = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield requested
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

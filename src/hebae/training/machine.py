@@ -43,6 +43,13 @@ def check_machine(settings: Settings) -> None:
         raise HebaeError(
             f"--device {settings.device} is not available on this machine; use cpu or auto."
         )
+    kind = device_type(settings)
+    there = torch.cuda.device_count() if kind == "cuda" else 1
+    if settings.devices > max(1, there) and kind != "cpu":
+        raise HebaeError(
+            f"--devices is {settings.devices}, and this machine has {there} {kind} device(s); use "
+            f"--devices {there} or --device cpu."
+        )
     if settings.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise HebaeError(
             "--tensorboard needs the package tensorboard; install it with: "
@@ -158,7 +165,7 @@ def estimate_memory(
     layers = sum(_output_sizes(encoder, shape)) + sum(_output_sizes(decoder, (code_dim,)))
     # Of the batch itself and the decoder's output: the loss of each number, and gradients.
     per_example = 2 * layers + 2 * (math.prod(shape) + math.prod(output_shape))
-    share = settings.batch_size // settings.devices
+    share = -(-settings.batch_size // settings.devices)
     numbers = share * per_example
     if isinstance(prior, MixtureOfNormals):  # deviations of all codes from all components
         numbers += 8 * share * prior.components * k

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -43,9 +43,6 @@ class Monitor:
         Names of the terms, "reconstruction" first.
     members : int
         Models in a stack; 1 for a model alone.
-    device : torch.device
-    reduce : callable
-        Sums a tensor over all processes.
     prior_term : str, optional
         Name of the term with log p(z), if the prior is learned.
     """
@@ -54,13 +51,9 @@ class Monitor:
         self,
         names: Sequence[str],
         members: int,
-        device: torch.device,
-        reduce: Callable[[Tensor], Tensor],
         prior_term: str | None = None,
     ) -> None:
         self.names = ["loss", *names]
-        self.device = device
-        self.reduce = reduce
         self.prior_term = prior_term
         self.sums = torch.zeros(members, len(self.names), dtype=torch.float64)
         self.count = 0  # of the examples of the epoch that are in the sums
@@ -86,15 +79,12 @@ class Monitor:
                 self.sums.add_(row, alpha=step.mean.shape[-2])
                 seen.append((number, row, step.mean.view(len(row), *step.mean.shape[-2:])))
         self._new.clear()
-        # MPS has no float64.
-        exact = torch.float32 if self.device.type == "mps" else torch.float64
-        total = torch.cat([self.sums.flatten(), self.sums.new_tensor([self.count])])
-        total = self.reduce(total.to(self.device, exact)).cpu().double()
-        totals = total[:-1].view_as(self.sums)
-        for member in (~totals.isfinite().all(-1)).nonzero().flatten().tolist():
+        for member in (~self.sums.isfinite().all(-1)).nonzero().flatten().tolist():
             if member not in self.diverged and seen:
                 self.diverged[member] = self._error(member, seen)
-        return [dict(zip(self.names, row, strict=True)) for row in (totals / total[-1]).tolist()]
+        return [
+            dict(zip(self.names, row, strict=True)) for row in (self.sums / self.count).tolist()
+        ]
 
     def begin_epoch(self) -> None:
         """Set the sums to zero."""

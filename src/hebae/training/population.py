@@ -181,7 +181,10 @@ def _for_members(model: Autoencoder, batch: Batch) -> Batch:
     is_shared = batch.x.dim() == 1 + len(model.input_shape)
     if not (members and is_shared):
         return batch
-    return Batch(*(part if part is None else part.expand(*members, *part.shape) for part in batch))
+    x, condition = batch
+    if condition is not None:
+        condition = condition.expand(*members, *condition.shape)
+    return Batch(x.expand(*members, *x.shape), condition)
 
 
 def _noise(

@@ -18,35 +18,34 @@ from hebae.seeding import GLOBAL_GENERATORS
 from hebae.spectral import SpectralNorm
 
 
-def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
-    """Seed of the noise of an epoch, different for each process.
+def epoch_seed(seed: int, epoch: int, stream: int = 0) -> int:
+    """Seed of the noise of an epoch, or of another stream of random numbers in it.
 
-    It depends on seed, epoch and process alone, and differs from the seeds of weights and order.
+    It depends on these numbers alone, and differs from the seeds of weights and order.
     """
-    return int(np.random.SeedSequence([seed, epoch, rank, 1]).generate_state(1)[0])
+    return int(np.random.SeedSequence([seed, epoch, stream, 1]).generate_state(1)[0])
 
 
 class NoiseSource:
     """Standard normal draws for each step, of one model or of a stack of models.
 
-    Models of equal seed share their draws. Each process, by its rank, draws different noise. Draws
-    for a stack have a leading dimension for the models.
+    Models of equal seed share their draws. Each of several processes draws the noise of the whole
+    batch. Draws for a stack have a leading dimension for the models.
     """
 
     def __init__(
-        self, seeds: Sequence[int], device: torch.device, *, rank: int = 0, stacked: bool = False
+        self, seeds: Sequence[int], device: torch.device, *, stacked: bool = False
     ) -> None:
         self.seeds = list(dict.fromkeys(seeds))
         self.positions = [self.seeds.index(seed) for seed in seeds]
         self._index = torch.tensor(self.positions, device=device)
-        self.rank = rank
         self.stacked = stacked
         self.generators = [torch.Generator(device) for _ in self.seeds]
 
     def begin(self, epoch: int) -> None:
         """Begin the draws of an epoch."""
         for seed, generator in zip(self.seeds, self.generators, strict=True):
-            generator.manual_seed(epoch_seed(seed, epoch, self.rank))
+            generator.manual_seed(epoch_seed(seed, epoch))
 
     def draw(self, shapes: Mapping[str, tuple[int, ...]], dtype: torch.dtype) -> dict[str, Tensor]:
         """Draw the noise of a step, in the order of `shapes`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +15,7 @@ import torch
 
 from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, Settings
 from hebae.data import Dataset, load
-from hebae.data.loading import data_set_name
+from hebae.data.loading import data_set_name, located
 from hebae.errors import HebaeError
 from hebae.files import locked, make_folder
 from hebae.model import Autoencoder
@@ -24,6 +26,7 @@ from hebae.training.callbacks import Callback, TensorBoard
 from hebae.training.checks import complete
 from hebae.training.loop import Member, make_fabric, train_members
 from hebae.training.population import model_for
+from hebae.training.processes import peers
 from hebae.training.state import Checkpointer
 
 
@@ -69,6 +72,7 @@ def run(
     overwrite: bool = False,
     resuming: bool = False,
     callbacks: Callable[[Settings], Collection[Callback]] = lambda settings: (),
+    machines: int = 1,
 ) -> Member:
     """Train into a run folder.
 
@@ -84,6 +88,8 @@ def run(
         Continue from the checkpoint in `output`; see `resume`.
     callbacks : callable
         From the settings to the callbacks of the training.
+    machines : int
+        Machines on which processes of this training have been started.
 
     Raises
     ------
@@ -93,7 +99,10 @@ def run(
     """
     followers = [callbacks(prepared.settings)]
     runs = [(prepared, output)]
-    (member,) = run_group(runs, followers, command, overwrite=overwrite, resuming=resuming)
+    with peers(prepared.settings.devices * machines):
+        (member,) = run_group(
+            runs, followers, command, overwrite=overwrite, resuming=resuming, machines=machines
+        )
     if member.diverged is not None:
         raise member.diverged
     return member
@@ -106,6 +115,7 @@ def run_group(
     *,
     overwrite: bool = False,
     resuming: bool | None = None,
+    machines: int = 1,
 ) -> list[Member]:
     """Train runs into their folders, several as one stack.
 
@@ -115,7 +125,11 @@ def run_group(
     """
     first = runs[0][0]
     settings, dataset = first.settings, first.dataset
-    fabric = make_fabric(settings)
+    fabric = make_fabric(settings, machines)
+    if settings.devices * machines > 1:
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+        # Of filters of one channel, which have several layouts that mean the same.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     fabric.launch()
     seeds = [prepared.settings.seed for prepared, _ in runs]
     batches = partial(
@@ -134,7 +148,9 @@ def run_group(
             followers: list[Callback] = [checkpointer, *own] if writing else []
             if writing and prepared.settings.tensorboard:
                 followers.append(TensorBoard(checkpointer.folder.tensorboard))
-            member = Member(prepared.model, prepared.settings, followers, checkpointer)
+            member = Member(
+                prepared.model, prepared.settings, followers, checkpointer if writing else None
+            )
             members.append(member)
         held_out = dataset.held_out()
         redrawn = partial(RedrawnBatches, drawn=dataset.train, **batches.keywords)
@@ -217,6 +233,7 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
     """
     folder = RunFolder(output)
     stored = folder.settings()
+    stored = stored.replace(data_dir=located(stored.source)["data_dir"])
     changes = {n: getattr(_with_absolute_paths(stored.replace(**changes)), n) for n in changes}
     for name, value in changes.items():
         if name not in MAY_CHANGE_ON_RESUME | AFFECT_ROUNDING and getattr(stored, name) != value:

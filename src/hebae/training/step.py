@@ -52,7 +52,7 @@ class Updater:
         random_state: Callable[[], AbstractContextManager[object]] | None = None,
     ) -> None:
         stacked = isinstance(model, Stack)
-        captured = is_captured(settings, fabric.device)
+        captured = is_captured(settings, fabric.device) and fabric.world_size == 1
         if captured and random_state is not None:
             if settings.compile == "on":
                 raise HebaeError(
@@ -81,13 +81,16 @@ class Updater:
         forward: Callable[..., Step] = model
         backward: Callable[[Tensor], object] = Tensor.backward
         main, critic = self.main, self.critic
-        if fabric.world_size > 1 or settings.precision == "16-mixed":
-            names = [name for name, _ in model.named_parameters() if name.startswith("critic.")]
-            # The gradients of the critic are averaged below.
-            model._ddp_params_and_buffers_to_ignore = names  # type: ignore[assignment]
+        # The gradients of the critic are averaged below, and buffers follow from the whole batch.
+        ignored = [name for name, _ in model.named_parameters() if name.startswith("critic.")]
+        ignored += [name for name, _ in model.named_buffers()]
+        model._ddp_params_and_buffers_to_ignore = ignored  # type: ignore[assignment]
+        if settings.precision == "16-mixed":
             forward, main, *critics = fabric.setup(model, *self.optimizers)  # type: ignore[arg-type]
             critic = critics[0] if critics else None
             backward = fabric.backward
+        elif fabric.world_size > 1:  # without Fabric's wrapper, which makes results float32
+            forward = fabric.strategy.setup_module(model)
         mixed = settings.precision in ("16-mixed", "bf16-mixed")
         autocast = fabric.autocast if mixed else nullcontext
         random_state = random_state or nullcontext

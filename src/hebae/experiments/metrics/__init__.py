@@ -81,6 +81,7 @@ _ALL = (
     Metric("information", INFORMATION, code.information_of, fast=True),
     Metric("mic", INFORMATION, code.rank_information),
     Metric("labels", USE, code.labels),
+    Metric("mixing", USE, code.mixing_of, fast=True, applies=code.has_batches),
     Metric("robustness", USE, code.robustness, fast=True),
     Metric("smoothness", USE, code.smoothness, fast=True, **_IN_FEATURES),
     Metric("genotypes", GENOTYPES, genotypes.samples, OF_SAMPLES, True, _of("genotypes")),

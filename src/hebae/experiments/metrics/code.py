@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from hebae import inference, priors
 from hebae.errors import UndefinedMetric
-from hebae.evaluation import information, latent, normality, usage
+from hebae.evaluation import information, latent, mixing, normality, usage
 from hebae.evaluation.estimate import Estimate, mean_estimate
 from hebae.evaluation.features.base import FeatureExtractor
 from hebae.evaluation.maximal_information import index_dependence
@@ -25,6 +25,7 @@ BINS, RANGE = 80, 5.0  # of histograms
 INDICES, DRAWS = 1000, 5  # of MIC and TIC
 NOISE, NOISY_CODES = 0.1, 1000  # of the robustness: standard deviations, examples
 PAIRS, STEPS = 500, 11  # of the interpolations
+NEIGHBOURS, MOST = 15, 5000  # of the mixing: neighbours, examples of the silhouette
 
 Array = npt.NDArray[Any]
 
@@ -155,6 +156,29 @@ def labels(run: TrainedRun) -> Iterator[Measurement]:
         elif run.split != "train":
             accuracy = attempt(classify, run.training_codes.mean, train, run.codes.mean, test)
         yield measured(f"labels.{name}", accuracy, counts, undefined=why)
+
+
+def has_batches(run: TrainedRun) -> bool:
+    """Whether the examples have a condition of categories."""
+    return any(column.categories for column in run.examples.condition_columns or ())
+
+
+def mixing_of(run: TrainedRun) -> Iterator[Measurement]:
+    """Measure how far each condition of categories, such as a batch, is mixed in the codes."""
+    examples, codes = run.examples, run.codes.mean
+    columns = examples.condition_columns or ()
+    assert examples.conditions is not None
+    neighbours = min(NEIGHBOURS, len(codes) - 1)
+    counts = {"examples": len(codes), "neighbours": neighbours}
+    for column, batches in zip(columns, examples.conditions.T, strict=True):
+        if not column.categories:
+            continue
+        words = {"condition": column.name}
+        found = attempt(mixing.batch_mixing, codes, batches, neighbours=neighbours)
+        yield measured(f"mixing.neighbours.{column.name}", found, counts, words=words)
+        found = attempt(mixing.batch_silhouette, codes, batches, limit=MOST, seed=run.seed)
+        counts_used = {"examples": min(len(codes), MOST)}
+        yield measured(f"mixing.silhouette.{column.name}", found, counts_used, words=words)
 
 
 def robustness(run: TrainedRun) -> Iterator[Measurement]:

@@ -1,0 +1,108 @@
+"""Signals that stop a training: Ctrl-C, SIGTERM (schedulers) and SIGHUP (a closed terminal)."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TypeVar
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if hasattr(signal, "SIGHUP"):  # not on Windows
+    SIGNALS.append(signal.SIGHUP)
+
+SAME_PRESS = 0.3
+"""Seconds within which a second Ctrl-C is the first one, which reached the process on two ways."""
+
+Result = TypeVar("Result")
+
+_last: int = signal.SIGINT
+
+
+def exit_status() -> int:
+    """Exit status after the last training that was stopped: 130, or 143 (SIGTERM), 129 (SIGHUP)."""
+    return 128 + _last
+
+
+class _Stopped(BaseException):
+    """A signal came during work that need not be finished; see `Interrupt.unless_stopped`."""
+
+
+class Interrupt:
+    """Lets a signal wait until the training can be saved; see `deferred`.
+
+    Attributes
+    ----------
+    number : int
+        The signal that stops the training, the same for all of its processes; 0 if there is none.
+    """
+
+    def __init__(self, processes: int = 1) -> None:
+        self.number = 0
+        self._received = 0
+        self._since = 0.0
+        self._at_once = False
+        self._group = None
+        if processes > 1:  # on the host, so that no step waits for a GPU
+            import torch
+
+            self._group = torch.distributed.new_group(backend="gloo")
+
+    def agreed(self) -> bool:
+        """Whether to stop now. Several processes call it at the same points and decide together."""
+        if self._group is None:
+            self.number = self._received
+        else:
+            import torch
+
+            highest = torch.tensor(self._received)
+            torch.distributed.all_reduce(highest, torch.distributed.ReduceOp.MAX, group=self._group)
+            self.number = int(highest)
+        return self.number != 0
+
+    def unless_stopped(self, work: Callable[[], Result]) -> Result | None:
+        """Do work that changes nothing that is saved; a signal ends it where it is (None)."""
+        try:
+            self._at_once = True
+            try:
+                return None if self._received else work()
+            finally:
+                self._at_once = False
+        except _Stopped:
+            return None
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        global _last
+        now = time.monotonic()
+        if not self._received:
+            self._received = _last = number
+            self._since = now
+            if self._at_once:
+                raise _Stopped
+        elif number == signal.SIGINT and now - self._since > SAME_PRESS:
+            raise KeyboardInterrupt("Stopped at once. The last checkpoint is kept: use --resume.")
+
+
+@contextmanager
+def deferred(processes: int = 1) -> Iterator[Interrupt]:
+    """Let the first signal wait for the end of a step; a second Ctrl-C acts at once.
+
+    Signals belong to the main thread: in others nothing changes. SIGHUP stays ignored where it is,
+    as under nohup.
+    """
+    interrupt = Interrupt(processes)
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        for kind in SIGNALS:
+            handler = signal.getsignal(kind)
+            if handler is None or (kind != signal.SIGINT and handler is signal.SIG_IGN):
+                continue
+            previous[kind] = signal.signal(kind, interrupt._receive)
+    try:
+        yield interrupt
+    finally:
+        for kind, handler in previous.items():
+            signal.signal(kind, handler)

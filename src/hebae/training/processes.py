@@ -1,0 +1,234 @@
+"""Several processes of one training: who starts them, and what ends them.
+
+``hebae train --devices N`` starts itself N times and watches over these processes (`supervise`).
+torchrun, SLURM and whatever else Lightning Fabric knows start processes themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from types import FrameType
+from typing import IO
+
+from hebae.errors import HebaeError, PeerError
+from hebae.training.interrupt import SIGNALS
+
+SUPERVISOR = "HEBAE_SUPERVISOR"
+"""Environment variable with the process id of the one that watches over this one."""
+GRACE = 10.0
+"""Seconds that the others have to end by themselves once one has failed, and again after SIGTERM.
+"""
+
+
+def is_supervised() -> bool:
+    """Whether `supervise` has started this process."""
+    return SUPERVISOR in os.environ
+
+
+def rank() -> int:
+    """Return the number of this process among those of a training, as its starter tells it."""
+    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+    return int(next((os.environ[name] for name in names if name in os.environ), 0))
+
+
+def are_started(devices: int) -> bool:
+    """Whether the processes have been started, by torchrun, SLURM or `supervise`.
+
+    Raises
+    ------
+    HebaeError
+        If their number is not the given one.
+    """
+    if devices == 1 and "LOCAL_RANK" not in os.environ:
+        return False
+    from lightning_fabric.plugins.environments.lsf import LSFEnvironment
+    from lightning_fabric.plugins.environments.mpi import MPIEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+
+    found = os.environ.get("LOCAL_WORLD_SIZE")
+    starter, flag = "torchrun", "--nproc-per-node"
+    if "LOCAL_RANK" not in os.environ and SLURMEnvironment.detect():
+        found = os.environ.get("SLURM_NTASKS_PER_NODE")
+        starter, flag = "SLURM", "--ntasks-per-node"
+        if found is None:
+            raise HebaeError(
+                f"--devices is {devices}, and SLURM was not told how many processes to start on "
+                f"each machine; give it --ntasks-per-node={devices}."
+            )
+    if found is not None and int(found) != devices:
+        raise HebaeError(
+            f"{starter} starts {found} process(es) on each machine, and --devices is {devices}; "
+            f"give --devices {found}, or {flag} {devices} to {starter}."
+        )
+    if found is not None or "LOCAL_RANK" in os.environ:
+        return True
+    return MPIEnvironment.detect() or LSFEnvironment.detect()
+
+
+def machines(devices: int) -> int:
+    """Return on how many machines the processes of a training have been started."""
+    if "LOCAL_RANK" in os.environ:
+        return max(1, int(os.environ.get("WORLD_SIZE", devices)) // devices)
+    return int(os.environ.get("SLURM_NNODES", 1)) if devices > 1 else 1
+
+
+@contextmanager
+def peers(count: int) -> Iterator[None]:
+    """Raise a `PeerError` where the connection to the other processes is lost."""
+    try:
+        yield
+    except (HebaeError, OSError, MemoryError) as error:
+        error.of_one_process = count > 1  # type: ignore[union-attr]
+        raise
+    except RuntimeError as error:
+        broken = ("gloo", "nccl", "connection", "socket")
+        lost = isinstance(error, torch_errors()) or any(w in str(error).lower() for w in broken)
+        if count == 1 or not lost:
+            raise
+        raise PeerError(
+            "another process of the training has ended, and this one with it. The last checkpoint "
+            "is kept: continue with --resume."
+        ) from error
+
+
+def torch_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of torch's connections between processes."""
+    import torch
+
+    return (torch.distributed.DistError,)
+
+
+def follow_supervisor() -> None:
+    """End, after a checkpoint, if the process that watches over this one has ended."""
+    if not is_supervised():
+        return
+    parent = int(os.environ[SUPERVISOR])
+
+    def follow() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(2 * GRACE)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def supervise(count: int, words: list[str], again: str) -> tuple[int, str]:
+    """Run ``hebae`` in `count` processes that train together; wait for them.
+
+    The processes are in a session of their own, so that a signal reaches each of them once, from
+    here. If one fails, the others are ended.
+
+    Parameters
+    ----------
+    count : int
+    words : list of str
+        The arguments of the command line.
+    again : str
+        Command that resumes the training.
+
+    Returns
+    -------
+    status : int
+        For the command to exit with.
+    message : str
+        What is to be printed, unless a process has done so.
+    """
+    environment = os.environ | {
+        SUPERVISOR: str(os.getpid()),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+        "NODE_RANK": "0",
+        "WORLD_SIZE": str(count),
+    }
+    # Each process would otherwise take all cores.
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    # Not from the present folder, where a file may have the name of a module.
+    safely = [] if Path(__file__).parents[2] == Path.cwd() else ["-P"]
+    command = [sys.executable, *safely, "-m", "hebae", *words]
+    received: list[int] = []
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def forward(number: int, frame: FrameType | None = None) -> None:
+        received.append(number)
+        for process in processes:
+            with suppress(ProcessLookupError):
+                process.send_signal(number)
+
+    with ExitStack() as stack:
+        errors: list[IO[bytes] | None] = [None]
+        errors += [stack.enter_context(TemporaryFile()) for _ in range(1, count)]
+        for kind in SIGNALS:
+            if signal.getsignal(kind) is not signal.SIG_IGN:
+                stack.callback(signal.signal, kind, signal.signal(kind, forward))
+        for local_rank, file in enumerate(errors):
+            processes.append(
+                subprocess.Popen(
+                    command,
+                    env=environment | {"LOCAL_RANK": str(local_rank)},
+                    stdout=None if file is None else subprocess.DEVNULL,
+                    stderr=file,
+                    start_new_session=True,
+                )
+            )
+        ended = _wait(processes)
+        if received and any(s in (-received[0], 128 + received[0]) for s in ended.values()):
+            return 128 + received[0], ""
+        # The first process has printed what there is, unless it was killed or left alone.
+        if ended[0] >= 0 and ended[0] != PeerError.status:
+            return ended[0], ""
+        for number, status in ended.items():
+            if status < 0:
+                name = signal.Signals(-status).name
+                return 1, (
+                    f"process {number + 1} of {count} was ended by {name}, and the others with it. "
+                    f"The last checkpoint is kept. Resume with: {again}"
+                )
+        for number, status in ended.items():
+            if status not in (0, PeerError.status):
+                file = errors[number]
+                assert file is not None
+                file.seek(0)
+                return status, file.read().decode(errors="replace").strip()
+    return 1, f"the processes lost their connection. Resume with: {again}"
+
+
+def _wait(processes: list[subprocess.Popen[bytes]]) -> dict[int, int]:
+    """Wait for all processes, end those that outlive a failed one; statuses in order of ending.
+
+    Processes that are ended here count as lost.
+    """
+    ended: dict[int, int] = {}
+    deadline, ending = None, 0
+    while len(ended) < len(processes):
+        for number, process in enumerate(processes):
+            if number not in ended and process.poll() is not None:
+                killed = ending and process.returncode < 0
+                ended[number] = PeerError.status if killed else process.returncode
+        stopped = {0, *(128 + number for number in SIGNALS)}  # the others may still be saving
+        if deadline is None and not stopped.issuperset(ended.values()):
+            deadline = time.monotonic() + GRACE
+        if deadline is not None and time.monotonic() > deadline:
+            ending, deadline = ending + 1, time.monotonic() + GRACE
+            for number, process in enumerate(processes):
+                if number not in ended:
+                    process.send_signal(signal.SIGTERM if ending == 1 else signal.SIGKILL)
+        time.sleep(0.05)
+    return ended
+
+
+def _free_port() -> int:
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        return int(place.getsockname()[1])

@@ -1,0 +1,71 @@
+"""The documentation site: its examples run, and every public name has one."""
+
+import doctest
+import inspect
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import hebae
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs" / "api").glob("*.md"))
+PARSER = doctest.DocTestParser()
+
+
+def text(page):
+    return page.read_text(encoding="utf-8")
+
+
+def public_names(module):
+    """The names of ``__all__``, otherwise what is defined there."""
+    names = getattr(module, "__all__", None) or [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    ]
+    return [name for name in names if not isinstance(getattr(module, name), ModuleType)]
+
+
+MODULES = {name: getattr(hebae, name) for name in hebae._SUBMODULES}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_examples_of_a_reference_page_run(page):
+    """One session per page. Examples of packages that are missing here are skipped."""
+    if page.stem == "priors":
+        pytest.importorskip("zuko")
+    examples = PARSER.get_doctest(text(page).replace("```\n", "\n"), {}, page.stem, str(page), 0)
+    failures = []
+    doctest.DocTestRunner(verbose=False).run(examples, out=failures.append)
+    assert not failures, "".join(failures)
+
+
+def test_every_public_name_has_an_example():
+    """In its docstring, or on a page of the reference: there in the code or its output."""
+    shown = ""
+    for page in PAGES:
+        for example in PARSER.get_examples(text(page).replace("```\n", "\n")):
+            shown += example.source + example.want
+    words = set(re.findall(r"\w+", shown))
+    missing = [
+        f"hebae.{name}"
+        for name in hebae.__all__
+        if name not in (*MODULES, *words, "__version__")
+        and ">>> " not in (inspect.getdoc(getattr(hebae, name)) or "")
+    ]
+    for module in MODULES.values():
+        missing += [
+            f"{module.__name__}.{name}"
+            for name in public_names(module)
+            if name not in words and ">>> " not in (inspect.getdoc(getattr(module, name)) or "")
+        ]
+    assert not missing, f"add an example to docs/api for {', '.join(missing)}"
+
+
+def test_every_function_and_class_of_the_metrics_has_an_entry():
+    entries = set(re.findall(r"^::: hebae\.evaluation\.(\w+)", text(PAGES[2]), re.MULTILINE))
+    assert PAGES[2].stem == "evaluation"
+    assert entries == set(hebae.evaluation.__all__) - {"Estimator"}

@@ -42,16 +42,6 @@ def test_counts_of_a_log_gaussian_have_probabilities_that_add_up_to_one(study: A
     assert float(total + beyond) == pytest.approx(1, abs=1e-5)
 
 
-def test_mixing_is_one_for_mixed_groups_and_zero_for_separate_ones(study: Any) -> None:
-    kang = study("kang")
-    rng = np.random.default_rng(0)
-    groups = np.array(["ctrl", "stim"] * 200)
-    types = np.repeat(["a", "b"], 200)
-    codes = rng.normal(size=(400, 3)) + 20 * (types == "a")[:, None]
-    assert kang.mixing(codes, groups, types) == pytest.approx(1, abs=0.05)
-    assert kang.mixing(codes + 99 * (groups == "ctrl")[:, None], groups, types) == 0
-
-
 def people(folder: Path, rng: np.random.Generator) -> None:
     """Genotypes of 60 people of three populations, in pairs of relatives."""
     folder.mkdir()

@@ -19,6 +19,7 @@ from hebae.report.style import INK, describe, new_figure, styled
 TRAINED, DRAWN, JUDGED = 20_000, 1000, 10_000
 SETTINGS: dict[str, Any] = {
     "latent_dim": 16,
+    "condition_encoder": True,
     "epochs": 10,
     "encoder_widths": (512, 256),
     "decoder_widths": (256, 512),

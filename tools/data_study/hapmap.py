@@ -33,13 +33,8 @@ FILE = "genotypes/HM3_thinned_autosomal_overlap.bed"
 POPULATIONS = "genotypes/relationships_w_pops_121708.txt"
 SIZES = (2, 8)
 HIDDEN = 0.1
-SETTINGS: dict[str, Any] = {
-    "learning_rate": 2e-3,
-    "epochs": 60,
-    "encoder_widths": (64, 64),
-    "decoder_widths": (64, 64),
-}
-METHODS: dict[str, dict[str, Any]] = {"HEBAE": {}, "VAE": {}, "AE": {}}
+SETTINGS: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 48, "epochs": 40}
+METHODS: dict[str, dict[str, Any]] = {"HEBAE": {"rate_weight": 0.3}, "VAE": {}, "AE": {}}
 REGIONS = {
     "Africa": {"YRI": "#7A0403", "LWK": "#C42503", "MKK": "#F8721C", "ASW": "#FBB938"},
     "Europe": {"CEU": "#30123B", "TSI": "#4675ED"},

@@ -219,14 +219,19 @@ def figure(work: Path, seeds: dict[str, Any]) -> Figure:
     ]
     add_legend(figure, [], *marks)
 
+    plain = [record["HEBAE, log-Gaussian"]["log_likelihood"] for record in seeds.values()]
     gains = {
-        m: [r[f"{m}, NB"]["log_likelihood"] - r[f"{m}, log-Gaussian"]["log_likelihood"]
-            for r in seeds.values()]
-        for m in ("HEBAE",)
-    }  # fmt: skip
-    bars(lower, {"negative binomial minus log-Gaussian": gains}, COLOURS, "{:.0f}")
+        method: [
+            record[f"{method}, NB"]["log_likelihood"] - other
+            for record, other in zip(seeds.values(), plain, strict=True)
+        ]
+        for method in ("VAE", "HEBAE")
+    }
+    bars(lower, {"negative binomial": gains}, COLOURS, "{:+.0f} nats")
+    lower.axhline(0, color=COLOURS["HEBAE"], linewidth=1.5, linestyle=(0, (4, 2)))
     lower.set(ylabel="nats per cell")
-    describe(lower, "Held-out counts: gain by a count likelihood", "bound on log p(counts)")
+    note = "held-out log p(counts), less that of HEBAE with a log-Gaussian likelihood"
+    describe(lower, "A likelihood of counts", note)
 
     label = "HEBAE, NB, condition"
     of_types = [r[label]["isg15"] for r in seeds.values()]

@@ -16,17 +16,16 @@ from hebae.evaluation import density_coverage, extractor
 from hebae.report.pixels import to_uint8
 from hebae.report.style import INK, describe, new_figure, styled
 
-TRAINED, DRAWN, JUDGED = 20_000, 1000, 10_000
+TRAINED, DRAWN, JUDGED = 20_000, 1000, 5_000
 SETTINGS: dict[str, Any] = {
     "latent_dim": 16,
     "condition_encoder": True,
     "epochs": 10,
-    "encoder_widths": (512, 256),
-    "decoder_widths": (256, 512),
+    "encoder_widths": (256, 256),
+    "decoder_widths": (256, 256),
 }
 METHODS: dict[str, dict[str, Any]] = {
     "HEBAE": {"rate_weight": 1.0},
-    "HEBAE without rate": {},
     "VAE": {},
 }
 
@@ -64,8 +63,8 @@ def measure(work: Path, seed: int, quick: bool) -> dict[str, Any]:
     }
     for method, options in METHODS.items():
         settings = SETTINGS | options | ({"epochs": 1} if quick else {})
-        model = getattr(hebae, method.split()[0])(random_state=seed, **settings)
-        folder = work / f"{method.replace(' ', '-')}-{seed}"
+        model = getattr(hebae, method)(random_state=seed, **settings)
+        folder = work / f"{method}-{seed}"
         model = fitted(folder, model, digits.train[:TRAINED], condition="label")
         by_digit, shown, coverage = [], [], []
         for digit in range(10):

@@ -221,7 +221,7 @@ def figure(work: Path, seeds: dict[str, Any]) -> Figure:
         name: [record[f"HEBAE, {name}"]["log_likelihood"] for record in seeds.values()]
         for name in LIKELIHOODS
     }
-    for place, (name, values) in enumerate(bounds.items()):
+    for place, values in enumerate(bounds.values()):
         lower.plot(np.mean(values), place, "D", color=COLOURS["HEBAE"], markersize=9)
         lower.plot(values, [place] * len(values), ".", color=INK)
         lower.annotate(f"{np.mean(values):,.0f}", (np.mean(values), place), (0, 9), ha="center",

@@ -155,14 +155,18 @@ def figure(work: Path, seeds: dict[str, Any]) -> Figure:
         axes.scatter(*a.T, s=6, color=FAINT, linewidths=0)
         scatter(axes, b, population, POPULATION_COLOURS)
         accuracy = np.mean([record["k = 2"][method]["accuracy"] for record in seeds.values()])
-        describe(axes, f"{method}, k = 2", f"held-out people; accuracy {accuracy:.2f}")
+        describe(axes, f"{method}, k = 2", f"held-out people in colour; accuracy {accuracy:.2f}")
     accuracies = {
         f"k = {k}": seeds_of(seeds, f"k = {k}", "accuracy", ("PCA", "AE", "VAE", "HEBAE"))
         for k in SIZES
     }
     bars(lower, accuracies, COLOURS)
     lower.set_ylim(0, 1)
-    describe(lower, "Population of held-out people", "accuracy of 5 nearest neighbours; 3 seeds")
+    describe(
+        lower,
+        "Population of held-out people",
+        f"accuracy of 5 nearest neighbours; dots: {len(seeds)} seeds",
+    )
     real, fake = np.load(work / f"frequencies-{first}.npz").values()
     last.scatter(real, fake, s=3, alpha=0.3, linewidths=0, color=COLOURS["HEBAE"])
     last.plot([0, 1], [0, 1], color="#222222", linewidth=1, linestyle=(0, (4, 2)))

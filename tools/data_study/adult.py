@@ -21,10 +21,17 @@ NAMES = [
     *("native_country", "income"),
 ]
 TARGET = "income"
-SETTINGS: dict[str, Any] = {"latent_dim": 10, "epochs": 30}
+FEW_VALUES = ("capital_gain", "capital_loss", "education_num", "hours_per_week")
+"""Whole numbers with few different values, which models take as categories."""
+SETTINGS: dict[str, Any] = {
+    "latent_dim": 10,
+    "epochs": 20,
+    "encoder_widths": (128, 128),
+    "decoder_widths": (128, 128),
+}
 METHODS: dict[str, dict[str, Any]] = {"HEBAE": {}, "VAE": {}}
 INDEPENDENT = "columns drawn one by one"
-NEAREST = 4000
+NEAREST = 3000
 """Rows whose closest records are looked for."""
 
 
@@ -46,6 +53,8 @@ def measure(work: Path, seed: int, quick: bool) -> dict[str, Any]:
     """Generate as many rows as there are, and compare them with the real ones."""
     train = dataset().train
     test = load(frame("adult.test.gz"), validation_size=0, columns=train.columns).train
+    kinds = tuple(f"{name}=category" for name in FEW_VALUES)
+    rows = load(frame("adult.data.gz"), validation_size=0, column_kinds=kinds).train
     rng = np.random.default_rng(seed)
     values = train.rows(slice(None))
     shuffled = np.column_stack([rng.permutation(column) for column in values.T])
@@ -58,7 +67,7 @@ def measure(work: Path, seed: int, quick: bool) -> dict[str, Any]:
         settings = SETTINGS | options | ({"epochs": 1} if quick else {})
         model = getattr(hebae, method)(random_state=seed, **settings)
         folder = work / f"{method}-{seed}"
-        fitted(folder, model, train)
+        fitted(folder, model, rows)
         output = folder / "synthetic.csv"
         command_line("sample", folder, "--count", len(train), "--seed", seed, "--output", output)
         fake = load(output, validation_size=0, columns=train.columns).train

@@ -84,9 +84,10 @@ def compared(
     target = train.feature_names.index(TARGET)
     learned = tables.prediction(fake, test, target, categorical, seed=seed)
     found = [tables.associations(x, categorical) for x in (train, fake)]
-    order = np.random.default_rng(seed).permutation(len(test))[:NEAREST]
-    some = fake[order % len(fake)] if fake is not train else test[order]
-    closest = tables.closest_records(some, train, test, categorical, seed=seed)
+    order = np.random.default_rng(seed).permutation(len(test))
+    chosen, others = order[:NEAREST], test[order[NEAREST:]]
+    some = fake[chosen] if fake is not train else test[chosen]
+    closest = tables.closest_records(some, train, others, categorical, seed=seed)
     np.savez(file, curve=learned.curve, nearest=closest.distances, held_out=closest.held_out)
     return {
         "auc": learned.score.value,

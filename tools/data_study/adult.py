@@ -85,7 +85,7 @@ def compared(
     learned = tables.prediction(fake, test, target, categorical, seed=seed)
     found = [tables.associations(x, categorical) for x in (train, fake)]
     order = np.random.default_rng(seed).permutation(len(test))
-    chosen, others = order[:NEAREST], test[order[NEAREST:]]
+    chosen, others = order[:NEAREST], test[order[NEAREST : 2 * NEAREST]]
     some = fake[chosen] if fake is not train else test[chosen]
     closest = tables.closest_records(some, train, others, categorical, seed=seed)
     np.savez(file, curve=learned.curve, nearest=closest.distances, held_out=closest.held_out)

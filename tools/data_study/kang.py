@@ -113,7 +113,7 @@ def measure(work: Path, seed: int, quick: bool) -> dict[str, Any]:
     """Compare likelihoods, correct for the condition, and ask for counterfactuals."""
     adata, train, test = cells()
     counts = np.asarray(adata.X.toarray(), np.float32)
-    types, groups = (adata.obs[name].astype(str).to_numpy() for name in (TYPE, GROUP))
+    types, groups = (np.array(adata.obs[name], np.str_) for name in (TYPE, GROUP))
     size = float(counts[train].sum(1).mean())
     logs = logarithms(counts, size)
     short: dict[str, Any] = {"epochs": 3} if quick else {}

@@ -36,9 +36,9 @@ TYPE_COLOURS = {
     "FCGR3A+ Monocytes": "#E69F00",
 }
 ISG15_LOOKS: dict[str, dict[str, Any]] = {
-    "without": {"marker": "o", "fillstyle": "none", "linestyle": ""},
-    "predicted": {"marker": "D", "fillstyle": "full", "linestyle": ""},
-    "with interferon": {"marker": "|", "markeredgewidth": 2.5, "linestyle": ""},
+    "without": {"marker": "o", "fillstyle": "none", "markersize": 7},
+    "predicted": {"marker": "D", "markersize": 7},
+    "with interferon": {"marker": "|", "markeredgewidth": 2.5, "markersize": 20},
 }
 BOUND_SAMPLES = 100
 
@@ -236,10 +236,16 @@ def figure(work: Path, seeds: dict[str, Any]) -> Figure:
     middle = {kind: np.mean([r[kind] for r in of_types], axis=0) for kind in of_types[0]}
     for number, (kind, values) in enumerate(middle.items()):
         for value, look in zip(values, ISG15_LOOKS.values(), strict=True):
-            last.plot(value, number, **look, color=TYPE_COLOURS[kind], markersize=7)
+            last.plot(value, number, linestyle="", **look, color=TYPE_COLOURS[kind])
     last.set_yticks(range(len(middle)), list(middle))
-    last.set(xscale="symlog", xlabel=f"{GENE} per 10,000 counts", ylim=(-0.6, len(middle) - 0.4))
-    handles = [Line2D([], [], color=INK, label=name, **look) for name, look in ISG15_LOOKS.items()]
+    last.set(xscale="log", xlabel=f"{GENE} per 10,000 counts", ylim=(-0.6, len(middle) - 0.4))
+    last.set(xlim=(0.5, 2000))
+    last.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])
+    last.minorticks_off()
+    handles = [
+        Line2D([], [], color=INK, linestyle="", label=name, **look | {"markersize": 7})
+        for name, look in ISG15_LOOKS.items()
+    ]
     last.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3)
     last.set_title(f"{GENE} if cells had been given interferon", pad=24)
     return figure

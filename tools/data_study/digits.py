@@ -115,7 +115,7 @@ def figure(work: Path, seeds: dict[str, Any]) -> Figure:
     right.set_yticks(range(10))
     right.axvline(0.95, color=INK, linewidth=1, linestyle=(0, (4, 2)))
     right.grid(axis="y", visible=False)
-    right.legend(loc="upper left", framealpha=1, frameon=True)
+    right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
     real = np.mean([record["test images"]["agreement"] for record in seeds.values()])
     describe(
         right, "A classifier sees the digit", f"draws per digit: 1,000; test images: {real:.3f}"

@@ -69,13 +69,12 @@ def measure(work: Path, seed: int, quick: bool) -> dict[str, Any]:
         model = fitted(folder, model, digits.train[:TRAINED], condition="label")
         labels = digits.train.labels[:TRAINED]
         by_digit, marginal, shown, coverage = [], [], [], []
+        of_all = drawn(model.codes_, count, seed)
         for digit in range(10):
             condition = {"label": digit}
-            drawn = model.sample(count, condition=condition, random_state=seed)
-            marginal.append(float((judge(to_uint8(drawn)) == digit).mean()))
-            # Codes as those of training digits of the same kind.
-            codes = model.codes_[labels == digit]
-            z = fit_samplers(codes, seed, ("mixture",))["mixture"].sample(count, seed)
+            images = to_uint8(model.inverse_transform(of_all, condition=condition))
+            marginal.append(float((judge(images) == digit).mean()))
+            z = drawn(model.codes_[labels == digit], count, seed)
             images = to_uint8(model.inverse_transform(z, condition=condition))
             by_digit.append(float((judge(images) == digit).mean()))
             shown.append(images[:10])
@@ -90,6 +89,11 @@ def measure(work: Path, seed: int, quick: bool) -> dict[str, Any]:
             "coverage": float(np.mean(coverage)),
         }
     return record
+
+
+def drawn(codes: Array, count: int, seed: int) -> Array:
+    """Draw codes from a mixture of normals that is fitted to codes."""
+    return fit_samplers(codes, seed, ("mixture",))["mixture"].sample(count, seed)
 
 
 @styled()

@@ -61,7 +61,9 @@ def test_resume_refuses_what_would_change_the_run(hebae, trained):
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice_and_a_checkpoint(hebae, tmp_path):
-    np.save(tmp_path / "flat.npy", np.full((300, 12), 0.5, dtype=np.float32))
+    flat = np.full((300, 12), 0.5, dtype=np.float32)
+    flat[:4] = np.random.default_rng(0).random((4, 12))  # few batches hold two of them
+    np.save(tmp_path / "flat.npy", flat)
     result = hebae("train", "--data", "flat.npy", *SMALL, "--output", "run")
     refused(result, "step 1", "nan", "smallest eigenvalue of Sigma", "shrunk")
     assert (tmp_path / "run" / "resume.pt").exists()

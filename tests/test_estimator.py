@@ -398,7 +398,7 @@ def test_a_save_that_fails_leaves_the_saved_model_as_it_was(images, tmp_path, mo
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hebae.storage.save_file", full)
+    monkeypatch.setattr("hebae.storage.write_atomically", full)
     with pytest.raises(HebaeError, match="No space left"):
         small(likelihood="continuous_bernoulli").fit(images).save(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

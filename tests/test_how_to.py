@@ -1,8 +1,7 @@
-"""The commands and snippets of the how-to pages run, on files that are made on the spot."""
+"""The commands and snippets of the how-to pages run, on files that the pages make."""
 
 import csv
-import re
-import shlex
+import importlib.util
 from pathlib import Path
 
 import matplotlib as mpl
@@ -10,55 +9,40 @@ import numpy as np
 import pytest
 from PIL import Image
 
-PAGES = Path(__file__).parents[1] / "docs" / "how-to"
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def how_to():
+    """The module tools/how_to.py."""
+    spec = importlib.util.spec_from_file_location("tools_how_to", ROOT / "tools" / "how_to.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
-def follow(hebae, tmp_path, monkeypatch):
+def follow(how_to, hebae, tmp_path, monkeypatch):
     """Run the blocks of a page in an empty folder; gives the folder and Python's variables."""
     mpl.use("Agg")
     monkeypatch.chdir(tmp_path)
 
+    def command(words):
+        result = hebae(*words)
+        assert result.status == 0, (words, result.err)
+
     def run(page, epochs=2):
-        text = (PAGES / page).read_text(encoding="utf-8")
-        text = re.sub(r"(--epochs |epochs=)\d+", rf"\g<1>{epochs}", text)
-        variables = {}
-        for language, block in BLOCK.findall(text):
-            if language == "python":
-                exec(compile(block, page, "exec"), variables)
-                continue
-            for line in block.splitlines():
-                program, *words = shlex.split(line, comments=True)
-                assert program in ("hebae", "pip"), line
-                if program == "hebae":
-                    result = hebae(*words)
-                    assert result.status == 0, (line, result.err)
-        return tmp_path, variables
+        return tmp_path, how_to.follow(how_to.PAGES / page, command, epochs)
 
     return run
 
 
-def test_table(follow, tmp_path):
+def test_table(follow):
     pd = pytest.importorskip("pandas")
-    rng = np.random.default_rng(0)
-    species = rng.integers(0, 3, 120)
-    frame = pd.DataFrame(
-        {
-            "species": np.array(["Adelie", "Chinstrap", "Gentoo"])[species],
-            "island": rng.choice(["Biscoe", "Dream"], 120),
-            "bill_length_mm": np.round(40 + 5 * species + rng.normal(0, 2, 120), 1),
-            "bill_depth_mm": np.round(18 - species + rng.normal(0, 1, 120), 1),
-            "flipper_length_mm": (190 + 15 * species + rng.normal(0, 5, 120)).round(),
-            "body_mass_g": (3700 + 600 * species + rng.normal(0, 300, 120)).round(),
-            "sex": rng.choice(["male", "female"], 120),
-            "year": rng.integers(2007, 2010, 120),
-        }
-    )
-    frame.loc[[3, 40], "body_mass_g"] = np.nan
-    frame.loc[[5, 50], "sex"] = None
-    frame.to_csv(tmp_path / "penguins.csv", index=False)
     folder, variables = follow("tables.md")
+    frame = pd.read_csv(folder / "penguins.csv")
     codes, filled, synthetic = (
         pd.read_csv(folder / name) for name in ("codes.csv", "filled.csv", "synthetic.csv")
     )
@@ -71,56 +55,60 @@ def test_table(follow, tmp_path):
     assert set(synthetic.island) <= {"Biscoe", "Dream"}
     assert set(synthetic.year) <= {2007, 2008, 2009}
     assert synthetic.body_mass_g.dtype == np.int64
-    assert variables["model"].transform(variables["frame"]).shape == (120, 2)
+    assert variables["model"].transform(variables["frame"]).shape == (300, 2)
+    assert variables["distances"].shape == (7,)
+    assert 0 < np.nanmax(variables["distances"]) <= 1
+    assert "distance of columns" in (folder / "evaluation" / "report.html").read_text()
+    assert (folder / "evaluation" / "figures" / "marginals.png").stat().st_size > 1000
     assert (folder / "codes.png").stat().st_size > 1000
 
 
-def test_single_cells(follow, tmp_path):
-    anndata = pytest.importorskip("anndata")
-    from scipy.sparse import csr_matrix
-
+def test_conditions(follow, tmp_path):
+    pd = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)
-    kinds = rng.integers(0, 2, 150)
-    rates = rng.gamma(1, 1, (2, 40))[kinds] * rng.uniform(0.5, 2, (150, 1))
-    adata = anndata.AnnData(csr_matrix(rng.poisson(rates).astype(np.int32)))
-    adata.obs_names = [f"cell{i}" for i in range(150)]
-    adata.var_names = [f"gene{i}" for i in range(40)]
-    adata.obs["cell_type"] = np.array(["B", "T"])[kinds]
-    adata.write_h5ad(tmp_path / "cells.h5ad")
+    lab = rng.choice(["north", "south"], 200)
+    values = rng.normal(size=(200, 3)) @ rng.normal(size=(3, 6)) + (lab == "south")[:, None]
+    frame = pd.DataFrame(values, columns=[f"m{j}" for j in range(6)])
+    frame.assign(lab=lab, age=rng.uniform(20, 60, 200).round(1)).to_csv("cells.csv", index=False)
+    folder, variables = follow("conditions.md")
+    north, either = (pd.read_csv(folder / name) for name in ("north.csv", "any.csv"))
+    assert list(north) == [*frame, "lab", "age"]
+    assert set(north.lab) == {"north"} and set(north.age) == {40.0}
+    assert set(either.lab) == {"north", "south"}
+    assert np.load(folder / "south.npy").shape == (2, 4, 6)
+    unmoved = np.abs(variables["effect"][lab == "south"]).max()
+    assert unmoved < 1e-5 < np.abs(variables["effect"][lab == "north"]).min(0).max()
+    assert variables["images"].shape == (10, 1, 8, 8)
+    assert (folder / "digits.png").stat().st_size > 1000
+
+
+def test_single_cells(follow):
+    anndata = pytest.importorskip("anndata")
     folder, variables = follow("single-cells.md")
+    adata = anndata.read_h5ad(folder / "cells.h5ad")
     coded = anndata.read_h5ad(folder / "coded.h5ad")
     assert list(coded.obs_names) == list(adata.obs_names)
-    assert coded.obsm["X_hebae"].shape == (150, 10)
+    assert coded.obsm["X_hebae"].shape == (400, 10)
     assert (coded.X != adata.X).nnz == 0
     generated = anndata.read_h5ad(folder / "generated.h5ad")
     assert list(generated.var_names) == list(adata.var_names)
-    assert generated.shape == (200, 40)
+    assert generated.shape == (200, 100)
     values = np.asarray(generated.to_df())
     assert (values == np.rint(values)).all()
     assert values.min() == 0
-    assert variables["adata"].obsm["X_hebae"].shape == (150, 5)
+    assert variables["adata"].obsm["X_hebae"].shape == (400, 5)
+    assert 0 < variables["found"].relation < 1
+    assert "library sizes" in (folder / "evaluation" / "report.html").read_text()
+    assert (folder / "evaluation" / "figures" / "counts.png").stat().st_size > 1000
     assert (folder / "cells.png").stat().st_size > 1000
 
 
-def test_genotypes(follow, tmp_path):
+def test_genotypes(follow):
     bed_reader = pytest.importorskip("bed_reader")
-    rng = np.random.default_rng(0)
-    frequencies = rng.uniform(0.1, 0.9, (2, 50))
-    population = np.arange(140) // 70
-    people = rng.binomial(2, frequencies[population]).astype(np.float32)
-    people[rng.random(people.shape) < 0.02] = np.nan
-    properties = {
-        "iid": [f"person{i}" for i in range(140)],
-        "sid": [f"rs{i}" for i in range(50)],
-        "chromosome": ["1"] * 50,
-        "bp_position": np.arange(50) * 5000 + 100,
-        "allele_1": ["A"] * 50,
-        "allele_2": ["G"] * 50,
-    }
-    bed_reader.to_bed(tmp_path / "people.bed", people, properties=properties)
-    rows = "".join(f"person{i},{['north', 'south'][p]}\n" for i, p in enumerate(population))
-    (tmp_path / "populations.csv").write_text("id,population\n" + rows)
-    folder, _ = follow("genotypes.md")
+    folder, variables = follow("genotypes.md")
+    properties = variables["properties"]
+    with bed_reader.open_bed(folder / "people.bed") as file:
+        people = file.read()
     codes = (folder / "codes.csv").read_text().splitlines()
     assert codes[0] == "id,hebae0,hebae1"
     assert [line.split(",")[0] for line in codes[1:]] == properties["iid"]
@@ -131,7 +119,7 @@ def test_genotypes(follow, tmp_path):
     np.testing.assert_array_equal(values[known], people[known])
     assert set(np.unique(values)) == {0, 1, 2}
     with bed_reader.open_bed(folder / "generated.bed") as generated:
-        assert generated.shape == (500, 50)
+        assert generated.shape == (500, 100)
         assert list(generated.sid) == properties["sid"]
         np.testing.assert_array_equal(generated.bp_position, properties["bp_position"])
         values = generated.read()
@@ -141,22 +129,13 @@ def test_genotypes(follow, tmp_path):
         assert name in table
     with (folder / "evaluation" / "evaluation.csv").open(newline="") as file:
         rows = {row["quantity"]: float(row["value"]) for row in csv.DictReader(file)}
-    assert rows["PCA overlap: coverage[14/14], training examples"] > 0.75  # not by file order
+    assert rows["PCA overlap: coverage[20/20], training examples"] > 0.75  # not by file order
     assert (folder / "evaluation" / "figures" / "genotypes.png").stat().st_size > 1000
     assert (folder / "map.png").stat().st_size > 1000
 
 
 def test_folder_of_images(follow, tmp_path, monkeypatch):
     monkeypatch.setenv("HEBAE_CACHE_DIR", str(tmp_path / "cache"))
-    rng = np.random.default_rng(0)
-    (tmp_path / "photos" / "cats").mkdir(parents=True)
-    (tmp_path / "photos" / "dogs").mkdir()
-    for number in range(170):
-        size = (*rng.integers(20, 50, 2), 3)
-        image = Image.fromarray(rng.integers(0, 256, size, np.uint8))
-        image = image if number % 3 else image.convert("L")
-        image.save(tmp_path / "photos" / ("cats", "dogs")[number % 2] / f"{number}.png")
-    (tmp_path / "photos" / "cats" / "damaged.jpg").write_bytes(b"no image")
     folder, variables = follow("images.md")
     for name in ("reconstructions.png", "samples.png", "more-samples.png"):
         with Image.open(folder / name) as picture:
@@ -164,7 +143,7 @@ def test_folder_of_images(follow, tmp_path, monkeypatch):
     with (folder / "codes.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     ids = variables["photos"].train.ids.tolist()
-    assert ids == sorted(ids) and len(ids) == 170
+    assert ids == sorted(ids) and len(ids) == 500
     assert sorted(row["id"] for row in rows) == ids
     assert all(row["id"].startswith(row["label"] + "/") for row in rows)
-    assert variables["codes"].shape == (170, 8)
+    assert variables["codes"].shape == (500, 8)

@@ -55,9 +55,9 @@ def test_genotypes_are_reconstructed(rng):
 @pytest.mark.parametrize(
     ("X", "likelihood"),
     [
-        (np.arange(200).reshape(50, 4) % 2, "bernoulli"),
-        (np.arange(200).reshape(50, 4) % 3, "binomial"),
-        (np.arange(200).reshape(50, 4) % 5, "negative_binomial"),
+        (np.arange(200).reshape(50, 4) ** 2 // 7 % 2, "bernoulli"),
+        (np.arange(200).reshape(50, 4) ** 2 // 7 % 3, "binomial"),
+        (np.arange(200).reshape(50, 4) ** 2 // 7 % 5, "negative_binomial"),
         (np.arange(200).reshape(50, 4) + 1, "gaussian_columns"),
         (np.arange(200).reshape(50, 4) - 7, "gaussian_columns"),
     ],
@@ -202,9 +202,32 @@ def test_a_divergence_names_large_numbers_and_equal_rows(rng):
     X[0, 1] = 1e12
     with pytest.raises(DivergenceError, match=r"given to the encoder, at position 1"):
         fitted(X, hebae.HEBAE, learning_rate=1e6, epochs=20)
-    copies = np.repeat(rng.random((3, 4)), 40, axis=0)
-    with pytest.raises(DivergenceError, match="only 3 differ"):
+    copies = np.repeat(rng.random((8, 4)), 15, axis=0)
+    with pytest.raises(DivergenceError, match="only 8 differ"):
         fitted(copies, hebae.HEBAE, latent_dim=6, learning_rate=1e9, epochs=40)
+
+
+def test_copies_of_too_few_examples_are_refused_before_training(rng):
+    copies = np.repeat(rng.random((3, 4)), 40, axis=0)
+    for method, count, message in (
+        (hebae.HEBAE, 1, "all training examples of array are equal"),
+        (hebae.HEBAE, 3, "only 3 training examples of array differ.*at least 7.*latent_dim"),
+        (hebae.AE, 1, "all training examples of array are equal"),
+    ):
+        with pytest.raises(HebaeError, match=message):
+            fitted(copies[: 40 * count], method, latent_dim=6)
+    assert np.isfinite(fitted(copies, hebae.VAE, latent_dim=6).score(copies))
+
+
+def test_few_negative_numbers_among_counts_are_named(rng):
+    counts = rng.poisson(0.5, (100, 6))
+    counts[70, 2] = -3
+    with pytest.raises(HebaeError, match="holds -3 in row 71, column 3, among what are counts"):
+        fitted(counts)
+    assert fitted(counts, likelihood="gaussian_columns").settings_.likelihood == "gaussian_columns"
+    assert fitted(counts - 1).settings_.likelihood == "gaussian_columns"  # many: they are meant
+    with pytest.raises(HebaeError, match=r"grey levels.*int32"):
+        fitted((counts + 20).astype(np.uint8), likelihood="poisson")
 
 
 # --- The ends of [0, 1] (fault 6) -----------------------------------------------------------------

@@ -313,7 +313,7 @@ def test_a_mean_may_depend_on_more_than_z():
     context = likelihoods.Context(size_factor=torch.rand(7, generator=generator) + 0.5)
     encoder, decoder = nn.Linear(4, 2), nn.Linear(2, 4)
     model = Autoencoder(encoder, decoder, AE(), ScaledPoisson(shape=(4,)), (4,), 2)
-    step = model(x, {}, context)
+    step = model(x, {}, context=context)
     z = encoder(x.log1p())
     rate = context.size_factor[:, None] * decoder(z).exp()
     expected = -Poisson(rate).log_prob(x).sum(1)

@@ -1,5 +1,6 @@
 """The whole module: initial weights, losses, codes of single examples."""
 
+import copy
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -133,6 +134,28 @@ def test_own_networks_of_the_wrong_shape_are_refused_with_both_shapes(name, netw
     with pytest.raises(ValueError, match=f"the {name} ") as caught:
         build(settings_of(), SHAPE, **{name: network})
     assert all(word in str(caught.value) for word in words)
+
+
+def scripted() -> nn.Module:
+    return copy.deepcopy(torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(256, 6)))).float()
+
+
+class TwoArguments(nn.Module):
+    def forward(self, x, condition):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("network", "word"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(256, 6)).to("meta"), "device 'meta'"),
+        (scripted(), "TorchScript"),
+        (TwoArguments(), "condition"),
+    ],
+)
+def test_own_networks_that_cannot_be_trained_are_refused(network, word):
+    with pytest.raises(ValueError, match=f"the encoder.*{word}"):
+        build(settings_of(), SHAPE, encoder=network)
 
 
 # --- The loss -----------------------------------------------------------------------------------

@@ -267,3 +267,23 @@ def test_draws_of_counts_have_the_variance_of_the_negative_binomial():
         context = Context(size_factor=torch.full((100_000,), 20.0))
         draws = likelihood.sample(rho, torch.Generator().manual_seed(0), context)
     np.testing.assert_allclose(draws.var(0), [10 + 100 / 0.5, 10 + 100 / 4], rtol=0.05)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [Poisson, NegativeBinomial, ZeroInflatedNegativeBinomial])
+def test_drawn_examples_are_as_large_as_those_of_training(kind, rng):
+    """Unless the context has a size; columns of a mix, whose counts have no common size, aside."""
+    training = np.zeros((2000, D))
+    training[:, 0] = rng.lognormal(7, 1, 2000).round()
+    likelihood = kind(shape=(D,))
+    likelihood.learn(lambda: iter(torch.as_tensor(training).float().split(300)))
+    if kind is not Poisson:
+        likelihood.log_dispersion.data.fill_(7.0)  # nearly a Poisson distribution
+    output = torch.zeros(4000, *likelihood.output_shape)
+    if kind is ZeroInflatedNegativeBinomial:
+        output[:, 1] = -20
+    generator = torch.Generator().manual_seed(0)
+    sizes = likelihood.sample(output, generator).sum(1).numpy()
+    assert stats.ks_2samp(sizes, training.sum(1)).statistic < 0.05
+    given = likelihood.sample(output, generator, Context(size_factor=torch.full((4000,), 50.0)))
+    assert given.sum(1).mean() == pytest.approx(50, abs=0.5)

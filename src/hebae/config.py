@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -30,8 +30,12 @@ from pydantic import (
 
 from hebae import methods
 from hebae.errors import HebaeError
+from hebae.files import read_text, require_plain, shortened, why
 from hebae.methods import MOST_UNITS, Width, Widths, allowed_values
 
+MOST_YAML = 2**20
+"""Bytes of the largest file of settings."""
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 METHODS: tuple[str, ...] = tuple(methods.METHODS)
 
 if TYPE_CHECKING:
@@ -331,7 +335,7 @@ def resolve(
     if preset is not None:
         layers.append((f"preset {preset}", _read_preset(preset)))
     if config is not None:
-        layers.append((str(config), read_mapping(config, config.read_text)))
+        layers.append((str(config), read_mapping(config)))
     method = "hebae"
     for origin, values in [*layers, ("the flags", flags)]:
         method = values.get("method", method)
@@ -366,26 +370,27 @@ def _read_preset(name: str) -> dict[str, Any]:
         raise HebaeError(
             f"unknown preset {name!r}{_suggestion(name, names)}; allowed are {', '.join(names)}."
         )
-    file = resources.files("hebae") / "presets" / f"{name}.yaml"
-    return read_mapping(Path(f"{name}.yaml"), file.read_text)
+    with resources.as_file(resources.files("hebae") / "presets" / f"{name}.yaml") as path:
+        return read_mapping(path)
 
 
-def read_mapping(path: Path, read: Callable[..., str]) -> dict[str, Any]:
-    """Parse the YAML text that `read` returns; raise a HebaeError if it cannot be read."""
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return the content of a YAML file; raise a HebaeError if it cannot be read."""
+    remedy = "write one 'key: value' per line"
+    text = read_text(path, MOST_YAML)
     try:
-        values = yaml.safe_load(read(encoding="utf-8"))
-    except OSError as error:
-        raise HebaeError(f"cannot read settings from {path}: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = require_plain(yaml.load(text, Loader=_Loader))
+    except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" (line {where.line + 1})" if where else ""
-        raise HebaeError(
-            f"{path} is not valid YAML{line}; write one 'key: value' per line."
-        ) from None
+        raise HebaeError(f"{path} is not valid YAML{line}; {remedy}.") from None
+    # Of texts that look like a date or number and are none, and of brackets within brackets.
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise HebaeError(f"{path} is not valid YAML ({why(error, path)}); {remedy}.") from None
     if values is None:
         return {}
-    if not isinstance(values, dict):
-        raise HebaeError(f"{path} must hold 'key: value' lines, not a {type(values).__name__}.")
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise HebaeError(f"{path} must hold 'key: value' lines; {remedy}.")
     return values
 
 
@@ -396,13 +401,13 @@ def explain(error: ValidationError, origin: str) -> HebaeError:
     key, given = names[-1] if names else str(first["loc"][0]), first["input"]
     if first["type"] == "extra_forbidden":
         return HebaeError(
-            f"unknown key {key!r} in {origin}{_suggestion(key, Settings.model_fields)}; "
-            "hebae train --help lists all keys."
+            f"unknown key {shortened(repr(key))} in {origin}"
+            f"{_suggestion(key, Settings.model_fields)}; hebae train --help lists all keys."
         )
     is_scale = key == "likelihood_scale"
     allowed = "a number above 0, 'learned' or 'optimal'" if is_scale else allowed_values(first)
     name = f"--{key.replace('_', '-')}" if origin == "the flags" else f"{key} in {origin}"
-    return HebaeError(f"{name} is {given!r}; it must be {allowed}.")
+    return HebaeError(f"{name} is {shortened(repr(given))}; it must be {allowed}.")
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:

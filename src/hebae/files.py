@@ -1,35 +1,226 @@
-"""Files and folders: written whole or not at all, named as the user named them."""
+"""Files and folders: written whole or not at all, read within limits, named as the user did."""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
-import pickle
+import re
 import shutil
 import socket
-import zipfile
+import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any, BinaryIO
 
 from hebae.errors import HebaeError
 
 LOCK_FILES = (".lock", ".holder")
 """Files of `locked`: what is locked, and which process holds it."""
+MOST_TEXT = 2**27
+"""Bytes of the largest text file that is read whole."""
+MOST_VALUES = 10**7
+"""Letters and values of the largest content of a JSON or YAML file, written out without aliases."""
+_LEFTOVER = re.compile(r"\.(.+\.tmp|tmp[A-Za-z0-9]{6})")
+"""Names of what `write_atomically`, and safetensors in older versions, leave if killed."""
 
 
-NOT_A_PICKLE = (
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""Errors that ``torch.load`` raises for a damaged file or one of another kind."""
+# Reading ----------------------------------------------------------------------------------------
+
+
+def require_file(path: Path) -> os.stat_result:
+    """Return the status of a file that can be read.
+
+    Raises
+    ------
+    HebaeError
+        If there is none, it is a pipe or device, whose reader might wait for ever, or it may not be
+        read.
+    """
+    try:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            path.open("rb").close()
+            return status
+    except (OSError, ValueError) as error:
+        raise HebaeError(f"{path} cannot be read ({why(error, path)}).") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise HebaeError(f"{path} is a folder; a file is needed.")
+    raise HebaeError(f"{path} is a pipe, socket or device; a regular file is needed.")
+
+
+def why(error: Exception, path: Path) -> str:
+    """Return the reason of an error in a few words, with the owner of what may not be read."""
+    reason = getattr(error, "strerror", None) or str(error).strip().split("\n")[0]
+    if isinstance(error, RecursionError):
+        reason = "it is nested too deeply"
+    if isinstance(error, PermissionError):
+        with suppress(OSError, KeyError, NotImplementedError, ImportError):
+            reason = f"{reason}: it belongs to the user {path.owner()}"
+    return shortened(reason or type(error).__name__, 200)
+
+
+def shortened(text: str, most: int = 100) -> str:
+    """Cut a text that is part of a message."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+@contextmanager
+def reading(path: Path, remedy: str) -> Iterator[None]:
+    """Turn whatever a parser raises into one sentence that ends with `remedy`.
+
+    Damaged and hostile files make parsers raise errors of all kinds, so that no list is complete.
+    The block should do nothing but parse.
+    """
+    require_file(path)
+    try:
+        yield
+    except HebaeError:
+        raise
+    except MemoryError:
+        raise HebaeError(f"{path} needs more memory than there is: {remedy}.") from None
+    except Exception as error:
+        raise HebaeError(f"{path} cannot be read ({why(error, path)}): {remedy}.") from error
+
+
+def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
+    """Return the content of a regular file of at most so many bytes; see `require_file`."""
+    size = require_file(path).st_size
+    if size > most:
+        raise HebaeError(f"{path} has {size:,} bytes, and at most {most:,} are read.")
+    try:
+        with path.open("rb") as file:
+            return file.read(most)
+    except OSError as error:
+        raise HebaeError(f"{path} cannot be read ({why(error, path)}).") from None
+
+
+def read_text(path: Path, most: int = MOST_TEXT) -> str:
+    """Return the text of a file in UTF-8; see `read_bytes`."""
+    try:
+        return read_bytes(path, most).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise HebaeError(f"{path} is not text in UTF-8 ({error.reason}); restore it.") from None
+
+
+def read_json(path: Path, remedy: str, kind: type = dict) -> Any:
+    """Return the content of a JSON file, an object by default.
+
+    Raises
+    ------
+    HebaeError
+        That ends with `remedy`, if it is no JSON file or holds another kind of value.
+    """
+    with reading(path, remedy):
+        content = require_plain(json.loads(read_text(path)))
+        if not isinstance(content, kind):
+            raise ValueError(f"it holds a {type(content).__name__}, not a {kind.__name__}")
+        return content
+
+
+def require_plain(content: Any) -> Any:
+    """Return the content of a JSON or YAML file, if a program can print and compare it.
+
+    Raises
+    ------
+    ValueError
+        If it is nested too deeply, its aliases stand for too many values (a "billion laughs"), or a
+        whole number has more than 64 bits.
+    """
+    size, waiting = 0, [(content, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        size += 1 + (len(value) if isinstance(value, str | bytes) else 0)
+        if size > MOST_VALUES or depth > 100:
+            raise ValueError("it is too large" if depth <= 100 else "it is nested too deeply")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError("it holds a whole number of more than 64 bits")
+        if isinstance(value, dict):
+            waiting += [(part, depth + 1) for item in value.items() for part in item]
+        elif isinstance(value, list | tuple | set):
+            waiting += [(part, depth + 1) for part in value]
+    return content
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits; see `require_file`."""
+    require_file(path)
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise HebaeError(f"{path} cannot be read ({why(error, path)}).") from None
+
+
+def require_memory(size: int, what: str) -> None:
+    """Raise a HebaeError if `what` would take more bytes than this machine has free."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    if size > free:
+        raise HebaeError(
+            f"{what} would take {size / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB of memory are free."
+        )
+
+
+class Decompressed(io.RawIOBase):
+    """A stream that a decompressor reads from a file, of which at most `most` bytes are taken.
+
+    A few bytes can stand for terabytes: what a file says of its size is not believed.
+    """
+
+    def __init__(self, stream: IO[bytes], path: Path, most: int) -> None:
+        self.stream, self.path, self.most = stream, path, most
+
+    def readable(self) -> bool:
+        """See `io.RawIOBase`."""
+        return True
+
+    def seekable(self) -> bool:
+        """See `io.RawIOBase`."""
+        return True
+
+    def tell(self) -> int:
+        """See `io.RawIOBase`."""
+        return self.stream.tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """See `io.RawIOBase`."""
+        if whence == io.SEEK_SET:
+            self._require(offset)
+        return self.stream.seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int:
+        """See `io.RawIOBase`."""
+        content = self.stream.read(min(len(buffer), 2**20))  # and look, before more is taken
+        self._require(self.stream.tell())
+        buffer[: len(content)] = content
+        return len(content)
+
+    def close(self) -> None:
+        """Close the stream as well."""
+        self.stream.close()
+        super().close()
+
+    def _require(self, position: int) -> None:
+        if position > self.most:
+            raise HebaeError(
+                f"{self.path} takes more than {self.most / 1e9:,.1f} GB when it is decompressed: "
+                "decompress it yourself, if that is what it should be."
+            )
+
+
+def decompressed(stream: IO[bytes], path: Path, most: int | None = None) -> BinaryIO:
+    """Limit what comes out of a compressed file, by default to the free memory."""
+    import psutil
+
+    most = int(psutil.virtual_memory().available) if most is None else most
+    return io.BufferedReader(Decompressed(stream, path, most), 2**18)
+
+
+# Writing ----------------------------------------------------------------------------------------
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -62,20 +253,26 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
-def expand(path: str | os.PathLike[str]) -> Path:
-    """Return the path with ``~`` replaced by the home folder.
+def expand(path: str | os.PathLike[str], source: str = "") -> Path:
+    """Return the path with ``~`` replaced by the home folder; `source` names it in messages.
 
     Raises
     ------
     HebaeError
-        If the home folder is not known.
+        If the home folder is not known, or the system cannot look the path up.
     """
+    name = source or (shortened(os.fspath(path)) if isinstance(path, str | os.PathLike) else "")
     try:
-        return Path(path).expanduser()
+        expanded = Path(path).expanduser()
+        expanded.exists()  # raises for a name that is too long, and below a forbidden folder
+        return expanded
+    except (OSError, ValueError) as error:
+        raise HebaeError(
+            f"{name} cannot be looked up ({why(error, Path(path))}): check the name."
+        ) from None
     except RuntimeError:
         raise HebaeError(
-            f"{os.fspath(path)} begins with ~, and the home folder is not known; give the full "
-            "path."
+            f"{name} begins with ~, and the home folder is not known; give the full path."
         ) from None
     except TypeError:
         raise HebaeError(f"{path!r} is not a path; give a str or a Path.") from None
@@ -92,10 +289,11 @@ def make_folder(path: Path, name: str = "the folder") -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a folder while the block lasts.
+def locked(folder: Path, *, seconds: float = 1) -> Iterator[None]:
+    """Keep other processes out of a folder while the block lasts; remove what killed ones left.
 
     The system releases the lock when the process ends, however it ends. Readers need no lock.
+    Another process is waited for so many seconds: some hold a folder only to write one file.
 
     Raises
     ------
@@ -105,14 +303,16 @@ def locked(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
+    if not folder.is_dir():  # or the lock would create it
+        raise HebaeError(f"cannot write into {folder}: there is no such folder.")
     lock, holder = FileLock(folder / ".lock"), folder / ".holder"
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=seconds)
     except Timeout:
         try:
-            found = json.loads(holder.read_text(encoding="utf-8"))
+            found = json.loads(read_text(holder))
             process = f"process {found['pid']} on {found['host']}"
-        except (OSError, ValueError, KeyError, TypeError):  # it has just begun, or just ended
+        except (ValueError, KeyError, TypeError):  # it has just begun, or just ended
             process = "another process"
         raise HebaeError(
             f"{folder} is in use by {process}. Wait until it ends, or name another folder."
@@ -123,6 +323,8 @@ def locked(folder: Path) -> Iterator[None]:
             "you may write to."
         ) from None
     try:
+        with suppress(HebaeError):  # on a read-only disk the next write says so
+            clear(folder, ())
         write_text(holder, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
         yield
     finally:
@@ -134,7 +336,7 @@ def locked(folder: Path) -> Iterator[None]:
 def require_only(folder: Path, names: Collection[str]) -> None:
     """Raise a HebaeError unless `folder` holds nothing but files and folders of these names."""
     known = {*names, *LOCK_FILES}
-    foreign = sorted(f.name for f in folder.iterdir() if f.name not in known and not _ours(f))
+    foreign = sorted(f.name for f in folder.iterdir() if f.name not in known and not is_leftover(f))
     if foreign:
         raise HebaeError(
             f"{folder} is not overwritten, since hebae did not create {foreign[0]} in it; move it "
@@ -144,7 +346,7 @@ def require_only(folder: Path, names: Collection[str]) -> None:
 
 def clear(folder: Path, names: Collection[str]) -> None:
     """Remove files and folders of these names, and of interrupted writes, from `folder`."""
-    for path in [f for f in folder.iterdir() if f.name in names or _ours(f)]:
+    for path in [f for f in folder.iterdir() if f.name in names or is_leftover(f)]:
         try:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -156,6 +358,6 @@ def clear(folder: Path, names: Collection[str]) -> None:
             ) from None
 
 
-def _ours(path: Path) -> bool:
+def is_leftover(path: Path) -> bool:
     """Whether the file was left by a write that was interrupted (see `write_atomically`)."""
-    return path.name.startswith(".") and path.suffix == ".tmp"
+    return _LEFTOVER.fullmatch(path.name) is not None

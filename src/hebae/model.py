@@ -165,7 +165,13 @@ class Autoencoder(nn.Module):
         coded: Tensor = self.conditions(condition)
         return coded
 
-    def forward(self, x: Examples, noise: Noise, condition: Conditions = None) -> Step:
+    def forward(
+        self,
+        x: Examples,
+        noise: Noise,
+        condition: Conditions = None,
+        context: Context | None = None,
+    ) -> Step:
         """Loss of a training batch, with the moments of this batch.
 
         Parameters
@@ -176,8 +182,11 @@ class Autoencoder(nn.Module):
             Standard normal numbers in the shapes of `noise_shapes`, for the whole batch.
         condition : Tensor, shape (m, columns), optional
             Of a conditional model, of the same examples as x: see `describe`.
+        context : Context, optional
+            What the likelihood and networks need besides x and z; by default it follows from x and
+            the condition.
         """
-        context = self.describe(x, condition)
+        context = context or self.describe(x, condition)
         mean, log_scale = self.encode(x, context)
         if self.shared is not None:
             output = mean if log_scale is None else torch.cat([mean, log_scale], 1)
@@ -523,11 +532,22 @@ def _check_network(
             f"the {name}'s weights are {parameter.dtype}; give it in float32, with {name}.float(). "
             "Precision 64-true makes the whole model float64."
         )
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.is_meta:
+            raise ValueError(
+                f"the {name} has weights on the device 'meta', which hold no values; give it on "
+                "the CPU."
+            )
+        if not tensor.is_leaf:
+            raise ValueError(
+                f"the {name}'s weights are results of a computation, as those of a copy of a "
+                "TorchScript module are, and cannot be trained; give the nn.Module itself."
+            )
     trial = torch.zeros(2, *input_shape, dtype=parameter.dtype, device=parameter.device)
     try:
         with torch.no_grad(), seeded(0):  # it may draw random numbers
             output = call(trial)
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:
         raise ValueError(
             f"the {name} cannot take examples of shape {input_shape}: {error}"
         ) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,19 +18,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import safe_open
+from safetensors.numpy import save
 
 from hebae import inference
 from hebae.config import DataSettings
 from hebae.data import Dataset
 from hebae.errors import HebaeError, MissingPackage
+from hebae.files import locked, reading, write_atomically
 from hebae.model import Autoencoder
 from hebae.priors import *  # noqa: F403, since they lived here in version 0.1.0
 from hebae.priors import NAMES, Prior, Samplers, StandardNormal, check_name, fit_samplers
 from hebae.priors.base import Floats
 from hebae.priors.choice import SAMPLERS, sampler_class
-from hebae.storage import RunFolder, write_tensors
+from hebae.storage import RunFolder
 
 Sampler = Prior  # its name in version 0.1.0
 
@@ -100,7 +102,8 @@ def fitted_samplers(
             codes = codes_of(module, load_training_values(), fitted.seed if fitted else seed)
         fitted = fit_samplers(codes, seed, fits, fitted)
         try:
-            write_samplers(run_folder, module, Stored(fitted, stored.codes))
+            with locked(run_folder):
+                write_samplers(run_folder, module, Stored(fitted, stored.codes))
         except HebaeError as error:
             if notify is None:
                 raise
@@ -132,10 +135,12 @@ def write_samplers(folder: Path, model: Autoencoder, stored: Stored) -> None:
             "curve": samplers.curve,
             "distances": samplers.distances,
         }
+    facts = json.loads(json.dumps(facts))  # keys are text from here on, as in the file
+    facts["sha256"] = _digest(tensors, facts)
     metadata = {"weights": _fingerprint(model), "samplers": json.dumps(facts)}
-    write_tensors(
-        RunFolder(folder).samplers, lambda path: save_file(tensors, path, metadata=metadata)
-    )
+    # Not save_file, see `hebae.storage.save_model`.
+    content = save(tensors, metadata=metadata)
+    write_atomically(RunFolder(folder).samplers, lambda path: path.write_bytes(content))
 
 
 def read_samplers(folder: Path, model: Autoencoder) -> Stored:
@@ -149,18 +154,19 @@ def read_samplers(folder: Path, model: Autoencoder) -> Stored:
     path = RunFolder(folder).samplers
     if not path.is_file():
         return Stored()
-    try:
+    with reading(path, "remove it, and the samplers are fitted again"):
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             if metadata["weights"] != _fingerprint(model):
                 return Stored()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return _from_file(tensors, json.loads(metadata["samplers"]), model.latent_dim)
-    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise HebaeError(
-            f"{path} is truncated or altered ({type(error).__name__}); remove it, and the samplers "
-            "are fitted again."
-        ) from None
+        facts = json.loads(metadata["samplers"])
+        checksum = facts.pop("sha256", None)  # which version 0.1.0 did not store
+        if checksum is not None and checksum != _digest(tensors, facts):
+            raise ValueError("its content has another checksum than when it was written")
+        if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+            raise ValueError("a number in it is not finite")
+        return _from_file(tensors, facts, model.latent_dim)
 
 
 def _from_file(
@@ -188,9 +194,13 @@ def _from_file(
 
 def _fingerprint(model: Autoencoder) -> str:
     """SHA-256 of the names, types, shapes and bytes of the model's weights and buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        array = tensor.detach().cpu().contiguous().numpy()
+    weights = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
+    return _digest(weights, {})
+
+
+def _digest(tensors: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode() if facts else b"")
+    for name, array in sorted(tensors.items()):
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
@@ -233,3 +243,11 @@ def training_data(
             f"data with --data or --data-dir, or {otherwise}."
         )
     return dataset
+
+
+def __getattr__(name: str) -> Any:
+    """Return what version 0.1.0 had; the old name goes away in version 0.3."""
+    if name != "training_values":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"{name} is deprecated; use training_data.", DeprecationWarning, stacklevel=2)
+    return lambda *arguments, **options: training_data(*arguments, **options).train.values

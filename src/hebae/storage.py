@@ -7,26 +7,43 @@ code can run from a file of a run.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import shutil
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import safetensors.torch
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter
 from torch import Tensor, nn
 
 from hebae._version import __version__
 from hebae.config import Settings, read_mapping
 from hebae.data.examples import Seen
 from hebae.errors import HebaeError
-from hebae.files import LOCK_FILES, NOT_A_PICKLE, clear, require_only, write_atomically
+from hebae.files import (
+    LOCK_FILES,
+    clear,
+    is_leftover,
+    read_json,
+    read_text,
+    reading,
+    require_only,
+    require_plain,
+    sha256_of,
+    write_atomically,
+    write_text,
+)
 from hebae.likelihoods import adopt_statistics
-from hebae.model import Autoencoder, build
+from hebae.model import Autoencoder, build, build_likelihood
+from hebae.networks import NETWORKS
 
 _NOT_SETTINGS = {
     "model_type",
@@ -38,24 +55,9 @@ _NOT_SETTINGS = {
     "own_encoder",
     "own_decoder",
     "seen",
+    "weights_sha256",
 }
 """What else ``config.json`` holds."""
-
-
-def _write_text(path: Path, text: str) -> None:
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def write_tensors(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file of tensors whole or not at all; a full disk gives a HebaeError."""
-
-    def with_os_error(temporary: Path) -> None:
-        try:
-            write(temporary)
-        except (RuntimeError, SafetensorError) as error:  # what they raise for a full disk
-            raise OSError("the file could not be written in full") from error
-
-    write_atomically(path, with_os_error)
 
 
 def save_model(
@@ -63,6 +65,8 @@ def save_model(
 ) -> None:
     """Write ``model.safetensors`` and ``config.json``, which holds all settings and `extra`."""
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    # Not save_file, whose files only their owner may read, and which leaves others if it is killed.
+    weights = safetensors.torch.save(tensors, metadata={"format": "pt"})
     config = {
         "model_type": "hebae",
         "hebae_version": __version__,
@@ -70,13 +74,11 @@ def save_model(
         "seen": None if model.seen is None else asdict(model.seen),
         **settings.model_dump(mode="json"),
         **extra,
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
-    _write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+    write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
     # The weights go last: a folder that has them is complete.
-    write_tensors(
-        folder / "model.safetensors",
-        lambda path: save_file(tensors, path, metadata={"format": "pt"}),
-    )
+    write_atomically(folder / "model.safetensors", lambda path: path.write_bytes(weights))
 
 
 def load_model(
@@ -96,15 +98,8 @@ def load_model(
     weights_path = folder / "model.safetensors"
     if not weights_path.is_file():
         raise HebaeError(no_model(folder))
+    config, shape = _read_config(folder)
     path = folder / "config.json"
-    try:
-        config = dict(json.loads(path.read_text(encoding="utf-8")))
-        shape = tuple(int(n) for n in config["input_shape"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HebaeError(
-            f"{path} is missing, truncated or altered ({type(error).__name__}); "
-            "restore it or train the model again."
-        ) from None
     settings = _settings_of({n: v for n, v in config.items() if n not in _NOT_SETTINGS}, path)
     if settings.likelihood == "auto":  # decided from the data when the model was trained
         raise HebaeError(
@@ -117,19 +112,73 @@ def load_model(
                 f"the model in {folder} was made with an {name} of your own; pass that module as "
                 f"hebae.load({str(folder)!r}, {name}=...)."
             )
-    try:
-        tensors = load_file(weights_path)
+    remedy = "restore it, or train the model again"
+    with reading(weights_path, remedy):
+        tensors = safetensors.torch.load_file(weights_path)
+    with reading(path, remedy):
         seen = Seen.of(config["seen"]) if config.get("seen") else None
+        count = sum(tensor.numel() for tensor in tensors.values())
+        if encoder is decoder is None and _claimed(settings, shape, seen) > count:
+            raise ValueError(
+                f"its settings have another architecture, of more than the {count:,} weights in "
+                f"{weights_path.name}"
+            )
         model = build(settings, shape, encoder=encoder, decoder=decoder, seen=seen)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    require_same_architecture(model, tensors, weights_path)
+    checksum = config.get("weights_sha256")  # which version 0.1.0 did not store
+    if checksum is not None and sha256_of(weights_path) != checksum:
         raise HebaeError(
-            f"cannot read the model in {folder}: {error}; restore it or train again."
-        ) from None
+            f"{weights_path} was altered: its SHA-256 is not the one in config.json; {remedy}."
+        )
+    for name, tensor in tensors.items():
+        if not bool(tensor.isfinite().all()):
+            raise HebaeError(f"{weights_path} holds numbers that are not finite, in {name}.")
     if any(tensor.dtype == torch.float64 for tensor in tensors.values()):
         model.double()
-    require_same_architecture(model, tensors, weights_path)
     model.load_state_dict(tensors)
     return model.eval(), {**settings.model_dump(mode="json"), **config}
+
+
+def _claimed(settings: Settings, shape: tuple[int, ...], seen: Seen | None) -> int:
+    """Return how many weights the settings claim at least; they take no memory here."""
+    network, k = NETWORKS[settings.network], settings.latent_dim
+    likelihood = build_likelihood(settings, shape, seen)
+    with torch.device("meta"):
+        widths = settings.encoder_widths or network.encoder_widths
+        encoder = network.encoder(likelihood.input_shape, k, widths)
+        widths = settings.decoder_widths or network.decoder_widths
+        decoder = network.decoder(k, likelihood.output_shape, widths)
+    of_prior = {
+        "mixture": settings.prior_components * k,
+        "vamp": settings.prior_components * math.prod(likelihood.input_shape),
+        "flow": sum(before * after for before, after in pairwise(settings.prior_widths)),
+    }
+    parameters = [*encoder.parameters(), *decoder.parameters()]
+    return sum(p.numel() for p in parameters) + of_prior.get(settings.prior, 0)
+
+
+def _read_config(folder: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """Return the content of ``config.json``, and the shape of an example in it."""
+    path = folder / "config.json"
+    content = read_json(path, "restore it, or train the model again")
+    shape = content.get("input_shape")
+    if not isinstance(shape, list) or not all(type(n) is int and n > 0 for n in shape):
+        raise HebaeError(
+            f"{path} has no input_shape, so it is truncated or altered; restore it, or train the "
+            "model again."
+        )
+    return content, tuple(shape)
+
+
+def fingerprint_of(folder: Path) -> str:
+    """Return the fingerprint of the data that a run was trained on, by its ``config.json``."""
+    config, _ = _read_config(folder)
+    if not isinstance(config.get("data_fingerprint"), str):
+        raise HebaeError(
+            f"{folder / 'config.json'} does not say which data the model was trained on; restore "
+            "it, or train the model again."
+        )
+    return str(config["data_fingerprint"])
 
 
 def _settings_of(values: Mapping[str, Any], path: Path) -> Settings:
@@ -147,9 +196,9 @@ def _settings_of(values: Mapping[str, Any], path: Path) -> Settings:
 def _version_of(folder: Path) -> str:
     """Return the version of hebae that wrote a folder last, as far as its files tell."""
     with suppress(OSError, ValueError, LookupError, TypeError):
-        return str(json.loads((folder / "config.json").read_text("utf-8"))["hebae_version"])
+        return str(read_json(folder / "config.json", "restore it")["hebae_version"])
     with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
-        entry = json.loads((folder / "provenance.json").read_text("utf-8"))[-1]
+        entry = read_json(folder / "provenance.json", "restore it", list)[-1]
         return str(entry["versions"].split(",")[0].removeprefix("hebae "))
     return "of an unknown version"
 
@@ -207,6 +256,11 @@ class RunFolder:
         return self.config.is_file()
 
     @property
+    def is_empty(self) -> bool:
+        """Whether the folder holds nothing but traces of processes that were killed."""
+        return all(file.name in LOCK_FILES or is_leftover(file) for file in self.path.iterdir())
+
+    @property
     def is_finished(self) -> bool:
         """Whether the folder holds a trained model."""
         return self.weights.is_file()
@@ -220,17 +274,22 @@ class RunFolder:
         """Read the settings of the run, as resolved when it started."""
         if not self.is_run:
             raise HebaeError(no_model(self.path))
-        return _settings_of(read_mapping(self.config, self.config.read_text), self.config)
+        return _settings_of(read_mapping(self.config), self.config)
 
     def history(self) -> list[dict[str, Any]]:
         """Return the records of ``metrics.jsonl``, one per epoch."""
-        try:
-            lines = self.metrics.read_text(encoding="utf-8").splitlines()
-            return [json.loads(line) for line in lines]
-        except FileNotFoundError:
+        if not self.metrics.exists():
             return []
-        except ValueError as error:
-            raise HebaeError(f"{self.metrics} is altered or truncated: {error}.") from None
+        with reading(self.metrics, "restore it, or train again"):
+            records = [json.loads(line) for line in read_text(self.metrics).splitlines()]
+            _RECORDS.validate_python(records)
+            for record in records:
+                require_plain(record)
+        return records
+
+    def divergence_reason(self) -> str:
+        """Return at which step the training diverged, and how; empty if it did not."""
+        return read_text(self.divergence).strip() if self.divergence.exists() else ""
 
     def require_free(self, *, overwrite: bool) -> None:
         """Raise unless a run may be written here; a folder with other files is never replaced."""
@@ -238,7 +297,7 @@ class RunFolder:
             return
         if not self.path.is_dir():
             raise HebaeError(f"--output {self.path} is a file; name a folder.")
-        if all(file.name in LOCK_FILES for file in self.path.iterdir()):
+        if self.is_empty:
             return
         if not self.is_run:
             raise HebaeError(
@@ -266,25 +325,34 @@ class RunFolder:
 
     def write_settings(self, settings: Settings) -> None:
         """Write ``config.yaml``."""
-        _write_text(self.config, settings.to_yaml())
+        write_text(self.config, settings.to_yaml())
 
     def add_provenance(self, origin: Mapping[str, str]) -> None:
         """Add an entry to ``provenance.json``, once for each start or resume."""
-        entries = []
-        if self.provenance.is_file():
-            try:
-                entries = list(json.loads(self.provenance.read_text(encoding="utf-8")))
-            except (ValueError, TypeError) as error:
-                raise HebaeError(f"{self.provenance} is altered: {error}; remove it.") from None
-        _write_text(self.provenance, json.dumps([*entries, dict(origin)], indent=2) + "\n")
+        entries = self.origins() if self.provenance.exists() else []
+        write_text(self.provenance, json.dumps([*entries, dict(origin)], indent=2) + "\n")
+
+    def origins(self) -> list[dict[str, str]]:
+        """Return the entries of ``provenance.json``."""
+        with reading(self.provenance, "remove it"):
+            return _ORIGINS.validate_python(read_json(self.provenance, "remove it", list))
 
     def mark_diverged(self, reason: str) -> None:
         """Write ``diverged.txt``: at which step the training diverged, and how."""
-        _write_text(self.divergence, reason + "\n")
+        write_text(self.divergence, reason + "\n")
 
     def write_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write ``resume.pt``."""
-        write_tensors(self.checkpoint, lambda path: torch.save(dict(state), path))
+
+        def write(path: Path) -> None:
+            with path.open("wb") as file:
+                disk = _Disk(file)
+                try:
+                    torch.save(dict(state), disk)  # type: ignore[arg-type]
+                except RuntimeError as error:
+                    raise disk.error or error from None
+
+        write_atomically(self.checkpoint, write)
 
     def read_checkpoint(self, *, mapped: bool = False) -> dict[str, Any]:
         """Read ``resume.pt``: tensors and plain values only; `mapped` reads tensors when used."""
@@ -293,18 +361,58 @@ class RunFolder:
                 f"{self.path} has no resume.pt, so it cannot be resumed; train again with "
                 "--overwrite."
             )
-        try:
+        with reading(self.checkpoint, "restore it, or train again with --overwrite"):
+            if not mapped:
+                _require_undamaged(self.checkpoint)
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True, mmap=mapped)
-        except NOT_A_PICKLE as error:
-            raise HebaeError(
-                f"{self.checkpoint} is truncated or altered ({type(error).__name__}) and was not "
-                "loaded; restore it, or train again with --overwrite."
-            ) from None
         if not isinstance(state, dict) or "model" not in state:
             raise HebaeError(
                 f"{self.checkpoint} is not a checkpoint of hebae; train again with --overwrite."
             )
         return state
+
+
+class _Disk:
+    """A file to write, which keeps the reason why that failed: torch hides it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.error: OSError | None = None
+        self.flush = file.flush
+
+    def write(self, content: bytes) -> int:
+        try:
+            return self.file.write(content)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+
+def _require_undamaged(path: Path) -> None:
+    """Check the checksums that ``torch.save`` stores and ``torch.load`` does not look at."""
+    with zipfile.ZipFile(path) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError("it is compressed, as torch does not write it")
+        if damaged := archive.testzip():
+            raise ValueError(f"{damaged} in it has another checksum than when it was written")
+
+
+class _Record(BaseModel):
+    """What every line of ``metrics.jsonl`` has."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    epoch: NonNegativeInt
+    step: NonNegativeInt
+    seconds: float
+    learning_rate: float
+    train: dict[str, float | None]
+    held_out: dict[str, float | None] = {}
+    held_out_split: str = ""
+
+
+_RECORDS = TypeAdapter(list[_Record])
+_ORIGINS = TypeAdapter(list[dict[str, str]])
 
 
 def no_model(folder: Path) -> str:

@@ -1,5 +1,6 @@
 """``hebae evaluate`` as its users meet it: on small runs, through the real command line."""
 
+import hashlib
 import html
 import json
 import shutil
@@ -234,7 +235,11 @@ def test_a_collapsed_encoder_is_undefined_where_it_must_be(hebae, runs):
     for name, tensor in weights.items():
         if name.startswith("encoder"):
             tensor.zero_()
-    save_file(weights, runs / "ae" / "model.safetensors", metadata={"format": "pt"})
+    path = runs / "ae" / "model.safetensors"
+    save_file(weights, path, metadata={"format": "pt"})
+    config = json.loads((runs / "ae" / "config.json").read_text())
+    config["weights_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (runs / "ae" / "config.json").write_text(json.dumps(config))
     result = hebae("evaluate", "ae", "--samples", 100)
     assert result.status == 0, result.err
     found = measurements(runs / "ae")

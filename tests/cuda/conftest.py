@@ -32,12 +32,13 @@ def _exact_convolutions(monkeypatch):
 
 @pytest.fixture(scope="session")
 def data_file(tmp_path_factory):
-    """A file of 352 smooth grey images of 8 x 8, uint8."""
+    """A file of 352 smooth grey images of 8 x 8, uint8, with labels."""
     rng = np.random.default_rng(0)
     factors = rng.normal(size=(352, 3)) @ rng.normal(size=(3, 64)) + rng.normal(size=(352, 64)) / 4
     pixels = 255 / (1 + np.exp(-factors))
-    path = tmp_path_factory.mktemp("data") / "images.npy"
-    np.save(path, pixels.astype(np.uint8).reshape(-1, 1, 8, 8))
+    path = tmp_path_factory.mktemp("data") / "images.npz"
+    images = pixels.astype(np.uint8).reshape(-1, 1, 8, 8)
+    np.savez(path, train=images, train_labels=np.arange(352) % 3)
     return path
 
 

@@ -20,6 +20,7 @@ VARIANTS = {
     "hebae, odd last batch": {"batch_size": 17},
     "vae, gaussian": {"likelihood": "gaussian"},
     "vae, learned scale": {"likelihood": "gaussian", "likelihood_scale": "learned"},
+    "vae, conditions": {"condition": ("label",), "condition_encoder": True},
     "vae, bf16": {"precision": "bf16-mixed"},
     "vae, float64": {"precision": "64-true"},
     "hebae, convolutional": {

@@ -223,7 +223,7 @@ def test_npz_by_the_names_in_use(keys, tmp_path):
         ({"train": TABLE, "test": TABLE[:, :2]}, "test split"),
         ({"train": TABLE, "y": np.arange(19)}, r"labels.*\(19,\)"),
         ({"train": TABLE, "y": np.array(["a"] * 20)}, "labels.*must be int64.*<U1"),
-        ({"train": np.array([[None]])}, "without Python objects"),
+        ({"train": np.array([[None]])}, "not as Python objects"),
         ({}, "at least a training split"),
     ],
 )

@@ -74,10 +74,8 @@ def test_calls_of_a_bed_file_count_allele_1(tmp_path):
     assert dataset.variants.allele_1.tolist() == ["A"]
 
 
-def test_large_files_stay_packed_and_give_the_same_rows(bed, monkeypatch):
-    monkeypatch.setattr(genotypes, "LARGEST_DENSE", 0)
-    monkeypatch.setattr("hebae.data.genotype_files._BLOCK", 4 * PEOPLE)  # several blocks
-    dataset = data.load(bed, validation_size=0)
+def test_large_files_stay_packed_and_give_the_same_rows(bed):
+    dataset = genotypes.load_genotypes(bed, largest_dense=0, block=4 * PEOPLE)  # several blocks
     assert isinstance(dataset.train.values, PackedGenotypes)
     check(dataset)
     rows = np.array([7, 2, 2])
@@ -105,17 +103,16 @@ ALLELES = dict(zip(NAMES, zip(VARIANTS.allele_1, VARIANTS.allele_2, strict=True)
 
 
 @pytest.mark.parametrize("dense", [True, False])
-def test_variants_of_a_model_are_found_and_count_the_same_alleles(bed, monkeypatch, dense):
-    if not dense:
-        monkeypatch.setattr(genotypes, "LARGEST_DENSE", 0)
+def test_variants_of_a_model_are_found_and_count_the_same_alleles(bed, dense):
+    dataset = genotypes.load_genotypes(bed, **({} if dense else {"largest_dense": 0}))
     order = np.array([4, 0, 5])
     wanted = copies(VARIANTS, order)
     wanted.allele_1[0], wanted.allele_2[0] = ALLELES["rs4"][::-1]  # the other allele is counted
     wanted.chromosome[:2] = "chr23", "0"
     wanted.position[2] = 0  # unknown
-    seen = Seen("whole numbers", ("rs4", "unknown id", "rs5"), None, wanted.texts)
+    seen = Seen("whole numbers", ("rs4", "unknown id", "rs5"), variants=wanted.texts)
     notes = []
-    for examples in (data.load(bed, validation_size=0).train, data.load(bed).train[:5]):
+    for examples in (dataset.train, data.load(dataset, validation_size=1).train[:5]):
         rows = [IDS.index(person) for person in examples.ids]
         calls = CALLS[rows][:, order]
         expected = np.column_stack([2 - calls[:, 0].astype(int), calls[:, 1:]])
@@ -213,6 +210,10 @@ def edit(path, old, new):
     path.write_text(path.read_text().replace(old, new, 1))
 
 
+def last_line(path):
+    return path.read_text().splitlines(keepends=True)[-1]
+
+
 BAD_BED = {
     "without .bim": (
         lambda p: p.with_suffix(".bim").unlink(),
@@ -225,6 +226,10 @@ BAD_BED = {
     "fewer samples": (
         lambda p: edit(p.with_suffix(".fam"), p.with_suffix(".fam").read_text()[:100], ""),
         r"21 bytes, but \d samples in people\.fam and 6 variants in people\.bim take 15",
+    ),
+    "one sample less": (
+        lambda p: edit(p.with_suffix(".fam"), last_line(p.with_suffix(".fam")), ""),
+        r"calls of more samples than the 10 in people\.fam",
     ),
     "truncated": (lambda p: p.write_bytes(p.read_bytes()[:-1]), r"20 bytes, but 11 samples"),
     "intervals": (lambda p: p.write_text("chr1\t5\t9\n"), "genome intervals"),
@@ -344,6 +349,11 @@ def test_pgen_files_count_the_alternative_allele(tmp_path):
     with pytest.raises(HebaeError, match=r"people\.pvar\.zst cannot be read|belong together"):
         data.load(path)
     pvar.write_bytes(text)
+    content = path.read_bytes()
+    path.write_bytes(content[:-5])
+    with pytest.raises(HebaeError, match=r"people\.pgen cannot be read"):
+        data.load(path)
+    path.write_bytes(content)
     edit(psam, "f\tperson1\t1\n", "")
     with pytest.raises(HebaeError, match=r"10 samples in people\.psam and 6 variants"):
         data.load(path)

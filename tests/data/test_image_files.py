@@ -195,7 +195,7 @@ def test_archives_cut_short_are_refused(name, share, tmp_path, write_images):
     folder = write_images(tmp_path / "pets", CLASSES, size=(60, 60))
     archive = pack(folder, tmp_path / name)
     archive.write_bytes(archive.read_bytes()[: int(share * archive.stat().st_size)])
-    with pytest.raises(HebaeError, match=rf"{name} is not a complete archive"):
+    with pytest.raises(HebaeError, match=rf"{name} cannot be read"):
         data.load(archive)
 
 
@@ -204,7 +204,5 @@ def test_a_tar_cut_between_two_members_is_refused(tmp_path, write_images):
     with tarfile.open(archive) as whole:
         last = whole.getmembers()[-1].offset
     archive.write_bytes(archive.read_bytes()[:last])
-    with pytest.raises(
-        HebaeError, match=r"pets\.tar is not a complete archive.*its end is missing"
-    ):
+    with pytest.raises(HebaeError, match=r"pets\.tar cannot be read.*its end is missing"):
         data.load(archive)

@@ -17,8 +17,8 @@ from hebae.errors import HebaeError
         ("fashionmnist", "Did you mean fashion-mnist[?]"),
         ("zzz", r"celeba, synthetic-faces\)\."),
         ("no/such/folder", "no/such/folder is neither a file or folder"),
-        ("~nosuchuser/x", "~nosuchuser/x begins with a home directory that does not exist"),
-        ("a" * 300, "a{300} "),  # the system's words, or those for any unknown name
+        ("~nosuchuser/x", "~nosuchuser/x begins with ~, and the home folder is not known"),
+        ("a" * 300, "a{99}… cannot be looked up"),
     ],
 )
 def test_unknown_names_are_refused_with_a_suggestion(name, words):

@@ -124,9 +124,19 @@ def test_a_folder_of_10x_with_other_numbers_is_refused(tmp_path):
     (folder / "barcodes.tsv").write_text("bar0")
     with pytest.raises(HebaeError, match="matrix of 5 x 12, but 5 features and 1 barcodes"):
         load(folder)
+    (folder / "barcodes.tsv").unlink()
+    with pytest.raises(HebaeError, match=r"no barcodes\.tsv beside its matrix\.mtx"):
+        load(folder)
     (folder / "features.tsv").unlink()
     with pytest.raises(HebaeError, match=r"no features\.tsv or genes\.tsv"):
         load(folder)
+
+
+def test_genes_of_one_name_are_refused():
+    adata = pytest.importorskip("anndata").AnnData(sparse.csr_matrix(COUNTS))
+    adata.var_names = ["G0", "G1", "G1", "G3", "G4"]
+    with pytest.raises(HebaeError, match=r"2 genes called 'G1': .*var_names_make_unique"):
+        load(adata)
 
 
 def test_an_h5_file_of_10x(tmp_path):

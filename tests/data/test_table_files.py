@@ -159,6 +159,13 @@ def test_new_rows_that_are_unlike_training_are_refused(change, words):
         load(MIXED.rename(columns={"town": "towns"}), columns=columns)
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_decimal_commas_are_read_as_numbers(tmp_path, separator):
+    numbers = MIXED[["size", "weight"]]
+    numbers.to_csv(tmp_path / "x.csv", sep=separator, decimal=",", index=False)
+    assert np.array_equal(load(tmp_path / "x.csv").array, load(numbers).array, equal_nan=True)
+
+
 FREE = [f"comment {i}" for i in range(N)]
 
 
@@ -190,15 +197,24 @@ def test_what_cannot_be_used_is_refused_with_row_and_column(frame, options, word
         load(frame, **options)
 
 
-@pytest.mark.parametrize("content", ["", "a,b\n1,2\n3,4,5\n", "a,b\n"])
-def test_files_that_are_no_tables_are_refused(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", r"cannot be read .*a table has one row"),
+        ("a,b\n1,2\n3,4,5\n", r"cannot be read .*a table has one row"),
+        ("a,b\n", "no numbers to read"),
+        ("a,b,a\n1,2,3\n", "^[^(]*x.csv has two columns called 'a': rename"),
+        ("a,b\n" + "1,2,3,4\n" * 3, "^[^(]*2 names in its first line and 4 cells in the next"),
+    ],
+)
+def test_files_that_are_no_tables_are_refused(tmp_path, content, words):
     path = tmp_path / "x.csv"
     path.write_text(content)
-    with pytest.raises(HebaeError, match=r"x\.csv"):
+    with pytest.raises(HebaeError, match=words):
         load(path)
     for name in ("x.csv.gz", "x.parquet"):
         (tmp_path / name).write_bytes(b"nonsense")
-        with pytest.raises(HebaeError, match="cannot be read as a table"):
+        with pytest.raises(HebaeError, match="cannot be read"):
             load(tmp_path / name)
 
 

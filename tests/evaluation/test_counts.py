@@ -22,12 +22,11 @@ def draw(rng, n, mean, theta):
     return rng.poisson(rng.gamma(theta, mean / theta, (n, len(mean))))
 
 
-def test_statistics_are_those_of_numpy_dense_sparse_or_with_missing_counts(rng, monkeypatch):
+def test_statistics_are_those_of_numpy_dense_sparse_or_with_missing_counts(rng):
     x = draw(rng, 50, rng.gamma(1, 2, 12), 1.5)
-    monkeypatch.setattr("hebae.evaluation.counts._BLOCK", 100)  # several blocks
     examples = Examples(csr_matrix(x.astype(np.float32)), pixels=False)
     for counts in (x, x.astype(np.float32), csr_matrix(x), examples):
-        found = evaluation.count_statistics(counts)
+        found = evaluation.count_statistics(counts, block=100)  # several blocks
         np.testing.assert_allclose(found.mean, x.mean(axis=0))
         np.testing.assert_allclose(found.variance, x.var(axis=0))
         np.testing.assert_allclose(found.zeros, (x == 0).mean(axis=0))

@@ -99,7 +99,7 @@ def path(tmp_path: Path) -> Path:
 def test_stored_values_are_found_for_the_same_settings_weights_data_and_version(path: Path) -> None:
     found = Record(path, OF).find("elbo", SETTINGS, 1)
     assert found == [replace(value(1.5), settings=SETTINGS, provenance=ORIGIN)]
-    assert [file.name for file in path.parent.iterdir()] == ["evaluation.json"]
+    assert [f.name for f in path.parent.glob("[!.]*")] == ["evaluation.json"]
     assert Record(path, OF).find("elbo", SETTINGS | {"samples": 99}, 1) is None
     assert Record(path, OF).find("iwae", SETTINGS, 1) is None
     assert Record(path, OF).find("elbo", SETTINGS, 2) is None
@@ -126,7 +126,7 @@ def test_other_settings_are_stored_side_by_side_and_a_new_version_replaces_the_o
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"of": {}}', '{"of": 1, "metrics": 2}'])
 def test_an_altered_file_is_refused_and_left_as_it_is(path: Path, text: str) -> None:
     path.write_text(text)
-    with pytest.raises(HebaeError, match=r"evaluation\.json is altered .*; remove it"):
+    with pytest.raises(HebaeError, match=r"evaluation\.json .*remove it"):
         Record(path, OF)
     assert path.read_text() == text
 

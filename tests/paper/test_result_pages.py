@@ -65,7 +65,7 @@ def test_the_budget_smoke_has_no_verdicts():
 
 def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "figure9.json").write_text("{")
-    with pytest.raises(HebaeError, match=r"figure9\.json is altered"):
+    with pytest.raises(HebaeError, match=r"figure9\.json cannot be read"):
         page.stored(tmp_path)
     (tmp_path / "figure9.json").write_text(json.dumps(VALUES))
     assert page.stored(tmp_path) == {"figure9": VALUES}

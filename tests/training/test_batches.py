@@ -11,8 +11,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hebae.data.examples import Column, Examples
 from hebae.training import batches
-from hebae.training.batches import ArrayBatches, batch_sizes, map_of, read_ahead
+from hebae.training.batches import (
+    ArrayBatches,
+    RedrawnBatches,
+    batch_sizes,
+    map_of,
+    read_ahead,
+)
 from hebae.training.loader import LoaderBatches
 
 
@@ -201,3 +208,25 @@ def test_batches_that_come_to_cuda_from_the_host_are_the_same(mapped, monkeypatc
         assert (resident.values.device.type, streamed.values.device.type) == ("cuda", "cpu")
         for (a, _), (b, _) in zip(resident.epoch(0), streamed.epoch(0), strict=True):
             assert a.device == b.device and torch.equal(a, b)
+
+
+@pytest.mark.parametrize("way", ["in memory", "streamed", "stacked", "redrawn"])
+def test_conditions_go_with_their_examples(way):
+    values = np.arange(37, dtype=np.float32)[:, None]
+    examples = Examples(
+        values,
+        missing=np.zeros((37, 1), bool) if way == "streamed" else None,
+        conditions=10 * values,
+        condition_columns=(Column("age", "number"),),
+    )
+    seed = [3, 4, 3] if way == "stacked" else 3
+    if way == "redrawn":  # what is drawn no longer tells the example
+        plain = ArrayBatches(examples, 8, seed=3)
+        drawn = RedrawnBatches(examples, 8, drawn=examples, seed=3)
+        pairs = zip(plain.epoch(1), drawn.epoch(1), strict=True)
+        assert all(torch.equal(a.condition, b.condition) for a, b in pairs)
+        return
+    source = ArrayBatches(examples, 8, seed=seed)
+    for taken in (source.epoch(0), source.epoch(1, 2), source.in_order(10, 20)):
+        assert all(torch.equal(condition, 10 * x) for x, condition in taken)
+    assert next(ArrayBatches(values, 8).epoch(0)).condition is None

@@ -271,7 +271,10 @@ def test_divergence_names_step_terms_and_advice_and_leaves_the_last_good_checkpo
     if cause == "large steps":
         settings = settings.replace(method="vae", learning_rate=1e4, epochs=50)
     else:
-        dataset = load(np.full((200, 12), 0.5, dtype=np.float32))
+        flat = np.full((200, 12), 0.5, dtype=np.float32)
+        few = settings.latent_dim + 1  # of which the first batch has not enough
+        flat[:few] = np.random.default_rng(0).random((few, 12))
+        dataset, settings = load(flat), settings.replace(batch_size=few)
         parts += ["step 1:", "moments", "smallest eigenvalue"]
     with pytest.raises(DivergenceError, match=r"step \d+") as raised:
         session.run(session.prepare(settings, dataset), tmp_path / "run")

@@ -32,11 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="hebae.replacement")  # of report.tables
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is not None:  # provenance and messages repeat the command, and so do processes
+        sys.argv[1:] = arguments
     status = 2
     try:
         found = app(
-            [_expand_home(word) for word in arguments], exit_on_error=False, print_error=False
+            [_expand_home(word) for word in sys.argv[1:]], exit_on_error=False, print_error=False
         )
         sys.exit(found or 0)
     except KeyboardInterrupt as interrupt:
@@ -67,6 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _expand_home(word: str) -> str:
-    """Replace ~ in a path, also in ``--output=~/x``, where the shell leaves it."""
+    """Replace ~ in a path, also in ``--output=~/x``, where the shell leaves it.
+
+    An empty word, as of a variable that is not set, would be the current folder.
+    """
     flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    if not value and (equals or not word):
+        raise HebaeError(f"an argument is empty{f': {word}' if word else ''}; give a value.")
     return f"{flag}{equals}{expand(value)}" if value.startswith("~") else word

@@ -51,7 +51,7 @@ def compare(
 
     A run that diverges is marked in the table and does not stop the others. --resume keeps finished
     and diverged runs, and you may add methods and seeds. Exit status: 0; 1 if every run diverged; 2
-    for an error; 130 after Ctrl-C.
+    for an error; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def sweep(
 
     A run that diverges is marked in the table and does not stop the others. --resume keeps finished
     and diverged runs, and you may add values. Exit status: 0; 1 if every run diverged; 2
-    for an error; 130 after Ctrl-C.
+    for an error; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def leaderboard(
     model is trained with several seeds and evaluated on test examples. A method that cannot be
     trained or diverges has its reason in the table. --resume keeps finished runs and measurements,
     and you may add methods. Exit status: 0; 1 if no method could be trained; 2 for an error; 130
-    after Ctrl-C.
+    after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
 
     Parameters
     ----------
@@ -275,8 +275,9 @@ def evaluate(
     metrics
         all, fast, or names, separated by commas or spaces: objective, reconstruction, elbo, iwae,
         ais, frechet, kernel, precision-recall, density-coverage, copying, moments, normality,
-        samplers, information, mic, labels, mixing (of conditions), robustness, smoothness;
-        genotypes and imputation, which are for genotypes alone.
+        samplers, information, mic, labels, mixing (of conditions), robustness, smoothness. For
+        genotypes: genotypes, imputation. For counts: counts. For tables: marginals, associations,
+        utility, privacy.
     output
         Folder for the table, the figures of all runs side by side, and report.html.
     pool_seeds

@@ -57,8 +57,8 @@ def show(run: Path, /) -> int:
             # On a narrow terminal the lines wrap as a whole, not within headings and numbers.
             table.width = out.measure(table, options=out.options.update(width=WIDEST)).maximum
             out.print(table, crop=False)
-    if folder.divergence.is_file():
-        say(f"Diverged: {folder.divergence.read_text(encoding='utf-8').strip()}")
+    if reason := folder.divergence_reason():
+        say(f"Diverged: {reason}")
     elif not folder.is_finished:
         say(f"Not finished: {len(history)} of {settings.epochs} epochs. Resume with:")
         say(f"hebae train --resume --output {run}")

@@ -26,11 +26,7 @@ def train(*, output: Path | None = None, start: Start = StartFlags()) -> int:  #
     output
         Run folder to create [default: runs/DATA-METHOD-kK-seedS].
     """
-    from hebae.storage import RunFolder
-    from hebae.training import processes, session
-    from hebae.training.callbacks import ProgressBar
-    from hebae.training.checks import require_relevant
-    from hebae.training.interrupt import exit_status
+    from hebae.training import processes
 
     flags = start.settings
     processes.follow_supervisor()
@@ -42,26 +38,33 @@ def train(*, output: Path | None = None, start: Start = StartFlags()) -> int:  #
                 "--resume takes the settings of the run; leave out --preset, --config and "
                 "--overwrite."
             )
-        devices = flags.get("devices", RunFolder(output).settings().devices)
+        devices = flags.get("devices") or _devices_of(output)
     else:
         settings = resolve(start.preset, start.config, flags)
-        require_relevant(flags, [settings])
-        if output is not None and not start.dry_run:
-            RunFolder(output).require_free(overwrite=start.overwrite)
         devices = settings.devices
-    if not start.dry_run:
-        if not processes.are_started(devices) and devices > 1:
-            again = _resume(output or _default_output(settings))
-            status, message = processes.supervise(devices, sys.argv[1:], again)
-            if message:
-                err.print(message, soft_wrap=True)
-            return status
-        if devices > 1 and processes.rank():
-            quiet()
+    if not start.dry_run and not processes.are_started(devices) and devices > 1:
+        again = _resume(output or _default_output(settings))
+        status, message = processes.supervise(devices, sys.argv[1:], again)
+        if message:
+            say(message, err)
+        return status
+
+    # torch is imported here, which the process that supervises others need not wait for.
+    from hebae.storage import RunFolder
+    from hebae.training import session
+    from hebae.training.callbacks import ProgressBar
+    from hebae.training.checks import require_relevant
+    from hebae.training.interrupt import exit_status
+
+    if devices > 1 and not start.dry_run and processes.rank():
+        quiet()
     if start.resume:
         assert output is not None
         prepared = session.resume(output, flags)
     else:
+        require_relevant(flags, [settings])
+        if output is not None and not start.dry_run:
+            RunFolder(output).require_free(overwrite=start.overwrite)
         prepared = session.prepare(settings)
     settings = prepared.settings
     tell(*prepared.notes)
@@ -91,6 +94,12 @@ def train(*, output: Path | None = None, start: Start = StartFlags()) -> int:  #
     say(f"Trained {outcome.steps:,} steps in {outcome.seconds:.1f} s: {output}")
     say(f"View it with: hebae show {shlex.quote(str(output))}")
     return 0
+
+
+def _devices_of(output: Path) -> int:
+    from hebae.storage import RunFolder
+
+    return RunFolder(output).settings().devices
 
 
 def _resume(output: Path) -> str:

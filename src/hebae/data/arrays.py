@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +11,11 @@ import numpy as np
 
 from hebae.data.examples import Dataset, Examples, blocks, fingerprint
 from hebae.errors import HebaeError
+from hebae.files import reading, require_memory
 
 _CHANNELS = (1, 2, 3, 4)
 _FEWEST_ROWS = 5  # of an image
+_WRITE_AGAIN = "write it with numpy.save or numpy.savez, as numbers and not as Python objects"
 _LARGEST = 1e18  # its square is still finite in float32
 _KEYS = {
     "train": ("train", "x_train", "X"),
@@ -214,28 +214,24 @@ def _as_array(data: Any, source: str) -> np.ndarray:
 
 def load_npy(path: Path) -> Dataset:
     """Read one array, memory-mapped read-only where its type needs no conversion."""
-    try:
+    with reading(path, _WRITE_AGAIN):
         array = np.lib.format.open_memmap(path, mode="r")  # never unpickles
-    except (ValueError, EOFError, OSError) as error:
-        raise _unreadable(path, error) from error
     train = as_examples(array, str(path))
     return Dataset(path.name, train, None, None, fingerprint({"train": train}))
 
 
 def load_npz(path: Path) -> Dataset:
     """Read splits and labels by the keys in use for them; a single array may have any key."""
-    try:
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            arrays = {} if isinstance(archive, np.ndarray) else dict(archive)
-    # zipfile raises RuntimeError for encryption and for unknown compression.
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
-        raise _unreadable(path, error) from error
-    if isinstance(archive, np.ndarray):
-        raise HebaeError(f"{path} has the content of a .npy file: rename it to .npy.")
-    for key, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # bytes, of a member that is not a .npy file
-            raise _unreadable(path, ValueError(f"{key} is not an array"))
+    with reading(path, _WRITE_AGAIN), path.open("rb") as file:
+        if file.read(6) == np.lib.format.MAGIC_PREFIX:
+            raise HebaeError(f"{path} has the content of a .npy file: rename it to .npy.")
+        file.seek(0)
+        archive = np.load(file, allow_pickle=False)
+        require_memory(sum(member.file_size for member in archive.zip.infolist()), str(path))
+        arrays = dict(archive)
+        for key, array in arrays.items():
+            if not isinstance(array, np.ndarray):  # bytes, of a member that is not a .npy file
+                raise ValueError(f"{key} is not an array")
 
     if len(arrays) == 1:
         arrays = {"train": next(iter(arrays.values()))}
@@ -276,10 +272,3 @@ def _take(arrays: dict[str, np.ndarray], keys: tuple[str, ...], path: Path) -> n
     if len(present) > 1:
         raise HebaeError(f"{path} holds both {present[0]} and {present[1]}: keep one of them.")
     return arrays.pop(present[0]) if present else None
-
-
-def _unreadable(path: Path, error: Exception) -> HebaeError:
-    return HebaeError(
-        f"{path} cannot be read as NumPy arrays of numbers ({error}): write it with numpy.save or "
-        "numpy.savez, without Python objects."
-    )

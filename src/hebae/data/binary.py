@@ -17,6 +17,7 @@ import numpy as np
 from hebae.data.examples import Dataset, Examples, blocks, fingerprint
 from hebae.data.source import NamedSource
 from hebae.errors import HebaeError
+from hebae.files import reading
 
 Binarize = Literal["none", "fixed", "dynamic"]
 
@@ -87,27 +88,24 @@ def load_binary_folder(folder: Path, *, name: str | None = None) -> Dataset:
 def _read(path: Path) -> np.ndarray:
     """Return the images of a file, uint8 0 and 255 of shape (n, 1, 28, 28)."""
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
-    try:
+    with reading(path, f"it must hold one image of {SIDE * SIDE} zeros and ones per row"):
         if path.suffix == ".mat":
-            rows = np.asarray(loadmat(path, variable_names=["X"])["X"])
+            variables = loadmat(path, variable_names=["X"])
+            if "X" not in variables:
+                raise HebaeError(f"{path} has no variable X: download the file again.")
+            rows = np.asarray(variables["X"])
         else:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="loadtxt: input contained no data")
                 rows = np.loadtxt(path, dtype=np.float32, ndmin=2)
-    except KeyError:
-        raise HebaeError(f"{path} has no variable X: download the file again.") from None
-    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as error:
-        raise HebaeError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}): it must hold one image of "
-            f"{SIDE * SIDE} zeros and ones per row."
-        ) from None
     if rows.ndim != 2 or rows.shape[1] != SIDE * SIDE or len(rows) == 0:
         raise HebaeError(
             f"{path} holds an array of shape {rows.shape}, but must hold {SIDE * SIDE} zeros and "
             "ones per row: download it again."
         )
+    if rows.dtype.kind not in "biuf":
+        raise HebaeError(f"{path} holds values of type {rows.dtype}, not zeros and ones.")
     wrong = np.argwhere((rows != 0) & (rows != 1))
     if len(wrong):
         row, column = wrong[0]

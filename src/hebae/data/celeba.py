@@ -13,6 +13,7 @@ from hebae.data.image_files import Layout, open_images
 from hebae.data.images import load_images
 from hebae.data.source import NamedSource
 from hebae.errors import HebaeError
+from hebae.files import read_text
 
 PARTITION = "list_eval_partition.txt"
 IMAGES = ("img_align_celeba", "img_align_celeba.zip")
@@ -69,10 +70,7 @@ def load_celeba_folder(folder: Path, *, name: str | None = None) -> Dataset:
             f"{folder} holds only a part of CelebA ({missing} is missing): add it, or give the "
             "path of the images themselves to use them without the official splits."
         )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise HebaeError(f"{path} cannot be read as text ({error}): download it again.") from error
+    text = read_text(path)
     partition = {}
     for number, line in enumerate(text.splitlines(), start=1):
         match line.split():

@@ -62,6 +62,9 @@ def conditioned(dataset: Dataset, values: Any, options: ReadOptions) -> Dataset:
                 "or label, as the condition."
             )
         return replace(dataset, train=with_conditions(dataset.train, values, known))
+    if known is not None and dataset.train.conditions is not None:
+        coded = {name: recoded(part, known) for name, part in splits.items()}
+        return replace(dataset, **coded)  # type: ignore[arg-type]
     if not names or dataset.train.conditions is not None:
         return dataset
     if names != (LABEL,) or any(part.labels is None for part in splits.values()):
@@ -83,6 +86,20 @@ def conditioned(dataset: Dataset, values: Any, options: ReadOptions) -> Dataset:
         for name, part in splits.items()
     }
     return replace(dataset, **changed)  # type: ignore[arg-type]
+
+
+def recoded(examples: Examples, known: tuple[Column, ...]) -> Examples:
+    """Return examples whose conditions have the codes of a model's, if they have the same names."""
+    columns = examples.condition_columns
+    if columns is None or examples.conditions is None:
+        return examples
+    if [(c.name, c.categories) for c in columns] == [(c.name, c.categories) for c in known]:
+        return examples
+    pairs = zip(columns, examples.conditions.T, strict=True)
+    values = {c.name: [value_of(code, c) for code in codes] for c, codes in pairs}
+    return with_conditions(
+        replace(examples, conditions=None, condition_columns=None), values, known
+    )
 
 
 def of_labels(examples: Examples) -> Column:
@@ -306,8 +323,8 @@ def conditions_note(columns: Sequence[Column]) -> str:
 
 
 def value_of(code: float, column: Column) -> str:
-    """Return a condition in the words of the user."""
-    return column.categories[int(code)] if column.categories else f"{code:g}"
+    """Return a condition as the user gave it."""
+    return column.categories[int(code)] if column.categories else str(code)
 
 
 def _numbers(values: Sequence[Any], dtype: str, source: str) -> np.ndarray:

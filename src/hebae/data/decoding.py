@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 IMAGE_OPTIONS = frozenset({"image_size", "image_mode", "image_background"})
 MOST_LISTED = 10
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+"""Pillow's names of the formats that are read. Of others, EPS would start another program."""
 _GREY_MODES = ("1", "L", "LA", "La")
 _DEEP_MODES = ("I", "F")  # 16 or 32 bits per channel; also "I;16"
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -181,7 +183,9 @@ def open_image(content: bytes | UnreadableImage, background: str) -> ShownImage:
     if isinstance(content, UnreadableImage):
         raise content
     try:
-        return show(Image.open(io.BytesIO(content)), background)
+        Image.init()
+        formats = [name for name in FORMATS if name in Image.OPEN]
+        return show(Image.open(io.BytesIO(content), formats=formats), background)
     except UnreadableImage:
         raise
     except UnidentifiedImageError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import importlib
 import io
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +15,12 @@ import numpy.typing as npt
 from hebae.data.examples import Variants
 from hebae.data.packed import MISSING, pack
 from hebae.errors import HebaeError, MissingPackage
+from hebae.files import reading
 
-_BLOCK = 2**25
+BLOCK = 2**25
 """Calls that are decoded at once while a file is read."""
+_LONGEST = 2**28
+"""Letters of the longest line that is read."""
 
 Calls = npt.NDArray[np.uint8]
 
@@ -49,7 +51,7 @@ def package(name: str, path: Path) -> Any:
 # PLINK 1 ----------------------------------------------------------------------------------------
 
 
-def read_bed(path: Path) -> Content:
+def read_bed(path: Path, block: int = BLOCK) -> Content:
     """Read a .bed file with its .bim and .fam; calls count allele 1."""
     bed_reader = package("bed_reader", path)
     fam, bim = (_companion(path, suffix) for suffix in (".fam", ".bim"))
@@ -70,9 +72,12 @@ def read_bed(path: Path) -> Content:
             "truncated."
         )
 
+    if n % 4:
+        _require_padding(path, n, d, fam)
+
     def blocks() -> Iterator[Calls]:
         with bed_reader.open_bed(path, iid_count=n, sid_count=d, skip_format_check=True) as file:
-            for start, stop in _spans(d, n):
+            for start, stop in _spans(d, n, block):
                 calls = file.read(np.s_[:, start:stop], dtype="int8", order="C")
                 yield np.where(calls < 0, MISSING, calls).astype(np.uint8)
 
@@ -84,10 +89,25 @@ def read_bed(path: Path) -> Content:
     return Content(people, map(pack, blocks()), ids, variants)
 
 
+def _require_padding(path: Path, n: int, d: int, fam: Path) -> None:
+    """Refuse calls behind the last sample's: the size does not show up to three more samples."""
+    width = -(-n // 4)
+    at_once = max(1, BLOCK // width)
+    with path.open("rb") as file:
+        file.seek(3)
+        for start in range(0, d, at_once):
+            part = np.frombuffer(file.read(width * min(at_once, d - start)), np.uint8)
+            if (part[width - 1 :: width] >> 2 * (n % 4)).any():
+                raise HebaeError(
+                    f"{path} holds calls of more samples than the {n:,} in {fam.name}: the files "
+                    "do not belong together."
+                )
+
+
 # PLINK 2 ----------------------------------------------------------------------------------------
 
 
-def read_pgen(path: Path) -> Content:
+def read_pgen(path: Path, block: int = BLOCK) -> Content:
     """Read a .pgen file with its .pvar and .psam; calls count the alternative allele."""
     pgenlib = package("pgenlib", path)
     psam, pvar = (_companion(path, suffix) for suffix in (".psam", ".pvar"))
@@ -105,15 +125,21 @@ def read_pgen(path: Path) -> Content:
             allele_idx_offsets=np.concatenate([[0], alleles.cumsum()]).astype(np.uintp),
         )
     except (RuntimeError, OSError, ValueError) as error:
+        reason = error.args[0].decode().strip() if isinstance(error.args[0], bytes) else error
         raise HebaeError(
             f"{path} cannot be read with {n:,} samples in {psam.name} and {total:,} variants in "
-            f"{pvar.name} ({error}): the three files must belong together."
+            f"{pvar.name} ({reason}): the three files must belong together."
         ) from None
 
     def blocks() -> Iterator[Calls]:
-        for start, stop in _spans(len(kept), n):
+        for start, stop in _spans(len(kept), n, block):
             calls = np.empty((stop - start, n), np.int8)
-            file.read_list(kept[start:stop], calls)
+            try:
+                file.read_list(kept[start:stop], calls)
+            except (RuntimeError, OSError, ValueError) as error:
+                raise HebaeError(
+                    f"{path} cannot be read ({error}): it is damaged or truncated."
+                ) from None
             yield np.where(calls < 0, MISSING, calls).astype(np.uint8).T
         file.close()
 
@@ -143,7 +169,7 @@ class _GenotypeTexts(dict[str, int]):
         return count
 
 
-def read_vcf(path: Path) -> Content:
+def read_vcf(path: Path, block: int = BLOCK) -> Content:
     """Read a VCF file; calls count the alternative allele, haploid ones twice.
 
     cyvcf2 is not used, since it refuses headers that others accept.
@@ -168,7 +194,7 @@ def read_vcf(path: Path) -> Content:
     def blocks() -> Iterator[Calls]:
         nonlocal left_out
         codes = _GenotypeTexts()
-        size = max(4, _BLOCK // len(names) // 4 * 4)
+        size = max(4, block // len(names) // 4 * 4)
         rows: list[Calls] = []
         for number, line in lines:
             fields = line.rstrip("\r\n").split("\t")
@@ -233,8 +259,7 @@ def _companion(path: Path, suffix: str) -> Path:
 
 def _lines(path: Path) -> Iterator[str]:
     """Yield the lines of a text file, which may be compressed by gzip, bgzip or zstd."""
-    damaged: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, UnicodeDecodeError)
-    try:
+    with reading(path, "it is damaged, truncated or of another format"):
         with path.open("rb") as raw:
             begin = raw.read(4)
         binary: Any
@@ -242,19 +267,16 @@ def _lines(path: Path) -> Iterator[str]:
             binary = gzip.open(path)  # noqa: SIM115  closed below
         elif begin == b"\x28\xb5\x2f\xfd":
             zstandard = package("zstandard", path)
-            damaged += (zstandard.ZstdError,)
             # A truncated file just ends: the number of lines is compared with the calls.
             reader = zstandard.ZstdDecompressor().stream_reader
             binary = reader(path.open("rb"), read_across_frames=True, closefd=True)
         else:
             binary = path.open("rb")
         with io.TextIOWrapper(binary, encoding="utf-8") as file:
-            yield from file
-    except damaged as error:
-        raise HebaeError(
-            f"{path} cannot be read as text ({error}): it is damaged, truncated or of another "
-            "format."
-        ) from None
+            while line := file.readline(_LONGEST):
+                if len(line) == _LONGEST:
+                    raise ValueError(f"a line has more than {_LONGEST:,} letters")
+                yield line
 
 
 def _fields(path: Path, least: int) -> list[list[str]]:
@@ -300,9 +322,9 @@ def _columns(path: Path, begins: tuple[str, ...], needed: tuple[str, ...]) -> di
     return {name: [row[place] for row in rows] for place, name in enumerate(header)}
 
 
-def _spans(count: int, people: int) -> Iterator[tuple[int, int]]:
+def _spans(count: int, people: int, block: int) -> Iterator[tuple[int, int]]:
     """Yield ranges of variants, each a multiple of 4 long except the last."""
-    size = max(4, _BLOCK // max(1, people) // 4 * 4)
+    size = max(4, block // max(1, people) // 4 * 4)
     for start in range(0, count, size):
         yield start, min(start + size, count)
 
@@ -310,7 +332,7 @@ def _spans(count: int, people: int) -> Iterator[tuple[int, int]]:
 def _positions(texts: Sequence[str], path: Path) -> npt.NDArray[np.int64]:
     try:
         return np.array([int(text) for text in texts], np.int64)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise HebaeError(
             f"{path} has a position that is not a whole number ({error}): correct it."
         ) from None

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from hebae.data.cache import cached_folder
 from hebae.data.examples import Dataset, Examples, Variants
-from hebae.data.genotype_files import package, read_bed, read_pgen, read_vcf
+from hebae.data.genotype_files import BLOCK, package, read_bed, read_pgen, read_vcf
 from hebae.data.packed import PackedGenotypes, RowFile
 from hebae.errors import HebaeError
 
@@ -34,8 +34,13 @@ def is_genotypes(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def load_genotypes(path: Path) -> Dataset:
+def load_genotypes(
+    path: Path, *, largest_dense: int = LARGEST_DENSE, block: int = BLOCK
+) -> Dataset:
     """Read a .bed, .pgen, .vcf or .vcf.gz file: 0, 1 and 2, with missing calls masked.
+
+    More calls than `largest_dense` stay packed in a file of the cache; `block` calls are decoded at
+    once.
 
     Raises
     ------
@@ -44,7 +49,7 @@ def load_genotypes(path: Path) -> Dataset:
         are no calls.
     """
     read = {".bed": read_bed, ".pgen": read_pgen}.get(path.suffix.lower(), read_vcf)
-    people, blocks, ids, variants, left_out = read(path)
+    people, blocks, ids, variants, left_out = read(path, block)
     if not people or not ids:
         raise HebaeError(f"{path} has no {'variants of two alleles' if people else 'samples'}.")
     samples = _sample_ids(people, path)
@@ -52,7 +57,8 @@ def load_genotypes(path: Path) -> Dataset:
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256("\0".join([content, *samples, "", *names]).encode())
-    values = _values(blocks, (len(samples), len(names)), content)
+    shape = len(samples), len(names)
+    values = _values(blocks, shape, content, largest_dense)
     train = Examples(ids=samples, feature_names=names, pixels=False, variants=variants, **values)
     many = f"{left_out:,} variants of {path.name} have more than two alleles and were left out."
     notes = (many,) if left_out else ()
@@ -60,7 +66,10 @@ def load_genotypes(path: Path) -> Dataset:
 
 
 def _values(
-    blocks: Iterable[npt.NDArray[np.uint8]], shape: tuple[int, int], content: str
+    blocks: Iterable[npt.NDArray[np.uint8]],
+    shape: tuple[int, int],
+    content: str,
+    largest_dense: int,
 ) -> dict[str, Any]:
     """Put packed blocks of variants side by side: values and mask, one row per person."""
     n, d = shape
@@ -72,7 +81,7 @@ def _values(
             packed[:, start : start + block.shape[1]] = block
             start += block.shape[1]
 
-    if n * d > LARGEST_DENSE:
+    if n * d > largest_dense:
 
         def build(folder: Path) -> None:
             fill(np.memmap(folder / "packed", np.uint8, "w+", shape=(n, width)))

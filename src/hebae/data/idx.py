@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import struct
 import zlib
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from hebae.data.cache import download
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.source import NamedSource
 from hebae.errors import HebaeError
+from hebae.files import read_bytes, require_memory
 
 FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -39,11 +41,10 @@ def load_idx_folder(
         path = folder / file
         path = path if path.is_file() else path.with_suffix("")
         try:
-            raw = path.read_bytes()
-        except OSError as error:
+            raw = read_bytes(path, most=2**34)
+        except HebaeError as error:
             raise HebaeError(
-                f"{path} cannot be read ({error.strerror}): all of {', '.join(NAMES)} are needed, "
-                "with or without .gz."
+                f"{error} All of {', '.join(NAMES)} are needed, with or without .gz."
             ) from error
         array = parse(raw, str(path), dimensions=3 if "idx3" in file else 1)
         digest = hashlib.sha256(raw).hexdigest()
@@ -69,9 +70,15 @@ def load_idx_folder(
 
 def parse(raw: bytes, source: str, *, dimensions: int) -> np.ndarray:
     """Read an array of uint8 from the content of an idx file, named `source` in messages."""
+    header = 4 + 4 * dimensions
     if raw.startswith(b"\x1f\x8b"):
         try:
-            raw = gzip.decompress(raw)
+            with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
+                begin = file.read(header)
+                claimed = prod(_shape(begin, dimensions))
+                require_memory(2 * claimed, source)
+                # One byte more than the header says is enough to notice that there are more.
+                raw = begin + file.read(claimed + 1)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             state = "truncated" if isinstance(error, EOFError) else "damaged"
             raise HebaeError(
@@ -83,14 +90,19 @@ def parse(raw: bytes, source: str, *, dimensions: int) -> np.ndarray:
             f"{source} has the wrong magic number 0x{raw[:4].hex()}: an idx file of unsigned bytes "
             f"with {dimensions} dimension(s) starts with 0x{expected.hex()}."
         )
-    header = 4 + 4 * dimensions
-    shape = struct.unpack(f">{dimensions}I", raw[4:header]) if len(raw) >= header else ()
+    shape = _shape(raw, dimensions)
     if not shape or len(raw) - header != prod(shape):
         raise HebaeError(
             f"{source} holds {max(0, len(raw) - header):,} bytes after its header, but the header "
             f"says {' x '.join(map(str, shape)) or 'nothing'}: download or write it again."
         )
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
+
+
+def _shape(raw: bytes, dimensions: int) -> tuple[int, ...]:
+    """Return the shape that a header claims, and () if it is incomplete."""
+    header = 4 + 4 * dimensions
+    return struct.unpack(f">{dimensions}I", raw[4:header]) if len(raw) >= header else ()
 
 
 def serialise(array: np.ndarray) -> bytes:

@@ -5,19 +5,22 @@ Archives are read in place, never extracted.
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import lzma
 import os
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeAlias
 
 from hebae.data.decoding import UnreadableImage, listed
 from hebae.errors import HebaeError
+from hebae.files import decompressed, read_bytes, reading, require_file
 
 SUFFIXES = (
     *(".apng", ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
@@ -34,11 +37,17 @@ SPLIT_FOLDERS = {
     "testing": "test",
 }
 """Split by the name of its folder in lower case."""
+MOST_BYTES = 2**28
+"""Bytes of the largest image file that is read."""
 _END_BYTES = 2**20
-_ARCHIVE_ERRORS = (
-    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError),
-    RuntimeError,  # raised by zipfile for encryption and for unknown compression
-)
+_DECOMPRESSORS: dict[bytes, Any] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+}
+"""By the first bytes of a file."""
+_LARGEST_RATIO = 300
+"""Image files in a compressed archive do not become more times as large as it."""
 
 
 class _Folder:
@@ -71,9 +80,9 @@ class _Folder:
     def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes | UnreadableImage]]:
         for name in names:
             try:
-                yield name, Path(self._files[name][0]).read_bytes()
-            except OSError as error:
-                yield name, UnreadableImage(error.strerror or str(error))
+                yield name, read_bytes(Path(self._files[name][0]), MOST_BYTES)
+            except HebaeError as error:
+                yield name, UnreadableImage(str(error).rstrip("."))
 
 
 class _Archive:
@@ -83,37 +92,44 @@ class _Archive:
         self.path = path
         self._is_zip = path.suffix.lower() == ".zip"
 
-    def _open(self) -> Any:
-        return zipfile.ZipFile(self.path) if self._is_zip else tarfile.open(self.path)
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        with reading(self.path, "download or make it again"):
+            if self._is_zip:
+                with zipfile.ZipFile(self.path) as archive:
+                    yield archive
+                return
+            with self.path.open("rb") as file:
+                begin = file.read(6)
+            opened = next((o for m, o in _DECOMPRESSORS.items() if begin.startswith(m)), open)
+            stream = opened(self.path, "rb")
+            if opened is not open:
+                most = max(2**30, _LARGEST_RATIO * self.path.stat().st_size)
+                stream = decompressed(stream, self.path, most)
+            with stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+                yield archive
 
     @cached_property
     def _index(self) -> dict[str, Any]:
         """The visible members by name."""
-        try:
-            with self._open() as archive:
-                if self._is_zip:
-                    members = {m.filename: m for m in archive.infolist() if not m.is_dir()}
-                else:
-                    members = {m.name: m for m in archive.getmembers() if m.isreg()}
-            if self.path.suffix.lower() == ".tar":
-                # tarfile does not notice if a file was cut off between two members.
-                with self.path.open("rb") as file:
-                    file.seek(max(0, self.path.stat().st_size - tarfile.BLOCKSIZE))
-                    if any(file.read()):
+        with self._open() as archive:
+            if self._is_zip:
+                members = {m.filename: m for m in archive.infolist() if not m.is_dir()}
+            else:
+                members = {m.name: m for m in archive.getmembers() if m.isreg()}
+                if self.path.suffix.lower() == ".tar":
+                    # tarfile does not notice if a file was cut off between two members.
+                    archive.fileobj.seek(max(0, self.path.stat().st_size - tarfile.BLOCKSIZE))
+                    if any(archive.fileobj.read()):
                         raise EOFError("its end is missing")
-        except _ARCHIVE_ERRORS as error:
-            raise self._damaged(error) from error
         return _below_common_folder(members)
 
     def key(self) -> str:
-        try:
-            status = self.path.stat()
-            with self.path.open("rb") as file:
-                first = file.read(_END_BYTES)
-                file.seek(max(0, status.st_size - _END_BYTES))
-                last = file.read()
-        except OSError as error:
-            raise self._damaged(error) from error
+        status = require_file(self.path)
+        with reading(self.path, "download or make it again"), self.path.open("rb") as file:
+            first = file.read(_END_BYTES)
+            file.seek(max(0, status.st_size - _END_BYTES))
+            last = file.read(_END_BYTES)
         stamp = f"{status.st_size} {status.st_mtime_ns} ".encode()
         return hashlib.sha256(stamp + first + last).hexdigest()
 
@@ -125,20 +141,16 @@ class _Archive:
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes | UnreadableImage]]:
         offset = "header_offset" if self._is_zip else "offset"
-        try:
-            with self._open() as archive:
-                for name in sorted(names, key=lambda name: getattr(self._index[name], offset)):
-                    member = self._index[name]
-                    with archive.open(member) if self._is_zip else archive.extractfile(member) as f:
-                        yield name, f.read()
-        except _ARCHIVE_ERRORS as error:
-            raise self._damaged(error) from error
-
-    def _damaged(self, error: Exception) -> HebaeError:
-        return HebaeError(
-            f"{self.path} is not a complete archive that can be read ({error}): download or make "
-            "it again."
-        )
+        with self._open() as archive:
+            for name in sorted(names, key=lambda name: getattr(self._index[name], offset)):
+                member = self._index[name]
+                size = member.file_size if self._is_zip else member.size
+                if size > MOST_BYTES:
+                    yield name, UnreadableImage(f"it has {size:,} bytes")
+                    continue
+                with archive.open(member) if self._is_zip else archive.extractfile(member) as file:
+                    content = file.read()
+                yield name, content
 
 
 ImageFiles: TypeAlias = _Folder | _Archive

@@ -13,7 +13,6 @@ from itertools import starmap
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -33,6 +32,7 @@ from hebae.data.examples import Dataset, Examples
 from hebae.data.image_files import ImageFiles, Layout, layout_of_folders
 from hebae.data.splits import write_header, write_rows
 from hebae.errors import HebaeError
+from hebae.files import read_json, reading
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -64,19 +64,15 @@ def load_images(
     key = sha256(repr(arguments).encode()).hexdigest()
     build = partial(_build, files=files, arrange=arrange, decoding=decoding, skip=skip_unreadable)
     folder = cached_folder(f"images/{key[:32]}", build)
-    try:
-        summary = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    remedy = f"delete the folder {folder}, and the images will be prepared again"
+    with reading(folder / "dataset.json", remedy):
+        summary = read_json(folder / "dataset.json", remedy)
         splits, classes = {}, tuple(summary["classes"]) or None
         for split in summary["splits"]:
             values = np.load(folder / f"{split}.npy", mmap_mode="r")
             known = np.load(folder / f"{split}.npz")
             splits[split] = Examples(values, **known, pixels=True, label_names=classes)
         train, digest, notes = splits["train"], summary["fingerprint"], tuple(summary["notes"])
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise HebaeError(
-            f"The prepared images in {folder} are damaged ({error}): delete that folder, and they "
-            "will be prepared again."
-        ) from error
     return Dataset(name, train, splits.get("validation"), splits.get("test"), digest, notes)
 
 
@@ -167,7 +163,7 @@ def _like_the_first(files: ImageFiles, names: Sequence[str], decoding: Decoding)
             reasons[name] = str(error)
         else:
             return decoding.like(shown.form, f"{name}, the first,")
-    raise _unreadable(str(files.path), reasons)
+    raise _unreadable(str(files.path), reasons, among_others=False)
 
 
 def _unlike(source: str, unlike: Mapping[str, str], decoding: Decoding) -> HebaeError:
@@ -180,15 +176,20 @@ def _unlike(source: str, unlike: Mapping[str, str], decoding: Decoding) -> Hebae
     )
 
 
-def _unreadable(source: str, unreadable: Mapping[str, str]) -> HebaeError:
-    remedy = "repair or remove it, or leave it out with --skip-unreadable (skip_unreadable=True)"
+def _unreadable(
+    source: str, unreadable: Mapping[str, str], *, among_others: bool = True
+) -> HebaeError:
+    remedy = "repair or remove them"
+    if among_others:
+        remedy += ", or leave them out with --skip-unreadable (skip_unreadable=True)"
     if len(unreadable) == 1:
         [(name, reason)] = unreadable.items()
+        remedy = remedy.replace(" them", " it")
         return HebaeError(f"{source}/{name} cannot be decoded as an image ({reason}): {remedy}.")
     reasons = [f"{name} ({reason})" for name, reason in sorted(unreadable.items())]
     return HebaeError(
-        f"{source} holds {len(unreadable):,} files that cannot be decoded as images: "
-        f"{remedy.replace(' it', ' them')}. They are: {listed(reasons)}."
+        f"{source} holds {len(unreadable):,} files that cannot be decoded as images"
+        f"{'' if among_others else ', and no others'}: {remedy}. They are: {listed(reasons)}."
     )
 
 
@@ -197,7 +198,7 @@ def _left_out(others: Sequence[str], unreadable: Mapping[str, str]) -> Iterator[
     if unreadable:
         reasons = [f"{name} ({reason})" for name, reason in sorted(unreadable.items())]
         count = "1 file was" if len(reasons) == 1 else f"{len(reasons):,} files were"
-        yield f"{count} left out, because they cannot be decoded: {listed(reasons)}."
+        yield f"{count} left out, since decoding failed: {listed(reasons)}."
     if others:
         count = "1 other file was" if len(others) == 1 else f"{len(others):,} other files were"
         yield f"{count} left out, because of names that do not end like an image's: " + (

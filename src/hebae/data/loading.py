@@ -45,6 +45,7 @@ from hebae.data.synthetic_faces import SYNTHETIC_FACES
 from hebae.data.tables import from_frame, is_frame, is_table_file, load_table
 from hebae.data.torch_dataset import from_torch_dataset, is_torch_dataset
 from hebae.errors import HebaeError
+from hebae.files import expand, require_file
 
 SOURCES: tuple[NamedSource, ...] = (
     MNIST_MINI,
@@ -215,7 +216,9 @@ def _load(
             _require_options(options, frozenset(), source.name)
             dataset = source.load(_directory(data_dir))
             return split(dataset, last=source.validation_is_last)
-    path = _expand(data, os.fspath(data))
+    if not os.fspath(data):
+        raise HebaeError("the name of the data is empty: give a path, or a name of a data set.")
+    path = expand(data)
     if path.exists() and data_dir:
         raise HebaeError(
             f"--data-dir is {data_dir}, but the data are read from {path}: it is for data sets "
@@ -228,6 +231,8 @@ def _load(
             f"{os.fspath(data)} is neither a file or folder nor the name of a data set "
             f"({', '.join(names)}){f'. Did you mean {near[0]}?' if near else '.'}"
         )
+    if not path.is_dir():
+        require_file(path)
     kind = _format_of(path)
     _require_options(options, kind.options, str(path))
     dataset = kind.read(path, options)
@@ -245,7 +250,7 @@ def _format_of(path: Path) -> Format:
 
 def options_for(data: str) -> Set[str]:
     """Return the fields of `ReadOptions` that the format of a file takes."""
-    path = _expand(data, data)
+    path = expand(data)
     return _format_of(path).options if path.exists() else frozenset()
 
 
@@ -301,25 +306,9 @@ def _directory(data_dir: str | Path | None) -> DataDirectory:
         origin, given = "HEBAE_DATA_DIR", os.environ.get("HEBAE_DATA_DIR")
     if not given:
         return DataDirectory()
-    path = _expand(given, f"The data directory {given} ({origin})")
+    path = expand(given, f"The data directory {given} ({origin})")
     if not path.is_dir():
         raise HebaeError(
             f"The data directory {path} ({origin}) does not exist: create it or name another."
         )
     return DataDirectory(path, is_explicit=origin == "--data-dir")
-
-
-def _expand(given: str | os.PathLike[str], source: str) -> Path:
-    """Expand ~, and refuse a path that the system cannot look up."""
-    try:
-        path = Path(given).expanduser()
-        path.exists()
-    except RuntimeError as error:
-        raise HebaeError(
-            f"{source} begins with a home directory that does not exist: give the full path."
-        ) from error
-    except OSError as error:
-        raise HebaeError(
-            f"{source} cannot be looked up ({error.strerror}): check the name or path."
-        ) from error
-    return path

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import warnings
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -21,13 +21,12 @@ from hebae.data.columns import labels_of, require_unique
 from hebae.data.conditions import NONE, Taken, from_columns
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.source import ReadOptions
-from hebae.data.sparse import as_csr
+from hebae.data.sparse import as_csr, require_valid
 from hebae.errors import HebaeError, MissingPackage
+from hebae.files import decompressed, reading, require_memory
 
 _MATRIX, _BARCODES, _FEATURES = "matrix.mtx", "barcodes.tsv", ("features.tsv", "genes.tsv")
 _EXPRESSION = "Gene Expression"
-# h5py raises KeyError and RuntimeError for damaged files.
-_DAMAGED = (OSError, EOFError, KeyError, ValueError, TypeError, RuntimeError, zlib.error)
 
 
 def is_anndata(data: Any) -> bool:
@@ -57,8 +56,9 @@ def load_h5ad(path: Path, options: ReadOptions) -> Dataset:
         from anndata.io import read_elem
     except ImportError:
         raise _missing(".h5ad files need anndata") from None
-    try:
+    with reading(path, "write it with AnnData.write_h5ad"):
         with h5py.File(path, "r") as file:
+            _require_plain(file)
             if isinstance(file["obs"], h5py.Dataset):  # of anndata before version 0.7
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # of its age, once per element
@@ -73,10 +73,10 @@ def load_h5ad(path: Path, options: ReadOptions) -> Dataset:
                 raise _no_layer(options.layer, layers, str(path))
             values, obs = read_elem(file[place]), read_elem(file["obs"])
             names = read_elem(file["raw/var" if place == "raw/X" else "var"]).index
-    except HebaeError:
-        raise
-    except _DAMAGED as error:
-        raise _unreadable(path, error, "write it with AnnData.write_h5ad") from None
+        if not hasattr(obs, "columns") or len(getattr(values, "shape", (0, 0))) != 2:
+            raise ValueError("obs is not a table, or X not a matrix")
+        if values is not None and values.shape != (len(obs), len(names)):
+            raise ValueError(f"X is {values.shape}, but obs has {len(obs)} and var {len(names)}")
     return _dataset(path.name, values, obs, obs.index, names, options, str(path))
 
 
@@ -121,6 +121,12 @@ def _cells(
     values = values.to_memory() if hasattr(values, "to_memory") else values  # of a file
     require_unique(ids, source)
     genes = tuple(map(str, names))
+    repeated, times = Counter(genes).most_common(1)[0] if genes else ("", 0)
+    if times > 1:
+        raise HebaeError(
+            f"{source} has {times} genes called {repeated!r}: make the names unique, for instance "
+            "with adata.var_names_make_unique()."
+        )
     wanted = options.feature_names
     if wanted is not None and wanted != genes:
         position = {gene: number for number, gene in enumerate(genes)}
@@ -154,7 +160,7 @@ def _cells(
 
 def is_10x_folder(path: Path) -> bool:
     """Whether a folder holds a matrix of Cell Ranger."""
-    return path.is_dir() and _file(path, _MATRIX) is not None and _file(path, _BARCODES) is not None
+    return path.is_dir() and _file(path, _MATRIX) is not None
 
 
 def load_10x_folder(path: Path, options: ReadOptions) -> Dataset:
@@ -163,15 +169,21 @@ def load_10x_folder(path: Path, options: ReadOptions) -> Dataset:
 
     matrix, barcodes = _file(path, _MATRIX), _file(path, _BARCODES)
     features = next((found for name in _FEATURES if (found := _file(path, name))), None)
-    if features is None:
-        raise HebaeError(f"{path} has no features.tsv or genes.tsv beside its {_MATRIX}: add it.")
+    if features is None or barcodes is None:
+        absent = "features.tsv or genes.tsv" if features is None else _BARCODES
+        raise HebaeError(f"{path} has no {absent} beside its {_MATRIX}: add it.")
     assert matrix is not None
-    assert barcodes is not None
-    try:
+    remedy = "write or download the folder again"
+    with reading(matrix, remedy):
+        with _open(matrix) as file:
+            header = next(line for line in file if not line.startswith(b"%") and line.strip())
+        *_, entries = map(int, header.split())
+        require_memory(24 * entries, str(matrix))
         counts = mmread(matrix)
-        rows, ids = _lines(features), [line[0] for line in _lines(barcodes)]
-    except (*_DAMAGED, csv.Error) as error:
-        raise _unreadable(path, error, "write or download the folder again") from None
+    with reading(features, remedy):
+        rows = _lines(features)
+    with reading(barcodes, remedy):
+        ids = [line[0] for line in _lines(barcodes)]
     kinds = [row[2] if len(row) > 2 else _EXPRESSION for row in rows]
     symbols = [row[1] if len(row) > 1 else row[0] for row in rows]
     return _from_10x(path, counts, ids, [row[0] for row in rows], symbols, kinds, options)
@@ -190,17 +202,15 @@ def load_10x_file(path: Path, options: ReadOptions) -> Dataset:
         raise _missing("The .h5 files of 10x need h5py") from None
     from scipy.sparse import csc_array
 
-    try:
-        with h5py.File(path, "r") as file:
-            group = file["matrix"]
-            parts = tuple(group[name][()] for name in ("data", "indices", "indptr"))
-            counts = csc_array(parts, shape=tuple(int(n) for n in group["shape"][()]))
-            ids, genes, symbols, kinds = (
-                [text.decode() for text in group[name][()]]
-                for name in ("barcodes", "features/id", "features/name", "features/feature_type")
-            )
-    except _DAMAGED as error:
-        raise _unreadable(path, error, "it must be of Cell Ranger 3 or later") from None
+    with reading(path, "it must be of Cell Ranger 3 or later"), h5py.File(path, "r") as file:
+        _require_plain(file)
+        group = file["matrix"]
+        parts = tuple(group[name][()] for name in ("data", "indices", "indptr"))
+        counts = csc_array(parts, shape=tuple(int(n) for n in group["shape"][()]))
+        ids, genes, symbols, kinds = (
+            [text.decode() for text in group[name][()]]
+            for name in ("barcodes", "features/id", "features/name", "features/feature_type")
+        )
     return _from_10x(path, counts, ids, genes, symbols, kinds, options)
 
 
@@ -221,6 +231,7 @@ def _from_10x(
         )
     times = Counter(symbols)
     names = [s if times[s] == 1 else f"{s} ({g})" for s, g in zip(symbols, genes, strict=True)]
+    require_valid(counts, str(path))
     chosen = np.flatnonzero([kind == _EXPRESSION for kind in kinds])
     notes: tuple[str, ...] = ()
     cells = counts.T.tocsr()
@@ -237,10 +248,37 @@ def _file(folder: Path, name: str) -> Path | None:
     return next((p for p in (folder / f"{name}.gz", folder / name) if p.is_file()), None)
 
 
+def _open(path: Path) -> BinaryIO:
+    if path.suffix == ".gz":
+        return decompressed(gzip.open(path, "rb"), path)  # type: ignore[arg-type]
+    return path.open("rb")
+
+
 def _lines(path: Path) -> list[list[str]]:
-    opened: Any = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8", newline="") as file:
+    with _open(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
         return [line for line in csv.reader(file, delimiter="\t") if line]
+
+
+def _require_plain(file: Any) -> None:
+    """Refuse links to other files, and data that would not fit into memory."""
+    import h5py
+
+    def look_at_link(name: str, link: Any) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            raise ValueError(f"{name} is in another file, {link.filename}")
+
+    size = 0
+
+    def look_at(name: str, item: Any) -> None:
+        nonlocal size
+        if isinstance(item, h5py.Dataset):
+            if item.external or item.is_virtual:
+                raise ValueError(f"the values of {name} are in another file")
+            size += item.nbytes
+
+    file.visititems_links(look_at_link)
+    file.visititems(look_at)
+    require_memory(size, file.filename)
 
 
 def _no_layer(layer: str, layers: list[str], source: str) -> HebaeError:
@@ -248,11 +286,6 @@ def _no_layer(layer: str, layers: list[str], source: str) -> HebaeError:
         f"--layer is {layer!r}, but {source} has the layers {', '.join(layers) or 'none'}: name "
         "one of them, or leave it out to use X."
     )
-
-
-def _unreadable(path: Path, error: Exception, remedy: str) -> HebaeError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return HebaeError(f"{path} cannot be read ({reason}): {remedy}.")
 
 
 def _missing(what: str) -> MissingPackage:

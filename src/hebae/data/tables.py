@@ -9,11 +9,11 @@ from __future__ import annotations
 import csv
 import difflib
 import gzip
-import zlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -37,11 +37,13 @@ from hebae.data.conditions import from_columns
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.source import ReadOptions
 from hebae.errors import HebaeError
+from hebae.files import decompressed, reading, require_memory
 
 SUFFIXES = tuple(
     f"{suffix}{end}" for suffix in (".csv", ".tsv", ".tab", ".data") for end in ("", ".gz")
 )
 PARQUET = (".parquet", ".pq")
+_TWICE = "{} has two columns called {!r}: rename one of them."
 
 
 def is_table_file(path: Path) -> bool:
@@ -97,7 +99,7 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
     names = [str(name) for name in frame.columns]
     repeated = next((name for name, times in Counter(names).items() if times > 1), None)
     if repeated is not None:
-        raise HebaeError(f"{source} has two columns called {repeated!r}: rename one of them.")
+        raise HebaeError(_TWICE.format(source, repeated))
     frame = frame.set_axis(names, axis=1)
     if len(frame) == 0 or not names:
         raise HebaeError(f"{source} is a table of shape {frame.shape}: it has no numbers to read.")
@@ -179,47 +181,81 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
 def _read(path: Path) -> tuple[Any, tuple[str, ...]]:
     """Read a file into a pandas data frame."""
     pandas = import_pandas()
-    try:
-        if path.name.lower().endswith(PARQUET):
+    remedy = "a table has one row per example, all with the same columns, in UTF-8"
+    if path.name.lower().endswith(PARQUET):
+        try:
+            from pyarrow.parquet import ParquetFile
+        except ImportError:
+            raise missing_package("Parquet files need pyarrow") from None
+        with reading(path, remedy), ParquetFile(path) as file:
+            require_memory(8 * file.metadata.num_rows * file.metadata.num_columns, str(path))
             return pandas.read_parquet(path), ()
-        separator, has_header = _layout(path)
+    with reading(path, remedy), _open(path) as text:
+        layout = _layout(path, text)
+        text.seek(0)
         frame = pandas.read_csv(
-            path,
-            sep=separator,
-            header=0 if has_header else None,
+            text,
+            sep=layout.separator,
+            decimal=layout.decimal,
+            header=0 if layout.has_header else None,
             na_values=["?"],
             skipinitialspace=True,
             low_memory=False,
+            encoding="utf-8",
         )
-    except ImportError:
-        raise missing_package("Parquet files need pyarrow") from None
-    # pandas and pyarrow raise ValueErrors for content that they cannot parse.
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+    if frame.index.nlevels > 1:  # pandas takes cells without a name for an index
         raise HebaeError(
-            f"{path} cannot be read as a table ({reason}): it must have one row per example, all "
-            "with the same columns, in UTF-8."
-        ) from None
-    if has_header:
+            f"{path} has {frame.shape[1]} names in its first line and "
+            f"{frame.shape[1] + frame.index.nlevels} cells in the next: give each column a name."
+        )
+    if layout.has_header:
         return frame, ()
     frame.columns = [f"column_{number + 1}" for number in range(frame.shape[1])]
     note = f"{path.name} has a number in its first line, so that it has no header: its columns are"
     return frame, (f"{note} called column_1 to column_{frame.shape[1]}.",)
 
 
-def _layout(path: Path) -> tuple[str, bool]:
-    """Return the separator of a text file, and whether its first line holds names."""
+def _open(path: Path) -> BinaryIO:
+    if path.name.lower().endswith(".gz"):
+        return decompressed(gzip.open(path, "rb"), path)  # type: ignore[arg-type]
+    return path.open("rb")
+
+
+class _Layout(NamedTuple):
+    separator: str
+    has_header: bool
+    """Whether the first line holds names."""
+    decimal: str
+
+
+_DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+_LINES = 100
+"""Lines that are looked at for decimal commas."""
+_LONGEST = 2**26
+"""Bytes of a line that are looked at."""
+
+
+def _layout(path: Path, file: BinaryIO) -> _Layout:
     name = path.name.lower()
-    opened: Any = gzip.open if name.endswith(".gz") else open
-    with opened(path, "rt", encoding="utf-8-sig", errors="replace") as file:
-        line = file.readline()
+    line = file.readline(_LONGEST).decode("utf-8-sig", "replace")
+    others = [file.readline(_LONGEST).decode("utf-8", "replace") for _ in range(_LINES)]
     tabs = name.removesuffix(".gz").endswith((".tsv", ".tab"))
     separator = "\t" if tabs else max(",;\t", key=line.count)
     cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    decimal = "."
+    if separator != ",":
+        values = [text.strip() for row in others for text in row.split(separator)]
+        has_points = any(_is_number(text) and "." in text for text in values)
+        if any(map(_DECIMAL_COMMA.fullmatch, values)) and not has_points:
+            decimal = ","
     numbered = [str(number) for number in range(len(cells))]  # as pandas names columns
     if cells == numbered or (cells and cells[1:] == numbered[:-1] and not cells[0]):
-        return separator, True
-    return separator, not any(_is_number(cell) for cell in cells)
+        return _Layout(separator, True, decimal)
+    has_header = not any(_is_number(text.replace(decimal, ".")) for text in cells)
+    names = [text.strip() for text in cells if text.strip()]
+    if has_header and len(set(names)) < len(names):
+        raise HebaeError(_TWICE.format(path, Counter(names).most_common(1)[0][0]))
+    return _Layout(separator, has_header, decimal)
 
 
 def _is_number(text: str) -> bool:

@@ -15,8 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hebae.data.conditions import recoded
 from hebae.data.examples import Examples
 from hebae.errors import HebaeError
+from hebae.evaluation.blocks import GreyLevels, spans
 from hebae.inference import module_of, require_alike
 from hebae.model import Autoencoder
 
@@ -65,32 +67,59 @@ def finite(values: Any, name: str, *shapes: tuple[int | str, ...]) -> Array:
     """Return finite numbers in float64, of one of the shapes (see `shape`)."""
     array: Array = as_array(values, name).astype(np.float64, copy=False)
     shape(name, array.shape, *shapes)
-    wrong = int((~(np.abs(array) <= LARGEST)).sum())
+    _require_finite(int((~(np.abs(array) <= LARGEST)).sum()), name)
+    return array
+
+
+def _require_finite(wrong: int, name: str) -> None:
     if wrong:
         raise HebaeError(
             f"{name} has {wrong} value(s) that are NaN, infinite or beyond {LARGEST:g}; all must "
             "be finite."
         )
-    return array
 
 
 def features(features: Any, name: str, least: int = 2) -> Array:
     """Return finite numbers (n, d) in float64, with n at least `least` and d at least 1."""
     array = finite(features, name, ("n", "d"))
-    if len(array) < least:
-        raise HebaeError(f"{name} has {len(array)} example(s), but at least {least} are needed.")
+    _require_count(len(array), name, least)
     return array
+
+
+def _require_count(count: int, name: str, least: int) -> None:
+    if count < least:
+        raise HebaeError(f"{name} has {count} example(s), but at least {least} are needed.")
 
 
 def pair(x: Any, y: Any, names: tuple[str, str] = ("x", "y")) -> tuple[Array, Array]:
     """Return two sets (n, d) and (m, d) as `features` does; d must be the same."""
     x, y = features(x, names[0]), features(y, names[1])
+    _require_same_width(x, y, names)
+    return x, y
+
+
+def sets(x: Any, y: Any, names: tuple[str, str] = ("x", "y")) -> tuple[Any, Any]:
+    """Check two sets as `pair` does; return them as they are, for `blocks.doubles`."""
+    checked = []
+    for values, name in ((x, names[0]), (y, names[1])):
+        array: Any = values
+        if not isinstance(values, GreyLevels):
+            array = as_array(values, name)
+            shape(name, array.shape, ("n", "d"))
+            parts = (np.abs(array[rows]) <= LARGEST for rows in spans(*array.shape))
+            _require_finite(sum(int((~part).sum()) for part in parts), name)
+        _require_count(len(array), name, 2)
+        checked.append(array)
+    _require_same_width(checked[0], checked[1], names)
+    return checked[0], checked[1]
+
+
+def _require_same_width(x: Any, y: Any, names: tuple[str, str]) -> None:
     if x.shape[1] != y.shape[1]:
         raise HebaeError(
             f"{names[0]} has {x.shape[1]} features and {names[1]} has {y.shape[1]}; compare "
             "features of one network, or codes of one model."
         )
-    return x, y
 
 
 def examples(model: Any, data: Any) -> tuple[Autoencoder, Any]:
@@ -107,6 +136,9 @@ def examples(model: Any, data: Any) -> tuple[Autoencoder, Any]:
             "since one example has no standard error."
         )
     require_alike(module, values, "data", strict=True)
+    learned = None if module.seen is None else module.seen.conditions
+    if learned is not None and isinstance(values, Examples):
+        values = recoded(values, learned.columns)
     return module, values
 
 

@@ -17,8 +17,6 @@ from hebae.evaluation import checks
 
 __all__ = ["CountComparison", "CountStatistics", "compare_counts", "count_statistics"]
 
-_BLOCK = 2**22  # numbers that are dense at a time
-
 Doubles = npt.NDArray[np.float64]
 
 
@@ -45,14 +43,17 @@ class CountComparison(NamedTuple):
     library_sizes: float
 
 
-def count_statistics(counts: Any) -> CountStatistics:
+def count_statistics(counts: Any, *, block: int = 2**22) -> CountStatistics:
     """Mean, variance and fraction of zeros of each gene, and the library size of each cell.
 
     Parameters
     ----------
     counts : array-like, sparse array or Examples, shape (cells, genes)
         Whole numbers from 0, NaN where one is missing. Sparse arrays are made dense in blocks.
+    block : int
+        How many numbers are dense at a time.
     """
+    checks.counts(block=block)
     values: Any = counts
     if not isinstance(counts, Examples):
         sparse = hasattr(counts, "tocsr")
@@ -62,15 +63,15 @@ def count_statistics(counts: Any) -> CountStatistics:
         raise HebaeError(f"counts has shape {(n, *rest)}; it must be (cells, genes), not empty.")
     total, squares, zeros, seen = np.zeros((4, rest[0]))
     sizes = []
-    height = max(1, _BLOCK // rest[0])
+    height = max(1, block // rest[0])
     blocks = [slice(start, start + height) for start in range(0, n, height)]
 
-    def block(rows: slice) -> Doubles:
+    def dense(rows: slice) -> Doubles:
         part = counts.rows(rows) if isinstance(counts, Examples) else as_dense(values[rows])
         return np.asarray(part, np.float64)
 
     for rows in blocks:
-        x = block(rows)
+        x = dense(rows)
         known = ~np.isnan(x)
         with np.errstate(invalid="ignore"):
             wrong = known & ((x < 0) | (x != np.rint(x)) | np.isinf(x))
@@ -87,7 +88,7 @@ def count_statistics(counts: Any) -> CountStatistics:
     with np.errstate(invalid="ignore"):
         mean = total / seen
     for rows in blocks:  # a second pass: no precision is lost for large counts
-        squares += np.nansum((block(rows) - mean) ** 2, axis=0)
+        squares += np.nansum((dense(rows) - mean) ** 2, axis=0)
     with np.errstate(invalid="ignore"):
         return CountStatistics(mean, squares / seen, zeros / seen, np.concatenate(sizes))
 
@@ -110,8 +111,10 @@ def compare_counts(real: Any, fake: Any) -> CountComparison:
         Kolmogorov-Smirnov distance, from 0 to 1. Those that do not exist are an
         `UndefinedMetric`.
 
-    Source: the quantities by which Soneson and Robinson (2018), "Towards unified quality
-    verification of synthetic count data with countsimQC", compare counts.
+    References
+    ----------
+    the quantities by which Soneson and Robinson (2018), "Towards unified quality verification of
+    synthetic count data with countsimQC", compare counts.
     """
     from scipy.stats import ks_2samp
 

@@ -8,12 +8,13 @@ Frechet distance: it is biased upwards by about c / n, where c grows with the di
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from hebae.errors import HebaeError
 from hebae.evaluation import checks
+from hebae.evaluation.blocks import doubles, spans
 from hebae.evaluation.checks import Array, ArrayLike
 from hebae.evaluation.estimate import Estimate, mean_estimate
 
@@ -43,12 +44,17 @@ def frechet_distance(
     Dowson, Landau (1982), "The Frechet distance between multivariate normal distributions". Heusel
     et al. (2017), "GANs trained by a two time-scale update rule".
     """
-    x, y = checks.pair(x_features, y_features, ("x_features", "y_features"))
+    x, y = checks.sets(x_features, y_features, ("x_features", "y_features"))
     _check_full_rank(len(x), len(y), x.shape[1], allow_rank_deficient)
-    # The centred data are a root already, without a decision on the rank.
-    centred = ((z - z.mean(axis=0)) / math.sqrt(len(z) - 1) for z in (x, y))
-    roots = (_root(z.T @ z) if len(z) > z.shape[1] else z.T for z in centred)
-    return _distance(x.mean(axis=0) - y.mean(axis=0), *roots)
+    means, roots = [], []
+    for z in (x, y):
+        moments = _moments(z)
+        means.append(moments.mean)
+        # Few centred examples are a root already, without a decision on the rank.
+        few = len(z) <= z.shape[1]
+        centred = (doubles(z) - moments.mean).T / math.sqrt(len(z) - 1) if few else None
+        roots.append(_root(moments.covariance) if centred is None else centred)
+    return _distance(means[0] - means[1], *roots)
 
 
 class FeatureMoments:
@@ -81,7 +87,9 @@ class FeatureMoments:
             )
         share = count / (self.count + count)
         step = mean - self._mean
-        self._scatter = self._scatter + scatter + self.count * share * np.outer(step, step)
+        scatter = self._scatter + scatter
+        scatter += np.outer(self.count * share * step, step)
+        self._scatter = scatter
         self._mean = self._mean + share * step
         self.count += count
         return self
@@ -137,7 +145,7 @@ def frechet_extrapolated(
     ----------
     Chong, Forsyth (2020), "Effectively unbiased FID and Inception score and where to find them".
     """
-    x, y = checks.pair(x_features, y_features, ("x_features", "y_features"))
+    x, y = checks.sets(x_features, y_features, ("x_features", "y_features"))
     whole = min(len(x), len(y))
     enough = 2 if allow_rank_deficient else x.shape[1] + 1
     _check_full_rank(len(x), len(y), x.shape[1], allow_rank_deficient)
@@ -150,9 +158,9 @@ def frechet_extrapolated(
         )
     generator = np.random.default_rng(seed)
 
-    def subset(features: Array, share: float) -> FeatureMoments:
+    def subset(features: Any, share: float) -> FeatureMoments:
         rows = generator.permutation(len(features))[: round(share * len(features))]
-        return FeatureMoments().update(features[rows])
+        return _moments(features, rows)
 
     sizes = np.rint(1 / np.linspace(1 / whole, 1 / smallest, points))
     values = [
@@ -183,23 +191,33 @@ def kernel_distance(
     """
     from sklearn.metrics.pairwise import polynomial_kernel
 
-    x, y = checks.pair(x, y)
+    first, second = checks.sets(x, y)
     checks.counts(2, block_size=block_size)
-    blocks = min(len(x), len(y)) // block_size
+    blocks = min(len(first), len(second)) // block_size
     if blocks < 2:
         raise HebaeError(
             f"The standard error needs at least two blocks of {block_size} examples of each set, "
-            f"but these have {len(x)} and {len(y)}; give more, or a smaller block_size."
+            f"but these have {len(first)} and {len(second)}; give more, or a smaller block_size."
         )
 
     generator = np.random.default_rng(seed)
-    rows_x, rows_y = generator.permutation(len(x)), generator.permutation(len(y))
+    rows_x, rows_y = generator.permutation(len(first)), generator.permutation(len(second))
     values, pairs = [], block_size * (block_size - 1)
     for start in range(0, blocks * block_size, block_size):
-        a, b = (z[rows[start : start + block_size]] for z, rows in ((x, rows_x), (y, rows_y)))
+        block = slice(start, start + block_size)
+        a, b = doubles(first, rows_x[block]), doubles(second, rows_y[block])
         within = sum(k.sum() - k.trace() for k in (polynomial_kernel(a), polynomial_kernel(b)))
         values.append(within / pairs - 2 * polynomial_kernel(a, b).mean())
     return mean_estimate(np.array(values))
+
+
+def _moments(features: Any, rows: Any = slice(None)) -> FeatureMoments:
+    """Moments of rows of a set, which `checks.sets` gave, block by block."""
+    places = np.arange(len(features))[rows]
+    moments = FeatureMoments()
+    for span in spans(len(places), features.shape[1]):
+        moments.update(doubles(features, places[span]))
+    return moments
 
 
 def _check_full_rank(count_a: int, count_b: int, dimension: int, allow_deficient: bool) -> None:

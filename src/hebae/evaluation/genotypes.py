@@ -5,6 +5,7 @@ Arrays have shape (people, variants); NaN is a missing call, left out of every s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -36,7 +37,8 @@ __all__ = [
 
 DISTANCES = (0, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7)
 """Edges of the bins of distance, in base pairs."""
-_BLOCK = 2**22
+_BLOCK = 2**20
+"""Numbers of a set that are worked on at a time."""
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -45,10 +47,19 @@ Doubles = npt.NDArray[np.float64]
 def allele_frequencies(genotypes: ArrayLike) -> Doubles:
     """Frequency of the counted allele, shape (variants,); NaN without a call."""
     x = _genotypes(genotypes, "genotypes")
-    seen = ~np.isnan(x)
+    total, count = np.zeros((2, x.shape[1]))
+    for rows in _rows_of(x):
+        total += np.nansum(rows, axis=0, dtype=np.float64)
+        count += (~np.isnan(rows)).sum(axis=0)
     with np.errstate(invalid="ignore"):
-        frequencies: Doubles = np.nansum(x, axis=0, dtype=np.float64) / (2 * seen.sum(axis=0))
-    return frequencies
+        return total / (2 * count)
+
+
+def _rows_of(x: Floats) -> Iterator[Floats]:
+    """Yield rows, a block at a time."""
+    height = max(1, _BLOCK // x.shape[1])
+    for start in range(0, len(x), height):
+        yield x[start : start + height]
 
 
 def allele_frequency_correlation(real: ArrayLike, fake: ArrayLike) -> float:
@@ -170,13 +181,13 @@ def _squared_correlations(
     x: Floats, first: npt.NDArray[np.intp], second: npt.NDArray[np.intp]
 ) -> Doubles:
     """Corrected r^2 of pairs of columns; NaN where one does not vary."""
-    seen = (~np.isnan(x)).astype(np.float32)
-    filled = np.nan_to_num(x)
     size = max(1, _BLOCK // len(x))
     parts = []
     for start in range(0, len(first), size):
         i, j = first[start : start + size], second[start : start + size]
-        a, b, ma, mb = filled[:, i], filled[:, j], seen[:, i], seen[:, j]
+        a, b = x[:, i], x[:, j]
+        ma, mb = ((~np.isnan(y)).astype(np.float32) for y in (a, b))
+        a, b = np.nan_to_num(a, copy=False), np.nan_to_num(b, copy=False)
         n = (ma * mb).sum(0, dtype=np.float64)
         sums = [
             (p * q).sum(0, dtype=np.float64)
@@ -227,13 +238,19 @@ def pca_overlap(
     middle = (2 * p[varies]).astype(np.float32)
 
     def standardised(values: Floats) -> Floats:
-        scaled: Floats = np.nan_to_num((values[:, varies] - middle) / scale)
-        return scaled
+        scaled = values[:, varies]
+        scaled -= middle
+        scaled /= scale
+        return np.nan_to_num(scaled, copy=False)
 
     values = standardised(reference)
     loadings, variances = _principal_axes(values, components)
-    explained = variances / (values.astype(np.float64) ** 2).sum() * (len(values) - 1)
-    a, b = (np.asarray(standardised(z) @ loadings, np.float64) for z in (x, y))
+    explained = variances / _sum_of_squares(values) * (len(values) - 1)
+    del values
+    a, b = (
+        np.concatenate([standardised(rows) @ loadings for rows in _rows_of(z)]).astype(np.float64)
+        for z in (x, y)
+    )
     spread = a.std(axis=0)
     if (spread == 0).any():
         raise UndefinedMetric("the real genotypes are all equal on a principal component")
@@ -242,6 +259,10 @@ def pca_overlap(
     ]
     coverage = density_coverage(a, b, k=min(5, len(a) - 1)).coverage
     return PcaOverlap(coverage, float(np.mean(distances)), a, b, explained)
+
+
+def _sum_of_squares(x: Floats) -> float:
+    return float(sum((rows.astype(np.float64) ** 2).sum() for rows in _rows_of(x)))
 
 
 def _principal_axes(centred: Floats, components: int) -> tuple[Floats, Doubles]:
@@ -360,7 +381,9 @@ def most_probable_genotypes(mean: ArrayLike) -> Floats:
 def most_frequent_genotypes(genotypes: ArrayLike) -> Floats:
     """Return the most frequent genotype of each variant, shape (d,)."""
     x = _genotypes(genotypes, "genotypes")
-    counts = np.stack([(x == g).sum(axis=0) for g in range(3)])
+    counts = np.zeros((3, x.shape[1]))
+    for rows in _rows_of(x):
+        counts += [(rows == g).sum(axis=0) for g in range(3)]
     return np.asarray(counts.argmax(axis=0), np.float32)
 
 
@@ -375,9 +398,9 @@ def pca_imputation(train: ArrayLike, genotypes: ArrayLike, components: int) -> F
     """
     reference, x = _pair(train, genotypes, ("train", "genotypes"))
     middle = (2 * np.nan_to_num(allele_frequencies(reference), nan=0.5)).astype(np.float32)
-    centred = np.nan_to_num(reference - middle)
+    centred = np.nan_to_num(reference - middle, copy=False)
     axes, variances = _principal_axes(centred, components)
-    rest = (centred.astype(np.float64) ** 2).sum() / (len(centred) - 1) - variances.sum()
+    rest = _sum_of_squares(centred) / (len(centred) - 1) - variances.sum()
     noise = max(rest / max(1, x.shape[1] - len(variances)), 1e-9)
     seen = (~np.isnan(x)).astype(np.float32)
     k = len(variances)

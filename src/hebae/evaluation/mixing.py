@@ -34,7 +34,10 @@ def batch_mixing(codes: ArrayLike, batches: npt.ArrayLike, *, neighbours: int = 
     neighbours : int
         From 1 to n - 1.
 
-    Raises an `UndefinedMetric` if all examples are of one batch.
+    Raises
+    ------
+    UndefinedMetric
+        If all examples are of one batch.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -62,9 +65,14 @@ def batch_silhouette(
     limit, seed : int
         Largest number of examples to use; of more, a random subset.
 
-    Raises an `UndefinedMetric` if all examples, or those used, are of one batch.
+    Raises
+    ------
+    UndefinedMetric
+        If all examples, or those used, are of one batch.
 
-    Source: Rousseeuw (1987), "Silhouettes: a graphical aid".
+    References
+    ----------
+    Rousseeuw (1987), "Silhouettes: a graphical aid".
     """
     from sklearn.metrics import silhouette_samples
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hebae.errors import HebaeError, UndefinedMetric
 from hebae.evaluation import checks
+from hebae.evaluation.blocks import doubles, spans
 from hebae.evaluation.checks import ArrayLike
 from hebae.evaluation.estimate import Estimate
 
@@ -61,11 +62,13 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionR
     ----------
     Kynkaanniemi et al. (2019), "Improved precision and recall metric".
     """
-    x, y = _tensors(real, fake)
-    real_radius, fake_radius = _radii(x, k, "real"), _radii(y, k, "fake")
+    x, y = checks.sets(real, fake, ("real", "fake"))
+    # Relative to an example: no precision is lost far from zero, integers stay exact.
+    origin = doubles(x, slice(1))
+    real_radius, fake_radius = _radii(x, k, "real", origin), _radii(y, k, "fake", origin)
     is_precise = torch.zeros(len(y), dtype=torch.bool)
     recalled = 0
-    for rows, distance in distance_blocks(x, y):
+    for rows, distance in distance_blocks(x, y, origin):
         is_precise |= (distance <= real_radius[rows, None]).any(dim=0)
         recalled += int((distance <= fake_radius).any(dim=1).sum())
     return PrecisionRecall(int(is_precise.sum()) / len(y), recalled / len(x))
@@ -82,34 +85,35 @@ def density_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> DensityCov
     ----------
     Naeem et al. (2020), "Reliable fidelity and diversity metrics for generative models".
     """
-    x, y = _tensors(real, fake)
-    radius = _radii(x, k, "real")
+    x, y = checks.sets(real, fake, ("real", "fake"))
+    origin = doubles(x, slice(1))
+    radius = _radii(x, k, "real", origin)
     inside = covered = 0
-    for rows, distance in distance_blocks(x, y):
+    for rows, distance in distance_blocks(x, y, origin):
         is_inside = distance < radius[rows, None]
         inside += int(is_inside.sum())
         covered += int(is_inside.any(dim=1).sum())
     return DensityCoverage(inside / (k * len(y)), covered / len(x))
 
 
-def distance_blocks(a: Tensor, b: Tensor) -> Iterator[tuple[slice, Tensor]]:
+def distance_blocks(a: Any, b: Any, origin: Any = 0.0) -> Iterator[tuple[slice, Tensor]]:
     """Blocks of the Euclidean distances (n, m) between (n, d) and (m, d), with their rows.
 
-    Give float64: distances come from matrix products, which lose half of the digits near zero.
+    Computed in float64, relative to an `origin` near the examples: distances come from matrix
+    products, which lose half of the digits near zero.
     """
     height = max(1, BLOCK_ENTRIES // len(b))
     for start in range(0, len(a), height):
         rows = slice(start, min(start + height, len(a)))
-        yield rows, torch.cdist(a[rows], b, compute_mode="use_mm_for_euclid_dist")
+        left = torch.from_numpy(doubles(a, rows) - origin)
+        distance = left.new_empty(len(left), len(b))
+        for columns in spans(*b.shape):
+            right = torch.from_numpy(doubles(b, columns) - origin)
+            distance[:, columns] = torch.cdist(left, right, compute_mode="use_mm_for_euclid_dist")
+        yield rows, distance
 
 
-def _tensors(real: ArrayLike, fake: ArrayLike) -> tuple[Tensor, Tensor]:
-    """Both relative to a real example: no precision is lost far from zero, integers stay exact."""
-    x, y = checks.pair(real, fake, ("real", "fake"))
-    return torch.from_numpy(x - x[0]), torch.from_numpy(y - x[0])
-
-
-def _radii(x: Tensor, k: int, name: str) -> Tensor:
+def _radii(x: Any, k: int, name: str, origin: Any) -> Tensor:
     """Distance (n,) of each example of (n, d) to its k-th nearest other."""
     if not 1 <= k < len(x):
         raise HebaeError(
@@ -117,7 +121,7 @@ def _radii(x: Tensor, k: int, name: str) -> Tensor:
             "number of other examples."
         )
     radii = []
-    for rows, distance in distance_blocks(x, x):
+    for rows, distance in distance_blocks(x, x, origin):
         distance[:, rows].fill_diagonal_(torch.inf)
         radii.append(distance.kthvalue(k, dim=1).values)
     return torch.cat(radii)
@@ -177,10 +181,8 @@ def copying_ratio(
     After Meehan, Chaudhuri, Dasgupta (2020), "A non-parametric test to detect data-copying in
     generative models", who compare with distances of held-out examples, not to them.
     """
-    x, y = checks.pair(samples, train, ("samples", "train"))
-    z = checks.pair(samples, held_out, ("samples", "held_out"))[1]
-    # Relative to a held-out example: no precision is lost far from zero.
-    points, members, others = (torch.from_numpy(values - z[0]) for values in (x, y, z))
+    points, members = checks.sets(samples, train, ("samples", "train"))
+    points, others = checks.sets(samples, held_out, ("samples", "held_out"))
     size = min(len(members), len(others))
     rng = np.random.default_rng(seed)
     near = nearest_in_subsets(points, members, size, rng)
@@ -214,21 +216,23 @@ class Neighbours(NamedTuple):
 
 
 def nearest_in_subsets(
-    points: Tensor, members: Tensor, size: int, rng: np.random.Generator
+    points: Any, members: Any, size: int, rng: np.random.Generator
 ) -> Neighbours:
     """Find the two nearest of members (m, d) in as many disjoint random subsets as there are."""
-    from sklearn.neighbors import NearestNeighbors
-
     order = rng.permutation(len(members)) if len(members) > size else np.arange(size)
+    origin = doubles(members, slice(1))
     found = []
     for start in range(0, len(members) - size + 1, size):
         subset = members[order[start : start + size]]
-        search = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(subset.numpy())
-        places = torch.from_numpy(search.kneighbors(points.numpy(), return_distance=False))
-        # Found by products of matrices; measured by differences, which do not round near zero.
-        distances = [(points - subset[place]).square().sum(dim=1).sqrt() for place in places.T]
-        distance, order_of_two = torch.stack(distances, dim=1).sort(dim=1)
-        found.append((places.gather(1, order_of_two[:, :1])[:, 0], *distance.T))
+        parts = []
+        for rows, distance in distance_blocks(points, subset, origin):
+            # Found by products of matrices; measured by differences, which do not round near zero.
+            places, block = distance.topk(2, largest=False).indices, doubles(points, rows)
+            differences = (block - doubles(subset, place.numpy()) for place in places.T)
+            exact = [torch.from_numpy(d).square().sum(dim=1).sqrt() for d in differences]
+            nearest, order_of_two = torch.stack(exact, dim=1).sort(dim=1)
+            parts.append((places.gather(1, order_of_two[:, :1])[:, 0], *nearest.T))
+        found.append([torch.cat(column) for column in zip(*parts, strict=True)])
     return Neighbours(*map(torch.stack, zip(*found, strict=True)))
 
 

@@ -69,7 +69,9 @@ def associations(values: ArrayLike, categorical: Sequence[bool] | None = None) -
     categories and the correlation ratio of a number given a category, from 0 to 1. Of each pair,
     the rows in which both are known count. A column that does not vary has association 0.
 
-    Source: Cramer (1946), "Mathematical methods of statistics", 21.9 and 21.5.
+    References
+    ----------
+    Cramer (1946), "Mathematical methods of statistics", 21.9 and 21.5.
     """
     (x,), is_category = _tables(("values",), (values,), categorical)
     d = x.shape[1]
@@ -88,7 +90,10 @@ def associations(values: ArrayLike, categorical: Sequence[bool] | None = None) -
 def association_difference(real: Doubles, fake: Doubles) -> float:
     """Mean absolute difference of two matrices of `associations` over pairs of columns.
 
-    Raises an `UndefinedMetric` if there is one column alone.
+    Raises
+    ------
+    UndefinedMetric
+        If there is one column alone.
     """
     x, y = np.asarray(real, np.float64), np.asarray(fake, np.float64)
     if x.shape != y.shape or x.ndim != 2 or x.shape[0] != x.shape[1]:
@@ -181,10 +186,15 @@ def prediction(
     seed : int
         Of the booster.
 
-    Raises an `UndefinedMetric` if the target has one value alone in a set.
+    Raises
+    ------
+    UndefinedMetric
+        If the target has one value alone in a set.
 
-    Source: Esteban, Hyland, Raetsch (2017), "Real-valued medical time series generation", for
-    training on synthetic and testing on real data; DeLong et al. (1988) for the standard error.
+    References
+    ----------
+    Esteban, Hyland, Raetsch (2017), "Real-valued medical time series generation", for training on
+    synthetic and testing on real data; DeLong et al. (1988) for the standard error.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
@@ -289,7 +299,9 @@ def closest_records(
     seed : int
         Of the subsets of the larger real set.
 
-    Source: after Park et al. (2018), "Data synthesis based on generative adversarial networks".
+    References
+    ----------
+    after Park et al. (2018), "Data synthesis based on generative adversarial networks".
     """
     import torch
 
@@ -350,7 +362,7 @@ def _tables(
         counts = " and ".join(str(array.shape[1]) for array in arrays)
         raise HebaeError(f"{' and '.join(names)} have {counts} columns; give the same columns.")
     d = widths.pop()
-    mask = np.zeros(d, bool) if categorical is None else np.asarray(categorical)
+    mask = np.zeros(d, np.bool_) if categorical is None else np.asarray(categorical)
     if mask.dtype != np.bool_ or mask.shape != (d,):
         raise HebaeError(
             f"categorical has shape {mask.shape} and type {mask.dtype}; it must hold true or false "

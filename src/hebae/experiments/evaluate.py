@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hebae.data import Dataset
 from hebae.data.columns import listed
+from hebae.data.conditions import LABEL
 from hebae.errors import HebaeError
 from hebae.experiments.figures import Drawn, Evaluated, draw_evaluation, samples_of
 from hebae.experiments.measure import applicable, feature_extractors, is_writable, measure
@@ -172,7 +173,7 @@ def _store(path: Path, output: Path | None) -> Path | None:
 
 
 def _resolved(settings: EvaluationSettings, dataset: Dataset) -> EvaluationSettings:
-    """Choose the split, and require enough examples."""
+    """Choose split and target, and require enough examples."""
     split = settings.split or ("test" if dataset.test or not dataset.validation else "validation")
     count = len(examples_of(dataset, split))
     if count < FEWEST:
@@ -180,17 +181,27 @@ def _resolved(settings: EvaluationSettings, dataset: Dataset) -> EvaluationSetti
             f"the {split} split of {dataset.name} has {count} example(s); an evaluation needs at "
             f"least {FEWEST}."
         )
-    conditions = dataset.train.condition_columns or ()
-    names = (*(dataset.train.feature_names or ()), *(column.name for column in conditions))
-    if settings.target is not None and settings.target not in names:
-        near = difflib.get_close_matches(settings.target, names, n=1)
+    changes = {"split": split, "target": _target(settings.target, dataset)}
+    return settings.model_copy(update=changes)
+
+
+def _target(target: str | None, dataset: Dataset) -> str | None:
+    """Return the column to predict, by default the labels if they are a condition."""
+    train = dataset.train
+    conditions = tuple(column.name for column in train.condition_columns or ())
+    names = (*(train.feature_names or ()), *conditions)
+    if target is None:
+        return LABEL if LABEL in conditions else None
+    if target not in names:
+        near = difflib.get_close_matches(target, names, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         known = f"its columns are {listed(names)}" if names else "its columns have no names"
+        labels = "" if train.labels is None else " Labels are generated only as a --condition."
         raise HebaeError(
-            f"--target is {settings.target!r}{hint}, and the model of {dataset.name} generates no "
-            f"such column: {known}."
+            f"--target is {target!r}{hint}, and the model of {dataset.name} generates no such "
+            f"column: {known}.{labels}"
         )
-    return settings.model_copy(update={"split": split})
+    return target
 
 
 def _tabulate(columns: Columns) -> Table:

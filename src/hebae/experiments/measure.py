@@ -21,6 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from hebae.data import Dataset
 from hebae.errors import HebaeError, UndefinedMetric
 from hebae.evaluation.features import extractor
@@ -36,8 +38,12 @@ from hebae.experiments.trained_run import (
     examples_of,
     held_out,
 )
-from hebae.files import locked, write_text
+from hebae.files import locked, read_json, write_text
 from hebae.provenance import provenance
+
+WAIT = 60
+"""Seconds that an evaluation waits for another one, which holds the folder while it writes."""
+_MEASUREMENT = TypeAdapter(Measurement)
 
 
 def take(run: TrainedRun, metrics: Sequence[str]) -> list[Measurement]:
@@ -98,34 +104,40 @@ def measure(
     chosen = applicable(run, metrics)
     tasks = [(m, name) for m in chosen for name in (extractors if m.of_features else (None,))]
     target = (store or run.path) / run.folder.evaluation.name
-    found: list[Measurement] = []
     with locked(target.parent) if is_writable(target.parent) else nullcontext():
-        record = Record(target if target.is_file() else run.folder.evaluation, run.identity)
-        record.path = target
-        for number, (metric, name) in enumerate(tasks, 1):
-            key = metric.name if name is None else f"{metric.name}[{name}]"
-            settings = run.evaluation.model_dump(mode="json", include=set(metric.depends))
-            arguments = () if name is None else (extractors[name],)
-            for features in arguments:
-                settings |= {"features": features.name, "fingerprint": features.fingerprint}
-                if features.weights_sha256:
-                    weights = {"weights_sha256": features.weights_sha256}
-                    settings |= {"accuracy": features.accuracy, **weights}
-            stored = record.find(key, settings, metric.version)
-            if stored is None:
-                progress(f"{key} ({number} of {len(tasks)})")
-                begin = time.perf_counter()
-                try:
-                    stored = list(metric.measure(run, *arguments))
-                except UndefinedMetric as reason:  # the reason holds for all its measurements
-                    stored = [Measurement(id=metric.name, name=metric.name, undefined=str(reason))]
-                origin = provenance(command, run.dataset, run.settings, [run.settings.seed])
-                device = str(choose_device(run.evaluation.device))
-                origin |= {"evaluation seed": str(run.seed), "device": device}
-                seconds = round(time.perf_counter() - begin, 3)
-                record.add(key, settings, metric.version, stored, origin, seconds)
-                stored = [replace(one, settings=settings, provenance=origin) for one in stored]
-            found += [_of_metric(one, metric) for one in stored]
+        pass  # nobody trains it; other evaluations may go on beside this one
+    identity = run.identity
+    record = Record(target if target.is_file() else run.folder.evaluation, identity)
+    record.path = target
+    found: list[Measurement] = []
+    for number, (metric, name) in enumerate(tasks, 1):
+        key = metric.name if name is None else f"{metric.name}[{name}]"
+        settings = run.evaluation.model_dump(mode="json", include=set(metric.depends))
+        arguments = () if name is None else (extractors[name],)
+        for features in arguments:
+            settings |= {"features": features.name, "fingerprint": features.fingerprint}
+            if features.weights_sha256:
+                weights = {"weights_sha256": features.weights_sha256}
+                settings |= {"accuracy": features.accuracy, **weights}
+        stored = record.find(key, settings, metric.version)
+        if stored is None:
+            progress(f"{key} ({number} of {len(tasks)})")
+            begin = time.perf_counter()
+            try:
+                stored = list(metric.measure(run, *arguments))
+            except UndefinedMetric as reason:  # the reason holds for all its measurements
+                stored = [Measurement(id=metric.name, name=metric.name, undefined=str(reason))]
+            origin = provenance(command, run.dataset, run.settings, [run.settings.seed])
+            device = str(choose_device(run.evaluation.device))
+            origin |= {"evaluation seed": str(run.seed), "device": device}
+            seconds = round(time.perf_counter() - begin, 3)
+            if run.identity != identity:
+                raise HebaeError(
+                    f"{run.path} was trained again while it was evaluated; evaluate it again."
+                )
+            record.add(key, settings, metric.version, stored, origin, seconds)
+            stored = [replace(one, settings=settings, provenance=origin) for one in stored]
+        found += [_of_metric(one, metric) for one in stored]
     return found
 
 
@@ -167,9 +179,9 @@ class Record:
         self.path = path
         self.identity = dict(identity)
         self.entries: dict[str, list[dict[str, Any]]] = {}
-        if path.is_file():
+        if path.exists():
+            stored = read_json(path, "remove it to evaluate the run again")
             with self._checked():
-                stored = json.loads(path.read_text(encoding="utf-8"))
                 entries = {key: [dict(e) for e in es] for key, es in stored["metrics"].items()}
                 self.entries = entries if stored["of"] == self.identity else {}
 
@@ -179,7 +191,9 @@ class Record:
             for entry in self.entries.get(key, ()):
                 if entry["settings"] == settings and entry["version"] == version:
                     origin = {"settings": entry["settings"], "provenance": entry["provenance"]}
-                    return [Measurement(**m, **origin) for m in entry["measurements"]]
+                    return [
+                        _MEASUREMENT.validate_python({**m, **origin}) for m in entry["measurements"]
+                    ]
         return None
 
     def add(
@@ -191,8 +205,7 @@ class Record:
         provenance: Mapping[str, str],
         seconds: float,
     ) -> None:
-        """Add an entry, in place of one with the same settings, and write the file."""
-        others = [e for e in self.entries.get(key, ()) if e.get("settings") != settings]
+        """Add an entry, in place of one with the same settings, to what the file holds by now."""
         entry = {
             "version": version,
             "settings": dict(settings),
@@ -200,9 +213,13 @@ class Record:
             "seconds": seconds,
             "measurements": [one.to_json() for one in measurements],
         }
-        self.entries[key] = [*others, entry]
-        content = {"of": self.identity, "metrics": self.entries}
-        write_text(self.path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        with locked(self.path.parent, seconds=WAIT):
+            if self.path.exists():  # another evaluation may have written it meanwhile
+                self.entries = Record(self.path, self.identity).entries
+            others = [e for e in self.entries.get(key, ()) if e.get("settings") != settings]
+            self.entries[key] = [*others, entry]
+            content = {"of": self.identity, "metrics": self.entries}
+            write_text(self.path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     @contextmanager
     def _checked(self) -> Iterator[None]:

@@ -22,7 +22,7 @@ from hebae.experiments.measure import take
 from hebae.experiments.metrics.bounds import training
 from hebae.experiments.plan import PlannedRun, common_settings
 from hebae.experiments.trained_run import RunResult, held_out
-from hebae.files import clear, locked, make_folder, require_only, write_text
+from hebae.files import clear, locked, make_folder, read_json, require_only, write_text
 from hebae.provenance import provenance
 from hebae.report.page import Section, write_page
 from hebae.report.tables import Table, to_csv
@@ -82,11 +82,11 @@ class ExperimentFolder:
 
     def require_same(self, wanted: Mapping[str, Settings]) -> None:
         """Raise a HebaeError if the folder holds runs or settings that `wanted` does not have."""
+        stored = read_json(self.mark, "start again with --overwrite")
         try:
-            stored = json.loads(self.mark.read_text(encoding="utf-8"))
             shared = stored.get("settings", {})
             before = {label: shared | rest for label, rest in stored["runs"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError):
             raise HebaeError(f"{self.mark} is altered; start again with --overwrite.") from None
         for label, values in before.items():
             if label not in wanted:

@@ -31,7 +31,8 @@ class EvaluationSettings(BaseModel):
     """Device to run the models on; auto: a GPU if there is one."""
     samples: int = Field(default=10_000, ge=10)
     """Samples per sampler, compared with as many real examples, or with all if there are fewer.
-    Counts, genotypes and tables: at most this number, and no more than there are real examples."""
+    Counts and tables: at most this number, and no more than the real rows they are compared with.
+    Genotypes: at most 1,000 people."""
     target: str | None = None
     """Tables: column that is predicted for real rows, after training on generated ones."""
     samplers: tuple[SamplerName, ...] | None = Field(

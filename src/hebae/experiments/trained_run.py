@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -19,22 +17,31 @@ import torch
 from hebae import inference, samplers
 from hebae.config import DataSettings, Settings
 from hebae.data import Dataset, Examples, load
+from hebae.data.examples import Column
 from hebae.data.loading import located
 from hebae.data.writing import within
 from hebae.errors import HebaeError
 from hebae.evaluation.features import Split, reference_features, reference_rows
-from hebae.evaluation.features.base import FeatureExtractor
+from hebae.evaluation.features.base import (
+    FeatureExtractor,
+    PixelExtractor,
+    as_uint8,
+    is_image_data,
+)
 from hebae.experiments.measurement import Measurement, find, value_of
 from hebae.experiments.plan import PlannedRun
 from hebae.experiments.settings import EvaluationSettings
+from hebae.files import sha256_of
 from hebae.methods import AUTOMATIC, SAMPLER_NAMES
 from hebae.report.methods import display_name
-from hebae.storage import RunFolder, load_model, no_model
+from hebae.storage import RunFolder, fingerprint_of, load_model, no_model
 
-COUNTS = ("poisson", "negative_binomial", "zero_inflated_negative_binomial")
+COUNTS = ("binomial", "poisson", "negative_binomial", "zero_inflated_negative_binomial")
 """Likelihoods of counts."""
+BLOCK = 1000
+"""Examples that are decoded at a time."""
 MOST_KEPT = 2**22
-"""Drawn numbers that are kept for other metrics."""
+"""Numbers of a draw that is kept for other metrics."""
 
 Array = npt.NDArray[Any]
 
@@ -66,9 +73,9 @@ class TrainedRun:
         """The examples to evaluate on."""
         self.has_images = len(self.examples.shape) == 3 and self.examples.shape[0] in (1, 3)
         """Whether an example is a grey or colour image."""
-        self._samples: dict[str, Array] = {}
+        self._decoded: dict[str, Array] = {}
         self._drawn: dict[tuple[str, int], Array] = {}
-        self._features: dict[tuple[str, str], Array] = {}
+        self._features: dict[tuple[str, str], Any] = {}
 
     @cached_property
     def model(self) -> Any:
@@ -87,17 +94,26 @@ class TrainedRun:
 
         A table is rows of numbers, with or without categories; images are everything else.
         """
-        if self.dataset.variants is not None or self.settings.likelihood == "binomial":
+        if len(self.examples.shape) > 1 or self.dataset.train.are_pixels:
+            return "images"
+        likelihood, trials = self.settings.likelihood, self.settings.trials
+        if self.dataset.variants is not None or (likelihood == "binomial" and trials == 2):
             return "genotypes"
-        if self.settings.likelihood in COUNTS:
-            return "counts"
-        rows = len(self.examples.shape) == 1 and not self.dataset.train.are_pixels
-        return "table" if rows else "images"
+        return "counts" if likelihood in COUNTS else "table"
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...] | None:
+        """What the columns of a table stand for, by the data or by the likelihood."""
+        columns = self.dataset.train.columns
+        if columns is None and self.settings.likelihood == "categorical" and self.model.seen:
+            found: tuple[Column, ...] | None = self.model.seen.columns
+            return found
+        return columns
 
     @property
     def identity(self) -> dict[str, str]:
         """Weights and data: stored measurements of others are not reused."""
-        digest = hashlib.sha256(self.folder.weights.read_bytes()).hexdigest()
+        digest = sha256_of(self.folder.weights)
         return {"weights": digest, "data": self.dataset.name, "examples": self.dataset.fingerprint}
 
     @cached_property
@@ -163,12 +179,13 @@ class TrainedRun:
         key = sampler, count
         if key not in self._drawn:
             drawn = inference.sample_examples(self.model, count, self.seed, self.fitted[sampler])
-            kept = within(drawn, self.dataset.train.columns)
-            self._drawn = {k: v for k, v in self._drawn.items() if v.size + kept.size < MOST_KEPT}
-            self._drawn[key] = kept
+            drawn = within(drawn, self.columns)
+            if drawn.size > MOST_KEPT:
+                return drawn
+            self._drawn[key] = drawn
         return self._drawn[key]
 
-    def features(self, kind: str, extractor: FeatureExtractor) -> Array:
+    def features(self, kind: str, extractor: FeatureExtractor) -> Any:
         """Return features of decoded examples.
 
         `kind` is the name of a sampler; "reconstructions"; or "training-codes", the decoded codes
@@ -176,26 +193,48 @@ class TrainedRun:
         """
         key = (kind, extractor.name)
         if key not in self._features:
-            count, train = self.evaluation.samples, self.dataset.train
-            if kind == "reconstructions":
-                decoded = inference.reconstruct(self.model, self.some(count))
-            elif kind == "training-codes":
-                rows = reference_rows(len(train), min(count, len(train)), self.seed)
-                chosen = train[rows]
-                z = samplers.codes_of(self.model, chosen, self.seed)
-                decoded = inference.decode(self.model, z, chosen.conditions)
-            else:
-                if kind not in self._samples:
-                    self._samples[kind] = self.shown(kind, count)
-                decoded = self._samples[kind]
-            self._features[key] = extractor.of_data(decoded)
+            if kind not in self._decoded:
+                self._decoded[kind] = self._decode(kind)
+            self._features[key] = extractor.compact(self._decoded[kind])
         return self._features[key]
 
-    def reference(self, extractor: FeatureExtractor, split: Split | None = None) -> Array:
+    def _decode(self, kind: str) -> Array:
+        """Decode block by block; images in [0, 1] are kept in bytes."""
+        count, train = self.evaluation.samples, self.dataset.train
+        if kind == "reconstructions":
+            some = self.some(count)
+            blocks = (inference.reconstruct(self.model, some[rows]) for rows in _spans(len(some)))
+        else:
+            if kind == "training-codes":
+                chosen = train[reference_rows(len(train), min(count, len(train)), self.seed)]
+                z = samplers.codes_of(self.model, chosen, self.seed)
+                conditions = chosen.conditions
+            else:
+                z = self.fitted[kind].sample(count, self.seed)
+                conditions = inference.draw_conditions(self.model, count, self.seed)
+            blocks = (
+                inference.decode(
+                    self.model, z[rows], None if conditions is None else conditions[rows]
+                )
+                for rows in _spans(len(z))
+            )
+        in_bytes = is_image_data(self.dataset.pictures)
+        return np.concatenate([as_uint8(block) if in_bytes else block for block in blocks])
+
+    def reference(self, extractor: FeatureExtractor, split: Split | None = None) -> Any:
         """Return features of real examples of `split`, or of the split of the evaluation."""
-        split = split or self.split
-        count = min(self.evaluation.samples, len(examples_of(self.dataset, split)))
-        return reference_features(self.dataset.pictures, split, count, extractor, seed=self.seed)
+        split, dataset = split or self.split, self.dataset.pictures
+        count = min(self.evaluation.samples, len(examples_of(dataset, split)))
+        if isinstance(extractor, PixelExtractor) and extractor.takes_uint8:  # quick to make
+            examples = examples_of(dataset, split)
+            rows = reference_rows(len(examples), count, self.seed)
+            parts = [as_uint8(examples.rows(rows[span])) for span in _spans(count)]
+            return extractor.compact(np.concatenate(parts))
+        return reference_features(dataset, split, count, extractor, seed=self.seed)
+
+
+def _spans(count: int) -> Iterator[slice]:
+    return (slice(start, start + BLOCK) for start in range(0, count, BLOCK))
 
 
 @dataclass(frozen=True)
@@ -315,14 +354,7 @@ def open_runs(
     except HebaeError as error:
         raise HebaeError(f"{error} If the data have moved, name them with --data.") from None
     for path in runs:
-        file = path / "config.json"
-        try:
-            trained_on = str(json.loads(file.read_text(encoding="utf-8"))["data_fingerprint"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise HebaeError(
-                f"{file} is missing, truncated or altered ({type(error).__name__}); restore it or "
-                "train the model again."
-            ) from None
+        trained_on = fingerprint_of(path)
         if trained_on != dataset.fingerprint:
             raise HebaeError(
                 f"{dataset.name} does not have the content that {path} was trained on (SHA-256 "

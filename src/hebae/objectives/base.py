@@ -176,6 +176,9 @@ class Objective(ABC):
     ) -> tuple[Tensor, Terms]:
         """Return the decoder's output in a training step, and the unweighted terms of the decoder.
 
+        Several processes that share a batch call it with their own codes each, possibly none. A
+        term is a mean over the codes, or does not depend on them.
+
         Parameters
         ----------
         decoder : nn.Module

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hebae.errors import HebaeError
+from hebae.files import read_json
 from hebae.paper.study import STUDIES
 from hebae.report.tables import Table
 
@@ -74,8 +73,5 @@ def stored(folder: Path) -> dict[str, dict[str, Any]]:
     """Return the content of each study's JSON file in a folder, by name."""
     found = {}
     for path in sorted(folder.glob("*.json")):
-        try:
-            found[path.stem] = dict(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise HebaeError(f"{path} is altered or truncated: {error}; restore it.") from None
+        found[path.stem] = read_json(path, "restore it")
     return found

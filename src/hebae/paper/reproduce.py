@@ -25,6 +25,7 @@ from hebae.provenance import provenance
 from hebae.report import style
 from hebae.report.tables import Table, to_csv
 from hebae.samplers import NAMES
+from hebae.storage import RunFolder
 from hebae.training.many import Watcher
 
 RUNS, RESULTS, FACES = "runs", "results", "faces"
@@ -185,7 +186,7 @@ def _provenance(
     origins = [provenance(command, d, runs[0].settings, seeds) for d in datasets]
     trained: list[dict[str, str]] = []
     for run in runs:
-        trained += json.loads((run.path / "provenance.json").read_text(encoding="utf-8"))
+        trained += RunFolder(run.path).origins()
     return {
         "budget": budget.name,
         "runs": str(len(runs)),

@@ -81,7 +81,7 @@ def complete(
             f"{weight:.4g} relative to the mean squared error of images in [-1, 1]."
         )
     check_likelihood(settings, parts, name)
-    _check_conditions(settings, parts, name)
+    _check_conditions(settings, parts, name, notes)
     _check_prior(settings, name, count)
     if build_objective(settings).weight_factor(settings.epochs - 1) < 1:
         raise HebaeError(
@@ -89,6 +89,7 @@ def complete(
             "the penalty would never have its full weight; use fewer warm-up epochs or more epochs."
         )
     settings = _decide_batches(settings, name, count, notes, (encoder, decoder))
+    _check_differences(settings, train, name)
     if settings.early_stopping is not None:
         _check_early_stopping(settings, name, held_out)
     if settings.batch_norm == "frozen" and not _normalises(settings, encoder, decoder):
@@ -180,7 +181,9 @@ def require_relevant(given: Collection[str], runs: Sequence[Settings]) -> None:
                 )
 
 
-def _check_conditions(settings: Settings, parts: Mapping[str, Examples], name: str) -> None:
+def _check_conditions(
+    settings: Settings, parts: Mapping[str, Examples], name: str, notes: list[str]
+) -> None:
     train = parts["training"]
     if train.conditions is None:
         if settings.condition_encoder:
@@ -210,6 +213,13 @@ def _check_conditions(settings: Settings, parts: Mapping[str, Examples], name: s
         raise HebaeError(
             f"the method {_method(settings)} overrides Objective.decode without the parameter "
             "condition; add it, or train without conditions."
+        )
+    objective = build_objective(settings)
+    if not objective.weights.get(objective.prior_term or ""):
+        advice = "--rate-weight 1" if settings.method == "hebae" else "vae, or hebae with a rate"
+        notes.append(
+            f"{_method(settings)} has no rate here, so that codes may still tell the conditions: "
+            f"for codes without them, and for samples that follow them, use {advice}."
         )
 
 
@@ -254,6 +264,26 @@ def _check_prior(settings: Settings, name: str, count: int | None) -> None:
         )
 
 
+def _check_differences(settings: Settings, train: Examples, name: str) -> None:
+    """Refuse copies of too few examples: their codes have a singular covariance."""
+    needed = max(2, smallest_batch(settings.replace(moments_decay=0.0)))
+    different: set[bytes] = set()
+    for row in (row for part in train.parts() for row in part):
+        different.add(row.tobytes())
+        if len(different) >= needed:
+            return
+    if len(different) == 1:
+        raise HebaeError(
+            f"all training examples of {name} are equal, so there is nothing to learn; check how "
+            "they were made."
+        )
+    raise HebaeError(
+        f"only {len(different)} training examples of {name} differ, the others are copies, and "
+        f"{_method(settings)} with latent_dim {settings.latent_dim} needs at least {needed} that "
+        "differ; check how they were made, or use a smaller --latent-dim."
+    )
+
+
 def _decide_batches(
     settings: Settings,
     name: str,
@@ -269,7 +299,7 @@ def _decide_batches(
     )
     if size < needed:
         advice = f"Use --batch-size {needed} or more"
-        if settings.method == "hebae":
+        if settings.method == "hebae" and settings.moments == "batch" and k > 1:
             advice = (
                 f"Use --batch-size {2 * k} or more (several times latent_dim is better), a smaller "
                 "--latent-dim, or --moments shrunk"

@@ -17,6 +17,8 @@ from hebae.model import build_likelihood
 
 MANY_ZEROS = 0.1
 """Share of zeros from which whole numbers in a dense table are taken as counts."""
+FEW_NEGATIVE = 0.01
+"""Share of negative numbers up to which they are taken for errors among counts."""
 CODES_OF_MISSING = (9.0, -1.0, -9.0)
 """Numbers in use for a genotype that was not called."""
 
@@ -54,8 +56,10 @@ def choose_likelihood(train: Examples, others: Sequence[Examples], name: str) ->
         return "binomial", "the values are 0, 1 and 2, as of genotypes"
     if whole and (high == CODES_OF_MISSING[0] or low in CODES_OF_MISSING):
         _refuse_codes_of_missing(train, name)
-    if whole and low >= 0 and _are_counts(train, summaries[0]):
-        return "negative_binomial", "the values are counts"
+    if whole and _are_counts(train, summaries[0]):
+        if low >= 0:
+            return "negative_binomial", "the values are counts"
+        _refuse_few_negative(train, name)
     ending = "; for counts use negative_binomial" if whole and low >= 0 else ""
     return "gaussian_columns", f"the values are outside [0, 1]{ending}"
 
@@ -64,6 +68,26 @@ def _are_counts(train: Examples, summary: Summary) -> bool:
     if train.is_sparse:
         return True
     return train.seen.kind == "whole numbers" and summary.zeros >= MANY_ZEROS * summary.observed
+
+
+def _refuse_few_negative(train: Examples, name: str) -> None:
+    """Refuse what would be counts but for a few negative numbers, which are errors."""
+    count, start, first = 0, 0, None
+    for part in train.parts():
+        rows, columns = np.nonzero(part < 0)
+        count += len(rows)
+        if first is None and len(rows):
+            first = start + int(rows[0]), int(columns[0]), part[rows[0], columns[0]]
+        start += len(part)
+    if first is not None and count <= FEW_NEGATIVE * train.summary.observed:
+        row, column, value = first
+        label = f" ({train.feature_names[column]})" if train.feature_names else ""
+        others = f", and {count - 1:,} more negative numbers" if count > 1 else ""
+        raise HebaeError(
+            f"{name} holds {value:g} in row {row + 1}, column {column + 1}{label}{others}, among "
+            "what are counts otherwise: correct it, or name the likelihood, such as --likelihood "
+            "gaussian_columns."
+        )
 
 
 def _refuse_codes_of_missing(train: Examples, name: str) -> None:

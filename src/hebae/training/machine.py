@@ -15,6 +15,7 @@ from torch import nn
 from hebae.config import Settings
 from hebae.data import Examples
 from hebae.errors import HebaeError
+from hebae.methods import METHODS
 from hebae.model import (
     build_likelihood,
     build_objective,
@@ -23,7 +24,7 @@ from hebae.model import (
     way_into_encoder,
 )
 from hebae.networks import NETWORKS
-from hebae.priors import MixtureOfNormals, VampPrior
+from hebae.priors import PRIORS, MixtureOfNormals, VampPrior
 from hebae.training.likelihood import seen_of
 
 
@@ -99,13 +100,18 @@ def check_memory(
     free = free_memory(where)
     total = (settings.devices if where == "cpu" else 1) * (need.weights + need.batch)
     if total > free:
+        widths = ["--encoder-widths", "--decoder-widths"]
+        own = METHODS[settings.method].options.keys() | PRIORS[settings.prior].options.values()
+        widths += [
+            f"--{n.replace('_', '-')}" for n in ("critic_widths", "prior_widths") if n in own
+        ]
         raise HebaeError(
             f"training needs about {total / 1e9:.1f} GB of memory "
             f"({need.count / 1e6:,.0f} million weights with gradients and Adam's moments: "
             f"{need.weights / 1e9:.1f} GB; a batch of {settings.batch_size}: "
             f"{need.batch / 1e9:.1f} GB), and {free / 1e9:.1f} GB are free on {where}. Use smaller "
-            "--encoder-widths and --decoder-widths, smaller examples, a smaller --batch-size, or "
-            "--network convolutional for images."
+            f"{', '.join(widths)}, smaller examples, a smaller --batch-size, or --network "
+            "convolutional for images."
         )
 
 
@@ -150,25 +156,29 @@ def estimate_memory(
     output_shape = likelihood.output_shape
     way = way_into_encoder(settings, likelihood.input_shape, encoder)
     shape, code_dim = network_inputs(likelihood, k, seen.conditions, way)
+    objective = build_objective(settings)
     with torch.device("meta"):  # layers without memory
         encoder = encoder or network.encoder(
             shape,
-            k + build_objective(settings).log_scale_dim(k),
+            k + objective.log_scale_dim(k),
             settings.encoder_widths or network.encoder_widths,
         )
         decoder = decoder or network.decoder(
             code_dim, output_shape, settings.decoder_widths or network.decoder_widths
         )
+        critic = objective.critic(k) if objective.adversarial else nn.Identity()
     size = 8 if settings.precision == "64-true" else 4  # bytes of a number
     prior = build_prior(settings, likelihood.input_shape)
-    count = sum(p.numel() for part in (encoder, decoder, prior) for p in part.parameters())
+    parts = (encoder, decoder, critic, prior)
+    count = sum(p.numel() for part in parts for p in part.parameters())
     layers = sum(_output_sizes(encoder, shape)) + sum(_output_sizes(decoder, (code_dim,)))
+    layers += 2 * sum(_output_sizes(critic, (k,)))  # of codes and of draws from the prior
     # Of the batch itself and the decoder's output: the loss of each number, and gradients.
     per_example = 2 * layers + 2 * (math.prod(shape) + math.prod(output_shape))
     share = -(-settings.batch_size // settings.devices)
     numbers = share * per_example
     if isinstance(prior, MixtureOfNormals):  # deviations of all codes from all components
-        numbers += 8 * share * prior.components * k
+        numbers += 8 * settings.batch_size * prior.components * k
     if isinstance(prior, VampPrior):  # pseudo-inputs go through the encoder with the batch
         numbers += prior.components * per_example
     return Need(4 * size * count, size * numbers, count)

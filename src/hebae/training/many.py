@@ -210,7 +210,7 @@ def _earlier_result(job: Job) -> Result | None:
                 "another --output."
             )
     if folder.divergence.is_file():
-        return Result(job, "diverged", folder.divergence.read_text(encoding="utf-8").strip())
+        return Result(job, "diverged", folder.divergence_reason())
     return Result(job, "finished") if folder.is_finished else None
 
 

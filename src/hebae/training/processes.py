@@ -49,30 +49,30 @@ def are_started(devices: int) -> bool:
     HebaeError
         If their number is not the given one.
     """
-    if devices == 1 and "LOCAL_RANK" not in os.environ:
+    if "LOCAL_RANK" in os.environ:
+        found = os.environ.get("LOCAL_WORLD_SIZE")
+        if found is not None and int(found) != devices:
+            raise HebaeError(
+                f"torchrun starts {found} process(es) on each machine, and --devices is {devices}; "
+                f"give --devices {found}, or --nproc-per-node {devices} to torchrun."
+            )
+        return True
+    marks = ("SLURM_", "LSB_", "OMPI_", "PMI_")
+    if devices == 1 or not any(name.startswith(marks) for name in os.environ):
         return False
     from lightning_fabric.plugins.environments.lsf import LSFEnvironment
     from lightning_fabric.plugins.environments.mpi import MPIEnvironment
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
-    found = os.environ.get("LOCAL_WORLD_SIZE")
-    starter, flag = "torchrun", "--nproc-per-node"
-    if "LOCAL_RANK" not in os.environ and SLURMEnvironment.detect():
-        found = os.environ.get("SLURM_NTASKS_PER_NODE")
-        starter, flag = "SLURM", "--ntasks-per-node"
-        if found is None:
-            raise HebaeError(
-                f"--devices is {devices}, and SLURM was not told how many processes to start on "
-                f"each machine; give it --ntasks-per-node={devices}."
-            )
-    if found is not None and int(found) != devices:
+    if not SLURMEnvironment.detect():
+        return MPIEnvironment.detect() or LSFEnvironment.detect()
+    found = os.environ.get("SLURM_NTASKS_PER_NODE")
+    if found != str(devices):
         raise HebaeError(
-            f"{starter} starts {found} process(es) on each machine, and --devices is {devices}; "
-            f"give --devices {found}, or {flag} {devices} to {starter}."
+            f"--devices is {devices}, and SLURM was told --ntasks-per-node={found}; give both the "
+            "same number."
         )
-    if found is not None or "LOCAL_RANK" in os.environ:
-        return True
-    return MPIEnvironment.detect() or LSFEnvironment.detect()
+    return True
 
 
 def machines(devices: int) -> int:
@@ -91,21 +91,17 @@ def peers(count: int) -> Iterator[None]:
         error.of_one_process = count > 1  # type: ignore[union-attr]
         raise
     except RuntimeError as error:
-        broken = ("gloo", "nccl", "connection", "socket")
-        lost = isinstance(error, torch_errors()) or any(w in str(error).lower() for w in broken)
+        import torch
+
+        words = ("gloo", "nccl", "connection", "socket")
+        lost = isinstance(error, torch.distributed.DistError)
+        lost = lost or any(word in str(error).lower() for word in words)
         if count == 1 or not lost:
             raise
         raise PeerError(
             "another process of the training has ended, and this one with it. The last checkpoint "
             "is kept: continue with --resume."
         ) from error
-
-
-def torch_errors() -> tuple[type[Exception], ...]:
-    """Return the errors of torch's connections between processes."""
-    import torch
-
-    return (torch.distributed.DistError,)
 
 
 def follow_supervisor() -> None:
@@ -154,9 +150,6 @@ def supervise(count: int, words: list[str], again: str) -> tuple[int, str]:
     }
     # Each process would otherwise take all cores.
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
-    # Not from the present folder, where a file may have the name of a module.
-    safely = [] if Path(__file__).parents[2] == Path.cwd() else ["-P"]
-    command = [sys.executable, *safely, "-m", "hebae", *words]
     received: list[int] = []
     processes: list[subprocess.Popen[bytes]] = []
 
@@ -175,14 +168,14 @@ def supervise(count: int, words: list[str], again: str) -> tuple[int, str]:
         for local_rank, file in enumerate(errors):
             processes.append(
                 subprocess.Popen(
-                    command,
+                    _command(words),
                     env=environment | {"LOCAL_RANK": str(local_rank)},
                     stdout=None if file is None else subprocess.DEVNULL,
                     stderr=file,
                     start_new_session=True,
                 )
             )
-        ended = _wait(processes)
+        ended = _wait(processes, received)
         if received and any(s in (-received[0], 128 + received[0]) for s in ended.values()):
             return 128 + received[0], ""
         # The first process has printed what there is, unless it was killed or left alone.
@@ -192,8 +185,8 @@ def supervise(count: int, words: list[str], again: str) -> tuple[int, str]:
             if status < 0:
                 name = signal.Signals(-status).name
                 return 1, (
-                    f"process {number + 1} of {count} was ended by {name}, and the others with it. "
-                    f"The last checkpoint is kept. Resume with: {again}"
+                    f"Error: process {number + 1} of {count} was ended by {name}, and the others "
+                    f"with it. The last checkpoint is kept. Resume with: {again}"
                 )
         for number, status in ended.items():
             if status not in (0, PeerError.status):
@@ -201,23 +194,30 @@ def supervise(count: int, words: list[str], again: str) -> tuple[int, str]:
                 assert file is not None
                 file.seek(0)
                 return status, file.read().decode(errors="replace").strip()
-    return 1, f"the processes lost their connection. Resume with: {again}"
+    return 1, f"Error: the processes lost their connection. Resume with: {again}"
 
 
-def _wait(processes: list[subprocess.Popen[bytes]]) -> dict[int, int]:
-    """Wait for all processes, end those that outlive a failed one; statuses in order of ending.
+def _command(words: list[str]) -> list[str]:
+    # Not from the present folder, where a file may have the name of a module.
+    safely = [] if Path(__file__).parents[2] == Path.cwd() else ["-P"]
+    return [sys.executable, *safely, "-m", "hebae", *words]
 
-    Processes that are ended here count as lost.
+
+def _wait(processes: list[subprocess.Popen[bytes]], received: list[int]) -> dict[int, int]:
+    """Wait for all processes; end those that outlive a failed one, or a second Ctrl-C.
+
+    Returns the exit statuses in the order of ending. Processes that are ended here count as lost.
     """
     ended: dict[int, int] = {}
     deadline, ending = None, 0
+    stopped = {0, *(128 + number for number in SIGNALS)}  # the others may still be saving
     while len(ended) < len(processes):
         for number, process in enumerate(processes):
             if number not in ended and process.poll() is not None:
                 killed = ending and process.returncode < 0
                 ended[number] = PeerError.status if killed else process.returncode
-        stopped = {0, *(128 + number for number in SIGNALS)}  # the others may still be saving
-        if deadline is None and not stopped.issuperset(ended.values()):
+        failed = not stopped.issuperset(ended.values()) or received.count(signal.SIGINT) > 1
+        if deadline is None and failed:
             deadline = time.monotonic() + GRACE
         if deadline is not None and time.monotonic() > deadline:
             ending, deadline = ending + 1, time.monotonic() + GRACE

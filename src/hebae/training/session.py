@@ -27,7 +27,7 @@ from hebae.training.checks import complete
 from hebae.training.loop import Member, make_fabric, train_members
 from hebae.training.population import model_for
 from hebae.training.processes import peers
-from hebae.training.state import Checkpointer
+from hebae.training.state import Checkpointer, rounding
 
 
 @dataclass(frozen=True)
@@ -232,6 +232,10 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
         If there is nothing to resume, the run is finished, or a setting may not change.
     """
     folder = RunFolder(output)
+    if output.is_dir() and folder.is_empty:
+        raise HebaeError(
+            f"{output} was left before a run began in it; start it again without --resume."
+        )
     stored = folder.settings()
     stored = stored.replace(data_dir=located(stored.source)["data_dir"])
     changes = {n: getattr(_with_absolute_paths(stored.replace(**changes)), n) for n in changes}
@@ -244,7 +248,8 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
     settings = stored.replace(**changes)
     if folder.stopped_before_checkpoint:
         return prepare(settings)
-    done = folder.read_checkpoint().get("epoch")
+    state = folder.read_checkpoint()
+    done = state.get("epoch")
     if not isinstance(done, int):
         raise HebaeError(f"{folder.checkpoint} is altered (epoch {done!r}); restore it.")
     if settings.epochs < done:
@@ -256,7 +261,12 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
             f"{output} is finished after {done} epochs; give more --epochs to train it further."
         )
     prepared = prepare(settings)
-    changed = sorted(n for n in AFFECT_ROUNDING if getattr(stored, n) != getattr(settings, n))
+    before, now = state.get("rounding"), rounding(settings)
+    if isinstance(before, dict):
+        settings_of = {"device": "device", "program": "compile"}
+        changed = [settings_of[name] for name in now if before.get(name) != now[name]]
+    else:  # version 0.1.0 did not store it
+        changed = sorted(n for n in AFFECT_ROUNDING if getattr(stored, n) != getattr(settings, n))
     if not changed:
         return prepared
     note = (

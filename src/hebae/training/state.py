@@ -60,7 +60,7 @@ class Checkpointer(Callback):
     def save(self, **state: Any) -> None:
         """Write a checkpoint in place of the last."""
         state |= {"format": FORMAT, "data_fingerprint": self.fingerprint}
-        state |= {"metrics_size": self._write_metrics(""), "rounding": _rounding(self.settings)}
+        state |= {"metrics_size": self._write_metrics(""), "rounding": rounding(self.settings)}
         self.folder.write_checkpoint(state)
 
     def check(self, model: Autoencoder) -> None:
@@ -93,7 +93,7 @@ class Checkpointer(Callback):
             )
         # A resumed run equals an uninterrupted one only on the same kind of device and with the
         # same kind of program. A setting that is not "auto" was chosen by the user.
-        now = _rounding(self.settings)
+        now = rounding(self.settings)
         stored = state.get("rounding", now)  # version 0.1.0 did not store it
         chosen = {"device": self.settings.device != "auto"}
         chosen["program"] = chosen["device"] or self.settings.compile != "auto"
@@ -125,7 +125,8 @@ class Checkpointer(Callback):
         return state
 
 
-def _rounding(settings: Settings) -> dict[str, str]:
+def rounding(settings: Settings) -> dict[str, str]:
+    """Return what decides how numbers are rounded: the kind of device, and of program."""
     device = device_type(settings)
     captured = is_captured(settings, torch.device(device))
     program = "captured" if captured else "compiled" if settings.compile == "on" else "plain"

@@ -12,7 +12,7 @@ import torch
 
 from hebae.data import Dataset
 from hebae.data.cache import cached_folder
-from hebae.errors import HebaeError
+from hebae.errors import HebaeError, UndefinedMetric
 from hebae.evaluation.features.base import FeatureExtractor, Floats, pixel_features, require_images
 from hebae.evaluation.features.classifier import Progress, classifier_features
 from hebae.evaluation.features.networks import (
@@ -24,7 +24,7 @@ from hebae.evaluation.features.networks import (
 )
 
 Split = Literal["train", "validation", "test"]
-REFERENCE_FORMAT = 1  # raise it when what is kept of references changes
+REFERENCE_FORMAT = 2  # raise it when what is kept of references changes
 REFERENCE_BLOCK = 1000
 
 
@@ -105,7 +105,14 @@ def reference_features(
         features = np.empty((count, extractor.dimension), np.float32)
         for start in range(0, count, REFERENCE_BLOCK):
             part = slice(start, start + REFERENCE_BLOCK)
-            features[part] = extractor.of_data(examples.values[rows[part]])
+            values = examples.rows(rows[part])
+            if values.dtype != np.uint8 and np.isnan(values).any():
+                raise UndefinedMetric(
+                    f"examples of the {split} split of {dataset.name} have missing values, and "
+                    "features are of complete ones; fill them first, for instance with hebae "
+                    "impute"
+                )
+            features[part] = extractor.of_data(values)
         np.save(folder / "features.npy", features)
 
     data = (REFERENCE_FORMAT, dataset.fingerprint, split, len(examples), count, seed)

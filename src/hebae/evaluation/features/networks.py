@@ -26,7 +26,7 @@ from hebae.evaluation.features.base import (
     first_line,
     tensor_hash,
 )
-from hebae.files import NOT_A_PICKLE
+from hebae.files import reading
 
 WIDTHS = (32, 64, 128, 256)
 SUFFIXES = (".pt", ".ts", ".pt2")
@@ -102,17 +102,12 @@ def inception_features(weights: str | Path | None = None) -> FeatureExtractor:
     chosen = weights or os.environ.get(INCEPTION_VARIABLE)
     path = Path(chosen).expanduser() if chosen else _downloaded_inception()
     fingerprint = file_hash(path)
-    try:
+    with reading(path, f"give the file {INCEPTION_FILE} with SHA-256 {INCEPTION_SHA256}"):
         # The class reads the file without this check; a file that passes it cannot run code.
         torch.load(path, map_location="cpu", weights_only=True)
         network = module.FeatureExtractorInceptionV3(
             INCEPTION, ["2048"], feature_extractor_weights_path=str(path)
         )
-    except NOT_A_PICKLE as error:
-        raise HebaeError(
-            f"{path} does not hold the weights of {INCEPTION} ({type(error).__name__}); give the "
-            f"file {INCEPTION_FILE} with SHA-256 {INCEPTION_SHA256}."
-        ) from None
     prepared = Prepared(network.eval(), lambda x: x.expand(-1, 3, -1, -1))
     official = fingerprint == INCEPTION_SHA256
     name = INCEPTION if official else f"{INCEPTION}-{fingerprint[:8]}"

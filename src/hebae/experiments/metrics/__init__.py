@@ -54,7 +54,7 @@ def _of(kind: str) -> Callable[[TrainedRun], bool]:
 
 def _by_means(run: TrainedRun) -> bool:
     """Whether means E[x | z] are comparable with examples, which counts and categories are not."""
-    return run.kind in ("images", "table") and run.dataset.train.columns is None
+    return run.kind == "images" or (run.kind == "table" and run.columns is None)
 
 
 def _named(run: TrainedRun) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hebae import inference
+from hebae.data import Examples
 from hebae.errors import UndefinedMetric
 from hebae.evaluation import genotypes as measures
 from hebae.evaluation.estimate import Estimate
@@ -31,11 +33,11 @@ Array = npt.NDArray[Any]
 
 def samples(run: TrainedRun) -> Iterator[Measurement]:
     """Compare draws x ~ p(x | z) by each sampler, and training people, with real people."""
-    real = _some(run, run.split)
-    train = _some(run, "train")
+    real, train = _calls(_some(run, run.split)), _calls(_some(run, "train"))
     for kind in (*run.sampler_names, "training-examples"):
         if kind != "training-examples":
-            fake = np.clip(np.rint(run.drawn(kind, _people(run))), 0, 2)
+            fake = run.drawn(kind, _people(run))
+            np.clip(np.rint(fake, out=fake), 0, 2, out=fake)
         elif run.split == "train":
             continue
         else:
@@ -105,7 +107,8 @@ def _linkage(run: TrainedRun, real: Array, fake: Array) -> measures.LinkageDecay
 
 def imputation(run: TrainedRun) -> Iterator[Measurement]:
     """Hide calls and impute them: by the model, the most frequent genotype, and PCA."""
-    truth, train = _some(run, run.split), _some(run, "train", 2 * MOST_PEOPLE)
+    people, train = _some(run, run.split), _calls(_some(run, "train", 2 * MOST_PEOPLE))
+    truth = _calls(people)
     hidden = measures.hide_calls(truth, HIDDEN, run.seed)
     masked = np.where(hidden, np.float32(np.nan), truth)
     counts = {"examples": len(truth), "calls": int(hidden.sum())}
@@ -118,7 +121,8 @@ def imputation(run: TrainedRun) -> Iterator[Measurement]:
         words = {"share": HIDDEN, "components": k}
         return measured(f"imputation.{id}", value, counts, words=words)
 
-    by_model = np.clip(inference.impute(run.model, masked), 0, 2)
+    of_model = replace(people, values=masked, missing=None, pixels=None)  # keeps conditions
+    by_model = np.clip(inference.impute(run.model, of_model), 0, 2)
     yield measure("model", measures.most_probable_genotypes(by_model))
     frequent = measures.most_frequent_genotypes(train)
     yield measure("most_frequent", np.broadcast_to(frequent, truth.shape))
@@ -133,9 +137,13 @@ def _people(run: TrainedRun, most: int = MOST_PEOPLE) -> int:
     return min(run.evaluation.samples, most, by_calls)
 
 
-def _some(run: TrainedRun, split: str, most: int = MOST_PEOPLE) -> Array:
-    """Return random people of a split, in random order, as float32 (n, d); NaN: missing."""
+def _some(run: TrainedRun, split: str, most: int = MOST_PEOPLE) -> Examples:
+    """Return random people of a split, in random order: files are often sorted by population."""
     examples = run.dataset.train if split == "train" else run.examples
     order = np.random.default_rng(run.seed).permutation(len(examples))
-    rows = examples.rows(order[: _people(run, most)])  # files are often sorted by population
-    return rows.astype(np.float32, copy=False)
+    return examples[order[: _people(run, most)]]
+
+
+def _calls(people: Examples) -> Array:
+    """Return genotypes as float32 (n, d), NaN where one is missing."""
+    return people.rows(slice(None)).astype(np.float32, copy=False)

@@ -17,10 +17,14 @@ from hebae.experiments.measurement import Measurement, attempt, measured, part
 from hebae.experiments.metrics.samples import KINDS
 from hebae.experiments.trained_run import TrainedRun
 
-MOST_COLUMNS = 100
-"""Columns whose pairs are compared, and that have measurements of their own: the first ones."""
-MOST_CLOSEST = 2000
-"""Generated and held-out rows whose closest records are searched."""
+MOST_NUMBERS = 2**26
+"""Of rows that are generated and held at once."""
+MOST_COLUMNS, MOST_MARGINALS = 100, 1000
+"""Columns whose pairs are compared, and that have measurements of their own: the first ones.
+Columns whose distributions are compared: random ones."""
+MOST_CLOSEST, MOST_RECORDS, MOST_PRODUCTS = 2000, 2**24, 2**34
+"""Generated and held-out rows whose closest records are searched; numbers of the training rows
+that are searched; products of numbers of both."""
 DRAWN, BINS, CURVE, QUANTILES = 40, 30, 200, 101
 """Columns, bins of a column, points of a curve, and quantiles that are stored for figures."""
 WORST = 5
@@ -40,12 +44,13 @@ class _Table:
         train = run.dataset.train
         width = run.examples.shape[0]
         self.names = train.feature_names or tuple(f"column {i + 1}" for i in range(width))
-        self.categories = [column.categories for column in train.columns or ()] or [()] * width
+        self.categories = [column.categories for column in run.columns or ()] or [()] * width
         if train.conditions is not None:
             self.names += tuple(column.name for column in train.condition_columns or ())
             self.categories += [column.categories for column in train.condition_columns or ()]
         self.categorical = [bool(names) for names in self.categories]
-        self.real = _rows(run.some(run.evaluation.samples))
+        self.most = min(run.evaluation.samples, max(1000, MOST_NUMBERS // len(self.names)))
+        self.real = _rows(run.some(self.most))
 
     def kinds(self) -> Iterator[tuple[str, Array]]:
         """Yield generated rows by sampler, as many as real ones; then training rows."""
@@ -80,8 +85,13 @@ def _rows(examples: Examples) -> Array:
 def marginals(run: TrainedRun) -> Iterator[Measurement]:
     """Compare the distribution of each column."""
     table = _Table(run)
+    order = np.random.default_rng(run.seed).permutation(len(table.names))
+    chosen = np.sort(order[:MOST_MARGINALS])
+    of_category = [table.categorical[column] for column in chosen]
     for kind, rows in table.kinds():
-        distances = tables.marginal_distances(table.real, rows, table.categorical)
+        distances = np.full(len(table.names), np.nan)
+        pair = table.real[:, chosen], rows[:, chosen]
+        distances[chosen] = tables.marginal_distances(*pair, of_category)
         known = np.flatnonzero(~np.isnan(distances))
         order = known[np.argsort(-distances[known], kind="stable")]
         worst = ", ".join(f"{table.names[i]} {distances[i]:.3f}" for i in order[:WORST])
@@ -174,7 +184,7 @@ def utility(run: TrainedRun) -> Iterator[Measurement]:
         yield table.measure("utility", run.sampler_names[-1], why, 0, words=words)
         return
     column = table.names.index(target)
-    real = table.training(run.evaluation.samples)
+    real = table.training(table.most)
     predict = partial(
         attempt,
         tables.prediction,
@@ -211,10 +221,12 @@ def privacy(run: TrainedRun) -> Iterator[Measurement]:
     if run.split == "train":
         raise UndefinedMetric("the real rows are those of training; use --split test")
     table = _Table(run)
-    train = _rows(run.dataset.train)
-    steps = np.linspace(0, 1, QUANTILES)
+    width = sum(len(names) or 1 for names in table.categories)  # one-hot
+    train = table.training(MOST_RECORDS // width)
+    most = max(100, min(MOST_CLOSEST, MOST_PRODUCTS // (width * len(train))))
     order = np.random.default_rng(run.seed).permutation(len(table.real))
-    held_out = table.real[np.sort(order[:MOST_CLOSEST])]
+    held_out = table.real[np.sort(order[:most])]
+    steps = np.linspace(0, 1, QUANTILES)
     measure = partial(table.measure, samples=len(held_out), reference=len(train))
     for kind in run.sampler_names:
         rows = table.drawn(kind, len(held_out))

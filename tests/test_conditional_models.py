@@ -152,6 +152,7 @@ def test_samples_are_of_the_condition_asked_for(given, conditional):
 
 def test_without_a_condition_samples_have_the_training_frequencies(frame, conditional):
     drawn = conditional.sample(4000, sampler="normal", random_state=0)
+    assert any("drawn with their frequencies" in note for note in conditional.notes_)
     learned = conditional.module_.seen.conditions
     rows = inference.draw_conditions(conditional.module_, 4000, 0)
     assert abs(rows.mean() - (frame.batch == "b").mean()) < 0.03
@@ -260,6 +261,33 @@ def test_a_saved_model_is_the_same(frame, conditional, tmp_path):
     np.testing.assert_array_equal(again.score_samples(frame), conditional.score_samples(frame))
     options = {"condition": "a", "sampler": "normal", "random_state": 0}
     np.testing.assert_array_equal(again.sample(3, **options), conditional.sample(3, **options))
+
+
+def test_examples_with_other_codes_of_the_categories_mean_the_same(frame, conditional):
+    both = hebae.data.load(frame, condition="batch", validation_size=0).train
+    rows = np.flatnonzero(frame.batch == "b")[:20]
+    here = Examples(
+        both.values[rows],
+        feature_names=both.feature_names,
+        conditions=np.zeros((20, 1), np.float32),
+        condition_columns=(Column("batch", "category", ("b",), "text"),),
+    )
+    expected = conditional.score_samples(frame.iloc[rows])
+    np.testing.assert_allclose(conditional.score_samples(here), expected, rtol=1e-5)
+    error = evaluation.reconstruction_error(conditional, here)
+    assert abs(error.negative_log_likelihood.value + expected.mean()) < 1e-3
+    elsewhere = Column("batch", "category", ("c",), "text")
+    strange = Examples(here.values, conditions=here.conditions, condition_columns=(elsewhere,))
+    with pytest.raises(HebaeError, match="'batch' is 'c'"):
+        evaluation.elbo(conditional, strange)
+
+
+def test_methods_without_a_rate_say_that_codes_may_tell_the_condition(frame, conditional):
+    assert not any("has no rate" in note for note in conditional.notes_)
+    for options, says in (({}, True), ({"rate_weight": 1}, False)):
+        model = hebae.HEBAE(epochs=1, **options, **TINY).fit(frame, condition="batch")
+        found = [note for note in model.notes_ if "use rate_weight 1" in note or "no rate" in note]
+        assert bool(found) == says
 
 
 def test_warm_start_goes_on_with_the_conditions_of_the_first_fit(frame):

@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import hebae
 from hebae import HebaeError
@@ -51,6 +53,30 @@ def test_the_old_name_of_a_module_gives_the_new_module_and_warns():
         with pytest.warns(DeprecationWarning, match=r"hebae\.model"):
             assert get() is model
     assert model.__spec__.name == model.__name__ == "hebae.model"
+
+
+def test_names_of_version_0_1_0_work_with_a_warning(tmp_path):
+    from hebae import gaussian, networks, samplers
+    from hebae.data import load
+
+    codes = torch.rand(9, 3)
+    with pytest.warns(DeprecationWarning, match="batch_moments"):
+        beta, _ = gaussian.global_moments(codes)
+    assert torch.equal(beta, gaussian.batch_moments(codes)[0])
+    layer = torch.nn.Linear(3, 400)
+    with pytest.warns(DeprecationWarning, match="initialised"):
+        networks.initialise_normal(layer, 0.5)
+    assert layer.weight.std().item() == pytest.approx(0.5, rel=0.1)
+    assert not layer.bias.any()
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((40, 3), np.float32))
+    dataset = load(tmp_path / "x.npy")
+    config = {"data": str(tmp_path / "x.npy"), "data_fingerprint": dataset.fingerprint}
+    with pytest.warns(DeprecationWarning, match="training_data"):
+        values = samplers.training_values(tmp_path, config)
+    np.testing.assert_array_equal(values, dataset.train.values)
+    for module in (gaussian, networks, samplers):
+        with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+            module.nothing_of_the_kind  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ run many at once. Divergences are in nats. Section numbers refer to ``docs/mathe
 from __future__ import annotations
 
 import math
+import warnings
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -225,3 +227,12 @@ def penalty_floor(batch_size: int, latent_dim: int) -> float:
     j = torch.arange(1, latent_dim + 1, dtype=torch.float64)
     terms = torch.digamma((batch_size - j) / 2) + math.log(2 / batch_size)
     return -0.5 * float(terms.sum())
+
+
+def __getattr__(name: str) -> Any:
+    """Return what version 0.1.0 called otherwise; the old name goes away in version 0.3."""
+    if name != "global_moments":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # An objective is given the batch of all processes together.
+    warnings.warn(f"{name} is now batch_moments.", DeprecationWarning, stacklevel=2)
+    return batch_moments

@@ -11,6 +11,7 @@ twice the size (8 x 8 for 64 x 64) and ends in a layer of stride 1, which the pa
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -274,3 +275,20 @@ def initialised(
         elif isinstance(layer, nn.BatchNorm2d):
             layer.reset_parameters()
     return network
+
+
+def _initialise_normal(module: nn.Module, standard_deviation: float = 0.02) -> None:
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(layer.weight, std=standard_deviation)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def __getattr__(name: str) -> Any:
+    """Return what version 0.1.0 had; the old name goes away in version 0.3."""
+    if name != "initialise_normal":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    advice = "initialised(make, seed, standard_deviation), which needs no global random state"
+    warnings.warn(f"{name} is deprecated; use {advice}.", DeprecationWarning, stacklevel=2)
+    return _initialise_normal

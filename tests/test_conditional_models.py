@@ -13,6 +13,7 @@ from torch.distributions import MultivariateNormal
 
 import hebae
 from hebae import evaluation, inference
+from hebae.by_condition import ByCondition, by_name, categories_of, fit_by_condition
 from hebae.config import Settings
 from hebae.data import Examples
 from hebae.data.examples import Column
@@ -282,11 +283,51 @@ def test_examples_with_other_codes_of_the_categories_mean_the_same(frame, condit
         evaluation.elbo(conditional, strange)
 
 
+@pytest.fixture(scope="module")
+def telling(frame):
+    """A model whose codes tell the batch: three of 320 rows are of a rare one."""
+    labs = frame.batch.where(frame.index >= 3, "rare")
+    shifted = frame[list("wxyz")] + 5 * (labs == "b").to_numpy()[:, None]
+    return hebae.AE(epochs=20, **TINY).fit(shifted, condition={"batch": labs}), labs.to_numpy()
+
+
+def test_codes_are_drawn_from_those_of_the_condition(telling, tmp_path):
+    model, labs = telling
+    asked = np.array([[0], [1]] * 500)  # a, b, a, b, ...
+    given = categories_of(model.module_, model.conditions_)
+    found = fit_by_condition(model.codes_, given, asked, ("fitted-normal",), {})
+    drawn = ByCondition(model.module_.prior, by_name(found, "fitted-normal"), asked).sample(1000, 0)
+    for position, lab in enumerate("ab"):
+        own, codes = drawn[position::2], model.codes_[labs == lab]
+        spread = codes.std(0)
+        np.testing.assert_allclose(own.mean(0), codes.mean(0), atol=0.2 * spread.max())
+        np.testing.assert_allclose(own.std(0), spread, rtol=0.2)
+    # The same, decoded, is what sample returns: in both orders, saved and loaded.
+    options = {"sampler": "fitted-normal", "random_state": 0}
+    samples = model.sample(40, condition=["a", "b"] * 20, **options)
+    model.save(tmp_path / "model")
+    again = hebae.load(tmp_path / "model")
+    assert set(again._by_condition) >= {(0,), (1,)}
+    again.codes_ = None  # fitted samplers need no codes
+    np.testing.assert_array_equal(again.sample(40, condition=["a", "b"] * 20, **options), samples)
+    assert not np.allclose(samples[::2].mean(0), samples[1::2].mean(0), atol=1)
+
+
+def test_a_rare_condition_draws_from_all_codes_and_says_so(telling):
+    model, _ = telling
+    options = {"sampler": "fitted-normal", "random_state": 0}
+    drawn = model.sample(30, condition="rare", **options)
+    z = model.samplers_["fitted-normal"].sample(30, 0)
+    conditions = np.full((30, 1), 2, np.float32)
+    np.testing.assert_array_equal(drawn, inference.decode(model.module_, z, conditions))
+    assert any("Too few training examples" in n and "batch=rare" in n for n in model.notes_)
+
+
 def test_methods_without_a_rate_say_that_codes_may_tell_the_condition(frame, conditional):
     assert not any("has no rate" in note for note in conditional.notes_)
     for options, says in (({}, True), ({"rate_weight": 1}, False)):
         model = hebae.HEBAE(epochs=1, **options, **TINY).fit(frame, condition="batch")
-        found = [note for note in model.notes_ if "use rate_weight 1" in note or "no rate" in note]
+        found = [note for note in model.notes_ if "use rate_weight 1" in note]
         assert bool(found) == says
 
 

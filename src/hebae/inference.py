@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,6 @@ from hebae.errors import HebaeError
 from hebae.likelihoods import LIKELIHOODS, Categorical, Columns, Context, Likelihood
 from hebae.likelihoods.base import TOLERANCE
 from hebae.model import Autoencoder, to_floats
-from hebae.priors import Prior
 
 LARGEST_BLOCK = 1000
 """Largest number of examples that go through the networks at a time."""
@@ -35,6 +34,13 @@ times as many; larger blocks are no faster."""
 Floats = npt.NDArray[np.float32]
 Conditions = npt.NDArray[np.float32] | None
 """As `Examples.conditions`: (n, columns) for n examples, None without."""
+
+
+class DrawsCodes(Protocol):
+    """A prior or sampler."""
+
+    def sample(self, count: int, seed: int) -> Floats:
+        """Draw codes (count, k)."""
 
 
 class Codes(NamedTuple):
@@ -149,7 +155,7 @@ def sample(
     model: Autoencoder,
     count: int,
     seed: int,
-    sampler: Prior | None = None,
+    sampler: DrawsCodes | None = None,
     conditions: Conditions = None,
 ) -> Floats:
     """E[x | z] of `count` draws z from a sampler or the model's prior: shape (count, *shape).
@@ -165,7 +171,7 @@ def sample_examples(
     model: Autoencoder,
     count: int,
     seed: int,
-    sampler: Prior | None = None,
+    sampler: DrawsCodes | None = None,
     conditions: Conditions = None,
 ) -> Floats:
     """Draw x ~ p(x | z) for `count` draws z, not its mean as `sample` does: (count, *shape)."""

@@ -11,9 +11,9 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,8 @@ from hebae.priors.choice import SAMPLERS, sampler_class
 from hebae.storage import RunFolder
 
 Sampler = Prior  # its name in version 0.1.0
+Key: TypeAlias = tuple[int, ...]
+"""Codes of the categories of a condition, one per column of categories."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class Stored:
     samplers: Samplers | None = None
     codes: Floats | None = None
     """Training codes (n, k), which a model saved from Python has in place of its data."""
+    conditions: Floats | None = None
+    """Conditions (n, p) of these codes, if the model has conditions."""
+    by_condition: Mapping[Key, Samplers] = field(default_factory=dict)
+    """Samplers of the training codes with the same categories, where they were asked for."""
 
 
 def codes_of(model: Autoencoder, values: Any, seed: int = 0) -> Floats:
@@ -103,7 +109,7 @@ def fitted_samplers(
         fitted = fit_samplers(codes, seed, fits, fitted)
         try:
             with locked(run_folder):
-                write_samplers(run_folder, module, Stored(fitted, stored.codes))
+                write_samplers(run_folder, module, replace(stored, samplers=fitted))
         except HebaeError as error:
             if notify is None:
                 raise
@@ -120,20 +126,15 @@ def write_samplers(folder: Path, model: Autoencoder, stored: Stored) -> None:
     """Write ``samplers.safetensors`` whole or not at all."""
     tensors: dict[str, npt.NDArray[Any]] = {}
     facts: dict[str, Any] = {}
-    if stored.codes is not None:
-        tensors["codes"] = np.ascontiguousarray(stored.codes)
+    for name, array in (("codes", stored.codes), ("conditions", stored.conditions)):
+        if array is not None:
+            tensors[name] = np.ascontiguousarray(array)
     if stored.samplers is not None:
-        samplers = stored.samplers
-        names = [name for name in samplers.by_name if name in SAMPLERS]
-        for name in names:
-            for part, value in samplers.by_name[name].to_tensors().items():
-                tensors[f"{name}.{part}"] = np.ascontiguousarray(value.cpu().numpy())
-        facts = {
-            "names": names,
-            "held_out": samplers.held_out,
-            "seed": samplers.seed,
-            "curve": samplers.curve,
-            "distances": samplers.distances,
+        facts = _pack(stored.samplers, "", tensors)
+    if stored.by_condition:
+        facts["by_condition"] = {
+            _text(key): _pack(samplers, f"{_text(key)} ", tensors)
+            for key, samplers in stored.by_condition.items()
         }
     facts = json.loads(json.dumps(facts))  # keys are text from here on, as in the file
     facts["sha256"] = _digest(tensors, facts)
@@ -141,6 +142,25 @@ def write_samplers(folder: Path, model: Autoencoder, stored: Stored) -> None:
     # Not save_file, see `hebae.storage.save_model`.
     content = save(tensors, metadata=metadata)
     write_atomically(RunFolder(folder).samplers, lambda path: path.write_bytes(content))
+
+
+def _text(key: Key) -> str:
+    return ",".join(map(str, key))
+
+
+def _pack(samplers: Samplers, prefix: str, tensors: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    """Add the tensors of samplers, under names with a prefix; return what else is known of them."""
+    names = [name for name in samplers.by_name if name in SAMPLERS]
+    for name in names:
+        for part, value in samplers.by_name[name].to_tensors().items():
+            tensors[f"{prefix}{name}.{part}"] = np.ascontiguousarray(value.cpu().numpy())
+    return {
+        "names": names,
+        "held_out": samplers.held_out,
+        "seed": samplers.seed,
+        "curve": samplers.curve,
+        "distances": samplers.distances,
+    }
 
 
 def read_samplers(folder: Path, model: Autoencoder) -> Stored:
@@ -172,15 +192,24 @@ def read_samplers(folder: Path, model: Autoencoder) -> Stored:
 def _from_file(
     tensors: dict[str, npt.NDArray[Any]], facts: dict[str, Any], latent_dim: int
 ) -> Stored:
-    codes = tensors.get("codes")
-    if not facts:
-        return Stored(None, codes)
+    by_condition = {
+        tuple(map(int, key.split(","))): _unpack(tensors, own, latent_dim, f"{key} ")
+        for key, own in facts.pop("by_condition", {}).items()
+    }
+    samplers = _unpack(tensors, facts, latent_dim, "") if facts else None
+    return Stored(samplers, tensors.get("codes"), tensors.get("conditions"), by_condition)
+
+
+def _unpack(
+    tensors: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any], latent_dim: int, prefix: str
+) -> Samplers:
     by_name: dict[str, Prior] = {}
     for name in facts["names"]:
+        start = f"{prefix}{name}."
         parts = {
-            key.removeprefix(f"{name}."): torch.from_numpy(value)
+            key.removeprefix(start): torch.from_numpy(value)
             for key, value in tensors.items()
-            if key.startswith(f"{name}.")
+            if key.startswith(start)
         }
         with suppress(MissingPackage):  # it counts as missing; the others can be used
             by_name[name] = sampler_class(name).from_tensors(latent_dim, parts)
@@ -189,7 +218,7 @@ def _from_file(
     curve = {int(count): float(value) for count, value in facts["curve"].items()}
     distances = {name: tuple(blocks) for name, blocks in facts.get("distances", {}).items()}
     held_out, seed = dict(facts["held_out"]), int(facts["seed"])
-    return Stored(Samplers(by_name, held_out, seed, curve, distances), codes)
+    return Samplers(by_name, held_out, seed, curve, distances)
 
 
 def _fingerprint(model: Autoencoder) -> str:

@@ -49,6 +49,16 @@ def test_samples_are_of_the_condition_asked_for(run):
     assert set(pd.read_csv("s.csv").batch) == {"a", "b"}
 
 
+def test_samplers_by_condition_are_stored_with_the_run(run, tmp_path):
+    arguments = ("--count", 9, "--condition", "batch=b,age=30", "--sampler", "fitted-normal")
+    assert run("sample", "run", *arguments, "--output", "first.npy").status == 0
+    (tmp_path / "cells.csv").unlink()
+    assert run("sample", "run", *arguments, "--output", "second.npy").status == 0
+    np.testing.assert_array_equal(np.load("first.npy"), np.load("second.npy"))
+    other = ("--count", 9, "--condition", "batch=a,age=30", "--sampler", "fitted-normal")
+    refused(run("sample", "run", *other, "--output", "third.npy"), "use --sampler normal")
+
+
 def test_reconstructions_are_counterfactual(run, cells):
     for batch in "ab":
         output = f"as-{batch}.npy"

@@ -78,6 +78,7 @@ def sample(
 
     trained, config = load_model(run)
     conditions = _conditions_of_samples(trained, run, condition, count, seed)
+    from hebae.by_condition import conditional_sampler
     from hebae.samplers import NAMES, fitted_samplers, resolve, training_data
 
     def load() -> Examples:
@@ -99,7 +100,7 @@ def sample(
         tell(f"{samplers}.")
     elif chosen != sampler:
         tell("sampler auto chose prior, the model's own, which was learned with it.")
-    prior = samplers[chosen]
+    prior = conditional_sampler(run, trained, load, samplers, chosen, conditions, notify=tell)
     if output.suffix not in (".png", ".npy"):
         values = inference.sample_examples(trained, count, seed, prior, conditions)
         if genotypes is not None:

@@ -68,6 +68,7 @@ def load(
     estimator.n_features_in_ = math.prod(model.input_shape)
     estimator._name_features(None if model.seen is None else model.seen.feature_names)
     estimator.codes_, estimator.samplers_ = stored.codes, stored.samplers
+    estimator.conditions_, estimator._by_condition = stored.conditions, stored.by_condition
     estimator._origin = path.absolute(), config  # to find the training data
     estimator._own = {f"own_{n}": parameters[n] is not None for n in ("encoder", "decoder")}
     return estimator
@@ -124,6 +125,8 @@ notes_ : list of str
     What was decided from the data.
 codes_ : ndarray of shape (n, latent_dim) or None
     One draw z ~ q(z | x) per training example, to which `sample` fits a prior.
+conditions_ : ndarray of shape (n, conditions) or None
+    Conditions of the training examples, as numbers, of a model with conditions.
 samplers_ : hebae.priors.Samplers or None
     What `sample` has fitted so far.
 n_features_in_ : int

@@ -197,6 +197,7 @@ class Estimator(Fitted):
         names = None if is_frame(X) else dataset.train.feature_names
         self._name_features(getattr(checked, "feature_names_in_", names))
         self.codes_, self.samplers_, self._origin = codes, None, None
+        self.conditions_, self._by_condition = dataset.train.conditions, {}
         self._own = {f"own_{name}": module is not None for name, module in own.items()}
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,14 @@ import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from hebae import inference
+from hebae.by_condition import (
+    ByCondition,
+    are_fitted,
+    by_name,
+    categories_of,
+    fit_by_condition,
+    too_few,
+)
 from hebae.data import Examples
 from hebae.data.conditions import with_conditions
 from hebae.errors import HebaeError
@@ -21,6 +30,7 @@ from hebae.methods import SAMPLER_HELP, SAMPLER_NAMES
 from hebae.model import Autoencoder
 from hebae.priors import NAMES, Prior, Samplers, StandardNormal, check_name, fit_samplers
 from hebae.samplers import (
+    Key,
     Stored,
     codes_of,
     resolve,
@@ -47,6 +57,8 @@ class Fitted(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reading):
 
     if TYPE_CHECKING:
         codes_: Array | None
+        conditions_: Array | None
+        _by_condition: Mapping[Key, Samplers]
         samplers_: Samplers | None
         notes_: list[str]
         _origin: tuple[Path, dict[str, Any]] | None
@@ -139,15 +151,19 @@ class Fitted(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reading):
         with named_as_parameters():
             check_name(sampler, others=("prior", "auto"))
             chosen = resolve(sampler, model)
-            prior: Prior = model.prior
+            conditions, seed = self._conditions(condition, count), seed_of(random_state)
+            if conditions is None and model.conditions is not None:
+                conditions = inference.draw_conditions(model, count, seed)
+                self._note(DRAWN)
+            prior: inference.DrawsCodes = model.prior
             if chosen == "normal":
                 prior = StandardNormal(model.latent_dim)
             elif chosen != "prior":
-                prior = self._fitted_samplers(chosen)[chosen]
-            conditions = self._conditions(condition, count)
-            if conditions is None and model.conditions is not None and DRAWN not in self.notes_:
-                self.notes_ = [*self.notes_, DRAWN]
-            return inference.sample(model, count, seed_of(random_state), prior, conditions)
+                fitted = self._fitted_samplers(chosen)[chosen]
+                prior = fitted
+                if conditions is not None:
+                    prior = self._sampler_by_condition(fitted, chosen, conditions)
+            return inference.sample(model, count, seed, prior, conditions)
 
     sample.__doc__ = _sample_doc(sample.__doc__)
 
@@ -197,10 +213,12 @@ class Fitted(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reading):
             # Together or not at all: another model's weights may not meet these settings.
             with TemporaryDirectory(dir=path, prefix=".", suffix=".tmp") as temporary:
                 save_model(Path(temporary), model, self.settings_, self._own)
-                if self.codes_ is None and self.samplers_ is None:
+                if self.codes_ is None and self.samplers_ is None and not self._by_condition:
                     RunFolder(path).samplers.unlink(missing_ok=True)
                 else:
-                    stored = Stored(self.samplers_, self.codes_)
+                    stored = Stored(
+                        self.samplers_, self.codes_, self.conditions_, self._by_condition
+                    )
                     write_samplers(Path(temporary), model, stored)
                 for file in Path(temporary).iterdir():
                     file.replace(path / file.name)
@@ -217,18 +235,43 @@ class Fitted(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reading):
     def _fitted_samplers(self, name: str) -> Samplers:
         names = NAMES if name == "auto" else (name,)
         if self.samplers_ is None or not set(names) <= set(self.samplers_.by_name):
-            if self.codes_ is None:  # of a model that was loaded without them
-                if self._origin is None:
-                    raise HebaeError(
-                        "this model has no training codes to fit a sampler to; fit it again, or "
-                        "choose sampler='normal', which needs none."
-                    )
-                values = training_data(*self._origin).train
-                self.codes_ = codes_of(self.module_, values, self.settings_.seed)
-            self.samplers_ = fit_samplers(self.codes_, self.settings_.seed, names, self.samplers_)
+            codes, _ = self._training_codes()
+            self.samplers_ = fit_samplers(codes, self.settings_.seed, names, self.samplers_)
             if name == "auto":
-                self.notes_ = [*self.notes_, f"{self.samplers_}."]
+                self._note(f"{self.samplers_}.")
         return self.samplers_
+
+    def _training_codes(self) -> tuple[Array, Array | None]:
+        """Return codes and conditions of the training examples; made again if not kept."""
+        if self.codes_ is None:  # of a model that was loaded without them
+            if self._origin is None:
+                raise HebaeError(
+                    "this model has no training codes to fit a sampler to; fit it again, or "
+                    "choose sampler='normal', which needs none."
+                )
+            values = training_data(*self._origin).train
+            self.codes_ = codes_of(self.module_, values, self.settings_.seed)
+            self.conditions_ = values.conditions
+        return self.codes_, self.conditions_
+
+    def _sampler_by_condition(self, rest: Prior, name: str, conditions: Array) -> ByCondition:
+        """Return what draws the codes of each category from a sampler fitted to its own."""
+        model, names = self.module_, NAMES if name == "auto" else (name,)
+        asked = categories_of(model, conditions)
+        if not are_fitted(asked, names, self._by_condition):
+            codes, given = self._training_codes()
+            assert given is not None
+            known, seed = self._by_condition, self.settings_.seed
+            trained = categories_of(model, given)
+            self._by_condition = fit_by_condition(codes, trained, asked, names, known, seed)
+        note = too_few(model, asked, self._by_condition)
+        if note is not None:
+            self._note(f"{note[0].upper()}{note[1:]}")
+        return ByCondition(rest, by_name(self._by_condition, name), asked)
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes_:
+            self.notes_ = [*self.notes_, note]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

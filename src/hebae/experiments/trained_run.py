@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from hebae import inference, samplers
+from hebae.by_condition import conditional_sampler
 from hebae.config import DataSettings, Settings
 from hebae.data import Dataset, Examples, load
 from hebae.data.examples import Column
@@ -170,15 +171,30 @@ class TrainedRun:
             notify=lambda note: None,
         )
 
+    def _sampler(self, name: str, count: int) -> tuple[inference.DrawsCodes, Array | None]:
+        """Return a sampler of the codes, and conditions as frequent as in training."""
+        conditions = inference.draw_conditions(self.model, count, self.seed)
+        chosen = conditional_sampler(
+            self.path,
+            self.model,
+            lambda: self.dataset.train,
+            self.fitted,
+            name,
+            conditions,
+            self.seed,
+        )
+        return chosen, conditions
+
     def shown(self, sampler: str, count: int) -> Array:
         """Decode the first `count` draws of a sampler: floats (count, *shape)."""
-        return inference.sample(self.model, count, self.seed, self.fitted[sampler])
+        return inference.sample(self.model, count, self.seed, *self._sampler(sampler, count))
 
     def drawn(self, sampler: str, count: int) -> Array:
         """Draw `count` examples x ~ p(x | z), z by a sampler, as `hebae sample` writes them."""
         key = sampler, count
         if key not in self._drawn:
-            drawn = inference.sample_examples(self.model, count, self.seed, self.fitted[sampler])
+            chosen = self._sampler(sampler, count)
+            drawn = inference.sample_examples(self.model, count, self.seed, *chosen)
             drawn = within(drawn, self.columns)
             if drawn.size > MOST_KEPT:
                 return drawn

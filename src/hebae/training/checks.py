@@ -216,10 +216,10 @@ def _check_conditions(
         )
     objective = build_objective(settings)
     if not objective.weights.get(objective.prior_term or ""):
-        advice = "--rate-weight 1" if settings.method == "hebae" else "vae, or hebae with a rate"
+        advice = "rate_weight 1" if settings.method == "hebae" else "vae, or hebae with a rate"
         notes.append(
             f"{_method(settings)} has no rate here, so that codes may still tell the conditions: "
-            f"for codes without them, and for samples that follow them, use {advice}."
+            f"for codes without them, use {advice}."
         )
 
 

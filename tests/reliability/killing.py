@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ def start(words: list[str], log: Path, kill_at: int | None = None) -> int:
         main(words)
     except SystemExit as stopped:
         status = int(stopped.code or 0)
+    except BaseException:
+        traceback.print_exc()
     finally:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()

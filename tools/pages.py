@@ -37,7 +37,7 @@ NOTE = (
     "page were recomputed by the rule above from the same JSON files. No number has changed."
 )
 
-_UNIT = re.compile(r"( \([a-z ]+\))?( [↑↓])?$")
+_UNIT = re.compile(r"( \([a-z ]+\))?(\s[↑↓])?$")
 """What follows the name in the heading of a row."""
 _NUMBER = re.compile(
     r"(<!-- number: (\S+) (\S+) (\S+) (\S+) -->)(.*?)(<!-- /number -->)", re.DOTALL

@@ -207,8 +207,10 @@ def test_mistakes_are_refused_before_anything_is_measured(hebae, runs, arguments
     (runs / "stopped" / "model.safetensors").unlink()
     shutil.copytree(runs / "stopped", runs / "broken")
     (runs / "broken" / "diverged.txt").write_text("training stopped at step 3")
-    refused(hebae("evaluate", *arguments), *parts)
+    output = [] if "--output" in arguments or not arguments else ["--output", "new"]
+    refused(hebae("evaluate", *arguments, *output), *parts)
     assert not (runs / "vae" / "evaluation.json").exists()
+    assert not (runs / "new").exists()
 
 
 def test_runs_are_judged_on_the_data_they_were_trained_on(hebae, runs):

@@ -10,6 +10,7 @@ the folder at a time.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +23,7 @@ from hebae.experiments.measure import take
 from hebae.experiments.metrics.bounds import training
 from hebae.experiments.plan import PlannedRun, common_settings
 from hebae.experiments.trained_run import RunResult, held_out
-from hebae.files import clear, locked, make_folder, read_json, require_only, write_text
+from hebae.files import LOCK_FILES, clear, locked, make_folder, read_json, require_only, write_text
 from hebae.provenance import provenance
 from hebae.report.page import Section, write_page
 from hebae.report.tables import Table, to_csv
@@ -72,13 +73,22 @@ class ExperimentFolder:
 
     @contextmanager
     def hold(self, *, resume: bool, overwrite: bool = False) -> Iterator[None]:
-        """Create the folder, or empty it with `overwrite`, and keep other processes out."""
+        """Create the folder, or empty it with `overwrite`, and keep other processes out.
+
+        If the block raises a HebaeError before it has written anything, a new folder is removed.
+        """
         self.require_usable(resume=resume, overwrite=overwrite)
+        is_new = not self.path.exists()
         make_folder(self.path, "--output")
-        with locked(self.path):
-            if overwrite:
-                clear(self.path, self.names)
-            yield
+        try:
+            with locked(self.path):
+                if overwrite:
+                    clear(self.path, self.names)
+                yield
+        except HebaeError:
+            if is_new and all(file.name in LOCK_FILES for file in self.path.iterdir()):
+                shutil.rmtree(self.path)
+            raise
 
     def require_same(self, wanted: Mapping[str, Settings]) -> None:
         """Raise a HebaeError if the folder holds runs or settings that `wanted` does not have."""

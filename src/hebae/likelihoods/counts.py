@@ -20,6 +20,8 @@ from hebae.likelihoods.base import EMPTY, Context, Likelihood, moments
 LOG_DISPERSION_LIMIT = 7.0
 """Largest ``|log theta|``: beyond, the negative binomial is a Poisson distribution, or zero, in
 float32."""
+SMALLEST_MEAN = 1e-3
+"""Typical count at which a column without larger ones starts."""
 QUANTILES = 257
 """Numbers that stand for the distribution of the sizes of training examples."""
 
@@ -27,7 +29,9 @@ QUANTILES = 257
 class Poisson(Likelihood):
     """Poisson distributions of counts, with means in proportion to the size of the example.
 
-    The encoder is given ``log(1 + x l / l_i)``, l the mean size of the training examples.
+    The encoder is given ``log(1 + x l / l_i)``, l the mean size of the training examples. The
+    decoder's output rho is added to logarithms of typical counts of the training examples, so that
+    training starts near the mean of each column.
     """
 
     support = (0.0, math.inf)
@@ -79,6 +83,8 @@ class Poisson(Likelihood):
         """``log m``, without zero inflation."""
         if not self.sized:
             return rho if self.typical is None else rho + self.typical.log()
+        if self.filling is not None:
+            rho = rho + self.filling.expm1().clamp(min=SMALLEST_MEAN).log()
         observed = rho if context.mask is None else rho.masked_fill(~context.mask, -math.inf)
         size = self._size.to(rho) if context.size_factor is None else context.size_factor
         return rho - observed.logsumexp(-1, keepdim=True) + size.log()[..., None]

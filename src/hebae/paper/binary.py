@@ -9,7 +9,7 @@ from hebae.experiments.table import tabulate
 from hebae.experiments.trained_run import RunResult
 from hebae.paper.budgets import Budget, Plan
 from hebae.paper.statements import Statement, describe, order, verdict
-from hebae.paper.study import STUDIES, Drawing, Findings, Runs, Study
+from hebae.paper.study import STUDIES, Drawing, Findings, Runs, Study, headings
 from hebae.report.ranges import RangePanel, RowLabel, range_panels
 from hebae.report.tables import Row, Table
 
@@ -68,7 +68,7 @@ def conclude(budget: Budget, runs: Runs) -> Findings:
     labels = {key: named[key].label for key in found}
     drawing = Drawing("binary", draw(labels, found, title), title, TEXTS["caption"])
     columns = {labels[key]: group for key, group in found.items()}
-    table = tabulate(columns, title, ids=[one["id"] for one in QUANTITIES.values()])
+    table = tabulate(columns, title, ids=headings(QUANTITIES))
     tables = [table.transposed(), published()]
     return Findings(state(found), tables, [drawing], list(TEXTS["notes"].values()))
 

@@ -20,7 +20,7 @@ from hebae.paper.statements import (
     order,
     verdict,
 )
-from hebae.paper.study import STUDIES, Drawing, Findings, Runs, Study
+from hebae.paper.study import STUDIES, Drawing, Findings, Runs, Study, headings
 from hebae.report.ranges import RangePanel, RowLabel, range_panels
 
 TEXTS = STUDIES["prior"]
@@ -91,7 +91,7 @@ def conclude(budget: Budget, runs: Runs) -> Findings:
     named = {labels[key]: group for key, group in found.items()}
     drawing = Drawing("prior", draw(labels, found, title), title, TEXTS["caption"])
     notes = list(TEXTS["notes"].values())
-    table = tabulate(named, title, ids=[one["id"] for one in QUANTITIES.values()])
+    table = tabulate(named, title, ids=headings(QUANTITIES))
     return Findings(statements, [table.transposed()], [drawing], notes)
 
 

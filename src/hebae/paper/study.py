@@ -78,6 +78,14 @@ def by_method(runs: Runs) -> dict[str, list[RunResult]]:
     return {method: group for method, group in groups.items() if group}
 
 
+def headings(quantities: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Return the headings of rows of `tabulate` by id; the table adds the unit where it is nats."""
+    return {
+        one["id"]: f"{one['title']}, {one['note']}".removesuffix(", nats")
+        for one in quantities.values()
+    }
+
+
 def method_columns(runs: Runs) -> dict[str, list[RunResult]]:
     """Return one column of `tabulate` per method."""
     return {display_name(method): group for method, group in by_method(runs).items()}

@@ -2,9 +2,16 @@
 
 
 class HebaeError(ValueError):
-    """A one-sentence error meant for the user; the CLI prints it and exits with its status."""
+    """A one-sentence error meant for the user; the CLI prints it and exits with its status.
+
+    The middle of a very long one, which quotes what a damaged file holds, is left out.
+    """
 
     status = 2
+
+    def __init__(self, message: object = "") -> None:
+        text = str(message)
+        super().__init__(text if len(text) < 2500 else f"{text[:1500]} [...] {text[-500:]}")
 
 
 class PeerError(HebaeError):

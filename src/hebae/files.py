@@ -21,6 +21,8 @@ LOCK_FILES = (".lock", ".holder")
 """Files of `locked`: what is locked, and which process holds it."""
 MOST_TEXT = 2**27
 """Bytes of the largest text file that is read whole."""
+MOST_LEVELS = 100
+"""Lists within lists in a JSON or YAML file."""
 MOST_VALUES = 10**7
 """Letters and values of the largest content of a JSON or YAML file, written out without aliases."""
 _LEFTOVER = re.compile(r"\.(.+\.tmp|tmp[A-Za-z0-9]{6})")
@@ -51,12 +53,12 @@ def require_file(path: Path) -> os.stat_result:
     raise HebaeError(f"{path} is a pipe, socket or device; a regular file is needed.")
 
 
-def why(error: Exception, path: Path) -> str:
+def why(error: Exception, path: Path | None = None) -> str:
     """Return the reason of an error in a few words, with the owner of what may not be read."""
     reason = getattr(error, "strerror", None) or str(error).strip().split("\n")[0]
     if isinstance(error, RecursionError):
         reason = "it is nested too deeply"
-    if isinstance(error, PermissionError):
+    if isinstance(error, PermissionError) and path is not None:
         with suppress(OSError, KeyError, NotImplementedError, ImportError):
             reason = f"{reason}: it belongs to the user {path.owner()}"
     return shortened(reason or type(error).__name__, 200)
@@ -120,7 +122,7 @@ def read_json(path: Path, remedy: str, kind: type = dict) -> Any:
         return content
 
 
-def require_plain(content: Any) -> Any:
+def require_plain(content: Any, most: int = MOST_VALUES) -> Any:
     """Return the content of a JSON or YAML file, if a program can print and compare it.
 
     Raises
@@ -133,8 +135,10 @@ def require_plain(content: Any) -> Any:
     while waiting:
         value, depth = waiting.pop()
         size += 1 + (len(value) if isinstance(value, str | bytes) else 0)
-        if size > MOST_VALUES or depth > 100:
-            raise ValueError("it is too large" if depth <= 100 else "it is nested too deeply")
+        if size > most:
+            raise ValueError("it is too large")
+        if depth > MOST_LEVELS:
+            raise ValueError("it is nested too deeply")
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise ValueError("it holds a whole number of more than 64 bits")
         if isinstance(value, dict):

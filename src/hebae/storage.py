@@ -427,4 +427,9 @@ def no_model(folder: Path) -> str:
         )
     if not folder.exists():
         return f"there is no folder {folder}; name a run folder that hebae train made."
+    if folder.is_dir() and run.is_empty:
+        return (
+            f"{folder} holds no run: it is empty, or was left before one began in it. Start it "
+            "again without --resume."
+        )
     return f"{folder} holds no model; name a run folder that hebae train made."

@@ -1,5 +1,8 @@
 import re
 import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -81,3 +84,49 @@ def test_without_a_network_the_message_says_what_to_do(toy_mnist):
     for word in (first, source.sha256[first], "no answer", "--data-dir", "HEBAE_DATA_DIR"):
         assert word in str(refusal.value)
     assert not re.search(r"[.] [A-Z]", str(refusal.value)), "more than one sentence"
+
+
+def bad_mirror(how):
+    """Serve every file in one wrong way; gives the server, which is to be closed."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            if how == "404":
+                self.send_error(404)
+                return
+            if how == "silent":
+                time.sleep(1.5)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", "100" if how == "other bytes" else "1000")
+            self.end_headers()
+            self.wfile.write(bytes(100))
+            if how == "stalls":
+                time.sleep(1.5)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    return server
+
+
+@pytest.mark.parametrize("how", ["404", "silent", "stalls", "cut off", "other bytes"])
+def test_a_bad_mirror_is_left_for_a_good_one(toy_mnist, serve, cache, monkeypatch, how):
+    install, originals = toy_mnist
+    good, asked = serve(originals)
+    monkeypatch.setattr("hebae.data.cache._TIMEOUT_SECONDS", 0.3)
+    bad = bad_mirror(how)
+    address = f"http://127.0.0.1:{bad.server_port}/"
+    try:
+        install(mirrors=(address,))
+        with pytest.raises(HebaeError, match=re.escape(address)):
+            data.load("mnist")
+        assert [path.name for path in cache.iterdir()] == ["mnist.lock"]
+        install(mirrors=(address, good))
+        assert len(data.load("mnist").train) == 30
+        assert len(asked) == 4
+    finally:
+        bad.shutdown()
+        bad.server_close()

@@ -28,7 +28,10 @@ def finished(planned, folder, values=None, *, objectives=(), features="", diverg
     path = folder / planned.label
     path.mkdir(parents=True, exist_ok=True)
     lines = [
-        json.dumps({"epoch": epoch, "train": {}, "held_out": {"objective": value}})
+        json.dumps(
+            {"epoch": epoch, "step": epoch, "seconds": 1.0, "learning_rate": 1e-3}
+            | {"train": {}, "held_out": {"objective": value}}
+        )
         for epoch, value in enumerate(objectives, 1)
     ]
     (path / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))

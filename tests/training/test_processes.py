@@ -120,7 +120,6 @@ time.sleep(60)
     ],
 )
 def test_the_first_to_fail_is_named_and_the_others_end(monkeypatch, first, second, status, message):
-    monkeypatch.setattr(processes, "GRACE", 0.3)
     script = (
         "import os; exec({0: os.environ['A'], 1: os.environ['B']}[int(os.environ['LOCAL_RANK'])])"
     )
@@ -129,7 +128,7 @@ def test_the_first_to_fail_is_named_and_the_others_end(monkeypatch, first, secon
     monkeypatch.setenv("B", second)
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     begun = time.monotonic()
-    found = processes.supervise(2, [], "again")
+    found = processes.supervise(2, [], "again", grace=0.3)
     assert time.monotonic() - begun < 30
     assert found[0] == status
     assert re.search(message, found[1]) if message else not found[1]

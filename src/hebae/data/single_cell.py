@@ -263,21 +263,24 @@ def _require_plain(file: Any) -> None:
     """Refuse links to other files, and data that would not fit into memory."""
     import h5py
 
+    elsewhere, size = [], 0
+
     def look_at_link(name: str, link: Any) -> None:
         if isinstance(link, h5py.ExternalLink):
-            raise ValueError(f"{name} is in another file, {link.filename}")
-
-    size = 0
+            elsewhere.append(name)
 
     def look_at(name: str, item: Any) -> None:
         nonlocal size
         if isinstance(item, h5py.Dataset):
-            if item.external or item.is_virtual:
-                raise ValueError(f"the values of {name} are in another file")
             size += item.nbytes
+            if item.external or item.is_virtual:
+                elsewhere.append(name)
 
     file.visititems_links(look_at_link)
-    file.visititems(look_at)
+    if not elsewhere:
+        file.visititems(look_at)
+    if elsewhere:
+        raise ValueError(f"{elsewhere[0]} is in another file")
     require_memory(size, file.filename)
 
 

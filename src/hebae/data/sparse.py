@@ -13,6 +13,7 @@ from hebae.data.source import ReadOptions
 from hebae.errors import HebaeError
 from hebae.files import reading, require_memory
 
+MOST_COLUMNS = 2**26  # a dense row of a batch has 256 MB
 _LARGEST = 1e18  # its square is still finite in float32
 _LARGEST_WHOLE = 2**24  # whole numbers up to it are exact in float32
 
@@ -68,6 +69,10 @@ def as_csr(data: Any, source: str, names: tuple[str, ...] | None = None) -> Any:
         raise HebaeError(
             f"{source} has shape {data.shape}: a sparse matrix must be (n, features), with no "
             "dimension of size 0."
+        )
+    if data.shape[1] > MOST_COLUMNS:
+        raise HebaeError(
+            f"{source} claims {data.shape[1]:,} columns, and at most {MOST_COLUMNS:,} can be read."
         )
     if data.dtype.kind not in "biuf":
         raise HebaeError(f"{source} has type {data.dtype}, but only real numbers can be read.")

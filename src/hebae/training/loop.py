@@ -194,10 +194,12 @@ def train_members(
     # Of a group, some may have a checkpoint of before their first step, and others none.
     begun = [state for state in states if state is not None]
     if begun and (not stacked or begun[0]["steps"]):
-        updater.load(begun)
-        noise.begin(begun[0]["epoch"])
-        noise.load([state["noise"] for state in begun])
-        monitor.load([state["monitor"] for state in begun])
+        assert first.checkpointer is not None
+        with first.checkpointer.loading():
+            updater.load(begun)
+            noise.begin(begun[0]["epoch"])
+            noise.load([state["noise"] for state in begun])
+            monitor.load([state["monitor"] for state in begun])
         start_epoch, batch, steps = (begun[0][name] for name in ("epoch", "batch", "steps"))
         if random_state is not None:
             random_state.states = begun[0]["network_random_states"]

@@ -191,7 +191,12 @@ def _steps_left(job: Job) -> int:
 
 
 def _checkpoint(job: Job) -> dict[str, Any]:
-    return job.folder.read_checkpoint(mapped=True) if job.folder.checkpoint.is_file() else {}
+    if not job.folder.checkpoint.is_file():
+        return {}
+    state = job.folder.read_checkpoint(mapped=True)
+    if not isinstance(state.get("steps"), int):
+        raise HebaeError(f"{job.folder.checkpoint} is altered (steps); restore or remove it.")
+    return state
 
 
 def _earlier_result(job: Job) -> Result | None:

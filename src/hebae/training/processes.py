@@ -120,7 +120,7 @@ def follow_supervisor() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def supervise(count: int, words: list[str], again: str) -> tuple[int, str]:
+def supervise(count: int, words: list[str], again: str, grace: float = GRACE) -> tuple[int, str]:
     """Run ``hebae`` in `count` processes that train together; wait for them.
 
     The processes are in a session of their own, so that a signal reaches each of them once, from
@@ -133,6 +133,8 @@ def supervise(count: int, words: list[str], again: str) -> tuple[int, str]:
         The arguments of the command line.
     again : str
         Command that resumes the training.
+    grace : float
+        Seconds that the others have to end by themselves, and again after SIGTERM.
 
     Returns
     -------
@@ -175,7 +177,7 @@ def supervise(count: int, words: list[str], again: str) -> tuple[int, str]:
                     start_new_session=True,
                 )
             )
-        ended = _wait(processes, received)
+        ended = _wait(processes, received, grace)
         if received and any(s in (-received[0], 128 + received[0]) for s in ended.values()):
             return 128 + received[0], ""
         # The first process has printed what there is, unless it was killed or left alone.
@@ -203,7 +205,9 @@ def _command(words: list[str]) -> list[str]:
     return [sys.executable, *safely, "-m", "hebae", *words]
 
 
-def _wait(processes: list[subprocess.Popen[bytes]], received: list[int]) -> dict[int, int]:
+def _wait(
+    processes: list[subprocess.Popen[bytes]], received: list[int], grace: float
+) -> dict[int, int]:
     """Wait for all processes; end those that outlive a failed one, or a second Ctrl-C.
 
     Returns the exit statuses in the order of ending. Processes that are ended here count as lost.
@@ -218,9 +222,9 @@ def _wait(processes: list[subprocess.Popen[bytes]], received: list[int]) -> dict
                 ended[number] = PeerError.status if killed else process.returncode
         failed = not stopped.issuperset(ended.values()) or received.count(signal.SIGINT) > 1
         if deadline is None and failed:
-            deadline = time.monotonic() + GRACE
+            deadline = time.monotonic() + grace
         if deadline is not None and time.monotonic() > deadline:
-            ending, deadline = ending + 1, time.monotonic() + GRACE
+            ending, deadline = ending + 1, time.monotonic() + grace
             for number, process in enumerate(processes):
                 if number not in ended:
                     process.send_signal(signal.SIGTERM if ending == 1 else signal.SIGKILL)

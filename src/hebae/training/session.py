@@ -232,10 +232,6 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
         If there is nothing to resume, the run is finished, or a setting may not change.
     """
     folder = RunFolder(output)
-    if output.is_dir() and folder.is_empty:
-        raise HebaeError(
-            f"{output} was left before a run began in it; start it again without --resume."
-        )
     stored = folder.settings()
     stored = stored.replace(data_dir=located(stored.source)["data_dir"])
     changes = {n: getattr(_with_absolute_paths(stored.replace(**changes)), n) for n in changes}

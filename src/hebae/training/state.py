@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 
 from hebae.config import Settings
 from hebae.errors import HebaeError
+from hebae.files import why
 from hebae.model import Autoencoder
 from hebae.storage import RunFolder, require_same_architecture
 from hebae.training.callbacks import Callback
@@ -71,21 +74,20 @@ class Checkpointer(Callback):
         HebaeError
             If it is damaged, or of another format, architecture, data or rounding.
         """
-        state = self.folder.read_checkpoint()
+        with self.loading():
+            self._check(self.folder.read_checkpoint(), model)
+
+    def _check(self, state: dict[str, Any], model: Autoencoder) -> None:
         if state.get("format") != FORMAT:
             raise HebaeError(
                 f"{self.folder.checkpoint} has format {state.get('format')}, and this version of "
                 f"hebae reads {FORMAT}; resume it with the version that wrote it."
             )
-        try:
-            require_same_architecture(model, state["model"], self.folder.checkpoint)
-            metrics = self.folder.metrics
-            _require_whole(state, model, metrics.stat().st_size if metrics.exists() else 0)
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise HebaeError(
-                f"{self.folder.checkpoint} is altered ({type(error).__name__}: {error}); restore "
-                "it, or train again with --overwrite."
-            ) from None
+        require_same_architecture(model, state["model"], self.folder.checkpoint)
+        metrics = self.folder.metrics
+        _require_whole(state, model, metrics.stat().st_size if metrics.exists() else 0)
+        if state["best"]["model"] is not None:
+            require_same_architecture(model, state["best"]["model"], self.folder.checkpoint)
         if state["data_fingerprint"] != self.fingerprint:
             raise HebaeError(
                 f"{self.folder.path} was trained on data that have changed since; resume it with "
@@ -94,7 +96,7 @@ class Checkpointer(Callback):
         # A resumed run equals an uninterrupted one only on the same kind of device and with the
         # same kind of program. A setting that is not "auto" was chosen by the user.
         now = rounding(self.settings)
-        stored = state.get("rounding", now)  # version 0.1.0 did not store it
+        stored = dict(state.get("rounding", now))  # version 0.1.0 did not store it
         chosen = {"device": self.settings.device != "auto"}
         chosen["program"] = chosen["device"] or self.settings.compile != "auto"
         for name in now:
@@ -107,6 +109,19 @@ class Checkpointer(Callback):
                     "accept the difference."
                 )
         self.state = state
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Turn errors of what uses the checkpoint's content into one sentence."""
+        try:
+            yield
+        except HebaeError:
+            raise
+        except Exception as error:
+            raise HebaeError(
+                f"{self.folder.checkpoint} is altered ({type(error).__name__}: {why(error)}); "
+                "restore it, or train again with --overwrite."
+            ) from error
 
     def load(self, model: Autoencoder) -> dict[str, Any] | None:
         """Load the checkpoint into `model`; cut the metrics file back to it.
@@ -139,14 +154,27 @@ def _require_whole(state: dict[str, Any], model: Autoencoder, metrics_size: int)
             raise ValueError(f"{name} is {state[name]!r}")
     if state["metrics_size"] > metrics_size:
         raise ValueError(f"metrics.jsonl has {metrics_size} bytes of {state['metrics_size']}")
-    float(state["seconds"])
-    str(state["data_fingerprint"])
+    if not (isinstance(state["seconds"], int | float) and math.isfinite(state["seconds"])):
+        raise ValueError(f"seconds is {state['seconds']!r}")
+    waiting: list[Any] = [state]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict | list | tuple):
+            waiting += part.values() if isinstance(part, dict) else part
+        elif isinstance(part, torch.Tensor) and part.nbytes > part.untyped_storage().nbytes():
+            raise ValueError("a tensor repeats its numbers")  # a few can stand for terabytes
     for name, tensor in state["model"].items():
         if not bool(tensor.isfinite().all()):
             raise ValueError(f"{name} is not finite")
-    if {*state["best"]} != {"objective", "epoch", "model"}:
+    best, monitor = state["best"], state["monitor"]
+    if {*best} != {"objective", "epoch", "model"} or not isinstance(best["epoch"], int):
         raise ValueError("the best epoch is not whole")
-    state["monitor"]["sums"].shape, state["monitor"]["count"], state["noise"].shape
+    if best["objective"] is not None and not math.isfinite(best["objective"]):
+        raise ValueError(f"the best objective is {best['objective']!r}")
+    if not isinstance(monitor["count"], int) or not bool(monitor["sums"].isfinite().all()):
+        raise ValueError("the sums of the epoch are not whole")
+    if state["noise"].dtype != torch.uint8:
+        raise TypeError("the random state is not whole")
     # Adam's fused kernel trusts the shapes it is given.
     optimizers = {"optimizer": model.main_parameters()}
     if model.critic is not None:
@@ -154,6 +182,8 @@ def _require_whole(state: dict[str, Any], model: Autoencoder, metrics_size: int)
     for name, parameters in optimizers.items():
         moments = state[name]["state"]
         for index, parameter in enumerate(parameters if moments else ()):
+            if not math.isfinite(float(moments[index]["step"])):
+                raise ValueError(f"the step of weight {index} is not a number")
             for moment in ("exp_avg", "exp_avg_sq"):
                 if moments[index][moment].shape != parameter.shape:
                     raise ValueError(f"{moment} of weight {index} has another shape")

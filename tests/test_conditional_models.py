@@ -1,5 +1,7 @@
 """Conditional models p(x | z, c): what the condition changes, and where it comes from."""
 
+import json
+
 import numpy as np
 import pytest
 import sklearn
@@ -329,6 +331,17 @@ def test_methods_without_a_rate_say_that_codes_may_tell_the_condition(frame, con
         model = hebae.HEBAE(epochs=1, **options, **TINY).fit(frame, condition="batch")
         found = [note for note in model.notes_ if "use rate_weight 1" in note]
         assert bool(found) == says
+
+
+def test_altered_conditions_of_a_saved_model_are_refused(conditional, tmp_path):
+    conditional.save(tmp_path / "saved")
+    path = tmp_path / "saved" / "config.json"
+    config = json.loads(path.read_text())
+    for name, value in (("mean", []), ("counts", [1]), ("columns", 3)):
+        altered = config["seen"]["conditions"] | {name: value}
+        path.write_text(json.dumps(config | {"seen": config["seen"] | {"conditions": altered}}))
+        with pytest.raises(HebaeError, match=r"cannot read the model|altered"):
+            hebae.load(tmp_path / "saved")
 
 
 def test_warm_start_goes_on_with_the_conditions_of_the_first_fit(frame):

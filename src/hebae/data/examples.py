@@ -102,7 +102,10 @@ class Conditions:
         """Read what `dataclasses.asdict` gave, after a way through JSON."""
         rows = tuple(map(tuple, stored["rows"]))
         mean, unit, counts = (tuple(stored[name]) for name in ("mean", "unit", "counts"))
-        return cls(columns_from(stored["columns"]), mean, unit, rows, counts)
+        columns = columns_from(stored["columns"])
+        if {len(columns)} != {len(mean), len(unit), *map(len, rows)} or len(rows) != len(counts):
+            raise ValueError("the conditions of the model do not fit together")
+        return cls(columns, mean, unit, rows, counts)
 
 
 def columns_from(stored: Iterable[Mapping[str, Any]]) -> tuple[Column, ...]:

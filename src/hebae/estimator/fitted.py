@@ -128,7 +128,8 @@ class Fitted(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reading):
         condition : one value, array of shape (count,), data frame or dict, optional
             Of a model that was fitted with conditions, such as ``{"digit": 3}``. None draws
             conditions too, with the frequencies that they had in training, and adds a sentence to
-            `notes_`.
+            `notes_`. Samplers other than "normal" and "prior" are then fitted to the codes of the
+            training examples with the same categories, where there are enough.
         sampler : {SAMPLERS}, default="auto"
             SAMPLER_HELP Samplers other than "normal" and "prior" are fitted to the codes of the
             training examples when first used, which takes up to two minutes for 50,000 examples.

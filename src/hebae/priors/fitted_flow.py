@@ -27,7 +27,7 @@ class FittedFlow(Whitened):
 
     name = "flow"
     display_name = "fitted flow"
-    summary = "a neural spline flow fitted to the codes, which takes zuko"
+    summary = "a neural spline flow fitted to the codes (needs hebae[flow])"
     steps = 800
     learning_rate = 2e-3
 

@@ -13,12 +13,14 @@ import os
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hebae.cli import main
+from hebae.files import LOCK_FILES
 from hebae.training import session  # noqa: F401  imported before the forks, with torch
 
 WORDS = ["train", "--data", "vectors.npy", "--epochs", "12", "--encoder-widths", "16"]
@@ -55,6 +57,8 @@ def start(words: list[str], log: Path, kill_at: int | None = None) -> int:
         main(words)
     except SystemExit as stopped:
         status = int(stopped.code or 0)
+    except BaseException:
+        traceback.print_exc()
     finally:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
@@ -117,7 +121,7 @@ def campaign(folder: Path, seed: int, kills: int) -> dict[str, Any]:
                 problems.append(f"{output}: status {status}: {text[-500:]}")
                 break
         print(output, done, problems[-1:], file=sys.stderr, flush=True)
-        names = {path.name for path in output.iterdir()} - {".lock"}
+        names = {path.name for path in output.iterdir()} - {*LOCK_FILES}
         if extra := names - {path.name for path in Path("whole").iterdir()}:
             problems.append(f"{output} keeps {extra}")
     return {"kills": done, "runs": run, "problems": problems, "seconds_of_a_run": seconds}

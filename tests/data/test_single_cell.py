@@ -71,6 +71,10 @@ def test_what_is_wrong_is_named(adata, tmp_path):
     ):
         with pytest.raises(HebaeError, match=words):
             load(adata, **options)
+    del adata.layers["logged"]
+    adata.raw = None
+    with pytest.raises(HebaeError, match=r"'counts', but .* has no layers: leave it out to use X"):
+        load(adata, layer="counts")
     adata.obs_names = ["a", "b", "a", *map(str, range(9))]
     with pytest.raises(HebaeError, match="'a' is the id of row 1 and of row 3"):
         load(adata)

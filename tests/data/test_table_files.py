@@ -130,6 +130,19 @@ def test_a_file_without_header_gets_one(tmp_path):
     path = tmp_path / "numbers.csv"
     pd.DataFrame(RNG.random((5, 3))).to_csv(path, index=False)  # its header is 0,1,2
     assert load(path).feature_names == ("0", "1", "2")
+    path.write_text("height,nan\n1.5,2\n2.5,3\n")  # a name, and a float to Python
+    assert load(path).feature_names == ("height", "nan")
+    for first in ("1.5,nan", "nan,nan"):
+        path.write_text(f"{first}\n1.5,2\n2.5,3\n")
+        assert "no header" in data.load(path, validation_size=0).notes[0]
+
+
+def test_a_text_in_a_column_of_dates_is_no_date():
+    frame = pd.DataFrame({"day": ["2007-11-11", "2008-01-02", "2009-03-04"] * 5, "x": range(15)})
+    columns = load(frame).columns
+    frame.loc[7, "day"] = "sometime"
+    with pytest.raises(HebaeError, match="'sometime' in row 8, column 'day', which is no date"):
+        load(frame, columns=columns)
 
 
 def test_new_rows_are_coded_as_those_of_training(tmp_path):

@@ -132,7 +132,8 @@ def codes_of(series: Any, column: Column, source: str) -> np.ndarray:
         return codes
     numbers = _numbers(series, column.dtype)
     wrong = ~(np.abs(numbers) <= LARGEST) & ~absent
-    meaning = "is no number that can be used"
+    what = "date" if column.dtype == "date" else "number"
+    meaning = f"is no {what} that can be used"
     if column.kind == "count" and not wrong.any():
         wrong = ((numbers < 0) | (numbers != np.rint(numbers))) & ~absent
         meaning = "is no count (0, 1, 2, ...)"

@@ -285,8 +285,12 @@ def _require_plain(file: Any) -> None:
 
 
 def _no_layer(layer: str, layers: list[str], source: str) -> HebaeError:
+    if not layers:
+        return HebaeError(
+            f"--layer is {layer!r}, but {source} has no layers: leave it out to use X."
+        )
     return HebaeError(
-        f"--layer is {layer!r}, but {source} has the layers {', '.join(layers) or 'none'}: name "
+        f"--layer is {layer!r}, but {source} has the layers {', '.join(layers)}: name "
         "one of them, or leave it out to use X."
     )
 

@@ -233,6 +233,8 @@ _LINES = 100
 """Lines that are looked at for decimal commas."""
 _LONGEST = 2**26
 """Bytes of a line that are looked at."""
+_NAMES = frozenset(("nan", "inf", "infinity"))
+"""Texts that are floats to Python, and names in a first line that has other text."""
 
 
 def _layout(path: Path, file: BinaryIO) -> _Layout:
@@ -251,7 +253,9 @@ def _layout(path: Path, file: BinaryIO) -> _Layout:
     numbered = [str(number) for number in range(len(cells))]  # as pandas names columns
     if cells == numbered or (cells and cells[1:] == numbered[:-1] and not cells[0]):
         return _Layout(separator, True, decimal)
-    has_header = not any(_is_number(text.replace(decimal, ".")) for text in cells)
+    numbers = [text.strip() for text in cells if _is_number(text.replace(decimal, "."))]
+    may_be_names = all(text.lower() in _NAMES for text in numbers) and len(numbers) < len(cells)
+    has_header = not numbers or (may_be_names and len(set(numbers)) == len(numbers))
     names = [text.strip() for text in cells if text.strip()]
     if has_header and len(set(names)) < len(names):
         raise HebaeError(_TWICE.format(path, Counter(names).most_common(1)[0][0]))

@@ -54,7 +54,7 @@ def test_what_may_change_is_known_for_every_setting():
     assert not {"seed", "method", "device", "penalty_weight"} & MAY_CHANGE_ON_RESUME
     assert {"penalty_weight", "rate_weight", "seed"} <= MAY_DIFFER_IN_STACK
     assert not {"method", "latent_dim", "batch_size"} & MAY_DIFFER_IN_STACK
-    assert {"device", "compile"} == AFFECT_ROUNDING
+    assert {"device", "devices", "compile"} == AFFECT_ROUNDING
     assert not AFFECT_NOTHING & AFFECT_ROUNDING
 
 

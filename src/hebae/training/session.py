@@ -261,6 +261,8 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
     if isinstance(before, dict):
         settings_of = {"device": "device", "program": "compile"}
         changed = [settings_of[name] for name in now if before.get(name) != now[name]]
+        if stored.devices != settings.devices:  # sums of the processes' parts
+            changed.append("devices")
     else:  # version 0.1.0 did not store it
         changed = sorted(n for n in AFFECT_ROUNDING if getattr(stored, n) != getattr(settings, n))
     if not changed:

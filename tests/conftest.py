@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import sys
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,6 +39,7 @@ hypothesis.settings.load_profile("hebae")
 
 DATA_DIR = os.environ.get("HEBAE_DATA_DIR")
 ORACLES = Path(__file__).parent / "oracles"
+TOOLS = Path(__file__).parents[1] / "tools"
 ORACLE_SIZES = [(8, 2), (32, 5), (128, 20), (100, 64)]
 
 
@@ -177,3 +180,17 @@ def serve():
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture(scope="session")
+def tool():
+    """A function that returns the module tools/NAME.py."""
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(f"tools_{name}", TOOLS / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # its data classes look it up
+        spec.loader.exec_module(module)
+        return module
+
+    return load

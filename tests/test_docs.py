@@ -1,10 +1,8 @@
 """Every number of README and docs that a JSON file holds is that of the file."""
 
 import csv
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +19,9 @@ NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?")
 
 
 @pytest.fixture(scope="module")
-def pages():
+def pages(tool):
     """The module tools/pages.py."""
-    spec = importlib.util.spec_from_file_location("tools_pages", ROOT / "tools" / "pages.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return tool("pages")
 
 
 def test_committed_pages_have_the_numbers_of_the_json_files(pages):

@@ -1,7 +1,6 @@
 """The commands and snippets of the how-to pages run, on files that the pages make."""
 
 import csv
-import importlib.util
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,14 +12,9 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def how_to():
+def how_to(tool):
     """The module tools/how_to.py."""
-    spec = importlib.util.spec_from_file_location("tools_how_to", ROOT / "tools" / "how_to.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tool("how_to")
 
 
 @pytest.fixture

@@ -162,9 +162,7 @@ def sample(
 
     Conditions that are not given are drawn too, as frequent as in training.
     """
-    if conditions is None:
-        conditions = draw_conditions(model, count, seed)
-    return decode(model, (sampler or model.prior).sample(count, seed), conditions)
+    return _over_draws(model, count, seed, sampler, conditions, model.decode)
 
 
 def sample_examples(
@@ -175,15 +173,13 @@ def sample_examples(
     conditions: Conditions = None,
 ) -> Floats:
     """Draw x ~ p(x | z) for `count` draws z, not its mean as `sample` does: (count, *shape)."""
-    if conditions is None:
-        conditions = draw_conditions(model, count, seed)
     # Other numbers than those of z, which may be drawn by the same seed.
     generator = torch.Generator().manual_seed(seed + 2**32)
 
     def draw(z: Tensor, context: Context) -> Tensor:
         return model.likelihood.sample(model.output(z, context), generator)
 
-    return _over_codes(model, (sampler or model.prior).sample(count, seed), conditions, draw)
+    return _over_draws(model, count, seed, sampler, conditions, draw)
 
 
 def interpolate(
@@ -230,6 +226,20 @@ def _over_codes(
         return function(codes, Context(condition=model.code_condition(condition)))
 
     return _by_blocks(model, len(z), of_rows)
+
+
+def _over_draws(
+    model: Autoencoder,
+    count: int,
+    seed: int,
+    sampler: DrawsCodes | None,
+    conditions: Conditions,
+    function: Callable[[Tensor, Context], Tensor],
+) -> Floats:
+    z = (sampler or model.prior).sample(count, seed)
+    if conditions is None:
+        conditions = draw_conditions(model, count, seed)
+    return _over_codes(model, z, conditions, function)
 
 
 def _by_blocks(model: Autoencoder, count: int, of_rows: Callable[[slice], Tensor]) -> Floats:

@@ -71,7 +71,7 @@ def _are_counts(train: Examples, summary: Summary) -> bool:
 
 
 def _refuse_few_negative(train: Examples, name: str) -> None:
-    """Refuse what would be counts but for a few negative numbers, which are errors."""
+    """Refuse counts among which a few numbers are negative: they are errors."""
     count, start, first = 0, 0, None
     for part in train.parts():
         rows, columns = np.nonzero(part < 0)

@@ -105,6 +105,8 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
             files.append(File.generated(config, place, content=_moved(text, source, place)))
     font = Path(ziamath.__file__).with_name("fonts") / "STIXTwoMath-Regular.ttf"
     files.append(File.generated(config, "assets/math.ttf", abs_src_path=str(font)))
+    script = ROOT / "src" / "hebae" / "report" / "tables.js"  # as in the reports
+    files.append(File.generated(config, "assets/tables.js", abs_src_path=str(script)))
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:

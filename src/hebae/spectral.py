@@ -40,6 +40,8 @@ class SpectralNorm(nn.Module):
         If there is no layer to normalise, or one whose weights are all 0.
     """
 
+    left_0: Tensor
+
     def __init__(self, network: nn.Module, seed: int) -> None:
         super().__init__()
         self.network = network
@@ -70,10 +72,10 @@ class SpectralNorm(nn.Module):
     def _matrix(self, name: str, weight: Tensor) -> Tensor:
         return (weight.transpose(0, 1) if self.transposed[name] else weight).flatten(1)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Apply the network with normalised weights."""
+    def normalised_weights(self) -> dict[str, Tensor]:
+        """Return the weights that the network is applied with, by name."""
         weights = {}
-        with torch.autocast(z.device.type, enabled=False):
+        with torch.autocast(self.left_0.device.type, enabled=False):
             for index, name in enumerate(self.transposed):
                 weight, stored = self.network.get_parameter(name), self.get_buffer(f"left_{index}")
                 matrix = self._matrix(name, weight)
@@ -84,5 +86,9 @@ class SpectralNorm(nn.Module):
                         right = normalize(matrix.mT @ stored, dim=0)
                     left = stored.clone()  # the next call must not change what the gradient needs
                 weights[name] = weight / (left @ (matrix @ right))
-        output: Tensor = functional_call(self.network, weights, (z,))
+        return weights
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Apply the network with normalised weights."""
+        output: Tensor = functional_call(self.network, self.normalised_weights(), (z,))
         return output

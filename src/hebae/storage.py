@@ -234,6 +234,7 @@ class RunFolder:
         "provenance.json",
         "diverged.txt",
         "figures",
+        "report.html",
         "tensorboard",
     )
 
@@ -248,6 +249,7 @@ class RunFolder:
         self.provenance = path / "provenance.json"
         self.divergence = path / "diverged.txt"
         self.figures = path / "figures"
+        self.report = path / "report.html"
         self.tensorboard = path / "tensorboard"
 
     @property

@@ -378,6 +378,8 @@ def reproduce(
         return say_resumable()
     for page in pages:
         say(f"Results: {page}")
+    if pages:
+        say(f"Open {pages[0].with_name('report.html')} in a browser.")
     if train_only:
         say(f"Trained: {output / 'runs'}. Run the command without --train-only to measure them.")
     return 0

@@ -25,7 +25,7 @@ def show(run: Path, /) -> int:
     run
         Run folder, finished or not.
     """
-    from hebae.experiments.figures import draw_run
+    from hebae.experiments.report import report_run
     from hebae.storage import RunFolder
 
     folder = RunFolder(run)
@@ -65,8 +65,11 @@ def show(run: Path, /) -> int:
     if not os.access(run, os.W_OK):
         tell(f"no figures are drawn, because {run} cannot be written.")
         return 0
-    for path, section in draw_run(run).items():
+    drawn = report_run(run)
+    for path, section in drawn.items():
         say(f"{section.heading}: {path}")
+    if drawn:
+        say(f"Open {folder.report} in a browser.")
     return 0
 
 

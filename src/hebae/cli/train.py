@@ -92,7 +92,11 @@ def train(*, output: Path | None = None, start: Start = StartFlags()) -> int:  #
         if warning := whiteness_warning(output, prepared.dataset, settings.device):
             tell(warning)
     say(f"Trained {outcome.steps:,} steps in {outcome.seconds:.1f} s: {output}")
-    say(f"View it with: hebae show {shlex.quote(str(output))}")
+    from hebae.experiments.report import report_run
+
+    with err.status("writing the report"):
+        report_run(output, prepared.dataset, figures=False)
+    say(f"Open {output / 'report.html'} in a browser, or: hebae show {shlex.quote(str(output))}")
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hebae.experiments.figures import draw_models
+from hebae.experiments.figures import draw_models, explore
 from hebae.experiments.runner import ExperimentFolder
 from hebae.experiments.table import Columns, numbers, summary_rows, tabulate, whiteness_notes
 from hebae.experiments.trained_run import RunResult
@@ -23,7 +23,9 @@ def report_comparison(
     for one in results:
         columns.setdefault(display_name(one.method), []).append(one)
     table = _tabulate(columns, results)
-    drawn = draw_models(columns, folder.figures, ("normal", "mixture"))
+    drawn = draw_models(columns, folder.figures)
+    finished = {name: [one for one in runs if not one.diverged] for name, runs in columns.items()}
+    live = explore((name, runs[0].open()) for name, runs in finished.items() if runs)
     measures: dict[str, list[Any]] = {one.method: [] for one in results}
     for one in results:
         if not one.diverged:
@@ -33,7 +35,7 @@ def report_comparison(
         "diverged": {one.label: one.reason for one in results if one.diverged},
     }
     title = f"{', '.join(columns)} on {results[0].dataset.name}"
-    sections = [Section("Results", [table]), *drawn.values()]
+    sections = [Section("Results", [table]), *drawn.values(), *live]
     folder.publish(results, table, title, sections, content, command)
     return table
 

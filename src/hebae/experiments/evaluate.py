@@ -13,7 +13,14 @@ from hebae.data import Dataset
 from hebae.data.columns import listed
 from hebae.data.conditions import LABEL
 from hebae.errors import HebaeError
-from hebae.experiments.figures import Drawn, Evaluated, draw_evaluation, samples_of
+from hebae.experiments.figures import (
+    Drawn,
+    Evaluated,
+    code_maps,
+    draw_evaluation,
+    explore,
+    samples_of,
+)
 from hebae.experiments.measure import applicable, feature_extractors, is_writable, measure
 from hebae.experiments.metrics import Metric
 from hebae.experiments.metrics.samples import SAMPLERS
@@ -151,7 +158,10 @@ def evaluate(
             text = "The table shows all seeds, the figures the first run of each column: "
             text += ", ".join(f"{label} {run.path.name}" for label, run in firsts.items()) + "."
             sections.append(Section("Figures", [text]))
-        sections += [*drawn.values(), *_explanations(columns)]
+        opened = {label: run.open() for label, run in firsts.items()}
+        if "moments" not in names:  # whose figures have the map
+            sections += code_maps(opened)
+        sections += [*drawn.values(), *explore(opened.items()), *_explanations(columns)]
         content = {"table": table.records()}
         folder.publish(runs, table, table.title, sections, content, command)
         return table, drawn

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from hebae import inference
 from hebae.errors import HebaeError
 from hebae.evaluation import latent
+from hebae.experiments.live import MOST_EXAMPLES, explorer_of
 from hebae.experiments.measurement import Measurement
 from hebae.experiments.metrics.code import CODES
 from hebae.experiments.metrics.samples import SAMPLERS
@@ -23,20 +24,19 @@ from hebae.experiments.trained_run import (
     RunResult,
     TrainedRun,
     examples_of,
-    held_out,
-    load_dataset,
 )
 from hebae.files import make_folder
 from hebae.report import codes as of_codes
 from hebae.report import images, lines, style, table_panels
+from hebae.report.charts import Chart, loss_chart
 from hebae.report.counts import count_panels
 from hebae.report.genotypes import GenotypePanels, genotype_panels
-from hebae.report.methods import display_name
-from hebae.report.page import Picture, Section
+from hebae.report.live import CodeMaps
+from hebae.report.page import Block, Gallery, Picture, Section
 from hebae.report.pixels import to_unit
-from hebae.storage import RunFolder
 
 ACROSS, DOWN = 8, 6  # samples per sampler of a comparison
+BESIDE = 6  # images per row, where samplers are side by side
 PER_SAMPLER = 24  # of an evaluation
 RECONSTRUCTIONS = 16
 PAIRS, STEPS = 4, 11
@@ -49,24 +49,40 @@ Drawn = dict[Path, Section]
 
 
 class _Folder:
-    """Draws figures into a folder; titles end with data, split and `note`."""
+    """Draws figures into a folder, or only what a page shows; titles end with data and split."""
 
-    def __init__(self, path: Path, data: str, split: str, note: str = "") -> None:
-        make_folder(path)
+    def __init__(self, path: Path | None, data: str, split: str, note: str = "") -> None:
+        if path is not None:
+            make_folder(path)
         self.path, self.data, self.split, self.note = path, data, split, note
         self.drawn: Drawn = {}
 
-    def draw(self, name: str, draw: Callable[..., Figure], *data: Any, **words: object) -> None:
-        """Draw a figure; `words` are values for its caption."""
-        path, texts = self.path / f"{name}.png", _texts()[name]
+    def draw(
+        self,
+        name: str,
+        draw: Callable[..., Figure],
+        *data: Any,
+        block: Callable[[str, str], Block] | None = None,
+        photos: bool = False,
+        **words: object,
+    ) -> None:
+        """Draw a figure; `words` are values for its caption.
+
+        A page shows the `block` made from title and caption, if there is one, or the picture.
+        """
+        texts = _texts()[name]
         about = self.data if texts.get("of") == "data" else f"{self.data} {self.split} examples"
         note, caption = self.note, texts["caption"].format(**words).strip()
         if note and texts.get("seeds") != "all":
             about = f"{about}, {note}"
             caption += f" The models of {note}; the table shows medians over the seeds."
-        style.save(draw(*data, title=f"{texts['title']}, {about}"), path)
-        picture = Picture(path.read_bytes(), texts["title"], caption)
-        self.drawn[path] = Section(texts["title"], [picture])
+        path = (self.path or Path()) / f"{name}.png"
+        shown = None if block is None else block(texts["title"], caption)
+        if self.path is not None:
+            style.save(draw(*data, title=f"{texts['title']}, {about}"), path)
+            shown = shown or Picture(path.read_bytes(), texts["title"], caption, photos)
+        if shown is not None:
+            self.drawn[path] = Section(texts["title"], [shown])
 
 
 @cache
@@ -78,33 +94,36 @@ def _texts() -> dict[str, dict[str, str]]:
     return texts
 
 
-def draw_models(columns: Columns, folder: Path, samplers: Sequence[str] = ("normal",)) -> Drawn:
+def draw_models(columns: Columns, folder: Path | None) -> Drawn:
     """Draw samples, reconstructions, interpolations, loss curves and codes, as the data allow.
 
     `columns` holds runs by method, which differ only in their seed. The loss curves show all seeds,
     the other figures the first that did not diverge; titles name it if there are several seeds.
-    `samplers` are those to draw samples from. Nothing is drawn if every run diverged.
+    Samples are drawn from every sampler that `hebae sample` chooses from, and from the model's own
+    prior if it was learned. Without a `folder` there are no files, only what a page shows without
+    them. Nothing is drawn if every run diverged.
     """
     opened = {
         label: [run.open() for run in group if not run.diverged] for label, group in columns.items()
     }
     runs = {label: group[0] for label, group in opened.items() if group}
-    if not runs:
-        return {}
+    return draw_runs(runs, opened, columns, folder) if runs else {}
+
+
+def draw_runs(
+    runs: Mapping[str, TrainedRun],
+    opened: Mapping[str, Sequence[TrainedRun]],
+    columns: Columns,
+    folder: Path | None,
+) -> Drawn:
+    """Draw `runs`, by method; `opened` are those of all seeds. See `draw_models`."""
     first = next(iter(runs.values()))
     examples, split = first.examples, first.split
     several = len({run.settings.seed for group in columns.values() for run in group}) > 1
     target = _Folder(folder, first.dataset.name, split, _name_seeds(runs) if several else "")
     models = {label: run.model for label, run in runs.items()}
     if first.has_images:
-        drawn = {label: samples_of(run, samplers, ACROSS * DOWN) for label, run in runs.items()}
-        ways = [way for way in SAMPLERS.values() if all(way in found for found in drawn.values())]
-        by_way = {way: {label: found[way] for label, found in drawn.items()} for way in ways}
-        mixture = SAMPLERS["mixture"] in ways
-        text = "The mixture of normals was fitted to the training codes." if mixture else ""
-        target.draw(
-            "samples", images.sample_table, by_way, ACROSS, count=ACROSS * DOWN, mixture=text
-        )
+        _draw_samples(target, runs)
         limits = first.dataset.train.range
         shown = examples[:RECONSTRUCTIONS]
         originals = to_unit(inference.batch_of(first.model, shown).cpu().numpy(), limits)
@@ -112,34 +131,112 @@ def draw_models(columns: Columns, folder: Path, samplers: Sequence[str] = ("norm
             label: to_unit(inference.reconstruct(model, shown), limits)
             for label, model in models.items()
         }
-        drawing = images.reconstructions
-        target.draw("reconstructions", drawing, originals, decoded, count=len(shown))
+        rows = {"originals": {"": originals}} | {label: {"": x} for label, x in decoded.items()}
+        target.draw(
+            "reconstructions",
+            images.reconstructions,
+            originals,
+            decoded,
+            block=lambda title, caption: Gallery(title, rows, RECONSTRUCTIONS, caption),
+            count=len(shown),
+        )
         if pairs := min(PAIRS, len(examples) // 2):
             ends = examples[0 : 2 * pairs : 2], examples[1 : 2 * pairs : 2]
             between = {
                 label: to_unit(inference.interpolate(model, *ends, STEPS), limits)
                 for label, model in models.items()
             }
-            target.draw("interpolations", images.interpolations, between, count=pairs)
+            lines_of = {label: {"": x.reshape(-1, *x.shape[2:])} for label, x in between.items()}
+            target.draw(
+                "interpolations",
+                images.interpolations,
+                between,
+                block=lambda title, caption: Gallery(title, lines_of, STEPS, caption),
+                count=pairs,
+            )
     held_out = None if split == "train" else split
     histories = {label: [run.history for run in opened[label]] for label in runs}
-    target.draw("loss-curves", lines.loss_curves, histories, held_out)
-    covariances = {label: latent.covariance(run.codes.mean) for label, run in runs.items()}
-    target.draw("codes", _heatmaps, covariances)
-    _draw_points(target, {label: run.z for label, run in runs.items()}, first.examples.labels)
+    target.draw(
+        "loss-curves",
+        lines.loss_curves,
+        histories,
+        held_out,
+        block=lambda title, caption: loss_chart(histories, held_out, title=title, caption=caption),
+    )
+    if folder is not None:
+        covariances = {label: latent.covariance(run.codes.mean) for label, run in runs.items()}
+        target.draw("codes", _heatmaps, covariances)
+        codes = {label: run.z for label, run in runs.items()}
+        _draw_points(target, codes, first.examples.labels)
+    else:
+        codes = {label: some_z(run) for label, run in runs.items()}
+        _draw_points(target, codes, first.some_labels(MOST_EXAMPLES))
     return target.drawn
 
 
-def draw_run(path: Path) -> Drawn:
-    """Draw the figures of a finished run into its folder; none if it is not finished."""
-    folder = RunFolder(path)
-    if not folder.is_finished:
-        return {}
-    settings = folder.settings()
-    dataset = load_dataset(settings)
-    evaluation = held_out(dataset, settings.device)
-    run = RunResult(path.name, settings, path=path, dataset=dataset, evaluation=evaluation)
-    return draw_models({display_name(run.method): [run]}, folder.figures)
+def _draw_samples(target: _Folder, runs: Mapping[str, TrainedRun]) -> None:
+    """Draw samples of every sampler, and of a page N(0, I) beside the best one."""
+    drawn = {
+        label: samples_of(run, run.sampler_names, ACROSS * DOWN) for label, run in runs.items()
+    }
+    ways = [way for way in SAMPLERS.values() if all(way in found for found in drawn.values())]
+    by_way = {way: {label: found[way] for label, found in drawn.items()} for way in ways}
+    fitted = len(ways) > 1
+    text = "The other samplers were fitted to the training codes." if fitted else ""
+    alone = len(runs) == 1
+    by_method = {label: {way: drawn[label][way] for way in ways} for label in runs}
+    target.draw(
+        "samples",
+        images.sample_table,
+        by_way,
+        ACROSS,
+        block=lambda title, caption: Gallery(
+            title,
+            by_method if alone else by_way,
+            ACROSS if len(ways if alone else runs) < 3 else BESIDE,
+            caption,
+        ),
+        count=ACROSS * DOWN,
+        mixture=text,
+    )
+    if alone or not fitted:
+        return
+    beside: dict[str, dict[str, Array]] = {}
+    for label, run in runs.items():
+        best = SAMPLERS["prior" if run.model.prior.is_learned else run.fitted.best]
+        if best in drawn[label]:
+            pair = {SAMPLERS["normal"]: drawn[label][SAMPLERS["normal"]]}
+            beside[f"{label}, best: {best}"] = pair | {"best sampler": drawn[label][best]}
+    if beside:
+        title = f"{SAMPLERS['normal']} beside the best sampler"
+        caption = (
+            "The best sampler of each method is the one that hebae sample chooses: its draws are "
+            "most like held-out training codes."
+        )
+        target.drawn[Path("best")] = Section(title, [Gallery(title, beside, ACROSS, caption)])
+
+
+def some_z(run: TrainedRun) -> Array:
+    """Draw codes of the first examples, as many as a page shows."""
+    return inference.draw(run.model, run.some_codes(MOST_EXAMPLES), run.seed)
+
+
+def explore(runs: Iterable[tuple[str, TrainedRun]]) -> list[Section]:
+    """Return the decoders of runs that a page carries, or why it has none."""
+    blocks: list[Block] = [explorer_of(run, name) for name, run in runs]
+    return [Section("Explore the codes", blocks)] if blocks else []
+
+
+def code_maps(runs: Mapping[str, TrainedRun], caption: str = "") -> list[Section]:
+    """Return a section with a map of the codes of each run."""
+    if not runs:
+        return []
+    labels = next(iter(runs.values())).some_labels(MOST_EXAMPLES)
+    texts = _texts()["code-points"]
+    colours = "" if labels is None else "Coloured by label."
+    text = f"{texts['caption'].format(colours=colours).strip()} {caption}".strip()
+    maps = CodeMaps({label: some_z(run) for label, run in runs.items()}, labels, caption=text)
+    return [Section(texts["title"], [maps])]
 
 
 def _name_seeds(shown: Mapping[str, TrainedRun]) -> str:
@@ -180,7 +277,13 @@ def draw_evaluation(evaluated: Mapping[str, Evaluated], folder: Path) -> Drawn:
     first = next(iter(runs.values()))
     target = _Folder(folder, first.dataset.name, first.split)
     if samples := {label: one.samples for label, one in evaluated.items() if one.samples}:
-        target.draw("samples-by-sampler", images.sample_table, samples, ACROSS)
+        target.draw(
+            "samples-by-sampler",
+            images.sample_table,
+            samples,
+            ACROSS,
+            block=lambda title, caption: Gallery(title, samples, ACROSS, caption),
+        )
     if codes := {label: one.codes for label, one in evaluated.items() if one.codes is not None}:
         _draw_points(target, codes, examples_of(first.dataset, first.split).labels)
     moments = {label: found for label, run in runs.items() if (found := _moments(run))}
@@ -201,7 +304,13 @@ def draw_evaluation(evaluated: Mapping[str, Evaluated], folder: Path) -> Drawn:
         if (one := run.measurement("ais")) is not None and "gap" in one.arrays
     }
     if annealed:
-        target.draw("annealing", lines.annealing_convergence, annealed)
+        panels_of = lines.annealing_panels(annealed)
+        target.draw(
+            "annealing",
+            lines.annealing_convergence,
+            annealed,
+            block=lambda title, caption: Chart(title, panels_of, caption),
+        )
     panels = {label: kept for label, run in runs.items() if (kept := _genotypes(run))}
     if panels:
         kinds = dict.fromkeys(SAMPLERS[kind] for kind, _ in panels.values())
@@ -247,7 +356,14 @@ def _genotypes(run: RunResult) -> tuple[str, GenotypePanels] | None:
 
 def _draw_points(target: _Folder, codes: Mapping[str, Array], labels: Array | None) -> None:
     colours = "" if labels is None else "Coloured by label."
-    target.draw("code-points", of_codes.code_points, codes, labels, colours=colours)
+    target.draw(
+        "code-points",
+        of_codes.code_points,
+        codes,
+        labels,
+        block=lambda title, caption: CodeMaps(codes, labels, title, caption),
+        colours=colours,
+    )
 
 
 def _heatmaps(covariances: Mapping[str, Array], *, title: str) -> Figure:

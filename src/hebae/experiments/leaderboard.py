@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from hebae.config import Settings
 from hebae.data import Dataset, load
 from hebae.errors import HebaeError
+from hebae.experiments.figures import code_maps
 from hebae.experiments.leaderboard_plan import Board, Entry
 from hebae.experiments.measure import evaluate_run
 from hebae.experiments.metrics import choose
@@ -233,7 +234,7 @@ def _publish(
     command: str,
 ) -> list[Table]:
     make_folder(folder.figures)
-    tables, pictures = [], []
+    tables, pictures, maps = [], [], []
     for name, found in results.items():
         dataset = datasets[name]
         rows: dict[Entry, list[RunResult]] = {
@@ -246,6 +247,9 @@ def _publish(
         path = folder.figures / f"{Path(name).name}.png"
         title = f"Leaderboard, {dataset.name}"
         style.save(_draw(rows, title), path)
+        first = {e.label: [one for one in of if one.measurements] for e, of in rows.items()}
+        opened = {label: of[0].open() for label, of in first.items() if of}
+        maps += [replace(s, heading=f"{s.heading}, {dataset.name}") for s in code_maps(opened)]
         caption = (
             f"Medians and ranges over the seeds, on {_last(dataset)} examples; an arrow points to "
             "where a model is better, and a hollow marker is the best median."
@@ -262,6 +266,7 @@ def _publish(
     sections = [
         *(Section(table.title, [table]) for table in shown),
         *pictures,
+        *maps,
         Section("Choice of the weights", [CRITERION, choice], folded=True),
     ]
     records = [

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from matplotlib.figure import Figure
-
+from hebae.experiments.figures import code_maps
 from hebae.experiments.plan import Axis, as_text
 from hebae.experiments.runner import ExperimentFolder
 from hebae.experiments.table import numbers, summary_rows
 from hebae.experiments.trained_run import RunResult
 from hebae.files import make_folder
 from hebae.report import style
-from hebae.report.lines import LinePanel, Scale, line_grid
+from hebae.report.charts import Chart, LinePanel, Scale
+from hebae.report.lines import line_grid
 from hebae.report.methods import display_name
-from hebae.report.page import Picture, Section
+from hebae.report.page import Section
 from hebae.report.tables import Row, Table, Undefined
 
 REASONS_SHOWN = 3
 MOST_LINES = 15
+MOST_MAPS = 12
 _PENALTY = "objective.penalty."
 _BRIEF = {
     "objective.reconstruction": "recon.",
@@ -41,13 +42,18 @@ def report_sweep(
     if isinstance(drawn, str):
         sections = [Section("Figure", [drawn])]
     else:
-        figure, heading, caption = drawn
+        panels, heading, caption = drawn
+        figure = line_grid([[panel] for panel in panels])
         make_folder(folder.figures)
         for suffix in ("png", "pdf"):
             style.save(figure, folder.figures / f"sweep.{suffix}")
-        content_of_png = (folder.figures / "sweep.png").read_bytes()
-        sections = [Section(heading, [Picture(content_of_png, heading, caption)])]
+        sections = [Section(heading, [Chart(heading, panels, caption)])]
     sections.append(Section("Results", [table]))
+    finished = [run for run in runs if not run.diverged]
+    rows = dict.fromkeys([0, *range(0, len(finished), max(1, len(finished) // MOST_MAPS))])
+    some = [finished[row] for row in rows][:MOST_MAPS] if finished else []
+    note = "" if len(some) == len(finished) else f"{len(some)} of {len(finished)} runs."
+    sections += code_maps({run.label: run.open() for run in some}, note)
     heading = f"A sweep over {over} on {data}"
     folder.publish(runs, table, heading, sections, {"results": records}, command, records)
     return tabulate_runs(runs, title, brief=True)
@@ -71,7 +77,8 @@ def tabulate_runs(runs: Sequence[RunResult], title: str, *, brief: bool = False)
         one = run.measurement(id)
         if one is None or one.value is None:
             return Undefined(one.undefined if one else "the method has no such term")
-        return f"{one.value:{one.format}}"
+        error = None if brief else one.standard_error
+        return f"{one.value:{one.format}}" + ("" if error is None else f" ± {error:.2g}")
 
     rows = []
     for run in runs:
@@ -104,11 +111,11 @@ def flat(run: RunResult) -> dict[str, Any]:
     return found
 
 
-def draw(axes: Sequence[Axis], runs: Sequence[RunResult]) -> tuple[Figure, str, str] | str:
-    """Draw reconstruction and penalties against the longest numeric axis.
+def draw(axes: Sequence[Axis], runs: Sequence[RunResult]) -> tuple[list[LinePanel], str, str] | str:
+    """Choose panels of reconstruction and penalties over the longest numeric axis.
 
     There is a line per combination of the other axes, and median and range over several seeds. Each
-    penalty has its own panel, since penalties are different quantities. Returned are figure, title
+    penalty has its own panel, since penalties are different quantities. Returned are panels, title
     and caption, or a sentence that says why there is no figure.
     """
     numeric = [a for a in axes if _is_numeric(a) and a.name != "seed" and len(a.values) > 1]
@@ -142,15 +149,14 @@ def draw(axes: Sequence[Axis], runs: Sequence[RunResult]) -> tuple[Figure, str, 
         }
         values = [value for line in drawn.values() for seeds in line.values() for value in seeds]
         scale: Scale = "log" if 0 < 30 * min(values, default=0) < max(values) else "linear"
-        panels.append([LinePanel(drawn, title, note, x_label, unit, "as given", scale)])
-    figure = line_grid(panels)
+        panels.append(LinePanel(drawn, title, note, x_label, unit, "as given", scale))
     seeds = len({run.settings.seed for run in finished})
     caption = [f"After training, on {finished[0].split} examples."]
     if seeds > 1:
         caption.append("Lines are medians over the seeds; bands show the smallest and largest.")
     if missing := len(runs) - len(finished):
         caption.append(f"{missing} of {len(runs)} runs diverged and are left out.")
-    return figure, f"Reconstruction and penalty against {x_label}", " ".join(caption)
+    return panels, f"Reconstruction and penalty against {x_label}", " ".join(caption)
 
 
 def _is_numeric(axis: Axis) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -53,6 +53,9 @@ class TrainedRun:
     `path` is its folder, `dataset` what it was trained on, `evaluation` what is measured: split,
     seed, numbers of samples, device.
     """
+
+    most_fitted: int | None = None
+    """Training examples that samplers are fitted to; None: all, and the samplers are stored."""
 
     def __init__(
         self, path: Path, dataset: Dataset, evaluation: EvaluationSettings | None = None
@@ -149,6 +152,17 @@ class TrainedRun:
         """Means and log-scales of the examples."""
         return inference.encode(self.model, self.examples)
 
+    def some_codes(self, count: int) -> inference.Codes:
+        """Means and log-scales of the first `count` examples."""
+        if "codes" in self.__dict__ or len(self.examples) <= count:
+            mean, log_scale = self.codes
+            return inference.Codes(mean[:count], None if log_scale is None else log_scale[:count])
+        return inference.encode(self.model, self.examples[:count])
+
+    def some_labels(self, count: int) -> Array | None:
+        """Labels of the first `count` examples; None without labels."""
+        return None if self.examples.labels is None else self.examples.labels[:count]
+
     @cached_property
     def z(self) -> Array:
         """One draw of q(z | x) per example, shape (n, k)."""
@@ -162,6 +176,13 @@ class TrainedRun:
     @cached_property
     def fitted(self) -> samplers.Samplers:
         """The samplers, fitted to the training codes and stored with the run if possible."""
+        if self.most_fitted is not None and len(self.dataset.train) > self.most_fitted:
+            some = self.dataset.train[np.sort(self.training_rows(self.most_fitted))]
+            codes = samplers.codes_of(self.model, some, self.seed)
+            names = [name for name in self.sampler_names if name != "prior"]
+            found = samplers.fit_samplers(codes, self.seed, names)
+            own = {"prior": self.model.prior}
+            return replace(found, by_name=found.by_name | own)
         return samplers.fitted_samplers(
             self.path,
             self.model,

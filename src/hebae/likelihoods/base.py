@@ -189,6 +189,15 @@ class Likelihood(nn.Module):
     ) -> Float[Tensor, "*batch *shape"]:
         """``E[x | z]``, in the units of x."""
 
+    def mean_steps(self) -> list[dict[str, Any]] | None:
+        """Return `mean` as steps that the script of a page takes (``report/codes.js``).
+
+        A step makes `count` numbers of an example from the next `outputs` numbers of the decoder,
+        by a rule that the script knows as `kind`; in order, unless `at` has their places. None: the
+        script has no rule for this likelihood.
+        """
+        return None
+
     @abstractmethod
     def sample(
         self,

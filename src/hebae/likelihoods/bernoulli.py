@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,11 @@ class Bernoulli(Likelihood):
         """See `Likelihood`."""
         return output.sigmoid()
 
+    def mean_steps(self) -> list[dict[str, Any]]:
+        """See `Likelihood`."""
+        n = math.prod(self.shape)
+        return [{"kind": "sigmoid", "count": n, "outputs": n, "trials": 1}]
+
     def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`: zeros and ones, never grey levels."""
         return (_uniform(output, generator) < output.sigmoid()).to(output)
@@ -52,6 +58,11 @@ class ContinuousBernoulli(Bernoulli):
         square = small.square()
         series = 1 / 12 - square / 720 + square**2 / 30240 - square**3 / 1209600
         return torch.where(near_zero, 0.5 + small * series, exact)
+
+    def mean_steps(self) -> list[dict[str, Any]]:
+        """See `Likelihood`."""
+        n = math.prod(self.shape)
+        return [{"kind": "continuous_bernoulli", "count": n, "outputs": n}]
 
     def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`, by the inverse of the cdf ``expm1(l x) / expm1(l)``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +55,13 @@ class Binomial(Likelihood):
     def mean(self, output: Tensor, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`."""
         return self.trials * self._logits(output).sigmoid()
+
+    def mean_steps(self) -> list[dict[str, Any]]:
+        """See `Likelihood`."""
+        n = math.prod(self.shape)
+        start = None if self.filling is None else self.filling.logit(SMALLEST_MEAN)
+        step = {"kind": "sigmoid", "count": n, "outputs": n, "trials": self.trials}
+        return [step | {"offset": start}]
 
     def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -61,6 +61,11 @@ class Categorical(Likelihood):
         """See `Likelihood`: the most probable category of each column."""
         best = [logits.argmax(-1) for logits in torch.split(output, self.sizes, -1)]
         return torch.stack(best, -1).to(output)
+
+    def mean_steps(self) -> list[dict[str, Any]]:
+        """See `Likelihood`."""
+        count, outputs = len(self.sizes), sum(self.sizes)
+        return [{"kind": "category", "count": count, "outputs": outputs, "sizes": self.sizes}]
 
     def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`; by the largest of logits plus Gumbel noise."""
@@ -179,6 +184,14 @@ class Columns(Likelihood):
         """See `Likelihood`; of a category, the most probable one."""
         parts = zip(self._parts(), torch.split(output, self._output_sizes, -1), strict=True)
         return self._joined([part.mean(o) for part, o in parts])
+
+    def mean_steps(self) -> list[dict[str, Any]] | None:
+        """See `Likelihood`: the steps of the parts, with the places of their columns."""
+        found = []
+        for part, where in zip(self._parts(), self.where.values(), strict=True):
+            for step in part.mean_steps() or ():
+                found.append(step | {"at": where})
+        return found
 
     def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`."""

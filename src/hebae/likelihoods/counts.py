@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -97,6 +98,17 @@ class Poisson(Likelihood):
     def mean(self, output: Tensor, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`; for an example of the mean size, if the context has no size."""
         return self.log_mean(output, context).exp()
+
+    def mean_steps(self) -> list[dict[str, Any]]:
+        """See `Likelihood`; of an example of the mean size."""
+        n = math.prod(self.shape)
+        if not self.sized:
+            start = None if self.typical is None else self.typical.log()
+            return [{"kind": "exponential", "count": n, "outputs": n, "offset": start}]
+        if (start := self.filling) is not None:
+            start = start.expm1().clamp(min=SMALLEST_MEAN).log()
+        step = {"kind": "shares", "count": n, "outputs": n, "offset": start}
+        return [step | {"size": float(self._size), "gated": False}]
 
     def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`; without a size in the context, one is drawn for each example.
@@ -188,6 +200,11 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
         """See `Likelihood`."""
         rho, gate = output.unbind(-2)
         return (-gate).sigmoid() * super().mean(rho, context)
+
+    def mean_steps(self) -> list[dict[str, Any]]:
+        """See `Likelihood`: rho first, then the logits of pi."""
+        (step,) = super().mean_steps()
+        return [step | {"outputs": 2 * step["count"], "gated": True}]
 
     def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -104,6 +104,13 @@ class Gaussian(Likelihood):
         if self.shift is None or self.unit is None:
             return output
         return output * self.unit + self.shift
+
+    def mean_steps(self) -> list[dict[str, Any]]:
+        """See `Likelihood`; unit and shift are of all numbers, or of each column."""
+        n = math.prod(self.shape)
+        scaled = self.shift is not None and self.unit is not None
+        moments = {"unit": self.unit, "offset": self.shift} if scaled else {}
+        return [{"kind": "affine", "count": n, "outputs": n, **moments}]
 
     def sample(self, output: Tensor, generator: Generator, context: Context = EMPTY) -> Tensor:
         """See `Likelihood`; an optimal scale is the one that was stored."""

@@ -11,7 +11,8 @@ from hebae.paper.budgets import THREE, Budget, Plan
 from hebae.paper.grids import WeightGrid, at_one, lines, over_weights, spread
 from hebae.paper.statements import Statement, describe_methods, order, verdict
 from hebae.paper.study import STUDIES, Drawing, Findings, Runs, Study
-from hebae.report.lines import LinePanel, line_grid
+from hebae.report.charts import LinePanel
+from hebae.report.lines import line_grid
 
 DIMENSIONS = (2, 5, 10, 20)
 LAMBDAS = (0.001, 0.005623, 0.03162, 0.1778, 1.0, 5.623, 31.62, 177.8, 1000.0)

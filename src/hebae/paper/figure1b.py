@@ -9,7 +9,8 @@ from hebae.paper.budgets import THREE, Budget, Plan
 from hebae.paper.grids import WeightGrid, at_one, lines, over_weights, spread
 from hebae.paper.statements import Statement, compare
 from hebae.paper.study import STUDIES, Drawing, Findings, Runs, Study
-from hebae.report.lines import LinePanel, line_grid
+from hebae.report.charts import LinePanel
+from hebae.report.lines import line_grid
 
 FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Multiples of the preset's weight."""

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from hebae.data import Dataset
 from hebae.errors import HebaeError
+from hebae.experiments.figures import code_maps
 from hebae.experiments.measure import evaluate_run
 from hebae.experiments.metrics import choose
 from hebae.experiments.plan import PlannedRun, prepare
 from hebae.experiments.runner import train_runs
 from hebae.experiments.settings import EvaluationSettings
-from hebae.experiments.trained_run import load_dataset
+from hebae.experiments.trained_run import RunResult, TrainedRun, load_dataset
 from hebae.files import locked, make_folder, require_only, write_text
 from hebae.paper import faces, page
 from hebae.paper.budgets import Budget, Plan, data_of, unique
 from hebae.paper.study import STUDIES, Findings, Runs, Study, records
 from hebae.provenance import provenance
 from hebae.report import style
-from hebae.report.tables import Table, to_csv
+from hebae.report.page import Block, Picture, Section, write_page
+from hebae.report.tables import Row, Table, to_csv
 from hebae.samplers import NAMES
 from hebae.storage import RunFolder
 from hebae.training.many import Watcher
 
 RUNS, RESULTS, FACES = "runs", "results", "faces"
 """Folders: of the runs, of the results, and of figures that may not be published."""
+MOST_MAPS = 6
+"""Runs per study whose codes are drawn in ``report.html``."""
 Tell = Callable[[str], None]
 
 
@@ -73,7 +77,7 @@ def reproduce(
         if trained is None:
             return None
         by_label = {run.label: run for run in trained}
-        pages = []
+        pages, sections = [], []
         for study in [] if train_only else studies:
             measured = []
             for run in plans[study.name]:
@@ -90,7 +94,11 @@ def reproduce(
                 )
             progress(f"{study.name}: figures and pages")
             findings = study.conclude(budget, measured)
-            pages.append(write(output / RESULTS, study, budget, measured, findings, command))
+            folder = output / RESULTS
+            pages.append(write(folder, study, budget, measured, findings, command))
+            sections += _sections(folder, study, measured, findings, budget)
+        if sections:
+            write_page(output / RESULTS / "report.html", "The paper, reproduced", sections)
         return pages
 
 
@@ -159,6 +167,45 @@ def write(
     write_text(folder / f"{study.name}.md", page.page(values, findings.tables))
     write_text(folder / "README.md", page.index(page.stored(folder)))
     return folder / f"{study.name}.md"
+
+
+def _sections(
+    folder: Path, study: Study, runs: Runs, findings: Findings, budget: Budget
+) -> list[Section]:
+    """Return what ``report.html`` shows of a study; figures that show faces are left out."""
+    texts = STUDIES[study.name]
+    blocks: list[Block] = [str(texts["paper"])]
+    rows = [
+        Row(one.text, [page.fill(one.result, one.numbers), one.verdict or "–"])
+        for one in findings.statements
+    ]
+    if rows:
+        verdicts = [] if not budget.is_smoke else [" ".join(str(STUDIES["smoke"]).split())]
+        if budget.is_smoke:
+            rows = [replace(row, values=[row.values[0], "–"]) for row in rows]
+        blocks.append(Table("Statements", ["result", "verdict"], rows, verdicts))
+    for one in findings.drawings:
+        if one.shows_faces:
+            blocks.append(f"{one.title}: it shows photographs of people, and is in {FACES}.")
+        else:
+            content = (folder / f"{one.name}.png").read_bytes()
+            blocks.append(Picture(content, one.title, one.caption))
+    finished = {run.label: run for run in runs if not run.diverged}
+    some = dict(list(finished.items())[:MOST_MAPS])
+    blocks += [block for section in code_maps(_open(some)) for block in section.blocks]
+    blocks += [*findings.tables, *findings.notes]
+    return [Section(str(texts["title"]), blocks)]
+
+
+def _open(runs: Mapping[str, RunResult]) -> dict[str, TrainedRun]:
+    """Open those runs that have examples of one kind, as the first does."""
+    opened = {label: run.open() for label, run in runs.items()}
+    first = next(iter(opened.values()), None)
+    return {
+        label: run
+        for label, run in opened.items()
+        if first is not None and run.dataset.name == first.dataset.name
+    }
 
 
 def table_to_json(table: Table) -> dict[str, Any]:

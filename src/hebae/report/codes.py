@@ -12,8 +12,9 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from hebae.report.live import MOST_POINTS, half_width, plane
 from hebae.report.methods import looks
 from hebae.report.style import QUIET, SEQUENTIAL, add_legend, describe, literal, new_figure, styled
 
@@ -27,7 +28,6 @@ _CLASS_COLOURS = (
     *("#AA4499", "#44AA99", "#882255", "#999933", "#000000"),
 )
 _CLASS_MARKERS = "o^svD"
-_MOST_POINTS = 3000  # per model
 
 
 @styled()
@@ -57,9 +57,10 @@ def code_points(
     for axes, (label, look) in zip(grid, looks(codes).items(), strict=False):
         values = np.asarray(codes[label], np.float64)
         of_class = np.zeros(len(values)) if labels is None else np.asarray(labels)
-        plane, axis_names, note = _plane(values)
-        shown = np.unique(np.linspace(0, len(values) - 1, _MOST_POINTS).astype(int))
-        points, of_class = plane[shown], of_class[shown]
+        every, axis_names, note = plane(values)
+        shown = np.unique(np.linspace(0, len(values) - 1, MOST_POINTS).astype(int))
+        points, half = every[shown], half_width(every[shown])
+        of_class = of_class[shown]
         if labels is None:
             axes.scatter(*points.T, color=look.colour, s=5, linewidths=0, alpha=0.7)
         for one, style in zip(classes, styles, strict=True):
@@ -68,8 +69,7 @@ def code_points(
         for share in (0.5, 0.95):
             radius = np.sqrt(-2 * np.log(1 - share))
             axes.plot(radius * np.cos(angle), radius * np.sin(angle), **_PRIOR)
-        half = max(2.7, 1.1 * np.quantile(np.abs(points), 0.99))
-        outside = int((np.abs(plane) > half).any(axis=1).sum())
+        outside = int((np.abs(every) > half).any(axis=1).sum())
         axes.set(xlim=(-half, half), ylim=(-half, half), aspect="equal")
         axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
         describe(axes, look.name, f"{note}; {outside} outside" if outside else note)
@@ -79,25 +79,6 @@ def code_points(
     ]
     add_legend(figure, (), *handles, Line2D([], [], label="N(0, I): 50 % and 95 %", **_PRIOR))
     return figure
-
-
-def _plane(codes: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[str, str], str]:
-    """Return codes in two dimensions, the names of these, and a note."""
-    count, k = codes.shape
-    number = f"{count:,} codes" if count <= _MOST_POINTS else f"{_MOST_POINTS:,} of {count:,} codes"
-    if k == 1:
-        height = np.random.default_rng(0).normal(size=(count, 1))
-        return np.hstack([codes, height]), ("latent dimension 1", "random height"), number
-    if k == 2:
-        return codes, ("latent dimension 1", "latent dimension 2"), number
-    _, sizes, directions = np.linalg.svd(codes - codes.mean(axis=0), full_matrices=False)
-    directions = directions[:2]
-    # A direction has two signs; make its largest entry positive.
-    directions *= np.sign(directions[[0, 1], np.abs(directions).argmax(axis=1)])[:, None]
-    share = (sizes[:2] ** 2).sum() / max((sizes**2).sum(), 1e-300)
-    names = ("principal component 1", "principal component 2")
-    # Not centred, so that a mean other than 0 shows against the circles.
-    return codes @ directions.T, names, f"{number}; {share:.0%} of their variance"
 
 
 @styled()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -18,7 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from hebae.errors import HebaeError
-from hebae.methods import METHODS
+from hebae.report.charts import Line, LinePanel, Record, loss_terms, term_line
 from hebae.report.methods import looks
 from hebae.report.style import QUIET, add_legend, describe, literal, new_figure, styled
 
@@ -26,30 +25,6 @@ _BAND = 0.16  # opacity of the range over seeds
 _MARKERS = 12  # per line at most
 # Multiples of a power of ten that a logarithmic axis labels, by its range (greatest / least).
 _LABELLED = {8: (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), 100: (1.0, 2.0, 5.0), math.inf: (1.0,)}
-
-Scale = Literal["linear", "log", "negative log"]
-"""Scale of an axis; "negative log" is for negative values, the greatest at the top."""
-Line: TypeAlias = Mapping[float, Sequence[float]]
-"""Values over seeds, by x."""
-
-
-@dataclass(frozen=True)
-class LinePanel:
-    """The content of one panel."""
-
-    lines: Mapping[str, Line]
-    """By label. A line is the median over seeds, in a band from the smallest to the largest value;
-    values that are not finite are left out."""
-    title: str = ""
-    note: str = ""
-    x_label: str = ""
-    y_label: str = ""
-    x_scale: Scale | Literal["as given"] = "linear"
-    """As given: values of x are labelled, on a logarithmic scale if they differ by a large factor;
-    they may include 0."""
-    y_scale: Scale = "linear"
-    mark: float | None = None
-    """An x to mark with a vertical line."""
 
 
 @styled()
@@ -153,6 +128,24 @@ def _share_y_axis(
     row[0].set_ylabel(panels[0].y_label)
 
 
+def annealing_panels(
+    models: Mapping[str, tuple[Sequence[int], Sequence[float], Sequence[float]]],
+) -> list[LinePanel]:
+    """Return the panels of `annealing_convergence` for a chart."""
+    panels = []
+    for place, title, note in (
+        (1, "Test examples", "lower bound on log p(x)"),
+        (2, "Simulated examples", "upper minus lower bound; 0: converged"),
+    ):
+        values = {
+            label: {t: [v] for t, v in zip(of[0], of[place], strict=True)}
+            for label, of in models.items()
+        }
+        unit = "nats per example"
+        panels.append(LinePanel(values, title, note, "temperatures", unit, "as given"))
+    return panels
+
+
 @styled()
 def annealing_convergence(
     models: Mapping[str, tuple[Sequence[int], Sequence[float], Sequence[float]]],
@@ -187,27 +180,7 @@ def annealing_convergence(
 
 # ---- loss curves ---------------------------------------------------------------------------------
 
-Record: TypeAlias = Mapping[str, Any]
-"""A line of ``metrics.jsonl``: epoch, terms of the training data, terms of the held-out data."""
-
 _TRAINING: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.1, "alpha": 0.6}
-_NATS = "nats per example"
-_PENALTIES = {
-    "moments": "KL(N(β, Σ) ‖ N(0, I))",
-    "aggregate": "KL(N(β, C) ‖ N(0, I))",
-    "rate": "mean KL(q(z|x) ‖ N(β, C))",
-    "kl": "mean KL(q(z|x) ‖ prior)",
-    "kl_free_bits": "Σ max(free bits, KL of a dimension)",
-    "off_diagonal": "Σ S_ij², i ≠ j, S the covariance",
-    "diagonal": "Σ (S_ii − 1)², S the covariance",
-    "information": "log q(z|x) − log q(z)",
-    "total_correlation": "log q(z) − Σ log q(z_j)",
-    "marginal_kl": "Σ log q(z_j) − log p(z)",
-    "sliced_wasserstein": "W₂² in random directions",
-    "cramer_wold": "log of the squared distance",
-    "mmd": "MMD² of codes and prior",
-    "adversarial": "mean −log D(z), D the critic",
-}
 _BOUNDARY: dict[str, Any] = {"color": QUIET, "linewidth": 0.8, "linestyle": (0, (1, 2))}
 _COMPRESSED = 0.35  # height of the compressed part of an axis, over that of the linear part
 
@@ -231,24 +204,19 @@ def loss_curves(
     """
     histories = {label: [seed for seed in seeds if seed] for label, seeds in runs.items()}
     records = [record for seeds in histories.values() for seed in seeds for record in seed]
-    terms = dict.fromkeys(name for record in records for name in record["train"])
-    penalties = [name for name in terms if name not in ("objective", "reconstruction")]
+    terms = loss_terms(records) if records else []
+    penalties = [name for name, *_ in terms[2:]]
     rows, columns = max(1, len(penalties)), 3 if penalties else 2
     size = 3.2 * columns, max(3.5, 1.35 * rows + 0.7)
     figure = new_figure(*size, terms, title, what="finished epoch")
     grid = figure.add_gridspec(rows, columns)
-    cautions = ["differs by method"] if len(histories) > 1 else []
-    # With a rate term, which replaces "moments", HEBAE's objective can be an ELBO.
-    cautions += ["HEBAE's is not an ELBO"] if "moments" in penalties else []
-    caution = "; ".join(cautions) or "the negative loss"
-    panels = [
-        (grid[:, 0], "objective", "Objective", caution, _NATS),
-        (grid[:, 1], "reconstruction", "Reconstruction", "−log p(x|z)", _NATS),
-    ]
-    for row, name in enumerate(penalties):
-        unit = next((m.units[name] for m in METHODS.values() if name in m.units), "nats")
-        meaning = _PENALTIES.get(name, "")
-        panels.append((grid[row, 2], name, f"Penalty: {name}", meaning, unit or "no unit"))
+    panels = []
+    for number, (term, heading, note, unit) in enumerate(terms):
+        if term == "objective" and len(histories) > 1:
+            cautions = ["differs by method", *([note] if "moments" in penalties else [])]
+            note = "; ".join(cautions)
+        place = grid[:, number] if number < 2 else grid[number - 2, 2]
+        panels.append((place, term, heading, note, unit))
     compressed = False
     for place, term, heading, note, unit in panels:
         axes = figure.add_subplot(place)
@@ -273,27 +241,15 @@ def loss_curves(
     return figure
 
 
-def _line(seeds: Sequence[Sequence[Record]], part: str, term: str) -> Line:
-    """Return the values of a term at the epochs where every seed has a finite one."""
-    values = [
-        {
-            record["epoch"]: value
-            for record in records
-            if (value := (record.get(part) or {}).get(term)) is not None and math.isfinite(value)
-        }
-        for records in seeds
-    ]
-    epochs = sorted(set(values[0]).intersection(*values[1:])) if values else []
-    return {epoch: [seed[epoch] for seed in values] for epoch in epochs}
-
-
 def _draw(
     axes: Axes, histories: Mapping[str, Sequence[Sequence[Record]]], term: str, ticks: int
 ) -> bool:
     """Draw one term; return whether a range of its axis is compressed."""
     drawn: list[Line] = []
     for label, look in looks(histories).items():
-        training, held_out = (_line(histories[label], part, term) for part in ("train", "held_out"))
+        training, held_out = (
+            term_line(histories[label], part, term) for part in ("train", "held_out")
+        )
         # Only one of the two lines has markers: held-out if there is one.
         for line, style, marked in ((training, _TRAINING, not held_out), (held_out, {}, True)):
             if line:

@@ -14,6 +14,7 @@ from hebae.errors import HebaeError
 from hebae.files import write_atomically
 
 GAP = 2  # pixels between images
+LARGEST_PNG = 60_000  # bytes of a picture that a page holds without losses
 _SIDE = 96  # pixels of an image in a PNG file, about; smaller images are enlarged
 
 
@@ -94,3 +95,28 @@ def write_png(images: ArrayLike, path: Path | str, columns: int | None = None) -
     canvas = mosaic(pixels, columns, scale=scale)
     picture = Image.fromarray(canvas[:, :, 0] if canvas.shape[2] == 1 else canvas)
     write_atomically(path, lambda temporary: picture.save(temporary, format="PNG"))
+
+
+def embedded(images: ArrayLike, columns: int | None = None) -> tuple[str, bytes, int, int]:
+    """Return a `mosaic` as a page embeds it: MIME type, content, width and height in pixels.
+
+    Nothing is enlarged; the gaps between images are transparent. Large pictures are WebP with
+    losses that are hard to see, others are PNG.
+    """
+    from io import BytesIO
+
+    from PIL import Image
+
+    pixels = to_uint8(images)
+    opaque = np.full((len(pixels), 1, *pixels.shape[2:]), 255, np.uint8)
+    canvas = mosaic(np.concatenate([pixels, opaque], axis=1), columns)
+    canvas[:, :, -1] = np.where(mosaic(opaque - 255, columns)[:, :, 0] == 0, 255, 0)
+    picture = Image.fromarray(canvas)
+    height, width = canvas.shape[:2]
+    content = BytesIO()
+    picture.save(content, format="PNG", optimize=True)
+    if len(content.getvalue()) <= LARGEST_PNG:
+        return "image/png", content.getvalue(), width, height
+    content = BytesIO()
+    picture.save(content, format="WEBP", quality=85)
+    return "image/webp", content.getvalue(), width, height

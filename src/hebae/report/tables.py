@@ -154,6 +154,11 @@ class Table:
                     f"{row.name} has {len(row.values)} values for {len(self.columns)} columns."
                 )
 
+    @property
+    def has_metrics_in_rows(self) -> bool:
+        """Whether rows hold numbers of different quantities, rather than a run each."""
+        return any(not isinstance(v, str | Undefined) for row in self.rows for v in row.values)
+
     def cells(self, before_range: str = " ") -> list[list[str]]:
         """Return the text of each row's cells; a raised number refers to a footnote."""
         marks = self._marks()

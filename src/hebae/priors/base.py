@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import ClassVar, NamedTuple, Self
@@ -14,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hebae.deprecation import warn
 from hebae.errors import HebaeError
 
 Floats = npt.NDArray[np.float32]
@@ -152,7 +152,7 @@ class Prior(nn.Module, ABC):
 
     def draw(self, count: int, seed: int) -> Floats:
         """Draw codes; deprecated since 0.2, use `sample`."""
-        warnings.warn("draw is deprecated; use sample.", DeprecationWarning, 2)
+        warn("draw of a prior", "use sample")
         return self.sample(count, seed)
 
     def log_density(self, codes: npt.ArrayLike) -> Doubles:

@@ -235,6 +235,10 @@ class RunFolder:
         "diverged.txt",
         "figures",
         "tensorboard",
+        "wandb",
+        "mlflow.db",
+        "mlflow-artifacts",
+        "loggers.json",
     )
 
     def __init__(self, path: Path) -> None:
@@ -248,7 +252,6 @@ class RunFolder:
         self.provenance = path / "provenance.json"
         self.divergence = path / "diverged.txt"
         self.figures = path / "figures"
-        self.tensorboard = path / "tensorboard"
 
     @property
     def is_run(self) -> bool:

@@ -35,6 +35,7 @@ from hebae.training.batches import ArrayBatches, Batches
 from hebae.training.callbacks import Callback, ProgressBar
 from hebae.training.checks import complete, smallest_batch
 from hebae.training.loader import LoaderBatches
+from hebae.training.loggers import Origin, open_loggers
 from hebae.training.loop import make_fabric, train
 from hebae.training.population import model_for
 
@@ -177,17 +178,18 @@ class Estimator(Fitted):
             if self.verbose:
                 console = Console(stderr=True)
                 callbacks.append(ProgressBar(type(self).__name__, self.epochs, console))
-            outcome = train(
-                model,
-                settings,
-                batches,
-                held_batches,
-                fabric=fabric,
-                callbacks=callbacks,
-                is_new=before is None,
-            )
-            if outcome.interrupted:
-                raise KeyboardInterrupt
+            with open_loggers(Origin(settings, type(self).__name__)) as loggers:
+                outcome = train(
+                    model,
+                    settings,
+                    batches,
+                    held_batches,
+                    fabric=fabric,
+                    callbacks=[*callbacks, *loggers],
+                    is_new=before is None,
+                )
+                if outcome.interrupted:
+                    raise KeyboardInterrupt
             codes = _training_codes(model.eval(), examples, batches, settings)
         # Only now, when nothing can fail any more.
         self.module_, self.settings_ = model, settings

@@ -97,6 +97,8 @@ def complete(
             f"--batch-norm frozen has no effect on --network {settings.network}, which has no "
             "batch normalisation; leave it out or use --network convolutional."
         )
+    if settings.tensorboard:
+        notes.append("--tensorboard is deprecated: use --logger tensorboard.")
     check_machine(settings)
     check_memory(settings, train, encoder, decoder)
     return settings, notes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from hebae.model import (
 from hebae.networks import NETWORKS
 from hebae.priors import PRIORS, MixtureOfNormals, VampPrior
 from hebae.training.likelihood import seen_of
+from hebae.training.loggers import require_clients
 
 
 def device_type(settings: Settings) -> str:
@@ -38,7 +38,7 @@ def device_type(settings: Settings) -> str:
 
 
 def check_machine(settings: Settings) -> None:
-    """Raise a HebaeError if the device, TensorBoard or a compiler is asked for and not there."""
+    """Raise a HebaeError if the device, a logger or a compiler is asked for and not there."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(settings.device, True):
         raise HebaeError(
@@ -51,11 +51,7 @@ def check_machine(settings: Settings) -> None:
             f"--devices is {settings.devices}, and this machine has {there} {kind} device(s); use "
             f"--devices {there} or --device cpu."
         )
-    if settings.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise HebaeError(
-            "--tensorboard needs the package tensorboard; install it with: "
-            "pip install 'hebae[tensorboard]'"
-        )
+    require_clients(settings)
     if settings.compile != "on":
         return
     if settings.devices > 1:

@@ -9,7 +9,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from hebae._version import __version__ as __version__
-from hebae.deprecation import keep_moved_modules
 from hebae.errors import HebaeError as HebaeError
 
 _SUBMODULES = (
@@ -49,9 +48,6 @@ else:
         if name == "load" or (not name.startswith("_") and name in _estimators()):
             return getattr(importlib.import_module("hebae.estimator"), name)
         raise AttributeError(f"module 'hebae' has no attribute {name!r}")
-
-
-keep_moved_modules()
 
 
 def _estimators() -> list[str]:

@@ -138,11 +138,12 @@ class _MovedModule(ModuleType):
         return getattr(new, name)
 
 
-def keep_moved_modules() -> None:
-    """Let the modules of version 0.1.0 that have moved be imported from where they were.
+def keep_moved_modules(package: str) -> None:
+    """Let the modules of version 0.1.0 that were in a package be imported from there.
 
-    They are no attributes of their packages, which have functions of the same names.
+    They are no attributes of the package, which has functions of the same names.
     """
     for old, new in _MOVED_MODULES.items():
         name = f"hebae.{old}"
-        sys.modules.setdefault(name, _MovedModule(name, f"hebae.{new}"))
+        if name.startswith(f"{package}."):
+            sys.modules.setdefault(name, _MovedModule(name, f"hebae.{new}"))

@@ -217,8 +217,16 @@ class Autoencoder(nn.Module):
             self.running_covariance.copy_(Sigma)
         return self._step(x, z, terms, mean, noise, context, self.shared)
 
-    def held_out_step(self, x: Examples, noise: Noise, condition: Conditions = None) -> Step:
+    def held_out_step(
+        self,
+        x: Examples,
+        noise: Noise | Tensor | None = None,
+        condition: Conditions = None,
+        epsilon: Tensor | None = None,
+    ) -> Step:
         """Terms of a held-out batch: noise by the population's Sigma, penalty of this batch."""
+        if not isinstance(noise, dict):
+            noise = as_noise(noise if epsilon is None else epsilon, self.noise_shapes(len(x)))
         context = self.describe(x, condition)
         mean, log_scale = self.encode(x, context)
         with without_autocast(x):

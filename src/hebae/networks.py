@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hebae.deprecation import old_names
+from hebae.deprecation import keep_moved_modules, old_names
 from hebae.shared_batch import SharedBatch
 
 
@@ -294,3 +294,5 @@ __getattr__ = old_names(
         )
     },
 )
+
+keep_moved_modules(__name__)

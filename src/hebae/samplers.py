@@ -23,7 +23,7 @@ from safetensors.numpy import save
 from hebae import inference
 from hebae.config import DataSettings
 from hebae.data import Dataset
-from hebae.deprecation import old_names
+from hebae.deprecation import keep_moved_modules, old_names
 from hebae.errors import HebaeError, MissingPackage
 from hebae.files import locked, reading, write_atomically
 from hebae.model import Autoencoder
@@ -282,3 +282,5 @@ __getattr__ = old_names(
     __name__,
     {"training_values": (lambda: _training_values, "use training_data(...).train.values")},
 )
+
+keep_moved_modules(__name__)

@@ -192,7 +192,7 @@ class Autoencoder(nn.Module):
             Deprecated: noise as one tensor.
         """
         if not isinstance(noise, dict):
-            noise = as_noise(noise if epsilon is None else epsilon, self.noise_shapes(len(x)))
+            noise = as_noise(noise, self.noise_shapes(len(x)), epsilon)
         context = context or self.describe(x, condition)
         mean, log_scale = self.encode(x, context)
         if self.shared is not None:
@@ -226,7 +226,7 @@ class Autoencoder(nn.Module):
     ) -> Step:
         """Terms of a held-out batch: noise by the population's Sigma, penalty of this batch."""
         if not isinstance(noise, dict):
-            noise = as_noise(noise if epsilon is None else epsilon, self.noise_shapes(len(x)))
+            noise = as_noise(noise, self.noise_shapes(len(x)), epsilon)
         context = self.describe(x, condition)
         mean, log_scale = self.encode(x, context)
         with without_autocast(x):

@@ -36,13 +36,20 @@ class Moments(NamedTuple):
     Sigma: Covariance
 
 
-def as_noise(noise: Noise | Tensor, shapes: Mapping[str, tuple[int, ...]]) -> Noise:
+def as_noise(
+    noise: Noise | Tensor | None,
+    shapes: Mapping[str, tuple[int, ...]],
+    epsilon: Tensor | None = None,
+) -> Noise:
     """Return noise as a dict; one tensor, as in version 0.1.0, is the first of its draws."""
     if isinstance(noise, dict):
         return noise
+    given = noise if epsilon is None else epsilon
+    if given is None:
+        raise TypeError("the noise of the step is missing; give a dict of tensors")
     warn("noise as one tensor, epsilon,", "give a dict of tensors, see noise_shapes", stacklevel=4)
-    given = dict.fromkeys([*shapes][:1], noise)
-    return {name: torch.randn(shape).to(noise) for name, shape in shapes.items()} | given
+    drawn = {name: torch.randn(shape).to(given) for name, shape in shapes.items()}
+    return drawn | dict.fromkeys([*drawn][:1], given)
 
 
 def _accepts_old_arguments(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,7 +65,7 @@ def _accepts_old_arguments(call: Callable[..., Any]) -> Callable[..., Any]:
         **rest: Any,
     ) -> Any:
         if not isinstance(noise, dict):
-            noise = as_noise(rest.pop("epsilon", noise), self.noise_shapes(*mean.shape))
+            noise = as_noise(noise, self.noise_shapes(*mean.shape), rest.pop("epsilon", None))
             if isinstance(prior, Moments):
                 rest["running"] = prior
             prior = prior if isinstance(prior, Prior) else StandardNormal(mean.shape[-1])
@@ -213,7 +220,8 @@ class Objective(ABC):
         noise = {name: torch.randn(shape).to(mean) for name, shape in shapes.items()}
         if prior is not None:
             noise["prior"] = prior
-        return self(mean, log_scale, noise, StandardNormal(mean.shape[-1]))[1]
+        terms: Terms = self(mean, log_scale, noise, StandardNormal(mean.shape[-1]))[1]
+        return terms
 
     def decode(
         self, decoder: nn.Module, z: Codes, noise: Noise, condition: Condition = None

@@ -88,7 +88,7 @@ def extractor(
     else:
         require_images(dataset, kind)
         if kind == "classifier":
-            made = classifier_features(dataset, progress)
+            made = classifier_features(dataset, progress=progress)
         elif kind == "random":
             made = random_convolutional_features(dataset.shape[0])
         elif kind == EFFICIENTNET:

@@ -29,6 +29,7 @@ from pydantic import (
 )
 
 from hebae import methods
+from hebae.deprecation import warn
 from hebae.errors import HebaeError
 from hebae.files import MOST_LEVELS, read_text, require_plain, shortened, why
 from hebae.methods import MOST_UNITS, Width, Widths, allowed_values
@@ -311,6 +312,12 @@ class Settings(TrainingSettings, ModelSettings, DataSettings):
     def replace(self, **changes: Any) -> Self:
         """Return a checked copy with some values changed."""
         return self.checked(self.model_dump() | changes)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a run's ``config.yaml``; deprecated, use ``hebae.storage.RunFolder.settings``."""
+        warn("Settings.read", "use hebae.storage.RunFolder(folder).settings()")
+        return cls.checked(read_mapping(path), str(path))
 
     def to_yaml(self) -> str:
         """Every setting, in the order of this file."""

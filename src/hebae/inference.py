@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from hebae.data.examples import Examples, Seen, Summary, as_dense, blocks, summarise
+from hebae.deprecation import old_names
 from hebae.errors import HebaeError
 from hebae.likelihoods import LIKELIHOODS, Categorical, Columns, Context, Likelihood
 from hebae.likelihoods.base import TOLERANCE
@@ -420,3 +421,6 @@ def evaluating(model: Autoencoder) -> Iterator[None]:
             yield
     finally:
         model.train(was_training)
+
+
+__getattr__ = old_names(__name__, {"Prior": (lambda: DrawsCodes, "use DrawsCodes")})

@@ -16,6 +16,7 @@ from hebae import gaussian
 from hebae.config import ModelSettings
 from hebae.data.examples import Conditions as SeenConditions
 from hebae.data.examples import Seen
+from hebae.deprecation import old_names
 from hebae.errors import HebaeError
 from hebae.likelihoods import EMPTY, LIKELIHOODS, Categorical, Columns, Context, Likelihood
 from hebae.networks import (
@@ -26,6 +27,7 @@ from hebae.networks import (
     with_condition,
 )
 from hebae.objectives import OBJECTIVES, Moments, Noise, Objective
+from hebae.objectives.base import as_noise
 from hebae.priors import PRIORS, Prior, StandardNormal, VampPrior
 from hebae.seeding import seeded
 from hebae.shared_batch import SharedBatch
@@ -168,9 +170,10 @@ class Autoencoder(nn.Module):
     def forward(
         self,
         x: Examples,
-        noise: Noise,
+        noise: Noise | Tensor | None = None,
         condition: Conditions = None,
         context: Context | None = None,
+        epsilon: Tensor | None = None,
     ) -> Step:
         """Loss of a training batch, with the moments of this batch.
 
@@ -185,7 +188,11 @@ class Autoencoder(nn.Module):
         context : Context, optional
             What the likelihood and networks need besides x and z; by default it follows from x and
             the condition.
+        epsilon : Tensor, shape (m, k), optional
+            Deprecated: noise as one tensor.
         """
+        if not isinstance(noise, dict):
+            noise = as_noise(noise, self.noise_shapes(len(x)), epsilon)
         context = context or self.describe(x, condition)
         mean, log_scale = self.encode(x, context)
         if self.shared is not None:
@@ -210,8 +217,16 @@ class Autoencoder(nn.Module):
             self.running_covariance.copy_(Sigma)
         return self._step(x, z, terms, mean, noise, context, self.shared)
 
-    def held_out_step(self, x: Examples, noise: Noise, condition: Conditions = None) -> Step:
+    def held_out_step(
+        self,
+        x: Examples,
+        noise: Noise | Tensor | None = None,
+        condition: Conditions = None,
+        epsilon: Tensor | None = None,
+    ) -> Step:
         """Terms of a held-out batch: noise by the population's Sigma, penalty of this batch."""
+        if not isinstance(noise, dict):
+            noise = as_noise(noise, self.noise_shapes(len(x)), epsilon)
         context = self.describe(x, condition)
         mean, log_scale = self.encode(x, context)
         with without_autocast(x):
@@ -559,3 +574,6 @@ def _check_network(
             f"the {name} maps {(2, *input_shape)} to {given}; it must give one tensor of shape "
             f"{(2, *expected)}, {math.prod(expected)} numbers per example."
         )
+
+
+__getattr__ = old_names(__name__, {"to_unit_interval": (lambda: to_floats, "use to_floats")})

@@ -8,6 +8,7 @@ correlation, are in ``hebae.evaluation.latent``.
 """
 
 # ruff: noqa: F403
+from hebae.deprecation import keep_moved_modules
 from hebae.errors import UndefinedMetric
 from hebae.evaluation import annealing as _annealing
 from hebae.evaluation import bounds as _bounds
@@ -52,3 +53,5 @@ __all__ = [
 __all__ += _annealing.__all__ + _bounds.__all__ + _frechet.__all__ + _information.__all__
 __all__ += _genotypes.__all__ + _counts.__all__ + _tables.__all__ + _mixing.__all__
 __all__ += _maximal_information.__all__ + _neighbours.__all__ + _normality.__all__ + _usage.__all__
+
+keep_moved_modules(__name__)

@@ -12,8 +12,15 @@ import torch
 
 from hebae.data import Dataset
 from hebae.data.cache import cached_folder
+from hebae.deprecation import old_names
 from hebae.errors import HebaeError, UndefinedMetric
-from hebae.evaluation.features.base import FeatureExtractor, Floats, pixel_features, require_images
+from hebae.evaluation.features.base import (
+    FeatureExtractor,
+    Floats,
+    metric_name,
+    pixel_features,
+    require_images,
+)
 from hebae.evaluation.features.classifier import Progress, classifier_features
 from hebae.evaluation.features.networks import (
     EFFICIENTNET,
@@ -81,7 +88,7 @@ def extractor(
     else:
         require_images(dataset, kind)
         if kind == "classifier":
-            made = classifier_features(dataset, progress)
+            made = classifier_features(dataset, progress=progress)
         elif kind == "random":
             made = random_convolutional_features(dataset.shape[0])
         elif kind == EFFICIENTNET:
@@ -151,3 +158,13 @@ def reference_rows(
             f"{available}."
         )
     return np.random.default_rng(seed).permutation(available)[:count]
+
+
+__getattr__ = old_names(
+    __name__,
+    {
+        "ClassifierFeatures": (lambda: FeatureExtractor, "it is a FeatureExtractor"),
+        "NetworkFeatures": (lambda: FeatureExtractor, "it is a FeatureExtractor"),
+        "metric_name": (lambda: metric_name, "import it from hebae.evaluation"),
+    },
+)

@@ -85,7 +85,9 @@ class _RandomConvolutional(nn.Module):
         return torch.cat(means, dim=1)
 
 
-def inception_features(weights: str | Path | None = None) -> FeatureExtractor:
+def inception_features(
+    weights: str | Path | None = None, *, device: str | torch.device = "cpu"
+) -> FeatureExtractor:
     """Return torch-fidelity's "inception-v3-compat": 2,048 features, with its own preprocessing.
 
     Grey images are repeated in three colours. By convention 2,048 examples are enough for the FID.
@@ -96,6 +98,8 @@ def inception_features(weights: str | Path | None = None) -> FeatureExtractor:
         The file ``weights-inception-2015-12-05-6726825d.pth``; default: what the variable
         HEBAE_INCEPTION_WEIGHTS names, or a download. Another file of the same form is accepted, but
         its hash becomes part of the name, since its distances are no FID.
+    device : str or torch.device
+        Where features are computed.
 
     References
     ----------
@@ -115,7 +119,9 @@ def inception_features(weights: str | Path | None = None) -> FeatureExtractor:
     prepared = Prepared(network.eval(), lambda x: x.expand(-1, 3, -1, -1))
     official = fingerprint == INCEPTION_SHA256
     name = INCEPTION if official else f"{INCEPTION}-{fingerprint[:8]}"
-    return FeatureExtractor(prepared, name, 2048, fingerprint, minimum=2048, batch_size=32)
+    return FeatureExtractor(
+        prepared, name, 2048, fingerprint, minimum=2048, batch_size=32, device=device
+    )
 
 
 def _downloaded_inception() -> Path:
@@ -198,7 +204,7 @@ def efficientnet_features() -> FeatureExtractor:
     )
 
 
-def timm_features(name: str) -> FeatureExtractor:
+def timm_features(name: str, *, device: str | torch.device = "cpu") -> FeatureExtractor:
     """Return the pooled features of ``timm.create_model(name, pretrained=True, num_classes=0)``.
 
     Whole images are resized to the model's input size, by its interpolation with antialiasing, and
@@ -233,6 +239,7 @@ def timm_features(name: str) -> FeatureExtractor:
         dimension=int(model.num_features),
         fingerprint=hashlib.sha256(repr(parts).encode()).hexdigest(),
         batch_size=64,
+        device=device,
     )
 
 
@@ -249,7 +256,9 @@ def _resize_and_normalise(
     return prepare
 
 
-def exported_features(path: Path, dataset: Dataset) -> FeatureExtractor:
+def exported_features(
+    path: Path, dataset: Dataset, *, device: str | torch.device = "cpu"
+) -> FeatureExtractor:
     """Return the features of a network in a TorchScript (.pt, .ts) or torch.export (.pt2) file.
 
     It takes float32 images (n, c, h, w) from 0 to 1, in the shape of the data and for any n, does
@@ -285,4 +294,6 @@ def exported_features(path: Path, dataset: Dataset) -> FeatureExtractor:
             "tensor (n, d)."
         )
     name, dimension = f"file-{path.stem}-{fingerprint[:8]}", features.shape[1]
-    return FeatureExtractor(network, name, dimension, fingerprint, shape=dataset.shape)
+    return FeatureExtractor(
+        network, name, dimension, fingerprint, shape=dataset.shape, device=device
+    )

@@ -160,3 +160,10 @@ def test_loggers(follow):
     folder, variables = follow("loggers.md", epochs=1)
     assert list((folder / "runs" / "logged" / "tensorboard").glob("events*"))
     assert len(variables["model"].history_) == 1
+
+
+@pytest.mark.long
+def test_export(follow):
+    pytest.importorskip("onnxruntime")
+    _, variables = follow("export.md", epochs=1)
+    assert variables["images"].shape == (16, 1, 28, 28)

@@ -10,8 +10,8 @@ from contenders import SETTINGS, make_examples
 from results import Aim, Curve, Effort, Panel, Result
 from turns import Readings, clocked, paired, quartiles, take_turns
 
+from hebae.building import build
 from hebae.config import Settings
-from hebae.model import build
 from hebae.training.batches import ArrayBatches
 from hebae.training.loop import Member, make_fabric, train, train_members
 

@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter
 from torch import Tensor, nn
 
 from hebae._version import __version__
+from hebae.building import build, build_likelihood
 from hebae.config import Settings, read_mapping
 from hebae.data.examples import Seen
 from hebae.errors import HebaeError
@@ -42,7 +43,7 @@ from hebae.files import (
     write_text,
 )
 from hebae.likelihoods import adopt_statistics
-from hebae.model import Autoencoder, build, build_likelihood
+from hebae.model import Autoencoder
 from hebae.networks import NETWORKS
 
 _NOT_SETTINGS = {

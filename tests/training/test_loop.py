@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from training_runs import StopAt, history, same, weights
 
+from hebae.building import build
 from hebae.config import Settings
 from hebae.data import Dataset, load
 from hebae.errors import HebaeError
 from hebae.gaussian import penalty_floor
-from hebae.model import build
 from hebae.networks import convolutional_encoder, freeze_batch_norm
 from hebae.priors import Flow
 from hebae.storage import RunFolder, load_model

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from training_runs import StopAt, same
 
-from hebae.model import build
+from hebae.building import build
 from hebae.training import session
 from hebae.training.batches import ArrayBatches
 from hebae.training.loader import LoaderBatches

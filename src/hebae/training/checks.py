@@ -8,11 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 from torch import nn
 
+from hebae.building import build_objective
 from hebae.config import Settings
 from hebae.data import Examples
 from hebae.errors import HebaeError
 from hebae.methods import METHODS
-from hebae.model import build_objective
 from hebae.networks import NETWORKS, is_batch_norm
 from hebae.objectives import OBJECTIVES
 from hebae.priors import PRIORS

@@ -11,17 +11,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hebae.config import Settings
-from hebae.data import Examples
-from hebae.errors import HebaeError
-from hebae.methods import METHODS
-from hebae.model import (
+from hebae.building import (
     build_likelihood,
     build_objective,
     build_prior,
     network_inputs,
     way_into_encoder,
 )
+from hebae.config import Settings
+from hebae.data import Examples
+from hebae.errors import HebaeError
+from hebae.methods import METHODS
 from hebae.networks import NETWORKS
 from hebae.priors import PRIORS, MixtureOfNormals, VampPrior
 from hebae.training.likelihood import seen_of

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from hebae.building import build_objective
 from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, MAY_DIFFER_IN_STACK
 from hebae.errors import HebaeError
-from hebae.model import build_objective
 from hebae.storage import RunFolder
 from hebae.training import session
 from hebae.training.batches import batch_sizes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ STYLE = """
 .explorer { max-width: 1500px; margin: 0 auto; width: 100%; }
 .panels { display: grid; gap: 16px; width: 100%;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); }
+.panel { gap: 16px; min-width: 0; }
 .explorer .q-card, .explorer .q-tabs { min-width: 0; max-width: 100%; }
 .explorer img { image-rendering: pixelated; max-width: 100%; display: block; }
 .explorer h2 { font-size: 1.1rem; font-weight: 600; margin: 0; line-height: 1.4; }
@@ -94,11 +95,12 @@ class Page:
             else:
                 self._build_choices()
             with ui.element("div").classes("panels"):
-                if first.codes is not None:
-                    for panel in self.panels:
-                        panel.build_map()
                 for panel in self.panels:
-                    panel.build_decoder()
+                    # Alone, map and decoder are side by side; of several runs, below one another.
+                    with ui.column().classes("panel") if len(self.panels) > 1 else nullcontext():
+                        if first.codes is not None:
+                            panel.build_map()
+                        panel.build_decoder()
             self._build_tools()
 
     def _build_choices(self) -> None:
@@ -333,10 +335,10 @@ class Page:
             for panel, viewer, shown in zip(self.panels, self.uploads, found, strict=True):
                 panel.add_uploads(shown, viewer)
             count = len(found[0].names)
-            self.received.text = (
-                f"{count} uploaded example{'s' if count > 1 else ''}: originals, and what the "
-                "decoder makes of their codes."
-            )
+            each = "the original, and what the decoder makes of its code"
+            if count > 1:
+                each = "the originals, and what the decoder makes of their codes"
+            self.received.text = f"{count} uploaded example{'s' if count > 1 else ''}: {each}."
 
     # Shared
 

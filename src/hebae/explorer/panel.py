@@ -13,12 +13,10 @@ from hebae.data.examples import Examples
 from hebae.errors import HebaeError
 from hebae.explorer.runs import ExploredRun, Shown
 from hebae.explorer.views import (
-    Scale,
     has_images,
     listed_values,
     map_figure,
     picture,
-    scale_of,
 )
 from hebae.inference import Conditions, Floats
 
@@ -44,12 +42,10 @@ class Viewer:
 
     def __init__(self, run: ExploredRun) -> None:
         self.run = run
-        self.scale: Scale | None = None
         if has_images(run):
             self.image = ui.element("img").props('alt=""')
             self.image.visible = False
         else:
-            self.scale = scale_of(run)
             self.table = ui.table(rows=[], columns=[], row_key="name")
             self.table.props("dense flat hide-bottom :rows-per-page-options=[0]").classes("w-full")
             self.table.visible = False
@@ -77,7 +73,7 @@ class Viewer:
         ]
         self.table.rows = [
             {"name": name, **dict(zip(keys, texts, strict=True))}
-            for name, texts in listed_values(self.run, values, self.scale)
+            for name, texts in listed_values(self.run, values)
         ]
         self.table.visible = True
         self.table.update()
@@ -94,7 +90,6 @@ class Panel:
         self.conditions: Conditions = run.most_frequent_conditions
         self.uploads: list[Shown] = []
         self._uploaded: Floats = np.empty((0, len(self.z)), np.float32)
-        self.scale: Scale | None = None if has_images(run) else scale_of(run)
         self.plot: ui.plotly | None = None
 
     # Map
@@ -158,7 +153,7 @@ class Panel:
                 self.thumbnail.update()
             else:
                 self.thumbnail.visible = False
-                rows = listed_values(self.run, values, self.scale, most=8)
+                rows = listed_values(self.run, values, most=8)
                 lines += [f"{name}: {texts[0]}" for name, texts in rows]
         self.caption.text = "\n".join(lines)
         side = (
@@ -256,11 +251,11 @@ class Panel:
         axes = self.run.axes
         with ui.card().classes("w-full"):
             ui.html(f"<h2>{_escaped(self.run.label)}: decoder</h2>", sanitize=False)
-            with ui.row().classes("w-full items-start gap-6 no-wrap max-sm:flex-wrap"):
-                with ui.column().classes("gap-1").style("min-width: 200px"):
+            with ui.row().classes("w-full items-start gap-6"):
+                with ui.column().classes("gap-1").style("max-width: 100%"):
                     self.viewer = Viewer(self.run)
                     self.origin = ui.label("").classes("quiet")
-                with ui.column().classes("gap-1 grow").style("min-width: 200px"):
+                with ui.column().classes("gap-1").style("flex: 1 1 220px; min-width: 0"):
                     self._build_conditions()
                     ui.label(
                         "Leading directions of the codes, in standard deviations, with their share "

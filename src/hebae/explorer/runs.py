@@ -140,6 +140,26 @@ def _in_memory(part: Examples, rows: Rows) -> Examples:
     return replace(part, values=np.array(values), missing=None, pixels=pixels)
 
 
+class Scale(NamedTuple):
+    """Mean and standard deviation of each feature over examples, shape (d,)."""
+
+    mean: Floats
+    deviation: Floats
+
+
+def scale_of(examples: Examples) -> Scale:
+    """Return the scale of rows of numbers; missing ones are left out."""
+    count, total, squares = np.zeros((3, *examples.shape))
+    for part in examples.parts():
+        exact = part.astype(np.float64)
+        count += (exact == exact).sum(0)
+        total += np.nansum(exact, 0)
+        squares += np.nansum(exact**2, 0)
+    mean = total / np.maximum(count, 1)
+    variance = np.maximum(squares / np.maximum(count, 1) - mean**2, 0)
+    return Scale(mean.astype(np.float32), np.sqrt(variance).astype(np.float32))
+
+
 @dataclass
 class ExploredRun:
     """A trained model, and the examples that it is shown with.
@@ -189,6 +209,11 @@ class ExploredRun:
             return axes_of(*(moment.cpu().numpy() for moment in moments))
         exact = self.codes.astype(np.float64)
         return axes_of(exact.mean(0), np.cov(exact.T).reshape(2 * exact.shape[1:]))
+
+    @cached_property
+    def scale(self) -> Scale | None:
+        """Mean and deviation of the features of the examples; None without examples."""
+        return None if self.examples is None else scale_of(self.examples)
 
     @property
     def names(self) -> list[str]:

@@ -16,6 +16,7 @@ from hebae.errors import HebaeError
 from hebae.explorer.page import Page
 from hebae.explorer.runs import ExploredRun
 from hebae.explorer.uploads import MOST_BYTES, Reader
+from hebae.explorer.views import has_images
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """Hosts that only this machine reaches."""
@@ -88,7 +89,7 @@ def serve(
     """
     local = host in LOCAL
     for run in runs:  # before the first visit
-        _ = run.axes
+        _ = run.axes, None if has_images(run) else run.scale
     if local:  # a page of another site cannot reach this one under a name of its own
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL, "[::1]"])
     app.add_middleware(UploadLimit)

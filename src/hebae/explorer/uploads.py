@@ -69,6 +69,9 @@ def read_upload(
             reason = str(error) or type(error).__name__
             text = f"{names} cannot be read ({reason}); give another file."
             raise HebaeError(_without_folder(text, path, folder, names)) from None
+    given_names = [Path(name).name for name, _ in files]
+    if len(given_names) == len(shown.names) and _suffix(given_names[0]) in IMAGES:
+        shown = shown._replace(names=given_names)
     examples = shown.examples[:MOST_EXAMPLES]
     if run.condition_columns and examples.conditions is None and conditions is not None:
         known = run.condition_columns

@@ -23,6 +23,8 @@ from hebae.report.pixels import mosaic, to_uint8, to_unit
 
 MOST_FEATURES = 500
 """Features that are offered as colours."""
+MOST_GROUPED = 50
+"""Features that form groups."""
 MOST_CATEGORIES = 20
 """Categories that get a colour of their own."""
 MOST_VALUES = 14
@@ -59,31 +61,6 @@ def picture(run: ExploredRun, values: Floats, columns: int | None = None, side: 
     return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode('ascii')}"
 
 
-class Scale(NamedTuple):
-    """Mean and standard deviation of each feature over the examples, shape (d,)."""
-
-    mean: Floats
-    deviation: Floats
-
-
-def scale_of(run: ExploredRun) -> Scale | None:
-    """Return the scale of rows of numbers; None without examples."""
-    if run.examples is None:
-        return None
-    count: Any = 0
-    total: Any = 0
-    squares: Any = 0
-    for part in run.examples.parts():
-        exact = part.astype(np.float64)
-        count = count + (exact == exact).sum(0)
-        total = total + np.nansum(exact, 0)
-        squares = squares + np.nansum(exact**2, 0)
-    count = np.maximum(count, 1)
-    mean = total / count
-    variance = np.maximum(squares / count - mean**2, 0)
-    return Scale(mean.astype(np.float32), np.sqrt(variance).astype(np.float32))
-
-
 def feature_names(run: ExploredRun) -> Sequence[str]:
     """Return the names of the features of rows of numbers."""
     seen = run.model.seen
@@ -93,18 +70,18 @@ def feature_names(run: ExploredRun) -> Sequence[str]:
 
 
 def listed_values(
-    run: ExploredRun, values: Floats, scale: Scale | None, most: int = MOST_VALUES
+    run: ExploredRun, values: Floats, most: int = MOST_VALUES
 ) -> list[tuple[str, list[str]]]:
     """Return names of features, and their values in each of n rows of numbers (n, d), as text.
 
     Of more than `most` features, those are listed that are furthest from their mean, in standard
-    deviations; without a scale, those furthest from 0.
+    deviations; without examples, those furthest from 0.
     """
     names, seen = feature_names(run), run.model.seen
     columns = None if seen is None else seen.columns
     chosen = np.arange(values.shape[1])
     if len(chosen) > most:
-        distance = np.abs(values)
+        distance, scale = np.abs(values), run.scale
         if scale is not None:
             deviation = np.where(scale.deviation > 0, scale.deviation, np.inf)
             distance = np.abs(values - scale.mean) / deviation
@@ -172,7 +149,7 @@ def colourings(run: ExploredRun) -> Choices:
 def _of_features(run: ExploredRun, examples: Examples) -> Choices:
     names, columns = feature_names(run), examples.columns or [None] * examples.shape[0]
     order = np.arange(len(names))
-    scale = scale_of(run) if len(names) > MOST_FEATURES else None
+    scale = run.scale if len(names) > MOST_FEATURES else None
     if scale is not None:  # those that vary most
         order = np.sort(np.argsort(-scale.deviation, kind="stable")[:MOST_FEATURES])
 
@@ -207,19 +184,21 @@ def _of_labels(examples: Examples) -> Colouring:
 def groups(choices: Choices) -> dict[str, Callable[[], Rows]]:
     """Return groups of examples by name: one per category, and the ends of numbers.
 
-    Of a column of numbers, they are the examples in its lowest and in its highest quarter.
+    Of a column of numbers, they are the examples in its lowest and in its highest quarter. Of many
+    features, there are none.
     """
     found: dict[str, Callable[[], Rows]] = {}
+    many = sum(key.startswith("feature") for key in choices) > MOST_GROUPED
     for key, (title, make) in choices.items():
-        if key in ("none", "split"):
+        if key in ("none", "split") or (many and key.startswith("feature")):
             continue
         colouring = make()
-        for code, name in enumerate(colouring.names[:MOST_FEATURES]):
+        for code, name in enumerate(colouring.names):
             codes = colouring.codes
             found[f"{title} = {name}"] = lambda codes=codes, code=code: np.flatnonzero(
                 codes == code
             )
-        if colouring.numbers is not None and len(found) < MOST_FEATURES:
+        if colouring.numbers is not None:
             found[f"{title}: lowest quarter"] = lambda make=make: _quarter(make(), -1)
             found[f"{title}: highest quarter"] = lambda make=make: _quarter(make(), 1)
     return found

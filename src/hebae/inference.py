@@ -18,7 +18,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hebae.data.examples import Examples, Seen, Summary, as_dense, blocks, summarise
+from hebae.data.examples import Examples, Summary, as_dense, blocks, summarise
+from hebae.data.schema import Seen
 from hebae.deprecation import old_names
 from hebae.errors import HebaeError
 from hebae.likelihoods import LIKELIHOODS, Categorical, Columns, Context, Likelihood

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from hebae._version import __version__
 from hebae.building import build, build_likelihood
 from hebae.config import Settings, read_mapping
-from hebae.data.examples import Seen
+from hebae.data.schema import Seen
 from hebae.errors import HebaeError
 from hebae.files import (
     LOCK_FILES,

@@ -12,7 +12,7 @@ from training_runs import same
 from hebae.building import build
 from hebae.config import Settings
 from hebae.data import Examples, load
-from hebae.data.examples import Column
+from hebae.data.schema import Column
 from hebae.errors import HebaeError
 from hebae.model import Step
 from hebae.storage import RunFolder

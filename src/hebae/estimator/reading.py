@@ -25,8 +25,8 @@ from hebae.data import load as load_data
 from hebae.data.alignment import aligned
 from hebae.data.conditions import as_matrix, is_names, with_conditions
 from hebae.data.decoding import IMAGE_OPTIONS
-from hebae.data.examples import Column, Seen
 from hebae.data.loading import options_for
+from hebae.data.schema import Column, Seen
 from hebae.data.tables import is_frame
 from hebae.errors import HebaeError
 from hebae.evaluation import checks

@@ -21,7 +21,8 @@ from hebae.priors import Flow
 from hebae.storage import RunFolder, load_model
 from hebae.training import session
 from hebae.training.batches import ArrayBatches
-from hebae.training.loop import learning_rate_factor, make_fabric, train
+from hebae.training.loop import learning_rate_factor, train
+from hebae.training.machine import make_fabric
 from hebae.training.monitor import DivergenceError
 from hebae.training.population import held_out_estimates, population_moments
 

@@ -25,7 +25,8 @@ from hebae.training.batches import ArrayBatches, RedrawnBatches
 from hebae.training.callbacks import Callback
 from hebae.training.checks import complete
 from hebae.training.loggers import Logger, Origin, open_loggers
-from hebae.training.loop import Member, make_fabric, train_members
+from hebae.training.loop import Member, train_members
+from hebae.training.machine import make_fabric
 from hebae.training.population import model_for
 from hebae.training.processes import peers
 from hebae.training.state import Checkpointer, rounding

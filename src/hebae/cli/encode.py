@@ -34,7 +34,8 @@ def encode(
         Folder of a finished run.
     output
         A .csv, .tsv or .parquet table: id, split, label, codes; a .npy array (n, k); or a .h5ad
-        file with the codes as obsm["X_hebae"].
+        file with the codes as obsm["X_hebae"]. A .parquet table also has projection_x and
+        projection_y, for embedding-atlas, and the columns of a table.
     """
     require_output(output, _OUTPUTS)
     import numpy as np

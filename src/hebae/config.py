@@ -29,6 +29,7 @@ from pydantic import (
 )
 
 from hebae import methods
+from hebae.deprecation import warn
 from hebae.errors import HebaeError
 from hebae.files import MOST_LEVELS, read_text, require_plain, shortened, why
 from hebae.methods import MOST_UNITS, Width, Widths, allowed_values
@@ -41,8 +42,10 @@ METHODS: tuple[str, ...] = tuple(methods.METHODS)
 if TYPE_CHECKING:
     Method = str
     Likelihood = str
+    LoggerName = str
     PriorName = str
 else:
+    LoggerName = Literal["tensorboard", "wandb", "mlflow"]
     Method = Literal[METHODS]
     PriorName = Literal[methods.PRIORS]
     Likelihood = Literal[("auto", *methods.LIKELIHOODS)]
@@ -255,8 +258,23 @@ class TrainingSettings(_Group):
     """Epochs between checkpoints; more if writing them would take over a tenth of the time."""
     log_every: int = _setting(50, affects="nothing", resume=True, stack=True, ge=1)
     """Steps between reports of the terms of the loss."""
+    logger: tuple[LoggerName, ...] = _setting((), affects="nothing", resume=True)
+    """Also send the terms of each epoch to tensorboard, wandb (Weights & Biases) or mlflow, one or
+    more; their packages are extras of the same names, such as hebae[wandb]."""
     tensorboard: bool = _setting(False, affects="nothing", resume=True)
-    """Write TensorBoard files into the run folder."""
+    """Deprecated: use --logger tensorboard."""
+
+    @field_validator("logger", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        names = (value,) if isinstance(value, str) else value
+        return tuple(dict.fromkeys(names)) if isinstance(names, list | tuple) else names
+
+    @property
+    def loggers(self) -> tuple[str, ...]:
+        """The loggers, also by the deprecated setting."""
+        names: tuple[str, ...] = self.logger
+        return tuple(dict.fromkeys([*names, "tensorboard"])) if self.tensorboard else names
 
 
 class Settings(TrainingSettings, ModelSettings, DataSettings):
@@ -294,6 +312,12 @@ class Settings(TrainingSettings, ModelSettings, DataSettings):
     def replace(self, **changes: Any) -> Self:
         """Return a checked copy with some values changed."""
         return self.checked(self.model_dump() | changes)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a run's ``config.yaml``; deprecated, use ``hebae.storage.RunFolder.settings``."""
+        warn("Settings.read", "use hebae.storage.RunFolder(folder).settings()")
+        return cls.checked(read_mapping(path), str(path))
 
     def to_yaml(self) -> str:
         """Every setting, in the order of this file."""

@@ -25,8 +25,9 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter
 from torch import Tensor, nn
 
 from hebae._version import __version__
+from hebae.building import build, build_likelihood
 from hebae.config import Settings, read_mapping
-from hebae.data.examples import Seen
+from hebae.data.schema import Seen
 from hebae.errors import HebaeError
 from hebae.files import (
     LOCK_FILES,
@@ -42,7 +43,7 @@ from hebae.files import (
     write_text,
 )
 from hebae.likelihoods import adopt_statistics
-from hebae.model import Autoencoder, build, build_likelihood
+from hebae.model import Autoencoder
 from hebae.networks import NETWORKS
 
 _NOT_SETTINGS = {
@@ -235,6 +236,10 @@ class RunFolder:
         "diverged.txt",
         "figures",
         "tensorboard",
+        "wandb",
+        "mlflow.db",
+        "mlflow-artifacts",
+        "loggers.json",
     )
 
     def __init__(self, path: Path) -> None:
@@ -248,7 +253,6 @@ class RunFolder:
         self.provenance = path / "provenance.json"
         self.divergence = path / "diverged.txt"
         self.figures = path / "figures"
-        self.tensorboard = path / "tensorboard"
 
     @property
     def is_run(self) -> bool:

@@ -11,6 +11,7 @@ from hebae.data import Examples
 from hebae.paper import (
     ablations,
     binary,
+    faces,
     figure1a,
     figure1b,
     figure2,
@@ -21,6 +22,7 @@ from hebae.paper import (
     table,
 )
 from hebae.paper.budgets import BUDGETS, THREE, Budget, data_of, unique
+from hebae.paper.reproduce import evaluation_settings
 from hebae.paper.study import STUDIES, records
 
 SMOKE, SMALL = BUDGETS["smoke"], BUDGETS["small"]
@@ -92,6 +94,7 @@ def figure_1b_runs(budget, folder, distance, diverged=lambda method, ratio: Fals
 @pytest.fixture
 def no_inception(monkeypatch):
     monkeypatch.setattr(figure1b.faces, "inception_problem", lambda: "the weights are missing")
+    monkeypatch.setattr(figure1b.faces, "efficientnet_problem", lambda: "not installed")
 
 
 def test_figure_1b_compares_distances_and_their_range(tmp_path, no_inception):
@@ -196,6 +199,21 @@ def test_figure_3_keeps_faces_of_celeba_apart(tmp_path, monkeypatch):
         runs = [finished(one, tmp_path, values, opened=Pictures()) for one in figure3.plan(budget)]
         drawings = figure3.conclude(budget, runs).drawings
         assert [drawing.shows_faces for drawing in drawings] == [private] * 3
+
+
+def test_faces_are_compared_in_the_features_that_are_available(tmp_path, monkeypatch):
+    for problems, expected in (
+        ((True, True), ("random",)),
+        ((True, False), ("efficientnet-lite0", "random")),
+        ((False, False), ("inception", "efficientnet-lite0", "random")),
+    ):
+        for name, problem in zip(("inception", "efficientnet"), problems, strict=True):
+            monkeypatch.setattr(faces, f"{name}_problem", lambda missing=problem: "no" * missing)
+        [planned, *_] = figure3.plan(SMALL)
+        assert evaluation_settings(figure3.STUDY, SMALL, planned).features == expected
+        changes = {"features": ("pixels",), "samples": 50}
+        settings = evaluation_settings(figure3.STUDY, SMALL, planned, changes=changes)
+        assert (settings.features, settings.samples) == (("pixels",), 50)
 
 
 def test_figure_4_compares_each_sampler(tmp_path):

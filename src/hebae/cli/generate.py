@@ -293,7 +293,7 @@ def examples_for(
 
     The data are those of the run, or those that `data` names; `changes` are to their settings.
     """
-    from hebae import inference
+    from hebae import new_examples
     from hebae.data import load
     from hebae.data.alignment import aligned
     from hebae.data.loading import located, options_for
@@ -328,7 +328,7 @@ def examples_for(
             )
         if seen is not None and seen.pixels is not None and part.values.dtype == "uint8":
             part = replace(part, pixels=seen.pixels)
-        inference.require_alike(trained, part, dataset.name)
+        new_examples.require_alike(trained, part, dataset.name)
         parts[split] = part
     return chosen.data, parts
 

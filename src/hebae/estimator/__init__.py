@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from torch import nn
 
 from hebae.config import DataSettings, ModelSettings, Settings, TrainingSettings
+from hebae.deprecation import keep_moved_modules
 from hebae.estimator.base import Estimator as Estimator
 from hebae.estimator.base import copy_of
 from hebae.estimator.reading import named_as_parameters
@@ -197,6 +198,7 @@ ESTIMATORS = {name: _estimator(method) for name, method in METHODS.items()}
 """The classes by the name of the method."""
 
 globals().update({cls.__name__: cls for cls in ESTIMATORS.values()})
+keep_moved_modules(__name__)
 
 if TYPE_CHECKING:
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -228,6 +228,21 @@ class Fitted(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reading):
                 f"cannot write to {path}: {error.strerror or error}. Choose a folder that you may "
                 "write to."
             ) from error
+
+    def export(self, folder: str | Path, format: Literal["onnx", "torch"] = "onnx") -> None:
+        """Write encoder and decoder as files that run without hebae.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Gets ``encoder`` and ``decoder``, and ``export.json``, which describes inputs and
+            outputs. The files take any number of examples and agree with the model to 1e-5.
+        format : {"onnx", "torch"}, default="onnx"
+            ONNX (needs hebae[onnx]), or ``.pt2`` files, which `torch.export.load` reads.
+        """
+        from hebae.exporting import export_model
+
+        export_model(self._model(), expand(folder), format=format, facts={"method": self.method})
 
     @property
     def _n_features_out(self) -> int:

@@ -127,7 +127,7 @@ def prepare(runs: Sequence[PlannedRun], folder: Path) -> list[Any]:
         except HebaeError as error:
             raise HebaeError(f"the run {run.label} cannot be trained: {error}") from None
         prepared.release()  # there may be thousands of models
-        jobs.append(Job(run.label, prepared, folder / run.label))
+        jobs.append(Job(run.label, prepared, folder / run.label, folder.parent))
     return jobs
 
 

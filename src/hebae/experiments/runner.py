@@ -28,6 +28,7 @@ from hebae.provenance import provenance
 from hebae.report.page import Section, write_page
 from hebae.report.tables import Table, to_csv
 from hebae.storage import RunFolder
+from hebae.training.loggers import MLFLOW_ARTIFACTS, MLFLOW_FILE
 from hebae.training.many import Job, Watcher, train_all
 
 _MAY_CHANGE = (MAY_CHANGE_ON_RESUME | AFFECT_ROUNDING) - {"epochs"}
@@ -46,6 +47,7 @@ class ExperimentFolder:
         self.page = path / "report.html"
         tables = (f"{kind}.csv", f"{kind}.md")
         self.names = (self.mark.name, *tables, "report.html", "figures", "runs", "evaluations")
+        self.names += (MLFLOW_FILE, MLFLOW_ARTIFACTS)
 
     def require_usable(self, *, resume: bool, overwrite: bool) -> None:
         """Raise a HebaeError unless the experiment may be started or resumed here."""

@@ -18,8 +18,8 @@ from hebae import inference, samplers
 from hebae.by_condition import conditional_sampler
 from hebae.config import DataSettings, Settings
 from hebae.data import Dataset, Examples, load
-from hebae.data.examples import Column
 from hebae.data.loading import located
+from hebae.data.schema import Column
 from hebae.data.writing import within
 from hebae.errors import HebaeError
 from hebae.evaluation.features import Split, reference_features, reference_rows

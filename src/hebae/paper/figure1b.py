@@ -34,7 +34,7 @@ def conclude(budget: Budget, runs: Runs) -> Findings:
         figure = line_grid(panels, title=title)
         drawings.append(Drawing("figure1b", figure, title, texts["caption"]))
     notes = faces.notes(budget)
-    if faces.features(runs[0]) == ("random",):
+    if "inception" not in (faces.features(runs[0]) or ("inception",)):
         notes.append(texts["notes"]["fid"].format(reason=faces.inception_problem()))
     return Findings(state(runs), [faces.weight_table(runs)], drawings, notes)
 
@@ -42,7 +42,7 @@ def conclude(budget: Budget, runs: Runs) -> Findings:
 def state(runs: Runs) -> list[Statement]:
     """Compare the distances at the preset's λ, and how far they vary over λ.
 
-    Inception decides where it is available, and otherwise the untrained network.
+    The first features decide: Inception's where they are available, then EfficientNet-Lite0's.
     """
     space = next(iter(feature_spaces(runs)), "")
     normal, mixture = (_grid(runs, kind, space) for kind in ("normal", "mixture"))

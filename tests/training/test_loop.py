@@ -18,7 +18,8 @@ from hebae.errors import HebaeError
 from hebae.gaussian import penalty_floor
 from hebae.networks import convolutional_encoder, freeze_batch_norm
 from hebae.priors import Flow
-from hebae.storage import RunFolder, load_model
+from hebae.run_folder import RunFolder
+from hebae.storage import load_model
 from hebae.training import session
 from hebae.training.batches import ArrayBatches
 from hebae.training.loop import learning_rate_factor, train

@@ -15,7 +15,7 @@ from hebae.data import Examples, load
 from hebae.data.schema import Column
 from hebae.errors import HebaeError
 from hebae.model import Step
-from hebae.storage import RunFolder
+from hebae.run_folder import RunFolder
 from hebae.training import session
 from hebae.training import step as training_step
 from hebae.training.batches import ArrayBatches

@@ -20,7 +20,8 @@ from hebae.errors import HebaeError
 from hebae.files import clear, locked, make_folder
 from hebae.model import Autoencoder
 from hebae.provenance import provenance
-from hebae.storage import RunFolder, save_model
+from hebae.run_folder import RunFolder
+from hebae.storage import save_model
 from hebae.training.batches import ArrayBatches, RedrawnBatches
 from hebae.training.callbacks import Callback
 from hebae.training.checks import complete

@@ -35,7 +35,7 @@ from hebae.cli import main as hebae
 from hebae.config import Settings, resolve
 from hebae.data import Dataset, load
 from hebae.model import Autoencoder, to_floats
-from hebae.storage import RunFolder
+from hebae.run_folder import RunFolder
 from hebae.training.many import Job, train_all
 from hebae.training.session import prepare, run
 

@@ -26,8 +26,9 @@ from hebae.estimator.reading import named_as_parameters
 from hebae.files import expand
 from hebae.methods import METHODS, Method
 from hebae.objectives import OBJECTIVES
+from hebae.run_folder import RunFolder
 from hebae.samplers import read_samplers
-from hebae.storage import RunFolder, load_model
+from hebae.storage import load_model
 
 
 def load(

@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import nn
 from torch.utils.data import DataLoader
 
-from hebae import inference
+from hebae import inference, new_examples
 from hebae.config import Settings
 from hebae.data import Examples
 from hebae.data.arrays import batch_name
@@ -36,7 +36,8 @@ from hebae.training.callbacks import Callback, ProgressBar
 from hebae.training.checks import complete, smallest_batch
 from hebae.training.loader import LoaderBatches
 from hebae.training.loggers import Origin, open_loggers
-from hebae.training.loop import make_fabric, train
+from hebae.training.loop import train
+from hebae.training.machine import make_fabric
 from hebae.training.population import model_for
 
 
@@ -277,7 +278,7 @@ class Estimator(Fitted):
 
 
 def _require_trainable(model: Autoencoder, examples: Examples, name: str) -> None:
-    inference.require_alike(model, examples, name, strict=True)
+    new_examples.require_alike(model, examples, name, strict=True)
     if model.likelihood.filling is None and examples.summary.missing:
         raise HebaeError(
             f"{name} has {examples.summary.missing} missing values (NaN), and all images were "

@@ -29,6 +29,7 @@ from hebae.files import expand, make_folder
 from hebae.methods import SAMPLER_HELP, SAMPLER_NAMES
 from hebae.model import Autoencoder
 from hebae.priors import NAMES, Prior, Samplers, StandardNormal, check_name, fit_samplers
+from hebae.run_folder import RunFolder
 from hebae.samplers import (
     Key,
     Stored,
@@ -37,7 +38,7 @@ from hebae.samplers import (
     training_data,
     write_samplers,
 )
-from hebae.storage import RunFolder, save_model
+from hebae.storage import save_model
 
 DRAWN = "Conditions of samples are drawn with their frequencies in training, unless given."
 

@@ -27,7 +27,7 @@ from hebae.files import LOCK_FILES, clear, locked, make_folder, read_json, requi
 from hebae.provenance import provenance
 from hebae.report.page import Section, write_page
 from hebae.report.tables import Table, to_csv
-from hebae.storage import RunFolder
+from hebae.run_folder import RunFolder
 from hebae.training.loggers import MLFLOW_ARTIFACTS, MLFLOW_FILE
 from hebae.training.many import Job, Watcher, train_all
 

@@ -25,8 +25,8 @@ from hebae.paper.study import STUDIES, Findings, Runs, Study, records
 from hebae.provenance import provenance
 from hebae.report import style
 from hebae.report.tables import Table, to_csv
+from hebae.run_folder import RunFolder
 from hebae.samplers import NAMES
-from hebae.storage import RunFolder
 from hebae.training.many import Watcher
 
 RUNS, RESULTS, FACES = "runs", "results", "faces"

@@ -24,7 +24,7 @@ from typing import Any, Literal
 from hebae.building import build_objective
 from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, MAY_DIFFER_IN_STACK
 from hebae.errors import HebaeError
-from hebae.storage import RunFolder
+from hebae.run_folder import RunFolder
 from hebae.training import session
 from hebae.training.batches import batch_sizes
 from hebae.training.callbacks import Callback

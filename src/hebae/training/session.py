@@ -20,12 +20,14 @@ from hebae.errors import HebaeError
 from hebae.files import clear, locked, make_folder
 from hebae.model import Autoencoder
 from hebae.provenance import provenance
-from hebae.storage import RunFolder, save_model
+from hebae.run_folder import RunFolder
+from hebae.storage import save_model
 from hebae.training.batches import ArrayBatches, RedrawnBatches
 from hebae.training.callbacks import Callback
 from hebae.training.checks import complete
 from hebae.training.loggers import Logger, Origin, open_loggers
-from hebae.training.loop import Member, make_fabric, train_members
+from hebae.training.loop import Member, train_members
+from hebae.training.machine import make_fabric
 from hebae.training.population import model_for
 from hebae.training.processes import peers
 from hebae.training.state import Checkpointer, rounding

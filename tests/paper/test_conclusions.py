@@ -1,6 +1,7 @@
 """What the studies conclude from numbers that are known."""
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -118,6 +119,19 @@ def test_figure_1b_compares_distances_and_their_range(tmp_path, no_inception):
     assert len(weights.rows) == 5 * 3
     assert weights.rows[7].values == pytest.approx([0.001, 0.001, 2000 / 12288])
     assert weights.rows[8].values == ["", "", 100.0]
+
+
+def test_a_distance_of_exactly_0_is_the_least_and_is_not_missing(tmp_path, no_inception):
+    """Version 0.1.0 took it for missing; its ratio along λ has no value."""
+    runs = figure_1b_runs(SEEDS, tmp_path, lambda method, ratio: 2.0 * (method != "hebae"))
+    for run in runs:
+        if run.method == "hebae":
+            run.measurements[0] = replace(run.measurement("frechet.normal"), value=0.0)
+    samples, robust, _ = figure1b.conclude(SEEDS, runs).statements
+    assert samples.numbers["hebae"] == 0
+    assert samples.verdict == "holds"
+    assert robust.numbers["hebae"] is None
+    assert robust.numbers["vae"] == pytest.approx(1)
 
 
 def test_figure_1b_has_no_range_for_a_method_that_diverged_at_some_lambda(tmp_path, no_inception):

@@ -204,6 +204,49 @@ class Estimator(Fitted):
         self._own = {f"own_{name}": module is not None for name, module in own.items()}
         return self
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+    ) -> Self:
+        """Read a model from the Hugging Face Hub; needs hebae[hub].
+
+        Parameters
+        ----------
+        name : str or Path
+            On the Hub, as owner/name; or a folder.
+        revision : str, optional
+            Branch, tag or commit.
+        local_files_only : bool, default=False
+            Whether to look into the cache alone.
+        encoder, decoder : nn.Module, optional
+            See `hebae.load`.
+
+        Raises
+        ------
+        HebaeError
+            If there is no such model, it is damaged, or of another method.
+        """
+        from hebae.estimator import load
+        from hebae.hub import download
+
+        if Path(name).is_dir():
+            folder = Path(name)
+        else:
+            folder = download(str(name), revision=revision, offline=local_files_only)
+        model = load(folder, encoder=encoder, decoder=decoder)
+        if not isinstance(model, cls):
+            raise HebaeError(
+                f"{name} holds a model of the class {type(model).__name__}; read it with "
+                f"hebae.{type(model).__name__}.from_pretrained."
+            )
+        return model
+
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Array:
         """Fit to X, with the keyword arguments of `fit`, and encode it."""
         condition = fit_params.get("condition")

@@ -230,6 +230,45 @@ class Fitted(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reading):
                 "write to."
             ) from error
 
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool = False,
+        revision: str | None = None,
+        license: str | None = None,
+    ) -> str:
+        """Send the model to the Hugging Face Hub, with a model card; needs hebae[hub].
+
+        Neither training examples nor their codes are sent.
+
+        Parameters
+        ----------
+        name : str
+            As owner/name. The repository is created if there is none.
+        private : bool, default=False
+            Of a new repository.
+        revision : str, optional
+            Branch; main by default.
+        license : str, optional
+            For the model card, by its identifier on the Hub, such as "mit".
+
+        Returns
+        -------
+        str
+            Its address.
+        """
+        from hebae.hub import push
+
+        self._model()
+        options: Any = {"private": private, "revision": revision, "license": license}
+        options |= {part: getattr(self, part) for part in ("encoder", "decoder")}
+        if self._origin is not None:  # with its history and evaluation
+            return push(self._origin[0], name, **options)
+        with TemporaryDirectory() as temporary:
+            self.save(temporary)
+            return push(Path(temporary), name, **options)
+
     def export(self, folder: str | Path, format: Literal["onnx", "torch"] = "onnx") -> None:
         """Write encoder and decoder as files that run without hebae.
 

@@ -174,3 +174,10 @@ def test_hub(follow):
     pytest.importorskip("huggingface_hub")
     folder, _ = follow("hub.md", epochs=1)
     assert (folder / "runs" / "digits" / "evaluation.json").exists()
+
+
+@pytest.mark.long
+def test_tune(follow):
+    pytest.importorskip("optuna")
+    folder, _ = follow("tune.md", epochs=1)
+    assert (folder / "runs" / "tuned" / "model.safetensors").exists()

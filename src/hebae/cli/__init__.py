@@ -22,6 +22,7 @@ from hebae.cli import (  # noqa: F401  register commands
     generate,
     inspect,
     train,
+    tune,
 )
 from hebae.cli.app import app, err, wrapped
 from hebae.config import explain

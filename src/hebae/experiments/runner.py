@@ -48,6 +48,7 @@ class ExperimentFolder:
         tables = (f"{kind}.csv", f"{kind}.md")
         self.names = (self.mark.name, *tables, "report.html", "figures", "runs", "evaluations")
         self.names += (MLFLOW_FILE, MLFLOW_ARTIFACTS)
+        self.names += ("journal.log", "best.yaml") if kind == "tune" else ()
 
     def require_usable(self, *, resume: bool, overwrite: bool) -> None:
         """Raise a HebaeError unless the experiment may be started or resumed here."""

@@ -76,6 +76,7 @@ def run(
     resuming: bool = False,
     callbacks: Callable[[Settings], Collection[Callback]] = lambda settings: (),
     machines: int = 1,
+    group: Path | None = None,
 ) -> Member:
     """Train into a run folder.
 
@@ -93,6 +94,8 @@ def run(
         From the settings to the callbacks of the training.
     machines : int
         Machines on which processes of this training have been started.
+    group : Path, optional
+        Folder of the experiment that the run belongs to.
 
     Raises
     ------
@@ -104,7 +107,13 @@ def run(
     runs = [(prepared, output)]
     with peers(prepared.settings.devices * machines):
         (member,) = run_group(
-            runs, followers, command, overwrite=overwrite, resuming=resuming, machines=machines
+            runs,
+            followers,
+            command,
+            overwrite=overwrite,
+            resuming=resuming,
+            machines=machines,
+            group=group,
         )
     if member.diverged is not None:
         raise member.diverged

@@ -61,7 +61,7 @@ def explore(
             raise HebaeError(f"{flag} is {value}; it must be from {least} to {most}.")
     if importlib.util.find_spec("nicegui") is None:
         raise MissingPackage("explore needs NiceGUI: install it with pip install 'hebae[ui]'.")
-    from hebae.explorer.server import LOCAL, require_free, serve
+    from hebae.explorer.server import is_local, require_free, serve
 
     require_free(host, port)
     from hebae.explorer.runs import name_runs, require_same_data
@@ -71,7 +71,7 @@ def explore(
     require_same_data(found)
     name_runs(found)
     require_free(host, port)  # reading takes time
-    if host not in LOCAL:
+    if not is_local(host):
         tell(f"everybody who can reach {host} can see the examples and use the model.")
     shown = f"[{host}]" if ":" in host else host
     say(f"Open http://{shown}:{port} in a browser. Ctrl-C stops the explorer.")

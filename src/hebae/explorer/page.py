@@ -118,10 +118,11 @@ class Page:
             self.colour = ui.select(
                 options, value=start, label="Colour by", with_input=True, on_change=self.redraw
             ).classes("w-48")
-            count, shown = len(self.runs[0].names), "examples"
+            self.working = ui.spinner(size="sm")
+            self.working.visible = False
             ui.label(
-                f"{count:,} {shown}. Point at one to see it, click to decode it, draw a lasso to "
-                "list several."
+                f"{len(self.runs[0].names):,} examples. Point at one to see it, click to decode "
+                "it, draw a lasso to list several."
             ).classes("quiet")
 
     def _build_tools(self) -> None:
@@ -287,17 +288,13 @@ class Page:
 
     async def _draw(self) -> None:
         name, seed = str(self.sampler.value), int(self.seed.value or 0)
-        self.fitting.visible = True
-        try:
-            with self.reported():
-                for panel, viewer in zip(self.panels, self.draws, strict=True):
-                    count = 24 if has_images(panel.run) else STEPS
-                    draw = partial(panel.run.draw, name, count, seed, panel.conditions)
-                    values = await background.io_bound(draw)
-                    if values is not None:
-                        viewer.show(values, [str(i + 1) for i in range(count)], columns=12)
-        finally:
-            self.fitting.visible = False
+        with self.reported(), shown_while(self.fitting):
+            for panel, viewer in zip(self.panels, self.draws, strict=True):
+                count = 24 if has_images(panel.run) else STEPS
+                draw = partial(panel.run.draw, name, count, seed, panel.conditions)
+                values = await background.io_bound(draw)
+                if values is not None:  # as it is while the server stops
+                    viewer.show(values, [str(i + 1) for i in range(count)], columns=12)
 
     # Upload
 
@@ -360,7 +357,7 @@ class Page:
 
     async def redraw(self) -> None:
         """Draw the maps anew; UMAP is computed off the event loop when it is first asked for."""
-        with self.reported():
+        with self.reported(), shown_while(self.working):
             for panel in self.panels:
                 await background.io_bound(panel.run.map, str(self.projection.value))
                 panel.draw_map()
@@ -373,7 +370,9 @@ class Page:
         try:
             yield
         except HebaeError as error:
-            text = f"{str(error)[:1].upper()}{str(error)[1:]}"
+            text = str(error)
+            if text.partition(" ")[0].isalpha():  # not a file, or a flag
+                text = f"{text[:1].upper()}{text[1:]}"
             if place is not None:
                 place.text = text
             else:
@@ -384,3 +383,13 @@ class Page:
                 ui.notify(text, type="negative", multi_line=True)
             else:
                 place.text = text
+
+
+@contextmanager
+def shown_while(element: ui.element) -> Iterator[None]:
+    """Show an element as long as something is computed."""
+    element.visible = True
+    try:
+        yield
+    finally:
+        element.visible = False

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from hebae import inference
 from hebae.by_condition import conditional_sampler
-from hebae.data.examples import Column, Dataset, Examples
+from hebae.data.examples import Dataset, Examples
+from hebae.data.schema import Column
 from hebae.data.writing import joined
 from hebae.errors import HebaeError
 from hebae.inference import Conditions, Floats

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +19,6 @@ from hebae.explorer.runs import ExploredRun
 from hebae.explorer.uploads import MOST_BYTES, Reader
 from hebae.explorer.views import has_images
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
-"""Hosts that only this machine reaches."""
 _HEADERS = 2**16
 """Bytes of an upload besides its files."""
 
@@ -42,6 +41,14 @@ class UploadLimit:
                 await PlainTextResponse("the upload is too large", 413)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
 
 
 def require_free(host: str, port: int) -> None:
@@ -87,11 +94,11 @@ def serve(
     folder : Path
         Where selections are saved; only if the page is for this machine alone.
     """
-    local = host in LOCAL
     for run in runs:  # before the first visit
         _ = run.axes, None if has_images(run) else run.scale
-    if local:  # a page of another site cannot reach this one under a name of its own
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL, "[::1]"])
+    local = is_local(host)
+    if local and ":" not in host:  # no page of another site reaches this one by a name of its own
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", host])
     app.add_middleware(UploadLimit)
     ui.run(
         root=lambda: Page(runs, readers, folder if local else None).build(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from hebae.config import DataSettings
-from hebae.data.conditions import value_of, with_conditions
 from hebae.data.examples import Examples
 from hebae.data.image_files import SUFFIXES as IMAGES
 from hebae.errors import HebaeError
@@ -74,12 +74,8 @@ def read_upload(
         shown = shown._replace(names=given_names)
     examples = shown.examples[:MOST_EXAMPLES]
     if run.condition_columns and examples.conditions is None and conditions is not None:
-        known = run.condition_columns
-        given: dict[str, Any] = {
-            column.name: value_of(number, column) if column.categories else float(number)
-            for column, number in zip(known, conditions[0], strict=True)
-        }
-        examples = with_conditions(examples, given, known)
+        conditions = np.repeat(conditions, len(examples), axis=0)
+        examples = replace(examples, conditions=conditions, condition_columns=run.condition_columns)
     return Shown(examples, np.array(shown.splits[:MOST_EXAMPLES]), shown.names[:MOST_EXAMPLES])
 
 
@@ -90,20 +86,20 @@ def _store(files: Sequence[tuple[str, bytes]], folder: Path) -> tuple[Path, str]
     suffixes = [_suffix(name) for name, _ in files]
     label = files[0][0] if len(files) == 1 else f"the upload of {len(files)} files"
     if all(suffix in IMAGES for suffix in suffixes):
-        target = folder / "images"
+        target = folder / "uploaded-images"
         target.mkdir()
         for place, ((name, content), suffix) in enumerate(zip(files, suffixes, strict=True)):
             stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(name).stem)[:60]
             (target / f"{place + 1:03d}_{stem}{suffix}").write_bytes(content)
         return target, label
     if len(files) == 1 and suffixes[0] in SINGLE:
-        path = folder / f"upload{suffixes[0]}"
+        path = folder / f"uploaded{suffixes[0]}"
         path.write_bytes(files[0][1])
         return path, label
     if tuple(sorted(suffixes)) in {tuple(sorted(kinds)) for kinds in SETS}:
         for (_, content), suffix in zip(files, suffixes, strict=True):
-            (folder / f"upload{suffix}").write_bytes(content)
-        return next(folder / f"upload{kinds[0]}" for kinds in SETS if kinds[0] in suffixes), label
+            (folder / f"uploaded{suffix}").write_bytes(content)
+        return next(folder / f"uploaded{kinds[0]}" for kinds in SETS if kinds[0] in suffixes), label
     raise HebaeError(
         f"{label} has a format that cannot be uploaded; give images, one file that ends in "
         f"{', '.join(SINGLE)}, or {' or '.join(' with '.join(kinds) for kinds in SETS)}."
@@ -129,4 +125,5 @@ def _image_options(run: ExploredRun) -> dict[str, Any]:
 
 def _without_folder(text: str, path: Path, folder: str, names: str) -> str:
     """Name the uploaded file in a message, not where it was stored."""
-    return text.replace(str(path), names).replace(folder, names)
+    text = text.replace(str(path), names).replace(folder, names)
+    return text.replace(path.name, names)

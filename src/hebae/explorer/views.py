@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hebae.data.conditions import value_of
-from hebae.data.examples import Column, Examples
+from hebae.data.examples import Examples
+from hebae.data.schema import Column
 from hebae.data.writing import write_codes
 from hebae.errors import HebaeError
 from hebae.explorer.runs import ExploredRun, Rows, Shown

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -348,9 +349,8 @@ def _publish(
     make_folder(folder.figures)
     points: dict[float, list[float]] = {t.number: [t.value] for t in finished}
     ordered = dict(sorted(points.items()))
-    so_far: dict[float, list[float]] = {}
-    for number, (value,) in ordered.items():
-        so_far[number] = [min([sign * value, *(sign * v for (v,) in so_far.values())]) * sign]
+    best_values = accumulate((value for (value,) in ordered.values()), max if sign < 0 else min)
+    so_far = {number: [value] for number, value in zip(ordered, best_values, strict=True)}
     lines = {"trial": ordered, "best so far": so_far}
     panel = LinePanel(lines, x_label="trial", y_label=study.criterion)
     figure = line_grid([[panel]], title=title)

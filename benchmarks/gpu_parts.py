@@ -30,11 +30,12 @@ from gpu import RESTART, read_record, write_record
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from hebae.building import build
 from hebae.cli import main as hebae
 from hebae.config import Settings, resolve
 from hebae.data import Dataset, load
-from hebae.model import Autoencoder, build, to_floats
-from hebae.storage import RunFolder
+from hebae.model import Autoencoder, to_floats
+from hebae.run_folder import RunFolder
 from hebae.training.many import Job, train_all
 from hebae.training.session import prepare, run
 

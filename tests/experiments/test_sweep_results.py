@@ -15,7 +15,7 @@ from hebae.experiments.plan import Axis, as_text, parse_axes, plan_grid, prepare
 from hebae.experiments.runner import summarise, train_runs
 from hebae.experiments.sweep import MOST_LINES, draw, flat, tabulate_runs
 from hebae.experiments.trained_run import RunResult
-from hebae.storage import RunFolder
+from hebae.run_folder import RunFolder
 
 
 @pytest.mark.parametrize(

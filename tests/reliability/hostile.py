@@ -36,8 +36,9 @@ from hebae.errors import HebaeError
 from hebae.experiments.measure import Record
 from hebae.experiments.measurement import Measurement
 from hebae.inference import encode
+from hebae.run_folder import RunFolder
 from hebae.samplers import fitted_samplers, read_samplers
-from hebae.storage import RunFolder, load_model
+from hebae.storage import load_model
 from hebae.training import session
 from hebae.training.state import Checkpointer
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, validators
 from rich.text import Text
 
 from hebae.cli.app import (
@@ -327,6 +327,8 @@ def reproduce(
     output: Path | None = None,
     data_dir: Path | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    features: tuple[str, ...] | None = None,
+    samples: Annotated[int | None, Parameter(validator=validators.Number(gte=10))] = None,
     train_only: Annotated[bool, Switch] = False,
     cluster: Cluster = ClusterSettings(),  # noqa: B008
 ) -> int:
@@ -351,6 +353,11 @@ def reproduce(
         Folder with data files [env: HEBAE_DATA_DIR].
     device
         Device to train and to measure on.
+    features
+        Features to compare samples of images in, as in ``hebae evaluate`` [default: those of each
+        study; for CelebA random, and inception and efficientnet-lite0 where they are available].
+    samples
+        Samples per sampler, compared with as many test examples [default: 10000; smoke: 1000].
     train_only
         Train only. Run the command again without this option to measure and draw.
     """
@@ -377,6 +384,11 @@ def reproduce(
             command=command(),
             data_dir=data_dir,
             device=device,
+            evaluation={
+                name: value
+                for name, value in (("features", features), ("samples", samples))
+                if value is not None
+            },
             train_only=train_only,
             watcher=RunsProgress(err, status),
             tell=tell,

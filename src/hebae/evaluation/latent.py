@@ -6,7 +6,7 @@ the code are used.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,10 +40,17 @@ def mean_absolute_off_diagonal(matrix: ArrayLike) -> float | None:
     return float(entries.mean()) if entries.size else None
 
 
-def variance_range(covariance: ArrayLike) -> tuple[float, float]:
+class VarianceRange(NamedTuple):
+    """Least and greatest variance of a dimension."""
+
+    least: float
+    greatest: float
+
+
+def variance_range(covariance: ArrayLike) -> VarianceRange:
     """Least and greatest variance on the diagonal of (k, k); 1 and 1 for a standard normal code."""
     variances = np.diag(_square(covariance, "covariance"))
-    return float(variances.min()), float(variances.max())
+    return VarianceRange(float(variances.min()), float(variances.max()))
 
 
 def median_scale(log_scale: ArrayLike | None) -> float | None:

@@ -155,7 +155,7 @@ class _Runner:
                 )
                 continue
             prepared.release()
-            jobs.append(Job(run.label, prepared, path))
+            jobs.append(Job(run.label, prepared, path, self.folder.path))
         trained = train_runs(
             [run for run in planned if run.label not in refused],
             jobs,

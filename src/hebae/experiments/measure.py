@@ -257,7 +257,8 @@ def feature_extractors(
         names = ("classifier",) if labelled else ("pixels",)
         notify(
             f"Samples are compared in the features of {names[0]}; --features names others: "
-            "classifier, pixels, random, inception, timm:NAME or the file of an exported network."
+            "classifier, pixels, random, efficientnet-lite0, inception, timm:NAME or the file of "
+            "an exported network."
         )
     found = {}
     for name in names:

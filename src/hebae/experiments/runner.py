@@ -28,7 +28,8 @@ from hebae.files import LOCK_FILES, clear, locked, make_folder, read_json, requi
 from hebae.provenance import provenance
 from hebae.report.page import Section, write_page
 from hebae.report.tables import Table, to_csv
-from hebae.storage import RunFolder
+from hebae.run_folder import RunFolder
+from hebae.training.loggers import MLFLOW_ARTIFACTS, MLFLOW_FILE
 from hebae.training.many import Job, Watcher, train_all, train_in_turn
 
 _MAY_CHANGE = (MAY_CHANGE_ON_RESUME | AFFECT_ROUNDING) - {"epochs"}
@@ -47,6 +48,8 @@ class ExperimentFolder:
         self.page = path / "report.html"
         tables = (f"{kind}.csv", f"{kind}.md")
         self.names = (self.mark.name, *tables, "report.html", "figures", "runs", "evaluations")
+        self.names += (MLFLOW_FILE, MLFLOW_ARTIFACTS)
+        self.names += ("journal.log", "best.yaml") if kind == "tune" else ()
 
     def require_usable(self, *, resume: bool, overwrite: bool) -> None:
         """Raise a HebaeError unless the experiment may be started or resumed here."""

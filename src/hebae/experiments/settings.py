@@ -58,9 +58,10 @@ class EvaluationSettings(BaseModel):
         "metrics].",
     )
     features: tuple[str, ...] | None = None
-    """Features to compare samples in: classifier, pixels, random (an untrained network), inception,
-    timm:NAME, or the file of an exported network [default: classifier for images with labels,
-    otherwise pixels; pixels for fast metrics]."""
+    """Features to compare samples in: classifier, pixels, random (an untrained network),
+    efficientnet-lite0 (trained on ImageNet), inception, timm:NAME, or the file of an exported
+    network [default: classifier for images with labels, otherwise pixels; pixels for fast
+    metrics]."""
     weights: Path | None = None
     """File with Inception's weights, instead of a download."""
     allow_rank_deficient: bool = False

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hebae.data import Dataset
 from hebae.errors import HebaeError
 from hebae.experiments.cluster import Cluster, measure_each
-from hebae.experiments.measure import evaluate_run
+from hebae.experiments.measure import evaluate_run, feature_extractors
 from hebae.experiments.metrics import choose
 from hebae.experiments.plan import PlannedRun, prepare
 from hebae.experiments.runner import train_runs
@@ -26,8 +27,8 @@ from hebae.paper.study import STUDIES, Findings, Runs, Study, records
 from hebae.provenance import provenance
 from hebae.report import style
 from hebae.report.tables import Table, to_csv
+from hebae.run_folder import RunFolder
 from hebae.samplers import NAMES
-from hebae.storage import RunFolder
 from hebae.training.many import Watcher
 
 RUNS, RESULTS, FACES = "runs", "results", "faces"
@@ -43,6 +44,7 @@ def reproduce(
     command: str,
     data_dir: Path | None = None,
     device: str = "auto",
+    evaluation: Mapping[str, Any] | None = None,
     train_only: bool = False,
     watcher: Watcher | None = None,
     tell: Tell = lambda note: None,
@@ -52,8 +54,9 @@ def reproduce(
     """Run studies, and return one page per study, or None if that was interrupted.
 
     `output` gets ``runs/``, which the studies share, and ``results/``. Runs and measurements that
-    it holds already are reused. `watcher` receives the progress of the training, `tell` notes for
-    the user, and `progress` what is being done. Runs are trained and measured by tasks of
+    it holds already are reused. `evaluation` holds settings of the evaluation that take precedence
+    over those of studies and budget. `watcher` receives the progress of the training, `tell` notes
+    for the user, and `progress` what is being done. Runs are trained and measured by tasks of
     `cluster`, if there is one.
 
     Raises
@@ -69,6 +72,15 @@ def reproduce(
         plans = {study.name: _plan(study, budget, data_dir, tell) for study in studies}
         runs = unique(run for plan in plans.values() for run in plan)
         progress(f"loading the data of {len(runs)} runs")
+        if evaluation and "features" in evaluation:
+            for study in studies:
+                for run in {data_of(run): run for run in plans[study.name]}.values():
+                    feature_extractors(
+                        load_dataset(run.settings, data_dir=data_dir),
+                        choose(study.metrics_of(budget, run)),
+                        evaluation_settings(study, budget, run, device, evaluation),
+                        progress=progress,
+                    )
         place = {"device": device, "data_dir": data_dir}
         placed = [replace(run, settings=run.settings.replace(**place)) for run in runs]
         jobs = prepare(placed, output / RUNS)
@@ -84,7 +96,7 @@ def reproduce(
                     partial(
                         evaluate_run,
                         metrics=choose(study.metrics_of(budget, run)),
-                        settings=evaluation_settings(study, budget, run, device),
+                        settings=evaluation_settings(study, budget, run, device, evaluation or {}),
                         command=command,
                     ),
                 )
@@ -104,13 +116,20 @@ def reproduce(
 
 
 def evaluation_settings(
-    study: Study, budget: Budget, run: PlannedRun, device: str = "auto"
+    study: Study,
+    budget: Budget,
+    run: PlannedRun,
+    device: str = "auto",
+    changes: Mapping[str, Any] = MappingProxyType({}),
 ) -> EvaluationSettings:
-    """Return the settings of a run's evaluation: on test examples, with all samplers."""
+    """Return the settings of a run's evaluation: on test examples, with all samplers.
+
+    `changes` take precedence.
+    """
     settings = {"split": "test", "samplers": NAMES, "device": device, **study.evaluation}
     if (features := faces.features(run)) is not None:
         settings["features"] = features
-    return EvaluationSettings(**settings | dict(budget.evaluation))
+    return EvaluationSettings(**settings | dict(budget.evaluation) | dict(changes))
 
 
 def _plan(study: Study, budget: Budget, data_dir: Path | None, tell: Tell) -> Plan:

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from hebae.building import build_objective
 from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, MAY_DIFFER_IN_STACK
 from hebae.errors import HebaeError
-from hebae.model import build_objective
-from hebae.storage import RunFolder
+from hebae.run_folder import RunFolder
 from hebae.training import session
 from hebae.training.batches import batch_sizes
 from hebae.training.callbacks import Callback
@@ -45,6 +45,8 @@ class Job:
     label: str
     prepared: Prepared
     path: Path
+    group: Path | None = None
+    """Folder of the sweep or comparison that it belongs to."""
 
     @property
     def folder(self) -> RunFolder:
@@ -184,8 +186,8 @@ def why_alone(job: Job) -> str | None:
         return "several devices"
     if settings.precision == "16-mixed":
         return "16-mixed precision, whose loss is scaled for each model"
-    if settings.tensorboard:
-        return "TensorBoard"
+    if settings.loggers:
+        return f"logger {' '.join(settings.loggers)}"
     if device_type(settings) == "cpu":
         if settings.compile == "on":
             return "a compiled step"
@@ -246,7 +248,10 @@ def _train(group: Sequence[Job], command: str, watcher: Watcher) -> Iterator[Res
     jobs = sorted(group, key=lambda job: job.prepared.settings.learning_rate or 0)
     counters = [_StepCounter(watcher, steps_left(job)) for job in jobs]
     members = session.run_group(
-        [(job.prepared, job.path) for job in jobs], [[counter] for counter in counters], command
+        [(job.prepared, job.path) for job in jobs],
+        [[counter] for counter in counters],
+        command,
+        group=jobs[0].group,
     )
     for job, member, counter in zip(jobs, members, counters, strict=True):
         job.prepared.release()

@@ -61,6 +61,16 @@ def _require_possible(settings: ClusterSettings) -> None:
         raise MissingPackage("--ray needs the package ray: pip install 'hebae[ray]'")
 
 
+def import_ray() -> Any:
+    """Import Ray so that it sends nothing anywhere, and prints nothing."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it warns
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # of its messages on lost workers
+    import ray
+
+    return ray
+
+
 @contextmanager
 def connected(
     settings: ClusterSettings,
@@ -84,10 +94,7 @@ def connected(
     if dry_run:
         yield None
         return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it warns
-    import ray
-
+    ray = import_ray()
     address = settings.ray[0] if settings.ray else os.environ.get("RAY_ADDRESS", "local")
     started = {"include_dashboard": False, "object_store_memory": STORE}
     if address != "local":

@@ -18,7 +18,7 @@ from PIL import Image
 
 pytest.importorskip("nicegui", reason="the extra ui is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
@@ -156,7 +156,12 @@ def test_a_run_in_the_browser(digits):
         )
         page.get_by_text("1 uploaded example").wait_for()
         assert page.locator("[role=alert]").inner_text() == ""
-        page.get_by_text("Code: example").filter(has_text="a").first.wait_for()
+        page.get_by_text("Code: example a.png").wait_for()
+
+        # A name that another site gives to this machine does not open the page.
+        strange = urllib.request.Request(address, headers={"Host": "elsewhere.example"})
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            urllib.request.urlopen(strange, timeout=10)
 
 
 def test_two_runs_side_by_side_on_a_narrow_page(digits):

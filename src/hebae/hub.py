@@ -25,8 +25,9 @@ from hebae.errors import HebaeError, MissingPackage
 from hebae.files import make_folder, read_json, sha256_of, write_atomically, write_text
 from hebae.methods import METHODS, Method
 from hebae.model import Autoencoder
+from hebae.run_folder import RunFolder
 from hebae.samplers import read_samplers, write_samplers
-from hebae.storage import RunFolder, load_model
+from hebae.storage import load_model
 
 PREFIX = "hf://"
 """Before a model's name on the Hub, where a folder could be meant as well."""

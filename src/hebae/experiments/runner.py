@@ -46,10 +46,9 @@ class ExperimentFolder:
         self.runs = path / "runs"
         self.figures = path / "figures"
         self.page = path / "report.html"
-        tables = (f"{kind}.csv", f"{kind}.md")
-        self.names = (self.mark.name, *tables, "report.html", "figures", "runs", "evaluations")
-        self.names += (MLFLOW_FILE, MLFLOW_ARTIFACTS)
-        self.names += ("journal.log", "best.yaml") if kind == "tune" else ()
+        names = [self.mark.name, f"{kind}.csv", f"{kind}.md", "report.html", "figures", "runs"]
+        names += ["evaluations", MLFLOW_FILE, MLFLOW_ARTIFACTS]
+        self.names = (*names, *(("journal.log", "best.yaml") if kind == "tune" else ()))
 
     def require_usable(self, *, resume: bool, overwrite: bool) -> None:
         """Raise a HebaeError unless the experiment may be started or resumed here."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,13 @@ MOST_BYTES = 20 * 2**20
 """Bytes of all files of an upload."""
 MOST_EXAMPLES = 100
 """Uploaded examples that are shown: the first ones."""
-SINGLE = (".npy", ".npz", ".csv", ".tsv", ".parquet", ".h5ad", ".h5", ".vcf", ".vcf.gz", ".zip")
+DOUBLE = (".vcf.gz", ".tar.gz")
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+"""Of images."""
+SINGLE = (
+    *(".npy", ".npz", ".csv", ".tsv", ".parquet", ".h5ad", ".h5", ".vcf", ".vcf.gz"),
+    *ARCHIVES,
+)
 SETS = ((".bed", ".bim", ".fam"), (".pgen", ".pvar", ".psam"))
 """Files of genotypes that belong together."""
 
@@ -58,17 +64,18 @@ def read_upload(
             "are read; give fewer examples."
         )
     with TemporaryDirectory(prefix="hebae-upload-") as folder:
-        path, names = _store(files, Path(folder))
+        stored = _store(files, Path(folder))
+        archive = stored.path.is_dir() or stored.path.name.endswith(ARCHIVES)
         try:
-            options = _image_options(run) if path.is_dir() or path.suffix == ".zip" else {}
-            parts = read(DataSettings(data=str(path), **options))
+            options = _image_options(run) if archive else {}
+            parts = read(DataSettings(data=str(stored.path), **options))
             shown = choose(parts, sum(map(len, parts.values())))
         except HebaeError as error:
-            raise HebaeError(_without_folder(str(error), path, folder, names)) from None
+            raise HebaeError(stored.named(str(error))) from None
         except (MemoryError, OSError, RecursionError) as error:
             reason = str(error) or type(error).__name__
-            text = f"{names} cannot be read ({reason}); give another file."
-            raise HebaeError(_without_folder(text, path, folder, names)) from None
+            text = f"{stored.path} cannot be read ({reason}); give another file."
+            raise HebaeError(stored.named(text)) from None
     given_names = [Path(name).name for name, _ in files]
     if len(given_names) == len(shown.names) and _suffix(given_names[0]) in IMAGES:
         shown = shown._replace(names=given_names)
@@ -79,36 +86,52 @@ def read_upload(
     return Shown(examples, np.array(shown.splits[:MOST_EXAMPLES]), shown.names[:MOST_EXAMPLES])
 
 
-def _store(files: Sequence[tuple[str, bytes]], folder: Path) -> tuple[Path, str]:
-    """Write files under names of our own; return what is to be read, and its name for messages."""
+class _Stored(NamedTuple):
+    """Uploaded files on the disk, under names of our own."""
+
+    path: Path
+    """What is to be read."""
+    names: dict[str, str]
+    """Names of the user by ours, the longest of ours first."""
+
+    def named(self, text: str) -> str:
+        """Return a message with the names of the user."""
+        for ours, theirs in self.names.items():
+            text = text.replace(ours, theirs)
+        return text
+
+
+def _store(files: Sequence[tuple[str, bytes]], folder: Path) -> _Stored:
     if not files:
         raise HebaeError("no file was uploaded; choose one.")
     suffixes = [_suffix(name) for name, _ in files]
-    label = files[0][0] if len(files) == 1 else f"the upload of {len(files)} files"
+    label = Path(files[0][0]).name if len(files) == 1 else f"the upload of {len(files)} files"
     if all(suffix in IMAGES for suffix in suffixes):
-        target = folder / "uploaded-images"
-        target.mkdir()
-        for place, ((name, content), suffix) in enumerate(zip(files, suffixes, strict=True)):
-            stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(name).stem)[:60]
-            (target / f"{place + 1:03d}_{stem}{suffix}").write_bytes(content)
-        return target, label
-    if len(files) == 1 and suffixes[0] in SINGLE:
+        path = folder / "uploaded-images"
+        names = [f"{place:03d}{suffix}" for place, suffix in enumerate(suffixes)]
+    elif len(files) == 1 and suffixes[0] in SINGLE:
         path = folder / f"uploaded{suffixes[0]}"
-        path.write_bytes(files[0][1])
-        return path, label
-    if tuple(sorted(suffixes)) in {tuple(sorted(kinds)) for kinds in SETS}:
-        for (_, content), suffix in zip(files, suffixes, strict=True):
-            (folder / f"uploaded{suffix}").write_bytes(content)
-        return next(folder / f"uploaded{kinds[0]}" for kinds in SETS if kinds[0] in suffixes), label
-    raise HebaeError(
-        f"{label} has a format that cannot be uploaded; give images, one file that ends in "
-        f"{', '.join(SINGLE)}, or {' or '.join(' with '.join(kinds) for kinds in SETS)}."
-    )
+        names = [path.name]
+    elif tuple(sorted(suffixes)) in {tuple(sorted(kinds)) for kinds in SETS}:
+        path = next(folder / f"uploaded{kinds[0]}" for kinds in SETS if kinds[0] in suffixes)
+        names = [f"uploaded{suffix}" for suffix in suffixes]
+    else:
+        raise HebaeError(
+            f"{label} has a format that cannot be uploaded; give images, one file that ends in "
+            f"{', '.join(SINGLE)}, or {' or '.join(' with '.join(kinds) for kinds in SETS)}."
+        )
+    home = path if path.name == "uploaded-images" else folder
+    home.mkdir(exist_ok=True)
+    known = {str(path): label} if home == folder else {}
+    for ours, (theirs, content) in zip(names, files, strict=True):
+        (home / ours).write_bytes(content)
+        known |= {str(home / ours): Path(theirs).name, ours: Path(theirs).name}
+    return _Stored(path, known | {str(path): label, str(folder): label, path.name: label})
 
 
 def _suffix(name: str) -> str:
     lower = name.lower()
-    return ".vcf.gz" if lower.endswith(".vcf.gz") else Path(lower).suffix
+    return next((end for end in DOUBLE if lower.endswith(end)), Path(lower).suffix)
 
 
 def _image_options(run: ExploredRun) -> dict[str, Any]:
@@ -121,9 +144,3 @@ def _image_options(run: ExploredRun) -> dict[str, Any]:
     channels, height, width = run.model.input_shape
     mode = {1: "L", 3: "RGB"}.get(channels)
     return {"image_size": (width, height)} | ({} if mode is None else {"image_mode": mode})
-
-
-def _without_folder(text: str, path: Path, folder: str, names: str) -> str:
-    """Name the uploaded file in a message, not where it was stored."""
-    text = text.replace(str(path), names).replace(folder, names)
-    return text.replace(path.name, names)

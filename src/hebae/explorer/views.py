@@ -238,7 +238,7 @@ def map_figure(
     if uploads is not None and len(uploads):
         rows = len(places) + np.arange(len(uploads))
         star = {"size": 14, "symbol": "star", "color": "#e6194b", "line": {"width": 1}}
-        traces.append(_points(uploads, rows, name="uploaded", marker=star))
+        traces.append(_points(uploads, rows, name="uploaded", marker=star, unselected=_KEPT))
     if marker is not None:
         cross = {"size": 15, "symbol": "x-thin", "line": {"width": 3, "color": "#e6194b"}}
         traces.append(
@@ -250,6 +250,7 @@ def map_figure(
                 "name": "current code",
                 "hoverinfo": "skip",
                 "marker": cross,
+                "unselected": _KEPT,
             }
         )
     grid = {"gridcolor": "rgba(128,128,128,0.2)", "zerolinecolor": "rgba(128,128,128,0.35)"}
@@ -273,6 +274,10 @@ def map_figure(
         "modeBarButtonsToRemove": ["toImage", "autoScale2d"],
     }
     return {"data": traces, "layout": layout, "config": config}
+
+
+_KEPT = {"marker": {"opacity": 1}}
+"""What a lasso does not select is not paler."""
 
 
 def _points(places: Floats, rows: Rows, **style: Any) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from command_line import refused, small
 optuna = pytest.importorskip("optuna")
 
 from hebae.config import Settings  # noqa: E402
-from hebae.experiments import search_space, tune  # noqa: E402
+from hebae.experiments import search_space  # noqa: E402
+from hebae.experiments import trials as one_trial  # noqa: E402
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_a_trial_that_diverges_is_marked_and_the_study_goes_on(study, tmp_path):
 
 def test_a_study_is_resumed_in_the_trial_that_was_interrupted(study, tmp_path, monkeypatch):
     flags = ("--method", "vae", "--space", "penalty_weight=0.1..10", "--trials")
-    run, calls = tune.session.run, []
+    run, calls = one_trial.session.run, []
 
     def interrupted(*arguments, **keywords):
         calls.append(arguments)
@@ -83,7 +84,7 @@ def test_a_study_is_resumed_in_the_trial_that_was_interrupted(study, tmp_path, m
             raise KeyboardInterrupt
         return run(*arguments, **keywords)
 
-    monkeypatch.setattr(tune.session, "run", interrupted)
+    monkeypatch.setattr(one_trial.session, "run", interrupted)
     assert study(*flags, 3).status == 130
     before = trials(tmp_path / "tuning")
     assert [t.state.name for t in before] == ["COMPLETE", "RUNNING"]
@@ -102,7 +103,7 @@ def test_a_study_is_resumed_in_the_trial_that_was_interrupted(study, tmp_path, m
 
 def test_trials_below_the_median_are_pruned(study, tmp_path, monkeypatch):
     values = iter([5.0, 6.0] * 5 + [1.0])
-    monkeypatch.setattr(tune, "_measure", lambda *arguments: next(values))
+    monkeypatch.setattr(one_trial, "_measure", lambda *arguments: next(values))
     result = study("--method", "vae", "--space", "penalty_weight", "--trials", 6)
     assert result.status == 0, result.err
     assert [t.state.name for t in trials(tmp_path / "tuning")] == ["COMPLETE"] * 5 + ["PRUNED"]

@@ -36,7 +36,7 @@ def test_the_numbers_are_those_of_the_weights_that_were_kept(
     planned = plan_grid(parse_axes(["seed=0"]), flags=flags)
     results = train_runs(planned, prepare(planned, tmp_path), command="test")
     assert results is not None
-    (found,) = summarise(results)
+    found = summarise(results[0], progress=lambda message: None)
     history = RunFolder(found.path).history()
     kept = history[-1]["held_out"]
     if "early_stopping" in changes:

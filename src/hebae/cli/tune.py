@@ -57,7 +57,8 @@ def tune(
     from rich.text import Text
 
     from hebae.experiments.runner import ExperimentFolder
-    from hebae.experiments.tune import BEST, LABELS, plan, run_study
+    from hebae.experiments.trials import LABELS
+    from hebae.experiments.tune import BEST, plan, run_study
     from hebae.training.checks import require_relevant
 
     settings = resolve(start.preset, start.config, start.settings)

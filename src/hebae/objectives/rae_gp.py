@@ -86,4 +86,4 @@ class RAEGP(Objective):
 @functools.cache
 def _exclude_from_compilation() -> None:
     """Compiled programs have no second derivatives. A decorator would load the compiler earlier."""
-    RAEGP.decode = torch.compiler.disable(RAEGP.decode)  # type: ignore[method-assign]
+    RAEGP.decode = torch.compiler.disable(RAEGP.decode)  # type: ignore[method-assign, no-untyped-call]

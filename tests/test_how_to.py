@@ -167,3 +167,17 @@ def test_export(follow):
     pytest.importorskip("onnxruntime")
     _, variables = follow("export.md", epochs=1)
     assert variables["images"].shape == (16, 1, 28, 28)
+
+
+@pytest.mark.long
+def test_hub(follow):
+    pytest.importorskip("huggingface_hub")
+    folder, _ = follow("hub.md", epochs=1)
+    assert (folder / "runs" / "digits" / "evaluation.json").exists()
+
+
+@pytest.mark.long
+def test_tune(follow):
+    pytest.importorskip("optuna")
+    folder, _ = follow("tune.md", epochs=1)
+    assert (folder / "runs" / "tuned" / "model.safetensors").exists()

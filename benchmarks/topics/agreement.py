@@ -19,7 +19,8 @@ from hebae.data import Dataset, load
 from hebae.errors import HebaeError
 from hebae.model import to_floats
 from hebae.training.batches import ArrayBatches
-from hebae.training.loop import make_fabric, train
+from hebae.training.loop import train
+from hebae.training.machine import make_fabric
 from hebae.training.population import held_out_estimates, store_population
 
 TEXT = """\

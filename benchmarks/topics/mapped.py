@@ -27,7 +27,8 @@ from hebae.errors import HebaeError
 from hebae.model import to_floats
 from hebae.training.batches import ArrayBatches, Batch
 from hebae.training.callbacks import Callback
-from hebae.training.loop import make_fabric, train
+from hebae.training.loop import train
+from hebae.training.machine import make_fabric
 
 SHAPE = (3, 64, 64)
 RESIDENT = 20_000

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hebae.config import ModelSettings
-from hebae.data.examples import Conditions, Seen
+from hebae.data.schema import Conditions, Seen
 from hebae.likelihoods import LIKELIHOODS, Categorical, Columns, Likelihood
 from hebae.model import Autoencoder
 from hebae.networks import NETWORKS, ConditionEncoder, initialised

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hebae import gaussian
-from hebae.data.examples import Seen
+from hebae.data.schema import Seen
 from hebae.deprecation import old_names
 from hebae.errors import HebaeError
 from hebae.likelihoods import EMPTY, Context, Likelihood

@@ -31,7 +31,7 @@ from hebae.priors import *  # noqa: F403, since they lived here in version 0.1.0
 from hebae.priors import NAMES, Prior, Samplers, StandardNormal, check_name, fit_samplers
 from hebae.priors.base import Floats
 from hebae.priors.choice import SAMPLERS, sampler_class
-from hebae.storage import RunFolder
+from hebae.run_folder import RunFolder
 
 Sampler = Prior  # its name in version 0.1.0
 Key: TypeAlias = tuple[int, ...]

@@ -83,7 +83,8 @@ def figure_1b_runs(budget, folder, distance, diverged=lambda method, ratio: Fals
     for planned in figure1b.plan(budget):
         s = planned.settings
         ratio = round(s.penalty_weight / figure1b.faces.WEIGHTS[s.method], 4)
-        value = distance(s.method, ratio) + s.seed / 100
+        value = distance(s.method, ratio)
+        value = value and value + s.seed / 100  # 0 stays exactly 0
         values = {"frechet.normal": value, "frechet.mixture": 10 - value}
         values["frechet.reconstructions"] = 0.5
         gone = "NaN" if diverged(s.method, ratio) else ""
@@ -118,6 +119,15 @@ def test_figure_1b_compares_distances_and_their_range(tmp_path, no_inception):
     assert len(weights.rows) == 5 * 3
     assert weights.rows[7].values == pytest.approx([0.001, 0.001, 2000 / 12288])
     assert weights.rows[8].values == ["", "", 100.0]
+
+
+def test_a_distance_of_exactly_0_is_the_least_and_is_not_missing(tmp_path, no_inception):
+    runs = figure_1b_runs(SEEDS, tmp_path, lambda method, ratio: 2.0 * (method != "hebae"))
+    samples, robust, _ = figure1b.conclude(SEEDS, runs).statements
+    assert samples.numbers["hebae"] == 0
+    assert samples.verdict == "holds"
+    assert robust.numbers["hebae"] is None
+    assert robust.numbers["vae"] == pytest.approx(1)
 
 
 def test_figure_1b_has_no_range_for_a_method_that_diverged_at_some_lambda(tmp_path, no_inception):

@@ -11,7 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hebae.data.examples import Column, Examples, map_of
+from hebae.data.examples import Examples, map_of
+from hebae.data.schema import Column
 from hebae.training import batches
 from hebae.training.batches import (
     ArrayBatches,

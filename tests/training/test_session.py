@@ -17,7 +17,7 @@ from hebae.config import Settings
 from hebae.data import Examples
 from hebae.errors import HebaeError
 from hebae.model import Step
-from hebae.storage import RunFolder
+from hebae.run_folder import RunFolder
 from hebae.training import machine, session, state
 
 HELD = """

@@ -12,15 +12,16 @@ from training_runs import same
 from hebae.building import build
 from hebae.config import Settings
 from hebae.data import Examples, load
-from hebae.data.examples import Column
+from hebae.data.schema import Column
 from hebae.errors import HebaeError
 from hebae.model import Step
-from hebae.storage import RunFolder
+from hebae.run_folder import RunFolder
 from hebae.training import session
 from hebae.training import step as training_step
 from hebae.training.batches import ArrayBatches
 from hebae.training.denormals import EVERY, clear_denormal_means
-from hebae.training.loop import make_fabric, train
+from hebae.training.loop import train
+from hebae.training.machine import make_fabric
 from hebae.training.step import WARM_UP, CapturedStep, Updater, lay_out_filters, tensor_cores
 
 
@@ -115,7 +116,7 @@ from functools import partial
 import torch
 from hebae.building import build
 from hebae.config import Settings
-from hebae.training.loop import make_fabric
+from hebae.training.machine import make_fabric
 from hebae.training.step import Updater
 
 traced = []

@@ -1,12 +1,12 @@
-"""``hebae encode``, ``impute`` and ``export``: codes, filled examples and networks as files."""
+"""``hebae encode``, ``impute``, ``export``, ``push`` and ``pull``: what leaves a run folder."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from hebae.cli.app import app, say
+from hebae.cli.app import Switch, app, say
 from hebae.cli.generate import Data, model_and_data, require_output, with_asked
 from hebae.config import DataSettings
 from hebae.methods import METHODS
@@ -127,4 +127,70 @@ def export(
     trained, config = load_model(run)
     sidecar = export_model(trained, output, format=format, facts={"method": config["method"]})
     say(f"Wrote encoder, decoder and their description: {sidecar}")
+    return 0
+
+
+@app.command
+def push(
+    run: Path,
+    name: str,
+    /,
+    *,
+    private: Annotated[bool, Switch] = False,
+    revision: str | None = None,
+    license: str | None = None,
+    dry_run: Annotated[bool, Switch] = False,
+) -> int:
+    """Send a model to the Hugging Face Hub, with a model card made from its evaluation.
+
+    Sent are weights, settings without paths, the history, fitted samplers and the model card.
+    Training examples and their codes are not sent. Needs hebae[hub], and hf auth login.
+
+    Parameters
+    ----------
+    run
+        Folder of a finished run.
+    name
+        As owner/name; the repository is created if there is none.
+    private
+        Make a new repository private.
+    revision
+        Branch to write to [default: main].
+    license
+        For the model card, such as mit.
+    dry_run
+        Print the model card and send nothing.
+    """
+    from tempfile import TemporaryDirectory
+
+    from hebae.hub import prepare_repository
+    from hebae.hub import push as send
+
+    if dry_run:
+        with TemporaryDirectory() as temporary:
+            prepare_repository(run, Path(temporary), name, license=license)
+            print((Path(temporary) / "README.md").read_text(encoding="utf-8"), end="")
+        return 0
+    say(f"Sent: {send(run, name, private=private, revision=revision, license=license)}")
+    return 0
+
+
+@app.command
+def pull(name: str, /, *, output: Path | None = None, revision: str | None = None) -> int:
+    """Download a model from the Hugging Face Hub into a run folder, which other commands take.
+
+    Parameters
+    ----------
+    name
+        As owner/name.
+    output
+        Folder to create [default: runs/NAME].
+    revision
+        Branch, tag or commit [default: main].
+    """
+    from hebae.hub import pull as download
+
+    output = output or Path("runs") / name.rpartition("/")[2]
+    download(name, output, revision=revision)
+    say(f"Downloaded: {output}")
     return 0

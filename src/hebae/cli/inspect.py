@@ -26,7 +26,7 @@ def show(run: Path, /) -> int:
         Run folder, finished or not.
     """
     from hebae.experiments.figures import draw_run
-    from hebae.storage import RunFolder
+    from hebae.run_folder import RunFolder
 
     folder = RunFolder(run)
     settings = folder.settings()

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from hebae.data.examples import Column, Examples
+from hebae.data.examples import Examples
+from hebae.data.schema import Column
 from hebae.errors import HebaeError, MissingPackage
 from hebae.files import write_atomically
 

@@ -26,18 +26,20 @@ from hebae.estimator.reading import named_as_parameters
 from hebae.files import expand
 from hebae.methods import METHODS, Method
 from hebae.objectives import OBJECTIVES
+from hebae.run_folder import RunFolder
 from hebae.samplers import read_samplers
-from hebae.storage import RunFolder, load_model
+from hebae.storage import load_model
 
 
 def load(
     folder: str | Path, *, encoder: nn.Module | None = None, decoder: nn.Module | None = None
 ) -> Estimator:
-    """Read a model that `Estimator.save` or ``hebae train`` wrote.
+    """Read a model that `Estimator.save` or ``hebae train`` wrote, or from the Hugging Face Hub.
 
     Parameters
     ----------
     folder : str or Path
+        A folder; or "hf://owner/name" or "hf://owner/name@revision" (needs hebae[hub]).
     encoder, decoder : nn.Module, optional
         For a model with networks of your own: modules of the same architecture.
 
@@ -51,6 +53,10 @@ def load(
     HebaeError
         If the folder holds no model, or one that is truncated, altered or of another architecture.
     """
+    if isinstance(folder, str) and folder.startswith("hf://"):
+        from hebae.hub import download
+
+        folder = download(folder)
     path = expand(folder)
     with named_as_parameters():
         model, config = load_model(

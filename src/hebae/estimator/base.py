@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import nn
 from torch.utils.data import DataLoader
 
-from hebae import inference
+from hebae import inference, new_examples
 from hebae.config import Settings
 from hebae.data import Examples
 from hebae.data.arrays import batch_name
@@ -36,7 +36,8 @@ from hebae.training.callbacks import Callback, ProgressBar
 from hebae.training.checks import complete, smallest_batch
 from hebae.training.loader import LoaderBatches
 from hebae.training.loggers import Origin, open_loggers
-from hebae.training.loop import make_fabric, train
+from hebae.training.loop import train
+from hebae.training.machine import make_fabric
 from hebae.training.population import model_for
 
 
@@ -203,6 +204,49 @@ class Estimator(Fitted):
         self._own = {f"own_{name}": module is not None for name, module in own.items()}
         return self
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+    ) -> Self:
+        """Read a model from the Hugging Face Hub; needs hebae[hub].
+
+        Parameters
+        ----------
+        name : str or Path
+            On the Hub, as owner/name; or a folder.
+        revision : str, optional
+            Branch, tag or commit.
+        local_files_only : bool, default=False
+            Whether to look into the cache alone.
+        encoder, decoder : nn.Module, optional
+            See `hebae.load`.
+
+        Raises
+        ------
+        HebaeError
+            If there is no such model, it is damaged, or of another method.
+        """
+        from hebae.estimator import load
+        from hebae.hub import download
+
+        if Path(name).is_dir():
+            folder = Path(name)
+        else:
+            folder = download(str(name), revision=revision, offline=local_files_only)
+        model = load(folder, encoder=encoder, decoder=decoder)
+        if not isinstance(model, cls):
+            raise HebaeError(
+                f"{name} holds a model of the class {type(model).__name__}; read it with "
+                f"hebae.{type(model).__name__}.from_pretrained."
+            )
+        return model
+
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Array:
         """Fit to X, with the keyword arguments of `fit`, and encode it."""
         condition = fit_params.get("condition")
@@ -234,7 +278,7 @@ class Estimator(Fitted):
 
 
 def _require_trainable(model: Autoencoder, examples: Examples, name: str) -> None:
-    inference.require_alike(model, examples, name, strict=True)
+    new_examples.require_alike(model, examples, name, strict=True)
     if model.likelihood.filling is None and examples.summary.missing:
         raise HebaeError(
             f"{name} has {examples.summary.missing} missing values (NaN), and all images were "

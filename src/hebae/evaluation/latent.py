@@ -13,9 +13,11 @@ import numpy.typing as npt
 import torch
 
 from hebae import gaussian, inference
+from hebae.deprecation import old_names
 from hebae.errors import UndefinedMetric
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
+from hebae.evaluation.frechet import FeatureMoments
 
 
 def covariance(codes: ArrayLike) -> Array:
@@ -209,3 +211,16 @@ def _square(matrix: ArrayLike, name: str) -> Array:
 
 def _listed(which: npt.NDArray[np.bool_]) -> str:
     return ", ".join(map(str, np.flatnonzero(which)))
+
+
+def _covariance_of_moments(moments: FeatureMoments) -> Array:
+    return moments.covariance * ((moments.count - 1) / moments.count)
+
+
+__getattr__ = old_names(
+    __name__,
+    {
+        "covariance_of_moments": (lambda: _covariance_of_moments, "scale moments.covariance"),
+        "check_noise": (lambda: _checked_noise, "aggregate_covariance checks its arguments"),
+    },
+)

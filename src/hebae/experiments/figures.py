@@ -34,7 +34,7 @@ from hebae.report.genotypes import GenotypePanels, genotype_panels
 from hebae.report.methods import display_name
 from hebae.report.page import Picture, Section
 from hebae.report.pixels import to_unit
-from hebae.storage import RunFolder
+from hebae.run_folder import RunFolder
 
 ACROSS, DOWN = 8, 6  # samples per sampler of a comparison
 PER_SAMPLER = 24  # of an evaluation

@@ -240,7 +240,7 @@ class Objective(ABC):
         condition : Tensor, shape (m, c), optional
             What the decoder is given beside z, appended to it.
         """
-        return decoder(with_condition(z, condition)), {}
+        return decoder(z if condition is None else with_condition(z, condition)), {}
 
     def prepare_decoder(self, decoder: nn.Module, seed: int) -> nn.Module:
         """Return the decoder as this method uses it, in training and afterwards.

@@ -6,12 +6,14 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from hebae.data import Dataset
 from hebae.errors import HebaeError
+from hebae.experiments.cluster import Cluster, measure_each
 from hebae.experiments.measure import evaluate_run, feature_extractors
 from hebae.experiments.metrics import choose
 from hebae.experiments.plan import PlannedRun, prepare
@@ -25,8 +27,8 @@ from hebae.paper.study import STUDIES, Findings, Runs, Study, records
 from hebae.provenance import provenance
 from hebae.report import style
 from hebae.report.tables import Table, to_csv
+from hebae.run_folder import RunFolder
 from hebae.samplers import NAMES
-from hebae.storage import RunFolder
 from hebae.training.many import Watcher
 
 RUNS, RESULTS, FACES = "runs", "results", "faces"
@@ -47,13 +49,15 @@ def reproduce(
     watcher: Watcher | None = None,
     tell: Tell = lambda note: None,
     progress: Tell = lambda message: None,
+    cluster: Cluster | None = None,
 ) -> list[Path] | None:
-    """Run studies, and return one page per study, or None if the training was interrupted.
+    """Run studies, and return one page per study, or None if that was interrupted.
 
     `output` gets ``runs/``, which the studies share, and ``results/``. Runs and measurements that
     it holds already are reused. `evaluation` holds settings of the evaluation that take precedence
     over those of studies and budget. `watcher` receives the progress of the training, `tell` notes
-    for the user, and `progress` what is being done.
+    for the user, and `progress` what is being done. Runs are trained and measured by tasks of
+    `cluster`, if there is one.
 
     Raises
     ------
@@ -79,27 +83,32 @@ def reproduce(
                     )
         place = {"device": device, "data_dir": data_dir}
         placed = [replace(run, settings=run.settings.replace(**place)) for run in runs]
-        trained = train_runs(
-            placed, prepare(placed, output / RUNS), command=command, watcher=watcher
-        )
+        jobs = prepare(placed, output / RUNS)
+        trained = train_runs(placed, jobs, command=command, watcher=watcher, cluster=cluster)
         if trained is None:
             return None
         by_label = {run.label: run for run in trained}
         pages = []
         for study in [] if train_only else studies:
-            measured = []
-            for run in plans[study.name]:
-
-                def report(message: str, about: str = f"{study.name}: {run.label}") -> None:
-                    progress(f"{about}: {message}")
-
-                metrics = choose(study.metrics_of(budget, run))
-                settings = evaluation_settings(study, budget, run, device, evaluation or {})
-                measured.append(
-                    evaluate_run(
-                        by_label[run.label], metrics, settings, command=command, progress=report
-                    )
+            calls = [
+                (
+                    by_label[run.label],
+                    partial(
+                        evaluate_run,
+                        metrics=choose(study.metrics_of(budget, run)),
+                        settings=evaluation_settings(study, budget, run, device, evaluation or {}),
+                        command=command,
+                    ),
                 )
+                for run in plans[study.name]
+            ]
+
+            def report(message: str, name: str = study.name) -> None:
+                progress(f"{name}: {message}")
+
+            measured = measure_each(calls, report, cluster)
+            if measured is None:
+                return None
             progress(f"{study.name}: figures and pages")
             findings = study.conclude(budget, measured)
             pages.append(write(output / RESULTS, study, budget, measured, findings, command))

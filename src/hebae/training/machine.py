@@ -1,4 +1,4 @@
-"""What a training asks of the machine: a device, a compiler, memory."""
+"""What a training asks of the machine: a device, processes, a compiler, memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -26,6 +27,10 @@ from hebae.networks import NETWORKS
 from hebae.priors import PRIORS, MixtureOfNormals, VampPrior
 from hebae.training.likelihood import seen_of
 from hebae.training.loggers import require_clients
+from hebae.training.processes import is_supervised
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def device_type(settings: Settings) -> str:
@@ -35,6 +40,35 @@ def device_type(settings: Settings) -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def make_fabric(settings: Settings, machines: int = 1) -> Fabric:
+    """Lightning Fabric for the settings' device, number of processes and precision."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins import MixedPrecision
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+
+    class Mixed(MixedPrecision):
+        """Autocast for the networks; examples and noise keep their precision."""
+
+        def convert_input(self, data: Any) -> Any:
+            return data
+
+    gpu = device_type(settings) == "cuda"
+    precision = "32-true" if settings.precision == "auto" else settings.precision
+    mixed = precision in ("16-mixed", "bf16-mixed")
+    plugins: list[Any] = [Mixed(precision, "cuda" if gpu else "cpu")] if mixed else []  # type: ignore[arg-type]
+    if is_supervised():  # also where SLURM would be found
+        plugins.append(LightningEnvironment())
+    several = settings.devices * machines > 1
+    return Fabric(
+        accelerator="gpu" if settings.device == "cuda" else settings.device,
+        devices=settings.devices,
+        num_nodes=machines,
+        strategy="ddp" if several else "auto",
+        precision=None if mixed else precision,
+        plugins=plugins,
+    )
 
 
 def check_machine(settings: Settings) -> None:

@@ -20,12 +20,14 @@ from hebae.errors import HebaeError
 from hebae.files import clear, locked, make_folder
 from hebae.model import Autoencoder
 from hebae.provenance import provenance
-from hebae.storage import RunFolder, save_model
+from hebae.run_folder import RunFolder
+from hebae.storage import save_model
 from hebae.training.batches import ArrayBatches, RedrawnBatches
 from hebae.training.callbacks import Callback
 from hebae.training.checks import complete
 from hebae.training.loggers import Logger, Origin, open_loggers
-from hebae.training.loop import Member, make_fabric, train_members
+from hebae.training.loop import Member, train_members
+from hebae.training.machine import make_fabric
 from hebae.training.population import model_for
 from hebae.training.processes import peers
 from hebae.training.state import Checkpointer, rounding
@@ -74,6 +76,7 @@ def run(
     resuming: bool = False,
     callbacks: Callable[[Settings], Collection[Callback]] = lambda settings: (),
     machines: int = 1,
+    group: Path | None = None,
 ) -> Member:
     """Train into a run folder.
 
@@ -91,6 +94,8 @@ def run(
         From the settings to the callbacks of the training.
     machines : int
         Machines on which processes of this training have been started.
+    group : Path, optional
+        Folder of the experiment that the run belongs to.
 
     Raises
     ------
@@ -102,7 +107,13 @@ def run(
     runs = [(prepared, output)]
     with peers(prepared.settings.devices * machines):
         (member,) = run_group(
-            runs, followers, command, overwrite=overwrite, resuming=resuming, machines=machines
+            runs,
+            followers,
+            command,
+            overwrite=overwrite,
+            resuming=resuming,
+            machines=machines,
+            group=group,
         )
     if member.diverged is not None:
         raise member.diverged

@@ -90,6 +90,15 @@ def test_a_condition_changes_what_is_decoded(table_run):
     assert not np.allclose(north, south)
 
 
+def test_a_condition_that_is_asked_for_takes_the_place_of_those_of_the_examples(folder, opened):
+    asked = DataSettings(condition=("site=south",))
+    run, _ = _open(folder / "table", asked, 100)
+    assert run.examples.conditions.tolist() == [[1.0]] * 80
+    assert run.most_frequent_conditions.tolist() == [[1.0]]
+    with pytest.raises(HebaeError, match="'west'"):
+        _open(folder / "table", DataSettings(condition=("site=west",)), 100)
+
+
 def test_draws_are_those_of_hebae_sample(image_run):
     drawn = image_run.draw("normal", 3, 7)
     np.testing.assert_array_equal(drawn, inference.sample(image_run.model, 3, 7))

@@ -43,7 +43,7 @@ dist: $(READY)  ## build wheel and sdist, check them, try the wheel in an empty 
 
 $(READY): pyproject.toml constraints.txt
 	python3 -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,tensorboard]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	# Without torchvision, which Inception's network does not need.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps torch-fidelity
 	touch $@

@@ -18,6 +18,7 @@ import torch
 from command_line import SMALL, Command, Result
 
 CHECKED = (
+    "hebae.building",
     "hebae.model",
     "hebae.evaluation.hamiltonian",
     "hebae.gaussian",

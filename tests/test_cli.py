@@ -152,12 +152,6 @@ def test_dry_run_resolves_what_depends_on_the_data(hebae, vectors):
     assert (settings["batch_size"], settings["learning_rate"]) == (128, 1e-3)
 
 
-def test_tensorboard_files_are_written_on_request(hebae, vectors, tmp_path):
-    pytest.importorskip("tensorboard", reason="the extra hebae[tensorboard] is not installed")
-    hebae("train", "--data", vectors, *SMALL, "--tensorboard", "--output", "run")
-    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
-
-
 def test_data_list_and_prepare(hebae, image_file):
     listed = hebae("data", "list").out
     for name in ("mnist-mini", "mnist", "fashion-mnist", "celeba"):

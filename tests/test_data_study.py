@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from hebae.data import load
-from hebae.data.examples import Variants
 from hebae.data.genotypes import write_bed
+from hebae.data.schema import Variants
 from hebae.evaluation.features import classifier
 from hebae.likelihoods.base import EMPTY
 

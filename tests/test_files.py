@@ -118,6 +118,7 @@ def test_import_hebae_loads_three_modules_and_no_other_package():
 def test_packages_of_extras_are_not_loaded_until_they_are_needed():
     """Except pandas and pyarrow: scikit-learn imports pandas where it is installed."""
     extras = {"anndata", "bed_reader", "pgenlib", "polars", "tensorboard", "timm", "zuko"}
+    extras |= {"huggingface_hub", "mlflow", "onnx", "onnxruntime", "onnxscript", "optuna", "wandb"}
     extras |= {"datasets", "jinja2", "mkdocs", "torch_fidelity", "torchmetrics"}
     code = "import hebae, hebae.cli; [getattr(hebae, name) for name in hebae.__all__]"
     assert not extras & {name.partition(".")[0] for name in loaded_by(code)}

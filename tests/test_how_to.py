@@ -153,3 +153,32 @@ def test_folder_of_images(follow, tmp_path, monkeypatch):
     assert sorted(row["id"] for row in rows) == ids
     assert all(row["id"].startswith(row["label"] + "/") for row in rows)
     assert variables["codes"].shape == (500, 8)
+
+
+@pytest.mark.long
+def test_loggers(follow):
+    pytest.importorskip("tensorboard")
+    folder, variables = follow("loggers.md", epochs=1)
+    assert list((folder / "runs" / "logged" / "tensorboard").glob("events*"))
+    assert len(variables["model"].history_) == 1
+
+
+@pytest.mark.long
+def test_export(follow):
+    pytest.importorskip("onnxruntime")
+    _, variables = follow("export.md", epochs=1)
+    assert variables["images"].shape == (16, 1, 28, 28)
+
+
+@pytest.mark.long
+def test_hub(follow):
+    pytest.importorskip("huggingface_hub")
+    folder, _ = follow("hub.md", epochs=1)
+    assert (folder / "runs" / "digits" / "evaluation.json").exists()
+
+
+@pytest.mark.long
+def test_tune(follow):
+    pytest.importorskip("optuna")
+    folder, _ = follow("tune.md", epochs=1)
+    assert (folder / "runs" / "tuned" / "model.safetensors").exists()

@@ -9,7 +9,7 @@ from sklearn.preprocessing import MinMaxScaler
 
 import hebae
 from hebae.data import Examples
-from hebae.data.examples import Column
+from hebae.data.schema import Column
 from hebae.errors import HebaeError
 from hebae.evaluation.bounds import elbo, iwae
 from hebae.training.monitor import DivergenceError

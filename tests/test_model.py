@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from hebae import gaussian
+from hebae.building import build, build_objective
 from hebae.config import ModelSettings
 from hebae.likelihoods import Bernoulli
-from hebae.model import Autoencoder, build, build_objective, to_floats
+from hebae.model import Autoencoder, to_floats
 from hebae.networks import NETWORKS
 from hebae.objectives import VAE, Objective
 

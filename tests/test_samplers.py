@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from hebae import HebaeError
+from hebae.building import build
 from hebae.config import ModelSettings
-from hebae.model import Autoencoder, build
+from hebae.model import Autoencoder
 from hebae.priors.choice import SAMPLERS
 from hebae.samplers import (
     NAMES,

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from contenders import SETTINGS, WARM_UP, Contender, Mark
-from hebae.model import build
+from hebae.building import build
 from hebae.training.batches import ArrayBatches, Batch
 from hebae.training.callbacks import Callback
-from hebae.training.loop import make_fabric, train
+from hebae.training.loop import train
+from hebae.training.machine import make_fabric
 
 __all__ = ["by_hebae"]
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from contenders import SETTINGS, SQUARED_ERROR, WARM_UP, Contender, Mark
-from hebae.model import Autoencoder, build, to_floats
+from hebae.building import build
+from hebae.model import Autoencoder, to_floats
 
 __all__ = ["ABSENT", "AVAILABLE", "by_pythae", "make_peer", "make_trainer"]
 

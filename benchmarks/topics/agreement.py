@@ -14,11 +14,13 @@ from contenders.with_pythae import ABSENT, AVAILABLE, make_peer, make_trainer
 from results import Aim, Effort, Result, Table
 from rich.progress import track
 
+from hebae.building import build
 from hebae.data import Dataset, load
 from hebae.errors import HebaeError
-from hebae.model import build, to_floats
+from hebae.model import to_floats
 from hebae.training.batches import ArrayBatches
-from hebae.training.loop import make_fabric, train
+from hebae.training.loop import train
+from hebae.training.machine import make_fabric
 from hebae.training.population import held_out_estimates, store_population
 
 TEXT = """\

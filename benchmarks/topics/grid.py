@@ -10,10 +10,11 @@ from contenders import SETTINGS, make_examples
 from results import Aim, Curve, Effort, Panel, Result
 from turns import Readings, clocked, paired, quartiles, take_turns
 
+from hebae.building import build
 from hebae.config import Settings
-from hebae.model import build
 from hebae.training.batches import ArrayBatches
-from hebae.training.loop import Member, make_fabric, train, train_members
+from hebae.training.loop import Member, train, train_members
+from hebae.training.machine import make_fabric
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
 EPOCHS = 8

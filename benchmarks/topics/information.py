@@ -6,8 +6,8 @@ from contenders import SETTINGS, make_examples
 from results import Aim, Effort, Result
 from turns import clocked, take_turns
 
+from hebae.building import build
 from hebae.evaluation import mutual_information
-from hebae.model import build
 
 TEXT = """\
 `hebae.evaluation.mutual_information` of {count:,} examples at k = 20, encoding included: the

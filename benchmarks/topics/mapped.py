@@ -21,12 +21,14 @@ from rich.progress import track
 from torch import Tensor
 from turns import Readings, paired, take_turns
 
+from hebae.building import build
 from hebae.config import Settings
 from hebae.errors import HebaeError
-from hebae.model import build, to_floats
+from hebae.model import to_floats
 from hebae.training.batches import ArrayBatches, Batch
 from hebae.training.callbacks import Callback
-from hebae.training.loop import make_fabric, train
+from hebae.training.loop import train
+from hebae.training.machine import make_fabric
 
 SHAPE = (3, 64, 64)
 RESIDENT = 20_000

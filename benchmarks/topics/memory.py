@@ -75,7 +75,7 @@ def measure(effort: Effort) -> Result:
 
 
 def _weights() -> float:
-    from hebae.model import build
+    from hebae.building import build
 
     count = sum(p.numel() for p in build(SETTINGS, (1, 28, 28)).parameters())
     return count * 4 * 4 / 2**20
@@ -98,8 +98,8 @@ def child(kind: str, size: int, side: int) -> None:
     from contenders.bare import by_bare_loop
     from contenders.ours import by_hebae
 
+    from hebae.building import build
     from hebae.evaluation import mutual_information
-    from hebae.model import build
 
     if kind == "pythae":
         import pythae.models

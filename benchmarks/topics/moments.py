@@ -11,7 +11,8 @@ from contenders.ours import by_hebae
 from results import Aim, Effort, Result
 from turns import paired, take_turns, timed
 
-from hebae.model import Autoencoder, build, build_objective
+from hebae.building import build, build_objective
+from hebae.model import Autoencoder
 from hebae.priors import StandardNormal
 
 TEXT = """\

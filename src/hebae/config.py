@@ -9,10 +9,8 @@ only be checked together, or with the data, are checked by ``hebae.training.chec
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping
-from importlib import resources
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -29,20 +27,23 @@ from pydantic import (
 )
 
 from hebae import methods
-from hebae.errors import HebaeError
-from hebae.files import MOST_LEVELS, read_text, require_plain, shortened, why
+from hebae.deprecation import warn
+from hebae.errors import HebaeError, suggestion
+from hebae.files import shortened
 from hebae.methods import MOST_UNITS, Width, Widths, allowed_values
+from hebae.yaml_files import read_mapping
 
-MOST_YAML = 2**20
-"""Bytes of the largest file of settings."""
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 METHODS: tuple[str, ...] = tuple(methods.METHODS)
+PRESETS = Path(__file__).parent / "presets"
+ImageSize = Annotated[tuple[Width, ...], Field(min_length=1, max_length=2)]
 
 if TYPE_CHECKING:
     Method = str
     Likelihood = str
+    LoggerName = str
     PriorName = str
 else:
+    LoggerName = Literal["tensorboard", "wandb", "mlflow"]
     Method = Literal[METHODS]
     PriorName = Literal[methods.PRIORS]
     Likelihood = Literal[("auto", *methods.LIKELIHOODS)]
@@ -87,9 +88,7 @@ class DataSettings(_Group):
     binarize: Literal["none", "fixed", "dynamic"] = _setting("none")
     """Draw 0 or 1 in place of each value in [0, 1]: fixed, once; dynamic: the training examples
     again in each epoch, by the seed."""
-    image_size: Annotated[tuple[Width, ...], Field(min_length=1, max_length=2)] | None = _setting(
-        None
-    )
+    image_size: ImageSize | None = _setting(None)
     """Images of a folder or archive: cut the largest centred part of this shape out of each, and
     resize it with a Lanczos filter; one number of pixels for a square, or width and height
     [default: all must have one size]."""
@@ -148,8 +147,7 @@ def _method_options() -> dict[str, Any]:
         option = owners[0].options[name]
         if any(owner.options[name].source != option.source for owner in owners):
             raise TypeError(f"{name} has another type in {', '.join(o.name for o in owners)}.")
-        text = " ".join(option.description.split())
-        text = re.split(r"(?<=\.) (?=[A-Z])", text)[0]
+        text = " ".join(re.split(r"(?<=\.)\s+(?=[A-Z])", option.description)[0].split())
         if owners != penalised:
             text = f"{', '.join(owner.display_name for owner in owners)}: {text}"
         others = [o for o in owners if o.options[name].default != option.default]
@@ -255,8 +253,23 @@ class TrainingSettings(_Group):
     """Epochs between checkpoints; more if writing them would take over a tenth of the time."""
     log_every: int = _setting(50, affects="nothing", resume=True, stack=True, ge=1)
     """Steps between reports of the terms of the loss."""
+    logger: tuple[LoggerName, ...] = _setting((), affects="nothing", resume=True)
+    """Also send the terms of each epoch to tensorboard, wandb (Weights & Biases) or mlflow, one or
+    more; their packages are extras of the same names, such as hebae[wandb]."""
     tensorboard: bool = _setting(False, affects="nothing", resume=True)
-    """Write TensorBoard files into the run folder."""
+    """Deprecated: use --logger tensorboard."""
+
+    @field_validator("logger", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        names = (value,) if isinstance(value, str) else value
+        return tuple(dict.fromkeys(names)) if isinstance(names, list | tuple) else names
+
+    @property
+    def loggers(self) -> tuple[str, ...]:
+        """The loggers, also by the deprecated setting."""
+        names: tuple[str, ...] = self.logger
+        return tuple(dict.fromkeys([*names, "tensorboard"])) if self.tensorboard else names
 
 
 class Settings(TrainingSettings, ModelSettings, DataSettings):
@@ -279,13 +292,7 @@ class Settings(TrainingSettings, ModelSettings, DataSettings):
 
     @classmethod
     def checked(cls, values: Mapping[str, Any], origin: str = "the settings") -> Self:
-        """Make settings from values.
-
-        Raises
-        ------
-        HebaeError
-            In one sentence that names `origin` and the key.
-        """
+        """Make settings from values, or raise a `HebaeError` that names `origin` and the key."""
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
@@ -294,6 +301,12 @@ class Settings(TrainingSettings, ModelSettings, DataSettings):
     def replace(self, **changes: Any) -> Self:
         """Return a checked copy with some values changed."""
         return self.checked(self.model_dump() | changes)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a run's ``config.yaml``; deprecated, use ``hebae.storage.RunFolder.settings``."""
+        warn("Settings.read", "use hebae.storage.RunFolder(folder).settings()")
+        return cls.checked(read_mapping(path), str(path))
 
     def to_yaml(self) -> str:
         """Every setting, in the order of this file."""
@@ -360,44 +373,15 @@ def resolve(
 
 def preset_names() -> list[str]:
     """Names of the presets that come with the package."""
-    folder = resources.files("hebae") / "presets"
-    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name[-5:] == ".yaml")
+    return sorted(file.stem for file in PRESETS.glob("*.yaml"))
 
 
 def _read_preset(name: str) -> dict[str, Any]:
-    names = preset_names()
-    if name not in names:
+    if name not in (names := preset_names()):
         raise HebaeError(
-            f"unknown preset {name!r}{_suggestion(name, names)}; allowed are {', '.join(names)}."
+            f"unknown preset {name!r}{suggestion(name, names)}; allowed are {', '.join(names)}."
         )
-    with resources.as_file(resources.files("hebae") / "presets" / f"{name}.yaml") as path:
-        return read_mapping(path)
-
-
-def read_mapping(path: Path) -> dict[str, Any]:
-    """Return the content of a YAML file; raise a HebaeError if it cannot be read."""
-    remedy = "write one 'key: value' per line"
-    text = read_text(path, MOST_YAML)
-    try:
-        depth = 0
-        for event in yaml.parse(text, Loader=_Loader):  # a parser's time is quadratic in the depth
-            depth += isinstance(event, yaml.CollectionStartEvent)
-            depth -= isinstance(event, yaml.CollectionEndEvent)
-            if depth > MOST_LEVELS:
-                raise ValueError("it is nested too deeply")
-        values = require_plain(yaml.load(text, Loader=_Loader), MOST_YAML)
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" (line {where.line + 1})" if where else ""
-        raise HebaeError(f"{path} is not valid YAML{line}; {remedy}.") from None
-    # Of texts that look like a date or number and are none, and of brackets within brackets.
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise HebaeError(f"{path} is not valid YAML ({why(error)}); {remedy}.") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise HebaeError(f"{path} must hold 'key: value' lines; {remedy}.")
-    return values
+    return read_mapping(PRESETS / f"{name}.yaml")
 
 
 def explain(error: ValidationError, origin: str) -> HebaeError:
@@ -408,14 +392,9 @@ def explain(error: ValidationError, origin: str) -> HebaeError:
     if first["type"] == "extra_forbidden":
         return HebaeError(
             f"unknown key {shortened(repr(key))} in {origin}"
-            f"{_suggestion(key, Settings.model_fields)}; hebae train --help lists all keys."
+            f"{suggestion(key, Settings.model_fields)}; hebae train --help lists all keys."
         )
     is_scale = key == "likelihood_scale"
     allowed = "a number above 0, 'learned' or 'optimal'" if is_scale else allowed_values(first)
     name = f"--{key.replace('_', '-')}" if origin == "the flags" else f"{key} in {origin}"
     return HebaeError(f"{name} is {shortened(repr(given))}; it must be {allowed}.")
-
-
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""

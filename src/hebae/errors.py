@@ -1,5 +1,9 @@
 """The exceptions that are meant for the user."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 
 class HebaeError(ValueError):
     """A one-sentence error meant for the user; the CLI prints it and exits with its status.
@@ -26,3 +30,11 @@ class UndefinedMetric(HebaeError):  # noqa: N818  a state of affairs, not a mist
 
 class MissingPackage(HebaeError):  # noqa: N818
     """An optional package is needed; the sentence says how to install it."""
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return " (did you mean ...?)" if one of the known names is near; else nothing."""
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""

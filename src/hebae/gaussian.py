@@ -7,12 +7,12 @@ run many at once. Divergences are in nats. Section numbers refer to ``docs/mathe
 from __future__ import annotations
 
 import math
-import warnings
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from hebae.deprecation import old_names, warn
 
 
 def batch_moments(
@@ -157,6 +157,7 @@ def aggregate_covariance(
     noise_covariance: Float[Tensor, "latent latent"],
     covariance: Float[Tensor, "latent latent"],
     log_scale: Float[Tensor, "batch _"],
+    across_processes: bool = False,
 ) -> Float[Tensor, "latent latent"]:
     """Covariance C of the aggregated posterior, by the law of total variance (Eq. 9).
 
@@ -168,7 +169,12 @@ def aggregate_covariance(
     noise_covariance, covariance : Tensor, shape (k, k)
         N and Sigma.
     log_scale : Tensor, shape (m, k) or (m, 1)
+    across_processes : bool
+        Deprecated, without effect: an objective is given the batch of all processes.
     """
+    if across_processes:
+        advice = "it has no effect, since an objective is given the batch of all processes"
+        warn("across_processes of aggregate_covariance", advice)
     scale = log_scale.exp()
     scale = scale.expand(scale.shape[0], covariance.shape[-1])
     products = scale.mT @ scale / scale.shape[0]
@@ -229,10 +235,5 @@ def penalty_floor(batch_size: int, latent_dim: int) -> float:
     return -0.5 * float(terms.sum())
 
 
-def __getattr__(name: str) -> Any:
-    """Return what version 0.1.0 called otherwise; the old name goes away in version 0.3."""
-    if name != "global_moments":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # An objective is given the batch of all processes together.
-    warnings.warn(f"{name} is now batch_moments.", DeprecationWarning, stacklevel=2)
-    return batch_moments
+# An objective is given the batch of all processes together.
+__getattr__ = old_names(__name__, {"global_moments": (lambda: batch_moments, "use batch_moments")})

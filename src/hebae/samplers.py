@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,7 @@ from safetensors.numpy import save
 from hebae import inference
 from hebae.config import DataSettings
 from hebae.data import Dataset
+from hebae.deprecation import keep_moved_modules, old_names
 from hebae.errors import HebaeError, MissingPackage
 from hebae.files import locked, reading, write_atomically
 from hebae.model import Autoencoder
@@ -31,7 +31,7 @@ from hebae.priors import *  # noqa: F403, since they lived here in version 0.1.0
 from hebae.priors import NAMES, Prior, Samplers, StandardNormal, check_name, fit_samplers
 from hebae.priors.base import Floats
 from hebae.priors.choice import SAMPLERS, sampler_class
-from hebae.storage import RunFolder
+from hebae.run_folder import RunFolder
 
 Sampler = Prior  # its name in version 0.1.0
 Key: TypeAlias = tuple[int, ...]
@@ -274,9 +274,13 @@ def training_data(
     return dataset
 
 
-def __getattr__(name: str) -> Any:
-    """Return what version 0.1.0 had; the old name goes away in version 0.3."""
-    if name != "training_values":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn(f"{name} is deprecated; use training_data.", DeprecationWarning, stacklevel=2)
-    return lambda *arguments, **options: training_data(*arguments, **options).train.values
+def _training_values(*arguments: Any, **options: Any) -> Any:
+    return training_data(*arguments, **options).train.values
+
+
+__getattr__ = old_names(
+    __name__,
+    {"training_values": (lambda: _training_values, "use training_data(...).train.values")},
+)
+
+keep_moved_modules(__name__)

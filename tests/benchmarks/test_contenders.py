@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hebae.model import build
+from hebae.building import build
 
 
 def batch(model, dtype=torch.float64):

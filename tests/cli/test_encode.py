@@ -36,6 +36,36 @@ def run(hebae, houses):
     return hebae
 
 
+def test_a_parquet_file_has_what_embedding_atlas_reads(run, houses):
+    """Its --x and --y name columns of numbers; every other column is metadata to filter by."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    assert run("encode", "run", "--output", "codes.parquet").status == 0
+    types = {field.name: str(field.type) for field in parquet.read_schema("codes.parquet")}
+    assert list(types)[:6] == ["id", "hebae0", "hebae1", "hebae2", "projection_x", "projection_y"]
+    assert {types[name] for name in list(types)[1:6]} == {"float"}
+    assert list(types)[6:] == ["size", "rooms", "price", "town", "garden"]
+    assert {types["town"], types["id"]} <= {"string", "large_string"}
+    table = pd.read_parquet("codes.parquet")
+    assert (table.price == houses.price).all()
+    assert (table.town.isna() == houses.town.isna()).all()
+    codes = table[["hebae0", "hebae1", "hebae2"]].to_numpy(np.float64)
+    points = table[["projection_x", "projection_y"]].to_numpy(np.float64)
+    from sklearn.decomposition import PCA
+
+    expected = PCA(2).fit_transform(codes)
+    assert np.allclose(np.abs(points), np.abs(expected), atol=1e-4)
+
+
+def test_codes_of_one_dimension_have_a_map_too(hebae, houses, tmp_path):
+    flags = ("--data", "houses.csv", "--label-column", "town", *small(latent_dim=1))
+    houses.dropna().to_csv(tmp_path / "houses.csv", index=False)
+    assert hebae("train", *flags, "--output", "run").status == 0
+    assert hebae("encode", "run", "--output", "codes.parquet").status == 0
+    table = pd.read_parquet("codes.parquet")
+    assert (table.projection_y == 0).all() and table.projection_x.std() > 0
+    assert {*table.label} == {"Ghent", "Lier", "Mol"} and "town" not in table
+
+
 def test_codes_have_the_ids_of_the_rows_in_their_order(run, houses):
     assert run("encode", "run").status == 0
     codes = pd.read_csv("codes.csv")
@@ -48,7 +78,7 @@ def test_codes_have_the_ids_of_the_rows_in_their_order(run, houses):
     again = pd.read_parquet("codes.parquet")
     assert list(again.id) == list(houses.id)[::-1]
     expected = codes.iloc[::-1].reset_index(drop=True)
-    assert np.allclose(again.iloc[:, 1:], expected.iloc[:, 1:], atol=1e-5)
+    assert np.allclose(again[list(codes)[1:]], expected.iloc[:, 1:], atol=1e-5)
     assert run("encode", "run", "--output", "codes.npy").status == 0
     assert np.allclose(np.load("codes.npy"), codes.iloc[:, 1:], atol=1e-6)
     anndata = pytest.importorskip("anndata")

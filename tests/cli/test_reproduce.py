@@ -41,6 +41,7 @@ def test_a_study_ends_with_its_page_and_resumes(hebae, one_run, tmp_path):
         ([], ["name a study, or all", "figure1a"]),
         (["figure2", "--budget", "huge"], ["huge"]),
         (["figure2", "--device", "tpu"], ["tpu"]),
+        (["figure3", "--samples", "3"], ["--samples", "10"]),
     ],
 )
 def test_bad_words_are_refused(hebae, arguments, parts):
@@ -53,6 +54,12 @@ def test_missing_data_are_refused_before_anything_is_trained(hebae, tmp_path, mo
     (tmp_path / "data").mkdir()
     asked = ["reproduce", "figure4", "--budget", "small", "--data-dir", tmp_path / "data"]
     refused(hebae(*asked, "--output", "out"), "mnist")
+    assert not list((tmp_path / "out/runs").iterdir())
+
+
+def test_features_that_are_not_known_are_refused_before_anything_is_trained(hebae, tmp_path):
+    asked = ["reproduce", "figure3", "--features", "flow", "--output", "out"]
+    refused(hebae(*asked), "'flow'", "efficientnet-lite0")
     assert not list((tmp_path / "out/runs").iterdir())
 
 

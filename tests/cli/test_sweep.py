@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shutil
 from itertools import product
 from pathlib import Path
 
@@ -118,3 +120,35 @@ def test_after_ctrl_c_the_command_that_it_names_finishes_the_sweep(hebae, vector
         ours, theirs = (load_file(tmp_path / name / path) for name in ("out", "whole"))
         for name, tensor in theirs.items():  # the two may have been stacked differently
             np.testing.assert_allclose(ours[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_diverged_txt_says_at_which_step_and_how(sweep, tmp_path):
+    result = sweep("--grid", "learning_rate=0.001,1e9", "--method", "vae", "--output", "out")
+    assert result.status == 0, result.err
+    fine, diverged = rows(tmp_path / "out")
+    assert (fine["state"], diverged["state"]) == ("finished", "diverged")
+    text = (tmp_path / "out" / "runs" / diverged["run"] / "diverged.txt").read_text()
+    assert text.strip() == diverged["reason"]
+    assert re.search(r"step \d+", text)
+    assert re.search("not finite|NaN|infinite|inf", text)
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no Chromium here")
+def test_the_last_column_of_the_page_is_seen_at_1200_pixels(sweep, tmp_path):
+    """In 0.1.0 a page as wide as that cut off the last of nine columns."""
+    engines = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    axes = ("--grid", "penalty_weight=0.1,10", "--grid", "rate_weight=0,1")
+    assert sweep(*axes, "--output", "out").status == 0
+    with engines.sync_playwright() as engine:
+        browser = engine.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        page = browser.new_page(viewport={"width": 1200, "height": 800})
+        page.goto((tmp_path / "out" / "report.html").as_uri())
+        headings = page.locator("thead th")
+        assert headings.count() >= 8
+        box = page.locator(".wide", has=headings).bounding_box()
+        last = headings.last.bounding_box()
+        browser.close()
+    assert box["x"] + box["width"] <= 1200
+    assert last["x"] + last["width"] <= box["x"] + box["width"]

@@ -5,8 +5,8 @@ import torch
 from device_tools import relative_error, small_settings
 
 from hebae import gaussian, kernels
+from hebae.building import build
 from hebae.likelihoods import LIKELIHOODS
-from hebae.model import build
 from hebae.objectives import OBJECTIVES
 
 VARIANTS = {

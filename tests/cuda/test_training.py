@@ -4,9 +4,10 @@ import pytest
 import torch
 from device_tools import relative_error, small_settings, weights
 
-from hebae.model import build
+from hebae.building import build
 from hebae.objectives import OBJECTIVES
-from hebae.storage import RunFolder, load_model
+from hebae.run_folder import RunFolder
+from hebae.storage import load_model
 from hebae.training.many import Job, train_all
 from hebae.training.session import prepare, resume, run
 

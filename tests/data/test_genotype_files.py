@@ -11,8 +11,9 @@ import pytest
 from hebae import data
 from hebae.data import genotypes
 from hebae.data.alignment import aligned
-from hebae.data.examples import Seen, Variants, blocks
+from hebae.data.examples import blocks
 from hebae.data.packed import MISSING, PackedGenotypes, pack
+from hebae.data.schema import Seen, Variants
 from hebae.errors import HebaeError, MissingPackage
 from hebae.training.likelihood import choose_likelihood
 

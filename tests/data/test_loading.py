@@ -12,10 +12,10 @@ from hebae.errors import HebaeError
     [
         (
             "minst",
-            "minst is neither.*mnist-mini, mnist, .*fashion-mnist, celeba.*Did you mean mnist[?]",
+            "minst is neither.*did you mean 'mnist'[?].*mnist-mini, mnist, .*fashion-mnist, celeba",
         ),
-        ("fashionmnist", "Did you mean fashion-mnist[?]"),
-        ("zzz", r"celeba, synthetic-faces\)\."),
+        ("fashionmnist", "did you mean 'fashion-mnist'[?]"),
+        ("zzz", r"celeba, synthetic-faces\."),
         ("no/such/folder", "no/such/folder is neither a file or folder"),
         ("~nosuchuser/x", "~nosuchuser/x begins with ~, and the home folder is not known"),
         ("a" * 300, "a{99}… cannot be looked up"),

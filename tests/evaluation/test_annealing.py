@@ -9,11 +9,11 @@ from linear_gaussian import LinearGaussian, MixtureLinearGaussian
 from torch import nn
 
 from hebae import HebaeError
+from hebae.building import build
 from hebae.config import ModelSettings
 from hebae.evaluation import ais, bidirectional, iwae
 from hebae.evaluation.annealing import anneal, annealing_schedule, simulate, target
 from hebae.evaluation.hamiltonian import fit_step_sizes, standard_normal, state_at, with_gradient
-from hebae.model import build
 
 FEW = {"temperatures": 8, "chains": 3, "leapfrog_steps": 1}
 

@@ -9,11 +9,11 @@ from linear_gaussian import LinearGaussian, MixtureLinearGaussian
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from hebae import VAE, HebaeError, data
+from hebae.building import build
 from hebae.config import ModelSettings
 from hebae.errors import UndefinedMetric
 from hebae.evaluation import bits_per_dimension, elbo, fit_width, iwae
 from hebae.evaluation.posterior import Posteriors, posteriors_of
-from hebae.model import build
 from hebae.objectives import HEBAE
 
 

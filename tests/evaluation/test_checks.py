@@ -11,9 +11,9 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from hebae import HebaeError, evaluation
+from hebae.building import build
 from hebae.config import ModelSettings
 from hebae.evaluation import latent
-from hebae.model import build
 
 rng = np.random.default_rng(0)
 X, Y = rng.standard_normal((2, 12, 3))

@@ -66,7 +66,7 @@ def test_it_is_trained_once_for_the_same_data():
         (replace(data, train=data.train[:200]), True),
     ):
         steps = []
-        classifier_features(dataset, lambda step, total: steps.append((step, total)))  # noqa: B023
+        classifier_features(dataset, progress=lambda step, total: steps.append((step, total)))  # noqa: B023
         assert bool(steps) == trains
         assert steps == [(i + 1, len(steps)) for i in range(len(steps))]
 

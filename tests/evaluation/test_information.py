@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hebae import gaussian, inference
+from hebae.building import build
 from hebae.config import ModelSettings
 from hebae.evaluation.information import log_ratio, mutual_information, posterior_information
 from hebae.evaluation.posterior import Posteriors
-from hebae.model import build
 
 seeds = st.integers(0, 2**32 - 1)
 

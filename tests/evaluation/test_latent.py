@@ -8,11 +8,11 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from hebae import inference
+from hebae.building import build
 from hebae.config import ModelSettings
 from hebae.evaluation import latent
 from hebae.evaluation.estimate import UndefinedMetric
 from hebae.evaluation.latent import active_units, collapsed_share, kl_by_dimension
-from hebae.model import build
 
 
 def posteriors(n=50, k=4):

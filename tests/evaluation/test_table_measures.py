@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import contingency, ks_2samp, norm
 
 from hebae import evaluation
-from hebae.data.examples import Column, Examples
+from hebae.data.examples import Examples
+from hebae.data.schema import Column
 from hebae.errors import HebaeError, UndefinedMetric
 
 NAN = np.nan

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from hebae.building import build
 from hebae.config import ModelSettings
 from hebae.errors import HebaeError
 from hebae.evaluation.estimate import UndefinedMetric, mean_estimate, ratio_of_means
@@ -19,7 +20,6 @@ from hebae.evaluation.usage import (
     robustness,
     smoothness,
 )
-from hebae.model import build
 
 CLASSIFIERS = [knn_accuracy, logistic_accuracy]
 

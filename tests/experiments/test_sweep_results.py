@@ -15,7 +15,7 @@ from hebae.experiments.plan import Axis, as_text, parse_axes, plan_grid, prepare
 from hebae.experiments.runner import summarise, train_runs
 from hebae.experiments.sweep import MOST_LINES, draw, flat, tabulate_runs
 from hebae.experiments.trained_run import RunResult
-from hebae.storage import RunFolder
+from hebae.run_folder import RunFolder
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_the_numbers_are_those_of_the_weights_that_were_kept(
     planned = plan_grid(parse_axes(["seed=0"]), flags=flags)
     results = train_runs(planned, prepare(planned, tmp_path), command="test")
     assert results is not None
-    (found,) = summarise(results)
+    found = summarise(results[0], progress=lambda message: None)
     history = RunFolder(found.path).history()
     kept = history[-1]["held_out"]
     if "early_stopping" in changes:

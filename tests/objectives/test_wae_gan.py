@@ -7,8 +7,8 @@ from scipy.integrate import quad
 from scipy.stats import norm
 from torch import nn
 
+from hebae.building import build
 from hebae.config import ModelSettings
-from hebae.model import build
 from hebae.objectives import WAEGAN
 from hebae.priors import StandardNormal
 

@@ -52,4 +52,8 @@ def finished(planned, folder, values=None, *, objectives=(), features="", diverg
 
 def _fields(value, features):
     fields = value if isinstance(value, dict) else {"value": value, "counts": {"a": 9, "b": 5}}
-    return {"features": features, "undefined": "" if fields.get("value") else "no", **fields}
+    return {
+        "features": features,
+        "undefined": "no" if fields.get("value") is None else "",
+        **fields,
+    }

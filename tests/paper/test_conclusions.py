@@ -11,6 +11,7 @@ from hebae.data import Examples
 from hebae.paper import (
     ablations,
     binary,
+    faces,
     figure1a,
     figure1b,
     figure2,
@@ -21,6 +22,7 @@ from hebae.paper import (
     table,
 )
 from hebae.paper.budgets import BUDGETS, THREE, Budget, data_of, unique
+from hebae.paper.reproduce import evaluation_settings
 from hebae.paper.study import STUDIES, records
 
 SMOKE, SMALL = BUDGETS["smoke"], BUDGETS["small"]
@@ -81,7 +83,8 @@ def figure_1b_runs(budget, folder, distance, diverged=lambda method, ratio: Fals
     for planned in figure1b.plan(budget):
         s = planned.settings
         ratio = round(s.penalty_weight / figure1b.faces.WEIGHTS[s.method], 4)
-        value = distance(s.method, ratio) + s.seed / 100
+        value = distance(s.method, ratio)
+        value = value and value + s.seed / 100  # 0 stays exactly 0
         values = {"frechet.normal": value, "frechet.mixture": 10 - value}
         values["frechet.reconstructions"] = 0.5
         gone = "NaN" if diverged(s.method, ratio) else ""
@@ -92,6 +95,7 @@ def figure_1b_runs(budget, folder, distance, diverged=lambda method, ratio: Fals
 @pytest.fixture
 def no_inception(monkeypatch):
     monkeypatch.setattr(figure1b.faces, "inception_problem", lambda: "the weights are missing")
+    monkeypatch.setattr(figure1b.faces, "efficientnet_problem", lambda: "not installed")
 
 
 def test_figure_1b_compares_distances_and_their_range(tmp_path, no_inception):
@@ -115,6 +119,15 @@ def test_figure_1b_compares_distances_and_their_range(tmp_path, no_inception):
     assert len(weights.rows) == 5 * 3
     assert weights.rows[7].values == pytest.approx([0.001, 0.001, 2000 / 12288])
     assert weights.rows[8].values == ["", "", 100.0]
+
+
+def test_a_distance_of_exactly_0_is_the_least_and_is_not_missing(tmp_path, no_inception):
+    runs = figure_1b_runs(SEEDS, tmp_path, lambda method, ratio: 2.0 * (method != "hebae"))
+    samples, robust, _ = figure1b.conclude(SEEDS, runs).statements
+    assert samples.numbers["hebae"] == 0
+    assert samples.verdict == "holds"
+    assert robust.numbers["hebae"] is None
+    assert robust.numbers["vae"] == pytest.approx(1)
 
 
 def test_figure_1b_has_no_range_for_a_method_that_diverged_at_some_lambda(tmp_path, no_inception):
@@ -196,6 +209,21 @@ def test_figure_3_keeps_faces_of_celeba_apart(tmp_path, monkeypatch):
         runs = [finished(one, tmp_path, values, opened=Pictures()) for one in figure3.plan(budget)]
         drawings = figure3.conclude(budget, runs).drawings
         assert [drawing.shows_faces for drawing in drawings] == [private] * 3
+
+
+def test_faces_are_compared_in_the_features_that_are_available(tmp_path, monkeypatch):
+    for problems, expected in (
+        ((True, True), ("random",)),
+        ((True, False), ("efficientnet-lite0", "random")),
+        ((False, False), ("inception", "efficientnet-lite0", "random")),
+    ):
+        for name, problem in zip(("inception", "efficientnet"), problems, strict=True):
+            monkeypatch.setattr(faces, f"{name}_problem", lambda missing=problem: "no" * missing)
+        [planned, *_] = figure3.plan(SMALL)
+        assert evaluation_settings(figure3.STUDY, SMALL, planned).features == expected
+        changes = {"features": ("pixels",), "samples": 50}
+        settings = evaluation_settings(figure3.STUDY, SMALL, planned, changes=changes)
+        assert (settings.features, settings.samples) == (("pixels",), 50)
 
 
 def test_figure_4_compares_each_sampler(tmp_path):

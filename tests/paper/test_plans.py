@@ -64,6 +64,7 @@ def test_runs_that_two_studies_ask_for_are_one_run():
 @pytest.mark.parametrize("study", STUDIES.values(), ids=list(STUDIES))
 def test_every_study_asks_for_metrics_and_settings_that_exist(study, budget, monkeypatch):
     monkeypatch.setattr(faces, "inception_problem", lambda: "not asked for in a test")
+    monkeypatch.setattr(faces, "efficientnet_problem", lambda: "not asked for in a test")
     for run in study.plan(budget):
         evaluation_settings(study, budget, run)
         assert set(study.metrics_of(budget, run)) <= {*METRICS, "all", "fast"}

@@ -140,6 +140,13 @@ def test_a_study_ends_with_a_page_numbers_and_figures(smoke, name, figures):
         assert None not in one["numbers"].values(), one
 
 
+def test_the_table_of_figure_3_has_the_distances_of_samples(smoke):
+    [table] = stored(smoke)["figure3"]["tables"]
+    names = [row["name"] for row in table["rows"] if row["name"].startswith("frechet")]
+    assert len(names) == 3
+    assert all("[pixels@100/100]" in name for name in names), names
+
+
 def test_made_up_faces_are_not_called_celeba_and_may_be_published(smoke):
     for study in stored(smoke).values():
         titles = [one["title"] for one in (*study["figures"], *study["tables"])]

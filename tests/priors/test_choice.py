@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import norm
 
 from hebae import HebaeError, inference
+from hebae.building import build
 from hebae.config import ModelSettings
-from hebae.model import build
 from hebae.priors import NAMES, Samplers, StandardNormal, fit_samplers
 from hebae.priors.two_sample import same_sample_share
 from hebae.samplers import codes_of

@@ -12,9 +12,9 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from hebae import HebaeError
+from hebae.building import build
 from hebae.config import ModelSettings
 from hebae.evaluation.posterior import posteriors_of
-from hebae.model import build
 from hebae.priors import PRIORS, Flow, LearnedMixture, StandardNormal, VampPrior
 from hebae.priors.base import Prior
 

@@ -1,4 +1,4 @@
-"""Hostile files: valid ones of every kind that hebae reads, and seeded mutations of them.
+"""Hostile files: seeded mutations of valid ones of every kind that hebae reads.
 
 As a program, `python hostile.py FOLDER SEED FIRST COUNT`, it reads so many mutated files and prints
 one line of JSON; a process of its own, since what it looks for could end it.
@@ -17,29 +17,18 @@ import resource
 import shutil
 import signal
 import sys
-import tarfile
-import tempfile
 import time
 import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from valid_files import Kind, kinds_of_data, kinds_of_runs
 
-from hebae.config import Settings, resolve
-from hebae.data import load
 from hebae.errors import HebaeError
-from hebae.experiments.measure import Record
-from hebae.experiments.measurement import Measurement
-from hebae.inference import encode
-from hebae.samplers import fitted_samplers, read_samplers
-from hebae.storage import RunFolder, load_model
-from hebae.training import session
-from hebae.training.state import Checkpointer
 
 SECONDS = 20
 """In which every file must be read or refused."""
@@ -49,167 +38,11 @@ MARK = "exploited"
 """Name of the file that code in a mutated file would create."""
 
 
-class Kind(NamedTuple):
-    """A kind of file: the mutated one, in a folder with the files that belong to it."""
-
-    target: str
-    files: dict[str, bytes]
-    read: Callable[[Path], object]
-    """Uses the folder as a command would."""
-
-
 class Bomb:
     """Code in a pickle."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, (f"touch {MARK}",)
-
-
-# ---- valid files --------------------------------------------------------------------------------
-
-
-def _data(name: str) -> Callable[[Path], object]:
-    def read(folder: Path) -> object:
-        dataset = load(folder / name if name else folder)
-        return dataset.train.rows(slice(0, 4)), dataset.notes
-
-    return read
-
-
-def _bytes(write: Callable[[Path], object], suffix: str) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"x{suffix}"
-        write(path)
-        return path.read_bytes()
-
-
-def kinds_of_data() -> dict[str, Kind]:
-    """Return small valid files of each format."""
-    import pandas
-    from anndata import AnnData
-    from bed_reader import to_bed
-    from scipy import sparse
-
-    rng = np.random.default_rng(0)
-    x = rng.random((12, 5), dtype=np.float32)
-    pixels = rng.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
-    counts = sparse.csr_matrix(rng.poisson(0.5, (12, 5)).astype(np.float32))
-
-    def image(number: int, form: str) -> bytes:
-        stream = io.BytesIO()
-        Image.fromarray(pixels[number]).save(stream, form)
-        return stream.getvalue()
-
-    images = {f"{number}.png": image(number, "png") for number in range(3)}
-
-    def tar(mode: str) -> Callable[[Path], None]:
-        def write(path: Path) -> None:
-            with tarfile.open(path, mode) as archive:
-                for name, content in images.items():
-                    member = tarfile.TarInfo(name)
-                    member.size = len(content)
-                    archive.addfile(member, io.BytesIO(content))
-
-        return write
-
-    def zipped(path: Path) -> None:
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in images.items():
-                archive.writestr(name, content)
-
-    def idx(array: np.ndarray) -> bytes:
-        header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
-        return gzip.compress(header + array.tobytes())
-
-    grey, labels = pixels[..., 0], np.arange(6, dtype=np.uint8)
-    names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-    parts = (grey, labels, grey, labels)
-    digits = {f"{name}-ubyte.gz": idx(part) for name, part in zip(names, parts, strict=True)}
-    frame = pandas.DataFrame(x, columns=list("abcde")).assign(kind=["u", "v", "w"] * 4)
-    with tempfile.TemporaryDirectory() as folder:
-        calls = rng.integers(0, 3, (12, 5)).astype(np.int8)
-        to_bed(Path(folder) / "x.bed", calls)
-        genotypes = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
-    vcf = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\ta\tb\n"
-    vcf += "".join(f"1\t{n}\trs{n}\tA\tC\t.\t.\t.\tGT\t0/1\t1|1\n" for n in range(1, 6))
-    cells = AnnData(counts, obs=pandas.DataFrame({"batch": list("xy") * 6}, list("abcdefghijkl")))
-    cells.var_names = list("vwxyz")
-
-    def file(suffix: str, content: bytes) -> Kind:
-        return Kind(f"x{suffix}", {f"x{suffix}": content}, _data(f"x{suffix}"))
-
-    found = {
-        "npy": file(".npy", _bytes(lambda path: np.save(path, x), ".npy")),
-        "npz": file(".npz", _bytes(lambda p: np.savez(p, x_train=x, x_test=x), ".npz")),
-        "sparse": file(".npz", _bytes(lambda p: sparse.save_npz(p, counts), ".npz")),
-        "csv": file(".csv", frame.to_csv(index=False).encode()),
-        "csv.gz": file(".csv.gz", gzip.compress(frame.to_csv(index=False).encode())),
-        "parquet": file(".parquet", frame.to_parquet()),
-        "h5ad": file(".h5ad", _bytes(cells.write_h5ad, ".h5ad")),
-        "vcf": file(".vcf", vcf.encode()),
-        "tar": file(".tar", _bytes(tar("w"), ".tar")),
-        "tar.gz": file(".tar.gz", _bytes(tar("w:gz"), ".tar.gz")),
-        "zip": file(".zip", _bytes(zipped, ".zip")),
-        "idx": Kind(f"{names[0]}-ubyte.gz", digits, _data("")),
-        "labels": Kind(f"{names[1]}-ubyte.gz", digits, _data("")),
-    }
-    for name in ("bed", "bim", "fam"):
-        found[name] = Kind(f"x.{name}", genotypes, _data("x.bed"))
-    for form in ("png", "jpeg", "gif", "bmp", "tiff", "webp"):
-        target = f"7.{form}"
-        found[form] = Kind(target, images | {target: image(4, form)}, _data(""))
-    return found
-
-
-def kinds_of_runs(folder: Path) -> dict[str, Kind]:
-    """Train a tiny model into `folder`; return the files of its run, each with all others."""
-    dataset = load(np.random.default_rng(0).random((64, 6)).astype(np.float32))
-    settings = Settings(
-        method="vae", latent_dim=2, encoder_widths=(4,), decoder_widths=(4,), batch_size=32,
-        epochs=2, device="cpu", early_stopping=1,
-    )  # fmt: skip
-    prepared = session.prepare(settings, dataset)
-    session.run(prepared, folder)
-    model, _ = load_model(folder)
-    fitted_samplers(folder, model, lambda: dataset.train, names=("mixture",))
-    identity = {"weights": "w", "data": "d", "examples": "e"}
-    one = Measurement(id="elbo", name="ELBO", value=1.5, counts={"examples": 3}, arrays={"a": [1]})
-    Record(folder / "evaluation.json", identity).add("elbo", {"n": 1}, 1, [one], {"a": "b"}, 0.1)
-    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name[0] != "."}
-
-    def reload(path: Path) -> object:
-        loaded, _ = load_model(path)
-        return encode(loaded, dataset.train)
-
-    def resume(path: Path) -> object:
-        run = RunFolder(path)
-        checkpointer = Checkpointer(run, dataset.fingerprint, prepared.settings, True)
-        checkpointer.check(prepared.model)
-        longer = session.prepare(prepared.settings.replace(epochs=3), dataset)
-        return session.run(longer, path, resuming=True)
-
-    def measurements(path: Path) -> object:
-        found = Record(path / "evaluation.json", identity).find("elbo", {"n": 1}, 1)
-        return [f"{one.value:.3g}" for one in found or () if one.value is not None]
-
-    def history(path: Path) -> object:
-        numbers = [n for one in RunFolder(path).history() for n in one["train"].values()]
-        return [f"{number:.2f}" for number in numbers if number is not None]
-
-    reads: dict[str, Callable[[Path], object]] = {
-        "model.safetensors": reload,
-        "config.json": reload,
-        "config.yaml": lambda path: (
-            RunFolder(path).settings().to_yaml(),
-            resolve(config=path / "config.yaml"),
-        ),
-        "metrics.jsonl": history,
-        "evaluation.json": measurements,
-        "resume.pt": resume,
-        "samplers.safetensors": lambda path: read_samplers(path, model),
-        "provenance.json": lambda path: RunFolder(path).origins(),
-    }
-    return {name: Kind(name, files, read) for name, read in reads.items()}
 
 
 # ---- mutations ----------------------------------------------------------------------------------

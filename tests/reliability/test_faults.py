@@ -18,7 +18,7 @@ from command_line import SMALL, command, in_a_process, refused, small
 from test_cli_runs import without_roots_privileges
 
 from hebae.data.cache import cached_folder
-from hebae.storage import RunFolder
+from hebae.run_folder import RunFolder
 from hebae.training.callbacks import Callback
 
 WORDS = ("train", "--data", "vectors.npy", *small(epochs=4, log_every=1))

@@ -18,8 +18,9 @@ from hebae.errors import HebaeError
 from hebae.experiments.measure import Record
 from hebae.experiments.measurement import Measurement
 from hebae.files import locked
+from hebae.run_folder import RunFolder
 from hebae.samplers import read_samplers
-from hebae.storage import RunFolder, load_model
+from hebae.storage import load_model
 
 TINY = small(encoder_widths=4, decoder_widths=4, latent_dim=2, epochs=1)
 

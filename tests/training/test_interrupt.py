@@ -7,7 +7,7 @@ import pytest
 from command_line import small
 from training_runs import history, same, weights
 
-from hebae.storage import RunFolder
+from hebae.run_folder import RunFolder
 from hebae.training import interrupt, loop, session
 from hebae.training.callbacks import Callback
 

@@ -11,17 +11,19 @@ import torch
 from torch import Tensor, nn
 from training_runs import StopAt, history, same, weights
 
+from hebae.building import build
 from hebae.config import Settings
 from hebae.data import Dataset, load
 from hebae.errors import HebaeError
 from hebae.gaussian import penalty_floor
-from hebae.model import build
 from hebae.networks import convolutional_encoder, freeze_batch_norm
 from hebae.priors import Flow
-from hebae.storage import RunFolder, load_model
+from hebae.run_folder import RunFolder
+from hebae.storage import load_model
 from hebae.training import session
 from hebae.training.batches import ArrayBatches
-from hebae.training.loop import learning_rate_factor, make_fabric, train
+from hebae.training.loop import learning_rate_factor, train
+from hebae.training.machine import make_fabric
 from hebae.training.monitor import DivergenceError
 from hebae.training.population import held_out_estimates, population_moments
 

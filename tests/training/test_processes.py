@@ -16,7 +16,7 @@ from command_line import Result, command, in_a_process, refused, small, stopped
 from training_runs import history, weights
 
 from hebae.errors import HebaeError
-from hebae.storage import RunFolder
+from hebae.run_folder import RunFolder
 from hebae.training import processes
 
 # 27 does not divide the 270 training examples evenly among two processes.

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from training_runs import StopAt, same
 
-from hebae.model import build
+from hebae.building import build
 from hebae.training import session
 from hebae.training.batches import ArrayBatches
 from hebae.training.loader import LoaderBatches
-from hebae.training.loop import make_fabric, train
+from hebae.training.loop import train
+from hebae.training.machine import make_fabric
 
 Fit = Callable[[int], dict[str, Tensor]]
 

@@ -12,11 +12,12 @@ import pytest
 import torch
 from command_line import SMALL, refused
 
+from hebae.building import build
 from hebae.config import Settings
 from hebae.data import Examples
 from hebae.errors import HebaeError
-from hebae.model import Step, build
-from hebae.storage import RunFolder
+from hebae.model import Step
+from hebae.run_folder import RunFolder
 from hebae.training import machine, session, state
 
 HELD = """

@@ -11,9 +11,9 @@ import pytest
 import torch
 from training_runs import Told, history, weights
 
+from hebae.building import build
 from hebae.config import Settings
-from hebae.model import build
-from hebae.storage import RunFolder
+from hebae.run_folder import RunFolder
 from hebae.training import many, session
 from hebae.training.callbacks import Callback
 from hebae.training.machine import estimate_memory

@@ -9,17 +9,19 @@ import pytest
 import torch
 from training_runs import same
 
+from hebae.building import build
 from hebae.config import Settings
 from hebae.data import Examples, load
-from hebae.data.examples import Column
+from hebae.data.schema import Column
 from hebae.errors import HebaeError
-from hebae.model import Step, build
-from hebae.storage import RunFolder
+from hebae.model import Step
+from hebae.run_folder import RunFolder
 from hebae.training import session
 from hebae.training import step as training_step
 from hebae.training.batches import ArrayBatches
 from hebae.training.denormals import EVERY, clear_denormal_means
-from hebae.training.loop import make_fabric, train
+from hebae.training.loop import train
+from hebae.training.machine import make_fabric
 from hebae.training.step import WARM_UP, CapturedStep, Updater, lay_out_filters, tensor_cores
 
 
@@ -112,9 +114,9 @@ def test_a_compiled_step_is_one_program_and_the_step_by_hand():
 COMPARED = """
 from functools import partial
 import torch
-from hebae.model import build
+from hebae.building import build
 from hebae.config import Settings
-from hebae.training.loop import make_fabric
+from hebae.training.machine import make_fabric
 from hebae.training.step import Updater
 
 traced = []

@@ -6,7 +6,7 @@ import torch
 from training_runs import weights
 
 from hebae.data import Examples, load
-from hebae.data.examples import Column
+from hebae.data.schema import Column
 from hebae.evaluation.bounds import elbo
 from hebae.storage import load_model
 from hebae.training import session

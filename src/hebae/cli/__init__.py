@@ -15,7 +15,15 @@ from cyclopts import CycloptsError
 from pydantic import ValidationError
 from rich.text import Text
 
-from hebae.cli import encode, experiments, generate, inspect, train  # noqa: F401  register commands
+from hebae.cli import (  # noqa: F401  register commands
+    encode,
+    experiments,
+    explore,
+    generate,
+    inspect,
+    train,
+    tune,
+)
 from hebae.cli.app import app, err, wrapped
 from hebae.config import explain
 from hebae.errors import HebaeError, PeerError

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from hebae._version import __version__
 from hebae.config import DataSettings, ModelSettings, TrainingSettings, preset_names
+from hebae.experiments.settings import ClusterSettings
 
 
 def _default_text(value: object) -> str | None:
@@ -62,6 +63,9 @@ Model = Annotated[ModelSettings, Parameter(name="*", group=Group("Model", sort_k
 Training = Annotated[TrainingSettings, Parameter(name="*", group=Group("Training", sort_key=4))]
 
 
+Cluster = Annotated[ClusterSettings, Parameter(name="*", group=Group("Ray", sort_key=5))]
+
+
 class StartFlags(BaseModel):
     """The flags of every command that trains."""
 
@@ -95,6 +99,7 @@ class ExperimentFlags(StartFlags):
 
     retry_diverged: Annotated[bool, Switch] = False
     """With --resume: also train the runs again that diverged."""
+    cluster: Cluster = ClusterSettings()
 
 
 Start = Annotated[StartFlags, Parameter(name="*")]

@@ -1,18 +1,15 @@
-"""``hebae encode`` and ``hebae impute``: codes of examples, and examples without gaps, as files."""
+"""``hebae encode``, ``impute``, ``export``, ``push`` and ``pull``: what leaves a run folder."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, Literal
 
-from hebae.cli.app import app, say
+from hebae.cli.app import Switch, app, say
 from hebae.cli.generate import Data, model_and_data, require_output, with_asked
 from hebae.config import DataSettings
 from hebae.methods import METHODS
-
-if TYPE_CHECKING:
-    pass
 
 _OUTPUTS = (".csv", ".tsv", ".parquet", ".npy", ".h5ad")
 WHOLE = {"validation_size": 0, "train_size": None}
@@ -37,7 +34,8 @@ def encode(
         Folder of a finished run.
     output
         A .csv, .tsv or .parquet table: id, split, label, codes; a .npy array (n, k); or a .h5ad
-        file with the codes as obsm["X_hebae"].
+        file with the codes as obsm["X_hebae"]. A .parquet table also has projection_x and
+        projection_y, for embedding-atlas, and the columns of a table.
     """
     require_output(output, _OUTPUTS)
     import numpy as np
@@ -97,4 +95,102 @@ def impute(
     else:
         write_examples(examples, output)
     say(f"Filled {missing:,} missing values: {output}")
+    return 0
+
+
+@app.command
+def export(
+    run: Path,
+    /,
+    *,
+    format: Literal["onnx", "torch"] = "onnx",
+    output: Path = Path("exported"),
+) -> int:
+    """Write encoder and decoder as files that run without hebae.
+
+    The files take any number of examples. They are compared with the model before anything is
+    written: numbers agree to 1e-5.
+
+    Parameters
+    ----------
+    run
+        Folder of a finished run.
+    format
+        onnx: encoder.onnx and decoder.onnx (needs hebae[onnx]). torch: encoder.pt2 and decoder.pt2,
+        which torch.export.load reads.
+    output
+        Folder for the two files and export.json, which describes inputs and outputs.
+    """
+    from hebae.exporting import export_model
+    from hebae.storage import load_model
+
+    trained, config = load_model(run)
+    sidecar = export_model(trained, output, format=format, facts={"method": config["method"]})
+    say(f"Wrote encoder, decoder and their description: {sidecar}")
+    return 0
+
+
+@app.command
+def push(
+    run: Path,
+    name: str,
+    /,
+    *,
+    private: Annotated[bool, Switch] = False,
+    revision: str | None = None,
+    license: str | None = None,
+    dry_run: Annotated[bool, Switch] = False,
+) -> int:
+    """Send a model to the Hugging Face Hub, with a model card made from its evaluation.
+
+    Sent are weights, settings without paths, the history, fitted samplers and the model card.
+    Training examples and their codes are not sent. Needs hebae[hub], and hf auth login.
+
+    Parameters
+    ----------
+    run
+        Folder of a finished run.
+    name
+        As owner/name; the repository is created if there is none.
+    private
+        Make a new repository private.
+    revision
+        Branch to write to [default: main].
+    license
+        For the model card, such as mit.
+    dry_run
+        Print the model card and send nothing.
+    """
+    from tempfile import TemporaryDirectory
+
+    from hebae.hub import prepare_repository
+    from hebae.hub import push as send
+
+    if dry_run:
+        with TemporaryDirectory() as temporary:
+            prepare_repository(run, Path(temporary), name, license=license)
+            print((Path(temporary) / "README.md").read_text(encoding="utf-8"), end="")
+        return 0
+    say(f"Sent: {send(run, name, private=private, revision=revision, license=license)}")
+    return 0
+
+
+@app.command
+def pull(name: str, /, *, output: Path | None = None, revision: str | None = None) -> int:
+    """Download a model from the Hugging Face Hub into a run folder, which other commands take.
+
+    Parameters
+    ----------
+    name
+        As owner/name.
+    output
+        Folder to create [default: runs/NAME].
+    revision
+        Branch, tag or commit [default: main].
+    """
+    from hebae.hub import pull as download
+
+    output = output or Path("runs") / name.rpartition("/")[2]
+    download(name, output, revision=revision)
+    say(f"Downloaded: {output}")
     return 0

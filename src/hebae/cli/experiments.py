@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, validators
 from rich.text import Text
 
 from hebae.cli.app import (
+    Cluster,
     Experiment,
     ExperimentFlags,
     Switch,
@@ -24,7 +25,7 @@ from hebae.cli.app import (
 )
 from hebae.config import METHODS, Method, resolve
 from hebae.errors import HebaeError
-from hebae.experiments.settings import EvaluationSettings
+from hebae.experiments.settings import ClusterSettings, EvaluationSettings
 
 if TYPE_CHECKING:
     from hebae.experiments.plan import PlannedRun
@@ -143,6 +144,7 @@ def leaderboard(
         Folder for the runs (in runs), leaderboard.json, .csv and .md, figures and report.html.
     """
     from hebae.cli.progress import RunsProgress
+    from hebae.experiments.cluster import connected
     from hebae.experiments.leaderboard import run_leaderboard
     from hebae.experiments.leaderboard_plan import ENTRIES, PRESETS, Board
     from hebae.experiments.runner import ExperimentFolder
@@ -163,7 +165,7 @@ def leaderboard(
         flags = {"data": "mnist-mini" if budget == "smoke" else "mnist"} | flags
         preset = PRESETS.get(flags["data"])
     board = Board(budget, [ENTRIES[name] for name in chosen], preset, start.config, flags)
-    with err.status("training") as status:
+    with connected(start.cluster, tell) as cluster, err.status("training") as status:
         tables = run_leaderboard(
             ExperimentFolder(output, "leaderboard"),
             board,
@@ -173,6 +175,7 @@ def leaderboard(
             retry_diverged=start.retry_diverged,
             watcher=RunsProgress(err, status),
             progress=lambda message: status.update(Text(message)),
+            cluster=cluster,
         )
     if tables is None:
         return say_resumable("--resume")
@@ -199,6 +202,7 @@ def _train_all(
 ) -> int:
     """Check and train all runs, and print their table; return the exit status."""
     from hebae.cli.progress import RunsProgress
+    from hebae.experiments.cluster import connected
     from hebae.experiments.plan import prepare
     from hebae.experiments.runner import ExperimentFolder, run_experiment
 
@@ -206,23 +210,25 @@ def _train_all(
     folder = ExperimentFolder(output, kind, content)
     if not start.dry_run:
         folder.require_usable(resume=start.resume, overwrite=start.overwrite)
-    jobs = prepare(planned, folder.runs)
-    tell(*dict.fromkeys(note for job in jobs for note in job.prepared.notes))
-    if start.dry_run:
-        return _list(jobs)
-    with err.status("training") as status:
-        table = run_experiment(
-            folder,
-            planned,
-            jobs,
-            report,
-            command=command(),
-            resume=start.resume,
-            overwrite=start.overwrite,
-            retry_diverged=start.retry_diverged,
-            watcher=RunsProgress(err, status),
-            progress=lambda message: status.update(Text(message)),
-        )
+    with connected(start.cluster, tell, dry_run=start.dry_run) as cluster:
+        jobs = prepare(planned, folder.runs)
+        tell(*dict.fromkeys(note for job in jobs for note in job.prepared.notes))
+        if start.dry_run:
+            return _list(jobs)
+        with err.status("training") as status:
+            table = run_experiment(
+                folder,
+                planned,
+                jobs,
+                report,
+                command=command(),
+                resume=start.resume,
+                overwrite=start.overwrite,
+                retry_diverged=start.retry_diverged,
+                watcher=RunsProgress(err, status),
+                progress=lambda message: status.update(Text(message)),
+                cluster=cluster,
+            )
     if table is None:
         return say_resumable("--resume")
     if len(jobs) <= MOST_ROWS:
@@ -321,7 +327,10 @@ def reproduce(
     output: Path | None = None,
     data_dir: Path | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    features: tuple[str, ...] | None = None,
+    samples: Annotated[int | None, Parameter(validator=validators.Number(gte=10))] = None,
     train_only: Annotated[bool, Switch] = False,
+    cluster: Cluster = ClusterSettings(),  # noqa: B008
 ) -> int:
     """Reproduce the paper: train its models, draw its figures, and check its statements.
 
@@ -344,17 +353,23 @@ def reproduce(
         Folder with data files [env: HEBAE_DATA_DIR].
     device
         Device to train and to measure on.
+    features
+        Features to compare samples of images in, as in ``hebae evaluate`` [default: those of each
+        study; for CelebA random, and inception and efficientnet-lite0 where they are available].
+    samples
+        Samples per sampler, compared with as many test examples [default: 10000; smoke: 1000].
     train_only
         Train only. Run the command again without this option to measure and draw.
     """
     from hebae.cli.progress import RunsProgress
+    from hebae.experiments.cluster import connected
     from hebae.paper import choose
     from hebae.paper.budgets import BUDGETS
     from hebae.paper.reproduce import reproduce as run
 
     chosen = choose(studies)
     output = output or Path("reproduction") / budget
-    with err.status("loading") as status:
+    with connected(cluster, tell) as connection, err.status("loading") as status:
 
         def show(message: str) -> None:
             if err.is_terminal:
@@ -369,10 +384,16 @@ def reproduce(
             command=command(),
             data_dir=data_dir,
             device=device,
+            evaluation={
+                name: value
+                for name, value in (("features", features), ("samples", samples))
+                if value is not None
+            },
             train_only=train_only,
             watcher=RunsProgress(err, status),
             tell=tell,
             progress=show,
+            cluster=connection,
         )
     if pages is None:
         return say_resumable()

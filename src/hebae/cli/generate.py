@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -279,17 +279,25 @@ def _model_and_examples(
 def model_and_data(
     run: Path, data: DataSettings, **changes: Any
 ) -> tuple[Any, dict[str, Any], str, dict[str, Examples]]:
-    """Load model, configuration, and the examples by split, read and coded as in training.
-
-    The data are those of the run, or those that `data` names; `changes` are to their settings.
-    """
-    from hebae import inference
-    from hebae.data import load
-    from hebae.data.alignment import aligned
-    from hebae.data.loading import located, options_for
+    """Load model and configuration; return them with what `examples_for` returns."""
     from hebae.storage import load_model
 
     trained, config = load_model(run)
+    return trained, config, *examples_for(trained, config, run, data, **changes)
+
+
+def examples_for(
+    trained: Any, config: Mapping[str, Any], run: Path, data: DataSettings, **changes: Any
+) -> tuple[str, dict[str, Examples]]:
+    """Load examples by split, read and coded as in training; return their source and them.
+
+    The data are those of the run, or those that `data` names; `changes` are to their settings.
+    """
+    from hebae import new_examples
+    from hebae.data import load
+    from hebae.data.alignment import aligned
+    from hebae.data.loading import located, options_for
+
     stored = {name: config[name] for name in DataSettings.model_fields if name in config}
     asked_for(trained, run, data.condition)  # refused before anything is read
     given = data.model_dump(include=data.model_fields_set - {"condition"})
@@ -320,9 +328,9 @@ def model_and_data(
             )
         if seen is not None and seen.pixels is not None and part.values.dtype == "uint8":
             part = replace(part, pixels=seen.pixels)
-        inference.require_alike(trained, part, dataset.name)
+        new_examples.require_alike(trained, part, dataset.name)
         parts[split] = part
-    return trained, config, chosen.data, parts
+    return chosen.data, parts
 
 
 def asked_for(trained: Any, run: Path, texts: Sequence[str]) -> dict[str, str]:

@@ -50,7 +50,7 @@ def train(*, output: Path | None = None, start: Start = StartFlags()) -> int:  #
         return status
 
     # torch is imported here, which the process that supervises others need not wait for.
-    from hebae.storage import RunFolder
+    from hebae.run_folder import RunFolder
     from hebae.training import session
     from hebae.training.callbacks import ProgressBar
     from hebae.training.checks import require_relevant
@@ -101,7 +101,7 @@ def train(*, output: Path | None = None, start: Start = StartFlags()) -> int:  #
 
 
 def _devices_of(output: Path) -> int:
-    from hebae.storage import RunFolder
+    from hebae.run_folder import RunFolder
 
     return RunFolder(output).settings().devices
 

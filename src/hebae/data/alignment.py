@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hebae.data.columns import listed
-from hebae.data.examples import Examples, Seen, Variants
+from hebae.data.examples import Examples
 from hebae.data.packed import PackedGenotypes
+from hebae.data.schema import Seen, Variants
 from hebae.errors import HebaeError
 
 _UNKNOWN = ("0", ".", "")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hebae.data.examples import Column
+from hebae.data.schema import Column
 from hebae.errors import HebaeError, MissingPackage
 
 KINDS = ("number", "count", "category", "binary", "exclude")

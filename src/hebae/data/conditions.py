@@ -25,7 +25,8 @@ from hebae.data.columns import (
     listed,
     type_of,
 )
-from hebae.data.examples import Column, Dataset, Examples
+from hebae.data.examples import Dataset, Examples
+from hebae.data.schema import Column
 from hebae.data.source import ReadOptions
 from hebae.errors import HebaeError
 

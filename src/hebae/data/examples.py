@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
+import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from hebae.data.schema import Column, Conditions, Seen, Variants
 from hebae.errors import HebaeError
 
 _BLOCK_BYTES = 16 * 2**20
@@ -30,89 +32,6 @@ class LazyRows(Protocol):
     def __getitem__(self, index: slice | np.ndarray) -> np.ndarray: ...
     def select(self, index: slice | np.ndarray) -> LazyRows:
         """Return the rows at `index`; nothing is read."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """What the numbers of one column of a table stand for."""
-
-    name: str
-    kind: Literal["number", "category", "count", "binary"]
-    categories: tuple[str, ...] = ()
-    """Names of the categories, in the order of their codes 0, 1, ...; of a binary column, both."""
-    dtype: Literal["float", "int", "bool", "text", "date"] = "float"
-    """What the table held: samples are written in the same form."""
-    low: float | None = None
-    high: float | None = None
-    """Smallest and largest number or count: samples are kept between them."""
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What a model is conditioned on, and the conditions of the training examples."""
-
-    columns: tuple[Column, ...]
-    mean: tuple[float, ...]
-    """Of each column of numbers over the training examples; 0 for categories."""
-    unit: tuple[float, ...]
-    """Standard deviation of each column of numbers; 1 for categories."""
-    rows: tuple[tuple[float, ...], ...]
-    """The different conditions of the training examples, or of `MOST_ROWS` random ones."""
-    counts: tuple[int, ...]
-    """How often each of `rows` occurs."""
-
-    MOST_ROWS: ClassVar[int] = 1000
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the columns."""
-        return tuple(column.name for column in self.columns)
-
-    @property
-    def dim(self) -> int:
-        """Numbers that a network is given: one per category, and one per column of numbers."""
-        return sum(len(column.categories) or 1 for column in self.columns)
-
-    @classmethod
-    def learn(cls, values: np.ndarray, columns: tuple[Column, ...]) -> Conditions:
-        """Learn from the conditions (n, columns) of the training examples."""
-        numbers = [not column.categories for column in columns]
-        exact = values.astype(np.float64)
-        mean = np.where(numbers, exact.mean(0), 0.0)
-        deviation = exact.std(0)
-        unit = np.where(numbers & (deviation > 0), deviation, 1.0)
-        rows, counts = np.unique(values, axis=0, return_counts=True)
-        if len(rows) > cls.MOST_ROWS:
-            order = np.random.default_rng(0).permutation(len(values))[: cls.MOST_ROWS]
-            rows, counts = np.unique(values[order], axis=0, return_counts=True)
-        listed = tuple(map(tuple, rows.tolist()))
-        return cls(
-            columns, tuple(mean.tolist()), tuple(unit.tolist()), listed, tuple(counts.tolist())
-        )
-
-    def draw(self, count: int, seed: int) -> np.ndarray:
-        """Draw conditions (count, columns) by their frequencies in training."""
-        counts = np.array(self.counts)
-        rng = np.random.default_rng([seed, 1])
-        chosen = rng.choice(len(counts), count, p=counts / counts.sum())
-        return np.array(self.rows, np.float32)[chosen]
-
-    @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> Conditions:
-        """Read what `dataclasses.asdict` gave, after a way through JSON."""
-        rows = tuple(map(tuple, stored["rows"]))
-        mean, unit, counts = (tuple(stored[name]) for name in ("mean", "unit", "counts"))
-        columns = columns_from(stored["columns"])
-        if {len(columns)} != {len(mean), len(unit), *map(len, rows)} or len(rows) != len(counts):
-            raise ValueError("the conditions of the model do not fit together")
-        return cls(columns, mean, unit, rows, counts)
-
-
-def columns_from(stored: Iterable[Mapping[str, Any]]) -> tuple[Column, ...]:
-    """Read columns that `dataclasses.asdict` gave, after a way through JSON."""
-    return tuple(
-        Column(**{**column, "categories": tuple(column["categories"])}) for column in stored
-    )
 
 
 class Summary(NamedTuple):
@@ -138,57 +57,6 @@ class Summary(NamedTuple):
 
 NOTHING = Summary(math.inf, -math.inf, True, 0, 0, 0)
 """Of no numbers."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What the numbers of the training examples are: new examples must be alike."""
-
-    kind: Literal["grey levels", "whole numbers", "numbers"]
-    """uint8 grey levels; uint8, counts or categories as they are; or any others."""
-    feature_names: tuple[str, ...] | None = None
-    columns: tuple[Column, ...] | None = None
-    conditions: Conditions | None = None
-    variants: tuple[str, ...] | None = None
-    """Of genotypes: by `Variants.texts`."""
-
-    @property
-    def pixels(self) -> bool | None:
-        """What `Examples.pixels` must be; None for numbers in general."""
-        return None if self.kind == "numbers" else self.kind == "grey levels"
-
-    @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> Seen:
-        """Read what `dataclasses.asdict` gave, after a way through JSON."""
-        names, columns = stored["feature_names"], stored["columns"]
-        conditions = stored.get("conditions")  # absent in folders of older versions
-        variants = stored.get("variants")
-        return cls(
-            stored["kind"],
-            None if names is None else tuple(names),
-            columns and columns_from(columns),
-            conditions and Conditions.of(conditions),
-            None if variants is None else tuple(variants),
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Variants:
-    """Place and alleles of each of d variants, whose genotypes count copies of `allele_1`."""
-
-    chromosome: np.ndarray
-    """Names, str of shape (d,)."""
-    position: np.ndarray
-    """Base pairs, int64 of shape (d,)."""
-    allele_1: np.ndarray
-    allele_2: np.ndarray
-    """Of str, shape (d,)."""
-
-    @cached_property
-    def texts(self) -> tuple[str, ...]:
-        """Chromosome, position, allele 1 and allele 2 of each variant, with spaces between."""
-        columns = self.chromosome, self.position, self.allele_1, self.allele_2
-        return tuple(map("{} {} {} {}".format, *(column.tolist() for column in columns)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -411,8 +279,37 @@ def summarise(parts: Iterable[np.ndarray], *, pixels: bool = False) -> Summary:
 
 
 def select(values: Any, index: slice | np.ndarray) -> Any:
-    """Return the rows of an array, or of `LazyRows` without reading them."""
-    return values.select(index) if hasattr(values, "select") else values[index]
+    """Return the rows of an array, or of `LazyRows` without reading them.
+
+    Of a memory map, many rows are copied block by block, so that not all of it is in memory.
+    """
+    if hasattr(values, "select"):
+        return values.select(index)
+    is_map = isinstance(values, np.ndarray) and map_of(values) is not None
+    if isinstance(index, slice) or not is_map or index.dtype == bool:
+        return values[index]
+    copied = np.empty((len(index), *values.shape[1:]), values.dtype)
+    size = max(1, rows_per_block(values) // 16)  # few rows may be spread over much of the map
+    for start in range(0, len(index), size):
+        copied[start : start + size] = values[index[start : start + size]]
+        release(values)
+    return copied
+
+
+def map_of(values: np.ndarray) -> np.memmap | None:
+    """Return the whole memory map that an array is a view of, if it is one."""
+    array = values
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array if isinstance(array.base, mmap.mmap) and isinstance(array, np.memmap) else None
+
+
+def release(values: np.ndarray) -> None:
+    """Free the memory of what was read of a memory map; it is read again when it is needed."""
+    whole = map_of(values)
+    if whole is not None and whole.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+        pages: mmap.mmap = whole.base  # type: ignore[assignment]
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def as_dense(rows: Any) -> np.ndarray:
@@ -500,9 +397,15 @@ class Dataset:
 
 def blocks(values: np.ndarray) -> Iterator[np.ndarray]:
     """Yield rows, about 16 MiB at a time, so that a memory map is never read as a whole."""
-    rows = max(1, _BLOCK_BYTES // max(1, values[:1].nbytes))
+    rows = rows_per_block(values)
     for start in range(0, len(values), rows):
         yield values[start : start + rows]
+        release(values)
+
+
+def rows_per_block(values: np.ndarray) -> int:
+    """Return the number of rows of about 16 MiB."""
+    return max(1, _BLOCK_BYTES // max(1, values[:1].nbytes))
 
 
 def fingerprint(splits: Mapping[str, Examples | None]) -> str:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hebae.data.examples import Variants
 from hebae.data.packed import MISSING, pack
+from hebae.data.schema import Variants
 from hebae.errors import HebaeError, MissingPackage
 from hebae.files import reading
 

@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hebae.data.cache import cached_folder
-from hebae.data.examples import Dataset, Examples, Variants
+from hebae.data.examples import Dataset, Examples
 from hebae.data.genotype_files import BLOCK, package, read_bed, read_pgen, read_vcf
 from hebae.data.packed import PackedGenotypes, RowFile
+from hebae.data.schema import Variants
 from hebae.errors import HebaeError
 
 SUFFIXES = (".bed", ".pgen", ".vcf", ".vcf.gz", ".vcf.bgz")

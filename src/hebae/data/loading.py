@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import warnings
 from collections.abc import Mapping, Set
@@ -44,7 +43,7 @@ from hebae.data.splits import hold_out, limit
 from hebae.data.synthetic_faces import SYNTHETIC_FACES
 from hebae.data.tables import from_frame, is_frame, is_table_file, load_table
 from hebae.data.torch_dataset import from_torch_dataset, is_torch_dataset
-from hebae.errors import HebaeError
+from hebae.errors import HebaeError, suggestion
 from hebae.files import expand, require_file
 
 SOURCES: tuple[NamedSource, ...] = (
@@ -226,10 +225,9 @@ def _load(
         )
     if not path.exists():
         names = [source.name for source in SOURCES]
-        near = difflib.get_close_matches(os.fspath(data), names, n=1)
         raise HebaeError(
-            f"{os.fspath(data)} is neither a file or folder nor the name of a data set "
-            f"({', '.join(names)}){f'. Did you mean {near[0]}?' if near else '.'}"
+            f"{os.fspath(data)} is neither a file or folder nor the name of a data set"
+            f"{suggestion(os.fspath(data), names)}; named are {', '.join(names)}."
         )
     if not path.is_dir():
         require_file(path)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from hebae.data.cache import cache_dir
-from hebae.data.examples import Column, Dataset
+from hebae.data.examples import Dataset
+from hebae.data.schema import Column
 from hebae.errors import HebaeError
 
 Availability = Literal[

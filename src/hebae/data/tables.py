@@ -7,7 +7,6 @@ column stands for.
 from __future__ import annotations
 
 import csv
-import difflib
 import gzip
 import re
 from collections import Counter
@@ -36,7 +35,7 @@ from hebae.data.columns import (
 from hebae.data.conditions import from_columns
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.source import ReadOptions
-from hebae.errors import HebaeError
+from hebae.errors import HebaeError, suggestion
 from hebae.files import decompressed, reading, require_memory
 
 SUFFIXES = tuple(
@@ -131,7 +130,7 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
         if absent:
             raise HebaeError(
                 f"{source} has no column {absent[0]!r}, which the model was trained on"
-                f"{_suggestion(absent[0], frame.columns)}; {len(absent)} of {len(wanted)} columns "
+                f"{suggestion(absent[0], frame.columns)}; {len(absent)} of {len(wanted)} columns "
                 "are missing. Rename or add them; leave cells empty that are not known."
             )
         unused = list(frame.columns.difference(wanted, sort=False))
@@ -325,12 +324,7 @@ def _kinds(column_kinds: Sequence[str], names: Sequence[str], source: str) -> di
 def _known(name: str, names: Sequence[str], source: str, flag: str) -> str:
     if name not in names:
         raise HebaeError(
-            f"{flag} names {name!r}, but {source} has no such column{_suggestion(name, names)}; "
+            f"{flag} names {name!r}, but {source} has no such column{suggestion(name, names)}; "
             f"its columns are {listed(names)}."
         )
     return name
-
-
-def _suggestion(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(names), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""

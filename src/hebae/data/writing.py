@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from hebae.data.examples import Column, Examples
+from hebae.data.examples import Examples
+from hebae.data.schema import Column
 from hebae.errors import HebaeError, MissingPackage
 from hebae.files import write_atomically
 
@@ -42,7 +43,9 @@ def write_codes(
     parts : mapping of str to Examples
         By split.
     path : Path
-        A .npy file holds the codes alone; a .h5ad file has them as ``obsm["X_hebae"]``.
+        A .npy file holds the codes alone; a .h5ad file has them as ``obsm["X_hebae"]``. A .parquet
+        file also has ``projection_x`` and ``projection_y``, the first two principal components of
+        the codes, and the examples' conditions and columns: what embedding-atlas shows.
     original : Path, optional
         The .h5ad file of the examples, whose content is kept; by default the examples are X.
     """
@@ -68,7 +71,36 @@ def write_codes(
     if all(part.labels is not None for part in parts.values()):
         table["label"] = [label for part in parts.values() for label in _labels(part)]
     table |= dict(zip(names, codes.T, strict=True))
+    if path.suffix == ".parquet":
+        x, y = principal_components(codes).T
+        table |= {"projection_x": x, "projection_y": y}
+        known = [_metadata(part) for part in parts.values()]
+        for name in known[0]:
+            table.setdefault(name, [value for part in known for value in part[name]])
     write_atomically(path, lambda temporary: TABLES[path.suffix](table, temporary))
+
+
+def principal_components(codes: np.ndarray) -> np.ndarray:
+    """Return the first two principal components (n, 2) of codes (n, k); 0 where there are none.
+
+    The largest loading of each is positive.
+    """
+    centred = codes.astype(np.float64) - codes.mean(0, dtype=np.float64)
+    _, vectors = np.linalg.eigh(centred.T @ centred)
+    loadings = vectors[:, ::-1][:, :2]
+    largest = np.abs(loadings).argmax(0)
+    loadings = loadings * np.sign(loadings[largest, range(loadings.shape[1])])
+    found = np.zeros((len(codes), 2), np.float32)
+    found[:, : loadings.shape[1]] = centred @ loadings
+    return found
+
+
+def _metadata(examples: Examples) -> dict[str, Any]:
+    """Return the conditions, and the columns of a table with mixed kinds."""
+    table = _conditions(examples)
+    if examples.columns is not None:
+        table |= {k: v for k, v in table_of(examples).items() if k not in ("id", "label")}
+    return table
 
 
 def joined(parts: Sequence[Examples]) -> Examples:

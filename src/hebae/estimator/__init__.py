@@ -19,24 +19,27 @@ from typing import TYPE_CHECKING, Any, Literal
 from torch import nn
 
 from hebae.config import DataSettings, ModelSettings, Settings, TrainingSettings
+from hebae.deprecation import keep_moved_modules
 from hebae.estimator.base import Estimator as Estimator
 from hebae.estimator.base import copy_of
 from hebae.estimator.reading import named_as_parameters
 from hebae.files import expand
 from hebae.methods import METHODS, Method
 from hebae.objectives import OBJECTIVES
+from hebae.run_folder import RunFolder
 from hebae.samplers import read_samplers
-from hebae.storage import RunFolder, load_model
+from hebae.storage import load_model
 
 
 def load(
     folder: str | Path, *, encoder: nn.Module | None = None, decoder: nn.Module | None = None
 ) -> Estimator:
-    """Read a model that `Estimator.save` or ``hebae train`` wrote.
+    """Read a model that `Estimator.save` or ``hebae train`` wrote, or from the Hugging Face Hub.
 
     Parameters
     ----------
     folder : str or Path
+        A folder; or "hf://owner/name" or "hf://owner/name@revision" (needs hebae[hub]).
     encoder, decoder : nn.Module, optional
         For a model with networks of your own: modules of the same architecture.
 
@@ -50,6 +53,10 @@ def load(
     HebaeError
         If the folder holds no model, or one that is truncated, altered or of another architecture.
     """
+    if isinstance(folder, str) and folder.startswith("hf://"):
+        from hebae.hub import download
+
+        folder = download(folder)
     path = expand(folder)
     with named_as_parameters():
         model, config = load_model(
@@ -197,6 +204,7 @@ ESTIMATORS = {name: _estimator(method) for name, method in METHODS.items()}
 """The classes by the name of the method."""
 
 globals().update({cls.__name__: cls for cls in ESTIMATORS.values()})
+keep_moved_modules(__name__)
 
 if TYPE_CHECKING:
 

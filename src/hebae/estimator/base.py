@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import nn
 from torch.utils.data import DataLoader
 
-from hebae import inference
+from hebae import inference, new_examples
 from hebae.config import Settings
 from hebae.data import Examples
 from hebae.data.arrays import batch_name
@@ -35,7 +35,9 @@ from hebae.training.batches import ArrayBatches, Batches
 from hebae.training.callbacks import Callback, ProgressBar
 from hebae.training.checks import complete, smallest_batch
 from hebae.training.loader import LoaderBatches
-from hebae.training.loop import make_fabric, train
+from hebae.training.loggers import Origin, open_loggers
+from hebae.training.loop import train
+from hebae.training.machine import make_fabric
 from hebae.training.population import model_for
 
 
@@ -177,17 +179,18 @@ class Estimator(Fitted):
             if self.verbose:
                 console = Console(stderr=True)
                 callbacks.append(ProgressBar(type(self).__name__, self.epochs, console))
-            outcome = train(
-                model,
-                settings,
-                batches,
-                held_batches,
-                fabric=fabric,
-                callbacks=callbacks,
-                is_new=before is None,
-            )
-            if outcome.interrupted:
-                raise KeyboardInterrupt
+            with open_loggers(Origin(settings, type(self).__name__)) as loggers:
+                outcome = train(
+                    model,
+                    settings,
+                    batches,
+                    held_batches,
+                    fabric=fabric,
+                    callbacks=[*callbacks, *loggers],
+                    is_new=before is None,
+                )
+                if outcome.interrupted:
+                    raise KeyboardInterrupt
             codes = _training_codes(model.eval(), examples, batches, settings)
         # Only now, when nothing can fail any more.
         self.module_, self.settings_ = model, settings
@@ -200,6 +203,49 @@ class Estimator(Fitted):
         self.conditions_, self._by_condition = dataset.train.conditions, {}
         self._own = {f"own_{name}": module is not None for name, module in own.items()}
         return self
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+    ) -> Self:
+        """Read a model from the Hugging Face Hub; needs hebae[hub].
+
+        Parameters
+        ----------
+        name : str or Path
+            On the Hub, as owner/name; or a folder.
+        revision : str, optional
+            Branch, tag or commit.
+        local_files_only : bool, default=False
+            Whether to look into the cache alone.
+        encoder, decoder : nn.Module, optional
+            See `hebae.load`.
+
+        Raises
+        ------
+        HebaeError
+            If there is no such model, it is damaged, or of another method.
+        """
+        from hebae.estimator import load
+        from hebae.hub import download
+
+        if Path(name).is_dir():
+            folder = Path(name)
+        else:
+            folder = download(str(name), revision=revision, offline=local_files_only)
+        model = load(folder, encoder=encoder, decoder=decoder)
+        if not isinstance(model, cls):
+            raise HebaeError(
+                f"{name} holds a model of the class {type(model).__name__}; read it with "
+                f"hebae.{type(model).__name__}.from_pretrained."
+            )
+        return model
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Array:
         """Fit to X, with the keyword arguments of `fit`, and encode it."""
@@ -232,7 +278,7 @@ class Estimator(Fitted):
 
 
 def _require_trainable(model: Autoencoder, examples: Examples, name: str) -> None:
-    inference.require_alike(model, examples, name, strict=True)
+    new_examples.require_alike(model, examples, name, strict=True)
     if model.likelihood.filling is None and examples.summary.missing:
         raise HebaeError(
             f"{name} has {examples.summary.missing} missing values (NaN), and all images were "

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -29,6 +29,7 @@ from hebae.files import expand, make_folder
 from hebae.methods import SAMPLER_HELP, SAMPLER_NAMES
 from hebae.model import Autoencoder
 from hebae.priors import NAMES, Prior, Samplers, StandardNormal, check_name, fit_samplers
+from hebae.run_folder import RunFolder
 from hebae.samplers import (
     Key,
     Stored,
@@ -37,7 +38,7 @@ from hebae.samplers import (
     training_data,
     write_samplers,
 )
-from hebae.storage import RunFolder, save_model
+from hebae.storage import save_model
 
 DRAWN = "Conditions of samples are drawn with their frequencies in training, unless given."
 
@@ -228,6 +229,60 @@ class Fitted(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reading):
                 f"cannot write to {path}: {error.strerror or error}. Choose a folder that you may "
                 "write to."
             ) from error
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool = False,
+        revision: str | None = None,
+        license: str | None = None,
+    ) -> str:
+        """Send the model to the Hugging Face Hub, with a model card; needs hebae[hub].
+
+        Neither training examples nor their codes are sent.
+
+        Parameters
+        ----------
+        name : str
+            As owner/name. The repository is created if there is none.
+        private : bool, default=False
+            Of a new repository.
+        revision : str, optional
+            Branch; main by default.
+        license : str, optional
+            For the model card, by its identifier on the Hub, such as "mit".
+
+        Returns
+        -------
+        str
+            Its address.
+        """
+        from hebae.hub import push
+
+        self._model()
+        options: Any = {"private": private, "revision": revision, "license": license}
+        options |= {part: getattr(self, part) for part in ("encoder", "decoder")}
+        if self._origin is not None:  # with its history and evaluation
+            return push(self._origin[0], name, **options)
+        with TemporaryDirectory() as temporary:
+            self.save(temporary)
+            return push(Path(temporary), name, **options)
+
+    def export(self, folder: str | Path, format: Literal["onnx", "torch"] = "onnx") -> None:
+        """Write encoder and decoder as files that run without hebae.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Gets ``encoder`` and ``decoder``, and ``export.json``, which describes inputs and
+            outputs. The files take any number of examples and agree with the model to 1e-5.
+        format : {"onnx", "torch"}, default="onnx"
+            ONNX (needs hebae[onnx]), or ``.pt2`` files, which `torch.export.load` reads.
+        """
+        from hebae.exporting import export_model
+
+        export_model(self._model(), expand(folder), format=format, facts={"method": self.method})
 
     @property
     def _n_features_out(self) -> int:

@@ -18,15 +18,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch.utils.data import DataLoader
 
-from hebae import inference
+from hebae import new_examples
 from hebae.config import DataSettings, Settings
 from hebae.data import Dataset, Examples
 from hebae.data import load as load_data
 from hebae.data.alignment import aligned
 from hebae.data.conditions import as_matrix, is_names, with_conditions
 from hebae.data.decoding import IMAGE_OPTIONS
-from hebae.data.examples import Column, Seen
 from hebae.data.loading import options_for
+from hebae.data.schema import Column, Seen
 from hebae.data.tables import is_frame
 from hebae.errors import HebaeError
 from hebae.evaluation import checks
@@ -160,7 +160,7 @@ class Reading(BaseEstimator):
                 f"{name} holds examples of shape {examples.shape}; the model was trained on "
                 f"{model.input_shape}."
             )
-        inference.require_alike(model, examples, name)
+        new_examples.require_alike(model, examples, name)
         return examples
 
     def _over_examples(

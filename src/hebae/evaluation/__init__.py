@@ -8,6 +8,7 @@ correlation, are in ``hebae.evaluation.latent``.
 """
 
 # ruff: noqa: F403
+from hebae.deprecation import keep_moved_modules
 from hebae.errors import UndefinedMetric
 from hebae.evaluation import annealing as _annealing
 from hebae.evaluation import bounds as _bounds
@@ -15,6 +16,7 @@ from hebae.evaluation import counts as _counts
 from hebae.evaluation import frechet as _frechet
 from hebae.evaluation import genotypes as _genotypes
 from hebae.evaluation import information as _information
+from hebae.evaluation import linkage as _linkage
 from hebae.evaluation import maximal_information as _maximal_information
 from hebae.evaluation import mixing as _mixing
 from hebae.evaluation import neighbours as _neighbours
@@ -31,6 +33,7 @@ from hebae.evaluation.frechet import *
 from hebae.evaluation.genotypes import *
 from hebae.evaluation.information import *
 from hebae.evaluation.latent import active_units, collapsed_share, kl_by_dimension
+from hebae.evaluation.linkage import *
 from hebae.evaluation.maximal_information import *
 from hebae.evaluation.mixing import *
 from hebae.evaluation.neighbours import *
@@ -50,5 +53,8 @@ __all__ = [
     "reference_features",
 ]
 __all__ += _annealing.__all__ + _bounds.__all__ + _frechet.__all__ + _information.__all__
-__all__ += _genotypes.__all__ + _counts.__all__ + _tables.__all__ + _mixing.__all__
-__all__ += _maximal_information.__all__ + _neighbours.__all__ + _normality.__all__ + _usage.__all__
+__all__ += _genotypes.__all__ + _linkage.__all__ + _counts.__all__ + _tables.__all__
+__all__ += _maximal_information.__all__ + _neighbours.__all__ + _normality.__all__
+__all__ += _usage.__all__ + _mixing.__all__
+
+keep_moved_modules(__name__)

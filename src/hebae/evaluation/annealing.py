@@ -14,15 +14,17 @@ marginal likelihood using bidirectional Monte Carlo".
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from functools import partial
 from itertools import repeat
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hebae.deprecation import old_parameters
 from hebae.errors import HebaeError
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike, Device
@@ -30,7 +32,9 @@ from hebae.evaluation.estimate import Estimate, mean_estimate
 from hebae.evaluation.hamiltonian import (
     PILOT_CHAINS,
     Evaluate,
+    State,
     fit_step_sizes,
+    pilot_transitions,
     standard_normal,
     state_at,
     transition,
@@ -52,6 +56,10 @@ from hebae.priors import StandardNormal
 
 __all__ = ["Annealed", "Bidirectional", "ais", "bidirectional"]
 
+_old_parameters = old_parameters(
+    schedule="the temperatures are those of Wu et al., 'sigmoid'",
+    progress="the time is proportional to temperatures * chains, plus that of the step sizes",
+)
 STEEPNESS = 4.0  # delta of the schedule, as in Wu et al.
 
 
@@ -90,15 +98,18 @@ class Bidirectional(Estimate):
     """From the exact draw of the posterior back to the prior."""
 
 
+@_old_parameters
 def ais(
     model: Any,
     data: ArrayLike,
     *,
     temperatures: int = 1000,
     chains: int = 16,
+    schedule: Literal["sigmoid", "linear"] = "sigmoid",
     leapfrog_steps: int = 3,
     seed: int = 0,
     block: int = 400,
+    progress: Callable[[float], object] | None = None,
     device: Device = None,
 ) -> Annealed:
     """Stochastic lower bound on log p(x) of each example, from the decoder and the prior alone.
@@ -117,36 +128,43 @@ def ais(
         importance sampling from the prior.
     chains, leapfrog_steps : int
         Chains per example, and steps per transition; one transition per temperature.
+    schedule, progress
+        Deprecated: spacing of the temperatures; called with the share of the work that is done.
     """
     module, values = checks.examples(model, data)
     checks.counts(chains=chains, leapfrog_steps=leapfrog_steps, block=block)
-    t = annealing_schedule(temperatures)
+    t = annealing_schedule(temperatures, schedule)
     generator = torch.Generator().manual_seed(seed)
     with checks.on_device(module, device) as work, evaluating(module), torch.inference_mode(False):
         x, condition = batch_of(module, values), condition_of(module, values)
         evaluate = target(module, x, block, condition)
+        if progress is not None:
+            evaluate = _reporting(evaluate, progress, len(t), leapfrog_steps, 1 * chains)
         z = draw_prior(module, (chains, count_of(values)), generator, work)
         start = draw_prior(module, (PILOT_CHAINS, count_of(values)), generator, work)
         steps = fit_step_sizes(evaluate, start, t, leapfrog_steps, generator)
         return anneal(evaluate, z, t, steps, leapfrog_steps, generator)
 
 
+@_old_parameters
 def bidirectional(
     model: Any,
     count: int = 100,
     *,
     temperatures: int = 1000,
     chains: int = 16,
+    schedule: Literal["sigmoid", "linear"] = "sigmoid",
     leapfrog_steps: int = 3,
     seed: int = 0,
     block: int = 400,
+    progress: Callable[[float], object] | None = None,
     device: Device = None,
 ) -> Bidirectional:
     """Bound log p(x) of simulated examples from both sides, to see how close `ais` comes to it.
 
     Parameters
     ----------
-    model, temperatures, chains, leapfrog_steps, block, device
+    model, temperatures, chains, schedule, leapfrog_steps, block, progress, device
         See `ais`. All chains of an example start back from its one exact draw; the bound remains
         valid.
     count : int, at least 2
@@ -157,11 +175,13 @@ def bidirectional(
     module = module_of(model)
     checks.counts(2, count=count)
     checks.counts(chains=chains, leapfrog_steps=leapfrog_steps, block=block)
-    t = annealing_schedule(temperatures)
+    t = annealing_schedule(temperatures, schedule)
     generator = torch.Generator().manual_seed(seed)
     with checks.on_device(module, device) as work, evaluating(module), torch.inference_mode(False):
         exact, x, condition = simulate(module, count, generator, work)
         evaluate = target(module, x, block, condition)
+        if progress is not None:
+            evaluate = _reporting(evaluate, progress, len(t), leapfrog_steps, 2 * chains)
         z = draw_prior(module, (chains, count), generator, work)
         start = draw_prior(module, (PILOT_CHAINS, count), generator, work)
         steps = fit_step_sizes(evaluate, start, t, leapfrog_steps, generator)
@@ -172,14 +192,41 @@ def bidirectional(
     return Bidirectional(*astuple(gap), lower=lower, upper=upper)
 
 
-def annealing_schedule(count: int) -> Float[Tensor, " count"]:
-    """Return `count` temperatures from 0 to 1, at least 2, with small steps at both ends.
+def annealing_schedule(count: int, kind: str = "sigmoid") -> Float[Tensor, " count"]:
+    """Return `count` temperatures from 0 to 1, at least 2.
 
-    t is proportional to sigmoid(4 u) - sigmoid(-4) for u in equal steps from -1 to 1 (Wu et al.).
+    "sigmoid" has small steps at both ends: t is proportional to sigmoid(4 u) - sigmoid(-4) for u in
+    equal steps from -1 to 1 (Wu et al.).
     """
     checks.counts(2, temperatures=count)
-    rising = torch.sigmoid(STEEPNESS * torch.linspace(-1, 1, count, dtype=torch.float64))
+    checks.require(kind in ("sigmoid", "linear"), "schedule", kind, "'sigmoid' or 'linear'")
+    rising = torch.linspace(-1, 1, count, dtype=torch.float64)
+    if kind == "sigmoid":
+        rising = torch.sigmoid(STEEPNESS * rising)
     return (rising - rising[0]) / (rising[-1] - rising[0])  # the ends are exactly 0 and 1
+
+
+def _reporting(
+    evaluate: Evaluate,
+    progress: Callable[[float], object],
+    temperatures: int,
+    leapfrog_steps: int,
+    chains: int,
+) -> Evaluate:
+    """Call `progress` at each evaluation, with the share of all that is done."""
+    transitions = pilot_transitions(temperatures)
+    work = PILOT_CHAINS * (1 + transitions * leapfrog_steps)
+    work += chains * (1 + (temperatures - 2) * leapfrog_steps)
+    done = 0
+
+    def reporting(z: Tensor) -> State:
+        nonlocal done
+        state = evaluate(z)
+        done += len(z)
+        progress(done / work)
+        return state
+
+    return reporting
 
 
 def anneal(

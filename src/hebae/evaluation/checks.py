@@ -19,8 +19,9 @@ from hebae.data.conditions import recoded
 from hebae.data.examples import Examples
 from hebae.errors import HebaeError
 from hebae.evaluation.blocks import GreyLevels, spans
-from hebae.inference import module_of, require_alike
+from hebae.inference import module_of
 from hebae.model import Autoencoder
+from hebae.new_examples import require_alike
 
 Array = npt.NDArray[np.float64]
 ArrayLike = npt.ArrayLike | Tensor | Examples

@@ -8,10 +8,12 @@ Frechet distance: it is biased upwards by about c / n, where c grows with the di
 from __future__ import annotations
 
 import math
+from dataclasses import astuple
 from typing import Any, Self
 
 import numpy as np
 
+from hebae.deprecation import old_parameters
 from hebae.errors import HebaeError
 from hebae.evaluation import checks
 from hebae.evaluation.blocks import doubles, spans
@@ -25,6 +27,8 @@ __all__ = [
     "frechet_from_moments",
     "kernel_distance",
 ]
+
+_KID = "the kernel is that of the KID, (x.y / d + 1)^3"
 
 
 def frechet_distance(
@@ -116,11 +120,17 @@ def frechet_from_moments(
     return _distance(a.mean - b.mean, _root(a.covariance), _root(b.covariance))
 
 
+@old_parameters(
+    smallest="a tenth of the examples is the smallest subset",
+    fix_x="with all of x in each subset, the value stays biased by the number of x",
+)
 def frechet_extrapolated(
     x_features: ArrayLike,
     y_features: ArrayLike,
     *,
     points: int = 15,
+    smallest: int | None = None,
+    fix_x: bool = False,
     allow_rank_deficient: bool = False,
     seed: int = 0,
 ) -> Estimate:
@@ -136,6 +146,8 @@ def frechet_extrapolated(
     points : int
         Number of subsets, at least 3: evenly spaced in 1/n, drawn without replacement. The smallest
         has a tenth of the examples, and at least d + 1.
+    smallest, fix_x : int, bool
+        Deprecated: the size of the smallest subset; whether all of x is in each subset.
     allow_rank_deficient : bool
         Allow subsets of d examples or fewer, which a line describes poorly.
     seed : int
@@ -146,11 +158,13 @@ def frechet_extrapolated(
     Chong, Forsyth (2020), "Effectively unbiased FID and Inception score and where to find them".
     """
     x, y = checks.sets(x_features, y_features, ("x_features", "y_features"))
-    whole = min(len(x), len(y))
+    whole = len(y) if fix_x else min(len(x), len(y))
     enough = 2 if allow_rank_deficient else x.shape[1] + 1
     _check_full_rank(len(x), len(y), x.shape[1], allow_rank_deficient)
-    smallest = max(math.ceil(whole / 10), enough)
+    if smallest is None:
+        smallest = max(math.ceil(whole / 10), enough)
     checks.counts(3, points=points)
+    checks.counts(enough, smallest=smallest)
     if smallest >= whole:
         raise HebaeError(
             f"The sets have {len(x)} and {len(y)} examples, but subsets of {x.shape[1]} features "
@@ -163,16 +177,31 @@ def frechet_extrapolated(
         return _moments(features, rows)
 
     sizes = np.rint(1 / np.linspace(1 / whole, 1 / smallest, points))
+    all_x = _moments(x) if fix_x else None
     values = [
-        frechet_from_moments(subset(x, share), subset(y, share), allow_rank_deficient=True)
+        frechet_from_moments(all_x or subset(x, share), subset(y, share), allow_rank_deficient=True)
         for share in sizes / whole
     ]
     line, covariance = np.polyfit(whole / sizes, values, 1, cov=True)
     return Estimate(float(line[1]), float(np.sqrt(covariance[1, 1])))
 
 
+@old_parameters(
+    degree=_KID,
+    gamma=_KID,
+    coef0=_KID,
+    blocks="all blocks without common examples are used",
+)
 def kernel_distance(
-    x: ArrayLike, y: ArrayLike, *, block_size: int = 1000, seed: int = 0
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    degree: int = 3,
+    gamma: float | None = None,
+    coef0: float = 1.0,
+    blocks: int | None = None,
+    block_size: int = 1000,
+    seed: int = 0,
 ) -> Estimate:
     """Squared MMD under the kernel ``(x.y / d + 1)^3``, averaged over random disjoint blocks.
 
@@ -180,6 +209,10 @@ def kernel_distance(
     ----------
     x, y : array-like, shapes (n_x, d) and (n_y, d)
         At least two blocks of examples each. Computed in float64.
+    degree, gamma, coef0 : int, float, float
+        Deprecated: of another kernel, ``(gamma x.y + coef0)^degree``.
+    blocks : int, at least 2
+        Deprecated: number of blocks, more of which come from other shuffles.
     block_size : int, at least 2
         Examples of each set in one block. The standard error is that of the mean over blocks.
     seed : int
@@ -189,26 +222,34 @@ def kernel_distance(
     ----------
     Binkowski, Sutherland, Arbel, Gretton (2018), "Demystifying MMD GANs", section 4.
     """
-    from sklearn.metrics.pairwise import polynomial_kernel
-
     first, second = checks.sets(x, y)
     checks.counts(2, block_size=block_size)
-    blocks = min(len(first), len(second)) // block_size
-    if blocks < 2:
+    disjoint = min(len(first), len(second)) // block_size
+    if disjoint < 2:
         raise HebaeError(
             f"The standard error needs at least two blocks of {block_size} examples of each set, "
             f"but these have {len(first)} and {len(second)}; give more, or a smaller block_size."
         )
 
+    blocks = disjoint if blocks is None else blocks
+    checks.counts(2, blocks=blocks)
+
+    scale = 1 / first.shape[1] if gamma is None else gamma
+
+    def kernel(a: Array, b: Array) -> Array:
+        return (scale * (a @ b.T) + coef0) ** degree
+
     generator = np.random.default_rng(seed)
-    rows_x, rows_y = generator.permutation(len(first)), generator.permutation(len(second))
     values, pairs = [], block_size * (block_size - 1)
-    for start in range(0, blocks * block_size, block_size):
-        block = slice(start, start + block_size)
+    for place in (number % disjoint for number in range(blocks)):
+        if place == 0:
+            rows_x, rows_y = generator.permutation(len(first)), generator.permutation(len(second))
+        block = slice(place * block_size, (place + 1) * block_size)
         a, b = doubles(first, rows_x[block]), doubles(second, rows_y[block])
-        within = sum(k.sum() - k.trace() for k in (polynomial_kernel(a), polynomial_kernel(b)))
-        values.append(within / pairs - 2 * polynomial_kernel(a, b).mean())
-    return mean_estimate(np.array(values))
+        within = sum(k.sum() - k.trace() for k in (kernel(a, a), kernel(b, b)))
+        values.append(within / pairs - 2 * kernel(a, b).mean())
+    value, error = astuple(mean_estimate(np.array(values)))
+    return Estimate(value, error * math.sqrt(max(blocks / disjoint, 1)))
 
 
 def _moments(features: Any, rows: Any = slice(None)) -> FeatureMoments:

@@ -139,8 +139,8 @@ def fit_step_sizes(
     difference of its mean acceptance from 0.65. z holds draws from the prior, `PILOT_CHAINS` of
     which are used; the temperatures are on the CPU.
     """
-    least, most = PILOT_TEMPERATURES
-    pilot = _resampled(temperatures[None], min(max(len(temperatures), least), most))[0].tolist()
+    count = pilot_transitions(len(temperatures)) - SETTLING
+    pilot = _resampled(temperatures[None], count)[0].tolist()
     state = evaluate(z[:PILOT_CHAINS])
     log_step = torch.full_like(z[0, :, 0], math.log(FIRST_STEP_SIZE))
     history = []
@@ -154,6 +154,12 @@ def fit_step_sizes(
     padded = F.pad(fitted[:, None], (WINDOW // 2, WINDOW // 2), mode="replicate")
     smooth = F.avg_pool1d(padded, WINDOW, stride=1)[:, 0]
     return _resampled(smooth, len(temperatures)).mT.exp()
+
+
+def pilot_transitions(temperatures: int) -> int:
+    """Return how many transitions the separate run of `fit_step_sizes` has."""
+    least, most = PILOT_TEMPERATURES
+    return SETTLING + min(max(temperatures, least), most)
 
 
 def _resampled(values: Float[Tensor, "n count"], count: int) -> Float[Tensor, "n places"]:

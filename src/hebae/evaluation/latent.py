@@ -6,16 +6,18 @@ the code are used.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from hebae import gaussian, inference
+from hebae.deprecation import old_names
 from hebae.errors import UndefinedMetric
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
+from hebae.evaluation.frechet import FeatureMoments
 
 
 def covariance(codes: ArrayLike) -> Array:
@@ -40,10 +42,17 @@ def mean_absolute_off_diagonal(matrix: ArrayLike) -> float | None:
     return float(entries.mean()) if entries.size else None
 
 
-def variance_range(covariance: ArrayLike) -> tuple[float, float]:
+class VarianceRange(NamedTuple):
+    """Least and greatest variance of a dimension."""
+
+    least: float
+    greatest: float
+
+
+def variance_range(covariance: ArrayLike) -> VarianceRange:
     """Least and greatest variance on the diagonal of (k, k); 1 and 1 for a standard normal code."""
     variances = np.diag(_square(covariance, "covariance"))
-    return float(variances.min()), float(variances.max())
+    return VarianceRange(float(variances.min()), float(variances.max()))
 
 
 def median_scale(log_scale: ArrayLike | None) -> float | None:
@@ -202,3 +211,16 @@ def _square(matrix: ArrayLike, name: str) -> Array:
 
 def _listed(which: npt.NDArray[np.bool_]) -> str:
     return ", ".join(map(str, np.flatnonzero(which)))
+
+
+def _covariance_of_moments(moments: FeatureMoments) -> Array:
+    return moments.covariance * ((moments.count - 1) / moments.count)
+
+
+__getattr__ = old_names(
+    __name__,
+    {
+        "covariance_of_moments": (lambda: _covariance_of_moments, "scale moments.covariance"),
+        "check_noise": (lambda: _checked_noise, "aggregate_covariance checks its arguments"),
+    },
+)

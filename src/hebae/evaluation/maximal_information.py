@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from joblib import Parallel, cpu_count, delayed
 
+from hebae.deprecation import old_parameters
 from hebae.errors import HebaeError
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
@@ -48,6 +49,7 @@ Estimator = Literal["e", "approx"]
 
 FEWEST_POINTS = 4  # one for each cell of the smallest grid
 WORTH_PROCESSES = 100_000  # points of all pairs; with fewer, starting processes takes longer
+_MEAN = "use the mean of characteristic_matrix, by numpy.nanmean"
 
 
 def mic_e(x: ArrayLike, y: ArrayLike, alpha: float = 0.6, c: float = 15) -> float:
@@ -55,9 +57,13 @@ def mic_e(x: ArrayLike, y: ArrayLike, alpha: float = 0.6, c: float = 15) -> floa
     return float(np.nanmax(characteristic_matrix(x, y, "e", alpha, c)))
 
 
-def tic_e(x: ArrayLike, y: ArrayLike, alpha: float = 0.6, c: float = 15) -> float:
-    """TIC_e: the sum of the `characteristic_matrix`."""
-    return float(np.nansum(characteristic_matrix(x, y, "e", alpha, c)))
+@old_parameters(normalised=_MEAN)
+def tic_e(
+    x: ArrayLike, y: ArrayLike, alpha: float = 0.6, c: float = 15, *, normalised: bool = False
+) -> float:
+    """TIC_e: the sum of the `characteristic_matrix`; deprecated: its mean if `normalised`."""
+    matrix = characteristic_matrix(x, y, "e", alpha, c)
+    return float(np.nanmean(matrix) if normalised else np.nansum(matrix))
 
 
 def mic_approx(x: ArrayLike, y: ArrayLike, alpha: float = 0.6, c: float = 15) -> float:
@@ -65,9 +71,13 @@ def mic_approx(x: ArrayLike, y: ArrayLike, alpha: float = 0.6, c: float = 15) ->
     return float(np.nanmax(characteristic_matrix(x, y, "approx", alpha, c)))
 
 
-def tic_approx(x: ArrayLike, y: ArrayLike, alpha: float = 0.6, c: float = 15) -> float:
-    """TIC by ApproxMaxMI: the sum of the `characteristic_matrix`."""
-    return float(np.nansum(characteristic_matrix(x, y, "approx", alpha, c)))
+@old_parameters(normalised=_MEAN)
+def tic_approx(
+    x: ArrayLike, y: ArrayLike, alpha: float = 0.6, c: float = 15, *, normalised: bool = False
+) -> float:
+    """TIC by ApproxMaxMI: as `tic_e`, of the other `characteristic_matrix`."""
+    matrix = characteristic_matrix(x, y, "approx", alpha, c)
+    return float(np.nanmean(matrix) if normalised else np.nansum(matrix))
 
 
 def characteristic_matrix(
@@ -162,8 +172,18 @@ class IndexDependence:
     """Per example: the coefficients are computed from ``examples * draws`` points."""
 
 
+@old_parameters(
+    permutations="the null has one permutation per dimension",
+    workers="as many processes are used as help",
+)
 def index_dependence(
-    z: ArrayLike, *, seed: int = 0, alpha: float = 0.6, c: float = 15
+    z: ArrayLike,
+    *,
+    seed: int = 0,
+    permutations: int = 1,
+    alpha: float = 0.6,
+    c: float = 15,
+    workers: int | None = None,
 ) -> IndexDependence:
     """MIC_e and TIC_e between an example's index and each dimension of its codes (Fig. 2c, d).
 
@@ -177,17 +197,22 @@ def index_dependence(
         L draws of the code of n examples; n L at least 4.
     seed : int
         Of the order and of the permutation.
+    permutations : int
+        Deprecated: number of permutations per dimension, over which the null is averaged.
     alpha, c
         See `characteristic_matrix`.
+    workers : int, optional
+        Deprecated: see `mic_and_tic`.
     """
+    checks.counts(permutations=permutations)
     codes = checks.finite(z, "z", ("n", "L", "k"))
     n, draws, k = codes.shape
     rng = np.random.default_rng(seed)
     index = np.repeat(rng.permutation(n), draws)
     latents = list(codes.reshape(n * draws, k).T)
     pairs = [(index, latent) for latent in latents]
-    pairs += [(rng.permutation(index), latent) for latent in latents]
-    coefficients = mic_and_tic(pairs, "e", alpha, c)
+    pairs += [(rng.permutation(index), latent) for _ in range(permutations) for latent in latents]
+    coefficients = mic_and_tic(pairs, "e", alpha, c, workers=workers)
     mic, tic = coefficients[:k].mean(axis=0).tolist()
     null_mic, null_tic = coefficients[k:].mean(axis=0).tolist()
     return IndexDependence(mic, tic, null_mic, null_tic, n, draws)

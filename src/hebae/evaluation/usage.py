@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hebae import inference
+from hebae.deprecation import old_parameters
 from hebae.errors import HebaeError, UndefinedMetric
 from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike, Device
@@ -272,12 +273,14 @@ def knn_accuracy(
     return _accuracy(classifier, len(x), y, truth)
 
 
+@old_parameters(inverse_penalty="the weights have scikit-learn's standard penalty, C = 1")
 def logistic_accuracy(
     train_codes: ArrayLike,
     train_labels: npt.ArrayLike,
     test_codes: ArrayLike,
     test_labels: npt.ArrayLike,
     *,
+    inverse_penalty: float = 1.0,
     limit: int = 60_000,
     max_iterations: int = 1000,
     seed: int = 0,
@@ -288,6 +291,8 @@ def logistic_accuracy(
     ----------
     train_codes, train_labels, test_codes, test_labels
         As in `knn_accuracy`; at least two classes.
+    inverse_penalty : float
+        Deprecated: scikit-learn's C.
     max_iterations : int
         scikit-learn's max_iter.
     limit, seed : int
@@ -311,7 +316,9 @@ def logistic_accuracy(
         x, labels = x[rows], labels[rows]
     if len(np.unique(labels)) < 2:
         raise UndefinedMetric("All training examples are of one class; there is nothing to learn.")
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=max_iterations))
+    checks.require(inverse_penalty > 0, "inverse_penalty", inverse_penalty, "above 0")
+    regression = LogisticRegression(C=inverse_penalty, max_iter=max_iterations)
+    classifier = make_pipeline(StandardScaler(), regression)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:

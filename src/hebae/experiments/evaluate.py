@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -12,7 +11,7 @@ from pathlib import Path
 from hebae.data import Dataset
 from hebae.data.columns import listed
 from hebae.data.conditions import LABEL
-from hebae.errors import HebaeError
+from hebae.errors import HebaeError, suggestion
 from hebae.experiments.figures import (
     Drawn,
     Evaluated,
@@ -203,8 +202,7 @@ def _target(target: str | None, dataset: Dataset) -> str | None:
     if target is None:
         return LABEL if LABEL in conditions else None
     if target not in names:
-        near = difflib.get_close_matches(target, names, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        hint = suggestion(target, names)
         known = f"its columns are {listed(names)}" if names else "its columns have no names"
         labels = "" if train.labels is None else " Labels are generated only as a --condition."
         raise HebaeError(

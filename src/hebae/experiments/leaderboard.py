@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from hebae.config import Settings
 from hebae.data import Dataset, load
 from hebae.errors import HebaeError
+from hebae.experiments.cluster import Cluster, Measure, measure_each
 from hebae.experiments.figures import code_maps
 from hebae.experiments.leaderboard_plan import Board, Entry
 from hebae.experiments.measure import evaluate_run
@@ -65,12 +67,13 @@ def run_leaderboard(
     retry_diverged: bool = False,
     watcher: Watcher | None = None,
     progress: Callable[[str], None] = lambda message: None,
+    cluster: Cluster | None = None,
 ) -> list[Table] | None:
     """Choose each row's weight, train it with every seed, evaluate, and write tables and page.
 
     Finished runs and measurements in `folder` are kept with `resume`. The result is None if the
-    training was interrupted, otherwise a table per data set. A row that cannot be trained, or
-    diverges, says why.
+    command was interrupted, otherwise a table per data set. A row that cannot be trained, or
+    diverges, says why. Runs are trained and measured by tasks of `cluster`, if there is one.
 
     Raises
     ------
@@ -81,7 +84,7 @@ def run_leaderboard(
     names = [name, *([board.plan["also"][name]] if name in board.plan["also"] else [])]
     sources = {n: board.settings(board.entries[0], "train", data=n).source for n in names}
     datasets = {n: load(**source) for n, source in sources.items()}
-    runner = _Runner(folder, board, command, watcher, progress, retry_diverged=retry_diverged)
+    runner = _Runner(folder, board, command, watcher, progress, cluster, retry_diverged)
     with folder.hold(resume=resume, overwrite=overwrite):
         planned = [run for e in board.entries for run in board.candidates(e, datasets[name])]
         wanted = {run.label: run.settings for run in planned}
@@ -118,16 +121,17 @@ class _Runner:
         command: str,
         watcher: Watcher | None,
         progress: Callable[[str], None],
-        *,
+        cluster: Cluster | None,
         retry_diverged: bool,
     ) -> None:
         self.folder, self.board, self.progress = folder, board, progress
+        self.cluster = cluster
         self.command, self.watcher, self.retry_diverged = command, watcher, retry_diverged
 
     def run(
         self, planned: Sequence[PlannedRun], metrics: Sequence[str], *, final: bool
     ) -> list[RunResult] | None:
-        """Train what can be trained, and measure it; None if the training was interrupted.
+        """Train what can be trained, and measure it; None if that was interrupted.
 
         A run that cannot be trained has its reason, as one that diverges has.
         """
@@ -152,22 +156,30 @@ class _Runner:
                 )
                 continue
             prepared.release()
-            jobs.append(Job(run.label, prepared, path))
+            jobs.append(Job(run.label, prepared, path, self.folder.path))
         trained = train_runs(
             [run for run in planned if run.label not in refused],
             jobs,
             command=self.command,
             watcher=self.watcher,
             retry_diverged=self.retry_diverged,
+            cluster=self.cluster,
         )
         if trained is None:
             return None
-        found = refused | {one.label: self._measured(one, metrics, final) for one in trained}
+        calls = [self._measuring(one, metrics, final) for one in trained]
+        measured = measure_each(calls, self.progress, self.cluster)
+        if measured is None:
+            return None
+        found = refused | {one.label: one for one in measured}
         return [found[run.label] for run in planned]
 
-    def _measured(self, run: RunResult, metrics: Sequence[str], final: bool) -> RunResult:
+    def _measuring(
+        self, run: RunResult, metrics: Sequence[str], final: bool
+    ) -> tuple[RunResult, Measure]:
+        """Return what `measure_each` takes."""
         if run.diverged:
-            return replace(run, reason=f"diverged: {run.reason}")
+            run = replace(run, reason=f"diverged: {run.reason}")
         plan, labelled = self.board.plan, run.dataset.train.labels is not None
         every = final and run.settings.seed in plan["seeds"][: plan["all_samplers"]]
         values = {
@@ -177,13 +189,8 @@ class _Runner:
             **plan["evaluation"],
         }
         chosen = choose([name for name in metrics if labelled or name != "labels"])
-        return evaluate_run(
-            run,
-            chosen,
-            EvaluationSettings(**values),
-            command=self.command,
-            progress=lambda message: self.progress(f"{run.label}: {message}"),
-        )
+        settings = EvaluationSettings(**values)
+        return run, partial(evaluate_run, metrics=chosen, settings=settings, command=self.command)
 
 
 def _last(dataset: Dataset) -> str:

@@ -127,7 +127,7 @@ def prepare(runs: Sequence[PlannedRun], folder: Path) -> list[Any]:
         except HebaeError as error:
             raise HebaeError(f"the run {run.label} cannot be trained: {error}") from None
         prepared.release()  # there may be thousands of models
-        jobs.append(Job(run.label, prepared, folder / run.label))
+        jobs.append(Job(run.label, prepared, folder / run.label, folder.parent))
     return jobs
 
 
@@ -196,7 +196,7 @@ def _parse(text: str) -> Axis:
         raise HebaeError(
             f"--grid {name} has too many values; a sweep has at most {MOST_RUNS:,} runs."
         )
-    found = [_checked(name, word) for word in some]
+    found = [parse_value(name, word, "--grid") for word in some]
     value, times = Counter(found).most_common(1)[0]
     if times > 1:
         raise HebaeError(f"--grid {name} has the value {as_text(value)} twice; give it once.")
@@ -232,12 +232,12 @@ def _expand(name: str, part: str) -> Iterator[str]:
             yield str(round(value)) if is_whole else f"{value:.4g}"
 
 
-def _checked(name: str, word: str) -> Any:
-    """Convert a word to a value of the setting."""
+def parse_value(name: str, word: str, origin: str) -> Any:
+    """Convert a word to a value of the setting; `origin` names the flag in messages."""
     value: Any = word
     annotation = Settings.model_fields[name].annotation
     if word == "none" and type(None) in get_args(annotation):
         value = None
     elif "tuple" in str(annotation):
         value = word.split("x")
-    return getattr(Settings.checked({name: value}, "--grid"), name)
+    return getattr(Settings.checked({name: value}, origin), name)

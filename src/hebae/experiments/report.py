@@ -13,7 +13,7 @@ from hebae.experiments.trained_run import RunResult, held_out, load_dataset
 from hebae.report.live import Explorer
 from hebae.report.methods import display_name
 from hebae.report.page import Section, write_page
-from hebae.storage import RunFolder
+from hebae.run_folder import RunFolder
 
 MOST_FITTED = 10_000
 """Training examples that the samplers of the report of `hebae train` are fitted to."""
@@ -39,7 +39,7 @@ def report_run(path: Path, dataset: Dataset | None = None, *, figures: bool = Tr
     dataset = dataset or load_dataset(settings)
     evaluation = held_out(dataset, settings.device)
     run = RunResult(path.name, settings, path=path, dataset=dataset, evaluation=evaluation)
-    (run,) = summarise([run])
+    run = summarise(run, progress=lambda message: None)
     name = display_name(run.method)
     opened = run.open()
     if not figures:

@@ -19,6 +19,7 @@ from typing import Any
 
 from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, Settings
 from hebae.errors import HebaeError
+from hebae.experiments.cluster import Cluster, measure_each
 from hebae.experiments.measure import take
 from hebae.experiments.metrics.bounds import training
 from hebae.experiments.plan import PlannedRun, common_settings
@@ -27,8 +28,9 @@ from hebae.files import LOCK_FILES, clear, locked, make_folder, read_json, requi
 from hebae.provenance import provenance
 from hebae.report.page import Section, write_page
 from hebae.report.tables import Table, to_csv
-from hebae.storage import RunFolder
-from hebae.training.many import Job, Watcher, train_all
+from hebae.run_folder import RunFolder
+from hebae.training.loggers import MLFLOW_ARTIFACTS, MLFLOW_FILE
+from hebae.training.many import Job, Watcher, train_all, train_in_turn
 
 _MAY_CHANGE = (MAY_CHANGE_ON_RESUME | AFFECT_ROUNDING) - {"epochs"}
 
@@ -44,8 +46,9 @@ class ExperimentFolder:
         self.runs = path / "runs"
         self.figures = path / "figures"
         self.page = path / "report.html"
-        tables = (f"{kind}.csv", f"{kind}.md")
-        self.names = (self.mark.name, *tables, "report.html", "figures", "runs", "evaluations")
+        names = [self.mark.name, f"{kind}.csv", f"{kind}.md", "report.html", "figures", "runs"]
+        names += ["evaluations", MLFLOW_FILE, MLFLOW_ARTIFACTS]
+        self.names = (*names, *(("journal.log", "best.yaml") if kind == "tune" else ()))
 
     def require_usable(self, *, resume: bool, overwrite: bool) -> None:
         """Raise a HebaeError unless the experiment may be started or resumed here."""
@@ -160,17 +163,19 @@ def train_runs(
     command: str,
     watcher: Watcher | None = None,
     retry_diverged: bool = False,
+    cluster: Cluster | None = None,
 ) -> list[RunResult] | None:
     """Train the runs that are not finished, stacked where that pays; nothing is measured yet.
 
     A run that diverges is marked and does not stop the others; with `retry_diverged`, runs that
-    diverged earlier are trained again. `watcher` receives the progress of the trainings. The result
-    is None if the training was interrupted.
+    diverged earlier are trained again. `watcher` receives the progress of the trainings, which are
+    tasks of `cluster` if there is one. The result is None if the training was interrupted.
     """
     for job in jobs:
         if retry_diverged and job.folder.divergence.is_file():
             clear(job.path, RunFolder.NAMES)
-    results = train_all(jobs, command=command, watcher=watcher)
+    train = train_in_turn if cluster is None else cluster.train
+    results = train_all(jobs, command=command, watcher=watcher, train=train)
     if any(result.state == "interrupted" for result in results):
         return None
     return [
@@ -187,18 +192,13 @@ def train_runs(
     ]
 
 
-def summarise(
-    results: Sequence[RunResult], progress: Callable[[str], None] = lambda message: None
-) -> list[RunResult]:
+def summarise(result: RunResult, *, progress: Callable[[str], None]) -> RunResult:
     """Take the metrics ``objective`` and ``moments`` and the training time; store nothing."""
-    found = []
-    for one in results:
-        if not one.diverged:
-            progress(f"measuring {one.label}")
-            run = one.open()
-            one = replace(one, measurements=[*take(run, ("objective", "moments")), *training(run)])
-        found.append(one)
-    return found
+    if result.diverged:
+        return result
+    progress("measuring")
+    run = result.open()
+    return replace(result, measurements=[*take(run, ("objective", "moments")), *training(run)])
 
 
 def run_experiment(
@@ -211,6 +211,7 @@ def run_experiment(
     resume: bool = False,
     overwrite: bool = False,
     progress: Callable[[str], None] = lambda message: None,
+    cluster: Cluster | None = None,
     **training_options: Any,
 ) -> Table | None:
     """Train the runs into `folder`, then tabulate and draw them; None if it was interrupted.
@@ -219,15 +220,18 @@ def run_experiment(
     folder, the results and the command, writes tables, figures and page, and returns the
     table. With `resume`, the finished runs are kept, with `overwrite` all are replaced. `progress`
     receives a message before each step after training; for the other keywords see `train_runs`.
+    Runs are trained and measured by tasks of `cluster`, if there is one.
     """
     with folder.hold(resume=resume, overwrite=overwrite):
         settings = {job.label: job.prepared.settings for job in jobs}
         if folder.mark.is_file():
             folder.require_same(settings)
         folder.write_mark({}, settings)
-        results = train_runs(planned, jobs, command=command, **training_options)
+        trained = train_runs(planned, jobs, command=command, cluster=cluster, **training_options)
+        if trained is None:
+            return None
+        results = measure_each([(one, summarise) for one in trained], progress, cluster)
         if results is None:
             return None
-        results = summarise(results, progress)
         progress("drawing the figures")
         return report(folder, results, command)

@@ -17,6 +17,22 @@ else:
 Count = Annotated[int, Field(ge=1)]
 
 
+class ClusterSettings(BaseModel):
+    """Where the runs of an experiment are trained and measured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    ray: tuple[str, ...] | None = None
+    """Train and measure in several processes, as tasks of Ray (extra hebae[ray]). Without a value:
+    on the cores of this machine, or the cluster in RAY_ADDRESS. HOST:PORT: on that cluster; auto:
+    on the one that was started on this machine."""
+    ray_cpus: float = 1
+    """CPUs per task, and threads of its process."""
+    ray_gpus: float | None = None
+    """GPUs per task: 0, 1 or a share of one, such as 0.25 [default: 1 if the cluster has any and
+    --device allows it]."""
+
+
 class EvaluationSettings(BaseModel):
     """What to evaluate, and how precisely.
 
@@ -42,9 +58,10 @@ class EvaluationSettings(BaseModel):
         "metrics].",
     )
     features: tuple[str, ...] | None = None
-    """Features to compare samples in: classifier, pixels, random (an untrained network), inception,
-    timm:NAME, or the file of an exported network [default: classifier for images with labels,
-    otherwise pixels; pixels for fast metrics]."""
+    """Features to compare samples in: classifier, pixels, random (an untrained network),
+    efficientnet-lite0 (trained on ImageNet), inception, timm:NAME, or the file of an exported
+    network [default: classifier for images with labels, otherwise pixels; pixels for fast
+    metrics]."""
     weights: Path | None = None
     """File with Inception's weights, instead of a download."""
     allow_rank_deficient: bool = False

@@ -18,8 +18,8 @@ from hebae import inference, samplers
 from hebae.by_condition import conditional_sampler
 from hebae.config import DataSettings, Settings
 from hebae.data import Dataset, Examples, load
-from hebae.data.examples import Column
 from hebae.data.loading import located
+from hebae.data.schema import Column
 from hebae.data.writing import within
 from hebae.errors import HebaeError
 from hebae.evaluation.features import Split, reference_features, reference_rows
@@ -35,7 +35,8 @@ from hebae.experiments.settings import EvaluationSettings
 from hebae.files import sha256_of
 from hebae.methods import AUTOMATIC, SAMPLER_NAMES
 from hebae.report.methods import display_name
-from hebae.storage import RunFolder, fingerprint_of, load_model, no_model
+from hebae.run_folder import RunFolder, no_model
+from hebae.storage import fingerprint_of, load_model
 
 COUNTS = ("binomial", "poisson", "negative_binomial", "zero_inflated_negative_binomial")
 """Likelihoods of counts."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, wraps
 from typing import Any, ClassVar, NamedTuple, TypeAlias, get_type_hints
 
 import torch
@@ -15,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from hebae import gaussian
+from hebae.deprecation import warn
 from hebae.methods import allowed_values
 from hebae.networks import with_condition
 from hebae.priors.base import Prior, StandardNormal
@@ -34,6 +34,44 @@ class Moments(NamedTuple):
 
     beta: Float[Tensor, " latent"]
     Sigma: Covariance
+
+
+def as_noise(
+    noise: Noise | Tensor | None,
+    shapes: Mapping[str, tuple[int, ...]],
+    epsilon: Tensor | None = None,
+) -> Noise:
+    """Return noise as a dict; one tensor, as in version 0.1.0, is the first of its draws."""
+    if isinstance(noise, dict):
+        return noise
+    given = noise if epsilon is None else epsilon
+    if given is None:
+        raise TypeError("the noise of the step is missing; give a dict of tensors")
+    warn("noise as one tensor, epsilon,", "give a dict of tensors, see noise_shapes", stacklevel=4)
+    drawn = {name: torch.randn(shape).to(given) for name, shape in shapes.items()}
+    return drawn | dict.fromkeys([*drawn][:1], given)
+
+
+def _accepts_old_arguments(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Let an objective be called as in version 0.1.0: (mean, log_scale, epsilon, running)."""
+
+    @wraps(call)
+    def accepting(
+        self: Objective,
+        mean: Any,
+        log_scale: Any,
+        noise: Any = None,
+        prior: Any = None,
+        **rest: Any,
+    ) -> Any:
+        if not isinstance(noise, dict):
+            noise = as_noise(noise, self.noise_shapes(*mean.shape), rest.pop("epsilon", None))
+            if isinstance(prior, Moments):
+                rest["running"] = prior
+            prior = prior if isinstance(prior, Prior) else StandardNormal(mean.shape[-1])
+        return call(self, mean, log_scale, noise, prior, **rest)
+
+    return accepting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +107,11 @@ class Objective(ABC):
     """Whether the method has a critic. Such methods are not stacked."""
     uses_decoder: ClassVar[bool] = False
     """Whether `decode` or `prepare_decoder` is overridden. Such methods are not stacked."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__call__" in vars(cls):
+            cls.__call__ = _accepts_old_arguments(cls.__call__)  # type: ignore[method-assign]
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -129,6 +172,7 @@ class Objective(ABC):
         """
         return mean if log_scale is None else mean + log_scale.exp() * epsilon
 
+    @_accepts_old_arguments
     def __call__(
         self,
         mean: Latents,
@@ -164,12 +208,20 @@ class Objective(ABC):
         z = self.draw(mean, log_scale, noise["posterior"]) if self.stochastic else mean
         return z, self.penalty(z, mean, log_scale)
 
-    def penalty(self, z: Latents, mean: Latents, log_scale: LogScales) -> Terms:
-        """Return the penalty terms; deprecated since 0.2, call the objective instead."""
-        warnings.warn("penalty is deprecated; call the objective.", DeprecationWarning, 2)
+    def penalty(
+        self, z: Latents, mean: Latents, log_scale: LogScales, prior: Latents | None = None
+    ) -> Terms:
+        """Return the penalty terms; deprecated since 0.2, call the objective instead.
+
+        `prior` holds the draws (m, k) from N(0, I) that a WAE compares the codes with.
+        """
+        warn("penalty of an objective", "call the objective")
         shapes = self.noise_shapes(*mean.shape)
         noise = {name: torch.randn(shape).to(mean) for name, shape in shapes.items()}
-        return self(mean, log_scale, noise, StandardNormal(mean.shape[-1]))[1]
+        if prior is not None:
+            noise["prior"] = prior
+        terms: Terms = self(mean, log_scale, noise, StandardNormal(mean.shape[-1]))[1]
+        return terms
 
     def decode(
         self, decoder: nn.Module, z: Codes, noise: Noise, condition: Condition = None
@@ -188,7 +240,7 @@ class Objective(ABC):
         condition : Tensor, shape (m, c), optional
             What the decoder is given beside z, appended to it.
         """
-        return decoder(with_condition(z, condition)), {}
+        return decoder(z if condition is None else with_condition(z, condition)), {}
 
     def prepare_decoder(self, decoder: nn.Module, seed: int) -> nn.Module:
         """Return the decoder as this method uses it, in training and afterwards.

@@ -14,12 +14,11 @@ Training, measuring and writing are common to all studies (`hebae.paper.reproduc
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from hebae.errors import HebaeError
+from hebae.errors import HebaeError, suggestion
 
 if TYPE_CHECKING:
     from hebae.paper.study import Study
@@ -52,8 +51,7 @@ def choose(names: Sequence[str]) -> list[Study]:
     if not names:
         raise HebaeError(f"name a study, or all: {', '.join(NAMES)}.")
     for name in {*names} - {*NAMES, "all"}:
-        near = difflib.get_close_matches(name, NAMES, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        hint = suggestion(name, NAMES)
         raise HebaeError(f"there is no study {name!r}{hint}; allowed are all, {', '.join(NAMES)}.")
     chosen = [name for name in NAMES if name in names or "all" in names]
     return [import_module(f"{__name__}.{name}").STUDY for name in chosen]

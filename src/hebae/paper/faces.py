@@ -6,7 +6,11 @@ from functools import cache
 from typing import Any
 
 from hebae.errors import HebaeError
-from hebae.evaluation.features.networks import inception_features
+from hebae.evaluation.features.networks import (
+    EFFICIENTNET,
+    efficientnet_features,
+    inception_features,
+)
 from hebae.experiments.plan import PlannedRun
 from hebae.paper.budgets import THREE, Budget, data_of
 from hebae.paper.study import STUDIES, Runs
@@ -43,11 +47,13 @@ def features(planned: PlannedRun) -> tuple[str, ...] | None:
     """Return the features in which samples are compared; None for those of ``hebae evaluate``.
 
     CelebA has no labels to train a classifier on, and more pixels than test images. Samples are
-    compared in the features of an untrained network, and of Inception if its weights are available.
+    compared in the features of an untrained network, of EfficientNet-Lite0 if it is installed, and
+    of Inception if its weights are available.
     """
     if data_of(planned) != "celeba":
         return None
-    return ("random",) if inception_problem() else ("inception", "random")
+    trained = {"inception": inception_problem(), EFFICIENTNET: efficientnet_problem()}
+    return *(name for name, problem in trained.items() if not problem), "random"
 
 
 @cache
@@ -58,6 +64,16 @@ def inception_problem() -> str:
     except HebaeError as error:
         # What to do about it names folders of the machine that measured.
         return str(error).partition(": put a copy at ")[0].rstrip(".")
+    return ""
+
+
+@cache
+def efficientnet_problem() -> str:
+    """Return why EfficientNet-Lite0 is not available; "" if it is."""
+    try:
+        efficientnet_features()
+    except HebaeError as error:
+        return str(error).rstrip(".")
     return ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Literal
 
 from hebae.paper import faces
 from hebae.paper.budgets import THREE, Budget, Plan
@@ -29,13 +30,13 @@ def conclude(budget: Budget, runs: Runs) -> Findings:
     """Draw the distances in each feature space."""
     texts = STUDIES["figure1b"]
     title = f"Frechet distance against λ, {faces.label(runs[0])}"
-    panels = [[_panel(runs, kind, space) for kind in KINDS] for space in feature_spaces(runs)]
+    panels = [_row(runs, space) for space in feature_spaces(runs)]
     drawings = []
     if panels:
         figure = line_grid(panels, title=title)
         drawings.append(Drawing("figure1b", figure, title, texts["caption"]))
     notes = faces.notes(budget)
-    if faces.features(runs[0]) == ("random",):
+    if "inception" not in (faces.features(runs[0]) or ("inception",)):
         notes.append(texts["notes"]["fid"].format(reason=faces.inception_problem()))
     return Findings(state(runs), [faces.weight_table(runs)], drawings, notes)
 
@@ -43,7 +44,7 @@ def conclude(budget: Budget, runs: Runs) -> Findings:
 def state(runs: Runs) -> list[Statement]:
     """Compare the distances at the preset's λ, and how far they vary over λ.
 
-    Inception decides where it is available, and otherwise the untrained network.
+    The first features decide: Inception's where they are available, then EfficientNet-Lite0's.
     """
     space = next(iter(feature_spaces(runs)), "")
     normal, mixture = (_grid(runs, kind, space) for kind in ("normal", "mixture"))
@@ -70,11 +71,17 @@ def _grid(runs: Runs, kind: str, space: str) -> WeightGrid:
     return over_weights(runs, lambda run: run.value(f"frechet.{kind}", space), faces.WEIGHTS)
 
 
-def _panel(runs: Runs, kind: str, space: str) -> LinePanel:
-    measured = next(m for run in runs if (m := run.measurement(f"frechet.{kind}", space)))
-    counts = "/".join(map(str, measured.counts.values()))
-    values = lines(_grid(runs, kind, space), THREE)
-    return LinePanel(values, KINDS[kind], counts, "λ / the preset's λ", space, "log", "log", 1.0)
+def _row(runs: Runs, space: str) -> list[LinePanel]:
+    grids = {kind: _grid(runs, kind, space) for kind in KINDS}
+    positive = all(v is None or v > 0 for grid in grids.values() for v in grid.values())
+    scale: Literal["log", "linear"] = "log" if positive else "linear"  # a distance may be 0
+    panels = []
+    for kind, grid in grids.items():
+        measured = next(m for run in runs if (m := run.measurement(f"frechet.{kind}", space)))
+        counts = "/".join(map(str, measured.counts.values()))
+        values, x = lines(grid, THREE), "λ / the preset's λ"
+        panels.append(LinePanel(values, KINDS[kind], counts, x, space, "log", scale, 1.0))
+    return panels
 
 
 STUDY = Study("figure1b", plan, ("frechet",), conclude, {"samplers": ("normal", "mixture")})

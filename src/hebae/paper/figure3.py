@@ -17,7 +17,13 @@ from hebae.paper.statements import compare_all
 from hebae.paper.study import STUDIES, Drawing, Findings, Runs, Study, method_columns
 from hebae.report import images
 
-ROWS = ("reconstruction.negative_log_likelihood", "reconstruction.squared_error")
+ROWS = (
+    "reconstruction.negative_log_likelihood",
+    "reconstruction.squared_error",
+    "frechet.normal",
+    "frechet.mixture",
+    "frechet.reconstructions",
+)
 RECONSTRUCTIONS, PAIRS, STEPS = 12, 3, 10
 ACROSS, DOWN = 6, 6
 
@@ -29,7 +35,7 @@ def plan(budget: Budget) -> Plan:
 
 def conclude(budget: Budget, runs: Runs) -> Findings:
     """Draw the same examples, pairs and draws of z for all methods."""
-    title = f"Reconstruction, {faces.label(runs[0])}"
+    title = f"Reconstructions and samples, {faces.label(runs[0])}"
     table = tabulate(method_columns(runs), title, ids=ROWS)
     drawings = draw({r.method: r.open() for r in runs if not r.diverged}, runs[0])
     return Findings(compare_all("figure3", runs), [table], drawings, faces.notes(budget))
@@ -66,4 +72,6 @@ def draw(models: dict[str, TrainedRun], planned: PlannedRun) -> list[Drawing]:
     ]
 
 
-STUDY = Study("figure3", plan, ("reconstruction",), conclude, {"samplers": SHOWN_SAMPLERS})
+STUDY = Study(
+    "figure3", plan, ("reconstruction", "frechet"), conclude, {"samplers": SHOWN_SAMPLERS}
+)

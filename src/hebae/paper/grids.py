@@ -35,13 +35,13 @@ def spread(grid: WeightGrid, method: str, *, ratio: bool = False) -> Values:
     """Return how far a method's quantity varies over λ, one number per seed.
 
     It is the greatest value minus the least, or divided by it; None for a seed that has no value at
-    some λ at which any method has one.
+    some λ at which any method has one, and for a ratio to 0.
     """
     weights = {weight for (_, weight, _), value in grid.items() if value is not None}
     spreads: list[float | None] = []
     for seed in dict.fromkeys(seed for name, _, seed in grid if name == method):
         values = [v for w in weights if (v := grid.get((method, w, seed))) is not None]
-        if len(values) < max(2, len(weights)):
+        if len(values) < max(2, len(weights)) or (ratio and min(values) <= 0):
             spreads.append(None)
         else:
             spreads.append(max(values) / min(values) if ratio else max(values) - min(values))

@@ -6,13 +6,16 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hebae.data import Dataset
 from hebae.errors import HebaeError
+from hebae.experiments.cluster import Cluster, measure_each
 from hebae.experiments.figures import code_maps
-from hebae.experiments.measure import evaluate_run
+from hebae.experiments.measure import evaluate_run, feature_extractors
 from hebae.experiments.metrics import choose
 from hebae.experiments.plan import PlannedRun, prepare
 from hebae.experiments.runner import train_runs
@@ -26,8 +29,8 @@ from hebae.provenance import provenance
 from hebae.report import style
 from hebae.report.page import Block, Picture, Section, write_page
 from hebae.report.tables import Row, Table, to_csv
+from hebae.run_folder import RunFolder
 from hebae.samplers import NAMES
-from hebae.storage import RunFolder
 from hebae.training.many import Watcher
 
 RUNS, RESULTS, FACES = "runs", "results", "faces"
@@ -45,16 +48,20 @@ def reproduce(
     command: str,
     data_dir: Path | None = None,
     device: str = "auto",
+    evaluation: Mapping[str, Any] | None = None,
     train_only: bool = False,
     watcher: Watcher | None = None,
     tell: Tell = lambda note: None,
     progress: Tell = lambda message: None,
+    cluster: Cluster | None = None,
 ) -> list[Path] | None:
-    """Run studies, and return one page per study, or None if the training was interrupted.
+    """Run studies, and return one page per study, or None if that was interrupted.
 
     `output` gets ``runs/``, which the studies share, and ``results/``. Runs and measurements that
-    it holds already are reused. `watcher` receives the progress of the training, `tell` notes for
-    the user, and `progress` what is being done.
+    it holds already are reused. `evaluation` holds settings of the evaluation that take precedence
+    over those of studies and budget. `watcher` receives the progress of the training, `tell` notes
+    for the user, and `progress` what is being done. Runs are trained and measured by tasks of
+    `cluster`, if there is one.
 
     Raises
     ------
@@ -69,29 +76,43 @@ def reproduce(
         plans = {study.name: _plan(study, budget, data_dir, tell) for study in studies}
         runs = unique(run for plan in plans.values() for run in plan)
         progress(f"loading the data of {len(runs)} runs")
+        if evaluation and "features" in evaluation:
+            for study in studies:
+                for run in {data_of(run): run for run in plans[study.name]}.values():
+                    feature_extractors(
+                        load_dataset(run.settings, data_dir=data_dir),
+                        choose(study.metrics_of(budget, run)),
+                        evaluation_settings(study, budget, run, device, evaluation),
+                        progress=progress,
+                    )
         place = {"device": device, "data_dir": data_dir}
         placed = [replace(run, settings=run.settings.replace(**place)) for run in runs]
-        trained = train_runs(
-            placed, prepare(placed, output / RUNS), command=command, watcher=watcher
-        )
+        jobs = prepare(placed, output / RUNS)
+        trained = train_runs(placed, jobs, command=command, watcher=watcher, cluster=cluster)
         if trained is None:
             return None
         by_label = {run.label: run for run in trained}
         pages, sections = [], []
         for study in [] if train_only else studies:
-            measured = []
-            for run in plans[study.name]:
-
-                def report(message: str, about: str = f"{study.name}: {run.label}") -> None:
-                    progress(f"{about}: {message}")
-
-                metrics = choose(study.metrics_of(budget, run))
-                settings = evaluation_settings(study, budget, run, device)
-                measured.append(
-                    evaluate_run(
-                        by_label[run.label], metrics, settings, command=command, progress=report
-                    )
+            calls = [
+                (
+                    by_label[run.label],
+                    partial(
+                        evaluate_run,
+                        metrics=choose(study.metrics_of(budget, run)),
+                        settings=evaluation_settings(study, budget, run, device, evaluation or {}),
+                        command=command,
+                    ),
                 )
+                for run in plans[study.name]
+            ]
+
+            def report(message: str, name: str = study.name) -> None:
+                progress(f"{name}: {message}")
+
+            measured = measure_each(calls, report, cluster)
+            if measured is None:
+                return None
             progress(f"{study.name}: figures and pages")
             findings = study.conclude(budget, measured)
             folder = output / RESULTS
@@ -103,13 +124,20 @@ def reproduce(
 
 
 def evaluation_settings(
-    study: Study, budget: Budget, run: PlannedRun, device: str = "auto"
+    study: Study,
+    budget: Budget,
+    run: PlannedRun,
+    device: str = "auto",
+    changes: Mapping[str, Any] = MappingProxyType({}),
 ) -> EvaluationSettings:
-    """Return the settings of a run's evaluation: on test examples, with all samplers."""
+    """Return the settings of a run's evaluation: on test examples, with all samplers.
+
+    `changes` take precedence.
+    """
     settings = {"split": "test", "samplers": NAMES, "device": device, **study.evaluation}
     if (features := faces.features(run)) is not None:
         settings["features"] = features
-    return EvaluationSettings(**settings | dict(budget.evaluation))
+    return EvaluationSettings(**settings | dict(budget.evaluation) | dict(changes))
 
 
 def _plan(study: Study, budget: Budget, data_dir: Path | None, tell: Tell) -> Plan:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import ClassVar, NamedTuple, Self
@@ -14,13 +13,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hebae.deprecation import warn
 from hebae.errors import HebaeError
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
-BLOCK_ENTRIES = 2**22
-"""Deviations that `normal_log_density` holds at once: 32 MiB."""
+BLOCK_ENTRIES = 2**20
+"""Deviations that `normal_log_density` holds at once: 8 MiB in float64."""
+CODES_AT_ONCE = 1000
+"""Codes whose density is computed together."""
 
 
 class Split(NamedTuple):
@@ -152,25 +154,29 @@ class Prior(nn.Module, ABC):
 
     def draw(self, count: int, seed: int) -> Floats:
         """Draw codes; deprecated since 0.2, use `sample`."""
-        warnings.warn("draw is deprecated; use sample.", DeprecationWarning, 2)
+        warn("draw of a prior", "use sample")
         return self.sample(count, seed)
 
-    def log_density(self, codes: npt.ArrayLike) -> Doubles:
-        """``log p(z)`` of codes in an array (n, k), in nats: float64 (n,).
+    def log_density(self, z: npt.ArrayLike) -> Doubles:
+        """``log p(z)`` of codes z in an array (n, k), in nats: float64 (n,).
 
         Raises
         ------
         HebaeError
             If the codes have another dimension, or are not finite.
         """
-        z = check_codes(codes)
-        if z.shape[1] != self.latent_dim:
+        codes = check_codes(z)
+        if codes.shape[1] != self.latent_dim:
             raise HebaeError(
-                f"the codes have {z.shape[1]} dimensions and the sampler {self.name!r} has "
+                f"the codes have {codes.shape[1]} dimensions and the sampler {self.name!r} has "
                 f"{self.latent_dim}; give codes of the model it was fitted to."
             )
         with torch.inference_mode():
-            return self.log_prob(self.as_own(torch.from_numpy(z))).double().cpu().numpy()
+            density = torch.empty(len(codes), dtype=torch.float64)
+            for start in range(0, len(codes), CODES_AT_ONCE):
+                block = slice(start, start + CODES_AT_ONCE)
+                density[block] = self.log_prob(self.as_own(torch.from_numpy(codes[block])))
+        return density.numpy()
 
     def as_own(self, z: Tensor) -> Tensor:
         """Convert to the precision and device of the parameters or buffers, if there are any."""

@@ -1,9 +1,8 @@
-"""Callbacks of a training: progress bar, TensorBoard."""
+"""What follows a training: the contract, and the progress bar."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -55,23 +54,3 @@ class ProgressBar(Callback):
     def on_end(self) -> None:
         """See `Callback`."""
         self.progress.stop()
-
-
-class TensorBoard(Callback):
-    """Scalars for TensorBoard; needs the extra ``hebae[tensorboard]``."""
-
-    def __init__(self, folder: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.writer = SummaryWriter(str(folder))
-
-    def on_epoch(self, record: Mapping[str, Any]) -> None:
-        """See `Callback`."""
-        for part in ("train", "held_out"):
-            for name, value in (record.get(part) or {}).items():
-                if isinstance(value, int | float):
-                    self.writer.add_scalar(f"{part}/{name}", value, record["epoch"])
-
-    def on_end(self) -> None:
-        """See `Callback`."""
-        self.writer.close()

@@ -8,11 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 from torch import nn
 
+from hebae.building import build_objective
 from hebae.config import Settings
 from hebae.data import Examples
 from hebae.errors import HebaeError
 from hebae.methods import METHODS
-from hebae.model import build_objective
 from hebae.networks import NETWORKS, is_batch_norm
 from hebae.objectives import OBJECTIVES
 from hebae.priors import PRIORS
@@ -97,6 +97,8 @@ def complete(
             f"--batch-norm frozen has no effect on --network {settings.network}, which has no "
             "batch normalisation; leave it out or use --network convolutional."
         )
+    if settings.tensorboard:
+        notes.append("--tensorboard is deprecated: use --logger tensorboard.")
     check_machine(settings)
     check_memory(settings, train, encoder, decoder)
     return settings, notes

@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from hebae.building import build_likelihood
 from hebae.config import Settings
-from hebae.data.examples import Column, Examples, Seen, Summary
+from hebae.data.examples import Examples, Summary
+from hebae.data.schema import Column, Seen
 from hebae.errors import HebaeError
-from hebae.inference import not_whole, require_kind
 from hebae.likelihoods.base import TOLERANCE
-from hebae.model import build_likelihood
+from hebae.new_examples import not_whole, require_kind
 
 MANY_ZEROS = 0.1
 """Share of zeros from which whole numbers in a dense table are taken as counts."""

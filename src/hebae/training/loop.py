@@ -21,10 +21,8 @@ from hebae.shared_batch import SharedBatch
 from hebae.training.batches import ArrayBatches, Batches
 from hebae.training.callbacks import Callback
 from hebae.training.interrupt import deferred
-from hebae.training.machine import device_type
 from hebae.training.monitor import DivergenceError, Monitor, find_divergence, remark_on
 from hebae.training.population import Estimates, held_out_estimates, start_prior, store_population
-from hebae.training.processes import is_supervised
 from hebae.training.randomness import NetworkRandomState, NoiseSource, draws_random_numbers
 from hebae.training.stack import Stack
 from hebae.training.state import Checkpointer
@@ -75,35 +73,6 @@ class Member:
     def learning_rate(self) -> float:
         """Adam's step size at first."""
         return self.settings.learning_rate or 1e-3
-
-
-def make_fabric(settings: Settings, machines: int = 1) -> Fabric:
-    """Lightning Fabric for the settings' device, number of processes and precision."""
-    from lightning_fabric import Fabric
-    from lightning_fabric.plugins import MixedPrecision
-    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-
-    class Mixed(MixedPrecision):
-        """Autocast for the networks; examples and noise keep their precision."""
-
-        def convert_input(self, data: Any) -> Any:
-            return data
-
-    gpu = device_type(settings) == "cuda"
-    precision = "32-true" if settings.precision == "auto" else settings.precision
-    mixed = precision in ("16-mixed", "bf16-mixed")
-    plugins: list[Any] = [Mixed(precision, "cuda" if gpu else "cpu")] if mixed else []  # type: ignore[arg-type]
-    if is_supervised():  # also where SLURM would be found
-        plugins.append(LightningEnvironment())
-    several = settings.devices * machines > 1
-    return Fabric(
-        accelerator="gpu" if settings.device == "cuda" else settings.device,
-        devices=settings.devices,
-        num_nodes=machines,
-        strategy="ddp" if several else "auto",
-        precision=None if mixed else precision,
-        plugins=plugins,
-    )
 
 
 def train(

@@ -1,31 +1,36 @@
-"""What a training asks of the machine: a device, a compiler, memory."""
+"""What a training asks of the machine: a device, processes, a compiler, memory."""
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from hebae.config import Settings
-from hebae.data import Examples
-from hebae.errors import HebaeError
-from hebae.methods import METHODS
-from hebae.model import (
+from hebae.building import (
     build_likelihood,
     build_objective,
     build_prior,
     network_inputs,
     way_into_encoder,
 )
+from hebae.config import Settings
+from hebae.data import Examples
+from hebae.errors import HebaeError
+from hebae.methods import METHODS
 from hebae.networks import NETWORKS
 from hebae.priors import PRIORS, MixtureOfNormals, VampPrior
 from hebae.training.likelihood import seen_of
+from hebae.training.loggers import require_clients
+from hebae.training.processes import is_supervised
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def device_type(settings: Settings) -> str:
@@ -37,8 +42,37 @@ def device_type(settings: Settings) -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def make_fabric(settings: Settings, machines: int = 1) -> Fabric:
+    """Lightning Fabric for the settings' device, number of processes and precision."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins import MixedPrecision
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+
+    class Mixed(MixedPrecision):
+        """Autocast for the networks; examples and noise keep their precision."""
+
+        def convert_input(self, data: Any) -> Any:
+            return data
+
+    gpu = device_type(settings) == "cuda"
+    precision = "32-true" if settings.precision == "auto" else settings.precision
+    mixed = precision in ("16-mixed", "bf16-mixed")
+    plugins: list[Any] = [Mixed(precision, "cuda" if gpu else "cpu")] if mixed else []  # type: ignore[arg-type]
+    if is_supervised():  # also where SLURM would be found
+        plugins.append(LightningEnvironment())
+    several = settings.devices * machines > 1
+    return Fabric(
+        accelerator="gpu" if settings.device == "cuda" else settings.device,
+        devices=settings.devices,
+        num_nodes=machines,
+        strategy="ddp" if several else "auto",
+        precision=None if mixed else precision,
+        plugins=plugins,
+    )
+
+
 def check_machine(settings: Settings) -> None:
-    """Raise a HebaeError if the device, TensorBoard or a compiler is asked for and not there."""
+    """Raise a HebaeError if the device, a logger or a compiler is asked for and not there."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(settings.device, True):
         raise HebaeError(
@@ -51,11 +85,7 @@ def check_machine(settings: Settings) -> None:
             f"--devices is {settings.devices}, and this machine has {there} {kind} device(s); use "
             f"--devices {there} or --device cpu."
         )
-    if settings.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise HebaeError(
-            "--tensorboard needs the package tensorboard; install it with: "
-            "pip install 'hebae[tensorboard]'"
-        )
+    require_clients(settings)
     if settings.compile != "on":
         return
     if settings.devices > 1:

@@ -16,15 +16,15 @@ models do not stay in a CPU's cache from one step to the next, so that nothing i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from hebae.building import build_objective
 from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, MAY_DIFFER_IN_STACK
 from hebae.errors import HebaeError
-from hebae.model import build_objective
-from hebae.storage import RunFolder
+from hebae.run_folder import RunFolder
 from hebae.training import session
 from hebae.training.batches import batch_sizes
 from hebae.training.callbacks import Callback
@@ -45,6 +45,8 @@ class Job:
     label: str
     prepared: Prepared
     path: Path
+    group: Path | None = None
+    """Folder of the sweep or comparison that it belongs to."""
 
     @property
     def folder(self) -> RunFolder:
@@ -81,7 +83,29 @@ class Watcher:
         """Training is over, for whatever reason."""
 
 
-def train_all(jobs: Sequence[Job], *, command: str, watcher: Watcher | None = None) -> list[Result]:
+Trainer = Callable[[Sequence[Job], str, Watcher], Iterator[Result]]
+"""Trains or resumes jobs, with a command for the provenance; yields each result when it is known.
+
+It tells the watcher of steps; jobs that are missing in the results were interrupted.
+"""
+
+
+def train_in_turn(jobs: Sequence[Job], command: str, watcher: Watcher) -> Iterator[Result]:
+    """Train jobs in this process, one group after the other: a `Trainer`."""
+    for group in groups(jobs):
+        results = list(_train(group, command, watcher))
+        yield from results
+        if any(result.state == "interrupted" for result in results):
+            return
+
+
+def train_all(
+    jobs: Sequence[Job],
+    *,
+    command: str,
+    watcher: Watcher | None = None,
+    train: Trainer = train_in_turn,
+) -> list[Result]:
     """Train every job that is not finished; jobs that were begun are resumed.
 
     A training that diverges is marked (``diverged.txt`` in its folder) and does not stop the
@@ -94,6 +118,8 @@ def train_all(jobs: Sequence[Job], *, command: str, watcher: Watcher | None = No
     command : str
         For the provenance.
     watcher : Watcher, optional
+    train : Trainer
+        Trains the jobs that are not finished.
 
     Returns
     -------
@@ -114,14 +140,11 @@ def train_all(jobs: Sequence[Job], *, command: str, watcher: Watcher | None = No
         raise HebaeError(f"two jobs would train into {twice}; give each its own folder.")
     results = {job.path: result for job in jobs if (result := _earlier_result(job)) is not None}
     waiting = [job for job in jobs if job.path not in results]
-    watcher.on_start(list(results.values()), len(waiting), sum(map(_steps_left, waiting)))
+    watcher.on_start(list(results.values()), len(waiting), sum(map(steps_left, waiting)))
     try:
-        for group in groups(waiting):
-            for result in _train(group, command, watcher):
-                results[result.job.path] = result
-                watcher.on_result(result)
-            if any(results[job.path].state == "interrupted" for job in group):
-                break
+        for result in train(waiting, command, watcher):
+            results[result.job.path] = result
+            watcher.on_result(result)
     except KeyboardInterrupt:  # between two trainings, or the second, which does not wait
         pass
     finally:
@@ -163,8 +186,8 @@ def why_alone(job: Job) -> str | None:
         return "several devices"
     if settings.precision == "16-mixed":
         return "16-mixed precision, whose loss is scaled for each model"
-    if settings.tensorboard:
-        return "TensorBoard"
+    if settings.loggers:
+        return f"logger {' '.join(settings.loggers)}"
     if device_type(settings) == "cpu":
         if settings.compile == "on":
             return "a compiled step"
@@ -184,7 +207,8 @@ def _key(job: Job) -> str:
     return json.dumps(shared, sort_keys=True)
 
 
-def _steps_left(job: Job) -> int:
+def steps_left(job: Job) -> int:
+    """Return the steps that a job has to take, after its checkpoint if there is one."""
     settings, examples = job.prepared.settings, len(job.prepared.dataset.train)
     per_epoch = len(batch_sizes(examples, settings.batch_size, settings.drop_last))
     return per_epoch * settings.epochs - int(_checkpoint(job).get("steps", 0))
@@ -222,9 +246,12 @@ def _earlier_result(job: Job) -> Result | None:
 def _train(group: Sequence[Job], command: str, watcher: Watcher) -> Iterator[Result]:
     # Equal learning rates next to each other make one parameter group.
     jobs = sorted(group, key=lambda job: job.prepared.settings.learning_rate or 0)
-    counters = [_StepCounter(watcher, _steps_left(job)) for job in jobs]
+    counters = [_StepCounter(watcher, steps_left(job)) for job in jobs]
     members = session.run_group(
-        [(job.prepared, job.path) for job in jobs], [[counter] for counter in counters], command
+        [(job.prepared, job.path) for job in jobs],
+        [[counter] for counter in counters],
+        command,
+        group=jobs[0].group,
     )
     for job, member, counter in zip(jobs, members, counters, strict=True):
         job.prepared.release()

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hebae.building import build
 from hebae.config import Settings
 from hebae.data.examples import Examples
 from hebae.errors import HebaeError
-from hebae.model import Autoencoder, Step, build, to_floats
+from hebae.model import Autoencoder, Step, to_floats
 from hebae.objectives import Noise
 from hebae.training.batches import Batch, Batches
 from hebae.training.likelihood import seen_of

@@ -17,14 +17,17 @@ from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, Settings
 from hebae.data import Dataset, load
 from hebae.data.loading import data_set_name, located
 from hebae.errors import HebaeError
-from hebae.files import locked, make_folder
+from hebae.files import clear, locked, make_folder
 from hebae.model import Autoencoder
 from hebae.provenance import provenance
-from hebae.storage import RunFolder, save_model
+from hebae.run_folder import RunFolder
+from hebae.storage import save_model
 from hebae.training.batches import ArrayBatches, RedrawnBatches
-from hebae.training.callbacks import Callback, TensorBoard
+from hebae.training.callbacks import Callback
 from hebae.training.checks import complete
-from hebae.training.loop import Member, make_fabric, train_members
+from hebae.training.loggers import Logger, Origin, open_loggers
+from hebae.training.loop import Member, train_members
+from hebae.training.machine import make_fabric
 from hebae.training.population import model_for
 from hebae.training.processes import peers
 from hebae.training.state import Checkpointer, rounding
@@ -73,6 +76,7 @@ def run(
     resuming: bool = False,
     callbacks: Callable[[Settings], Collection[Callback]] = lambda settings: (),
     machines: int = 1,
+    group: Path | None = None,
 ) -> Member:
     """Train into a run folder.
 
@@ -90,6 +94,8 @@ def run(
         From the settings to the callbacks of the training.
     machines : int
         Machines on which processes of this training have been started.
+    group : Path, optional
+        Folder of the experiment that the run belongs to.
 
     Raises
     ------
@@ -101,7 +107,13 @@ def run(
     runs = [(prepared, output)]
     with peers(prepared.settings.devices * machines):
         (member,) = run_group(
-            runs, followers, command, overwrite=overwrite, resuming=resuming, machines=machines
+            runs,
+            followers,
+            command,
+            overwrite=overwrite,
+            resuming=resuming,
+            machines=machines,
+            group=group,
         )
     if member.diverged is not None:
         raise member.diverged
@@ -116,12 +128,14 @@ def run_group(
     overwrite: bool = False,
     resuming: bool | None = None,
     machines: int = 1,
+    group: Path | None = None,
 ) -> list[Member]:
     """Train runs into their folders, several as one stack.
 
     Several runs are in the order of their learning rates (`hebae.training.many` has the rule), with
-    `callbacks` for each; with ``resuming=None`` those that were begun are resumed. ``diverged`` of
-    a member holds the error of a run that diverged.
+    `callbacks` for each; with ``resuming=None`` those that were begun are resumed. `group` is the
+    folder of the experiment that they belong to. ``diverged`` of a member holds the error of a run
+    that diverged.
     """
     first = runs[0][0]
     settings, dataset = first.settings, first.dataset
@@ -140,14 +154,25 @@ def run_group(
         dtype=torch.float64 if settings.precision == "64-true" else torch.float32,
     )
     writing = fabric.is_global_zero
-    members = []
+    members: list[Member] = []
+    logging_of: list[list[Logger]] = []
     with ExitStack() as folders:
         for (prepared, output), own in zip(runs, callbacks, strict=True):
             opened = _opened(prepared, output, command, overwrite, resuming, writing)
             checkpointer = folders.enter_context(opened)
             followers: list[Callback] = [checkpointer, *own] if writing else []
-            if writing and prepared.settings.tensorboard:
-                followers.append(TensorBoard(checkpointer.folder.tensorboard))
+            loggers = []
+            if writing and prepared.settings.loggers:
+                origin = Origin(prepared.settings, output.resolve().name, output, group)
+                resumed = checkpointer.resume
+                try:
+                    loggers = folders.enter_context(open_loggers(origin, resuming=resumed))
+                except HebaeError:
+                    if not resumed:  # the folder holds no training yet
+                        clear(output, RunFolder.NAMES)
+                    raise
+            logging_of.append(loggers)
+            followers += loggers
             member = Member(
                 prepared.model, prepared.settings, followers, checkpointer if writing else None
             )
@@ -162,6 +187,15 @@ def run_group(
         )
         held = (held_out[0], batches(held_out[1])) if held_out else None
         train_members(members, training, held, fabric=fabric)
+        for member, loggers in zip(members, logging_of, strict=True):
+            for logger in loggers:
+                logger.close(
+                    "diverged"
+                    if member.diverged is not None
+                    else "interrupted"
+                    if member.interrupted
+                    else "finished"
+                )
         for (prepared, output), member in zip(runs, members, strict=True):
             if member.diverged is None and not member.interrupted and writing:
                 data = prepared.dataset

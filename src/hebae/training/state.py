@@ -16,7 +16,8 @@ from hebae.config import Settings
 from hebae.errors import HebaeError
 from hebae.files import why
 from hebae.model import Autoencoder
-from hebae.storage import RunFolder, require_same_architecture
+from hebae.run_folder import RunFolder
+from hebae.storage import require_same_architecture
 from hebae.training.callbacks import Callback
 from hebae.training.machine import device_type
 from hebae.training.step import is_captured

@@ -12,11 +12,20 @@ import torch
 
 from hebae.data import Dataset
 from hebae.data.cache import cached_folder
+from hebae.deprecation import old_names
 from hebae.errors import HebaeError, UndefinedMetric
-from hebae.evaluation.features.base import FeatureExtractor, Floats, pixel_features, require_images
+from hebae.evaluation.features.base import (
+    FeatureExtractor,
+    Floats,
+    metric_name,
+    pixel_features,
+    require_images,
+)
 from hebae.evaluation.features.classifier import Progress, classifier_features
 from hebae.evaluation.features.networks import (
+    EFFICIENTNET,
     SUFFIXES,
+    efficientnet_features,
     exported_features,
     inception_features,
     random_convolutional_features,
@@ -24,6 +33,8 @@ from hebae.evaluation.features.networks import (
 )
 
 Split = Literal["train", "validation", "test"]
+NAMES = ("pixels", "classifier", "random", EFFICIENTNET, "inception")
+"""Names of features; others are timm:NAME and paths of files."""
 REFERENCE_FORMAT = 2  # raise it when what is kept of references changes
 REFERENCE_BLOCK = 1000
 
@@ -42,9 +53,10 @@ def extractor(
     ----------
     spec : str or Path
         "pixels": the examples themselves, named "values" if they are not images in [0, 1].
-        "classifier", "random", "inception", "timm:NAME": see `classifier_features`,
-        `random_convolutional_features`, `inception_features`, `timm_features`. A path to a .pt,
-        .ts or .pt2 file: see `exported_features`.
+        "classifier", "random", "efficientnet-lite0", "inception", "timm:NAME": see
+        `classifier_features`, `random_convolutional_features`, `efficientnet_features`,
+        `inception_features`, `timm_features`. A path to a .pt, .ts or .pt2 file: see
+        `exported_features`.
     dataset : Dataset
         The data to compare with.
     weights : str or Path, optional
@@ -66,19 +78,21 @@ def extractor(
         )
     is_timm = kind.startswith("timm:") and len(kind) > len("timm:")
     is_file = Path(kind).suffix in SUFFIXES
-    if not (kind in ("pixels", "classifier", "random", "inception") or is_timm or is_file):
+    if not (kind in NAMES or is_timm or is_file):
         raise HebaeError(
-            f"features are {kind!r}; choose pixels, classifier, random, inception, timm:NAME (a "
-            "model of timm), or the path of a TorchScript (.pt, .ts) or torch.export (.pt2) file."
+            f"features are {kind!r}; choose {', '.join(NAMES)}, timm:NAME (a model of timm), or "
+            "the path of a TorchScript (.pt, .ts) or torch.export (.pt2) file."
         )
     if kind == "pixels":
         made = pixel_features(dataset)
     else:
         require_images(dataset, kind)
         if kind == "classifier":
-            made = classifier_features(dataset, progress)
+            made = classifier_features(dataset, progress=progress)
         elif kind == "random":
             made = random_convolutional_features(dataset.shape[0])
+        elif kind == EFFICIENTNET:
+            made = efficientnet_features()
         elif kind == "inception":
             made = inception_features(weights)
         elif is_timm:
@@ -144,3 +158,13 @@ def reference_rows(
             f"{available}."
         )
     return np.random.default_rng(seed).permutation(available)[:count]
+
+
+__getattr__ = old_names(
+    __name__,
+    {
+        "ClassifierFeatures": (lambda: FeatureExtractor, "it is a FeatureExtractor"),
+        "NetworkFeatures": (lambda: FeatureExtractor, "it is a FeatureExtractor"),
+        "metric_name": (lambda: metric_name, "import it from hebae.evaluation"),
+    },
+)

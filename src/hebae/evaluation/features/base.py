@@ -58,9 +58,9 @@ class FeatureExtractor:
     shape: tuple[int, ...] | None = None
     batch_size: int = 256
     device: str | torch.device = "cpu"
-    takes_uint8: bool = True
     accuracy: float | None = None
     weights_sha256: str = ""
+    takes_uint8: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "minimum", self.minimum or self.dimension + 1)

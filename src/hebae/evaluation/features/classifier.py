@@ -40,7 +40,9 @@ SMALLEST = 8
 WEIGHTS, SUMMARY = "classifier.safetensors", "classifier.json"
 
 
-def classifier_features(dataset: Dataset, progress: Progress | None = None) -> FeatureExtractor:
+def classifier_features(
+    dataset: Dataset, *, device: str | torch.device = "cpu", progress: Progress | None = None
+) -> FeatureExtractor:
     """Return the classifier of a data set's labels, which is trained at the first call.
 
     A small convolutional network sees the training split for 1,500 steps of 128 images, or 8 epochs
@@ -52,6 +54,8 @@ def classifier_features(dataset: Dataset, progress: Progress | None = None) -> F
     dataset : Dataset
         Images with values in [0, 1], at least 8 x 8, with at least two labels; otherwise
         `UndefinedMetric` is raised.
+    device : str or torch.device
+        Where features are computed.
     progress : callable, optional
         Called with the steps of training done and their total.
     """
@@ -85,6 +89,7 @@ def classifier_features(dataset: Dataset, progress: Progress | None = None) -> F
         dimension=WIDTH,
         fingerprint=tensor_hash(network),
         shape=dataset.shape,
+        device=device,
         accuracy=summary["accuracy"],
         weights_sha256=summary["weights_sha256"],
     )

@@ -6,12 +6,11 @@ metric is a function in the module of its family, its texts there, and a line in
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hebae.errors import HebaeError
+from hebae.errors import HebaeError, suggestion
 from hebae.experiments.measurement import Measurement
 from hebae.experiments.metrics import bounds, code, counts, genotypes, samples, tables
 from hebae.experiments.trained_run import TrainedRun
@@ -104,11 +103,9 @@ def choose(names: Sequence[str]) -> list[Metric]:
     chosen: set[str] = set()
     for name in _split(names):
         if name not in groups and name not in METRICS:
-            near = difflib.get_close_matches(name, METRICS, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise HebaeError(
-                f"--metrics: {name!r} is unknown{hint}; allowed are all, fast, "
-                f"{', '.join(METRICS)}."
+                f"--metrics: {name!r} is unknown{suggestion(name, METRICS)}; allowed are all, "
+                f"fast, {', '.join(METRICS)}."
             )
         chosen |= groups.get(name, {name})
     if not chosen:

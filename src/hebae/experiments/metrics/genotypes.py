@@ -14,6 +14,7 @@ from hebae import inference
 from hebae.data import Examples
 from hebae.errors import UndefinedMetric
 from hebae.evaluation import genotypes as measures
+from hebae.evaluation import linkage
 from hebae.evaluation.estimate import Estimate
 from hebae.experiments.measurement import Measurement, attempt, measured, part
 from hebae.experiments.metrics.samples import KINDS
@@ -96,13 +97,13 @@ def _compared(
         yield measure("adversarial_training", score, len(few))
 
 
-def _linkage(run: TrainedRun, real: Array, fake: Array) -> measures.LinkageDecay:
+def _linkage(run: TrainedRun, real: Array, fake: Array) -> linkage.LinkageDecay:
     variants = run.dataset.variants
     if variants is None:
         places: dict[str, Any] = {"positions": np.arange(real.shape[1]), "edges": BY_VARIANT}
     else:
         places = {"positions": variants.position, "chromosomes": variants.chromosome}
-    return measures.linkage_decay(real, fake, **places, seed=run.seed)
+    return linkage.linkage_decay(real, fake, **places, seed=run.seed)
 
 
 def imputation(run: TrainedRun) -> Iterator[Measurement]:

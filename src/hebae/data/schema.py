@@ -1,0 +1,144 @@
+"""What the numbers of examples stand for: columns, conditions, variants; what a model has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Column:
+    """What the numbers of one column of a table stand for."""
+
+    name: str
+    kind: Literal["number", "category", "count", "binary"]
+    categories: tuple[str, ...] = ()
+    """Names of the categories, in the order of their codes 0, 1, ...; of a binary column, both."""
+    dtype: Literal["float", "int", "bool", "text", "date"] = "float"
+    """What the table held: samples are written in the same form."""
+    low: float | None = None
+    high: float | None = None
+    """Smallest and largest number or count: samples are kept between them."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a model is conditioned on, and the conditions of the training examples."""
+
+    columns: tuple[Column, ...]
+    mean: tuple[float, ...]
+    """Of each column of numbers over the training examples; 0 for categories."""
+    unit: tuple[float, ...]
+    """Standard deviation of each column of numbers; 1 for categories."""
+    rows: tuple[tuple[float, ...], ...]
+    """The different conditions of the training examples, or of `MOST_ROWS` random ones."""
+    counts: tuple[int, ...]
+    """How often each of `rows` occurs."""
+
+    MOST_ROWS: ClassVar[int] = 1000
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def dim(self) -> int:
+        """Numbers that a network is given: one per category, and one per column of numbers."""
+        return sum(len(column.categories) or 1 for column in self.columns)
+
+    @classmethod
+    def learn(cls, values: np.ndarray, columns: tuple[Column, ...]) -> Conditions:
+        """Learn from the conditions (n, columns) of the training examples."""
+        numbers = [not column.categories for column in columns]
+        exact = values.astype(np.float64)
+        mean = np.where(numbers, exact.mean(0), 0.0)
+        deviation = exact.std(0)
+        unit = np.where(numbers & (deviation > 0), deviation, 1.0)
+        rows, counts = np.unique(values, axis=0, return_counts=True)
+        if len(rows) > cls.MOST_ROWS:
+            order = np.random.default_rng(0).permutation(len(values))[: cls.MOST_ROWS]
+            rows, counts = np.unique(values[order], axis=0, return_counts=True)
+        listed = tuple(map(tuple, rows.tolist()))
+        return cls(
+            columns, tuple(mean.tolist()), tuple(unit.tolist()), listed, tuple(counts.tolist())
+        )
+
+    def draw(self, count: int, seed: int) -> np.ndarray:
+        """Draw conditions (count, columns) by their frequencies in training."""
+        counts = np.array(self.counts)
+        rng = np.random.default_rng([seed, 1])
+        chosen = rng.choice(len(counts), count, p=counts / counts.sum())
+        return np.array(self.rows, np.float32)[chosen]
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Conditions:
+        """Read what `dataclasses.asdict` gave, after a way through JSON."""
+        rows = tuple(map(tuple, stored["rows"]))
+        mean, unit, counts = (tuple(stored[name]) for name in ("mean", "unit", "counts"))
+        columns = columns_from(stored["columns"])
+        if {len(columns)} != {len(mean), len(unit), *map(len, rows)} or len(rows) != len(counts):
+            raise ValueError("the conditions of the model do not fit together")
+        return cls(columns, mean, unit, rows, counts)
+
+
+def columns_from(stored: Iterable[Mapping[str, Any]]) -> tuple[Column, ...]:
+    """Read columns that `dataclasses.asdict` gave, after a way through JSON."""
+    return tuple(
+        Column(**{**column, "categories": tuple(column["categories"])}) for column in stored
+    )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the numbers of the training examples are: new examples must be alike."""
+
+    kind: Literal["grey levels", "whole numbers", "numbers"]
+    """uint8 grey levels; uint8, counts or categories as they are; or any others."""
+    feature_names: tuple[str, ...] | None = None
+    columns: tuple[Column, ...] | None = None
+    conditions: Conditions | None = None
+    variants: tuple[str, ...] | None = None
+    """Of genotypes: by `Variants.texts`."""
+
+    @property
+    def pixels(self) -> bool | None:
+        """What `Examples.pixels` must be; None for numbers in general."""
+        return None if self.kind == "numbers" else self.kind == "grey levels"
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Seen:
+        """Read what `dataclasses.asdict` gave, after a way through JSON."""
+        names, columns = stored["feature_names"], stored["columns"]
+        conditions = stored.get("conditions")  # absent in folders of older versions
+        variants = stored.get("variants")
+        return cls(
+            stored["kind"],
+            None if names is None else tuple(names),
+            columns and columns_from(columns),
+            conditions and Conditions.of(conditions),
+            None if variants is None else tuple(variants),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Variants:
+    """Place and alleles of each of d variants, whose genotypes count copies of `allele_1`."""
+
+    chromosome: np.ndarray
+    """Names, str of shape (d,)."""
+    position: np.ndarray
+    """Base pairs, int64 of shape (d,)."""
+    allele_1: np.ndarray
+    allele_2: np.ndarray
+    """Of str, shape (d,)."""
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """Chromosome, position, allele 1 and allele 2 of each variant, with spaces between."""
+        columns = self.chromosome, self.position, self.allele_1, self.allele_2
+        return tuple(map("{} {} {} {}".format, *(column.tolist() for column in columns)))

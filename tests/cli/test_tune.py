@@ -1,0 +1,190 @@
+"""``hebae tune``: trials, their criterion, failures, and how a study is resumed."""
+
+import json
+import sys
+
+import pytest
+import yaml
+from command_line import refused, small
+
+optuna = pytest.importorskip("optuna")
+
+from hebae.config import Settings  # noqa: E402
+from hebae.experiments import search_space  # noqa: E402
+from hebae.experiments import trials as one_trial  # noqa: E402
+
+
+@pytest.fixture
+def study(hebae, vectors):
+    """Run hebae tune on small networks."""
+
+    def run(*flags, **changes):
+        options = small(epochs=2) if not changes else small(**{"epochs": 2} | changes)
+        return hebae("tune", "--data", vectors, *options, "--output", "tuning", *flags)
+
+    return run
+
+
+def trials(folder):
+    journal = optuna.storages.journal
+    storage = journal.JournalStorage(journal.JournalFileBackend(str(folder / "journal.log")))
+    return optuna.load_study(study_name="hebae", storage=storage).get_trials()
+
+
+def test_the_best_trial_is_the_one_whose_criterion_is_best(hebae, study, tmp_path):
+    flags = ("--method", "vae", "--space", "penalty_weight", "--space", "latent_dim=2..6")
+    result = study(*flags, "--trials", 4)
+    assert result.status == 0, result.err
+    folder = tmp_path / "tuning"
+    done = [t for t in trials(folder) if t.state.name == "COMPLETE"]
+    assert len(done) == 4
+    assert all(0.01 <= t.params["penalty_weight"] <= 100 for t in done)
+    assert {t.params["latent_dim"] for t in done} <= {2, 3, 4, 5, 6}
+    best = max(done, key=lambda trial: trial.value)
+    settings = yaml.safe_load((folder / "best.yaml").read_text())
+    assert settings["latent_dim"] == best.params["latent_dim"]
+    assert settings["penalty_weight"] == pytest.approx(best.params["penalty_weight"], rel=1e-3)
+
+    run = folder / "runs" / f"trial-{best.number:03}"
+    assert hebae("evaluate", run, "--metrics", "elbo", "--split", "validation").status == 0
+    stored = json.loads((run / "evaluation.json").read_text())["metrics"]["elbo"][0]
+    (elbo,) = [m["value"] for m in stored["measurements"] if m["id"] == "elbo"]
+    assert best.value == pytest.approx(elbo, rel=1e-6)  # the bound with weight 1, not the loss
+
+    again = hebae("train", "--config", "tuning/best.yaml", "--output", "run")
+    assert again.status == 0, again.err
+    assert (tmp_path / "run" / "metrics.jsonl").read_text().count("\n") == 2
+    assert f"{best.value:.5g}" in (folder / "tune.csv").read_text()
+    page = (folder / "report.html").read_text()
+    assert "held-out ELBO" in page and "penalty_weight" in page and "0.01..100" in page
+
+
+def test_a_trial_that_diverges_is_marked_and_the_study_goes_on(study, tmp_path):
+    result = study("--method", "vae", "--space", "learning_rate=1e-3,1e30", "--trials", 6)
+    assert result.status == 0, result.err
+    found = trials(tmp_path / "tuning")
+    failed = [t for t in found if t.state.name == "FAIL"]
+    assert failed and len(found) == 6
+    for trial in found:
+        assert (trial in failed) == (trial.params["learning_rate"] == "1e+30")
+    for trial in failed:
+        assert "not a finite number" in trial.user_attrs["reason"]
+        assert (tmp_path / "tuning" / "runs" / f"trial-{trial.number:03}" / "diverged.txt").exists()
+    best = yaml.safe_load((tmp_path / "tuning" / "best.yaml").read_text())
+    assert best["learning_rate"] == 1e-3
+
+
+def test_a_study_is_resumed_in_the_trial_that_was_interrupted(study, tmp_path, monkeypatch):
+    flags = ("--method", "vae", "--space", "penalty_weight=0.1..10", "--trials")
+    run, calls = one_trial.session.run, []
+
+    def interrupted(*arguments, **keywords):
+        calls.append(arguments)
+        if len(calls) == 4:  # in the second stage of the second trial
+            raise KeyboardInterrupt
+        return run(*arguments, **keywords)
+
+    monkeypatch.setattr(one_trial.session, "run", interrupted)
+    assert study(*flags, 3).status == 130
+    before = trials(tmp_path / "tuning")
+    assert [t.state.name for t in before] == ["COMPLETE", "RUNNING"]
+    refused(study(*flags, 3), "--resume continues it")
+    other = ("--method", "vae", "--space", "penalty_weight=0.1..20", "--trials", 3)
+    refused(study(*other, "--resume"), "another space", "0.1..20")
+    refused(study(*flags, 3, "--resume", epochs=3), "epochs 2", "3 is asked for")
+    assert study(*flags, 3, "--resume").status == 0
+    after = trials(tmp_path / "tuning")
+    assert [t.state.name for t in after] == ["COMPLETE"] * 3
+    assert [t.params for t in after[:2]] == [t.params for t in before]
+    assert len(calls) == 7  # two stages for each trial, and the one that was interrupted again
+    assert study(*flags, 4, "--resume").status == 0
+    assert len(trials(tmp_path / "tuning")) == 4
+
+
+def test_trials_below_the_median_are_pruned(study, tmp_path, monkeypatch):
+    values = iter([5.0, 6.0] * 5 + [1.0])
+    monkeypatch.setattr(one_trial, "_measure", lambda *arguments: next(values))
+    result = study("--method", "vae", "--space", "penalty_weight", "--trials", 6)
+    assert result.status == 0, result.err
+    assert [t.state.name for t in trials(tmp_path / "tuning")] == ["COMPLETE"] * 5 + ["PRUNED"]
+    assert "1, pruned" in result.out
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        (("--space", "penalty_wieght"), ("penalty_wieght", "penalty_weight")),
+        (("--space", "seed=0,1"), ("seed", "luck")),
+        (("--space", "data=a,b"), ("data", "same data")),
+        (("--space", "method"), ("one study per method",)),
+        (("--space", "latent_dim=5..2"), ("larger end",)),
+        (("--space", "latent_dim=2"), ("two values",)),
+        (("--space", "rate_weight"), ("rate_weight=LOW..HIGH",)),
+        (("--space", "kernel"), ("hebae has no such setting",)),
+        (("--space", "likelihood"), ("between likelihoods", "frechet")),
+        (("--space", "latent_dim", "--space", "latent-dim=2,3"), ("twice",)),
+        (("--method", "ae", "--objective", "elbo"), ("deterministic", "iwae")),
+        (("--trials", 0), ("--trials", "at least 1")),
+        (("--timeout", 0), ("--timeout", "above 0")),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused(study, tmp_path, flags, parts):
+    refused(study(*flags), *parts)
+    assert not (tmp_path / "tuning").exists()
+
+
+def test_optuna_is_named_where_it_is_missing(study, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    refused(study("--trials", 1), "pip install 'hebae[tune]'")
+
+
+def test_the_criterion_follows_from_the_method(study):
+    for method, more, wanted in (
+        ("vae", (), "elbo"),
+        ("hebae", (), "iwae"),
+        ("hebae", ("--rate-weight", 1), "elbo"),
+        ("wae", (), "iwae"),
+    ):
+        result = study("--method", method, *more, "--dry-run")
+        assert f"objective: {wanted}" in result.out
+        assert "penalty_weight: " in result.out and "learning_rate: " in result.out
+
+
+def test_default_ranges_follow_from_type_value_and_limits():
+    settings = Settings(
+        method="vae", latent_dim=20, learning_rate=1e-3, encoder_widths=(64, 32), batch_size=16
+    )
+
+    def of(name):
+        (dimension,) = search_space.parse_space([name], settings)
+        return dimension
+
+    assert (of("penalty_weight").low, of("penalty_weight").high) == (0.01, 100)
+    assert (of("latent_dim").low, of("latent_dim").high) == (5, 80)
+    assert of("encoder_widths").choices == ((32, 16), (64, 32), (128, 64))
+    assert of("adam_beta1").high < 1
+    assert of("reset_optimizer").choices == (False, True)
+    assert of("schedule").choices == ("constant", "exponential", "steps")
+    assert of("batch_size").whole and of("batch_size").text == "4..64"
+    hebae = Settings(method="hebae", latent_dim=10, batch_size=16)
+    (latent,) = search_space.parse_space(["latent_dim"], hebae)
+    assert latent.high == 15  # HEBAE needs more examples per batch than dimensions
+
+
+@pytest.mark.long
+def test_trials_run_on_ray(study, tmp_path):
+    pytest.importorskip("ray")
+    space = ("--space", "learning_rate=1e-3,1e30", "--space", "penalty_weight")
+    result = study("--method", "vae", *space, "--trials", 5, "--ray")
+    assert result.status == 0, result.err
+    found = trials(tmp_path / "tuning")
+    assert len(found) == 5
+    for trial in found:
+        diverges = trial.params["learning_rate"] == "1e+30"
+        assert trial.state.name == ("FAIL" if diverges else "COMPLETE")
+        run = tmp_path / "tuning" / "runs" / f"trial-{trial.number:03}"
+        assert (run / ("diverged.txt" if diverges else "model.safetensors")).exists()
+    done = [trial for trial in found if trial.state.name == "COMPLETE"]
+    best = yaml.safe_load((tmp_path / "tuning" / "best.yaml").read_text())
+    wanted = max(done, key=lambda trial: trial.value).params["penalty_weight"]
+    assert best["penalty_weight"] == pytest.approx(wanted, rel=1e-3)

@@ -24,10 +24,10 @@ RUNS, EPOCHS = 16, 3
 STORE = 80 * 2**20
 
 TEXT = """\
-{runs} runs of HEBAE (Appendix B.1, which is not stacked on a CPU) on mnist-mini, {epochs} epochs each, one
-thread per worker. The workers have imported torch before the clock starts, which takes some seconds
-once; loading data, checkpoints and run folders are part of the time. The ratio needs a core for
-each worker, and one that is free of other work."""
+{runs} runs of HEBAE (Appendix B.1, which is not stacked on a CPU) on mnist-mini, {epochs} epochs
+each, one thread per worker. The workers have imported torch before the clock starts, which takes
+some seconds once; loading data, checkpoints and run folders are part of the time. The ratio needs a
+core for each worker, and one that is free of other work."""
 
 
 def measure(effort: Effort) -> Result:

@@ -125,13 +125,16 @@ class _Training:
     """Runs that one task trains, without their data."""
 
     runs: tuple[tuple[str, Settings, Path], ...]
+    group: Path | None
     fingerprint: str
     command: str
 
     @classmethod
     def of(cls, jobs: Sequence[Job], command: str) -> _Training:
         runs = tuple((job.label, job.prepared.settings, job.path.absolute()) for job in jobs)
-        return cls(runs, jobs[0].prepared.dataset.fingerprint, command)
+        group = jobs[0].group
+        group = None if group is None else group.absolute()
+        return cls(runs, group, jobs[0].prepared.dataset.fingerprint, command)
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ def _train(task: _Training, report: Report) -> list[tuple[str, str]]:
         _require_shared(path.parent)
         prepared = prepare(settings, dataset)
         prepared.release()
-        jobs.append(Job(label, prepared, path))
+        jobs.append(Job(label, prepared, path, task.group))
         if path.is_dir():
             with locked(path, seconds=PATIENCE):
                 pass  # the worker that was lost has really ended

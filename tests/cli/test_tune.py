@@ -60,7 +60,7 @@ def test_the_best_trial_is_the_one_whose_criterion_is_best(hebae, study, tmp_pat
 
 
 def test_a_trial_that_diverges_is_marked_and_the_study_goes_on(study, tmp_path):
-    result = study("--space", "learning_rate=1e-3,1e30", "--trials", 6, latent_dim=2)
+    result = study("--method", "vae", "--space", "learning_rate=1e-3,1e30", "--trials", 6)
     assert result.status == 0, result.err
     found = trials(tmp_path / "tuning")
     failed = [t for t in found if t.state.name == "FAIL"]
@@ -169,3 +169,22 @@ def test_default_ranges_follow_from_type_value_and_limits():
     hebae = Settings(method="hebae", latent_dim=10, batch_size=16)
     (latent,) = search_space.parse_space(["latent_dim"], hebae)
     assert latent.high == 15  # HEBAE needs more examples per batch than dimensions
+
+
+@pytest.mark.long
+def test_trials_run_on_ray(study, tmp_path):
+    pytest.importorskip("ray")
+    space = ("--space", "learning_rate=1e-3,1e30", "--space", "penalty_weight")
+    result = study("--method", "vae", *space, "--trials", 5, "--ray")
+    assert result.status == 0, result.err
+    found = trials(tmp_path / "tuning")
+    assert len(found) == 5
+    for trial in found:
+        diverges = trial.params["learning_rate"] == "1e+30"
+        assert trial.state.name == ("FAIL" if diverges else "COMPLETE")
+        run = tmp_path / "tuning" / "runs" / f"trial-{trial.number:03}"
+        assert (run / ("diverged.txt" if diverges else "model.safetensors")).exists()
+    done = [trial for trial in found if trial.state.name == "COMPLETE"]
+    best = yaml.safe_load((tmp_path / "tuning" / "best.yaml").read_text())
+    wanted = max(done, key=lambda trial: trial.value).params["penalty_weight"]
+    assert best["penalty_weight"] == pytest.approx(wanted, rel=1e-3)

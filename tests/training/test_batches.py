@@ -11,14 +11,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hebae.data.examples import Examples
+from hebae.data.examples import Examples, map_of
 from hebae.data.schema import Column
 from hebae.training import batches
 from hebae.training.batches import (
     ArrayBatches,
     RedrawnBatches,
     batch_sizes,
-    map_of,
     read_ahead,
 )
 from hebae.training.loader import LoaderBatches

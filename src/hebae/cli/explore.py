@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from hebae.cli.app import Switch, app, say, tell
 from hebae.cli.encode import WHOLE
-from hebae.cli.generate import Data, examples_for
+from hebae.cli.generate import Data, examples_for, with_asked
 from hebae.config import DataSettings
 from hebae.errors import HebaeError, MissingPackage
 
@@ -96,7 +96,9 @@ def _open(run: Path, data: DataSettings, count: int) -> tuple[Any, Any]:
     shown = None
     if "data_fingerprint" in config or "data" in data.model_fields_set:
         try:
-            shown = choose(read(data), count)
+            parts = read(data)
+            parts = {split: with_asked(trained, run, part, data) for split, part in parts.items()}
+            shown = choose(parts, count)
         except HebaeError as error:
             if data.model_fields_set:
                 raise

@@ -8,9 +8,21 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from hebae.cli.app import Start, StartFlags, app, command, err, out, say, say_resumable, tell
+from hebae.cli.app import (
+    Cluster,
+    Start,
+    StartFlags,
+    app,
+    command,
+    err,
+    out,
+    say,
+    say_resumable,
+    tell,
+)
 from hebae.config import resolve
 from hebae.errors import HebaeError
+from hebae.experiments.settings import ClusterSettings
 
 
 @app.command
@@ -22,6 +34,7 @@ def tune(
     timeout: float | None = None,
     output: Path = Path("tuning"),
     start: Start = StartFlags(),  # noqa: B008
+    cluster: Cluster = ClusterSettings(),  # noqa: B008
 ) -> int:
     """Search for the settings of a method that give the best held-out result, by Optuna.
 
@@ -56,6 +69,7 @@ def tune(
 
     from rich.text import Text
 
+    from hebae.experiments.cluster import connected
     from hebae.experiments.runner import ExperimentFolder
     from hebae.experiments.trials import LABELS
     from hebae.experiments.tune import BEST, plan, run_study
@@ -73,7 +87,7 @@ def tune(
         for dimension in study.space:
             say(f"{dimension.name}: {dimension.text}{' (logarithmic)' if dimension.log else ''}")
         return 0
-    with err.status("tuning") as status:
+    with connected(cluster, tell) as connection, err.status("tuning") as status:
 
         def show(message: str) -> None:
             if err.is_terminal:
@@ -90,6 +104,7 @@ def tune(
             overwrite=start.overwrite,
             command=command(),
             progress=show,
+            cluster=connection,
         )
     if table is None:
         return say_resumable("--resume")

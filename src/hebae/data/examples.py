@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -278,8 +279,37 @@ def summarise(parts: Iterable[np.ndarray], *, pixels: bool = False) -> Summary:
 
 
 def select(values: Any, index: slice | np.ndarray) -> Any:
-    """Return the rows of an array, or of `LazyRows` without reading them."""
-    return values.select(index) if hasattr(values, "select") else values[index]
+    """Return the rows of an array, or of `LazyRows` without reading them.
+
+    Of a memory map, many rows are copied block by block, so that not all of it is in memory.
+    """
+    if hasattr(values, "select"):
+        return values.select(index)
+    is_map = isinstance(values, np.ndarray) and map_of(values) is not None
+    if isinstance(index, slice) or not is_map or index.dtype == bool:
+        return values[index]
+    copied = np.empty((len(index), *values.shape[1:]), values.dtype)
+    size = max(1, rows_per_block(values) // 16)  # few rows may be spread over much of the map
+    for start in range(0, len(index), size):
+        copied[start : start + size] = values[index[start : start + size]]
+        release(values)
+    return copied
+
+
+def map_of(values: np.ndarray) -> np.memmap | None:
+    """Return the whole memory map that an array is a view of, if it is one."""
+    array = values
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array if isinstance(array.base, mmap.mmap) and isinstance(array, np.memmap) else None
+
+
+def release(values: np.ndarray) -> None:
+    """Free the memory of what was read of a memory map; it is read again when it is needed."""
+    whole = map_of(values)
+    if whole is not None and whole.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+        pages: mmap.mmap = whole.base  # type: ignore[assignment]
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def as_dense(rows: Any) -> np.ndarray:
@@ -367,9 +397,15 @@ class Dataset:
 
 def blocks(values: np.ndarray) -> Iterator[np.ndarray]:
     """Yield rows, about 16 MiB at a time, so that a memory map is never read as a whole."""
-    rows = max(1, _BLOCK_BYTES // max(1, values[:1].nbytes))
+    rows = rows_per_block(values)
     for start in range(0, len(values), rows):
         yield values[start : start + rows]
+        release(values)
+
+
+def rows_per_block(values: np.ndarray) -> int:
+    """Return the number of rows of about 16 MiB."""
+    return max(1, _BLOCK_BYTES // max(1, values[:1].nbytes))
 
 
 def fingerprint(splits: Mapping[str, Examples | None]) -> str:

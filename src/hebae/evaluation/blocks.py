@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-BLOCK_NUMBERS = 2**21
-"""Numbers of a block of rows: 16 MiB in float64."""
+BLOCK_NUMBERS = 2**18
+"""Numbers of a block of rows: 2 MiB in float64."""
 
 
 class GreyLevels:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import astuple
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -223,8 +222,6 @@ def kernel_distance(
     ----------
     Binkowski, Sutherland, Arbel, Gretton (2018), "Demystifying MMD GANs", section 4.
     """
-    from sklearn.metrics.pairwise import polynomial_kernel
-
     first, second = checks.sets(x, y)
     checks.counts(2, block_size=block_size)
     disjoint = min(len(first), len(second)) // block_size
@@ -237,7 +234,11 @@ def kernel_distance(
     blocks = disjoint if blocks is None else blocks
     checks.counts(2, blocks=blocks)
 
-    kernel = partial(polynomial_kernel, degree=degree, gamma=gamma, coef0=coef0)
+    scale = 1 / first.shape[1] if gamma is None else gamma
+
+    def kernel(a: Array, b: Array) -> Array:
+        return (scale * (a @ b.T) + coef0) ** degree
+
     generator = np.random.default_rng(seed)
     values, pairs = [], block_size * (block_size - 1)
     for place in (number % disjoint for number in range(blocks)):
@@ -245,7 +246,7 @@ def kernel_distance(
             rows_x, rows_y = generator.permutation(len(first)), generator.permutation(len(second))
         block = slice(place * block_size, (place + 1) * block_size)
         a, b = doubles(first, rows_x[block]), doubles(second, rows_y[block])
-        within = sum(k.sum() - k.trace() for k in (kernel(a), kernel(b)))
+        within = sum(k.sum() - k.trace() for k in (kernel(a, a), kernel(b, b)))
         values.append(within / pairs - 2 * kernel(a, b).mean())
     value, error = astuple(mean_estimate(np.array(values)))
     return Estimate(value, error * math.sqrt(max(blocks / disjoint, 1)))

@@ -30,8 +30,8 @@ __all__ = [
     "precision_recall",
 ]
 
-BLOCK_ENTRIES = 2**22
-"""Distances held at once: 32 MiB in float64, and a few times that while they are compared."""
+BLOCK_ENTRIES = 2**20
+"""Distances held at once: 8 MiB in float64, and a few times that while they are compared."""
 
 
 class PrecisionRecall(NamedTuple):
@@ -100,13 +100,15 @@ def distance_blocks(a: Any, b: Any, origin: Any = 0.0) -> Iterator[tuple[slice, 
     """Blocks of the Euclidean distances (n, m) between (n, d) and (m, d), with their rows.
 
     Computed in float64, relative to an `origin` near the examples: distances come from matrix
-    products, which lose half of the digits near zero.
+    products, which lose half of the digits near zero. A block is valid until the next one.
     """
-    height = max(1, BLOCK_ENTRIES // len(b))
+    height = min(len(a), max(1, BLOCK_ENTRIES // len(b)))
+    # New arrays for each block, between results that are kept, would fragment the memory.
+    buffer = torch.empty(height, len(b), dtype=torch.float64)
     for start in range(0, len(a), height):
         rows = slice(start, min(start + height, len(a)))
         left = torch.from_numpy(doubles(a, rows) - origin)
-        distance = left.new_empty(len(left), len(b))
+        distance = buffer[: len(left)]
         for columns in spans(*b.shape):
             right = torch.from_numpy(doubles(b, columns) - origin)
             distance[:, columns] = torch.cdist(left, right, compute_mode="use_mm_for_euclid_dist")
@@ -120,11 +122,11 @@ def _radii(x: Any, k: int, name: str, origin: Any) -> Tensor:
             f"k is {k}, but {name} has {len(x)} examples; k must be from 1 to {len(x) - 1}, the "
             "number of other examples."
         )
-    radii = []
+    radii = torch.empty(len(x), dtype=torch.float64)
     for rows, distance in distance_blocks(x, x, origin):
         distance[:, rows].fill_diagonal_(torch.inf)
-        radii.append(distance.kthvalue(k, dim=1).values)
-    return torch.cat(radii)
+        radii[rows] = distance.kthvalue(k, dim=1).values
+    return radii
 
 
 @dataclass(frozen=True)
@@ -224,15 +226,16 @@ def nearest_in_subsets(
     found = []
     for start in range(0, len(members) - size + 1, size):
         subset = members[order[start : start + size]]
-        parts = []
+        place = torch.empty(len(points), dtype=torch.int64)
+        first_two = torch.empty(len(points), 2, dtype=torch.float64)
         for rows, distance in distance_blocks(points, subset, origin):
             # Found by products of matrices; measured by differences, which do not round near zero.
             places, block = distance.topk(2, largest=False).indices, doubles(points, rows)
-            differences = (block - doubles(subset, place.numpy()) for place in places.T)
+            differences = (block - doubles(subset, column.numpy()) for column in places.T)
             exact = [torch.from_numpy(d).square().sum(dim=1).sqrt() for d in differences]
-            nearest, order_of_two = torch.stack(exact, dim=1).sort(dim=1)
-            parts.append((places.gather(1, order_of_two[:, :1])[:, 0], *nearest.T))
-        found.append([torch.cat(column) for column in zip(*parts, strict=True)])
+            first_two[rows], order_of_two = torch.stack(exact, dim=1).sort(dim=1)
+            place[rows] = places.gather(1, order_of_two[:, :1])[:, 0]
+        found.append([place, *first_two.T])
     return Neighbours(*map(torch.stack, zip(*found, strict=True)))
 
 

@@ -7,22 +7,25 @@ share is Optuna's journal there, and the run folder of the trial.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from hebae.config import Settings
 from hebae.data import Dataset
 from hebae.errors import HebaeError, MissingPackage, UndefinedMetric
+from hebae.experiments.cluster import PATIENCE, _dataset, _require_shared
 from hebae.experiments.measure import feature_extractors
 from hebae.experiments.metrics import METRICS
 from hebae.experiments.search_space import Dimension
 from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.trained_run import TrainedRun
+from hebae.files import locked
 from hebae.methods import METHODS
 from hebae.run_folder import RunFolder
-from hebae.training import session
+from hebae.training import interrupt, session
 from hebae.training.monitor import DivergenceError
 
 CRITERIA = {  # the metric, the id of its measurement, and what is better
@@ -153,6 +156,37 @@ def run_trial(study: Study, number: int, folder: Path, command: str) -> Outcome:
             RunFolder(path).mark_diverged(str(reason))
         trial.set_user_attr("reason", str(reason))
         return Outcome("failed", reason=str(reason))
+
+
+@dataclass(frozen=True)
+class TrialTask:
+    """A trial that another process runs, which loads the data itself."""
+
+    study: Study
+    fingerprint: str
+    number: int
+    folder: Path
+    command: str
+
+    @classmethod
+    def of(cls, study: Study, number: int, folder: Path, command: str) -> TrialTask:
+        """Make the task of a trial of `study`."""
+        without_data: Any = replace(study, dataset=None)  # type: ignore[arg-type]
+        return cls(without_data, study.dataset.fingerprint, number, folder.absolute(), command)
+
+
+def run_task(task: TrialTask, report: Any) -> Outcome:
+    """Run a trial as a task of a cluster: see `hebae.experiments.cluster.Cluster.run`."""
+    _require_shared(task.folder)
+    path = path_of(task.folder, task.number)
+    if path.is_dir():
+        with locked(path, seconds=PATIENCE):
+            pass  # a worker that was lost has really ended
+    study = replace(task.study, dataset=_dataset(task.study.settings, task.fingerprint))
+    outcome = run_trial(study, task.number, task.folder, task.command)
+    if outcome.state == "interrupted" and interrupt.exit_status() != 130:
+        os._exit(interrupt.exit_status())  # this node is taken away: another worker resumes
+    return outcome
 
 
 def _train(study: Study, settings: Settings, path: Path, group: Path, command: str) -> bool:

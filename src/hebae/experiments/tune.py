@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 from hebae.config import Settings
 from hebae.errors import HebaeError
+from hebae.experiments.cluster import Cluster
 from hebae.experiments.runner import ExperimentFolder
 from hebae.experiments.search_space import parse_space
 from hebae.experiments.trained_run import RunResult, load_dataset
@@ -24,9 +26,11 @@ from hebae.experiments.trials import (
     LABELS,
     Outcome,
     Study,
+    TrialTask,
     open_study,
     path_of,
     require_optuna,
+    run_task,
     run_trial,
 )
 from hebae.files import make_folder, read_json, write_text
@@ -102,6 +106,7 @@ def run_study(
     overwrite: bool = False,
     command: str,
     progress: Callable[[str], None] = lambda message: None,
+    cluster: Cluster | None = None,
 ) -> Table | None:
     """Run trials until the study has `trials` of them, earlier ones included; None if interrupted.
 
@@ -121,6 +126,8 @@ def run_study(
         For the provenance.
     progress : callable
         Receives a message before and after each trial.
+    cluster : Cluster, optional
+        Runs trials as tasks, several at the same time.
 
     Raises
     ------
@@ -147,14 +154,41 @@ def run_study(
                 progress(f"trial {number} ({number + 1} of {trials})")
                 yield of_optuna.ask().number
 
-        for number in numbers():
-            outcome = run_trial(study, number, folder.path, command)
+        interrupted = False
+        for number, outcome in _outcomes(study, numbers(), folder.path, command, cluster):
             if outcome.state == "interrupted":  # it stays as one that is running
-                return None
+                interrupted = True
+                continue
             _tell(of_optuna, number, outcome)
             value = "" if outcome.value is None else f"{study.criterion} {outcome.value:.5g}"
             progress(f"trial {number}: {value or outcome.reason or outcome.state}")
+        if interrupted or (cluster is not None and cluster.interrupted):
+            return None
         return _publish(study, folder, of_optuna, about, command)
+
+
+def _outcomes(
+    study: Study, numbers: Iterator[int], folder: Path, command: str, cluster: Cluster | None
+) -> Iterator[tuple[int, Outcome]]:
+    """Run trials and yield each with its outcome; without a cluster, up to an interrupted one."""
+    if cluster is None:
+        for number in numbers:
+            outcome = run_trial(study, number, folder, command)
+            yield number, outcome
+            if outcome.state == "interrupted":
+                break
+        return
+    begun = []
+
+    def tasks() -> Iterator[TrialTask]:
+        for number in numbers:
+            begun.append(number)
+            yield TrialTask.of(study, number, folder, command)
+
+    device = study.settings.device
+    slots = cluster.slots(device)
+    for place, outcome in cluster.run(run_task, tasks(), device=device, at_once=slots):
+        yield begun[place], outcome
 
 
 def _tell(of_optuna: Any, number: int, outcome: Outcome) -> None:

@@ -91,6 +91,8 @@ class Panel:
         self.uploads: list[Shown] = []
         self._uploaded: Floats = np.empty((0, len(self.z)), np.float32)
         self.plot: ui.plotly | None = None
+        self.is_drawn = False
+        """Whether the browser has drawn the map: parts of it can change from then on."""
 
     # Map
 
@@ -107,6 +109,7 @@ class Panel:
                     self.caption = ui.label("")
                 self.hovered.visible = False
         hovered = _HOVERED.replace("ID", str(self.plot.id))
+        self.plot.on("plotly_afterplot.once", self._drawn, args=[])
         self.plot.on("plotly_hover", self._hover, js_handler=hovered, throttle=0.05)
         self.plot.on("plotly_unhover", lambda: self.hovered.set_visibility(False), args=[])
         self.plot.on("plotly_click", lambda e: self.page.clicked(int(e.args)), js_handler=_CLICKED)
@@ -135,6 +138,9 @@ class Panel:
         """Draw the map anew."""
         if self.plot is not None:
             self.plot.update_figure(self._figure())
+
+    def _drawn(self) -> None:
+        self.is_drawn = True
 
     def _select(self, event: Any) -> None:
         self.page.select([row for row in event.args if isinstance(row, int)], self)
@@ -345,12 +351,12 @@ class Panel:
             for slider, value in zip(self.sliders, coordinates.tolist(), strict=False):
                 slider.value = round(min(max(value, -FURTHEST), FURTHEST), 2)
         if marker and self.plot is not None and str(self.page.projection.value) == "pca":
-            # The current code is the last trace.
-            place, last = (
-                self.run.place(self.z[None])[0].tolist(),
-                len(self.plot.figure["data"]) - 1,
-            )
+            if not self.is_drawn:
+                self.draw_map()
+                return
+            place = self.run.place(self.z[None])[0].tolist()
             moved = {"x": [[place[0]]], "y": [[place[1]]]}
+            last = len(self.plot.figure["data"]) - 1  # the current code
             self.plot.run_plot_method("restyle", moved, [last])
 
 

@@ -231,11 +231,14 @@ class ExploredRun:
 
     @property
     def most_frequent_conditions(self) -> Conditions:
-        """The conditions (1, p) that most training examples had; None without conditions."""
+        """The conditions (1, p) that most examples have, of those shown, otherwise of training."""
         learned = None if self.model.seen is None else self.model.seen.conditions
         if learned is None:
             return None
-        return np.array([learned.rows[int(np.argmax(learned.counts))]], np.float32)
+        rows, counts = np.array(learned.rows, np.float32), np.array(learned.counts)
+        if self.examples is not None and self.examples.conditions is not None:
+            rows, counts = np.unique(self.examples.conditions, axis=0, return_counts=True)
+        return np.asarray(rows[[counts.argmax()]], np.float32)
 
     def conditions_of(self, row: int) -> Conditions:
         """Return the conditions (1, p) of an example; the most frequent ones if it has none."""

@@ -5,6 +5,7 @@ Ghosh, Sajjadi, Vergari, Black, Schoelkopf (2020), "From Variational to Determin
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -36,6 +37,11 @@ class RAEGP(Objective):
     draws = ("tangent",)
     uses_decoder = True
 
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        super().__post_init__()
+        _exclude_from_compilation()
+
     @property
     def weights(self) -> dict[str, float]:
         """``{"norm": penalty_weight, "decoder": decoder_weight}``."""
@@ -47,7 +53,6 @@ class RAEGP(Objective):
         """Return z = mu and ``norm``, the mean of ``||z||^2 / 2``."""
         return mean, {"norm": 0.5 * mean.square().sum(1).mean()}
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # no second derivatives
     def decode(
         self, decoder: nn.Module, z: Codes, noise: Noise, condition: Condition = None
     ) -> tuple[Tensor, Terms]:
@@ -76,3 +81,9 @@ class RAEGP(Objective):
         squared_norm = pushed.flatten(1).to(z.dtype).square().sum(1)
         mean = squared_norm.sum() / max(1, len(z))  # of several processes, one may have no example
         return output, {"decoder": z.shape[1] * mean}
+
+
+@functools.cache
+def _exclude_from_compilation() -> None:
+    """Compiled programs have no second derivatives. A decorator would load the compiler earlier."""
+    RAEGP.decode = torch.compiler.disable(RAEGP.decode)  # type: ignore[method-assign, no-untyped-call]

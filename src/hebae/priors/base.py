@@ -19,8 +19,10 @@ from hebae.errors import HebaeError
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
-BLOCK_ENTRIES = 2**22
-"""Deviations that `normal_log_density` holds at once: 32 MiB."""
+BLOCK_ENTRIES = 2**20
+"""Deviations that `normal_log_density` holds at once: 8 MiB in float64."""
+CODES_AT_ONCE = 1000
+"""Codes whose density is computed together."""
 
 
 class Split(NamedTuple):
@@ -170,7 +172,11 @@ class Prior(nn.Module, ABC):
                 f"{self.latent_dim}; give codes of the model it was fitted to."
             )
         with torch.inference_mode():
-            return self.log_prob(self.as_own(torch.from_numpy(codes))).double().cpu().numpy()
+            density = torch.empty(len(codes), dtype=torch.float64)
+            for start in range(0, len(codes), CODES_AT_ONCE):
+                block = slice(start, start + CODES_AT_ONCE)
+                density[block] = self.log_prob(self.as_own(torch.from_numpy(codes[block])))
+        return density.numpy()
 
     def as_own(self, z: Tensor) -> Tensor:
         """Convert to the precision and device of the parameters or buffers, if there are any."""

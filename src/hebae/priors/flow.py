@@ -7,6 +7,7 @@ Durkan, Bekasov, Murray, Papamakarios (2019), "Neural spline flows"; Papamakario
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal
@@ -64,10 +65,10 @@ class Flow(Prior):
             ) from None
         self.latent_dim = latent_dim
         make = getattr(flows, FAMILIES[family])
+        _exclude_from_compilation()
         # The flow's own distribution would check its arguments at each call, which waits for a GPU.
         self.steps = make(latent_dim, transforms=transforms, hidden_features=widths).transform
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # zuko cannot be traced
     def log_prob(self, z: Tensor) -> Tensor:
         """``log N(f(z); 0, I) + log |det df/dz|``."""
         epsilon, log_jacobian = self.steps().call_and_ladj(z)
@@ -79,3 +80,9 @@ class Flow(Prior):
         """``f^-1(epsilon)``."""
         z: Tensor = self.steps().inv(epsilon)
         return z
+
+
+@functools.cache
+def _exclude_from_compilation() -> None:
+    """Exclude zuko, which cannot be traced. A decorator would load the compiler at import."""
+    Flow.log_prob = torch.compiler.disable(Flow.log_prob)  # type: ignore[method-assign, no-untyped-call]

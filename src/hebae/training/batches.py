@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from hebae.data.examples import Examples, as_dense
+from hebae.data.examples import Examples, as_dense, map_of
 from hebae.data.images import map_in_threads
 from hebae.model import to_floats
 from hebae.shared_batch import share_of
@@ -297,11 +297,3 @@ def _announce(values: Any, indices: Indices) -> None:
 def _will_need(whole: np.memmap, first: int, length: int) -> None:
     pages: mmap.mmap = whole.base  # type: ignore[assignment]
     pages.madvise(mmap.MADV_WILLNEED, first, length)
-
-
-def map_of(values: np.ndarray) -> np.memmap | None:
-    """Return the whole memory map that an array is a view of, if it is one."""
-    array = values
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array if isinstance(array.base, mmap.mmap) and isinstance(array, np.memmap) else None

@@ -25,6 +25,9 @@ pytestmark = [
 ]
 LASSO = ".js-plotly-plot .scatterlayer path.point"
 
+PLACE = "document.querySelector('.js-plotly-plot').data.at(-1).x[0]"
+"""Where the current code is in the map."""
+
 
 def free_port():
     with socket.socket() as one:
@@ -117,6 +120,7 @@ def test_a_run_in_the_browser(digits):
         page.wait_for_selector(LASSO)
         decoded = page.locator("img[alt='Images: decoded']")
         before = decoded.get_attribute("src")
+        place = page.evaluate(PLACE)
         page.get_by_label("Direction 1", exact=True).locator("[tabindex]").focus()
         for _ in range(20):
             page.keyboard.press("ArrowRight")
@@ -124,6 +128,7 @@ def test_a_run_in_the_browser(digits):
             "old => document.querySelector(\"img[alt='Images: decoded']\").src !== old", arg=before
         )
         assert page.get_by_text("Code: mean of the codes, moved").is_visible()
+        page.wait_for_function(f"old => {PLACE} > old", arg=place)
 
         point = page.locator(LASSO).nth(5)
         point.hover(force=True)

@@ -1,0 +1,85 @@
+"""Memory of an evaluation: in blocks, data once, and no libraries that are not needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hebae.data import load
+from hebae.evaluation import copying_ratio, density_coverage, frechet_distance, precision_recall
+from hebae.evaluation.blocks import GreyLevels
+from hebae.priors import Mixture
+
+MB = 1e6
+
+
+def peak_growth(call) -> float:
+    """Bytes by which the resident memory of this process grows at most while `call` runs."""
+
+    def status(name: str) -> float:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * float(next(line for line in lines if line.startswith(name)).split()[1])
+
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        before = status("VmRSS")
+    except OSError as reason:
+        pytest.skip(f"the peak of the resident memory cannot be measured here: {reason}")
+    call()
+    return status("VmHWM") - before
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [precision_recall, density_coverage, lambda x, y: copying_ratio(y, x[:2000], x[2000:])],
+    ids=["precision-recall", "density-coverage", "copying"],
+)
+def test_distances_of_all_pairs_are_never_held_at_once(metric):
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((4000, 8), np.float32) for _ in range(2))
+    pairs = 8 * len(x) * len(y) / (2 if metric not in (precision_recall, density_coverage) else 1)
+    assert peak_growth(lambda: metric(x, y)) < 0.5 * pairs
+
+
+def test_grey_levels_are_converted_in_blocks():
+    x = np.random.default_rng(0).integers(0, 256, (60_000, 200), np.uint8)
+    real, fake = GreyLevels(x), GreyLevels(x[::-1])
+    in_float64 = 8 * x.size  # 96 MB
+    assert peak_growth(lambda: frechet_distance(real, fake)) < 0.5 * in_float64
+
+
+def test_the_density_of_many_codes_is_computed_in_blocks():
+    k, components, codes = 8, 64, np.zeros((100_000, 8))
+    covariances = torch.eye(k).repeat(components, 1, 1)
+    mixture = Mixture(torch.ones(components) / components, torch.zeros(components, k), covariances)
+    of_all = 8 * len(codes) * components  # log densities of each code under each component: 51 MB
+    assert peak_growth(lambda: mixture.log_density(codes)) < 0.7 * of_all
+
+
+def test_an_array_file_is_split_without_two_copies_in_memory(tmp_path):
+    path = tmp_path / "large.npy"
+    rng = np.random.default_rng(0)
+    np.save(path, rng.integers(0, 256, (100_000, 1, 28, 28), np.uint8))  # 78 MB
+    data = []
+    grown = peak_growth(lambda: data.append(load(str(path))))
+    values = data[0].train.values.nbytes + data[0].validation.values.nbytes
+    assert values == 100_000 * 28 * 28
+    assert grown < values + 45 * MB
+
+
+def test_evaluation_does_not_import_what_only_some_metrics_need():
+    code = """
+import sys
+import torch
+import hebae.experiments.evaluate, hebae.experiments.metrics
+from hebae.networks import mlp_encoder, initialised
+initialised(lambda: torch.nn.Linear(2, 2), 0)
+print(*({"sklearn", "pandas", "sympy", "torch._dynamo"} & set(sys.modules)))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []

@@ -156,10 +156,10 @@ def _without_data(run: RunResult) -> RunResult:
 
 def _train(task: _Training, report: Report) -> list[tuple[str, str]]:
     """Train the runs that are not finished; return state and message of each."""
-    dataset = _dataset(task.runs[0][1], task.fingerprint)
+    dataset = shared_dataset(task.runs[0][1], task.fingerprint)
     jobs = []
     for label, settings, path in task.runs:
-        _require_shared(path.parent)
+        require_shared(path.parent)
         prepared = prepare(settings, dataset)
         prepared.release()
         jobs.append(Job(label, prepared, path, task.group))
@@ -175,7 +175,7 @@ def _train(task: _Training, report: Report) -> list[tuple[str, str]]:
 
 def _measure(task: _Measuring, report: Report) -> RunResult:
     run = task.run
-    _require_shared(run.path)
+    require_shared(run.path)
     last = 0.0
 
     def progress(message: str) -> None:
@@ -184,11 +184,12 @@ def _measure(task: _Measuring, report: Report) -> RunResult:
             report(message)
             last = time.monotonic()
 
-    run = replace(run, dataset=_dataset(run.settings, task.fingerprint))
+    run = replace(run, dataset=shared_dataset(run.settings, task.fingerprint))
     return _without_data(task.measure(run, progress=progress))
 
 
-def _require_shared(folder: Path) -> None:
+def require_shared(folder: Path) -> None:
+    """Raise a HebaeError if the node of this task does not have a folder of the command."""
     if not folder.is_dir():
         raise HebaeError(
             f"the node {socket.gethostname()} does not have {folder}; --output must be in a folder "
@@ -196,7 +197,7 @@ def _require_shared(folder: Path) -> None:
         )
 
 
-def _dataset(settings: Settings, fingerprint: str) -> Dataset:
+def shared_dataset(settings: Settings, fingerprint: str) -> Dataset:
     """Load data, or return those of the last task, if they are those of the command."""
     dataset = _loaded(tuple(settings.source.items()))
     if dataset.fingerprint != fingerprint:

@@ -9,11 +9,11 @@ import torch
 from command_line import small
 
 from hebae import inference
+from hebae.building import build
 from hebae.config import Settings
 from hebae.data.examples import Column, Seen
 from hebae.experiments.live import _as_arrays, dense_layers
 from hebae.likelihoods import LIKELIHOODS
-from hebae.building import build
 from hebae.report.charts import Chart, LinePanel
 from hebae.report.live import CodeMaps, Explorer, columns_to_show, plane
 from hebae.report.page import MOST_BYTES, Section, write_page

@@ -155,6 +155,7 @@ def test_folder_of_images(follow, tmp_path, monkeypatch):
     assert variables["codes"].shape == (500, 8)
 
 
+@pytest.mark.long
 def test_loggers(follow):
     pytest.importorskip("tensorboard")
     folder, variables = follow("loggers.md", epochs=1)

@@ -22,7 +22,7 @@ TOPICS = (
 )
 """In the order of measuring and of the report."""
 
-LONG = ("mapped", "decoding", "agreement")
+LONG = ("mapped", "decoding", "agreement", "cluster")
 """Measured only if named; shown if they were measured."""
 
 

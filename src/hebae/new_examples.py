@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hebae.data.examples import Examples, Summary, as_dense, blocks, summarise
-from hebae.data.schema import Seen
+from hebae.data.examples import Examples, as_dense, blocks
+from hebae.data.schema import Seen, Summary, summarise
 from hebae.errors import HebaeError
 from hebae.likelihoods import LIKELIHOODS, Categorical, Columns, Likelihood
 from hebae.likelihoods.base import TOLERANCE

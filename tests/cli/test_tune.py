@@ -60,7 +60,7 @@ def test_the_best_trial_is_the_one_whose_criterion_is_best(hebae, study, tmp_pat
 
 
 def test_a_trial_that_diverges_is_marked_and_the_study_goes_on(study, tmp_path):
-    result = study("--space", "learning_rate=1e-3,1e30", "--trials", 6, latent_dim=2)
+    result = study("--method", "vae", "--space", "learning_rate=1e-3,1e30", "--trials", 6)
     assert result.status == 0, result.err
     found = trials(tmp_path / "tuning")
     failed = [t for t in found if t.state.name == "FAIL"]

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 STORE = 80 * 2**20
-EPOCHS = 40
+EPOCHS = 100
 ALONE = {"method": "rae-l2", "batch_size": 100, "epochs": EPOCHS}
 """Such runs are not stacked: each is a task, with the same bits wherever it is trained."""
 
@@ -47,7 +47,7 @@ def rows(folder):
 
 
 def kill_one(folder, labels):
-    """Kill the worker of the first run with a checkpoint and some epochs.
+    """Kill the worker of the first run with a checkpoint of 10 epochs or more.
 
     Returns the run, and the lines of its history up to its checkpoint.
     """
@@ -57,13 +57,13 @@ def kill_one(folder, labels):
             run = RunFolder(folder / label)
             try:
                 process = json.loads((run.path / ".holder").read_text())["pid"]
-                lines = run.metrics.read_text().splitlines()
-            except (OSError, ValueError):
-                continue
-            if process != os.getpid() and len(lines) >= 8 and run.checkpoint.is_file():
+                if process == os.getpid() or run.read_checkpoint()["epoch"] < 10:
+                    continue
                 os.kill(process, signal.SIGKILL)
-                lines = run.metrics.read_text().splitlines()
-                return label, lines[: run.read_checkpoint()["epoch"]]
+            except (OSError, ValueError):  # it has not begun, or is over
+                continue
+            lines = run.metrics.read_text().splitlines()
+            return label, lines[: run.read_checkpoint()["epoch"]]
         time.sleep(0.01)
     return None, []
 
@@ -71,9 +71,9 @@ def kill_one(folder, labels):
 def test_a_sweep_with_a_killed_worker_gives_the_results_of_one_process(
     hebae, vectors, tmp_path, two_nodes
 ):
-    words = ["sweep", "--data", vectors, *small(**ALONE), "--grid", "seed=0..2"]
+    words = ["sweep", "--data", vectors, *small(**ALONE), "--grid", "seed=0..1"]
     assert hebae(*words, "--output", "whole").status == 0
-    labels = [f"seed={seed}" for seed in range(3)]
+    labels = [f"seed={seed}" for seed in range(2)]
     killed = []
     runs = tmp_path / "out" / "runs"
     killer = threading.Thread(target=lambda: killed.append(kill_one(runs, labels)))
@@ -95,7 +95,7 @@ def test_a_sweep_with_a_killed_worker_gives_the_results_of_one_process(
         assert [record["epoch"] for record in history] == list(range(1, EPOCHS + 1))
     # What was done up to its checkpoint is not done again: the lines have their old times.
     assert (runs / victim / "metrics.jsonl").read_text().splitlines()[: len(kept)] == kept
-    assert "3 of 3 runs, 0 left" in result.err
+    assert "2 of 2 runs, 0 left" in result.err
     assert "raylet" not in result.out + result.err  # Ray is silent
 
 
@@ -123,7 +123,7 @@ def test_without_ray_the_package_is_named(hebae, vectors, monkeypatch):
 
 @pytest.mark.long
 def test_ctrl_c_saves_what_the_workers_do_and_resume_goes_on(hebae, vectors, tmp_path, two_nodes):
-    words = ["sweep", "--data", vectors, *small(**ALONE | {"epochs": 300}), "--grid", "seed=0..2"]
+    words = ["sweep", "--data", vectors, *small(**ALONE | {"epochs": 300}), "--grid", "seed=0..1"]
     assert hebae(*words, "--output", "whole").status == 0
     runs = tmp_path / "out" / "runs"
 

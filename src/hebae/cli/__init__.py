@@ -21,6 +21,7 @@ from hebae.cli import (  # noqa: F401  register commands
     explore,
     generate,
     inspect,
+    reproduce,
     train,
     tune,
 )

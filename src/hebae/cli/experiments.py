@@ -1,4 +1,4 @@
-"""``hebae compare``, ``sweep``, ``evaluate`` and ``reproduce``: many models, one table."""
+"""``hebae compare``, ``sweep``, ``leaderboard`` and ``evaluate``: many models, one table."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Group, Parameter, validators
+from cyclopts import Group, Parameter
 from rich.text import Text
 
 from hebae.cli.app import (
-    Cluster,
     Experiment,
     ExperimentFlags,
     Switch,
@@ -25,9 +24,11 @@ from hebae.cli.app import (
 )
 from hebae.config import METHODS, Method, resolve
 from hebae.errors import HebaeError
-from hebae.experiments.settings import ClusterSettings, EvaluationSettings
+from hebae.experiments.settings import EvaluationSettings
 
 if TYPE_CHECKING:
+    from rich.status import Status
+
     from hebae.experiments.plan import PlannedRun
     from hebae.report.tables import Table
     from hebae.training.many import Job
@@ -143,7 +144,6 @@ def leaderboard(
     output
         Folder for the runs (in runs), leaderboard.json, .csv and .md, figures and report.html.
     """
-    from hebae.cli.progress import RunsProgress
     from hebae.experiments.cluster import connected
     from hebae.experiments.leaderboard import run_leaderboard
     from hebae.experiments.leaderboard_plan import ENTRIES, PRESETS, Board
@@ -169,13 +169,8 @@ def leaderboard(
         tables = run_leaderboard(
             ExperimentFolder(output, "leaderboard"),
             board,
-            command=command(),
-            resume=start.resume,
-            overwrite=start.overwrite,
-            retry_diverged=start.retry_diverged,
-            watcher=RunsProgress(err, status),
-            progress=lambda message: status.update(Text(message)),
             cluster=cluster,
+            **_training_options(start, status),
         )
     if tables is None:
         return say_resumable("--resume")
@@ -192,6 +187,20 @@ def _require_one_way(start: ExperimentFlags) -> None:
         raise HebaeError("--retry-diverged trains runs in --output again; add --resume.")
 
 
+def _training_options(start: ExperimentFlags, status: Status) -> dict[str, Any]:
+    """Return what is passed on to everything that trains several runs."""
+    from hebae.cli.progress import RunsProgress
+
+    return {
+        "command": command(),
+        "resume": start.resume,
+        "overwrite": start.overwrite,
+        "retry_diverged": start.retry_diverged,
+        "watcher": RunsProgress(err, status),
+        "progress": lambda message: status.update(Text(message)),
+    }
+
+
 def _train_all(
     kind: str,
     planned: Sequence[PlannedRun],
@@ -201,7 +210,6 @@ def _train_all(
     content: dict[str, Any] | None = None,
 ) -> int:
     """Check and train all runs, and print their table; return the exit status."""
-    from hebae.cli.progress import RunsProgress
     from hebae.experiments.cluster import connected
     from hebae.experiments.plan import prepare
     from hebae.experiments.runner import ExperimentFolder, run_experiment
@@ -221,13 +229,8 @@ def _train_all(
                 planned,
                 jobs,
                 report,
-                command=command(),
-                resume=start.resume,
-                overwrite=start.overwrite,
-                retry_diverged=start.retry_diverged,
-                watcher=RunsProgress(err, status),
-                progress=lambda message: status.update(Text(message)),
                 cluster=cluster,
+                **_training_options(start, status),
             )
     if table is None:
         return say_resumable("--resume")
@@ -317,88 +320,4 @@ def evaluate(
         say(f"Figures: {folder}")
     if output is not None:
         say(f"Open {output / 'report.html'} in a browser.")
-    return 0
-
-
-@app.command
-def reproduce(
-    *studies: str,
-    budget: Literal["smoke", "small", "full"] = "smoke",
-    output: Path | None = None,
-    data_dir: Path | None = None,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-    features: tuple[str, ...] | None = None,
-    samples: Annotated[int | None, Parameter(validator=validators.Number(gte=10))] = None,
-    train_only: Annotated[bool, Switch] = False,
-    cluster: Cluster = ClusterSettings(),  # noqa: B008
-) -> int:
-    """Reproduce the paper: train its models, draw its figures, and check its statements.
-
-    Runs and measurements that are in --output already are reused, so that an interrupted command
-    resumes. Studies share their runs.
-
-    Parameters
-    ----------
-    studies
-        figure1a, figure1b, figure2, figure3, figure4, table, rate, prior, binary, ablations, or
-        all.
-    budget
-        smoke: mnist-mini and synthetic faces with tiny networks; takes a few minutes and checks
-        that everything runs. small: MNIST for 12 epochs and CelebA with narrow networks, one to
-        three seeds; takes hours on two cores. full: the paper's networks and epochs with five
-        seeds; needs a GPU.
-    output
-        Folder for runs/ and results/ [default: reproduction/BUDGET].
-    data_dir
-        Folder with data files [env: HEBAE_DATA_DIR].
-    device
-        Device to train and to measure on.
-    features
-        Features to compare samples of images in, as in ``hebae evaluate`` [default: those of each
-        study; for CelebA random, and inception and efficientnet-lite0 where they are available].
-    samples
-        Samples per sampler, compared with as many test examples [default: 10000; smoke: 1000].
-    train_only
-        Train only. Run the command again without this option to measure and draw.
-    """
-    from hebae.cli.progress import RunsProgress
-    from hebae.experiments.cluster import connected
-    from hebae.paper import choose
-    from hebae.paper.budgets import BUDGETS
-    from hebae.paper.reproduce import reproduce as run
-
-    chosen = choose(studies)
-    output = output or Path("reproduction") / budget
-    with connected(cluster, tell) as connection, err.status("loading") as status:
-
-        def show(message: str) -> None:
-            if err.is_terminal:
-                status.update(Text(message))
-            else:
-                say(message, err)
-
-        pages = run(
-            chosen,
-            BUDGETS[budget],
-            output,
-            command=command(),
-            data_dir=data_dir,
-            device=device,
-            evaluation={
-                name: value
-                for name, value in (("features", features), ("samples", samples))
-                if value is not None
-            },
-            train_only=train_only,
-            watcher=RunsProgress(err, status),
-            tell=tell,
-            progress=show,
-            cluster=connection,
-        )
-    if pages is None:
-        return say_resumable()
-    for page in pages:
-        say(f"Results: {page}")
-    if train_only:
-        say(f"Trained: {output / 'runs'}. Run the command without --train-only to measure them.")
     return 0

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 import mmap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from hebae.data.schema import Column, Conditions, Seen, Variants
+from hebae.data.schema import Column, Conditions, Seen, Summary, Variants, summarise
 from hebae.errors import HebaeError
 
 _BLOCK_BYTES = 16 * 2**20
@@ -32,31 +32,6 @@ class LazyRows(Protocol):
     def __getitem__(self, index: slice | np.ndarray) -> np.ndarray: ...
     def select(self, index: slice | np.ndarray) -> LazyRows:
         """Return the rows at `index`; nothing is read."""
-
-
-class Summary(NamedTuple):
-    """What the observed numbers of examples have in common, in the units that a model sees."""
-
-    low: float
-    high: float
-    whole: bool
-    """Whether all are whole numbers."""
-    missing: int
-    """How many numbers are missing."""
-    zeros: int
-    """How many numbers are 0."""
-    observed: int
-    """How many numbers are not missing."""
-
-    def merged(self, other: Summary) -> Summary:
-        """Summarise the numbers of both."""
-        low, high = min(self.low, other.low), max(self.high, other.high)
-        counts = (a + b for a, b in zip(self[3:], other[3:], strict=True))
-        return Summary(low, high, self.whole and other.whole, *counts)
-
-
-NOTHING = Summary(math.inf, -math.inf, True, 0, 0, 0)
-"""Of no numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,25 +232,6 @@ class Examples:
     def range(self) -> tuple[float, float]:
         """Smallest and largest observed value as a model sees them."""
         return self.summary.low, self.summary.high
-
-
-def summarise(parts: Iterable[np.ndarray], *, pixels: bool = False) -> Summary:
-    """Summarise numbers, NaN where one is missing; uint8 `pixels` stand for [0, 1]."""
-    low, high, whole, missing, zeros, observed = NOTHING
-    for part in parts:
-        if part.dtype.kind == "f":
-            absent = np.isnan(part)
-            count = int(absent.sum())
-            missing += count
-            part = part[~absent] if count else part
-        elif pixels and part.dtype == np.uint8:
-            part = part / np.float32(255)
-        if part.size:
-            low, high = min(low, float(part.min())), max(high, float(part.max()))
-            observed += part.size
-            zeros += part.size - int(np.count_nonzero(part))
-            whole = whole and (part.dtype.kind != "f" or bool((part == np.rint(part)).all()))
-    return Summary(low, high, whole, missing, zeros, observed)
 
 
 def select(values: Any, index: slice | np.ndarray) -> Any:

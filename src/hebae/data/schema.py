@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -142,3 +143,47 @@ class Variants:
         """Chromosome, position, allele 1 and allele 2 of each variant, with spaces between."""
         columns = self.chromosome, self.position, self.allele_1, self.allele_2
         return tuple(map("{} {} {} {}".format, *(column.tolist() for column in columns)))
+
+
+class Summary(NamedTuple):
+    """What the observed numbers of examples have in common, in the units that a model sees."""
+
+    low: float
+    high: float
+    whole: bool
+    """Whether all are whole numbers."""
+    missing: int
+    """How many numbers are missing."""
+    zeros: int
+    """How many numbers are 0."""
+    observed: int
+    """How many numbers are not missing."""
+
+    def merged(self, other: Summary) -> Summary:
+        """Summarise the numbers of both."""
+        low, high = min(self.low, other.low), max(self.high, other.high)
+        counts = (a + b for a, b in zip(self[3:], other[3:], strict=True))
+        return Summary(low, high, self.whole and other.whole, *counts)
+
+
+NOTHING = Summary(math.inf, -math.inf, True, 0, 0, 0)
+"""Of no numbers."""
+
+
+def summarise(parts: Iterable[np.ndarray], *, pixels: bool = False) -> Summary:
+    """Summarise numbers, NaN where one is missing; uint8 `pixels` stand for [0, 1]."""
+    low, high, whole, missing, zeros, observed = NOTHING
+    for part in parts:
+        if part.dtype.kind == "f":
+            absent = np.isnan(part)
+            count = int(absent.sum())
+            missing += count
+            part = part[~absent] if count else part
+        elif pixels and part.dtype == np.uint8:
+            part = part / np.float32(255)
+        if part.size:
+            low, high = min(low, float(part.min())), max(high, float(part.max()))
+            observed += part.size
+            zeros += part.size - int(np.count_nonzero(part))
+            whole = whole and (part.dtype.kind != "f" or bool((part == np.rint(part)).all()))
+    return Summary(low, high, whole, missing, zeros, observed)

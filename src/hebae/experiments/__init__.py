@@ -7,6 +7,7 @@
 - `metrics`: what can be measured, one module per family; their docstrings list all ids.
 - `measurement.Measurement`: a number with id, standard error, counts, settings and provenance.
 - `measure`: takes what is missing of a run and stores it in ``evaluation.json``.
+- `cluster`, `cluster_runs`: the same as tasks of Ray.
 - `table`, `figures`: tables and figures of measured runs.
 - `compare`, `sweep`, `evaluate`: the three experiments of the command line.
 

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from hebae.config import Settings
 from hebae.data import Dataset, load
 from hebae.errors import HebaeError
-from hebae.experiments.cluster import Cluster, Measure, measure_each
+from hebae.experiments.cluster import Cluster
+from hebae.experiments.cluster_runs import Measure, measure_each
 from hebae.experiments.leaderboard_plan import Board, Entry
 from hebae.experiments.measure import evaluate_run
 from hebae.experiments.metrics import choose

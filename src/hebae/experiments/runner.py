@@ -14,12 +14,14 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, Settings
 from hebae.errors import HebaeError
-from hebae.experiments.cluster import Cluster, measure_each
+from hebae.experiments.cluster import Cluster
+from hebae.experiments.cluster_runs import measure_each, train_on
 from hebae.experiments.measure import take
 from hebae.experiments.metrics.bounds import training
 from hebae.experiments.plan import PlannedRun, common_settings
@@ -174,7 +176,7 @@ def train_runs(
     for job in jobs:
         if retry_diverged and job.folder.divergence.is_file():
             clear(job.path, RunFolder.NAMES)
-    train = train_in_turn if cluster is None else cluster.train
+    train = train_in_turn if cluster is None else partial(train_on, cluster)
     results = train_all(jobs, command=command, watcher=watcher, train=train)
     if any(result.state == "interrupted" for result in results):
         return None

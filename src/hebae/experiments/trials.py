@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from hebae.config import Settings
 from hebae.data import Dataset
 from hebae.errors import HebaeError, MissingPackage, UndefinedMetric
-from hebae.experiments.cluster import PATIENCE, _dataset, _require_shared
+from hebae.experiments.cluster_runs import PATIENCE, require_shared, shared_dataset
 from hebae.experiments.measure import feature_extractors
 from hebae.experiments.metrics import METRICS
 from hebae.experiments.search_space import Dimension
@@ -177,12 +177,12 @@ class TrialTask:
 
 def run_task(task: TrialTask, report: Any) -> Outcome:
     """Run a trial as a task of a cluster: see `hebae.experiments.cluster.Cluster.run`."""
-    _require_shared(task.folder)
+    require_shared(task.folder)
     path = path_of(task.folder, task.number)
     if path.is_dir():
         with locked(path, seconds=PATIENCE):
             pass  # a worker that was lost has really ended
-    study = replace(task.study, dataset=_dataset(task.study.settings, task.fingerprint))
+    study = replace(task.study, dataset=shared_dataset(task.study.settings, task.fingerprint))
     outcome = run_trial(study, task.number, task.folder, task.command)
     if outcome.state == "interrupted" and interrupt.exit_status() != 130:
         os._exit(interrupt.exit_status())  # this node is taken away: another worker resumes

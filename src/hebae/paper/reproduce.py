@@ -13,7 +13,8 @@ from typing import Any
 
 from hebae.data import Dataset
 from hebae.errors import HebaeError
-from hebae.experiments.cluster import Cluster, measure_each
+from hebae.experiments.cluster import Cluster
+from hebae.experiments.cluster_runs import measure_each
 from hebae.experiments.measure import evaluate_run, feature_extractors
 from hebae.experiments.metrics import choose
 from hebae.experiments.plan import PlannedRun, prepare

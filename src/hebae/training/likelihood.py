@@ -10,8 +10,8 @@ import numpy as np
 
 from hebae.building import build_likelihood
 from hebae.config import Settings
-from hebae.data.examples import Examples, Summary
-from hebae.data.schema import Column, Seen
+from hebae.data.examples import Examples
+from hebae.data.schema import Column, Seen, Summary
 from hebae.errors import HebaeError
 from hebae.likelihoods.base import TOLERANCE
 from hebae.new_examples import not_whole, require_kind

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from hebae.data.arrays import batch_name, from_batch
-from hebae.data.examples import NOTHING, Examples, Summary, summarise
+from hebae.data.examples import Examples
+from hebae.data.schema import NOTHING, Summary, summarise
 from hebae.data.writing import joined
 from hebae.errors import HebaeError
 from hebae.model import to_floats

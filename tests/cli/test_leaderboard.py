@@ -49,7 +49,8 @@ def test_the_chosen_weight_has_the_lowest_distance_on_validation_examples(hebae,
     assert all(name in words for name in ("VAE", "AE", "WAE-MMD", "log p(x)", "deterministic"))
     page = (tmp_path / "board/report.html").read_text()
     assert "Weights that were tried" in page
-    assert page.count("data:image/png") == 1
+    assert page.count('class="figure"') == 1
+    assert "Codes as points" in page
     found = content(tmp_path)
     for method, count in (("VAE", 2), ("AE", 1), ("WAE-MMD", 2)):
         tried = [r["value"] for r in found["choice"] if r["quantity"] == method and r["value"]]

@@ -1,5 +1,6 @@
 """Runs and measurements are reused; what cannot work is refused before any training."""
 
+import html
 import json
 from dataclasses import replace
 
@@ -135,6 +136,8 @@ def test_a_study_ends_with_a_page_numbers_and_figures(smoke, name, figures):
     assert (smoke / f"{name}.md").read_text().startswith(f"# {values['title']}\n")
     assert len(list(smoke.glob(f"{name}*.png"))) == len(values["figures"]) == figures
     assert values["records"]
+    page = (smoke / "report.html").read_text(encoding="utf-8")
+    assert html.escape(values["title"], quote=False) in page and "maps" in page
     assert {one["verdict"] for one in values["statements"]} == {""}
     for one in values["statements"]:
         assert None not in one["numbers"].values(), one

@@ -165,7 +165,7 @@ def draw_runs(
     )
     if folder is not None:
         covariances = {label: latent.covariance(run.codes.mean) for label, run in runs.items()}
-        target.draw("codes", _heatmaps, covariances)
+        target.draw("codes", _heatmaps, covariances, photos=True)
         codes = {label: run.z for label, run in runs.items()}
         _draw_points(target, codes, first.examples.labels)
     else:
@@ -290,7 +290,7 @@ def draw_evaluation(evaluated: Mapping[str, Evaluated], folder: Path) -> Drawn:
     if moments:
         for of in CODES:
             of_code = {m: np.asarray(one[of].arrays["covariance"]) for m, one in moments.items()}
-            target.draw(f"codes-of-{of}", _heatmaps, of_code)
+            target.draw(f"codes-of-{of}", _heatmaps, of_code, photos=True)
         bars = {label: _bars(one, runs[label]) for label, one in moments.items()}
         target.draw("dimensions", of_codes.dimension_bars, bars)
         histograms = {

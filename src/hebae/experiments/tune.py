@@ -36,7 +36,8 @@ from hebae.experiments.trials import (
 from hebae.files import make_folder, read_json, write_text
 from hebae.methods import METHODS
 from hebae.report import style
-from hebae.report.lines import LinePanel, line_grid
+from hebae.report.charts import LinePanel
+from hebae.report.lines import line_grid
 from hebae.report.page import Picture, Section
 from hebae.report.tables import Row, Table, Undefined
 from hebae.run_folder import RunFolder

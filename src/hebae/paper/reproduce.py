@@ -22,7 +22,7 @@ from hebae.experiments.plan import PlannedRun, prepare
 from hebae.experiments.runner import train_runs
 from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.trained_run import RunResult, TrainedRun, load_dataset
-from hebae.files import locked, make_folder, require_only, write_text
+from hebae.files import locked, make_folder, read_json, require_only, write_text
 from hebae.paper import faces, page
 from hebae.paper.budgets import Budget, Plan, data_of, unique
 from hebae.paper.study import STUDIES, Findings, Runs, Study, records
@@ -223,6 +223,7 @@ def _sections(
     some = dict(list(finished.items())[:MOST_MAPS])
     blocks += [block for section in code_maps(_open(some)) for block in section.blocks]
     blocks += [*findings.tables, *findings.notes]
+    blocks.append(read_json(folder / f"{study.name}.json", "restore it")["provenance"])
     return [Section(str(texts["title"]), blocks)]
 
 

@@ -137,8 +137,8 @@ def annealing_panels(
         (1, "Test examples", "lower bound on log p(x)"),
         (2, "Simulated examples", "upper minus lower bound; 0: converged"),
     ):
-        values = {
-            label: {t: [v] for t, v in zip(of[0], of[place], strict=True)}
+        values: dict[str, Line] = {
+            label: {float(t): [v] for t, v in zip(of[0], of[place], strict=True)}
             for label, of in models.items()
         }
         unit = "nats per example"

@@ -34,7 +34,7 @@ class CodeMaps:
 
     codes: Mapping[str, ArrayLike]
     """Shape (n, k), by method."""
-    labels: Sequence[object] | None = None
+    labels: ArrayLike | None = None
     """Of the n examples."""
     title: str = "Codes as points"
     caption: str = ""
@@ -107,7 +107,7 @@ class Explorer:
     columns: Sequence[Mapping[str, Any]] = ()
     columns_note: str = ""
     conditions: Sequence[Mapping[str, Any]] = ()
-    labels: Sequence[object] | None = None
+    labels: ArrayLike | None = None
     caption: str = ""
     kind: ClassVar = "explorer"
 
@@ -233,13 +233,13 @@ def half_width(points: Floats) -> float:
     return float(max(2.7, 1.1 * np.quantile(np.abs(points), 0.99)))
 
 
-def classes_of(labels: Sequence[object] | None) -> list[str]:
+def classes_of(labels: ArrayLike | None) -> list[str]:
     """Return the different labels, in order; none if there are too many for colours."""
     found = sorted(set([] if labels is None else np.asarray(labels).tolist()))
     return [str(one) for one in found] if len(found) <= MOST_CLASSES else []
 
 
-def _named(labels: Sequence[object] | None, rows: NDArray[np.intp]) -> list[str] | None:
+def _named(labels: ArrayLike | None, rows: NDArray[np.intp]) -> list[str] | None:
     if labels is None or not classes_of(labels):
         return None
     values = np.asarray(labels).tolist()

@@ -51,7 +51,7 @@ class Picture:
     alt: str
     caption: str = ""
     photos: bool = False
-    """Whether it shows images, whose colours stay as they are in dark mode."""
+    """Whether it shows images or a scale of colours, which stay as they are in dark mode."""
 
     def source(self, scale: float = 1.0) -> str:
         """Return the picture as a data URL; WebP without losses is smaller than PNG."""
@@ -62,13 +62,12 @@ class Picture:
             from hebae.report.style import render
 
             png = render(png)
-        picture = Image.open(BytesIO(png))
-        picture.load()
+        picture = Image.open(BytesIO(png)).convert("RGB")
         if scale < 1:
             size = [max(1, round(side * scale)) for side in picture.size]
-            picture = picture.convert("RGB").resize((size[0], size[1]), Image.Resampling.LANCZOS)
+            picture = picture.resize((size[0], size[1]), Image.Resampling.LANCZOS)
         content = BytesIO()
-        picture.convert("RGB").save(content, format="WEBP", lossless=True, quality=60, method=3)
+        picture.save(content, format="WEBP", lossless=True, quality=60, method=3)
         if scale == 1 and len(png) <= len(content.getvalue()):
             return _url("image/png", png)
         return _url("image/webp", content.getvalue())

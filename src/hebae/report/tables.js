@@ -22,6 +22,7 @@ function orderOf(cells, ascending) {
 }
 
 function addButton(heading, headings, what, sort) {
+  if (!heading.textContent.trim()) return; // the corner
   const button = document.createElement("button");
   button.type = "button";
   button.append(...heading.childNodes);

@@ -43,7 +43,8 @@ def test_distances_of_all_pairs_are_never_held_at_once(metric):
     rng = np.random.default_rng(0)
     x, y = (rng.standard_normal((4000, 8), np.float32) for _ in range(2))
     pairs = 8 * len(x) * len(y) / (2 if metric not in (precision_recall, density_coverage) else 1)
-    assert peak_growth(lambda: metric(x, y)) < 0.5 * pairs
+    # All at once would be 1; the rest of the margin is for what the allocator keeps.
+    assert peak_growth(lambda: metric(x, y)) < 0.75 * pairs
 
 
 def test_grey_levels_are_converted_in_blocks():

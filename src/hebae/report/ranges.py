@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -54,29 +55,37 @@ def range_panels(
     panels: Sequence[RangePanel],
     *,
     breaks: Sequence[int] = (),
+    apart: bool = False,
     title: str = "",
 ) -> Figure:
     """Draw the median of each row, in a line from the smallest to the largest value over seeds.
 
     A hollow marker is the best median of its panel. `breaks` are the rows above which to draw a
-    line between groups. A HebaeError is raised if there is nothing to draw.
+    line between groups; with `apart`, groups are not comparable, and each has a best median. A
+    HebaeError is raised if there is nothing to draw.
     """
     height = max(2.4, _ROW * len(rows) + 1.3)
     figure = new_figure(1.9 + 1.75 * len(panels), height, rows, title, what="row", w_pad=0.04)
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     look = looks(dict.fromkeys(row.method for row in rows))
     places = np.arange(len(rows))
+    ends = [0, *(breaks if apart else ()), len(rows)]
     for axes, panel in zip(grid, panels, strict=True):
         finite = [[v for v in values if math.isfinite(v)] for values in panel.values]
         medians = [statistics.median(values) if values else None for values in finite]
         known = [m for m in medians if m is not None]
-        best = (max if panel.better == "higher" else min)(known) if known and panel.better else None
+        best = {
+            end: (max if panel.better == "higher" else min)(group)
+            for begin, end in pairwise(ends)
+            if panel.better and (group := [m for m in medians[begin:end] if m is not None])
+        }
         for place, row, values, middle in zip(places, rows, finite, medians, strict=True):
             if middle is None:
                 continue
+            best_of_group = best.get(next(end for end in ends[1:] if place < end))
             style = {"color": look[row.method].colour, "marker": look[row.method].marker}
             axes.plot([min(values), max(values)], [place] * 2, color=style["color"], linewidth=2.2)
-            face = "white" if middle == best else style["color"]
+            face = "white" if middle == best_of_group else style["color"]
             axes.plot([middle], [place], markerfacecolor=face, markersize=5.5, **style)
         if known and min(known) > 0 and max(known) > _FAR * min(known):
             axes.set_xscale("log")

@@ -357,7 +357,10 @@ def test_the_binary_study_sets_ours_beside_published_numbers(tmp_path):
     assert dict(findings.statements[0].numbers)["hebae"] == pytest.approx(-82.05)
     # The two binarisations are not comparable: each has its own table, and its own best numbers.
     dynamic, fixed, published = findings.tables
-    assert [row.name for row in dynamic.rows] == ["dynamic: HEBAE, mixture", "dynamic: VAE, N(0, I)"]
+    assert [row.name for row in dynamic.rows] == [
+        "dynamic: HEBAE, mixture",
+        "dynamic: VAE, N(0, I)",
+    ]
     assert [row.name for row in fixed.rows] == ["fixed: HEBAE, mixture", "fixed: VAE, N(0, I)"]
     assert {row.values[1] for row in published.rows} == {"dynamic", "fixed"}
     # Without the files of the fixed binarisation the study says what it can.

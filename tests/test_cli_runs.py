@@ -89,7 +89,7 @@ def test_a_run_can_be_used_from_any_folder(hebae, trained, tmp_path, monkeypatch
 
 def test_an_existing_run_is_kept_unless_told_otherwise(hebae, vectors, trained):
     expected = {"config.yaml", "config.json", "metrics.jsonl", "model.safetensors", "resume.pt"}
-    assert files(trained) == expected | {"provenance.json"}
+    assert files(trained) == expected | {"provenance.json", "report.html"}
     before = (trained / "model.safetensors").read_bytes()
     arguments = ("train", "--data", vectors, *SMALL, "--seed", 1, "--output", "run")
     refused(hebae(*arguments), "run", "--resume", "--overwrite")

@@ -230,6 +230,7 @@ def test_a_run_of_the_command_line_loads_as_an_estimator(hebae, images, tmp_path
         loaded.save("run")
     assert loaded.sample(4).shape == (4, 1, 8, 8)  # fitted to the data of the run
     (tmp_path / "images.npy").unlink()
+    (tmp_path / "run" / "samplers.safetensors").unlink()  # fitted for the pictures of report.html
     assert loaded.sample(4).shape == (4, 1, 8, 8)
     assert load("run").sample(4, sampler="normal").shape == (4, 1, 8, 8)
     with pytest.raises(HebaeError, match=r"images\.npy.*normal"):

@@ -15,6 +15,7 @@ from hebae.experiments.plan import Axis, as_text, parse_axes, plan_grid, prepare
 from hebae.experiments.runner import summarise, train_runs
 from hebae.experiments.sweep import MOST_LINES, draw, flat, tabulate_runs
 from hebae.experiments.trained_run import RunResult
+from hebae.report.lines import line_grid
 from hebae.run_folder import RunFolder
 
 
@@ -77,7 +78,8 @@ def swept(reconstruction: float | None, penalty: float = 1.0, **values: Any) -> 
 def drawn(axes: list[Axis], runs: list[RunResult]) -> tuple[Figure, str]:
     drawing = draw(axes, runs)
     assert not isinstance(drawing, str)
-    return drawing[0], drawing[2]
+    panels, _, caption = drawing
+    return line_grid([[panel] for panel in panels]), caption
 
 
 def test_tables_mark_what_diverged_and_give_the_reason() -> None:

@@ -51,7 +51,7 @@ _MEASUREMENT = TypeAdapter(Measurement)
 def take(run: TrainedRun, metrics: Sequence[str]) -> list[Measurement]:
     """Take metrics without feature spaces, by name, and store nothing."""
     return [
-        _of_metric(one, METRICS[name]) for name in metrics for one in METRICS[name].measure(run)
+        _of_metric(one, METRICS[name]) for name in metrics for one in _measure(METRICS[name], run)
     ]
 
 
@@ -125,10 +125,7 @@ def measure(
         if stored is None:
             progress(f"{key} ({number} of {len(tasks)})")
             begin = time.perf_counter()
-            try:
-                stored = list(metric.measure(run, *arguments))
-            except UndefinedMetric as reason:  # the reason holds for all its measurements
-                stored = [Measurement(id=metric.name, name=metric.name, undefined=str(reason))]
+            stored = _measure(metric, run, *arguments)
             origin = provenance(command, run.dataset, run.settings, [run.settings.seed])
             device = str(choose_device(run.evaluation.device))
             origin |= {"evaluation seed": str(run.seed), "device": device}
@@ -142,6 +139,14 @@ def measure(
             stored = [replace(one, settings=settings, provenance=origin) for one in stored]
         found += [_of_metric(one, metric) for one in stored]
     return found
+
+
+def _measure(metric: Metric, run: TrainedRun, *extractors: Any) -> list[Measurement]:
+    """Measure; a metric that is undefined for this run has one measurement, with the reason."""
+    try:
+        return list(metric.measure(run, *extractors))
+    except UndefinedMetric as reason:
+        return [Measurement(id=metric.name, name=metric.name, undefined=str(reason))]
 
 
 def _return_free_memory() -> None:

@@ -33,6 +33,8 @@ Array = npt.NDArray[Any]
 def moments(run: TrainedRun) -> Iterator[Measurement]:
     """Covariance and correlation of mu and of z; collapse of dimensions."""
     codes, counts = run.codes, {"examples": len(run.examples)}
+    if len(run.examples) < 2:
+        raise UndefinedMetric("moments of codes need at least two examples")
     N = latent.noise_covariance(run.model)
     mean = codes.mean.mean(axis=0, dtype=np.float64)
     for of, covariance, values in (

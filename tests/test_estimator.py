@@ -14,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from small_estimators import small, uniform
 from torch import nn
 
 import hebae
@@ -24,15 +25,6 @@ from hebae.methods import METHODS
 
 every_method = pytest.mark.parametrize("cls", ESTIMATORS.values(), ids=ESTIMATORS)
 SAMPLERS = ("auto", "normal", "fitted-normal", "mixture")
-SMALL = {"latent_dim": 3, "encoder_widths": (16,), "decoder_widths": (16,), "batch_size": 32}
-
-
-def uniform(*shape):
-    return np.random.default_rng(0).random(shape)
-
-
-def small(cls=HEBAE, **changes):
-    return cls(**(SMALL | {"epochs": 2, "random_state": 0, "device": "cpu"} | changes))
 
 
 @pytest.fixture(scope="module")

@@ -6,20 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from small_estimators import small, uniform
 from torch import nn
 
 import hebae
 from hebae import HEBAE, HebaeError
-
-SMALL = {"latent_dim": 3, "encoder_widths": (16,), "decoder_widths": (16,), "batch_size": 32}
-
-
-def uniform(*shape):
-    return np.random.default_rng(0).random(shape)
-
-
-def small(cls=HEBAE, **changes):
-    return cls(**(SMALL | {"epochs": 2, "random_state": 0, "device": "cpu"} | changes))
 
 
 @pytest.fixture(scope="module")

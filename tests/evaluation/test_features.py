@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from toy_images import dataset_of, images, is_refused
 
-from hebae.data import Dataset, Examples, load
-from hebae.data.examples import fingerprint
+from hebae.data import load
 from hebae.errors import HebaeError
 from hebae.evaluation import frechet_distance
 from hebae.evaluation.estimate import UndefinedMetric
@@ -22,26 +22,7 @@ from hebae.evaluation.features import extractor, networks
 from hebae.evaluation.features.base import metric_name
 from hebae.evaluation.features.networks import inception_features, random_convolutional_features
 
-
-def dataset_of(values, test=None):
-    splits = {"train": Examples(values)} | ({} if test is None else {"test": Examples(test)})
-    return Dataset("toy", splits["train"], None, splits.get("test"), fingerprint(splits))
-
-
-def images(n=40, shape=(1, 8, 9), seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (n, *shape), np.uint8)
-
-
-def is_refused(sentence, kind=HebaeError):
-    return pytest.raises(kind, match=sentence)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    for name in ("HEBAE_INCEPTION_WEIGHTS", "HEBAE_MIRROR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HEBAE_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def test_pixels_are_the_image_from_0_to_1():

@@ -11,33 +11,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from toy_images import dataset_of, images, is_refused
 
-from hebae.data import Dataset, Examples
-from hebae.data.examples import fingerprint
 from hebae.errors import HebaeError
 from hebae.evaluation.features import extractor, reference_features, reference_rows
 from hebae.evaluation.features.base import FeatureExtractor
 
-
-def dataset_of(values, test=None):
-    splits = {"train": Examples(values)} | ({} if test is None else {"test": Examples(test)})
-    return Dataset("toy", splits["train"], None, splits.get("test"), fingerprint(splits))
-
-
-def images(n=40, shape=(1, 8, 9), seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (n, *shape), np.uint8)
-
-
-def is_refused(sentence, kind=HebaeError):
-    return pytest.raises(kind, match=sentence)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    for name in ("HEBAE_INCEPTION_WEIGHTS", "HEBAE_MIRROR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HEBAE_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 class Counting(nn.Module):

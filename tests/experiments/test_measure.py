@@ -29,7 +29,8 @@ from hebae.experiments.measurement import (
 from hebae.experiments.metrics import METRICS, choose
 from hebae.experiments.metrics.bounds import not_white
 from hebae.experiments.settings import EvaluationSettings
-from hebae.experiments.trained_run import RunResult, TrainedRun, group_by_column, open_runs
+from hebae.experiments.table import group_by_column
+from hebae.experiments.trained_run import RunResult, TrainedRun, open_runs
 from hebae.files import locked
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "v0.1.0"

@@ -8,6 +8,12 @@ from typing import Any
 
 from hebae.experiments.measurement import Measurement
 from hebae.experiments.trained_run import RunResult
+from hebae.paper.budgets import BUDGETS, Budget
+
+SMOKE, SMALL = BUDGETS["smoke"], BUDGETS["small"]
+SEEDS = Budget("small", (0, 1), (0, 1), SMALL.changes, SMALL.evaluation)
+"""The budget small with two seeds everywhere, so that there can be verdicts."""
+ONE_SEED = "undecided (one seed)"
 
 
 @dataclass(frozen=True)
@@ -57,3 +63,7 @@ def _fields(value, features):
         "undefined": "no" if fields.get("value") is None else "",
         **fields,
     }
+
+
+def verdicts(findings):
+    return {one.key: one.verdict for one in findings.statements}

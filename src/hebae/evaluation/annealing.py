@@ -139,7 +139,7 @@ def ais(
         x, condition = batch_of(module, values), condition_of(module, values)
         evaluate = target(module, x, block, condition)
         if progress is not None:
-            evaluate = _reporting(evaluate, progress, len(t), leapfrog_steps, 1 * chains)
+            evaluate = _reporting(evaluate, progress, len(t), leapfrog_steps, chains)
         z = draw_prior(module, (chains, count_of(values)), generator, work)
         start = draw_prior(module, (PILOT_CHAINS, count_of(values)), generator, work)
         steps = fit_step_sizes(evaluate, start, t, leapfrog_steps, generator)

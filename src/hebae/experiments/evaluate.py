@@ -25,12 +25,11 @@ from hebae.experiments.metrics import Metric
 from hebae.experiments.metrics.samples import SAMPLERS
 from hebae.experiments.runner import ExperimentFolder
 from hebae.experiments.settings import EvaluationSettings
-from hebae.experiments.table import Columns, tabulate, whiteness_notes
+from hebae.experiments.table import Columns, group_by_column, tabulate, whiteness_notes
 from hebae.experiments.trained_run import (
     RunResult,
     choose_device,
     examples_of,
-    group_by_column,
     open_runs,
 )
 from hebae.files import clear, make_folder

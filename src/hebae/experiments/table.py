@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from hebae.experiments.measurement import Measurement, find
 from hebae.experiments.metrics.bounds import not_white
 from hebae.experiments.trained_run import RunResult
+from hebae.report.methods import display_name
 from hebae.report.tables import Measured, Row, Table, Undefined, Value
 
 ERRORS = 2
@@ -34,6 +36,24 @@ _SUMMARY = (
 
 Columns = Mapping[str, Sequence[RunResult]]
 """By label: a run, or runs that differ only in their seed; some may have diverged."""
+
+
+def group_by_column(runs: Sequence[RunResult], pool_seeds: bool) -> dict[str, list[RunResult]]:
+    """Group runs into labelled columns; with `pool_seeds`, runs that differ only in their seed.
+
+    A label is the method where that is unique, otherwise the name of the folder, or its path.
+    """
+    groups: dict[str, list[RunResult]] = {}
+    for run in runs:
+        key = run.settings.replace(seed=0, data_dir=None).to_yaml() if pool_seeds else str(run.path)
+        groups.setdefault(key, []).append(run)
+    firsts = [members[0] for members in groups.values()]
+    methods = Counter(run.method for run in firsts)
+    labels = [display_name(r.method) if methods[r.method] == 1 else r.label for r in firsts]
+    for candidates in (labels, [r.label for r in firsts], [str(r.path) for r in firsts]):
+        if len(set(candidates)) == len(candidates):
+            break
+    return dict(zip(candidates, groups.values(), strict=True))
 
 
 def tabulate(

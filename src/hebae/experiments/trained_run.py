@@ -34,7 +34,6 @@ from hebae.experiments.plan import PlannedRun
 from hebae.experiments.settings import EvaluationSettings
 from hebae.files import sha256_of
 from hebae.methods import AUTOMATIC, SAMPLER_NAMES
-from hebae.report.methods import display_name
 from hebae.run_folder import RunFolder, no_model
 from hebae.storage import fingerprint_of, load_model
 
@@ -399,21 +398,3 @@ def open_runs(
                 f"{trained_on[:16]}); name the original data with --data."
             )
     return [RunResult(p.resolve().name, own, path=p, dataset=dataset) for p, own in runs.items()]
-
-
-def group_by_column(runs: Sequence[RunResult], pool_seeds: bool) -> dict[str, list[RunResult]]:
-    """Group runs into labelled columns; with `pool_seeds`, runs that differ only in their seed.
-
-    A label is the method where that is unique, otherwise the name of the folder, or its path.
-    """
-    groups: dict[str, list[RunResult]] = {}
-    for run in runs:
-        key = run.settings.replace(seed=0, data_dir=None).to_yaml() if pool_seeds else str(run.path)
-        groups.setdefault(key, []).append(run)
-    firsts = [members[0] for members in groups.values()]
-    methods = Counter(run.method for run in firsts)
-    labels = [display_name(r.method) if methods[r.method] == 1 else r.label for r in firsts]
-    for candidates in (labels, [r.label for r in firsts], [str(r.path) for r in firsts]):
-        if len(set(candidates)) == len(candidates):
-            break
-    return dict(zip(candidates, groups.values(), strict=True))

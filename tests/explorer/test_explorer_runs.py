@@ -17,6 +17,7 @@ from hebae.config import DataSettings
 from hebae.data.examples import Examples
 from hebae.errors import HebaeError
 from hebae.explorer import runs, views
+from hebae.principal import principal_axes
 
 # Directions, attributes, lines
 
@@ -24,18 +25,18 @@ from hebae.explorer import runs, views
 def test_axes_are_the_principal_components_of_the_codes():
     rng = np.random.default_rng(0)
     codes = (rng.normal(size=(500, 4)) @ rng.normal(size=(4, 4)) + 3).astype(np.float32)
-    axes = runs.axes_of(codes.mean(0), np.cov(codes.T))
+    axes = principal_axes(codes.mean(0), np.cov(codes.T))
     along = axes.coordinates(codes)
     np.testing.assert_allclose(along.mean(0), 0, atol=1e-4)
     np.testing.assert_allclose(np.cov(along.T), np.eye(4), atol=1e-3)
     np.testing.assert_allclose(axes.codes(along), codes, atol=1e-3)
-    assert (np.diff(axes.scales) <= 0).all()
+    assert (np.diff(axes.deviations) <= 0).all()
     assert axes.shares.sum() == pytest.approx(1)
 
 
 def test_a_direction_in_which_codes_agree_has_coordinate_0():
     codes = np.array([[1, 5], [3, 5]], np.float32)
-    axes = runs.axes_of(codes.mean(0), np.cov(codes.T))
+    axes = principal_axes(codes.mean(0), np.cov(codes.T))
     assert np.isfinite(axes.coordinates(codes)).all()
     np.testing.assert_allclose(axes.codes(axes.coordinates(codes)), codes, atol=1e-6)
 

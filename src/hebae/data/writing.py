@@ -15,6 +15,7 @@ from hebae.data.examples import Examples
 from hebae.data.schema import Column
 from hebae.errors import HebaeError, MissingPackage
 from hebae.files import write_atomically
+from hebae.principal import principal_axes_of
 
 Table = Mapping[str, Any]
 """Columns of equal length by name."""
@@ -81,17 +82,10 @@ def write_codes(
 
 
 def principal_components(codes: np.ndarray) -> np.ndarray:
-    """Return the first two principal components (n, 2) of codes (n, k); 0 where there are none.
-
-    The largest loading of each is positive.
-    """
-    centred = codes.astype(np.float64) - codes.mean(0, dtype=np.float64)
-    _, vectors = np.linalg.eigh(centred.T @ centred)
-    loadings = vectors[:, ::-1][:, :2]
-    largest = np.abs(loadings).argmax(0)
-    loadings = loadings * np.sign(loadings[largest, range(loadings.shape[1])])
+    """Return the first two principal components (n, 2) of codes (n, k); 0 where there are none."""
+    axes = principal_axes_of(codes)
     found = np.zeros((len(codes), 2), np.float32)
-    found[:, : loadings.shape[1]] = centred @ loadings
+    found[:, : codes.shape[1]] = (codes - axes.mean) @ axes.directions[:2].T
     return found
 
 

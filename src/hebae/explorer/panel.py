@@ -84,7 +84,8 @@ class Panel:
 
     def __init__(self, run: ExploredRun, page: Page) -> None:
         self.run, self.page = run, page
-        self.z: Floats = run.axes.mean.copy()
+        self.mean: Floats = run.axes.mean.astype(np.float32)
+        self.z = self.mean.copy()
         """The current code, shape (k,)."""
         self.source = "mean of the codes"
         self.conditions: Conditions = run.most_frequent_conditions
@@ -273,7 +274,7 @@ class Panel:
                     ]
                     ui.button(
                         "Back to the mean",
-                        on_click=lambda: self.take(axes.mean, "mean of the codes"),
+                        on_click=lambda: self.take(self.mean, "mean of the codes"),
                     ).props("no-caps flat dense")
         self.take(self.z, self.source, marker=False)  # which the map has, once it is loaded
 

@@ -21,48 +21,11 @@ from hebae.errors import HebaeError
 from hebae.inference import Conditions, Floats
 from hebae.methods import SAMPLER_NAMES
 from hebae.model import Autoencoder
+from hebae.principal import PrincipalAxes, principal_axes, principal_axes_of
 from hebae.report.methods import display_name
 from hebae.samplers import fitted_samplers, read_samplers
 
 Rows = npt.NDArray[np.intp]
-
-
-class Axes(NamedTuple):
-    """Uncorrelated directions of the codes, by falling variance: their principal components."""
-
-    mean: Floats
-    """Shape (k,)."""
-    directions: Floats
-    """Orthonormal rows, shape (k, k)."""
-    scales: Floats
-    """Standard deviations of the codes along the directions, shape (k,)."""
-
-    def coordinates(self, z: Floats) -> Floats:
-        """Return codes (n, k) in standard deviations along the directions; 0 where all agree."""
-        along = (z - self.mean) @ self.directions.T
-        found = np.divide(along, self.scales, out=np.zeros_like(along), where=self.scales > 0)
-        return np.asarray(found, np.float32)
-
-    def codes(self, coordinates: Floats) -> Floats:
-        """Return the codes (n, k) of coordinates."""
-        return np.asarray(self.mean + (coordinates * self.scales) @ self.directions, np.float32)
-
-    @property
-    def shares(self) -> Floats:
-        """Share of the variance along each direction, shape (k,)."""
-        variances = self.scales.astype(np.float64) ** 2
-        return np.asarray(variances / (variances.sum() or 1.0), np.float32)
-
-
-def axes_of(mean: npt.ArrayLike, covariance: npt.ArrayLike) -> Axes:
-    """Return the principal axes of a mean (k,) and a covariance (k, k)."""
-    variances, vectors = np.linalg.eigh(np.asarray(covariance, np.float64))
-    directions = vectors.T[::-1]
-    # The sign is arbitrary: the largest component is positive, so that it is always the same.
-    largest = np.take_along_axis(directions, np.abs(directions).argmax(1)[:, None], axis=1)
-    directions = directions * np.sign(largest)
-    scales = np.sqrt(np.clip(variances[::-1], 0, None))
-    return Axes(*(np.asarray(part, np.float32) for part in (mean, directions, scales)))
 
 
 def attribute(codes: Floats, having: Rows, lacking: Rows) -> Floats:
@@ -203,13 +166,12 @@ class ExploredRun:
         return None if self._stored is None else self._stored.codes
 
     @cached_property
-    def axes(self) -> Axes:
+    def axes(self) -> PrincipalAxes:
         """Principal axes of the codes; without any, those of the training codes of the model."""
         if self.codes is None or len(self.codes) < 2:
             moments = self.model.population_mean, self.model.population_covariance
-            return axes_of(*(moment.cpu().numpy() for moment in moments))
-        exact = self.codes.astype(np.float64)
-        return axes_of(exact.mean(0), np.cov(exact.T).reshape(2 * exact.shape[1:]))
+            return principal_axes(*(moment.cpu().numpy() for moment in moments))
+        return principal_axes_of(self.codes)
 
     @cached_property
     def scale(self) -> Scale | None:
@@ -262,7 +224,7 @@ class ExploredRun:
 
     def place(self, z: Floats) -> Floats:
         """Return places (n, 2) of codes (n, k) along the two leading axes."""
-        along = self.axes.coordinates(z)[:, :2] * self.axes.scales[:2]
+        along = self.axes.coordinates(z)[:, :2] * self.axes.deviations[:2]
         return np.pad(along, ((0, 0), (0, 2 - along.shape[1])))  # of codes of one dimension
 
     def encode(self, examples: Examples) -> Floats:

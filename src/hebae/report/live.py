@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hebae.principal import principal_axes_of
 from hebae.report.methods import looks
 
 MOST_POINTS = 3000
@@ -128,7 +128,7 @@ class Explorer:
         """Return what ``codes.js`` decodes."""
         codes = np.asarray(self.codes, np.float64)
         rows = _spread(len(codes), MOST_CODES)
-        centre, deviations, directions = principal(codes)
+        centre, deviations, directions = principal_axes_of(codes)
         points, axes, note = plane(codes)
         tensors, layers = [], []
         for layer in self.layers:
@@ -190,22 +190,12 @@ def _step(step: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def principal(codes: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the mean of codes (n, k), and deviations and principal directions, largest first."""
-    centre = codes.mean(axis=0)
-    _, sizes, directions = np.linalg.svd(codes - centre, full_matrices=False)
-    # A direction has two signs; make its largest entry positive.
-    largest = np.abs(directions).argmax(axis=1)
-    directions *= np.sign(directions[np.arange(len(directions)), largest])[:, None]
-    return centre, sizes / math.sqrt(max(len(codes) - 1, 1)), directions
-
-
 def _plane_axes(codes: Floats) -> Floats:
     """Return the two axes (2, k) of `plane`; the second is 0 for k = 1."""
     k = codes.shape[1]
     if k <= 2:
         return np.eye(2, k)
-    return principal(codes)[2][:2]
+    return principal_axes_of(codes).directions[:2]
 
 
 def plane(codes: Floats) -> tuple[Floats, tuple[str, str], str]:
@@ -221,11 +211,11 @@ def plane(codes: Floats) -> tuple[Floats, tuple[str, str], str]:
         return np.hstack([codes, height]), ("latent dimension 1", "random height"), number
     if k == 2:
         return codes, ("latent dimension 1", "latent dimension 2"), number
-    _, deviations, directions = principal(codes)
-    share = (deviations[:2] ** 2).sum() / max((deviations**2).sum(), 1e-300)
+    axes = principal_axes_of(codes)
     names = ("principal component 1", "principal component 2")
     # Not centred, so that a mean other than 0 shows against the circles.
-    return codes @ directions[:2].T, names, f"{number}; {share:.0%} of their variance"
+    share = axes.shares[:2].sum()
+    return codes @ axes.directions[:2].T, names, f"{number}; {share:.0%} of their variance"
 
 
 def half_width(points: Floats) -> float:

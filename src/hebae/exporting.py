@@ -23,7 +23,6 @@ from hebae._version import __version__
 from hebae.errors import HebaeError, MissingPackage
 from hebae.files import make_folder, write_atomically
 from hebae.likelihoods import Context
-from hebae.likelihoods.counts import Poisson
 from hebae.model import Autoencoder
 
 Format = Literal["onnx", "torch"]
@@ -190,10 +189,10 @@ def _decoder_part(model: Autoencoder) -> Part:
     conditions = inference.draw_conditions(model, CHECKED, 0)
     if model.conditions is not None:
         inputs["condition"] = torch.as_tensor(conditions, dtype=like.dtype)
-    likelihood = model.likelihood
-    if isinstance(likelihood, Poisson) and likelihood.sized:
-        factors = torch.linspace(0.5, 2, CHECKED, dtype=like.dtype)
-        inputs["size"] = likelihood._size.to(like) * factors
+    drawn = inference.sample_examples(model, CHECKED, 0, conditions=conditions)
+    size = model.likelihood.describe(torch.as_tensor(drawn, dtype=like.dtype)).size_factor
+    if size is not None:
+        inputs["size"] = size
     return _Decoder(model), inputs, ["x"]
 
 

@@ -117,7 +117,7 @@ def test_trials_below_the_median_are_pruned(study, tmp_path, monkeypatch):
         (("--space", "seed=0,1"), ("seed", "luck")),
         (("--space", "data=a,b"), ("data", "same data")),
         (("--space", "method"), ("one study per method",)),
-        (("--space", "latent_dim=5..2"), ("larger end",)),
+        (("--space", "latent_dim=5..2"), ("LOW must be below HIGH",)),
         (("--space", "latent_dim=2"), ("two values",)),
         (("--space", "rate_weight"), ("rate_weight=LOW..HIGH",)),
         (("--space", "kernel"), ("hebae has no such setting",)),

@@ -254,8 +254,8 @@ class TrainingSettings(_Group):
     log_every: int = _setting(50, affects="nothing", resume=True, stack=True, ge=1)
     """Steps between reports of the terms of the loss."""
     logger: tuple[LoggerName, ...] = _setting((), affects="nothing", resume=True)
-    """Also send the terms of each epoch to tensorboard, wandb (Weights & Biases) or mlflow, one or
-    more; their packages are extras of the same names, such as hebae[wandb]."""
+    """Send the terms of each epoch to one or more loggers: tensorboard, wandb (Weights & Biases),
+    mlflow. Each needs the extra of the same name, such as hebae[wandb]."""
     tensorboard: bool = _setting(False, affects="nothing", resume=True)
     """Deprecated: use --logger tensorboard."""
 
@@ -304,8 +304,8 @@ class Settings(TrainingSettings, ModelSettings, DataSettings):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a run's ``config.yaml``; deprecated, use ``hebae.storage.RunFolder.settings``."""
-        warn("Settings.read", "use hebae.storage.RunFolder(folder).settings()")
+        """Read a run's ``config.yaml``; deprecated, use ``hebae.run_folder.RunFolder.settings``."""
+        warn("Settings.read", "use hebae.run_folder.RunFolder(folder).settings()")
         return cls.checked(read_mapping(path), str(path))
 
     def to_yaml(self) -> str:

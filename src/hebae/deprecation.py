@@ -76,7 +76,7 @@ _MOVED_MODULES = {
 
 def warn(old: str, advice: str, stacklevel: int = 3) -> None:
     """Warn the caller's caller that it uses something of version 0.1.0."""
-    text = f"{old} is deprecated and goes away in version 0.3: {advice}."
+    text = f"{old} is deprecated and will be removed in version 0.3: {advice}."
     warnings.warn(text, DeprecationWarning, stacklevel)
 
 

@@ -60,13 +60,13 @@ def push(
     folder : Path
         Of a finished run, or written by `hebae.HEBAE.save`.
     name : str
-        As owner/name. The repository is created if there is none.
+        Repository on the Hub, as owner/name. It is created if it does not exist.
     private : bool
-        Of a new repository.
+        Whether the repository is private if it is created.
     revision : str, optional
         Branch [default: main].
     license : str, optional
-        For the model card, by its identifier on the Hub, such as mit.
+        Licence to name in the model card, as an identifier of the Hub such as mit.
     **networks : nn.Module
         ``encoder`` and ``decoder`` of the user's own, see `hebae.storage.load_model`.
 
@@ -108,7 +108,7 @@ def download(
     revision : str, optional
         Branch, tag or commit.
     offline : bool
-        Whether to look into the cache alone.
+        Whether to use only the local cache, without the network.
     """
     hub = _client()
     name, _, in_name = name.removeprefix(PREFIX).partition("@")
@@ -125,7 +125,7 @@ def download(
         )
     if not (Path(folder) / "model.safetensors").is_file():
         raise HebaeError(
-            f"{name} on the Hub holds no model of hebae: it has no model.safetensors. Check the "
+            f"{name} on the Hub is not a model of hebae: it has no model.safetensors. Check the "
             "name."
         )
     return Path(folder)
@@ -273,7 +273,7 @@ def _measurements(folder: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
 def _evaluation(measured: list[tuple[dict[str, Any], dict[str, Any]]]) -> Iterator[str]:
     shown = [(entry, one) for entry, one in measured if one.get("headline", True)]
     if not shown:
-        yield "Not evaluated. `hebae evaluate RUN` measures, and `hebae push` then writes it here."
+        yield "Not evaluated. Run `hebae evaluate RUN`, then `hebae push` again, to add results."
         return
     origin = shown[-1][0]["provenance"]
     yield (
@@ -350,7 +350,7 @@ def _endpoint() -> str | None:
 
 def _require_name(name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise HebaeError(f"{name!r} is no name of a model on the Hub; give it as owner/name.")
+        raise HebaeError(f"{name!r} is not a name of a model on the Hub; give owner/name.")
 
 
 @contextmanager
@@ -382,7 +382,9 @@ def _explained(hub: Any, name: str, revision: str | None) -> Iterator[None]:
             ) from None
         raise HebaeError(f"the Hub refused {name} ({_reason(error)}); try again later.") from None
     except hub.utils.HFValidationError as error:
-        raise HebaeError(f"{name} is no name of a model on the Hub ({_reason(error)}).") from None
+        raise HebaeError(
+            f"{name} is not a name of a model on the Hub ({_reason(error)})."
+        ) from None
     except HebaeError:
         raise
     except Exception as error:  # of the network, in the classes of its library

@@ -90,7 +90,7 @@ def test_a_study_is_resumed_in_the_trial_that_was_interrupted(study, tmp_path, m
     assert [t.state.name for t in before] == ["COMPLETE", "RUNNING"]
     refused(study(*flags, 3), "--resume continues it")
     other = ("--method", "vae", "--space", "penalty_weight=0.1..20", "--trials", 3)
-    refused(study(*other, "--resume"), "another space", "0.1..20")
+    refused(study(*other, "--resume"), "whose space is", "0.1..20")
     refused(study(*flags, 3, "--resume", epochs=3), "epochs 2", "3 is asked for")
     assert study(*flags, 3, "--resume").status == 0
     after = trials(tmp_path / "tuning")
@@ -114,10 +114,10 @@ def test_trials_below_the_median_are_pruned(study, tmp_path, monkeypatch):
     ("flags", "parts"),
     [
         (("--space", "penalty_wieght"), ("penalty_wieght", "penalty_weight")),
-        (("--space", "seed=0,1"), ("seed", "luck")),
+        (("--space", "seed=0,1"), ("seed", "chance")),
         (("--space", "data=a,b"), ("data", "same data")),
         (("--space", "method"), ("one study per method",)),
-        (("--space", "latent_dim=5..2"), ("larger end",)),
+        (("--space", "latent_dim=5..2"), ("LOW must be below HIGH",)),
         (("--space", "latent_dim=2"), ("two values",)),
         (("--space", "rate_weight"), ("rate_weight=LOW..HIGH",)),
         (("--space", "kernel"), ("hebae has no such setting",)),

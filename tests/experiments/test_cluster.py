@@ -104,7 +104,7 @@ def test_what_cannot_work_is_said_before_anything_is_started(hebae, vectors, tmp
     other = serve(tmp_path)[0].split("/")[2]  # a web server
     for value, *parts in (
         ["127.0.0.1:1", "no Ray cluster can be reached at 127.0.0.1:1", "refused"],
-        [other, "what answers at", "no Ray cluster", "6379"],
+        [other, "the server at", "is not a Ray cluster", "6379"],
         ["ray://here:10001", "HOST:PORT", "ray job submit"],
         [["here:1", "there:2"], "one address", "there:2"],
     ):

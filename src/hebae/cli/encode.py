@@ -34,8 +34,9 @@ def encode(
         Folder of a finished run.
     output
         A .csv, .tsv or .parquet table: id, split, label, codes; a .npy array (n, k); or a .h5ad
-        file with the codes as obsm["X_hebae"]. A .parquet table also has projection_x and
-        projection_y, for embedding-atlas, and the columns of a table.
+        file with the codes as obsm["X_hebae"]. A .parquet file also has the first two principal
+        components of the codes, as projection_x and projection_y, and the conditions and table
+        columns of the examples. Embedding Atlas can show it.
     """
     require_output(output, _OUTPUTS)
     import numpy as np
@@ -106,10 +107,10 @@ def export(
     format: Literal["onnx", "torch"] = "onnx",
     output: Path = Path("exported"),
 ) -> int:
-    """Write encoder and decoder as files that run without hebae.
+    """Write the encoder and the decoder as files that run without hebae.
 
-    The files take any number of examples. They are compared with the model before anything is
-    written: numbers agree to 1e-5.
+    The files take any number of examples. They are written only if their outputs agree with those
+    of the model to 1e-5.
 
     Parameters
     ----------
@@ -119,14 +120,14 @@ def export(
         onnx: encoder.onnx and decoder.onnx (needs hebae[onnx]). torch: encoder.pt2 and decoder.pt2,
         which torch.export.load reads.
     output
-        Folder for the two files and export.json, which describes inputs and outputs.
+        Folder for the two files and export.json, which describes their inputs and outputs.
     """
     from hebae.exporting import export_model
     from hebae.storage import load_model
 
     trained, config = load_model(run)
     sidecar = export_model(trained, output, format=format, facts={"method": config["method"]})
-    say(f"Wrote encoder, decoder and their description: {sidecar}")
+    say(f"Wrote the encoder, the decoder and their description: {sidecar}")
     return 0
 
 
@@ -143,21 +144,21 @@ def push(
 ) -> int:
     """Send a model to the Hugging Face Hub, with a model card made from its evaluation.
 
-    Sent are weights, settings without paths, the history, fitted samplers and the model card.
-    Training examples and their codes are not sent. Needs hebae[hub], and hf auth login.
+    The weights, the settings without paths, the history, fitted samplers and the model card are
+    sent. Training examples and their codes are not. Needs hebae[hub] and a login: hf auth login.
 
     Parameters
     ----------
     run
         Folder of a finished run.
     name
-        As owner/name; the repository is created if there is none.
+        Repository on the Hub, as owner/name. It is created if it does not exist.
     private
-        Make a new repository private.
+        If the repository is created, make it private.
     revision
         Branch to write to [default: main].
     license
-        For the model card, such as mit.
+        Licence to name in the model card, such as mit [default: none].
     dry_run
         Print the model card and send nothing.
     """
@@ -177,12 +178,12 @@ def push(
 
 @app.command
 def pull(name: str, /, *, output: Path | None = None, revision: str | None = None) -> int:
-    """Download a model from the Hugging Face Hub into a run folder, which other commands take.
+    """Download a model from the Hugging Face Hub into a run folder for the other commands.
 
     Parameters
     ----------
     name
-        As owner/name.
+        Repository on the Hub, as owner/name.
     output
         Folder to create [default: runs/NAME].
     revision

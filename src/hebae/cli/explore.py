@@ -27,25 +27,24 @@ def explore(
     examples: int = 3000,
     data: Data = DataSettings(),  # noqa: B008
 ) -> int:
-    """Open a page in the browser that shows the codes of runs, and decodes others.
+    """Explore the codes and the decoder of trained runs in the browser.
 
-    A map of the codes, sliders, interpolations, samples and uploads. With several runs, which must
-    be trained on the same data, everything is side by side. Needs the extra hebae[ui]. Ctrl-C stops
-    it.
+    The page has a map of the codes, sliders, interpolations, samples and uploads. Several runs are
+    shown side by side; they must be trained on the same data. Needs hebae[ui]. Ctrl-C stops it.
 
     Parameters
     ----------
     runs
         Folders of one or more finished runs.
     host
-        Address to listen on. 127.0.0.1 is this machine alone; 0.0.0.0 lets everybody in the network
-        see the data and the model.
+        Address to listen on. With 127.0.0.1, only this machine can open the page. With 0.0.0.0,
+        everybody in the network can see the data and the model.
     port
         Port to listen on.
     no_browser
-        Do not open a browser; the address is printed.
+        Print the address and do not open a browser.
     examples
-        Number of examples that are shown, a fixed random draw.
+        Number of examples to show. They are drawn at random, always with the same seed.
     """
     if not runs:
         raise HebaeError("name at least one run folder: hebae explore runs/first.")
@@ -102,9 +101,9 @@ def _open(run: Path, data: DataSettings, count: int) -> tuple[Any, Any]:
         except HebaeError as error:
             if data.model_fields_set:
                 raise
-            tell(f"the map is left out, because the data of {run} are not there: {error}")
+            tell(f"the map is left out, because the data of {run} cannot be loaded: {error}")
     else:
-        tell(f"{run} was saved from Python without a record of its data; name them with --data.")
+        tell(f"{run} was saved from Python without a record of its data; give them with --data.")
     load = partial(
         training_data,
         run,

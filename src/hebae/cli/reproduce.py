@@ -46,10 +46,12 @@ def reproduce(
     device
         Device to train and to measure on.
     features
-        Features to compare samples of images in, as in ``hebae evaluate`` [default: those of each
-        study; for CelebA random, and inception and efficientnet-lite0 where they are available].
+        Features in which samples of images are compared, as in ``hebae evaluate`` [default: those
+        of each study; for CelebA random, and inception and efficientnet-lite0 if they are
+        available].
     samples
-        Samples per sampler, compared with as many test examples [default: 10000; smoke: 1000].
+        Number of samples per sampler, and of test examples to compare with [default: 10000; smoke:
+        1000].
     train_only
         Train only. Run the command again without this option to measure and draw.
     """

@@ -36,24 +36,25 @@ def tune(
     start: Start = StartFlags(),  # noqa: B008
     cluster: Cluster = ClusterSettings(),  # noqa: B008
 ) -> int:
-    """Search for the settings of a method that give the best held-out result, by Optuna.
+    """Search with Optuna for the settings of a method that give the best held-out result.
 
-    Trials are compared on validation examples that no trial is trained on, by a criterion that does
-    not depend on the weights of penalties. Trials that are worse than the median of the others
-    after a quarter or half of the epochs are pruned; one that diverges is marked as failed. Exit
-    status as of hebae train. Needs hebae[tune].
+    Trials are compared on validation examples that no trial is trained on. The criterion does not
+    depend on the weights of the penalties. Trials that are worse than the median of the others
+    after a quarter or half of the epochs are pruned. A trial that diverges is marked as failed.
+    The exit status is as for hebae train. Needs hebae[tune].
 
     Parameters
     ----------
     space
-        What is searched: NAME (a range around its present value), NAME=LOW..HIGH or NAME=A,B,C;
-        repeat for each setting [default: the method's weights, learning_rate, latent_dim and the
-        widths of fully connected networks].
+        Setting to search: NAME (a range around its present value), NAME=LOW..HIGH or NAME=A,B,C.
+        Repeat the flag for each setting [default: the method's weights, learning_rate, latent_dim
+        and the widths of fully connected networks].
     objective
-        Criterion: elbo; iwae (a bound on log p(x) that every method has); reconstruction; or
-        frechet (of samples). auto: elbo, or iwae for methods whose noise is not trained.
+        Criterion: elbo, iwae (a bound on log p(x), for every method), reconstruction or frechet (of
+        samples). auto: iwae for deterministic methods and for HEBAE without a rate weight,
+        otherwise elbo.
     trials
-        Trials of the study, with --resume those before included.
+        Number of trials of the study. With --resume, earlier trials are counted.
     timeout
         Seconds after which no further trial starts.
     output

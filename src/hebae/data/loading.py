@@ -227,7 +227,7 @@ def _load(
         names = [source.name for source in SOURCES]
         raise HebaeError(
             f"{os.fspath(data)} is neither a file or folder nor the name of a data set"
-            f"{suggestion(os.fspath(data), names)}; named are {', '.join(names)}."
+            f"{suggestion(os.fspath(data), names)}; the data sets are {', '.join(names)}."
         )
     if not path.is_dir():
         require_file(path)

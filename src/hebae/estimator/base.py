@@ -219,11 +219,11 @@ class Estimator(Fitted):
         Parameters
         ----------
         name : str or Path
-            On the Hub, as owner/name; or a folder.
+            Repository on the Hub, as owner/name, or a folder.
         revision : str, optional
             Branch, tag or commit.
         local_files_only : bool, default=False
-            Whether to look into the cache alone.
+            Whether to use only the local cache, without the network.
         encoder, decoder : nn.Module, optional
             See `hebae.load`.
 

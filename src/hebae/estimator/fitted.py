@@ -245,18 +245,18 @@ class Fitted(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reading):
         Parameters
         ----------
         name : str
-            As owner/name. The repository is created if there is none.
+            Repository on the Hub, as owner/name. It is created if it does not exist.
         private : bool, default=False
-            Of a new repository.
+            Whether the repository is private if it is created.
         revision : str, optional
-            Branch; main by default.
+            Branch to write to; by default main.
         license : str, optional
-            For the model card, by its identifier on the Hub, such as "mit".
+            Licence to name in the model card, as an identifier of the Hub such as "mit".
 
         Returns
         -------
         str
-            Its address.
+            Address of the repository.
         """
         from hebae.hub import push
 
@@ -270,13 +270,15 @@ class Fitted(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reading):
             return push(Path(temporary), name, **options)
 
     def export(self, folder: str | Path, format: Literal["onnx", "torch"] = "onnx") -> None:
-        """Write encoder and decoder as files that run without hebae.
+        """Write the encoder and the decoder as files that run without hebae.
+
+        The files take any number of examples. They are written only if their outputs agree with
+        those of the model to 1e-5.
 
         Parameters
         ----------
         folder : str or Path
-            Gets ``encoder`` and ``decoder``, and ``export.json``, which describes inputs and
-            outputs. The files take any number of examples and agree with the model to 1e-5.
+            Folder for the two files and ``export.json``, which describes inputs and outputs.
         format : {"onnx", "torch"}, default="onnx"
             ONNX (needs hebae[onnx]), or ``.pt2`` files, which `torch.export.load` reads.
         """

@@ -173,8 +173,8 @@ class IndexDependence:
 
 
 @old_parameters(
-    permutations="the null has one permutation per dimension",
-    workers="as many processes are used as help",
+    permutations="the null distribution has one permutation per dimension",
+    workers="the number of processes is chosen automatically",
 )
 def index_dependence(
     z: ArrayLike,

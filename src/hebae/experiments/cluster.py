@@ -41,11 +41,11 @@ def _require_possible(settings: ClusterSettings) -> None:
     """Raise a HebaeError if the package is missing, or Ray takes no such settings."""
     cpus, gpus, addresses = settings.ray_cpus, settings.ray_gpus, settings.ray or ()
     if not 0 < cpus < 2**15 or (cpus > 1 and cpus % 1):
-        raise HebaeError(f"--ray-cpus is {cpus:g}; it is a whole number, or a share of one CPU.")
+        raise HebaeError(f"--ray-cpus is {cpus:g}; give a whole number, or a share of one CPU.")
     if gpus is not None and not 0 <= gpus <= 1:
-        raise HebaeError(f"--ray-gpus is {gpus:g}; a run uses at most one: give 0 to 1.")
+        raise HebaeError(f"--ray-gpus is {gpus:g}; a run uses at most one GPU: give 0 to 1.")
     if len(addresses) > 1:
-        raise HebaeError(f"--ray takes one address, and got {' '.join(addresses)}.")
+        raise HebaeError(f"--ray takes one address, but got {' '.join(addresses)}.")
     if importlib.util.find_spec("ray") is None:
         raise MissingPackage("--ray needs the package ray: pip install 'hebae[ray]'")
 
@@ -99,7 +99,7 @@ def connected(
             ) from None
         raise HebaeError(
             f"cannot connect to Ray at {address} ({str(error).strip().splitlines()[0]}); start a "
-            "cluster with: ray start --head, or give --ray no address to use this machine."
+            "cluster with: ray start --head, or give --ray without an address to use this machine."
         ) from None
     try:
         yield Cluster(settings, notify)
@@ -114,9 +114,9 @@ def _require_reachable(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in address:
         raise HebaeError(
-            f"--ray is {address!r}; it takes HOST:PORT, as ray start --head prints it, auto for "
-            "the cluster on this machine, or nothing to use this machine's cores. To use a cluster "
-            "from outside, submit the command with ray job submit."
+            f"--ray is {address!r}; give HOST:PORT, as ray start --head prints it, auto for the "
+            "cluster on this machine, or no address to use this machine's cores. To use a cluster "
+            "from another machine, submit the command with ray job submit."
         )
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=5) as connection:
@@ -130,11 +130,11 @@ def _require_reachable(address: str) -> None:
         reason = getattr(error, "strerror", None) or error
         raise HebaeError(
             f"no Ray cluster can be reached at {address} ({reason}); check that it runs "
-            "(ray status), and that its port is open from here."
+            "(ray status), and that this machine can reach its port."
         ) from None
     if answer[3:4] != b"\x04":  # the type of the frame SETTINGS
         raise HebaeError(
-            f"what answers at {address} is no Ray cluster; give the address that ray start --head "
+            f"the server at {address} is not a Ray cluster; give the address that ray start --head "
             "prints, by default with port 6379."
         )
 
@@ -173,8 +173,8 @@ class Cluster:
         if count == 0:
             largest = {name: max((n.get(name, 0) for n in nodes), default=0) for name in shares}
             raise HebaeError(
-                f"a task asks for {shares['CPU']:g} CPUs and {shares['GPU']:g} GPUs, and no node "
-                f"of the cluster has as many (at most {largest['CPU']:g} and {largest['GPU']:g}); "
+                f"a task needs {shares['CPU']:g} CPUs and {shares['GPU']:g} GPUs, but no node of "
+                f"the cluster has that many (at most {largest['CPU']:g} and {largest['GPU']:g}); "
                 "change --ray-cpus or --ray-gpus."
             )
         return count
@@ -272,8 +272,8 @@ def _result(reference: Any) -> Any:
     except exceptions.RayError as error:
         reason = str(error).strip().splitlines()[0]
         raise HebaeError(
-            f"a worker was lost {RETRIES + 1} times with the same task ({reason}). What is "
-            "finished is kept; mend the cause, such as a lack of memory, and use --resume."
+            f"a worker was lost {RETRIES + 1} times with the same task ({reason}). Finished "
+            "runs are kept. Fix the cause, such as a lack of memory, and resume."
         ) from None
 
 
@@ -304,7 +304,7 @@ def _task(call: _Call, messages: Any) -> Any:
 
     if call.version != __version__:
         raise HebaeError(
-            f"the node {socket.gethostname()} has hebae {__version__}, and the command runs with "
+            f"the node {socket.gethostname()} has hebae {__version__}, but the command runs with "
             f"{call.version}; install the same version on all nodes."
         )
     os.environ.update(call.variables)

@@ -202,8 +202,8 @@ def shared_dataset(settings: Settings, fingerprint: str) -> Dataset:
     dataset = _loaded(tuple(settings.source.items()))
     if dataset.fingerprint != fingerprint:
         raise HebaeError(
-            f"the data {settings.data} on the node {socket.gethostname()} differ from those where "
-            "the command runs; copy them, or name a folder that all nodes share."
+            f"the data {settings.data} on the node {socket.gethostname()} differ from those of "
+            "the node that runs the command; copy the data, or use a folder that all nodes share."
         )
     return dataset
 

@@ -211,7 +211,7 @@ def _draw_samples(target: _Folder, runs: Mapping[str, TrainedRun]) -> None:
         title = f"{SAMPLERS['normal']} beside the best sampler"
         caption = (
             "The best sampler of each method is the one that hebae sample chooses: its draws are "
-            "most like held-out training codes."
+            "most similar to held-out training codes."
         )
         target.drawn[Path("best")] = Section(title, [Gallery(title, beside, ACROSS, caption)])
 

@@ -25,13 +25,13 @@ def explorer_of(run: TrainedRun, name: str | None = None) -> Explorer | str:
     steps = run.model.likelihood.mean_steps()
     if layers is None:
         return (
-            f"The decoder of {name} is not fully connected: the page shows its codes, but cannot "
+            f"The decoder of {name} is not fully connected. The page shows its codes, but cannot "
             "decode them."
         )
     if steps is None:
         return (
-            f"The page cannot decode the likelihood of {name}, {run.settings.likelihood}: it shows "
-            "the codes alone."
+            f"The page cannot decode {name}, whose likelihood is {run.settings.likelihood}. It "
+            "shows only the codes."
         )
     codes = inference.draw(run.model, run.some_codes(MOST_EXAMPLES), run.seed)
     conditions = _conditions(run)
@@ -48,12 +48,12 @@ def explorer_of(run: TrainedRun, name: str | None = None) -> Explorer | str:
         columns_note=note,
         conditions=conditions,
         labels=run.some_labels(MOST_EXAMPLES),
-        caption="Decoded in this page, in half precision; the means of p(x|z).",
+        caption="Means of p(x|z). This page decodes them with weights in half precision.",
     )
     if explorer.size > MOST_BYTES:
         return (
             f"The decoder of {name} has {explorer.size / 1e6:.1f} MB in half precision, and a page "
-            f"carries at most {MOST_BYTES / 1e6:g} MB: it shows the codes alone."
+            f"holds at most {MOST_BYTES / 1e6:g} MB. The page shows only the codes."
         )
     return explorer
 

@@ -24,8 +24,8 @@ _DECIDED = {
     **dict.fromkeys(DataSettings.model_fields, "all trials use the same data"),
     **dict.fromkeys(AFFECT_NOTHING | AFFECT_ROUNDING, "it does not change what is learned"),
     "method": "penalties of other methods have other settings; run one study per method",
-    "seed": "the best seed is luck",
-    "epochs": "it is the budget of every trial; give --epochs",
+    "seed": "a better result of one seed is chance",
+    "epochs": "all trials have the same budget; set it with --epochs",
 }
 
 
@@ -94,7 +94,7 @@ def _parse(text: str, settings: Settings) -> Dimension:
     if name not in Settings.model_fields:
         Settings.checked({name: values}, "--space")  # raises, with a suggestion
     if name in _DECIDED:
-        raise HebaeError(f"--space {name}: it cannot be tuned, since {_DECIDED[name]}.")
+        raise HebaeError(f"--space {name} cannot be tuned: {_DECIDED[name]}.")
     of_methods = {option for method in METHODS.values() for option in method.options}
     if name in of_methods - METHODS[settings.method].options.keys():
         raise HebaeError(f"--space {name}: --method {settings.method} has no such setting.")
@@ -109,9 +109,9 @@ def _parse(text: str, settings: Settings) -> Dimension:
         return Dimension(name, found)
     ends = [parse_value(name, end.strip(), "--space") for end in (low, high)]
     if not all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends):
-        raise HebaeError(f"--space {text}: {name} is no number; give values, such as {EXAMPLE}.")
+        raise HebaeError(f"--space {text}: {name} is not a number; give values, as in {EXAMPLE}.")
     if not ends[0] < ends[1]:
-        raise HebaeError(f"--space {text}: the range needs a larger end, such as {EXAMPLE}.")
+        raise HebaeError(f"--space {text}: LOW must be below HIGH, as in {EXAMPLE}.")
     return _between(name, *ends)
 
 

@@ -23,11 +23,11 @@ class ClusterSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     ray: tuple[str, ...] | None = None
-    """Train and measure in several processes, as tasks of Ray (extra hebae[ray]). Without a value:
-    on the cores of this machine, or the cluster in RAY_ADDRESS. HOST:PORT: on that cluster; auto:
-    on the one that was started on this machine."""
+    """Train and measure in several processes, as tasks of Ray (needs hebae[ray]). Without a value:
+    on the cores of this machine, or on the cluster in RAY_ADDRESS. HOST:PORT: on the cluster with
+    this head node. auto: on the cluster that was started on this machine."""
     ray_cpus: float = 1
-    """CPUs per task, and threads of its process."""
+    """CPUs per task; also the number of threads of its process."""
     ray_gpus: float | None = None
     """GPUs per task: 0, 1 or a share of one, such as 0.25 [default: 1 if the cluster has any and
     --device allows it]."""

@@ -65,7 +65,9 @@ def plan(settings: Settings, space: Sequence[str], criterion: str = "auto") -> S
         size = max(1, min(MOST_VALIDATION, len(dataset.train) // 10))
         settings = settings.replace(validation_size=size)
         dataset = load_dataset(settings)
-        notes.append(f"{size:,} training examples are set aside: trials are compared on them.")
+        notes.append(
+            f"{size:,} training examples are set aside for validation; trials are compared on them."
+        )
     prepared = session.prepare(settings, dataset)
     resolved = prepared.settings
     prepared.release()
@@ -208,8 +210,8 @@ def _require_same(folder: ExperimentFolder, study: Study, about: dict[str, Any])
     for name, now in about.items():
         if stored.get(name) != now:
             raise HebaeError(
-                f"{folder.path} holds a study with another {name} ({stored.get(name)}, and {now} "
-                "is asked for); give the same, or name another --output."
+                f"{folder.path} holds a study whose {name} is {stored.get(name)}, not {now}; give "
+                "the same value, or name another --output."
             )
 
 
@@ -247,8 +249,8 @@ def _publish(
     better = CRITERIA[study.criterion][2]
     notes = [
         f"{LABELS[study.criterion]}: {better} is better. It is measured on {_count(study)} "
-        "validation examples, which do not tell how good the best trial is on new data: measure "
-        "that with hebae evaluate on a test split.",
+        "validation examples. The best value is optimistic, since the trial was selected on these "
+        "examples: measure it with hebae evaluate on a test split.",
         f"Best settings: {BEST}. Train with them: hebae train --config {folder.path / BEST}",
     ]
     heads = [study.criterion, "epochs", *(dimension.name for dimension in study.space)]

@@ -89,8 +89,8 @@ class Page:
                 theme.on_value_change(lambda event: dark.set_value(event.value))
             if first.codes is None:
                 ui.label(
-                    "The data of this run are not there, so that there is no map. Sliders and "
-                    "samples work without them."
+                    "The data of this run could not be loaded, so there is no map. Sliders and "
+                    "samples work without data."
                 ).classes("quiet")
             else:
                 self._build_choices()
@@ -190,8 +190,8 @@ class Page:
 
     def _build_interpolation(self) -> None:
         ui.label(
-            "The line between the codes of two examples: the last two that you clicked in a map, "
-            "or those that you name."
+            "Decodes points on the line between the codes of two examples: the last two that you "
+            "clicked in a map, or those that you name."
         ).classes("quiet")
         with ui.row().classes("items-center gap-3"):
             self.ends = [ui.input(name).classes("w-40") for name in ("From", "To")]
@@ -223,13 +223,13 @@ class Page:
     def _build_attributes(self) -> None:
         if len(self.groups) < 2:
             ui.label(
-                "The examples have no labels, categories or columns of numbers that could be an "
-                "attribute."
+                "There are no attributes: the examples have no labels, categories or columns of "
+                "numbers."
             )
             return
         ui.label(
-            "The mean code of one group minus that of another is added to the current code: 0 is "
-            "the code itself, 1 the whole difference."
+            "The difference between the mean codes of two groups is added to the current code. "
+            "Strength 0 adds nothing, 1 adds the whole difference."
         ).classes("quiet")
         names = list(self.groups)
         with ui.row().classes("items-center gap-3"):
@@ -240,7 +240,7 @@ class Page:
                 element.classes("w-48")
             self.strength.classes("w-24")
             ui.button("Apply", on_click=self._apply).props("no-caps outline")
-            ui.button("Take the result as the current code", on_click=self._take).props(
+            ui.button("Use the result as the current code", on_click=self._take).props(
                 "no-caps flat"
             )
         self.walks = self._viewers()
@@ -281,8 +281,8 @@ class Page:
             self.fitting = ui.spinner(size="sm")
             self.fitting.visible = False
         ui.label(
-            "All runs take the same seed. A sampler that is fitted takes up to two minutes, and is "
-            "stored with the run."
+            "All runs use the same seed. Fitting a sampler takes up to two minutes. The fitted "
+            "sampler is stored with the run."
         ).classes("quiet")
         self.draws = self._viewers()
 
@@ -300,8 +300,9 @@ class Page:
 
     def _build_upload(self) -> None:
         ui.label(
-            "Images, a table, an array, an .h5ad file or genotypes, read as the data of training "
-            f"were: at most {MOST_BYTES // 2**20} MiB. The first one becomes the current code."
+            "Images, a table, an array, an .h5ad file or genotypes, at most "
+            f"{MOST_BYTES // 2**20} MiB. They are read like the training data. The code of the "
+            "first example becomes the current code."
         ).classes("quiet")
         self.problem = ui.label("").classes("problem").props('role="alert"')
         ui.upload(
@@ -332,9 +333,9 @@ class Page:
             for panel, viewer, shown in zip(self.panels, self.uploads, found, strict=True):
                 panel.add_uploads(shown, viewer)
             count = len(found[0].names)
-            each = "the original, and what the decoder makes of its code"
+            each = "the original and its reconstruction"
             if count > 1:
-                each = "the originals, and what the decoder makes of their codes"
+                each = "the originals and their reconstructions"
             self.received.text = f"{count} uploaded example{'s' if count > 1 else ''}: {each}."
 
     # Shared

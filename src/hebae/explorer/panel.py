@@ -193,7 +193,7 @@ class Panel:
         names = self._names()
         if name not in names:
             raise HebaeError(
-                f"no example that is shown is called {name!r}; click points of the map, or give "
+                f"none of the shown examples is called {name!r}; click points of the map, or give "
                 f"names such as {', '.join(names[:3])}."
             )
         return names.index(name)
@@ -265,8 +265,8 @@ class Panel:
                 with ui.column().classes("gap-1").style("flex: 1 1 220px; min-width: 0"):
                     self._build_conditions()
                     ui.label(
-                        "Leading directions of the codes, in standard deviations, with their share "
-                        "of the variance"
+                        "Principal directions of the codes, in standard deviations, with their "
+                        "share of the variance"
                     ).classes("quiet")
                     self.sliders = [
                         self._build_slider(place, float(axes.shares[place]))

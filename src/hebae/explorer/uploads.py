@@ -60,8 +60,8 @@ def read_upload(
     size = sum(len(content) for _, content in files)
     if size > MOST_BYTES:
         raise HebaeError(
-            f"the upload has {size / 2**20:,.1f} MiB, and at most {MOST_BYTES / 2**20:,.0f} MiB "
-            "are read; give fewer examples."
+            f"the upload has {size / 2**20:,.1f} MiB, but at most {MOST_BYTES / 2**20:,.0f} MiB "
+            "are allowed; upload fewer examples."
         )
     with TemporaryDirectory(prefix="hebae-upload-") as folder:
         stored = _store(files, Path(folder))

@@ -215,7 +215,9 @@ def _sections(
         blocks.append(Table("Statements", ["result", "verdict"], rows, verdicts))
     for one in findings.drawings:
         if one.shows_faces:
-            blocks.append(f"{one.title}: it shows photographs of people, and is in {FACES}.")
+            blocks.append(
+                f"{one.title}: this figure shows photographs of people and is in {FACES}."
+            )
         else:
             content = (folder / f"{one.name}.png").read_bytes()
             blocks.append(Picture(content, one.title, one.caption))

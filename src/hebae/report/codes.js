@@ -204,7 +204,7 @@ function tableView(data) {
 async function openExplorer(figure, data) {
   const holder = figure.querySelector(".holder");
   if (!("DecompressionStream" in window)) {
-    holder.textContent = "This browser is too old for the decoder; use one of 2023 or later.";
+    holder.textContent = "This browser is too old to run the decoder; use a browser from 2023 or later.";
     return;
   }
   const [decode, flat] = await Promise.all([openDecoder(data), halvesOf(data.codes)]);

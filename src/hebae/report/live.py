@@ -259,5 +259,5 @@ def columns_to_show(
     ]
     count = len(named)
     if count <= MOST_COLUMNS:
-        return columns, "Means of the columns; of a category, the most probable one."
+        return columns, "Means of the columns; for categories, the most probable one."
     return columns, f"Means of the {MOST_COLUMNS} of {count:,} columns that vary most."

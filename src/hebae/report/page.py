@@ -160,8 +160,8 @@ def _without(sections: Sequence[Section], explorers: Sequence[Explorer]) -> list
         if any(block is one for one in explorers):
             assert isinstance(block, Explorer)
             return (
-                f"The decoder of {block.name} does not fit into this page, which has at most "
-                f"{MOST_BYTES // 1_000_000} MB; the report.html of its run has it."
+                f"The decoder of {block.name} does not fit into this page, which is limited to "
+                f"{MOST_BYTES // 1_000_000} MB. It is in the report.html of the run."
             )
         return block
 

@@ -107,8 +107,8 @@ class Logger(Callback):
             self._is_open = False
             reason = " ".join(str(error).split())[:300]
             warnings.warn(
-                f"{self.package} failed ({type(error).__name__}: {reason}) and receives nothing "
-                "more; training continues.",
+                f"{self.package} failed ({type(error).__name__}: {reason}). Nothing more is "
+                "logged to it; training continues.",
                 stacklevel=2,
             )
 
@@ -258,7 +258,7 @@ def _require_login(mode: str) -> None:
     if not found:
         raise HebaeError(
             f"--logger wandb cannot start ({reason}): run wandb login, set WANDB_API_KEY, or set "
-            "WANDB_MODE=offline to write files alone."
+            "WANDB_MODE=offline to write local files only."
         )
 
 

@@ -163,8 +163,8 @@ def reference_rows(
 __getattr__ = old_names(
     __name__,
     {
-        "ClassifierFeatures": (lambda: FeatureExtractor, "it is a FeatureExtractor"),
-        "NetworkFeatures": (lambda: FeatureExtractor, "it is a FeatureExtractor"),
+        "ClassifierFeatures": (lambda: FeatureExtractor, "use hebae.evaluation.FeatureExtractor"),
+        "NetworkFeatures": (lambda: FeatureExtractor, "use hebae.evaluation.FeatureExtractor"),
         "metric_name": (lambda: metric_name, "import it from hebae.evaluation"),
     },
 )

@@ -118,7 +118,9 @@ def test_revisions_names_and_the_cache(hub, tmp_path, monkeypatch):
 
 
 def test_what_the_hub_or_the_folder_refuses(hebae, trained, hub, tmp_path):
-    refused(hebae("push", "run", "vectors"), "'vectors'", "owner/name")
+    for name in ("vectors", "../x", "me/..", "me/x y"):
+        refused(hebae("push", "run", name, "--dry-run"), repr(name), "owner/name")
+    refused(hebae("push", "run", "me/x", "--dry-run", "--license", "<b>"), "<b>", "mit")
     refused(hebae("push", "nothing", "me/x"), "nothing")
     (trained / "evaluation.json").write_text('{"of": 3}')
     refused(hebae("push", "run", "me/x"), "evaluation.json is altered")

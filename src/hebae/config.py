@@ -262,7 +262,7 @@ class TrainingSettings(_Group):
     @field_validator("logger", mode="before")
     @classmethod
     def _one_or_more(cls, value: Any) -> Any:
-        names = (value,) if isinstance(value, str) else value
+        names = (value,) if isinstance(value, str) else () if value is None else value
         return tuple(dict.fromkeys(names)) if isinstance(names, list | tuple) else names
 
     @property

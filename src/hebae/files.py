@@ -286,6 +286,8 @@ def make_folder(path: Path, name: str = "the folder") -> None:
     """Create a folder and its parents, unless it exists; if that fails, a HebaeError names it."""
     try:
         path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise HebaeError(f"{name} {path} is a file; name a folder.") from None
     except OSError as error:
         raise HebaeError(
             f"cannot create {name} {path}: {error.strerror}; choose a folder you may write to."

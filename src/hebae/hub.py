@@ -40,7 +40,7 @@ FILES = (
     "README.md",
 )
 """What is sent and downloaded; all other files of a repository are left alone."""
-_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _KINDS = {3: "unconditional-image-generation", 1: "tabular-generation"}  # by the axes of an example
 
 
@@ -152,6 +152,12 @@ def prepare_repository(
     **networks: nn.Module | None,
 ) -> None:
     """Write what `push` sends into `target`: model, settings without paths, and model card."""
+    _require_name(name)
+    if license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", license):
+        raise HebaeError(
+            f"the license is {license!r}; give its identifier on the Hub, such as mit or "
+            "apache-2.0."
+        )
     model, config = load_model(folder, **networks)
     of_settings = {n: config[n] for n in Settings.model_fields if n in config}
     settings = Settings.checked(of_settings, f"{folder}/config.json")

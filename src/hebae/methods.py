@@ -90,7 +90,7 @@ def allowed_values(error: Mapping[str, Any]) -> str:
         "less_than_equal": f"at most {context.get('le')}",
         "too_short": "one number or more",
         "string_type": "a word",
-        "tuple_type": "one whole number or more",
+        "tuple_type": "a list of values",
         "literal_error": f"one of {str(context.get('expected')).replace(' or ', ', ')}",
     }
     return messages.get(error["type"], str(error["msg"]))

@@ -33,7 +33,6 @@ from hebae.priors.base import Floats
 from hebae.priors.choice import SAMPLERS, sampler_class
 from hebae.run_folder import RunFolder
 
-Sampler = Prior  # its name in version 0.1.0
 Key: TypeAlias = tuple[int, ...]
 """Codes of the categories of a condition, one per column of categories."""
 
@@ -280,7 +279,10 @@ def _training_values(*arguments: Any, **options: Any) -> Any:
 
 __getattr__ = old_names(
     __name__,
-    {"training_values": (lambda: _training_values, "use training_data(...).train.values")},
+    {
+        "Sampler": (lambda: Prior, "use hebae.priors.Prior"),
+        "training_values": (lambda: _training_values, "use training_data(...).train.values"),
+    },
 )
 
 keep_moved_modules(__name__)

@@ -60,11 +60,12 @@ def test_the_best_trial_is_the_one_whose_criterion_is_best(hebae, study, tmp_pat
 
 
 def test_a_trial_that_diverges_is_marked_and_the_study_goes_on(study, tmp_path):
-    result = study("--method", "vae", "--space", "learning_rate=1e-3,1e30", "--trials", 6)
+    space = ("--space", "learning_rate=1e30,1e-3", "--space", "latent_dim=2,3")
+    result = study("--method", "vae", *space, "--trials", 6)
     assert result.status == 0, result.err
     found = trials(tmp_path / "tuning")
     failed = [t for t in found if t.state.name == "FAIL"]
-    assert failed and len(found) == 6
+    assert len(failed) == 2 and len(found) == 4  # each combination once
     for trial in found:
         assert (trial in failed) == (trial.params["learning_rate"] == "1e+30")
     for trial in failed:
@@ -124,6 +125,7 @@ def test_trials_below_the_median_are_pruned(study, tmp_path, monkeypatch):
         (("--space", "likelihood"), ("between likelihoods", "frechet")),
         (("--space", "latent_dim", "--space", "latent-dim=2,3"), ("twice",)),
         (("--method", "ae", "--objective", "elbo"), ("deterministic", "iwae")),
+        (("--validation-size", 1), ("validation-size 2",)),
         (("--trials", 0), ("--trials", "at least 1")),
         (("--timeout", 0), ("--timeout", "above 0")),
     ],
@@ -131,6 +133,32 @@ def test_trials_below_the_median_are_pruned(study, tmp_path, monkeypatch):
 def test_what_cannot_be_tuned_is_refused(study, tmp_path, flags, parts):
     refused(study(*flags), *parts)
     assert not (tmp_path / "tuning").exists()
+
+
+def test_only_the_values_that_trials_have_must_be_possible(study):
+    # 20 latent dimensions, the default, would need a larger batch; no trial has them.
+    options = {"latent_dim": 20, "batch_size": 12}
+    result = study("--space", "latent_dim=2,3", "--dry-run", **options)
+    assert result.status == 0, result.err
+    refused(study("--space", "latent_dim=40,2", "--dry-run", **options), "latent_dim 40")
+
+
+def test_each_combination_of_a_small_space_is_tried_once(study, tmp_path):
+    space = ("--method", "wae", "--space", "kernel", "--space", "latent_dim=2..3")
+    assert study(*space, "--trials", 2, epochs=1).status == 0
+    assert study(*space, "--trials", 10, "--resume", epochs=1).status == 0
+    done = trials(tmp_path / "tuning")
+    assert {trial.state.name for trial in done} <= {"COMPLETE", "PRUNED"}
+    tried = [tuple(sorted(trial.params.items())) for trial in done]
+    assert len(set(tried)) == 4 and len(tried) <= 5  # the first two may be equal
+
+
+@pytest.mark.parametrize("journal", ['{"garbage', '{"op_code": 77}\n'])
+def test_a_damaged_journal_is_named(study, tmp_path, journal):
+    flags = ("--method", "ae", "--space", "latent_dim=2,3", "--trials", 1)
+    assert study(*flags, epochs=1).status == 0
+    (tmp_path / "tuning" / "journal.log").write_text(journal)
+    refused(study(*flags, "--resume", epochs=1), "journal.log", "--overwrite")
 
 
 def test_optuna_is_named_where_it_is_missing(study, monkeypatch):

@@ -110,7 +110,7 @@ def export(
     """Write the encoder and the decoder as files that run without hebae.
 
     The files take any number of examples. They are written only if their outputs agree with those
-    of the model to 1e-5.
+    of the model to 1e-5. The files of an earlier export in the folder are replaced.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ def show(run: Path, /) -> int:
         say(f"Not finished: {len(history)} of {settings.epochs} epochs. Resume with:")
         say(f"hebae train --resume --output {run}")
     if not os.access(run, os.W_OK):
-        tell(f"no figures are drawn, because {run} cannot be written.")
+        tell(f"no figures and no report.html are written, because {run} cannot be written to.")
         return 0
     drawn = report_run(run)
     for path, section in drawn.items():

@@ -41,7 +41,8 @@ def tune(
     Trials are compared on validation examples that no trial is trained on. The criterion does not
     depend on the weights of the penalties. Trials that are worse than the median of the others
     after a quarter or half of the epochs are pruned. A trial that diverges is marked as failed.
-    The exit status is as for hebae train. Needs hebae[tune].
+    Needs hebae[tune]. Exit status: 0; 2 for an error, also if no trial has a result; 130 after
+    Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
 
     Parameters
     ----------

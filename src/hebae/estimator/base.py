@@ -235,6 +235,8 @@ class Estimator(Fitted):
         from hebae.estimator import load
         from hebae.hub import download
 
+        if not isinstance(name, str | Path):
+            raise HebaeError(f"name is {name!r}; give owner/name on the Hub, or a folder.")
         if Path(name).is_dir():
             folder = Path(name)
         else:

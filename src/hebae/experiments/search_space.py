@@ -19,7 +19,10 @@ FACTORS = {"weight": 100.0, "float": 10.0, "int": 4.0}
 """By what a setting is divided and multiplied for its default range: weights of penalties, other
 numbers, and whole numbers."""
 WIDTH_FACTORS = (0.5, 1.0, 2.0)
-EXAMPLE = "--space learning_rate=1e-4..1e-2 --space encoder_widths=64x64,256x256"
+EXAMPLES = {
+    "range": "--space learning_rate=1e-4..1e-2",
+    "values": "--space encoder_widths=64x64,256x256",
+}
 _DECIDED = {
     **dict.fromkeys(DataSettings.model_fields, "all trials use the same data"),
     **dict.fromkeys(AFFECT_NOTHING | AFFECT_ROUNDING, "it does not change what is learned"),
@@ -40,6 +43,11 @@ class Dimension:
     log: bool = False
     whole: bool = False
 
+    @property
+    def values(self) -> Sequence[Any]:
+        """The values as Optuna takes them, of which there must be a finite `count`."""
+        return [as_text(v) for v in self.choices] or range(int(self.low), int(self.high) + 1)
+
     def suggest(self, trial: Any) -> Any:
         """Ask an Optuna trial for a value."""
         if self.choices:
@@ -51,11 +59,33 @@ class Dimension:
         return min(max(float(f"{value:.4g}"), self.low), self.high)
 
     @property
+    def count(self) -> float:
+        """How many values there are; infinite for a range of numbers that are not whole."""
+        if self.choices:
+            return len(self.choices)
+        return int(self.high) - int(self.low) + 1 if self.whole else math.inf
+
+    @property
     def text(self) -> str:
         """The values, as a person reads them and `parse_space` does."""
         if self.choices:
             return ",".join(map(as_text, self.choices))
         return f"{self.low:.4g}..{self.high:.4g}"
+
+
+def example_trial(texts: Sequence[str], settings: Settings) -> Settings:
+    """Return settings with the first of the values that the command line gives of each setting.
+
+    No trial has the settings as they are where the space names other values.
+    """
+    first = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        name = _setting_name(name)
+        if equals and name in Settings.model_fields:
+            low = values.partition("..")[0].partition(",")[0]
+            first[name] = parse_value(name, low.strip(), "--space")
+    return settings.replace(**first)
 
 
 def parse_space(texts: Sequence[str], settings: Settings) -> list[Dimension]:
@@ -90,7 +120,7 @@ def _default_names(settings: Settings) -> list[str]:
 
 def _parse(text: str, settings: Settings) -> Dimension:
     name, equals, values = text.partition("=")
-    name = name.strip().removeprefix("--").replace("-", "_")
+    name = _setting_name(name)
     if name not in Settings.model_fields:
         Settings.checked({name: values}, "--space")  # raises, with a suggestion
     if name in _DECIDED:
@@ -109,10 +139,16 @@ def _parse(text: str, settings: Settings) -> Dimension:
         return Dimension(name, found)
     ends = [parse_value(name, end.strip(), "--space") for end in (low, high)]
     if not all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends):
-        raise HebaeError(f"--space {text}: {name} is not a number; give values, as in {EXAMPLE}.")
+        raise HebaeError(
+            f"--space {text}: {name} is not a number; give values, as in {EXAMPLES['values']}."
+        )
     if not ends[0] < ends[1]:
-        raise HebaeError(f"--space {text}: LOW must be below HIGH, as in {EXAMPLE}.")
+        raise HebaeError(f"--space {text}: LOW must be below HIGH, as in {EXAMPLES['range']}.")
     return _between(name, *ends)
+
+
+def _setting_name(text: str) -> str:
+    return text.strip().removeprefix("--").replace("-", "_")
 
 
 def _between(name: str, low: float, high: float) -> Dimension:

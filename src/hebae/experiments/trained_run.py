@@ -30,7 +30,7 @@ from hebae.evaluation.features.base import (
     is_image_data,
 )
 from hebae.experiments.measurement import Measurement, find, value_of
-from hebae.experiments.plan import PlannedRun
+from hebae.experiments.plan import PlannedRun, as_text
 from hebae.experiments.settings import EvaluationSettings
 from hebae.files import sha256_of
 from hebae.methods import AUTOMATIC, SAMPLER_NAMES
@@ -383,7 +383,8 @@ def open_runs(
         ours, theirs = getattr(settings, name), getattr(others, name)
         if ours != theirs and name != "data_dir":
             raise HebaeError(
-                f"{paths[0]} was trained with {name} {ours} and {path} with {theirs}; a table "
+                f"{paths[0]} was trained with {name} {as_text(ours) or 'none'} and {path} with "
+                f"{as_text(theirs) or 'none'}; a table "
                 "compares runs on the same data. Evaluate them separately."
             )
     try:

@@ -106,14 +106,22 @@ def open_study(study: Study, folder: Path) -> Any:
     """Open Optuna's study in a folder, or create it."""
     optuna = require_optuna()
     journal = optuna.storages.journal
-    storage = journal.JournalStorage(journal.JournalFileBackend(str(folder / JOURNAL)))
-    return optuna.create_study(
-        storage=storage,
-        study_name="hebae",
-        load_if_exists=True,
-        direction="maximize" if study.higher_is_better else "minimize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS),
-    )
+    path = folder / JOURNAL
+    try:
+        return optuna.create_study(
+            storage=journal.JournalStorage(journal.JournalFileBackend(str(path))),
+            study_name="hebae",
+            load_if_exists=True,
+            direction="maximize" if study.higher_is_better else "minimize",
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS),
+        )
+    except OSError as error:
+        raise HebaeError(f"cannot write {path}: {error.strerror}.") from None
+    except Exception as error:  # of many kinds, also assertions
+        raise HebaeError(
+            f"{path} is altered or truncated ({type(error).__name__}); restore it, or start again "
+            "with --overwrite."
+        ) from error
 
 
 def path_of(folder: Path, number: int) -> Path:

@@ -8,10 +8,11 @@ others at that stage are pruned.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, product
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hebae.config import Settings
 from hebae.errors import HebaeError
 from hebae.experiments.cluster import Cluster
 from hebae.experiments.runner import ExperimentFolder
-from hebae.experiments.search_space import parse_space
+from hebae.experiments.search_space import example_trial, parse_space
 from hebae.experiments.trained_run import RunResult, load_dataset
 from hebae.experiments.trials import (
     CRITERIA,
@@ -53,8 +54,7 @@ def plan(settings: Settings, space: Sequence[str], criterion: str = "auto") -> S
     Raises
     ------
     HebaeError
-        If a trial with the settings as they are could not be trained, or the space or criterion is
-        not possible.
+        If a trial could not be trained, or the space or criterion is not possible.
     """
     require_optuna()
     if settings.devices > 1:
@@ -68,7 +68,12 @@ def plan(settings: Settings, space: Sequence[str], criterion: str = "auto") -> S
         notes.append(
             f"{size:,} training examples are set aside for validation; trials are compared on them."
         )
-    prepared = session.prepare(settings, dataset)
+    if dataset.validation is not None and len(dataset.validation) < 2:
+        raise HebaeError(
+            "trials are compared on validation examples, with a standard error, and there is 1; "
+            "give --validation-size 2 or more."
+        )
+    prepared = session.prepare(example_trial(space, settings), dataset)
     resolved = prepared.settings
     prepared.release()
     chosen = choose_criterion(resolved) if criterion == "auto" else criterion
@@ -146,12 +151,18 @@ def run_study(
             _require_same(folder, study, about)
         folder.write_mark(about, {"base": study.settings})
         of_optuna = open_study(study, folder.path)
+        if math.prod(dimension.count for dimension in study.space) <= trials:
+            for values in product(*(dimension.values for dimension in study.space)):
+                combination = {d.name: v for d, v in zip(study.space, values, strict=True)}
+                of_optuna.enqueue_trial(combination, skip_if_exists=True)
+            trials = len(of_optuna.get_trials(deepcopy=False))
+            progress("the space has no more values than trials: each combination is tried once")
 
         def numbers() -> Iterator[int]:
             """Trials that were interrupted, then new ones."""
             known = of_optuna.get_trials(deepcopy=False)
             yield from (one.number for one in known if one.state == states.RUNNING)
-            for number in range(len(known), trials):
+            for number in range(sum(one.state != states.WAITING for one in known), trials):
                 if timeout and time.monotonic() - begin > timeout:
                     return
                 progress(f"trial {number} ({number + 1} of {trials})")
@@ -224,14 +235,17 @@ def _publish(
 ) -> Table:
     """Write best settings, tables, figure and page; return the table."""
     states = require_optuna().trial.TrialState
-    trials = of_optuna.get_trials(deepcopy=False)
+    ended = states.COMPLETE, states.PRUNED, states.FAIL
+    trials = of_optuna.get_trials(deepcopy=False, states=ended)
     sign = -1 if study.higher_is_better else 1
     finished = sorted(
         (t for t in trials if t.state == states.COMPLETE), key=lambda t: sign * t.value
     )
     if not finished:
-        reasons = "; ".join(dict.fromkeys(t.user_attrs.get("reason", "") for t in trials))
-        raise HebaeError(f"no trial of {folder.path} has a result: {reasons}")
+        reason = trials[0].user_attrs.get("reason", "") if trials else "no trial was begun in time"
+        raise HebaeError(
+            f"none of the {len(trials)} trials of {folder.path} has a result. The first: {reason}"
+        )
     best = path_of(folder.path, finished[0].number)
     settings = RunFolder(best).settings()
     write_text(folder.path / BEST, settings.to_yaml())

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Literal
 
 from hebae.config import Settings
@@ -184,6 +185,9 @@ class MLflow(Logger):
         from mlflow import MlflowClient
 
         super().__init__(origin)
+        # By default it tries for minutes to reach a server that does not answer.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         place = origin.group or origin.folder
         uri = artifacts = None
         if place is not None and "MLFLOW_TRACKING_URI" not in os.environ:
@@ -299,7 +303,7 @@ def _started(name: str, origin: Origin) -> Logger:
     try:
         return LOGGERS[name](origin)
     except Exception as error:  # of many kinds: of the network, of a login, of a database
-        reason = " ".join(str(error).split())[:300].rstrip(".")
+        reason = shorten(" ".join(str(error).split()), 200, placeholder=" ...").rstrip(".")
         raise HebaeError(
             f"--logger {name} cannot start ({type(error).__name__}: {reason}); leave it out, or "
             "check the client's settings."

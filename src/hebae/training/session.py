@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -158,6 +159,8 @@ def run_group(
     logging_of: list[list[Logger]] = []
     with ExitStack() as folders:
         for (prepared, output), own in zip(runs, callbacks, strict=True):
+            if writing and not output.exists():
+                folders.callback(_remove_unused, output)
             opened = _opened(prepared, output, command, overwrite, resuming, writing)
             checkpointer = folders.enter_context(opened)
             followers: list[Callback] = [checkpointer, *own] if writing else []
@@ -207,6 +210,12 @@ def run_group(
                     extra["data_range"] = data.train.range
                 save_model(output, prepared.model, prepared.settings, extra)
     return members
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove a folder that a training which could not begin has created."""
+    if folder.is_dir() and {path.name for path in folder.iterdir()} <= {".lock"}:
+        shutil.rmtree(folder)
 
 
 @contextmanager

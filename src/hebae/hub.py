@@ -93,12 +93,7 @@ def push(
     return f"{_endpoint() or hub.constants.ENDPOINT}/{name}"
 
 
-def download(
-    name: str,
-    *,
-    revision: str | None = None,
-    offline: bool = False,
-) -> Path:
+def download(name: str, *, revision: str | None = None, offline: bool = False) -> Path:
     """Download a model from the Hub into the cache; return its folder there.
 
     Parameters

@@ -138,9 +138,8 @@ class TrainedRun:
 
     def training_rows(self, count: int) -> npt.NDArray[np.intp]:
         """Rows of `count` random training examples, or of all, in random order."""
-        order: npt.NDArray[np.intp] = np.random.default_rng(self.seed).permutation(
-            len(self.dataset.train)
-        )
+        size = len(self.dataset.train)
+        order: npt.NDArray[np.intp] = np.random.default_rng(self.seed).permutation(size)
         return order[:count]
 
     def some(self, count: int) -> Examples:
@@ -384,8 +383,8 @@ def open_runs(
         if ours != theirs and name != "data_dir":
             raise HebaeError(
                 f"{paths[0]} was trained with {name} {as_text(ours) or 'none'} and {path} with "
-                f"{as_text(theirs) or 'none'}; a table "
-                "compares runs on the same data. Evaluate them separately."
+                f"{as_text(theirs) or 'none'}; a table compares runs on the same data. Evaluate "
+                "them separately."
             )
     try:
         dataset = load_dataset(settings, data, data_dir)

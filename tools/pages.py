@@ -158,7 +158,7 @@ def fill_markers(text: str, studies: Studies, origin: Path) -> str:
 
 
 def rows_of(markdown: str, names: Sequence[str] = ()) -> str:
-    """Return the head and the named rows of a table in Markdown; all rows without names.
+    """Return the head and the named rows of the first table in Markdown; all rows without names.
 
     A name is that of the quantity, without its unit. Footnotes are left out.
 
@@ -167,7 +167,8 @@ def rows_of(markdown: str, names: Sequence[str] = ()) -> str:
     KeyError
         If a row does not exist.
     """
-    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    tables = re.findall(r"(?:^\|.*\n?)+", markdown, re.MULTILINE)
+    lines = tables[0].splitlines()
     by_name = {_UNIT.sub("", re.split(r"(?<!\\)\|", line)[1].strip()): line for line in lines[2:]}
     chosen = [by_name[name.replace("|", r"\|")] for name in names] if names else lines[2:]
     return "\n".join([*lines[:2], *chosen]) + "\n"

@@ -25,7 +25,8 @@ from hebae.experiments.cluster_runs import measure_each, train_on
 from hebae.experiments.measure import take
 from hebae.experiments.metrics.bounds import training
 from hebae.experiments.plan import PlannedRun, common_settings
-from hebae.experiments.trained_run import RunResult, held_out
+from hebae.experiments.settings import held_out
+from hebae.experiments.trained_run import RunResult
 from hebae.files import LOCK_FILES, clear, locked, make_folder, read_json, require_only, write_text
 from hebae.provenance import provenance
 from hebae.report.page import Section, write_page

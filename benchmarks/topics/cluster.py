@@ -93,9 +93,7 @@ def measure(effort: Effort) -> Result:
 
 
 @contextmanager
-def connected(
-    workers: int, starts: list[float], imports: list[float]
-) -> Iterator[Cluster | None]:
+def connected(workers: int, starts: list[float], imports: list[float]) -> Iterator[Cluster | None]:
     """Start a cluster of so many CPUs, with a warm worker for each; none for 0.
 
     The seconds that the start and the imports of the workers take are appended.

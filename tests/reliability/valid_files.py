@@ -193,7 +193,9 @@ def kinds_of_runs(folder: Path) -> dict[str, Kind]:
     board = ExperimentFolder(folder, "leaderboard", {"budget": "small"})
     planned = {label: prepared.settings.replace(seed=seed) for seed, label in enumerate("ab")}
     board.write_mark({}, planned)
-    study = trials.Study(prepared.settings, dataset, parse_space(["latent_dim=2,3"], settings), "elbo")
+    study = trials.Study(
+        prepared.settings, dataset, parse_space(["latent_dim=2,3"], settings), "elbo"
+    )
     of_optuna = trials.open_study(study, folder)
     for value in (1.5, -2.5):
         trial = of_optuna.ask()

@@ -67,6 +67,9 @@ def test_the_chosen_weight_has_the_lowest_distance_on_validation_examples(hebae,
         assert record["value"] is not None or record["note"], record
     assert len((tmp_path / "board/leaderboard.csv").read_text().splitlines()) == 1 + len(table)
     assert "| VAE |" in (tmp_path / "board/leaderboard.md").read_text()
+    origin = found["provenance"]  # of the final runs, not of those that chose the weights
+    assert (origin["runs"], origin["epochs"]) == ("3", "2")
+    assert origin["trained by commit"] == origin["commit"]
 
 
 def test_it_resumes_without_training_or_measuring_again(hebae, vectors, tmp_path):

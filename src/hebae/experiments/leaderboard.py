@@ -20,7 +20,7 @@ from hebae.experiments.leaderboard_plan import Board, Entry
 from hebae.experiments.measure import evaluate_run
 from hebae.experiments.metrics import choose
 from hebae.experiments.plan import PlannedRun
-from hebae.experiments.runner import ExperimentFolder, train_runs
+from hebae.experiments.runner import ExperimentFolder, joint_provenance, train_runs
 from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.table import tabulate
 from hebae.experiments.trained_run import RunResult
@@ -289,7 +289,9 @@ def _publish(
     ]
     # As planned, since completed settings could not be compared with those of a later command.
     planned = [replace(one, settings=settings[one.label]) for one in tried]
-    folder.publish(planned, tables[0], "Leaderboard", sections, content, command, records)
+    trained = [one for found in results.values() for one in found if not one.reason]
+    origin = joint_provenance(command, datasets.values(), trained) if trained else None
+    folder.publish(planned, tables[0], "Leaderboard", sections, content, command, records, origin)
     markdown = "\n".join(table.to_markdown() for table in [*shown, choice])
     write_text(folder.path / f"{folder.kind}.md", markdown)
     return shown

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, Settings
+from hebae.data import Dataset
 from hebae.errors import HebaeError
 from hebae.experiments.cluster import Cluster
 from hebae.experiments.cluster_runs import measure_each, train_on
 from hebae.experiments.measure import take
 from hebae.experiments.metrics.bounds import training
 from hebae.experiments.plan import PlannedRun, common_settings
-from hebae.experiments.trained_run import RunResult, held_out
+from hebae.experiments.settings import held_out
+from hebae.experiments.trained_run import RunResult
 from hebae.files import (
     LOCK_FILES,
     clear,
@@ -148,22 +150,45 @@ class ExperimentFolder:
         content: Mapping[str, Any],
         command: str,
         records: Sequence[Mapping[str, Any]] | None = None,
+        origin: Mapping[str, str] | None = None,
     ) -> None:
         """Write the mark (see `write_mark`), the table as Markdown and CSV, and ``report.html``.
 
-        The page holds `sections`, then the provenance. `records` replace the table's own in the CSV
-        file.
+        The page holds `sections`, then the provenance: `origin`, if it is not that of the results.
+        `records` replace the table's own in the CSV file.
         """
-        first, seeds = results[0], [one.settings.seed for one in results]
-        origin = provenance(command, first.dataset, first.settings, seeds)
+        if origin is None:
+            first, seeds = results[0], [one.settings.seed for one in results]
+            origin = provenance(command, first.dataset, first.settings, seeds)
         settings = {one.label: one.settings for one in results}
         if self.kind == "evaluation":  # the runs are elsewhere, with their settings
-            origin, settings = origin | {"runs": ", ".join(settings)}, {}
+            origin, settings = {**origin, "runs": ", ".join(settings)}, {}
         self.write_mark({"provenance": origin, **content}, settings)
         rows = table.records() if records is None else records
         write_text(self.path / f"{self.kind}.csv", to_csv(rows))
         write_text(self.path / f"{self.kind}.md", table.to_markdown())
         write_page(self.page, title, [*sections, Section("Provenance", [origin])])
+
+
+def joint_provenance(
+    command: str, datasets: Iterable[Dataset], runs: Sequence[RunResult]
+) -> dict[str, str]:
+    """Return the provenance of a command over runs, and that of their trainings, if older."""
+
+    def each(values: Iterable[object]) -> str:
+        return ", ".join(dict.fromkeys(map(str, values)))
+
+    seeds = sorted({run.settings.seed for run in runs})
+    origins = [provenance(command, dataset, runs[0].settings, seeds) for dataset in datasets]
+    trained = [entry for run in runs for entry in RunFolder(run.path).origins()]
+    return {
+        "runs": str(len(runs)),
+        **origins[0],
+        "data": "; ".join(origin["data"] for origin in origins),
+        "epochs": each(run.settings.epochs for run in runs),
+        "trained by commit": each(entry["commit"] for entry in trained),
+        "trained on": each(entry["machine"] for entry in trained),
+    }
 
 
 def train_runs(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from hebae.data import Dataset
 from hebae.errors import HebaeError
 from hebae.experiments.cluster import Cluster
 from hebae.experiments.cluster_runs import measure_each
@@ -19,18 +18,16 @@ from hebae.experiments.figures import code_maps
 from hebae.experiments.measure import evaluate_run, feature_extractors
 from hebae.experiments.metrics import choose
 from hebae.experiments.plan import PlannedRun, prepare
-from hebae.experiments.runner import train_runs
+from hebae.experiments.runner import joint_provenance, train_runs
 from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.trained_run import RunResult, TrainedRun, load_dataset
 from hebae.files import locked, make_folder, read_json, require_only, write_text
 from hebae.paper import faces, page
 from hebae.paper.budgets import Budget, Plan, data_of, unique
 from hebae.paper.study import STUDIES, Findings, Runs, Study, records
-from hebae.provenance import provenance
 from hebae.report import style
 from hebae.report.page import Block, Picture, Section, write_page
 from hebae.report.tables import Row, Table, to_csv
-from hebae.run_folder import RunFolder
 from hebae.samplers import NAMES
 from hebae.training.many import Watcher
 
@@ -188,7 +185,7 @@ def write(
         "tables": [table_to_json(table) for table in findings.tables],
         "notes": [*findings.notes, *about_data, *diverged],
         "deviations": texts["deviations"],
-        "provenance": _provenance(budget, runs, datasets, command),
+        "provenance": {"budget": budget.name, **joint_provenance(command, datasets, runs)},
         "records": rows,
     }
     write_text(folder / f"{study.name}.json", json.dumps(values, indent=1, allow_nan=False) + "\n")
@@ -251,27 +248,3 @@ def table_to_json(table: Table) -> dict[str, Any]:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     return {name: encoded(value) for name, value in asdict(table).items()}
-
-
-def _provenance(
-    budget: Budget, runs: Runs, datasets: Sequence[Dataset], command: str
-) -> dict[str, str]:
-    """Return where the numbers come from: this command, and the training, which may be older."""
-
-    def each(values: Iterable[object]) -> str:
-        return ", ".join(dict.fromkeys(map(str, values)))
-
-    seeds = sorted({run.settings.seed for run in runs})
-    origins = [provenance(command, d, runs[0].settings, seeds) for d in datasets]
-    trained: list[dict[str, str]] = []
-    for run in runs:
-        trained += RunFolder(run.path).origins()
-    return {
-        "budget": budget.name,
-        "runs": str(len(runs)),
-        **origins[0],
-        "data": "; ".join(one["data"] for one in origins),
-        "epochs": each(run.settings.epochs for run in runs),
-        "trained by commit": each(entry["commit"] for entry in trained),
-        "trained on": each(entry["machine"] for entry in trained),
-    }

@@ -81,7 +81,7 @@ def measure(effort: Effort) -> Result:
                 paired(readings, "in one process", "Ray, 1 worker"),
             ),
             *(
-                Aim(f"{what}seconds per run {name}", "s", [one / runs for one in readings[name]])
+                Aim(f"{what}per run, {name}", "s", [one / runs for one in readings[name]])
                 for name in names
             ),
             Aim("starting a cluster on this machine", "s", starts),

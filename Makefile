@@ -16,8 +16,8 @@ test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest --numprocesses $(if $(filter 1,$(OMP_NUM_THREADS)),2,0)
 
 test-long: export OMP_NUM_THREADS ?= 1
-test-long: $(READY)  ## run the tests that take long
-	$(BIN)/python -m pytest -m long
+test-long: $(READY)  ## run the tests that take long; it ends with a summary for docs/reliability.md
+	$(BIN)/python -m pytest -m long --durations 30 --numprocesses $(if $(filter 1,$(OMP_NUM_THREADS)),2,0) --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import threading
+from collections import Counter, defaultdict
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -42,6 +43,26 @@ DATA_DIR = os.environ.get("HEBAE_DATA_DIR")
 ORACLES = Path(__file__).parent / "oracles"
 TOOLS = Path(__file__).parents[1] / "tools"
 ORACLE_SIZES = [(8, 2), (32, 5), (128, 20), (100, 64)]
+
+
+@pytest.fixture
+def count(record_property):
+    """A function that adds numbers to a line of the summary at the end of the tests."""
+    return lambda line, **numbers: record_property("counted", [line, numbers])
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what the tests counted, added up over tests and processes."""
+    lines = defaultdict(Counter)
+    for report in (r for reports in terminalreporter.stats.values() for r in reports):
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "counted" and report.when == "call":
+                lines[value[0]].update(value[1])
+    if lines:
+        terminalreporter.section("counted")
+    for line, numbers in lines.items():
+        shown = ", ".join(f"{number:,} {name}" for name, number in numbers.items())
+        terminalreporter.write_line(f"{line}: {shown}")
 
 
 @pytest.fixture

@@ -228,6 +228,8 @@ def test_ctrl_c_while_modules_are_imported_prints_one_line(tmp_path):
         (("--validation-size", "300"), ("validation_size", "300")),
         (("--device", "mps"), ("--device mps", "not available")),
         (("--config", "nothere.yaml"), ("nothere.yaml",)),
+        (("--logger",), ("--logger has no value", "tensorboard wandb mlflow")),
+        (("--output", f"{__file__}/run"), ("--output", "test_cli.py, which is a file")),
         (("--encoder-widths",), ("--encoder-widths",)),
         (("--latent-dim", "1000000000000", "--method", "vae"), ("--latent-dim", "at most")),
         (("--seed", "18446744073709551616"), ("--seed", "below")),

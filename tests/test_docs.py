@@ -94,6 +94,18 @@ def test_text_between_markers_follows_the_json(pages, tmp_path):
     assert pages.fill_markers(filled, STUDIES, tmp_path / "README.md") == filled
 
 
+def test_measurements_of_a_topic_fill_a_table(pages, tmp_path):
+    text = "before\n<!-- measured: speed.json -->\nold\n<!-- /measured -->\nafter"
+    filled = pages.fill_markers(text, STUDIES, tmp_path / "page.md")
+    assert filled == text.replace("old", "Not measured yet.")
+    aims = [{"what": "two workers", "unit": "x", "median": 1.875}, {"what": "none", "median": None}]
+    origin = {"machine": "2 cores", "date": "today", "load average before": "0.1"}
+    (tmp_path / "speed.json").write_text(json.dumps({"aims": aims, "provenance": origin}))
+    filled = pages.fill_markers(text, STUDIES, tmp_path / "page.md")
+    assert "| two workers | 1.88 x |\n\n(2 cores; today; load average 0.1 before)\n<!--" in filled
+    assert "none" not in filled
+
+
 @pytest.mark.parametrize(
     "marker",
     [

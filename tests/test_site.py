@@ -4,7 +4,7 @@ import doctest
 import inspect
 import re
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -88,3 +88,11 @@ def test_the_code_of_hebae_beside_that_of_other_packages_runs(tmp_path, monkeypa
         assert variables["model"].history_
     assert len(blocks) == 4
     assert adata.obsm["X_hebae"].shape == (60, 10)
+
+
+def test_a_number_from_a_json_file_does_not_begin_a_paragraph(tool):
+    """Markdown takes a comment at the start of a line for a block of its own."""
+    pytest.importorskip("mkdocs")
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="how-to.md"))
+    marked = "log p(x) is\n<!-- number: prior target value .1f -->2.9<!-- /number --> nats\n"
+    assert tool("site").on_page_markdown(marked, page) == "log p(x) is\n2.9 nats\n"

@@ -6,7 +6,7 @@ writes three kinds of text, and a test fails where the repository differs from t
 
 - the pages of ``docs/results/reproduction``, from the JSON files of the studies;
 - every file that has a template beside it (``NAME.jinja`` for ``NAME``);
-- numbers and rows of tables between markers in README and docs (`fill_markers`).
+- numbers, rows of tables and measurements between markers in README and docs (`fill_markers`).
 
 A template can call ``stored(FILE)`` for the content of a JSON or JSONL file of its folder,
 ``number(ROW, COLUMN)`` for a cell of the table that ``hebae evaluate --output`` wrote,
@@ -42,6 +42,7 @@ _UNIT = re.compile(r"( \([a-z ]+\))?(\s[↑↓])?$")
 _NUMBER = re.compile(
     r"(<!-- number: (\S+) (\S+) (\S+) (\S+) -->)(.*?)(<!-- /number -->)", re.DOTALL
 )
+_MEASURED = re.compile(r"(<!-- measured: (\S+) -->\n)(.*?)(<!-- /measured -->)", re.DOTALL)
 _ROWS = re.compile(r"(<!-- rows: ([^;\n]+?)(?:; ([^\n]+?))? -->\n)(.*?)(<!-- /rows -->)", re.DOTALL)
 
 Studies = Mapping[str, Mapping[str, Any]]
@@ -120,6 +121,13 @@ def fill_markers(text: str, studies: Studies, origin: Path) -> str:
         (the rows)
         <!-- /rows -->
 
+    What a topic of `benchmarks/run.py` measured is named by the path of its file, which need not
+    exist yet::
+
+        <!-- measured: ../results/speed/cluster.json -->
+        (a table)
+        <!-- /measured -->
+
     Raises
     ------
     HebaeError
@@ -154,7 +162,26 @@ def fill_markers(text: str, studies: Studies, origin: Path) -> str:
             ) from None
         return begin + found + end
 
-    return _ROWS.sub(rows, _NUMBER.sub(number, text))
+    def measured(match: re.Match[str]) -> str:
+        begin, name, _, end = match.groups()
+        return begin + measurements(origin.parent / name) + end
+
+    return _MEASURED.sub(measured, _ROWS.sub(rows, _NUMBER.sub(number, text)))
+
+
+def measurements(path: Path) -> str:
+    """Return a table of the medians that a topic of `benchmarks/run.py` measured, and where."""
+    if not path.is_file():
+        return "Not measured yet.\n"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    rows = [
+        f"| {aim['what']} | {aim['median']:,.3g} {aim['unit']} |"
+        for aim in record["aims"]
+        if aim["median"] is not None
+    ]
+    origin = record["provenance"]
+    where = f"{origin['machine']}; {origin['date']}; load average {origin['load average before']}"
+    return "\n".join(["| | measured |", "| :-- | --: |", *rows, "", f"({where} before)", ""])
 
 
 def rows_of(markdown: str, names: Sequence[str] = ()) -> str:

@@ -2,7 +2,8 @@
 
 - Pages outside ``docs``, such as README and CHANGELOG, become pages of the site.
 - Pages that do not exist are left out of the navigation if they are in `OPTIONAL`.
-- Lists and tables may follow a paragraph without an empty line, as on GitHub.
+- Lists and tables may follow a paragraph without an empty line, as on GitHub, and comments that
+  mark numbers may begin a line.
 - Formulas between dollars become MathML, in the font STIX Two Math that ziamath has.
 - The estimators, which are generated when hebae is imported, are documented as they are then.
 - A page that loads anything from another server is an error.
@@ -40,6 +41,7 @@ OPTIONAL = ("reliability.md",)
 
 _LINK = re.compile(r"(!?\[[^]]*\]\()([^)#\s:]+)((?:#[^)\s]*)?\))")
 _FENCE = re.compile(r"\s*(```|~~~)")
+_NUMBER = re.compile(r"<!-- number: [^>]*-->(.*?)<!-- /number -->")
 _LIST = re.compile(r"([-*+]|\d+\.) ")
 _FORMULA = re.compile(
     r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</(?:span|div)>', re.DOTALL
@@ -110,11 +112,14 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Point links at the pages from outside ``docs``; separate lists and tables."""
+    """Point links at the pages from outside ``docs``; separate lists and tables.
+
+    Markdown takes a comment at the start of a line for a block, and would begin a paragraph there.
+    """
     place = page.file.src_uri
     if place not in OUTSIDE.values():
         markdown = _moved(markdown, f"docs/{place}", place)
-    return separated(markdown)
+    return separated(_NUMBER.sub(r"\1", markdown))
 
 
 def on_page_content(html: str, page: Page, **_: Any) -> str:

@@ -20,14 +20,16 @@ from hebae.experiments.settings import ClusterSettings
 from hebae.training.many import Job, train_all, train_in_turn
 from hebae.training.session import prepare
 
-RUNS, EPOCHS = 16, 3
+RUNS, EPOCHS = 16, 2
 STORE = 80 * 2**20
+PAUSE = 1.0
+"""Seconds for which each worker is kept busy, so that all are started."""
 
 TEXT = """\
 {runs} runs of HEBAE (Appendix B.1, which is not stacked on a CPU) on mnist-mini, {epochs} epochs
-each, one thread per worker. The workers have imported torch before the clock starts, which takes
-some seconds once; loading data, checkpoints and run folders are part of the time. The ratio needs a
-core for each worker, and one that is free of other work."""
+each, one thread per worker. The clock starts when the cluster has started and the workers have
+imported torch and hebae, which is measured apart; loading data, checkpoints and run folders are
+part of the time. The ratio needs a core for each worker, and one that is free of other work."""
 
 
 def measure(effort: Effort) -> Result:
@@ -36,10 +38,15 @@ def measure(effort: Effort) -> Result:
     dataset = load("mnist-mini")
     settings = SETTINGS.replace(data="mnist-mini", epochs=epochs, method="hebae")
     prepared = [prepare(settings.replace(seed=seed), dataset) for seed in range(runs)]
+    starts: list[float] = []
+    imports: list[float] = []
 
     def with_workers(count: int) -> Callable[[], float]:
         def run() -> float:
-            with tempfile.TemporaryDirectory() as folder, connected(count) as cluster:
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                connected(count, starts, imports) as cluster,
+            ):
                 train = train_in_turn if cluster is None else partial(train_on, cluster)
                 jobs = [
                     Job(f"seed={seed}", one, Path(folder) / "runs" / f"seed={seed}")
@@ -73,6 +80,12 @@ def measure(effort: Effort) -> Result:
                 "x",
                 paired(readings, "in one process", "Ray, 1 worker"),
             ),
+            *(
+                Aim(f"{what}per run, {name}", "s", [one / runs for one in readings[name]])
+                for name in names
+            ),
+            Aim("starting a cluster on this machine", "s", starts),
+            Aim("importing torch and hebae in its workers", "s", imports),
         ],
         readings=readings,
         readings_title="for all runs",
@@ -80,17 +93,24 @@ def measure(effort: Effort) -> Result:
 
 
 @contextmanager
-def connected(workers: int) -> Iterator[Cluster | None]:
-    """Start a cluster of so many CPUs, with a warm worker for each; none for 0."""
+def connected(workers: int, starts: list[float], imports: list[float]) -> Iterator[Cluster | None]:
+    """Start a cluster of so many CPUs, with a warm worker for each; none for 0.
+
+    The seconds that the start and the imports of the workers take are appended.
+    """
     if not workers:
         yield None
         return
+    begin = time.perf_counter()
     ray = import_ray()
     ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=STORE,
              log_to_driver=False, logging_level="ERROR")  # fmt: skip
     try:
         cluster = Cluster(ClusterSettings(ray=()))
+        starts.append(time.perf_counter() - begin)
+        begin = time.perf_counter()
         list(cluster.run(_warm_up, range(workers)))
+        imports.append(time.perf_counter() - begin - PAUSE)
         yield cluster
     finally:
         ray.shutdown()
@@ -99,4 +119,4 @@ def connected(workers: int) -> Iterator[Cluster | None]:
 def _warm_up(argument: int, report: Report) -> None:
     import hebae.experiments.cluster_runs  # noqa: F401
 
-    time.sleep(1)  # or one worker would do for both
+    time.sleep(PAUSE)  # or one worker would do for both

@@ -282,6 +282,16 @@ def expand(path: str | os.PathLike[str], source: str = "") -> Path:
         raise HebaeError(f"{path!r} is not a path; give a str or a Path.") from None
 
 
+def require_folder(path: Path, name: str = "the folder") -> None:
+    """Raise a HebaeError if a path that is to be a folder, or one above it, is a file."""
+    for part in (path, *path.parents):
+        if part.exists() or part.is_symlink():
+            if not part.is_dir():
+                within = "" if part == path else f" is within {part}, which"
+                raise HebaeError(f"{name} {path}{within} is a file; name a folder.")
+            return
+
+
 def make_folder(path: Path, name: str = "the folder") -> None:
     """Create a folder and its parents, unless it exists; if that fails, a HebaeError names it."""
     try:

@@ -41,6 +41,7 @@ FILES = (
 )
 """What is sent and downloaded; all other files of a repository are left alone."""
 _NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_FORMAT = re.compile(r"\.\d{1,2}[efg]")
 _KINDS = {3: "unconditional-image-generation", 1: "tabular-generation"}  # by the axes of an example
 
 
@@ -260,10 +261,12 @@ def _measurements(folder: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
             for one in entry["measurements"]
         ]
         for entry, one in found:
-            numbers = (one.get("value"), one.get("standard_error"))
+            numbers = [n for n in (one.get("value"), one.get("standard_error")) if n is not None]
+            numbers += one.get("counts", {}).values()
             if not isinstance(entry["settings"], dict) or not isinstance(entry["provenance"], dict):
                 raise TypeError
-            if not all(value is None or isinstance(value, int | float) for value in numbers):
+            are_numbers = all(isinstance(number, int | float) for number in numbers)
+            if not (are_numbers and _FORMAT.fullmatch(one.get("format", ".4g"))):
                 raise TypeError
             one["id"], one["name"] = str(one["id"]), str(one["name"])
     except (KeyError, TypeError, ValueError, AttributeError):

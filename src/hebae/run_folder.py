@@ -28,6 +28,7 @@ from hebae.files import (
     read_json,
     read_text,
     reading,
+    require_folder,
     require_only,
     require_plain,
     write_atomically,
@@ -114,11 +115,8 @@ class RunFolder:
 
     def require_free(self, *, overwrite: bool) -> None:
         """Raise unless a run may be written here; a folder with other files is never replaced."""
-        if not self.path.exists() and not self.path.is_symlink():
-            return
-        if not self.path.is_dir():
-            raise HebaeError(f"--output {self.path} is a file; name a folder.")
-        if self.is_empty:
+        require_folder(self.path, "--output")
+        if not self.path.exists() or self.is_empty:
             return
         if not self.is_run:
             raise HebaeError(

@@ -56,6 +56,35 @@ def test_a_parquet_file_has_what_embedding_atlas_reads(run, houses):
     assert np.allclose(np.abs(points), np.abs(expected), atol=1e-4)
 
 
+def test_columns_called_id_and_label_are_kept_beside_ids_and_labels(hebae, tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "name": [f"n{i}" for i in range(60)],
+            "id": rng.integers(0, 1000, 60),
+            "label": rng.choice(["yes", "no"], 60),
+            "size": rng.normal(size=60),
+            "kind": rng.choice(["a", "b"], 60),
+        }
+    )
+    frame.loc[3, "label"] = None
+    frame.to_csv("named.csv", index=False)
+    flags = "--data", "named.csv", "--id-column", "name", "--label-column", "kind"
+    result = hebae("train", *flags, "--output", "run", *small())
+    assert result.status == 0, result.err
+    for command, output, ids, label in (
+        ("encode", "codes.parquet", ("id", "id_"), ("label", "label_")),
+        ("impute", "filled.parquet", ("id_", "id"), ("label_", "label")),
+    ):
+        assert hebae(command, "run", "--output", output).status == 0
+        table = pd.read_parquet(output)
+        assert (table[ids[0]] == frame.name).all()
+        assert (table[ids[1]] == frame.id).all()
+        assert (table[label[0]] == frame.kind).all()
+        known = frame.label.notna()
+        assert (table[label[1]] == frame.label)[known].all()
+
+
 def test_codes_of_one_dimension_have_a_map_too(hebae, houses, tmp_path):
     flags = ("--data", "houses.csv", "--label-column", "town", *small(latent_dim=1))
     houses.dropna().to_csv(tmp_path / "houses.csv", index=False)

@@ -128,6 +128,15 @@ def test_a_folder_of_10x_with_other_numbers_is_refused(tmp_path):
     (folder / "barcodes.tsv").write_text("bar0")
     with pytest.raises(HebaeError, match="matrix of 5 x 12, but 5 features and 1 barcodes"):
         load(folder)
+    content = (folder / "matrix.mtx").read_bytes()
+    for damaged, reason in (
+        (content[:-4] + b"\0" + content[-4:], "zero byte"),
+        (content[:-1] + b"\v", "last line does not end"),
+    ):
+        (folder / "matrix.mtx").write_bytes(damaged)
+        with pytest.raises(HebaeError, match=rf"matrix\.mtx cannot be read .*{reason}"):
+            load(folder)
+    (folder / "matrix.mtx").write_bytes(content)
     (folder / "barcodes.tsv").unlink()
     with pytest.raises(HebaeError, match=r"no barcodes\.tsv beside its matrix\.mtx"):
         load(folder)

@@ -13,7 +13,10 @@ import torch
 from hebae.data import load
 from hebae.evaluation import copying_ratio, density_coverage, frechet_distance, precision_recall
 from hebae.evaluation.blocks import GreyLevels
+from hebae.evaluation.normality import energy_distance_to_normal
 from hebae.priors import Mixture
+from hebae.priors.fitting import Parameters, em_step, log_density
+from hebae.priors.two_sample import same_sample_share
 
 MB = 1e6
 
@@ -60,6 +63,25 @@ def test_the_density_of_many_codes_is_computed_in_blocks():
     mixture = Mixture(torch.ones(components) / components, torch.zeros(components, k), covariances)
     of_all = 8 * len(codes) * components  # log densities of each code under each component: 51 MB
     assert peak_growth(lambda: mixture.log_density(codes)) < 0.7 * of_all
+
+
+def test_energy_distances_are_computed_in_parts_of_a_block():
+    codes = np.random.default_rng(0).standard_normal((10_000, 4))
+    block = 8 * 2**20  # which the results of a block of rows take
+    assert peak_growth(lambda: energy_distance_to_normal(codes)) < 4 * block
+
+
+def test_a_mixture_of_many_components_is_fitted_in_blocks():
+    z = torch.randn(40_000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    parts = torch.ones(800).double() / 800, z[:800], torch.eye(3).double().repeat(800, 1, 1)
+    grown = peak_growth(lambda: log_density(z, em_step(z, Parameters(*parts))))
+    assert grown < 8 * 4096 * 800 * 1.5  # fixed blocks of 4096 codes would take six times as much
+
+
+def test_nearest_neighbours_of_codes_and_draws_are_found_in_blocks():
+    x, y = np.random.default_rng(0).standard_normal((2, 5000, 4))
+    pairs = 4 * (2 * len(x)) ** 2  # distances in float32: 400 MB
+    assert peak_growth(lambda: same_sample_share(x, y)) < 0.1 * pairs
 
 
 def test_an_array_file_is_split_without_two_copies_in_memory(tmp_path):

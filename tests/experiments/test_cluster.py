@@ -99,7 +99,9 @@ def test_a_sweep_with_a_killed_worker_gives_the_results_of_one_process(
     assert "raylet" not in result.out + result.err  # Ray is silent
 
 
-def test_what_cannot_work_is_said_before_anything_is_started(hebae, vectors, tmp_path, serve):
+def test_what_cannot_work_is_said_before_anything_is_started(
+    hebae, vectors, tmp_path, serve, monkeypatch
+):
     words = ["sweep", "--data", vectors, *small(), "--grid", "seed=0,1", "--output", "out"]
     other = serve(tmp_path)[0].split("/")[2]  # a web server
     for value, *parts in (
@@ -110,6 +112,9 @@ def test_what_cannot_work_is_said_before_anything_is_started(hebae, vectors, tmp
     ):
         values = value if isinstance(value, list) else [value]
         refused(hebae(*words, "--ray", *values), *parts)
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")  # of ray job submit
+    refused(hebae(*words, "--ray"), "RAY_ADDRESS is 'http://127.0.0.1:8265'", "HOST:PORT", "local")
+    monkeypatch.delenv("RAY_ADDRESS")
     refused(hebae(*words, "--ray", "--ray-cpus", 1.5), "--ray-cpus is 1.5", "whole number")
     refused(hebae(*words, "--ray", "--ray-gpus", 2), "--ray-gpus is 2", "0 to 1")
     assert not (tmp_path / "out").exists()

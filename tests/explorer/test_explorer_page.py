@@ -118,6 +118,10 @@ def test_the_page_of_two_runs(opened, tmp_path):
             with user:
                 await page._draw()
             assert page.draws[0].image.visible
+            with user:
+                page.seed.value = -1
+                await page._draw()
+            await user.should_see("The seed is -1; it must be from 0 to 4,294,967,295.")
             await upload(page, user, "a.png", b"nothing")
             assert "a.png" in page.problem.text
             await upload(page, user, "a.png", PNG)

@@ -2,9 +2,13 @@
 
 import base64
 import csv
+import html
 import io
 import statistics
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -112,6 +116,59 @@ def test_a_sampler_is_fitted_to_the_training_codes_and_stored(image_run):
     assert (image_run.path / "samplers.safetensors").is_file()
 
 
+def test_umap_is_computed_once_and_by_one_visitor_at_a_time(image_run, monkeypatch):
+    computing = []
+
+    class UMAP:
+        def __init__(self, **settings):
+            assert settings["random_state"] == 0
+
+        def fit_transform(self, codes):
+            computing.append(len(codes))
+            time.sleep(0.05)
+            assert len(computing) == 1
+            return codes[:, :2]
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
+    monkeypatch.setattr(runs, "has_umap", lambda: True)
+    run = replace(image_run)
+    assert run.projections == {"pca": "PCA", "umap": "UMAP"}
+    assert not run.has_map("umap")
+    with ThreadPoolExecutor(2) as visitors:
+        first, second = visitors.map(run.map, ["umap", "umap"])
+    assert first is second
+    assert run.has_map("umap")
+
+
+@pytest.mark.long
+def test_umap_separates_groups_of_codes():
+    pytest.importorskip("umap", reason="umap-learn is not installed")
+    codes = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+    codes[30:] += 40
+    places = runs.umap_of(codes)
+    assert places.shape == (60, 2)
+    centres = places[:30].mean(0), places[30:].mean(0)
+    spread = max(places[:30].std(), places[30:].std())
+    assert np.linalg.norm(centres[0] - centres[1]) > 2 * spread
+    np.testing.assert_array_equal(runs.umap_of(codes), places)
+
+
+def test_without_umap_or_with_few_codes_it_is_not_offered(image_run, monkeypatch):
+    monkeypatch.setattr(runs, "has_umap", lambda: False)
+    assert list(image_run.projections) == ["pca"]
+    with pytest.raises(HebaeError, match="pip install umap-learn"):
+        runs.umap_of(image_run.codes)
+    monkeypatch.setattr(runs, "has_umap", lambda: True)
+    with pytest.raises(HebaeError, match="at least 16 codes"):
+        runs.umap_of(image_run.codes[:15])
+
+
+def test_a_draw_of_the_examples_says_of_how_many(image_run):
+    assert image_run.count == "80 examples"
+    shown = runs.choose({"train": image_run.examples}, 12)
+    assert replace(image_run, shown=shown).count == "12 of 80 examples, drawn at random"
+
+
 def test_decoding_takes_less_than_100_ms(image_run):
     seconds = []
     for _ in range(9):
@@ -212,6 +269,30 @@ def test_every_example_is_once_in_the_map(image_run, table_run):
             figure = views.map_figure(run.map(), make(), axis_names=("1", "2"))
             rows = [row for trace in figure["data"] for row in trace["customdata"]]
             assert sorted(rows) == list(range(len(run.names)))
+
+
+def test_text_of_the_data_is_shown_as_it_is_in_the_map():
+    names = "<b>bold</b>", "&lt;", "<=50K"
+    colouring = views.Colouring("<i>kind</i>", np.array([0, 1, 2]), names)
+    figure = views.map_figure(np.zeros((3, 2)), colouring, axis_names=("1", "2"))
+    assert [html.unescape(trace["name"]) for trace in figure["data"]] == list(names)
+    assert not any("<" in trace["name"] for trace in figure["data"])
+    colouring = views.Colouring("<i>kind</i>", numbers=np.zeros(3))
+    (trace,) = views.map_figure(np.zeros((3, 2)), colouring, axis_names=("1", "2"))["data"]
+    assert trace["marker"]["colorbar"]["title"]["text"] == "&lt;i&gt;kind&lt;/i&gt;"
+
+
+def test_a_column_called_label_is_not_taken_for_the_label(table_run):
+    examples = table_run.examples
+    labelled = replace(examples, labels=np.arange(80) % 2)
+    model = SimpleNamespace(
+        input_shape=examples.shape, seen=replace(table_run.model.seen, feature_names=["label", "b"])
+    )
+    shown = table_run.shown._replace(examples=labelled)
+    choices = views.colourings(SimpleNamespace(shown=shown, examples=labelled, model=model))
+    titles = [title for title, _ in choices.values()]
+    assert len(set(titles)) == len(titles)
+    assert views.groups(choices)["label = 1"]().tolist() == list(range(1, 80, 2))
 
 
 def test_rare_categories_share_a_colour():

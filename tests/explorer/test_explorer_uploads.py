@@ -32,6 +32,20 @@ def test_uploaded_images_become_those_of_the_model(opened):
         assert run.encode(shown.examples).shape == (len(files), 3)
 
 
+def test_how_an_upload_was_changed_is_said_on_the_page(opened, capsys):
+    run, read = opened["images"]
+    frames = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
+    content = io.BytesIO()
+    frames[0].save(content, "GIF", save_all=True, append_images=frames[1:])
+    said = uploads.read_upload(run, read, [("moving.gif", content.getvalue())]).received
+    assert said.startswith("1 uploaded example: the original")
+    assert "only the first is used: moving.gif" in said
+    assert capsys.readouterr().err == ""
+    many = npy(np.zeros((130, 3, 8, 8), np.uint8))
+    shown = uploads.read_upload(run, read, [("many.npy", many)])
+    assert shown.received.startswith("130 uploaded examples: the first 100 are used")
+
+
 def test_an_uploaded_table_is_coded_as_in_training(opened):
     run, read = opened["table"]
     content = b"id,height,colour,site\nnew,50,green,south\n"

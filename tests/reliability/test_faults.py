@@ -32,9 +32,9 @@ def killed(folder: Path, seed: int, kills: int) -> dict:
 
 
 @pytest.mark.long
-def test_fifty_killed_trainings_resume_bit_by_bit(tmp_path):
+def test_fifty_killed_trainings_resume_bit_by_bit(tmp_path, count):
     found = killed(tmp_path / "killed", 0, 50)
-    print(found)
+    count("killed trainings", kills=found["kills"], problems=len(found["problems"]))
     assert found["kills"] >= 50
     assert not found["problems"], found["problems"]
 

@@ -145,8 +145,8 @@ def test_a_model_is_finite_or_refused(name):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in CASES if name not in SHORT])
-def test_every_model_is_finite_or_refused(name):
-    holds(name)
+def test_every_model_is_finite_or_refused(name, count):
+    count("cases of numbers", **{"finite" if holds(name) == "finite" else "refused": 1})
 
 
 def test_the_usual_is_not_refused():

@@ -7,14 +7,16 @@ import shlex
 import sys
 import textwrap
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from cyclopts import App, Group, Parameter
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
+from rich.status import Status
 
 from hebae._version import __version__
-from hebae.config import DataSettings, ModelSettings, TrainingSettings, preset_names
+from hebae.config import DataSettings, LoggerName, ModelSettings, TrainingSettings, preset_names
+from hebae.errors import HebaeError
 from hebae.experiments.settings import ClusterSettings
 
 
@@ -90,6 +92,9 @@ class StartFlags(BaseModel):
     @property
     def settings(self) -> dict[str, Any]:
         """The settings that were given as flags, without defaults."""
+        if self.training.logger == () and "logger" in self.training.model_fields_set:
+            names = " ".join(get_args(LoggerName))
+            raise HebaeError(f"--logger has no value; it takes one or more of {names}.")
         groups = self.data, self.model, self.training
         return {name: getattr(group, name) for group in groups for name in group.model_fields_set}
 
@@ -109,6 +114,12 @@ Experiment = Annotated[ExperimentFlags, Parameter(name="*")]
 def command() -> str:
     """Return the command line, for the provenance."""
     return shlex.join(["hebae", *sys.argv[1:]])
+
+
+def working(message: str) -> Status:
+    """Show on standard error that a command is busy, with signs that its encoding has."""
+    spinner = "dots" if err.encoding.lower().startswith("utf") else "line"
+    return err.status(message, spinner=spinner)
 
 
 def say(text: str, console: Console = out, style: str | None = None) -> None:

@@ -21,6 +21,7 @@ from hebae.cli.app import (
     say,
     say_resumable,
     tell,
+    working,
 )
 from hebae.config import METHODS, Method, resolve
 from hebae.errors import HebaeError
@@ -165,7 +166,7 @@ def leaderboard(
         flags = {"data": "mnist-mini" if budget == "smoke" else "mnist"} | flags
         preset = PRESETS.get(flags["data"])
     board = Board(budget, [ENTRIES[name] for name in chosen], preset, start.config, flags)
-    with connected(start.cluster, tell) as cluster, err.status("training") as status:
+    with connected(start.cluster, tell) as cluster, working("training") as status:
         tables = run_leaderboard(
             ExperimentFolder(output, "leaderboard"),
             board,
@@ -223,7 +224,7 @@ def _train_all(
         tell(*dict.fromkeys(note for job in jobs for note in job.prepared.notes))
         if start.dry_run:
             return _list(jobs)
-        with err.status("training") as status:
+        with working("training") as status:
             table = run_experiment(
                 folder,
                 planned,
@@ -302,7 +303,7 @@ def evaluate(
     chosen = choose(metrics)
     if is_fast(metrics):
         settings = settings.for_fast()
-    with err.status("loading") as status:
+    with working("loading") as status:
         table, drawn = run(
             runs,
             chosen,

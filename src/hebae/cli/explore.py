@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -89,8 +90,8 @@ def _open(run: Path, data: DataSettings, count: int) -> tuple[Any, Any]:
 
     trained, config = load_model(run)
 
-    def read(settings: DataSettings) -> dict[str, Examples]:
-        return examples_for(trained, config, run, settings, **WHOLE)[1]
+    def read(settings: DataSettings, notify: Callable[[str], None] = tell) -> dict[str, Examples]:
+        return examples_for(trained, config, run, settings, notify=notify, **WHOLE)[1]
 
     shown = None
     if "data_fingerprint" in config or "data" in data.model_fields_set:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -287,7 +287,13 @@ def model_and_data(
 
 
 def examples_for(
-    trained: Any, config: Mapping[str, Any], run: Path, data: DataSettings, **changes: Any
+    trained: Any,
+    config: Mapping[str, Any],
+    run: Path,
+    data: DataSettings,
+    *,
+    notify: Callable[[str], None] = tell,
+    **changes: Any,
 ) -> tuple[str, dict[str, Examples]]:
     """Load examples by split, read and coded as in training; return their source and them.
 
@@ -313,14 +319,15 @@ def examples_for(
         if seen.conditions is not None:
             known["condition_columns"] = seen.conditions.columns
     dataset = load(**chosen.source, **known)
-    tell(*dataset.notes)
+    for note in dataset.notes:
+        notify(note)
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     parts = {}
     for split, part in splits.items():
         if part is None:
             continue
         if seen is not None:
-            part = aligned(part, seen, dataset.name, notify=tell)
+            part = aligned(part, seen, dataset.name, notify=notify)
         if part.shape != trained.input_shape:
             raise HebaeError(
                 f"{dataset.name} has examples of shape {part.shape}; the model in {run} was "

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter, validators
 from rich.text import Text
 
-from hebae.cli.app import Cluster, Switch, app, command, err, say, say_resumable, tell
+from hebae.cli.app import Cluster, Switch, app, command, err, say, say_resumable, tell, working
 from hebae.experiments.settings import ClusterSettings
 
 
@@ -64,7 +64,7 @@ def reproduce(
     chosen = choose(studies)
     output = output or Path("reproduction") / budget
     asked = {"features": features, "samples": samples}
-    with connected(cluster, tell) as connection, err.status("loading") as status:
+    with connected(cluster, tell) as connection, working("loading") as status:
 
         def show(message: str) -> None:
             if err.is_terminal:

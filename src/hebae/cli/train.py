@@ -6,7 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from hebae.cli.app import Start, StartFlags, app, command, err, out, quiet, say, tell
+from hebae.cli.app import Start, StartFlags, app, command, err, out, quiet, say, tell, working
 from hebae.config import Settings, resolve
 from hebae.errors import HebaeError
 
@@ -94,7 +94,7 @@ def train(*, output: Path | None = None, start: Start = StartFlags()) -> int:  #
     say(f"Trained {outcome.steps:,} steps in {outcome.seconds:.1f} s: {output}")
     from hebae.experiments.report import report_run
 
-    with err.status("writing the report"):
+    with working("writing the report"):
         report_run(output, prepared.dataset, figures=False)
     say(f"Open {output / 'report.html'} in a browser, or: hebae show {shlex.quote(str(output))}")
     return 0

@@ -19,6 +19,7 @@ from hebae.cli.app import (
     say,
     say_resumable,
     tell,
+    working,
 )
 from hebae.config import resolve
 from hebae.errors import HebaeError
@@ -89,7 +90,7 @@ def tune(
         for dimension in study.space:
             say(f"{dimension.name}: {dimension.text}{' (logarithmic)' if dimension.log else ''}")
         return 0
-    with connected(cluster, tell) as connection, err.status("tuning") as status:
+    with connected(cluster, tell) as connection, working("tuning") as status:
 
         def show(message: str) -> None:
             if err.is_terminal:

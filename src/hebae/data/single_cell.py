@@ -177,6 +177,14 @@ def load_10x_folder(path: Path, options: ReadOptions) -> Dataset:
     with reading(matrix, remedy):
         with _open(matrix) as file:
             header = next(line for line in file if not line.startswith(b"%") and line.strip())
+            # SciPy's reader looks for the end of a line, and crashes where there is none.
+            last = b""
+            while block := file.read(2**20):
+                if b"\0" in block:
+                    raise ValueError("it holds a zero byte")
+                last = block[-1:]
+            if last != b"\n":
+                raise ValueError("its last line does not end")
         *_, entries = map(int, header.split())
         require_memory(24 * entries, str(matrix))
         counts = mmread(matrix)

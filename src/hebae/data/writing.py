@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -75,9 +75,14 @@ def write_codes(
     if path.suffix == ".parquet":
         x, y = principal_components(codes).T
         table |= {"projection_x": x, "projection_y": y}
-        known = [_metadata(part) for part in parts.values()]
-        for name in known[0]:
+        known = [_conditions(part) for part in parts.values()]
+        for name in known[0]:  # the labels may be a condition
             table.setdefault(name, [value for part in known for value in part[name]])
+        if all(part.columns is not None for part in parts.values()):
+            known = [_features(part) for part in parts.values()]
+            for name in known[0]:
+                values = [value for part in known for value in part[name]]
+                table[_free_name(name, table)] = values
     write_atomically(path, lambda temporary: TABLES[path.suffix](table, temporary))
 
 
@@ -87,14 +92,6 @@ def principal_components(codes: np.ndarray) -> np.ndarray:
     found = np.zeros((len(codes), 2), np.float32)
     found[:, : codes.shape[1]] = (codes - axes.mean) @ axes.directions[:2].T
     return found
-
-
-def _metadata(examples: Examples) -> dict[str, Any]:
-    """Return the conditions, and the columns of a table with mixed kinds."""
-    table = _conditions(examples)
-    if examples.columns is not None:
-        table |= {k: v for k, v in table_of(examples).items() if k not in ("id", "label")}
-    return table
 
 
 def joined(parts: Sequence[Examples]) -> Examples:
@@ -167,23 +164,38 @@ def within(values: np.ndarray, columns: Sequence[Column] | None) -> np.ndarray:
 
 
 def table_of(examples: Examples) -> dict[str, Any]:
-    """Return examples as columns with the types that the data had: text, whole numbers, dates."""
+    """Return examples as columns with the types that the data had: text, whole numbers, dates.
+
+    Ids and labels are called id and label, or id_ and label_ where a feature has that name.
+    """
+    features = _features(examples)
+    table: dict[str, Any] = {}
+    if examples.ids is not None:
+        table[_free_name("id", features)] = examples.ids
+    if examples.labels is not None:
+        table[_free_name("label", features)] = _labels(examples)
+    return table | features | _conditions(examples)
+
+
+def _free_name(name: str, taken: Container[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _features(examples: Examples) -> dict[str, Any]:
     values = examples.rows(slice(None)).reshape(len(examples), -1)
     names = examples.feature_names
     if names is None or len(names) != values.shape[1]:
         names = tuple(f"x{number}" for number in range(values.shape[1]))
     table: dict[str, Any] = {}
-    if examples.ids is not None:
-        table["id"] = examples.ids
-    if examples.labels is not None:
-        table["label"] = _labels(examples)
     columns = examples.columns or [None] * len(names)
     for name, column, numbers in zip(names, columns, values.T, strict=True):
         table[name] = numbers if column is None else _typed(numbers, column)
     if examples.columns is None and (examples.pixels is False) and _are_whole(values):
         for name in names:
             table[name] = table[name].astype(np.int64)
-    return table | _conditions(examples)
+    return table
 
 
 def _conditions(examples: Examples) -> dict[str, Any]:

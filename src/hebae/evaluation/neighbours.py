@@ -109,7 +109,8 @@ def distance_blocks(a: Any, b: Any, origin: Any = 0.0) -> Iterator[tuple[slice, 
         rows = slice(start, min(start + height, len(a)))
         left = torch.from_numpy(doubles(a, rows) - origin)
         distance = buffer[: len(left)]
-        for columns in spans(*b.shape):
+        # A block of distances, too, is computed in parts, since that takes several of its size.
+        for columns in spans(len(b), max(b.shape[1], height)):
             right = torch.from_numpy(doubles(b, columns) - origin)
             distance[:, columns] = torch.cdist(left, right, compute_mode="use_mm_for_euclid_dist")
         yield rows, distance

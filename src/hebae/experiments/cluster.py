@@ -87,7 +87,7 @@ def connected(
     address = settings.ray[0] if settings.ray else os.environ.get("RAY_ADDRESS", "local")
     started = {"include_dashboard": False, "object_store_memory": STORE}
     if address != "local":
-        _require_reachable(address)
+        _require_reachable(address, "--ray" if settings.ray else "RAY_ADDRESS")
         started = {}
     try:
         ray.init(address, log_to_driver=False, logging_level="ERROR", **started)
@@ -107,16 +107,19 @@ def connected(
         ray.shutdown()
 
 
-def _require_reachable(address: str) -> None:
-    """Raise a HebaeError, within seconds, unless a server that Ray could be answers."""
+def _require_reachable(address: str, name: str) -> None:
+    """Raise a HebaeError, within seconds, unless a server that Ray could be answers.
+
+    `name` is that of the flag or variable with the address.
+    """
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in address:
         raise HebaeError(
-            f"--ray is {address!r}; give HOST:PORT, as ray start --head prints it, auto for the "
-            "cluster on this machine, or no address to use this machine's cores. To use a cluster "
-            "from another machine, submit the command with ray job submit."
+            f"{name} is {address!r}; give HOST:PORT, as ray start --head prints it, auto for the "
+            "cluster on this machine, or local to use this machine's cores. To use a cluster from "
+            "another machine, submit the command with ray job submit."
         )
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=5) as connection:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from hebae import inference
+from hebae.data.columns import listed
 from hebae.errors import HebaeError
 from hebae.evaluation import latent
 from hebae.experiments.live import MOST_EXAMPLES, explorer_of
@@ -36,7 +37,8 @@ from hebae.report.page import Block, Gallery, Picture, Section
 from hebae.report.pixels import to_unit
 
 ACROSS, DOWN = 8, 6  # samples per sampler of a comparison
-BESIDE = 6  # images per row, where samplers are side by side
+MOST_BESIDE = 4  # methods side by side; more are below one another
+MOST_OPEN = 3  # decoders of a page; more are folded
 PER_SAMPLER = 24  # of an evaluation
 RECONSTRUCTIONS = 16
 PAIRS, STEPS = 4, 11
@@ -185,17 +187,14 @@ def _draw_samples(target: _Folder, runs: Mapping[str, TrainedRun]) -> None:
     text = "The other samplers were fitted to the training codes." if fitted else ""
     alone = len(runs) == 1
     by_method = {label: {way: drawn[label][way] for way in ways} for label in runs}
+    table = by_method if alone or len(runs) > MOST_BESIDE else by_way
+    across = images_beside(len(runs) if table is by_way else len(ways))
     target.draw(
         "samples",
         images.sample_table,
         by_way,
         ACROSS,
-        block=lambda title, caption: Gallery(
-            title,
-            by_method if alone else by_way,
-            ACROSS if len(ways if alone else runs) < 3 else BESIDE,
-            caption,
-        ),
+        block=lambda title, caption: Gallery(title, table, across, caption),
         count=ACROSS * DOWN,
         mixture=text,
     )
@@ -216,14 +215,31 @@ def _draw_samples(target: _Folder, runs: Mapping[str, TrainedRun]) -> None:
         target.drawn[Path("best")] = Section(title, [Gallery(title, beside, ACROSS, caption)])
 
 
+def images_beside(count: int) -> int:
+    """Return the images per row of each of `count` mosaics that fit side by side on a page."""
+    return {1: 8, 2: 8, 3: 6, 4: 4}.get(count, 3)
+
+
 def some_z(run: TrainedRun) -> Array:
     """Draw codes of the first examples, as many as a page shows."""
     return inference.draw(run.model, run.some_codes(MOST_EXAMPLES), run.seed)
 
 
 def explore(runs: Iterable[tuple[str, TrainedRun]]) -> list[Section]:
-    """Return the decoders of runs that a page carries, or why it has none."""
-    blocks: list[Block] = [explorer_of(run, name) for name, run in runs]
+    """Return the decoders of runs that a page carries, and why it has none of the others."""
+    blocks: list[Block] = []
+    reasons: dict[str, list[str]] = {}
+    for name, run in runs:
+        found = explorer_of(run, name)
+        if isinstance(found, str):
+            reasons.setdefault(found, []).append(name)
+        else:
+            blocks.append(replace(found, folded=len(blocks) >= MOST_OPEN))
+    blocks += [
+        f"This page cannot decode the codes of {listed(names)}: {reason} hebae explore RUN opens "
+        "any decoder in a browser."
+        for reason, names in reasons.items()
+    ]
     return [Section("Explore the codes", blocks)] if blocks else []
 
 
@@ -277,12 +293,13 @@ def draw_evaluation(evaluated: Mapping[str, Evaluated], folder: Path) -> Drawn:
     first = next(iter(runs.values()))
     target = _Folder(folder, first.dataset.name, first.split)
     if samples := {label: one.samples for label, one in evaluated.items() if one.samples}:
+        across = images_beside(max(map(len, samples.values())))
         target.draw(
             "samples-by-sampler",
             images.sample_table,
             samples,
             ACROSS,
-            block=lambda title, caption: Gallery(title, samples, ACROSS, caption),
+            block=lambda title, caption: Gallery(title, samples, across, caption),
         )
     if codes := {label: one.codes for label, one in evaluated.items() if one.codes is not None}:
         _draw_points(target, codes, examples_of(first.dataset, first.split).labels)

@@ -15,7 +15,7 @@ from hebae.data import Dataset, load
 from hebae.errors import HebaeError
 from hebae.experiments.cluster import Cluster
 from hebae.experiments.cluster_runs import Measure, measure_each
-from hebae.experiments.figures import code_maps
+from hebae.experiments.figures import code_maps, explore
 from hebae.experiments.leaderboard_plan import Board, Entry
 from hebae.experiments.measure import evaluate_run
 from hebae.experiments.metrics import choose
@@ -257,7 +257,12 @@ def _publish(
         style.save(_draw(rows, title), path)
         first = {e.label: [one for one in of if one.measurements] for e, of in rows.items()}
         opened = {label: of[0].open() for label, of in first.items() if of}
-        maps += [replace(s, heading=f"{s.heading}, {dataset.name}") for s in code_maps(opened)]
+        ranked = sorted(opened, key=lambda label: first[label][0].value(BEST) or math.inf)
+        live = explore((label, opened[label]) for label in ranked)  # the best one is first
+        maps += [
+            replace(section, heading=f"{section.heading}, {dataset.name}")
+            for section in (*code_maps(opened), *live)
+        ]
         caption = (
             f"Medians and ranges over the seeds, on {_last(dataset)} examples; an arrow points to "
             "where a model is better, and a hollow marker is the best median."

@@ -19,20 +19,14 @@ MOST_EXAMPLES = 2000
 
 
 def explorer_of(run: TrainedRun, name: str | None = None) -> Explorer | str:
-    """Return the decoder of a run for a page, or a sentence that says why there is none."""
+    """Return the decoder of a run for a page, or the reason why there is none."""
     name = name or display_name(run.settings.method)
     layers = dense_layers(run.model.decoder)
     steps = run.model.likelihood.mean_steps()
     if layers is None:
-        return (
-            f"The decoder of {name} is not fully connected. The page shows its codes, but cannot "
-            "decode them."
-        )
+        return "the decoder is not fully connected, and a page runs only decoders that are."
     if steps is None:
-        return (
-            f"The page cannot decode {name}, whose likelihood is {run.settings.likelihood}. It "
-            "shows only the codes."
-        )
+        return f"a page cannot decode the likelihood {run.settings.likelihood}."
     codes = inference.draw(run.model, run.some_codes(MOST_EXAMPLES), run.seed)
     conditions = _conditions(run)
     columns, note = ([], "") if run.has_images else _columns(run, codes)
@@ -52,8 +46,8 @@ def explorer_of(run: TrainedRun, name: str | None = None) -> Explorer | str:
     )
     if explorer.size > MOST_BYTES:
         return (
-            f"The decoder of {name} has {explorer.size / 1e6:.1f} MB in half precision, and a page "
-            f"holds at most {MOST_BYTES / 1e6:g} MB. The page shows only the codes."
+            f"the decoder has {explorer.size / 1e6:.1f} MB in half precision, and a page holds at "
+            f"most {MOST_BYTES / 1e6:g} MB."
         )
     return explorer
 

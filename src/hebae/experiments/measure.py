@@ -32,14 +32,8 @@ from hebae.evaluation.features.base import FeatureExtractor
 from hebae.experiments.measurement import Measurement
 from hebae.experiments.metrics import METRICS, Metric
 from hebae.experiments.metrics.bounds import not_white
-from hebae.experiments.settings import EvaluationSettings
-from hebae.experiments.trained_run import (
-    RunResult,
-    TrainedRun,
-    choose_device,
-    examples_of,
-    held_out,
-)
+from hebae.experiments.settings import EvaluationSettings, held_out
+from hebae.experiments.trained_run import RunResult, TrainedRun, choose_device, examples_of
 from hebae.files import locked, read_json, write_text
 from hebae.provenance import provenance
 
@@ -113,6 +107,9 @@ def measure(
     record.path = target
     found: list[Measurement] = []
     for number, (metric, name) in enumerate(tasks, 1):
+        if number > 1 and metric.section != tasks[number - 2][0].section:
+            run.release_samples()  # which only metrics of one section share
+            _return_free_memory()
         key = metric.name if name is None else f"{metric.name}[{name}]"
         settings = run.evaluation.model_dump(mode="json", include=set(metric.depends))
         arguments = () if name is None else (extractors[name],)
@@ -138,6 +135,8 @@ def measure(
             _return_free_memory()
             stored = [replace(one, settings=settings, provenance=origin) for one in stored]
         found += [_of_metric(one, metric) for one in stored]
+    run.release_samples()
+    _return_free_memory()
     return found
 
 

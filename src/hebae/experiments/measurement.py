@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from hebae.errors import UndefinedMetric
 from hebae.evaluation.estimate import Estimate
@@ -65,7 +66,7 @@ class Measurement:
     by_likelihood: bool = False
     headline: bool = True
     arrays: Mapping[str, Any] = field(default_factory=dict)
-    format: str = ".4g"
+    format: Annotated[str, Field(pattern=r"^\.\d{1,2}[efg]$")] = ".4g"
     metric: str = ""
     section: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -8,8 +8,9 @@ from hebae.data import Dataset
 from hebae.errors import HebaeError
 from hebae.experiments.figures import Drawn, draw_runs, explore
 from hebae.experiments.runner import summarise
+from hebae.experiments.settings import held_out
 from hebae.experiments.table import summary_rows, tabulate, whiteness_notes
-from hebae.experiments.trained_run import RunResult, held_out, load_dataset
+from hebae.experiments.trained_run import RunResult, load_dataset
 from hebae.report.live import Explorer
 from hebae.report.methods import display_name
 from hebae.report.page import Section, write_page

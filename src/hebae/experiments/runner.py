@@ -26,8 +26,18 @@ from hebae.experiments.cluster_runs import measure_each, train_on
 from hebae.experiments.measure import take
 from hebae.experiments.metrics.bounds import training
 from hebae.experiments.plan import PlannedRun, common_settings
-from hebae.experiments.trained_run import RunResult, held_out
-from hebae.files import LOCK_FILES, clear, locked, make_folder, read_json, require_only, write_text
+from hebae.experiments.settings import held_out
+from hebae.experiments.trained_run import RunResult
+from hebae.files import (
+    LOCK_FILES,
+    clear,
+    locked,
+    make_folder,
+    read_json,
+    require_folder,
+    require_only,
+    write_text,
+)
 from hebae.provenance import provenance
 from hebae.report.page import Section, write_page
 from hebae.report.tables import Table, to_csv
@@ -55,6 +65,7 @@ class ExperimentFolder:
 
     def require_usable(self, *, resume: bool, overwrite: bool) -> None:
         """Raise a HebaeError unless the experiment may be started or resumed here."""
+        require_folder(self.path, "--output")
         if self.mark.is_file():
             if overwrite:
                 require_only(self.path, self.names)
@@ -63,8 +74,6 @@ class ExperimentFolder:
                     f"{self.path} already holds a {self.kind}; --resume continues it, --overwrite "
                     "replaces it, or name another --output."
                 )
-        elif self.path.is_file():
-            raise HebaeError(f"--output {self.path} is a file; name a folder.")
         elif self.path.is_dir() and any(
             not f.name.startswith(".") and f.name != "evaluations" for f in self.path.iterdir()
         ):

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from hebae.methods import AUTOMATIC, SAMPLER_NAMES
 
 if TYPE_CHECKING:
+    from hebae.data import Dataset
+
     SamplerName = str
 else:
     SamplerName = Literal[SAMPLER_NAMES]
@@ -87,3 +89,9 @@ class EvaluationSettings(BaseModel):
         quick: dict[str, Any] = {"features": ("pixels",), "samplers": ("normal", "fitted-normal")}
         values = quick | {name: getattr(self, name) for name in chosen}
         return self.model_construct(_fields_set=set(chosen), **values)
+
+
+def held_out(dataset: Dataset, device: str) -> EvaluationSettings:
+    """Return the evaluation on what is held out of the training, or on its examples otherwise."""
+    split, _ = dataset.held_out() or ("train", None)
+    return EvaluationSettings.model_validate({"split": split, "device": device})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hebae.experiments.figures import code_maps
+from hebae.experiments.figures import code_maps, explore
 from hebae.experiments.plan import Axis, as_text
 from hebae.experiments.runner import ExperimentFolder
 from hebae.experiments.table import numbers, summary_rows
@@ -53,7 +53,8 @@ def report_sweep(
     rows = dict.fromkeys([0, *range(0, len(finished), max(1, len(finished) // MOST_MAPS))])
     some = [finished[row] for row in rows][:MOST_MAPS] if finished else []
     note = "" if len(some) == len(finished) else f"{len(some)} of {len(finished)} runs."
-    sections += code_maps({run.label: run.open() for run in some}, note)
+    opened = {run.label: run.open() for run in some}
+    sections += [*code_maps(opened, note), *explore(opened.items())]
     heading = f"A sweep over {over} on {data}"
     folder.publish(runs, table, heading, sections, {"results": records}, command, records)
     return tabulate_runs(runs, title, brief=True)

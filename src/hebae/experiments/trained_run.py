@@ -234,6 +234,11 @@ class TrainedRun:
             self._features[key] = extractor.compact(self._decoded[kind])
         return self._features[key]
 
+    def release_samples(self) -> None:
+        """Free decoded examples and their features; they are made again when asked for."""
+        self._decoded.clear()
+        self._features.clear()
+
     def _decode(self, kind: str) -> Array:
         """Decode block by block; images in [0, 1] are kept in bytes."""
         count, train = self.evaluation.samples, self.dataset.train
@@ -329,12 +334,6 @@ def examples_of(dataset: Dataset, split: str | None) -> Examples:
         others = " or ".join(name for name, part in splits.items() if part is not None)
         raise HebaeError(f"{dataset.name} has no {split} split; use --split {others}.")
     return examples
-
-
-def held_out(dataset: Dataset, device: str) -> EvaluationSettings:
-    """Return the evaluation on what is held out of the training, or on its examples otherwise."""
-    split, _ = dataset.held_out() or ("train", None)
-    return EvaluationSettings.model_validate({"split": split, "device": device})
 
 
 def choose_device(name: str) -> torch.device:

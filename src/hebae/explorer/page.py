@@ -13,8 +13,8 @@ from nicegui import run as background
 from nicegui import ui
 
 from hebae.errors import HebaeError
-from hebae.explorer.panel import Panel, Viewer
-from hebae.explorer.runs import ExploredRun, Rows, Shown, attribute, between, has_umap
+from hebae.explorer.panel import Panel, Viewer, number_in
+from hebae.explorer.runs import ExploredRun, Rows, Shown, attribute, between
 from hebae.explorer.uploads import MOST_BYTES, Reader, read_upload
 from hebae.explorer.views import (
     Colouring,
@@ -105,9 +105,8 @@ class Page:
 
     def _build_choices(self) -> None:
         with ui.row().classes("items-center gap-4"):
-            projections = {"pca": "PCA"} | ({"umap": "UMAP"} if has_umap() else {})
             self.projection = ui.select(
-                projections, value="pca", label="Projection", on_change=self.redraw
+                self.runs[0].projections, value="pca", label="Projection", on_change=self.redraw
             ).classes("w-32")
             options = {key: title for key, (title, _) in self.choices.items()}
             start = (
@@ -121,7 +120,7 @@ class Page:
             self.working = ui.spinner(size="sm")
             self.working.visible = False
             ui.label(
-                f"{len(self.runs[0].names):,} examples. Point at one to see it, click to decode "
+                f"{self.runs[0].count}. Point at one to see it, click to decode "
                 "it, draw a lasso to list several."
             ).classes("quiet")
 
@@ -248,7 +247,7 @@ class Page:
     def _attribute(self, panel: Panel) -> Floats:
         assert panel.run.codes is not None
         rows = [self.groups[str(e.value)]() for e in (self.having, self.lacking)]
-        return attribute(panel.run.codes, *rows) * np.float32(self.strength.value or 0)
+        return attribute(panel.run.codes, *rows) * np.float32(number_in(self.strength, "strength"))
 
     def _apply(self) -> None:
         with self.reported():
@@ -287,8 +286,9 @@ class Page:
         self.draws = self._viewers()
 
     async def _draw(self) -> None:
-        name, seed = str(self.sampler.value), int(self.seed.value or 0)
+        name = str(self.sampler.value)
         with self.reported(), shown_while(self.fitting):
+            seed = int(number_in(self.seed, "seed"))
             for panel, viewer in zip(self.panels, self.draws, strict=True):
                 count = 24 if has_images(panel.run) else STEPS
                 draw = partial(panel.run.draw, name, count, seed, panel.conditions)
@@ -332,11 +332,7 @@ class Page:
                 found.append(shown)
             for panel, viewer, shown in zip(self.panels, self.uploads, found, strict=True):
                 panel.add_uploads(shown, viewer)
-            count = len(found[0].names)
-            each = "the original and its reconstruction"
-            if count > 1:
-                each = "the originals and their reconstructions"
-            self.received.text = f"{count} uploaded example{'s' if count > 1 else ''}: {each}."
+            self.received.text = found[0].received
 
     # Shared
 
@@ -374,16 +370,17 @@ class Page:
             text = str(error)
             if text.partition(" ")[0].isalpha():  # not a file, or a flag
                 text = f"{text[:1].upper()}{text[1:]}"
-            if place is not None:
-                place.text = text
-            else:
-                ui.notify(text, type="negative", multi_line=True, timeout=0, close_button="Close")
+            show_problem(text, place)
         except OSError as error:
-            text = f"The file cannot be written or read: {error.strerror or error}."
-            if place is None:
-                ui.notify(text, type="negative", multi_line=True)
-            else:
-                place.text = text
+            show_problem(f"The file cannot be written or read: {error.strerror or error}.", place)
+
+
+def show_problem(text: str, place: ui.label | None) -> None:
+    """Show an error in a label or as a notification."""
+    if place is not None:
+        place.text = text
+    else:
+        ui.notify(text, type="negative", multi_line=True, timeout=0, close_button="Close")
 
 
 @contextmanager

@@ -137,7 +137,8 @@ class Panel:
 
     def draw_map(self) -> None:
         """Draw the map anew."""
-        if self.plot is not None:
+        # While UMAP is computed, `Page.redraw` waits for it and draws the map then.
+        if self.plot is not None and self.run.has_map(str(self.page.projection.value)):
             self.plot.update_figure(self._figure())
 
     def _drawn(self) -> None:
@@ -148,11 +149,7 @@ class Panel:
 
     def _hover(self, event: Any) -> None:
         row, left, right, top, width = event.args
-        lines = [self.name_of(int(row))]
-        colouring = self.page.colouring
-        known = int(row) < len(self.run.names)
-        if known and colouring.codes is not None and colouring.codes[int(row)] >= 0:
-            lines.append(f"{colouring.title}: {colouring.names[colouring.codes[int(row)]]}")
+        lines = []
         with self.page.reported():
             values = self._original(int(row))
             if has_images(self.run):
@@ -161,8 +158,13 @@ class Panel:
             else:
                 self.thumbnail.visible = False
                 rows = listed_values(self.run, values, most=8)
-                lines += [f"{name}: {texts[0]}" for name, texts in rows]
-        self.caption.text = "\n".join(lines)
+                lines = [f"{name}: {texts[0]}" for name, texts in rows]
+        colouring = self.page.colouring
+        known = int(row) < len(self.run.names)
+        if known and colouring.codes is not None and colouring.codes[int(row)] >= 0:
+            category = f"{colouring.title}: {colouring.names[colouring.codes[int(row)]]}"
+            lines = [category, *(line for line in lines if line != category)]
+        self.caption.text = "\n".join([self.name_of(int(row)), *lines])
         side = (
             f"right: {width - left + 12:.0f}px" if left > width / 2 else f"left: {right + 12:.0f}px"
         )
@@ -326,6 +328,10 @@ class Panel:
         if any(control.value is None for control in self.controls):
             return
         given = np.array([[float(control.value) for control in self.controls]], np.float32)
+        if not np.isfinite(given).all():
+            with self.page.reported():
+                raise HebaeError("a condition is too large; give a number below 1e38.")
+            return
         if self.conditions is None or (given != self.conditions).any():
             self.conditions = given
             self.take(self.z, self.source)
@@ -359,6 +365,15 @@ class Panel:
             moved = {"x": [[place[0]]], "y": [[place[1]]]}
             last = len(self.plot.figure["data"]) - 1  # the current code
             self.plot.run_plot_method("restyle", moved, [last])
+
+
+def number_in(field: ui.number, name: str) -> float:
+    """Return the number in a field, 0 if it is empty, within its limits."""
+    value = float(field.value or 0)
+    if not field.min <= value <= field.max:
+        limits = f"{field.min:g} to {field.max:,.0f}"
+        raise HebaeError(f"the {name} is {value:g}; it must be from {limits}.")
+    return value
 
 
 def _escaped(text: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,6 +55,8 @@ def umap_of(codes: Floats, seed: int = 0) -> Floats:
 
 FEWEST_OF_UMAP = 16
 """Its default number of neighbours is 15."""
+_UMAP = Lock()
+"""The threads of its library numba end the process if two callers use them at the same time."""
 
 
 def has_umap() -> bool:
@@ -69,6 +72,22 @@ class Shown(NamedTuple):
     """Name of the split of each example."""
     names: list[str]
     """One name per example, each different."""
+    total: int
+    """Number of examples that these were drawn from."""
+    notes: tuple[str, ...] = ()
+    """How the examples were changed when they were read."""
+
+    @property
+    def received(self) -> str:
+        """What an upload was, and how it was read, as text."""
+        count = len(self.names)
+        text = "1 uploaded example: the original and its reconstruction."
+        if self.total > 1:
+            first = f"the first {count} are used; " if self.total > count else ""
+            text = (
+                f"{self.total:,} uploaded examples: {first}the originals and their reconstructions."
+            )
+        return " ".join([text, *self.notes])
 
 
 def choose(parts: Mapping[str, Examples], count: int, seed: int = 0) -> Shown:
@@ -90,7 +109,7 @@ def choose(parts: Mapping[str, Examples], count: int, seed: int = 0) -> Shown:
         names = [f"{split} {name}" for split, name in zip(splits, names, strict=True)]
     if len(set(names)) < len(names):
         names = [f"{name} ({row + 1})" for row, name in enumerate(names)]
-    return Shown(examples, np.array(splits), names)
+    return Shown(examples, np.array(splits), names, total)
 
 
 def _in_memory(part: Examples, rows: Rows) -> Examples:
@@ -186,6 +205,20 @@ class ExploredRun:
         return [] if self.codes is None else list(map(str, range(len(self.codes))))
 
     @property
+    def count(self) -> str:
+        """Number of examples, and of how many they were drawn, as text."""
+        text = f"{len(self.names):,}"
+        if self.shown is not None and self.shown.total > len(self.names):
+            return f"{text} of {self.shown.total:,} examples, drawn at random"
+        return f"{text} example{'s' if len(self.names) > 1 else ''}"
+
+    @property
+    def projections(self) -> dict[str, str]:
+        """Names of the projections that `map` can make."""
+        enough = has_umap() and len(self.names) >= FEWEST_OF_UMAP
+        return {"pca": "PCA"} | ({"umap": "UMAP"} if enough else {})
+
+    @property
     def condition_columns(self) -> tuple[Column, ...]:
         """What the decoder is given beside the code."""
         learned = None if self.model.seen is None else self.model.seen.conditions
@@ -217,10 +250,15 @@ class ExploredRun:
         if self.codes is None:
             return np.empty((0, 2), np.float32)
         if projection == "umap":
-            if self._umap is None:
-                self._umap = umap_of(self.codes)
+            with _UMAP:  # of several visitors, the first computes it
+                if self._umap is None:
+                    self._umap = umap_of(self.codes)
             return self._umap
         return self.place(self.codes)
+
+    def has_map(self, projection: str) -> bool:
+        """Whether `map` returns at once."""
+        return projection != "umap" or self._umap is not None
 
     def place(self, z: Floats) -> Floats:
         """Return places (n, 2) of codes (n, k) along the two leading axes."""

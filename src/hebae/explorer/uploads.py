@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -31,8 +31,14 @@ SINGLE = (
 SETS = ((".bed", ".bim", ".fam"), (".pgen", ".pvar", ".psam"))
 """Files of genotypes that belong together."""
 
-Reader = Callable[[DataSettings], Mapping[str, Examples]]
-"""Reads data as those of training were read, and refuses what is unlike them."""
+
+class Reader(Protocol):
+    """Reads data as those of training were read, and refuses what is unlike them."""
+
+    def __call__(
+        self, settings: DataSettings, notify: Callable[[str], None]
+    ) -> Mapping[str, Examples]:
+        """Return the examples by split; `notify` receives how they were changed."""
 
 
 def read_upload(
@@ -63,12 +69,13 @@ def read_upload(
             f"the upload has {size / 2**20:,.1f} MiB, but at most {MOST_BYTES / 2**20:,.0f} MiB "
             "are allowed; upload fewer examples."
         )
+    notes: list[str] = []
     with TemporaryDirectory(prefix="hebae-upload-") as folder:
         stored = _store(files, Path(folder))
         archive = stored.path.is_dir() or stored.path.name.endswith(ARCHIVES)
         try:
             options = _image_options(run) if archive else {}
-            parts = read(DataSettings(data=str(stored.path), **options))
+            parts = read(DataSettings(data=str(stored.path), **options), notes.append)
             shown = choose(parts, sum(map(len, parts.values())))
         except HebaeError as error:
             raise HebaeError(stored.named(str(error))) from None
@@ -83,7 +90,13 @@ def read_upload(
     if run.condition_columns and examples.conditions is None and conditions is not None:
         conditions = np.repeat(conditions, len(examples), axis=0)
         examples = replace(examples, conditions=conditions, condition_columns=run.condition_columns)
-    return Shown(examples, np.array(shown.splits[:MOST_EXAMPLES]), shown.names[:MOST_EXAMPLES])
+    return Shown(
+        examples,
+        np.array(shown.splits[:MOST_EXAMPLES]),
+        shown.names[:MOST_EXAMPLES],
+        shown.total,
+        tuple(dict.fromkeys(map(stored.named, notes))),
+    )
 
 
 class _Stored(NamedTuple):
@@ -105,7 +118,9 @@ def _store(files: Sequence[tuple[str, bytes]], folder: Path) -> _Stored:
     if not files:
         raise HebaeError("no file was uploaded; choose one.")
     suffixes = [_suffix(name) for name, _ in files]
-    label = Path(files[0][0]).name if len(files) == 1 else f"the upload of {len(files)} files"
+    label = f"the upload of {len(files)} files"
+    if len(files) == 1:
+        label = Path(files[0][0]).name or "the file"
     if all(suffix in IMAGES for suffix in suffixes):
         path = folder / "uploaded-images"
         names = [f"{place:03d}{suffix}" for place, suffix in enumerate(suffixes)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from html import escape
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -149,6 +150,9 @@ def colourings(run: ExploredRun) -> Choices:
 
 def _of_features(run: ExploredRun, examples: Examples) -> Choices:
     names, columns = feature_names(run), examples.columns or [None] * examples.shape[0]
+    # The label of the examples is none of the columns, which may have its name.
+    taken = "nothing", "label", "split"
+    names = [f"{name} (column)" if name in taken else str(name) for name in names]
     order = np.arange(len(names))
     scale = run.scale if len(names) > MOST_FEATURES else None
     if scale is not None:  # those that vary most
@@ -156,9 +160,9 @@ def _of_features(run: ExploredRun, examples: Examples) -> Choices:
 
     def of(place: int) -> Colouring:
         one = Examples(examples.values[:, [place]], pixels=examples.pixels)
-        return _of_column(one.rows(slice(None))[:, 0], str(names[place]), columns[place])
+        return _of_column(one.rows(slice(None))[:, 0], names[place], columns[place])
 
-    return {f"feature {place}": (str(names[place]), partial(of, place)) for place in order.tolist()}
+    return {f"feature {place}": (names[place], partial(of, place)) for place in order.tolist()}
 
 
 def _of_column(values: npt.NDArray[Any], title: str, column: Column | None) -> Colouring:
@@ -231,7 +235,9 @@ def map_figure(
     chosen = None if selected is None else set(selected.tolist())
     traces: list[dict[str, Any]] = []
     for name, rows, style in _traces(colouring, len(places)):
-        trace = _points(places[rows], rows, name=name, marker={"size": 6, "opacity": 0.75} | style)
+        trace = _points(
+            places[rows], rows, name=_literal(name), marker={"size": 6, "opacity": 0.75} | style
+        )
         if chosen is not None:
             trace["selectedpoints"] = [i for i, row in enumerate(rows.tolist()) if row in chosen]
         traces.append(trace)
@@ -276,6 +282,11 @@ def map_figure(
     return {"data": traces, "layout": layout, "config": config}
 
 
+def _literal(text: str) -> str:
+    """Return text of the data such that Plotly shows it as it is, not as HTML."""
+    return escape(text, quote=False)
+
+
 _KEPT = {"marker": {"opacity": 1}}
 """What a lasso does not select is not paler."""
 
@@ -301,7 +312,11 @@ def _traces(colouring: Colouring, count: int) -> list[tuple[str, Rows, dict[str,
         numbers = colouring.numbers
         observed = numbers[np.isfinite(numbers)]
         low, high = np.quantile(observed, [0.01, 0.99]) if len(observed) else (0.0, 1.0)
-        bar = {"title": {"text": colouring.title, "side": "right"}, "thickness": 12, "len": 0.8}
+        bar = {
+            "title": {"text": _literal(colouring.title), "side": "right"},
+            "thickness": 12,
+            "len": 0.8,
+        }
         shown = [None if value != value else float(value) for value in numbers]
         style: dict[str, Any] = {"color": shown, "colorscale": "Viridis", "colorbar": bar}
         style |= {"cmin": float(low), "cmax": float(max(high, low + 1e-9))}

@@ -10,6 +10,7 @@ harmless in float64 for whitened codes.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,9 @@ TOLERANCE = 0.005
 PATIENCE = 2
 REFIT_ITERATIONS = 3
 BLOCK = 4096
+"""Most codes that are computed with at once."""
+BLOCK_NUMBERS = 2**19
+"""Most numbers for them at once, of features or components: 4 MiB in float64."""
 PRIOR_CODES = 0.5
 """Weight of the pooled covariance in each component's, in codes per latent dimension.
 
@@ -67,9 +71,16 @@ class Parameters(NamedTuple):
 def log_density(z: Tensor, parameters: Parameters) -> Tensor:
     """Log density (n,) of codes (n, k), in nats."""
     coefficients = parameters.coefficients()
-    return torch.cat(
-        [(_features(block) @ coefficients.T).logsumexp(dim=1) for block in torch.split(z, BLOCK)]
-    )
+    density = z.new_empty(len(z))
+    for rows in _blocks(len(z), coefficients):
+        density[rows] = (_features(z[rows]) @ coefficients.T).logsumexp(dim=1)
+    return density
+
+
+def _blocks(count: int, coefficients: Tensor) -> Iterator[slice]:
+    """Yield slices of `count` codes."""
+    size = max(1, min(BLOCK, BLOCK_NUMBERS // max(coefficients.shape)))
+    return (slice(start, start + size) for start in range(0, count, size))
 
 
 def em_step(
@@ -85,8 +96,8 @@ def em_step(
     """
     coefficients = parameters.coefficients()
     sums = torch.zeros_like(coefficients)
-    for block in torch.split(z, BLOCK):
-        features = _features(block)
+    for rows in _blocks(len(z), coefficients):
+        features = _features(z[rows])
         sums += (features @ coefficients.T).softmax(dim=1).T @ features
     k = z.shape[1]
     counts = sums[:, -1].clamp_min(1e-8)  # a component that has lost its codes

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from hebae.priors.base import Doubles, Prior, Split
 
@@ -16,7 +15,8 @@ NEIGHBOURS = 5
 LARGEST = 5000
 """Held-out codes that are compared, with as many draws."""
 BLOCKS = 10
-ROWS = 500
+BLOCK_DISTANCES = 2**19
+"""Distances that are held at once: 2 MiB in float32."""
 
 
 def two_sample_distances(sampler: Prior, split: Split) -> tuple[float, ...]:
@@ -51,13 +51,14 @@ def same_sample_share(y: Doubles, x: Doubles, neighbours: int = NEIGHBOURS) -> D
     scale = directions / np.sqrt(np.maximum(values, 1e-6 * values.mean() + 1e-30))
     pooled = torch.from_numpy(np.concatenate([y - mean, x - mean]) @ scale).float()
     n = len(y)
-    nearest: list[Tensor] = []
-    for start in range(0, 2 * n, ROWS):
-        rows = torch.arange(start, min(start + ROWS, 2 * n))
+    count = min(neighbours, 2 * n - 1)
+    # Not one small tensor per block: kept between large ones, they fragment memory.
+    nearest = torch.empty(2 * n, count, dtype=torch.long)
+    for rows in torch.arange(2 * n).split(max(1, BLOCK_DISTANCES // (2 * n))):
         distances = torch.cdist(pooled[rows], pooled)
         distances[torch.arange(len(rows)), rows] = torch.inf
-        nearest.append(distances.topk(min(neighbours, 2 * n - 1), largest=False).indices)
+        nearest[rows] = distances.topk(count, largest=False).indices
     is_code = torch.arange(2 * n) < n
-    same = (is_code[torch.cat(nearest)] == is_code[:, None]).double().mean(dim=1)
+    same = (is_code[nearest] == is_code[:, None]).double().mean(dim=1)
     share: Doubles = ((same[:n] + same[n:]) / 2).numpy()
     return share

@@ -109,6 +109,8 @@ class Explorer:
     conditions: Sequence[Mapping[str, Any]] = ()
     labels: ArrayLike | None = None
     caption: str = ""
+    folded: bool = False
+    """Whether only its title shows until it is opened."""
     kind: ClassVar = "explorer"
 
     @property

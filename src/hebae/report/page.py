@@ -40,6 +40,7 @@ prefersDark.addEventListener("change", followTheme);
 followTheme();
 """
 _SIDE = 56  # pixels of an image on the page, about; smaller ones are enlarged by a whole number
+_WIDTH = 1080  # pixels for the images of a row: larger ones are shown smaller, down to _SIDE
 _MOST_NUMBERS = 2_500_000  # of the images of a gallery
 
 
@@ -99,9 +100,13 @@ class Gallery:
         """Yield each row with its mosaics."""
         import numpy as np
 
-        from hebae.report.pixels import embedded
+        from hebae.report.pixels import embedded, images_across
 
         cells = sum(len(row) for row in self.images.values())
+        across = max(
+            sum(images_across(len(np.asarray(values)), self.columns) for values in row.values())
+            for row in self.images.values()
+        )
         for name, row in self.images.items():
             made = []
             for column, values in row.items():
@@ -111,11 +116,15 @@ class Gallery:
                     most = max(1, most // self.columns) * self.columns
                 array = array[:most]
                 kind, content, width, height = embedded(array, self.columns)
-                scale = max(1, round(_SIDE / max(array.shape[2:])))
+                side = max(array.shape[2:])
+                scale: float = max(1, round(_SIDE / side))
+                if across * side * scale > _WIDTH:
+                    scale = min(scale, max(_SIDE, _WIDTH / across) / side)
                 where = ", ".join(filter(None, (display_name(column), display_name(name))))
                 alt = f"{self.title}: {where}, {len(array)} images"
                 shown = display_name(column)
-                made.append(Cell(shown, _url(kind, content), alt, width * scale, height * scale))
+                size = round(width * scale), round(height * scale)
+                made.append(Cell(shown, _url(kind, content), alt, *size))
             yield display_name(name), made
 
 
@@ -156,16 +165,18 @@ def write_page(path: Path | str, title: str, sections: Sequence[Section]) -> Non
 
 
 def _without(sections: Sequence[Section], explorers: Sequence[Explorer]) -> list[Section]:
-    def shown(block: Block) -> Block:
-        if any(block is one for one in explorers):
-            assert isinstance(block, Explorer)
-            return (
-                f"The decoder of {block.name} does not fit into this page, which is limited to "
-                f"{MOST_BYTES // 1_000_000} MB. It is in the report.html of the run."
+    def rest(section: Section) -> list[Block]:
+        blocks = [b for b in section.blocks if not any(b is one for one in explorers)]
+        names = [one.name for one in explorers if any(b is one for b in section.blocks)]
+        if names:
+            blocks.append(
+                f"This page is limited to {MOST_BYTES // 1_000_000} MB and has no room for the "
+                f"decoder{'s' if len(names) > 1 else ''} of {', '.join(names)}. The page of a "
+                "single run has its decoder: hebae show RUN writes it."
             )
-        return block
+        return blocks
 
-    return [replace(one, blocks=[shown(block) for block in one.blocks]) for one in sections]
+    return [replace(section, blocks=rest(section)) for section in sections]
 
 
 class _Renderer:

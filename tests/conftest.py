@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import sys
 import threading
 from collections import Counter, defaultdict
@@ -38,6 +39,9 @@ hypothesis.settings.register_profile(
     "hebae", deadline=None, max_examples=25, derandomize=bool(os.environ.get("CI"))
 )
 hypothesis.settings.load_profile("hebae")
+
+# Tests send it, and nohup leaves it ignored, here and in the processes that they start.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 DATA_DIR = os.environ.get("HEBAE_DATA_DIR")
 ORACLES = Path(__file__).parent / "oracles"

@@ -253,9 +253,10 @@ def test_ctrl_c_while_modules_are_imported_prints_one_line(tmp_path):
 def test_bad_settings_are_refused_before_anything_is_written(
     hebae, vectors, tmp_path, arguments, parts
 ):
-    flags = dict(zip(SMALL[::2], SMALL[1::2], strict=True)) | {"--data": str(vectors)}
+    flags = dict(zip(SMALL[::2], SMALL[1::2], strict=True))
+    flags |= {"--data": str(vectors), "--output": "run"}
     rest = [word for pair in flags.items() if pair[0] not in arguments for word in pair]
-    refused(hebae("train", *rest, *arguments, "--output", "run"), *parts)
+    refused(hebae("train", *rest, *arguments), *parts)
     assert {path.name for path in tmp_path.iterdir()} == {"vectors.npy"}
 
 

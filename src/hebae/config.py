@@ -81,13 +81,13 @@ class DataSettings(_Group):
     validation_size: int | None = _setting(None, ge=0)
     """Training examples to set aside for validation."""
     train_size: int | None = _setting(None, ge=1)
-    """Training examples to use, a fixed draw of those that are left [default: all]."""
+    """Training examples to use, drawn from those not set aside for validation [default: all]."""
     pixels: bool | None = _setting(None)
-    """Whether uint8 values are grey levels from 0 (black) to 255 (white), or numbers as they are,
-    such as counts [default: grey levels if one is above 15]."""
+    """Whether uint8 values are grey levels from 0 (black) to 255 (white), or plain numbers such as
+    counts [default: grey levels if one is above 15]."""
     binarize: Literal["none", "fixed", "dynamic"] = _setting("none")
-    """Draw 0 or 1 in place of each value in [0, 1]: fixed, once; dynamic: the training examples
-    again in each epoch, by the seed."""
+    """Replace each value in [0, 1] by a random 0 or 1 with that mean. fixed: once; dynamic: draw
+    the training examples again in each epoch. The seed decides the draws."""
     image_size: ImageSize | None = _setting(None)
     """Images of a folder or archive: cut the largest centred part of this shape out of each, and
     resize it with a Lanczos filter; one number of pixels for a square, or width and height
@@ -110,8 +110,8 @@ class DataSettings(_Group):
     [default: by a rule, see the how-to guide]."""
     condition: tuple[str, ...] = _setting(())
     """Columns of a table, or of obs of AnnData, that the decoder is given beside the code, such as
-    a batch: COLUMN[,COLUMN]. They are no features; label stands for the labels of any data. Of a
-    trained run: NAME=VALUE[,NAME=VALUE], in place of what its data hold."""
+    a batch: COLUMN[,COLUMN]. They are then not features; label stands for the labels of the data.
+    For a trained run: NAME=VALUE[,NAME=VALUE] replaces the conditions of the examples."""
 
     @field_validator("condition", mode="before")
     @classmethod
@@ -186,7 +186,7 @@ class ModelSettings(_MethodOptions):
     prior_widths: Widths = _setting((128, 128))
     """Prior flow: widths of the hidden layers in each step's network."""
     likelihood: Likelihood = _setting("auto")
-    """Likelihood p(x|z), of what the numbers are. auto decides by the data and says so: bernoulli
+    """Likelihood p(x|z). auto chooses it by the data and prints the choice: bernoulli
     for values in [0, 1]; gaussian for other images; for other tables gaussian_columns, binomial
     (0, 1, 2), negative_binomial (counts) or columns (several kinds)."""
     trials: int = _setting(2, ge=1, le=MOST_UNITS)
@@ -203,8 +203,8 @@ class ModelSettings(_MethodOptions):
     decoder_widths: Widths | None = _setting(None)
     """Widths of the decoder's layers, code first [default: as for the encoder]."""
     condition_encoder: bool = _setting(False)
-    """Of a conditional model: append the conditions to the encoder's input too, not to the
-    decoder's alone. Codes of new examples then need them."""
+    """Give the conditions to the encoder too, not only to the decoder. To encode new examples, you
+    then need their conditions."""
     initial_weights: Literal["default", "normal"] = _setting("default")
     """Initial weights: PyTorch's, or drawn from N(0, 0.02^2)."""
 

@@ -386,9 +386,7 @@ def _explained(hub: Any, name: str, revision: str | None) -> Iterator[None]:
             ) from None
         raise HebaeError(f"the Hub refused {name} ({_reason(error)}); try again later.") from None
     except hub.utils.HFValidationError as error:
-        raise HebaeError(
-            f"{name} is not a name of a model on the Hub ({_reason(error)})."
-        ) from None
+        raise HebaeError(f"{name} is not a valid name on the Hub ({_reason(error)}).") from None
     except HebaeError:
         raise
     except Exception as error:  # of the network, in the classes of its library

@@ -24,7 +24,7 @@ def encode(
     output: Path = Path("codes.csv"),
     data: Data = DataSettings(),  # noqa: B008
 ) -> int:
-    """Write the codes of examples, posterior means, with their ids and labels.
+    """Write the codes (posterior means) of examples, with their ids and labels.
 
     All examples are encoded: training, validation and test, each in the order of the data.
 

@@ -72,7 +72,7 @@ def explore(
     name_runs(found)
     require_free(host, port)  # reading takes time
     if not is_local(host):
-        tell(f"everybody who can reach {host} can see the examples and use the model.")
+        tell(f"anyone who can reach {host} can see the examples and use the model.")
     shown = f"[{host}]" if ":" in host else host
     say(f"Open http://{shown}:{port} in a browser. Ctrl-C stops the explorer.")
     readers = [read for _, read in opened]

@@ -56,7 +56,7 @@ def sample(
     seed
         Seed of the draws.
     condition
-        Of a run with conditions: NAME=VALUE[,NAME=VALUE], for all samples [default: drawn, with the
+        For a run with conditions: NAME=VALUE[,NAME=VALUE], for all samples [default: drawn with the
         frequencies of the training examples].
     output
         A .png picture, or a .npy array of shape (count, *shape): the mean E[x|z] of each draw. A

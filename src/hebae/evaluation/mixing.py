@@ -20,7 +20,7 @@ ALL_ALIKE = "all examples are of one batch"
 def batch_mixing(codes: ArrayLike, batches: npt.ArrayLike, *, neighbours: int = 15) -> Estimate:
     """Share of an example's nearest neighbours that are of other batches, relative to chance.
 
-    1 if batches are mixed as at random, 0 if no example has a neighbour of another batch. The share
+    1 if batches are mixed at random, 0 if no example has a neighbour of another batch. The share
     by chance is ``(n - n_b) / (n - 1)`` for an example of a batch of n_b. Batches that differ in
     what they hold, such as cell types, cannot reach 1. The standard error treats the examples as
     independent, although neighbourhoods overlap.

@@ -54,7 +54,7 @@ def same_sample_share(y: Doubles, x: Doubles, neighbours: int = NEIGHBOURS) -> D
     count = min(neighbours, 2 * n - 1)
     # Not one small tensor per block: kept between large ones, they fragment memory.
     nearest = torch.empty(2 * n, count, dtype=torch.long)
-    for rows in torch.arange(2 * n).split(max(1, BLOCK_DISTANCES // (2 * n))):
+    for rows in torch.split(torch.arange(2 * n), max(1, BLOCK_DISTANCES // (2 * n))):
         distances = torch.cdist(pooled[rows], pooled)
         distances[torch.arange(len(rows)), rows] = torch.inf
         nearest[rows] = distances.topk(count, largest=False).indices

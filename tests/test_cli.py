@@ -234,6 +234,7 @@ def test_ctrl_c_while_modules_are_imported_prints_one_line(tmp_path):
         (("--latent-dim", "1000000000000", "--method", "vae"), ("--latent-dim", "at most")),
         (("--seed", "18446744073709551616"), ("--seed", "below")),
         (("--moments", "shrunk", "--latent-dim", "280"), ("270", "latent_dim", "280")),
+        (("--latent-dim", "9", "--encoder-widths", "16", "8"), ("8, below latent_dim 9", "wider")),
         (("--prior", "flow"), ("--prior flow", "'rate'", "--rate-weight 1")),
         (("--prior", "vamp", "--method", "vae", "--penalty-weight", "0"), ("--prior vamp", "'kl'")),
         (("--prior", "flow", "--method", "infovae", "--alpha", "1"), ("--alpha below 1",)),

@@ -90,6 +90,8 @@ def complete(
         )
     settings = _decide_batches(settings, name, count, notes, (encoder, decoder))
     _check_differences(settings, train, name)
+    if settings.network == "mlp" and encoder is None:
+        _check_last_width(settings)
     if settings.early_stopping is not None:
         _check_early_stopping(settings, name, held_out)
     if settings.batch_norm == "frozen" and not _normalises(settings, encoder, decoder):
@@ -284,6 +286,18 @@ def _check_differences(settings: Settings, train: Examples, name: str) -> None:
         f"{_method(settings)} with latent_dim {settings.latent_dim} needs at least {needed} that "
         "differ; check how they were made, or use a smaller --latent-dim."
     )
+
+
+def _check_last_width(settings: Settings) -> None:
+    """Refuse a last layer from which linear maps give codes with a singular covariance."""
+    assert settings.encoder_widths is not None  # decided above
+    width, k = settings.encoder_widths[-1], settings.latent_dim
+    if width < smallest_batch(settings.replace(moments="batch")) - 1:
+        raise HebaeError(
+            f"the last of --encoder-widths is {width}, below latent_dim {k}: the codes would lie "
+            f"in {width} dimensions, and {_method(settings)} needs a covariance of rank {k}. Use "
+            "a wider layer or a smaller --latent-dim."
+        )
 
 
 def _decide_batches(

@@ -262,7 +262,7 @@ def test_one_example_and_a_few_grey_images(table):
 @pytest.mark.parametrize("count", [144, 180, 129, 300])
 def test_default_sizes_are_never_refused(count):
     X = np.random.default_rng(0).normal(size=(count, 4))
-    model = HEBAE(epochs=1, random_state=0, encoder_widths=(8,), decoder_widths=(8,)).fit(X)
+    model = HEBAE(epochs=1, random_state=0, encoder_widths=(20,), decoder_widths=(8,)).fit(X)
     rest = count % 128
     assert model.history_[-1]["step"] == count // 128 + (rest >= 21)
     if 0.01 * count < rest < 21:
@@ -274,6 +274,8 @@ def test_widths_for_tables_follow_from_the_data_and_are_said():
     model = HEBAE(epochs=1, random_state=0, n_components=2).fit(X)
     assert model.settings_.encoder_widths == (128, 128)
     assert any("width 128" in note for note in model.notes_)
+    wide = HEBAE(epochs=1, random_state=0, n_components=130, batch_size=200)  # codes of full rank
+    assert wide.fit(X).settings_.encoder_widths == (130, 130)
     images = np.random.default_rng(0).random((40, 4, 4))
     assert small(encoder_widths=None, epochs=1).fit(images).settings_.encoder_widths == (784, 800)
 

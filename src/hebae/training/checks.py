@@ -116,7 +116,7 @@ def _decide_widths(
     architecture = NETWORKS[settings.network]
     chosen = architecture.encoder_widths, architecture.decoder_widths
     if len(train.shape) == 1 and not train.are_pixels:  # a table, not flat images
-        width = default_width(train.shape[0], count)
+        width = max(default_width(train.shape[0], count), settings.latent_dim)
         chosen = (width, width), (width, width)
         if None in (settings.encoder_widths or networks[0], settings.decoder_widths or networks[1]):
             numbers = f"the {train.shape[0]:,} numbers per example"

@@ -276,6 +276,7 @@ def test_widths_for_tables_follow_from_the_data_and_are_said():
     assert any("width 128" in note for note in model.notes_)
     wide = HEBAE(epochs=1, random_state=0, n_components=130, batch_size=200)  # codes of full rank
     assert wide.fit(X).settings_.encoder_widths == (130, 130)
+    assert any("width 130, from the latent dimension" in note for note in wide.notes_)
     images = np.random.default_rng(0).random((40, 4, 4))
     assert small(encoder_widths=None, epochs=1).fit(images).settings_.encoder_widths == (784, 800)
 

@@ -173,7 +173,7 @@ class ExperimentFolder:
 def joint_provenance(
     command: str, datasets: Iterable[Dataset], runs: Sequence[RunResult]
 ) -> dict[str, str]:
-    """Return the provenance of a command over runs, and that of their trainings, if older."""
+    """Return where the numbers of runs come from: this command, and their trainings."""
 
     def each(values: Iterable[object]) -> str:
         return ", ".join(dict.fromkeys(map(str, values)))

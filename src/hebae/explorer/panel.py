@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,7 +101,7 @@ class Panel:
     def build_map(self) -> None:
         """Make the map, and what shows the example under the pointer."""
         with ui.card().classes("w-full"):
-            ui.html(f"<h2>{_escaped(self.run.label)}: map of the codes</h2>", sanitize=False)
+            ui.html(f"<h2>{escape(self.run.label)}: map of the codes</h2>", sanitize=False)
             with ui.element("div").classes("map"):
                 self.plot = ui.plotly(self._figure()).classes("w-full").style("height: 440px")
                 self.plot.props('role="img" aria-label="Map of the codes"')
@@ -259,7 +260,7 @@ class Panel:
         """Make the decoded example, the conditions and the sliders."""
         axes = self.run.axes
         with ui.card().classes("w-full"):
-            ui.html(f"<h2>{_escaped(self.run.label)}: decoder</h2>", sanitize=False)
+            ui.html(f"<h2>{escape(self.run.label)}: decoder</h2>", sanitize=False)
             with ui.row().classes("w-full items-start gap-6"):
                 with ui.column().classes("gap-1").style("max-width: 100%"):
                     self.viewer = Viewer(self.run)
@@ -374,9 +375,3 @@ def number_in(field: ui.number, name: str) -> float:
         limits = f"{field.min:g} to {field.max:,.0f}"
         raise HebaeError(f"the {name} is {value:g}; it must be from {limits}.")
     return value
-
-
-def _escaped(text: str) -> str:
-    from html import escape
-
-    return escape(text)

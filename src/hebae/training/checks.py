@@ -116,12 +116,14 @@ def _decide_widths(
     architecture = NETWORKS[settings.network]
     chosen = architecture.encoder_widths, architecture.decoder_widths
     if len(train.shape) == 1 and not train.are_pixels:  # a table, not flat images
-        width = max(default_width(train.shape[0], count), settings.latent_dim)
+        width = default_width(train.shape[0], count)
+        reason = f"the {train.shape[0]:,} numbers per example"
+        reason += "" if count is None else f" and the {count:,} examples"
+        if width < settings.latent_dim:  # the codes would not fill their space
+            width, reason = settings.latent_dim, "the latent dimension"
         chosen = (width, width), (width, width)
         if None in (settings.encoder_widths or networks[0], settings.decoder_widths or networks[1]):
-            numbers = f"the {train.shape[0]:,} numbers per example"
-            examples = "" if count is None else f" and the {count:,} examples"
-            notes.append(f"layers of width {width}, from {numbers}{examples}.")
+            notes.append(f"layers of width {width}, from {reason}.")
     return settings.replace(
         encoder_widths=settings.encoder_widths or chosen[0],
         decoder_widths=settings.decoder_widths or chosen[1],
@@ -290,8 +292,7 @@ def _check_differences(settings: Settings, train: Examples, name: str) -> None:
 
 def _check_last_width(settings: Settings) -> None:
     """Refuse a last layer from which linear maps give codes with a singular covariance."""
-    assert settings.encoder_widths is not None  # decided above
-    width, k = settings.encoder_widths[-1], settings.latent_dim
+    width, k = (settings.encoder_widths or (math.inf,))[-1], settings.latent_dim
     if width < smallest_batch(settings.replace(moments="batch")) - 1:
         raise HebaeError(
             f"the last of --encoder-widths is {width}, below latent_dim {k}: the codes would lie "

@@ -113,7 +113,7 @@ def read_json(path: Path, remedy: str, kind: type = dict) -> Any:
     Raises
     ------
     HebaeError
-        That ends with `remedy`, if it is no JSON file or holds another kind of value.
+        If it is not a JSON file or holds another kind of value; the message ends with `remedy`.
     """
     with reading(path, remedy):
         content = require_plain(json.loads(read_text(path)))

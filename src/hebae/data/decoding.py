@@ -55,7 +55,7 @@ class ShownImage(NamedTuple):
     """An image as a viewer shows it."""
 
     image: Image
-    """Of mode L or RGB."""
+    """The image, in mode L or RGB."""
     changes: tuple[str, ...]
     """What was done to it, as keys of `CHANGES`."""
 

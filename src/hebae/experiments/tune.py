@@ -131,7 +131,7 @@ def run_study(
     resume, overwrite : bool
         Continue or replace the study in the folder.
     command : str
-        For the provenance.
+        Command for the provenance.
     progress : callable
         Receives a message before and after each trial.
     cluster : Cluster, optional

@@ -222,7 +222,7 @@ class ExploredRun:
 
     @property
     def condition_columns(self) -> tuple[Column, ...]:
-        """What the decoder is given beside the code."""
+        """What the decoder is given in addition to the code."""
         learned = None if self.model.seen is None else self.model.seen.conditions
         return () if learned is None else learned.columns
 

@@ -56,7 +56,7 @@ def read_upload(
     files : sequence of (str, bytes)
         Images, or one file of any other format, or the files of genotypes that belong together.
     conditions : ndarray, shape (1, p), optional
-        Of examples that have none of their own.
+        Conditions of examples that have none of their own.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Codes drawn by condition: each from a sampler of the training codes that had its categories.
+"""Draw codes by condition, each from a sampler fitted to the training codes of its categories.
 
 Nothing makes the codes of a model independent of its conditions. A code drawn from the codes of all
 examples may be of another category than the one that it is decoded with.
@@ -123,8 +123,8 @@ def too_few(
     if not without:
         return None
     return (
-        "too few training examples for a sampler of their own, so that codes are drawn from that "
-        f"of all examples: {listed(without)}."
+        f"too few training examples of {listed(without)} to fit a sampler to; their codes are "
+        "drawn from the sampler of all examples."
     )
 
 

@@ -91,7 +91,7 @@ def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
     """Return the content of a regular file of at most so many bytes; see `require_file`."""
     size = require_file(path).st_size
     if size > most:
-        raise HebaeError(f"{path} has {size:,} bytes, and at most {most:,} are read.")
+        raise HebaeError(f"{path} has {size:,} bytes, but at most {most:,} can be read.")
     try:
         with path.open("rb") as file:
             return file.read(most)
@@ -165,7 +165,8 @@ def require_memory(size: int, what: str) -> None:
     free = psutil.virtual_memory().available
     if size > free:
         raise HebaeError(
-            f"{what} would take {size / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB of memory are free."
+            f"{what} would take {size / 1e9:,.1f} GB, but only {free / 1e9:,.1f} GB of memory are "
+            "free. Use smaller data, or free some memory."
         )
 
 
@@ -276,7 +277,7 @@ def expand(path: str | os.PathLike[str], source: str = "") -> Path:
         ) from None
     except RuntimeError:
         raise HebaeError(
-            f"{name} begins with ~, and the home folder is not known; give the full path."
+            f"{name} begins with ~, but the home folder is not known; give the full path."
         ) from None
     except TypeError:
         raise HebaeError(f"{path!r} is not a path; give a str or a Path.") from None

@@ -1,4 +1,4 @@
-"""Trained models on the Hugging Face Hub: what is sent, the model card, and the way back.
+"""Trained models on the Hugging Face Hub: upload, model card and download.
 
 No example of the data is sent: neither codes of the training examples, nor paths of this machine.
 What was downloaded is checked as every model folder is, by `hebae.storage.load_model`.

@@ -321,8 +321,8 @@ class Autoencoder(nn.Module):
             learned = None if self.seen is None else self.seen.conditions
             names = () if learned is None else learned.names
             raise HebaeError(
-                f"the model is conditioned on {', '.join(names)}, which its {network} needs, and "
-                "the data have no such columns; give --condition."
+                f"the model is conditioned on {', '.join(names)}, which its {network} needs, but "
+                "the data have no such columns; give them with --condition."
             )
         return context.condition
 

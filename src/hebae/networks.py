@@ -168,7 +168,7 @@ def _check_shape(shape: Sequence[int], divisor: int) -> tuple[int, int, int]:
     if len(shape) != 3 or shape[1] % divisor or shape[2] % divisor or not math.prod(shape):
         raise ValueError(
             f"the convolutional network with {divisor.bit_length() - 1} widths takes images "
-            f"(channels, height, width) with sides divisible by {divisor}, and was given examples "
+            f"(channels, height, width) with sides divisible by {divisor}, but was given examples "
             f"of shape {tuple(shape)}; crop or pad the images, or use network 'mlp'."
         )
     channels, height, width = shape

@@ -253,7 +253,7 @@ def training_data(
 
     if "data_fingerprint" not in config:
         raise HebaeError(
-            f"{need}, and {folder} was saved from Python without a record of them; {otherwise}."
+            f"{need}, but {folder} was saved from Python without a record of these; {otherwise}."
         )
     try:
         stored = {name: config[name] for name in DataSettings.model_fields if name in config}

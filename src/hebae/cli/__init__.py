@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if isinstance(error, HebaeError):
             message, status = str(error), error.status
         elif isinstance(error, MemoryError):
-            message = "there is not enough memory; ask for fewer or smaller examples."
+            message = "there is not enough memory; use fewer or smaller examples."
         elif error.filename is None:
             raise
         else:

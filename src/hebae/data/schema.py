@@ -171,7 +171,7 @@ NOTHING = Summary(math.inf, -math.inf, True, 0, 0, 0)
 
 
 def summarise(parts: Iterable[np.ndarray], *, pixels: bool = False) -> Summary:
-    """Summarise numbers, NaN where one is missing; uint8 `pixels` stand for [0, 1]."""
+    """Summarise numbers, NaN where one is missing; uint8 `pixels` are scaled to [0, 1]."""
     low, high, whole, missing, zeros, observed = NOTHING
     for part in parts:
         if part.dtype.kind == "f":

@@ -204,8 +204,8 @@ class Fitted(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reading):
         """Write the fitted model into a folder, for `hebae.load`.
 
         The folder gets ``model.safetensors``, ``config.json`` and ``samplers.safetensors``. The
-        last one holds the codes of the training examples and the samplers fitted to them; remove it
-        to share the model without them, and only the sampler "normal" is left.
+        last one holds the codes of the training examples and the samplers fitted to them. To share
+        the model without them, remove it: only the samplers "normal" and "prior" can then be used.
         """
         model, path = self._model(), expand(folder)
         if RunFolder(path).is_run:

@@ -93,7 +93,7 @@ def association_difference(real: Doubles, fake: Doubles) -> float:
     Raises
     ------
     UndefinedMetric
-        If there is one column alone.
+        If there is only one column.
     """
     x, y = np.asarray(real, np.float64), np.asarray(fake, np.float64)
     if x.shape != y.shape or x.ndim != 2 or x.shape[0] != x.shape[1]:
@@ -172,9 +172,9 @@ def prediction(
 ) -> Prediction:
     """Predict a column of `test` from the others, by gradient boosting that is trained on `train`.
 
-    With generated rows as `train` and real ones as `test`: what a model learns from generated data
-    in place of real ones. The booster is scikit-learn's, with its defaults. Rows without a target
-    are left out; other missing values are given to it.
+    With generated rows as `train` and real rows as `test`, the score shows what a model learns from
+    generated data instead of real data. The booster is scikit-learn's, with its defaults. Rows
+    without a target are left out; other missing values are given to it.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def prediction(
     Raises
     ------
     UndefinedMetric
-        If the target has one value alone in a set.
+        If the target has only one value in a set.
 
     References
     ----------
@@ -206,7 +206,7 @@ def prediction(
     for values, name in ((x, "train"), (y, "test")):
         values = values[~np.isnan(values[:, target])]
         if len(values) < 2 or np.ptp(values[:, target]) == 0:
-            raise UndefinedMetric(f"the target has one value alone in the rows to {name} on")
+            raise UndefinedMetric(f"the target has only one value in the rows to {name} on")
         parts += [np.delete(values, target, axis=1), values[:, target]]
     inputs, outputs, questions, answers = parts
     few = np.array(
@@ -301,7 +301,7 @@ def closest_records(
 
     References
     ----------
-    after Park et al. (2018), "Data synthesis based on generative adversarial networks".
+    After Park et al. (2018), "Data synthesis based on generative adversarial networks".
     """
     import torch
 

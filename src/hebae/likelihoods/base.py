@@ -29,7 +29,7 @@ class Context(NamedTuple):
 EMPTY = Context()
 
 TOLERANCE = 1e-6
-"""By which rounding may move a number out of a likelihood's support."""
+"""Tolerance for numbers that rounding moves out of the support of a likelihood."""
 
 STATISTICS = ("filling", "shift", "unit", "typical", "size_quantiles")
 """Names of the buffers that `Likelihood.learn` sets."""

@@ -76,7 +76,7 @@ class Prior(nn.Module, ABC):
     exact: ClassVar[bool] = True
     """Whether `log_prob` is the density itself, and not a lower bound."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Names of the samplers that it is fitted with the help of."""
+    """Names of the samplers that its fit needs."""
     latent_dim: int
 
     @classmethod
@@ -168,7 +168,7 @@ class Prior(nn.Module, ABC):
         codes = check_codes(z)
         if codes.shape[1] != self.latent_dim:
             raise HebaeError(
-                f"the codes have {codes.shape[1]} dimensions and the sampler {self.name!r} has "
+                f"the codes have {codes.shape[1]} dimensions, but the sampler {self.name!r} has "
                 f"{self.latent_dim}; give codes of the model it was fitted to."
             )
         with torch.inference_mode():

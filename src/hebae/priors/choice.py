@@ -151,7 +151,7 @@ def fit_samplers(
     seed : int
         Of the tenth that is held out, and of the fits.
     names : sequence of str
-        Of `SAMPLERS`. Those that they are fitted with the help of are fitted as well.
+        Names in `SAMPLERS`. Samplers that their fits need are fitted as well.
     known : Samplers, optional
         Fitted to the same codes before: kept, with their seed.
 

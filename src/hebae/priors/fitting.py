@@ -223,8 +223,8 @@ def hold_out_tenth(z: Doubles, seed: int) -> tuple[Doubles, Doubles]:
     """
     if len(z) < FEWEST_CODES:
         raise UndefinedMetric(
-            f"there are {len(z)} codes and a sampler is fitted to at least {FEWEST_CODES}; give "
-            "more training examples, or take the sampler 'normal', which needs none."
+            f"there are {len(z)} codes, but a sampler is fitted to at least {FEWEST_CODES}; give "
+            "more training examples, or use the sampler 'normal', which needs no fit."
         )
     order = np.random.default_rng(seed).permutation(len(z))
     tenth = len(z) // 10

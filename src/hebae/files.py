@@ -12,6 +12,7 @@ import socket
 import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -158,10 +159,34 @@ def sha256_of(path: Path) -> str:
         raise HebaeError(f"{path} cannot be read ({why(error, path)}).") from None
 
 
+_limit: ContextVar[int | None] = ContextVar("most bytes that a file may become", default=None)
+
+
+@contextmanager
+def unpacked_limit(most: int) -> Iterator[None]:
+    """In the block, and in threads with its context, refuse files that become more bytes."""
+    token = _limit.set(most)
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+def require_allowed(size: int, what: str) -> None:
+    """Raise a HebaeError if `what` would take more bytes than `unpacked_limit` allows."""
+    most = _limit.get()
+    if most is not None and size > most:
+        raise HebaeError(
+            f"{what} would take {size / 2**20:,.0f} MiB in memory, but at most "
+            f"{most / 2**20:,.0f} MiB are allowed; give fewer or smaller examples."
+        )
+
+
 def require_memory(size: int, what: str) -> None:
-    """Raise a HebaeError if `what` would take more bytes than this machine has free."""
+    """Raise a HebaeError if `what` would take more bytes than are free, or than is allowed."""
     import psutil
 
+    require_allowed(size, what)
     free = psutil.virtual_memory().available
     if size > free:
         raise HebaeError(
@@ -209,6 +234,7 @@ class Decompressed(io.RawIOBase):
         super().close()
 
     def _require(self, position: int) -> None:
+        require_allowed(position, str(self.path))
         if position > self.most:
             raise HebaeError(
                 f"{self.path} takes more than {self.most / 1e9:,.1f} GB when it is decompressed: "

@@ -9,7 +9,7 @@ of them 0: count; all others: number. Dates are numbers of days.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from hebae.data.schema import Column
 from hebae.errors import HebaeError, MissingPackage
+from hebae.files import require_memory
 
 KINDS = ("number", "count", "category", "binary", "exclude")
 MOST_WHOLE = 10
@@ -160,6 +161,14 @@ def labels_of(series: Any, source: str) -> tuple[np.ndarray, tuple[str, ...] | N
         return codes, tuple(str(name) for name in series.cat.categories)
     names, labels = np.unique(series.astype(str).to_numpy(str), return_inverse=True)
     return labels.astype(np.int64), tuple(names.tolist())
+
+
+def array_of(keys: Iterable[Any], source: str) -> np.ndarray:
+    """Return the names of rows as an array, each as long as the longest, without repetition."""
+    ids = [str(key) for key in keys]
+    require_memory(4 * len(ids) * max(map(len, ids), default=0), source)
+    require_unique(ids, source)
+    return np.array(ids)
 
 
 def require_unique(ids: Sequence[str] | np.ndarray, source: str) -> None:

@@ -115,7 +115,13 @@ SMALL_BUT_LARGE = {
         lambda: ",".join(map(str, range(1, 999))).encode() + b",x" + b"\n1" * 1000,
     ),
     "many columns": ("table", "a.csv", lambda: b"," * 5000),
-    "long ids": ("table", "a.csv", lambda: b"id,height\n" + b"x" * 5000 + b",1\n" + b"1,2\n" * 99),
+    "long ids": (
+        "table",
+        "a.csv",
+        lambda: (
+            b"id,height\n" + b"x" * 5000 + b",1\n" + b"".join(b"%d,2\n" % row for row in range(99))
+        ),
+    ),
     "vcf": ("images", "a.vcf.gz", lambda: gzip.compress(b"##\n" * 2**20)),
 }
 

@@ -238,7 +238,7 @@ def test_networks_of_ones_own(images, tmp_path, precision):
     assert torch.equal(encoder[1].weight, before)  # copies are trained
     assert encoder[1].weight.dtype == torch.float64
     model.save(tmp_path / "own")
-    with pytest.raises(HebaeError, match="encoder of your own"):
+    with pytest.raises(HebaeError, match="your own encoder"):
         hebae.load(tmp_path / "own")
     loaded = hebae.load(tmp_path / "own", encoder=encoder, decoder=decoder)
     assert loaded.module_.population_mean.dtype == getattr(torch, f"float{precision[:2]}")

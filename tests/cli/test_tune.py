@@ -92,7 +92,7 @@ def test_a_study_is_resumed_in_the_trial_that_was_interrupted(study, tmp_path, m
     refused(study(*flags, 3), "--resume continues it")
     other = ("--method", "vae", "--space", "penalty_weight=0.1..20", "--trials", 3)
     refused(study(*other, "--resume"), "whose space is", "0.1..20")
-    refused(study(*flags, 3, "--resume", epochs=3), "epochs 2", "3 is asked for")
+    refused(study(*flags, 3, "--resume", epochs=3), "epochs 2", "3 was requested")
     assert study(*flags, 3, "--resume").status == 0
     after = trials(tmp_path / "tuning")
     assert [t.state.name for t in after] == ["COMPLETE"] * 3

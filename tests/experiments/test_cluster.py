@@ -16,6 +16,7 @@ from command_line import refused, small, stopped
 from safetensors.numpy import load_file
 
 from hebae.experiments import cluster
+from hebae.experiments.settings import ClusterSettings
 from hebae.run_folder import RunFolder
 
 pytestmark = pytest.mark.skipif(
@@ -97,6 +98,20 @@ def test_a_sweep_with_a_killed_worker_gives_the_results_of_one_process(
     assert (runs / victim / "metrics.jsonl").read_text().splitlines()[: len(kept)] == kept
     assert "2 of 2 runs, 0 left" in result.err
     assert "raylet" not in result.out + result.err  # Ray is silent
+
+
+def test_a_task_that_reports_keeps_its_cpu(two_nodes):
+    def task(number, report):
+        import ray
+
+        waits, ray.get = ray.get, None  # Ray gives the CPU of a task that waits to another one
+        try:
+            report(number)
+        finally:
+            ray.get = waits
+
+    with cluster.connected(ClusterSettings(ray=(two_nodes,))) as nodes:
+        assert sorted(nodes.run(task, range(2))) == [(0, None), (1, None)]
 
 
 def test_what_cannot_work_is_said_before_anything_is_started(

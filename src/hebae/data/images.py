@@ -203,9 +203,7 @@ def _left_out(others: Sequence[str], unreadable: Mapping[str, str]) -> Iterator[
         yield f"{count} left out, since decoding failed: {listed(reasons)}."
     if others:
         count = "1 other file was" if len(others) == 1 else f"{len(others):,} other files were"
-        yield f"{count} left out, because of names that do not end like an image's: " + (
-            f"{listed(others)}."
-        )
+        yield f"{count} left out, without the suffix of an image format: {listed(others)}."
 
 
 class _Decoded(NamedTuple):

@@ -103,7 +103,9 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
         raise HebaeError(_TWICE.format(source, repeated))
     frame = frame.set_axis(names, axis=1)
     if len(frame) == 0 or not names:
-        raise HebaeError(f"{source} is a table of shape {frame.shape}: it has no numbers to read.")
+        raise HebaeError(
+            f"{source} is a table of shape {frame.shape}: it needs at least one row and one column."
+        )
     known = options.columns or options.feature_names
     if options.id_column is not None and (options.id_column in names or not known):
         frame = _indexed(frame, _known(options.id_column, names, source, "--id-column"), source)
@@ -131,17 +133,17 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
             raise HebaeError(
                 f"{source} has no column {absent[0]!r}, which the model was trained on"
                 f"{suggestion(absent[0], frame.columns)}; {len(absent)} of {len(wanted)} columns "
-                "are missing. Rename or add them; leave cells empty that are not known."
+                "are missing. Rename or add them; leave cells empty whose value is not known."
             )
         unused = list(frame.columns.difference(wanted, sort=False))
         if unused:
             notes.append(
-                f"Columns that the model was not trained on are left out: {listed(unused)}."
+                f"Columns that the model was not trained on were left out: {listed(unused)}."
             )
         frame = frame[wanted]
     if frame.shape[1] == 0:
         raise HebaeError(
-            f"{source} has no columns besides ids, labels and conditions: nothing to train on."
+            f"{source} has no columns besides ids, labels and conditions: add columns to train on."
         )
 
     types = {name: type_of(frame[name], source) for name in frame}
@@ -160,7 +162,7 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
         wrong = next(name for name, kind in types.items() if kind in ("text", "date"))
         row = _first_text(frame[wrong])
         raise HebaeError(
-            f"{cell(frame[wrong], row, source)}, and the model was trained on numbers alone: "
+            f"{cell(frame[wrong], row, source)}, but the model was trained on numbers only: "
             "correct it, or leave the cell empty."
         )
     if columns is None:
@@ -211,8 +213,10 @@ def _read(path: Path) -> tuple[Any, tuple[str, ...]]:
     if layout.has_header:
         return frame, ()
     frame.columns = [f"column_{number + 1}" for number in range(frame.shape[1])]
-    note = f"{path.name} has a number in its first line, so that it has no header: its columns are"
-    return frame, (f"{note} called column_1 to column_{frame.shape[1]}.",)
+    note = (
+        f"The first line of {path.name} holds a number, so it was read as data, not as a header: "
+    )
+    return frame, (f"{note}the columns are called column_1 to column_{frame.shape[1]}.",)
 
 
 def _open(path: Path) -> BinaryIO:
@@ -357,7 +361,8 @@ def _kinds(column_kinds: Sequence[str], names: Sequence[str], source: str) -> di
         name, _, kind = text.rpartition("=")
         if kind not in KINDS or not name:
             raise HebaeError(
-                f"--column-kinds {text!r} is not NAME=KIND, with a kind out of {', '.join(KINDS)}."
+                f"--column-kinds {text!r} is not NAME=KIND, where KIND is one of "
+                f"{', '.join(KINDS)}."
             )
         kinds[_known(name, names, source, "--column-kinds")] = kind
     return kinds

@@ -62,7 +62,9 @@ class Board:
         decided |= dict.fromkeys(("train_size", "validation_size"), "the budget decides")
         for name in self.flags.keys() & decided.keys():
             flag = name.replace("_", "-")
-            raise HebaeError(f"leaderboard takes no --{flag}, since {decided[name]}; leave it out.")
+            raise HebaeError(
+                f"leaderboard does not take --{flag}, since {decided[name]}; leave it out."
+            )
 
     @property
     def plan(self) -> dict[str, Any]:

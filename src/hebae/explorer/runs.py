@@ -33,7 +33,7 @@ def attribute(codes: Floats, having: Rows, lacking: Rows) -> Floats:
     """Return the mean code of the examples that have an attribute, minus that of others: (k,)."""
     for rows, which in ((having, "to"), (lacking, "from")):
         if not len(rows):
-            raise HebaeError(f"no example that is shown is in the group {which}; choose another.")
+            raise HebaeError(f"the group {which!r} has no example that is shown; choose another.")
     return np.asarray(codes[having].mean(0) - codes[lacking].mean(0), np.float32)
 
 
@@ -47,7 +47,9 @@ def umap_of(codes: Floats, seed: int = 0) -> Floats:
     if not has_umap():
         raise HebaeError("UMAP needs umap-learn: install it with pip install umap-learn.")
     if len(codes) < FEWEST_OF_UMAP:
-        raise HebaeError(f"UMAP needs at least {FEWEST_OF_UMAP} codes, and there are {len(codes)}.")
+        raise HebaeError(
+            f"UMAP needs at least {FEWEST_OF_UMAP} codes, but there are {len(codes)}; use PCA."
+        )
     from umap import UMAP
 
     return np.asarray(UMAP(random_state=seed, n_jobs=1).fit_transform(codes), np.float32)
@@ -226,7 +228,7 @@ class ExploredRun:
 
     @property
     def condition_columns(self) -> tuple[Column, ...]:
-        """What the decoder is given beside the code."""
+        """What the decoder is given in addition to the code."""
         learned = None if self.model.seen is None else self.model.seen.conditions
         return () if learned is None else learned.columns
 

@@ -15,7 +15,7 @@ from hebae.data.examples import Examples
 from hebae.data.image_files import SUFFIXES as IMAGES
 from hebae.errors import HebaeError
 from hebae.explorer.runs import ExploredRun, Shown, choose
-from hebae.files import unpacked_limit
+from hebae.files import most_unpacked
 from hebae.inference import Conditions
 
 MOST_BYTES = 20 * 2**20
@@ -59,7 +59,7 @@ def read_upload(
     files : sequence of (str, bytes)
         Images, or one file of any other format, or the files of genotypes that belong together.
     conditions : ndarray, shape (1, p), optional
-        Of examples that have none of their own.
+        Conditions of examples that have none of their own.
 
     Raises
     ------
@@ -76,10 +76,10 @@ def read_upload(
     with TemporaryDirectory(prefix="hebae-upload-") as folder:
         stored = _store(files, Path(folder))
         archive = stored.path.is_dir() or stored.path.name.endswith(ARCHIVES)
+        limit = most_unpacked.set(MOST_UNPACKED)
         try:
             options = _image_options(run) if archive else {}
-            with unpacked_limit(MOST_UNPACKED):
-                parts = read(DataSettings(data=str(stored.path), **options), notes.append)
+            parts = read(DataSettings(data=str(stored.path), **options), notes.append)
             shown = choose(parts, MOST_EXAMPLES, seed=None)
         except HebaeError as error:
             raise HebaeError(stored.named(str(error))) from None
@@ -87,6 +87,8 @@ def read_upload(
             reason = str(error) or type(error).__name__
             text = f"{stored.path} cannot be read ({reason}); give another file."
             raise HebaeError(stored.named(text)) from None
+        finally:
+            most_unpacked.reset(limit)
     given_names = [Path(name).name for name, _ in files]
     if len(given_names) == shown.total and _suffix(given_names[0]) in IMAGES:
         shown = shown._replace(names=given_names[:MOST_EXAMPLES])

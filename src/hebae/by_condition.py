@@ -36,7 +36,7 @@ class ByCondition:
         For conditions that have no sampler.
     samplers : mapping from categories to Prior
     categories : ndarray of int, shape (count, columns)
-        Of the codes to draw.
+        Categories of the codes to draw.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ def fit_by_condition(
         Categories of the codes, and of what is to be drawn.
     names : sequence of str
     known : mapping from categories to Samplers
-        What was fitted before.
+        Samplers that were fitted before.
     seed : int
     """
     found = dict(known)

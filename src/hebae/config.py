@@ -109,8 +109,8 @@ class DataSettings(_Group):
     """What columns of a table are, as NAME=KIND: number, count, category, binary, or exclude
     [default: by a rule, see the how-to guide]."""
     condition: tuple[str, ...] = _setting(())
-    """Columns of a table, or of obs of AnnData, that the decoder is given beside the code, such as
-    a batch: COLUMN[,COLUMN]. They are then not features; label stands for the labels of the data.
+    """Columns of a table, or of obs of AnnData, that the decoder is given in addition to the code,
+    such as a batch: COLUMN[,COLUMN]. They are not features; label stands for the labels.
     For a trained run: NAME=VALUE[,NAME=VALUE] replaces the conditions of the examples."""
 
     @field_validator("condition", mode="before")

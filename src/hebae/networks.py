@@ -183,7 +183,7 @@ class ConditionEncoder(nn.Module):
     sizes : sequence of int
         Number of categories of each column; 0 for a column of numbers.
     mean, unit : sequence of float
-        What is subtracted from each column of numbers, and what it is then divided by.
+        Mean to subtract from each column of numbers, and deviation to divide it by.
     """
 
     mean: Tensor

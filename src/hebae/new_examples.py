@@ -28,7 +28,7 @@ def require_alike(model: Autoencoder, values: Any, name: str, *, strict: bool = 
     model : Autoencoder
     values : Examples, or array (n, *shape), possibly sparse
     name : str
-        Of the examples, for messages.
+        Name of the examples, for messages.
     strict : bool
     """
     likelihood = model.likelihood

@@ -88,7 +88,7 @@ def fitted_samplers(
     load_training_values : callable
         Returns the training examples (n, *shape). Called only if something is missing.
     seed : int
-        Of the codes' noise and of the fit; stored samplers keep theirs.
+        Seed of the codes' noise and of the fit; stored samplers keep theirs.
     names : sequence of str
     notify : callable, optional
         Called with one sentence if the folder cannot be written; by default a HebaeError is raised.

@@ -32,7 +32,7 @@ class SpectralNorm(nn.Module):
     network : nn.Module
         Its own weights stay as they are and are the ones that are trained.
     seed : int
-        Of the first singular vectors.
+        Seed of the first singular vectors.
 
     Raises
     ------

@@ -165,7 +165,7 @@ def with_conditions(
 ) -> Examples:
     """Return examples with the conditions that a user gave.
 
-    Of a model with the conditions `known`, a dict may hold some of them: the others stay as the
+    For a model with the conditions `known`, a dict may hold some of them: others stay as the
     examples have them.
     """
     own: dict[str, np.ndarray] = {}

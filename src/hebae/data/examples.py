@@ -26,7 +26,7 @@ class LazyRows(Protocol):
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     nbytes: int
-    """Of the rows as arrays."""
+    """Bytes of the rows as arrays."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: slice | np.ndarray) -> np.ndarray: ...
@@ -62,7 +62,8 @@ class Examples:
     variants : Variants, optional
         What the features of genotypes are.
     conditions : ndarray of float32, shape (n, p), optional
-        What the decoder is given beside the code: numbers, and codes 0, 1, ... of categories.
+        What the decoder is given in addition to the code: numbers, and codes 0, 1, ... of
+        categories.
     condition_columns : tuple of Column, optional
         What the columns of `conditions` are.
 
@@ -239,7 +240,7 @@ class Examples:
 def select(values: Any, index: slice | np.ndarray) -> Any:
     """Return the rows of an array, or of `LazyRows` without reading them.
 
-    Of a memory map, many rows are copied block by block, so that not all of it is in memory.
+    Many rows of a memory map are copied block by block, so that not all of it is in memory.
     """
     if hasattr(values, "select"):
         return values.select(index)

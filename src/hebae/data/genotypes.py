@@ -161,7 +161,7 @@ def write_bed(
     genotypes : ndarray, shape (n, d)
         0, 1 and 2, the number of copies of `variants.allele_1`; NaN or negative where missing.
     ids, names : sequence of str
-        Of the n samples and the d variants.
+        Ids of the n samples, and names of the d variants.
     variants : Variants
     """
     bed_reader = package("bed_reader", path)

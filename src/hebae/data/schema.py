@@ -32,7 +32,7 @@ class Conditions:
 
     columns: tuple[Column, ...]
     mean: tuple[float, ...]
-    """Of each column of numbers over the training examples; 0 for categories."""
+    """Mean of each column of numbers over the training examples; 0 for categories."""
     unit: tuple[float, ...]
     """Standard deviation of each column of numbers; 1 for categories."""
     rows: tuple[tuple[float, ...], ...]
@@ -104,7 +104,7 @@ class Seen:
     columns: tuple[Column, ...] | None = None
     conditions: Conditions | None = None
     variants: tuple[str, ...] | None = None
-    """Of genotypes: by `Variants.texts`."""
+    """Variants of genotypes, by `Variants.texts`."""
 
     @property
     def pixels(self) -> bool | None:
@@ -136,7 +136,7 @@ class Variants:
     """Base pairs, int64 of shape (d,)."""
     allele_1: np.ndarray
     allele_2: np.ndarray
-    """Of str, shape (d,)."""
+    """Alleles, str of shape (d,)."""
 
     @cached_property
     def texts(self) -> tuple[str, ...]:

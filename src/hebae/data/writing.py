@@ -38,11 +38,11 @@ def write_codes(
     Parameters
     ----------
     codes : ndarray, shape (n, k)
-        Of all parts, one after the other.
+        Codes of all parts, one after the other.
     names : sequence of str
-        Of the k columns of a table.
+        Names of the k columns of a table.
     parts : mapping of str to Examples
-        By split.
+        Examples by split.
     path : Path
         A .npy file holds the codes alone; a .h5ad file has them as ``obsm["X_hebae"]``. For
         Embedding Atlas, a .parquet file also has ``projection_x`` and ``projection_y``, the first

@@ -129,13 +129,13 @@ history_ : list of dict
 settings_ : hebae.config.Settings
     All settings as resolved for these data.
 notes_ : list of str
-    What was decided from the data.
+    Notes on what was decided from the data.
 codes_ : ndarray of shape (n, latent_dim) or None
     One draw z ~ q(z | x) per training example, to which `sample` fits a prior.
 conditions_ : ndarray of shape (n, conditions) or None
     Conditions of the training examples, as numbers, of a model with conditions.
 samplers_ : hebae.priors.Samplers or None
-    What `sample` has fitted so far.
+    Samplers that `sample` has fitted so far.
 n_features_in_ : int
     Numbers per example.
 feature_names_in_ : ndarray of str

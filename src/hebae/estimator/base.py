@@ -81,11 +81,11 @@ class Estimator(Fitted):
         validation : like X, optional
             Held-out examples, instead of `validation_size`.
         condition : str, tuple of str, array of shape (n,), data frame or dict, optional
-            What the decoder is given beside the code, such as a batch or a class. Names of columns
-            of X (or of ``X.obs``), which are then not features; "label" for the labels of a data
-            set; or values: one per example, in a data frame or dict if there are several.
+            What the decoder is given in addition to the code, such as a batch or a class. Names of
+            columns of X (or of ``X.obs``), which are then not features; "label" for the labels of
+            a data set; or values: one per example, in a data frame or dict if there are several.
         validation_condition : array, data frame or dict, optional
-            Of the examples of `validation`, where `condition` holds values.
+            Conditions of the examples in `validation`, where `condition` holds values.
 
         Returns
         -------
@@ -97,7 +97,7 @@ class Estimator(Fitted):
         HebaeError
             If the examples or parameters are invalid, before training starts; or if it diverges.
         ValueError, TypeError
-            From scikit-learn's checks of arrays and of the names of columns.
+            Raised by scikit-learn's checks of arrays and of the names of columns.
         KeyboardInterrupt
             On Ctrl-C, at the end of the training step.
         """

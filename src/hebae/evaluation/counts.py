@@ -21,12 +21,12 @@ Doubles = npt.NDArray[np.float64]
 
 
 class CountStatistics(NamedTuple):
-    """What is compared of counts, in counts and squared counts."""
+    """Statistics of counts that are compared, in counts and squared counts."""
 
     mean: Doubles
-    """Of each gene over cells, shape (genes,); NaN without a count."""
+    """Mean of each gene over cells, shape (genes,); NaN without a count."""
     variance: Doubles
-    """Of each gene over cells, divided by their number, shape (genes,)."""
+    """Variance of each gene over cells, divided by their number, shape (genes,)."""
     zeros: Doubles
     """Fraction of the cells in which a gene has 0, shape (genes,)."""
     library_sizes: Doubles

@@ -172,7 +172,7 @@ def copying_ratio(
     samples, train, held_out : array-like, shapes (n, d), (m, d) and (l, d)
         Pixels or features, each at least 2 examples. Computed in float64.
     seed : int
-        Of the subsets.
+        Seed of the subsets.
 
     Raises
     ------
@@ -215,7 +215,7 @@ class Neighbours(NamedTuple):
     distance: Tensor
     """Exactly zero for a copy."""
     next_distance: Tensor
-    """Of the second nearest."""
+    """Distance of the second nearest."""
 
 
 def nearest_in_subsets(

@@ -158,7 +158,7 @@ class Prediction(NamedTuple):
     measure: str
     """"AUC" or "R2"."""
     curve: Doubles
-    """Of two categories: false and true positive rates of the second, shape (points, 2); otherwise
+    """For two categories: false and true positive rates of the second, shape (points, 2); otherwise
     empty."""
 
 
@@ -184,7 +184,7 @@ def prediction(
         over those in `test`, each against the rest. Of numbers: R2.
     categorical : sequence of bool, optional
     seed : int
-        Of the booster.
+        Seed of the booster.
 
     Raises
     ------
@@ -265,13 +265,13 @@ class ClosestRecords(NamedTuple):
     """How near generated rows are to the rows of training."""
 
     distances: Doubles
-    """Of each generated row to the nearest row of training."""
+    """Distance of each generated row to the nearest row of training."""
     held_out: Doubles
-    """Of each held-out row: what rows that copy nothing have."""
+    """Distance of each held-out row to it: what rows that copy nothing have."""
     copies: float
     """Share of the generated rows that equal a row of training."""
     held_out_copies: float
-    """The same of held-out rows."""
+    """Share of the held-out rows that equal a row of training."""
     nearer_to_training: Estimate
     """Share of the generated rows that are nearer to training than to equally many held-out rows,
     ties counting half: 1/2 without copying, 1 if all are copies."""
@@ -297,7 +297,7 @@ def closest_records(
         At least 2 rows each.
     categorical : sequence of bool, optional
     seed : int
-        Of the subsets of the larger real set.
+        Seed of the subsets of the larger real set.
 
     References
     ----------

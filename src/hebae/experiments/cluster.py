@@ -205,12 +205,12 @@ class Cluster:
         Parameters
         ----------
         function : callable
-            Of a module, with two parameters: the argument, and a function that sends a message to
-            `watch`. It is called again if its worker is lost.
+            A function of a module, with two parameters: the argument, and a function that sends
+            a message to `watch`. It is called again if its worker is lost.
         arguments : iterable
             Consumed as tasks are started.
         device : str
-            Of the settings; decides on the default share of GPUs.
+            Device of the settings; decides on the default share of GPUs.
         at_once : int, optional
             Most tasks that have begun or wait for a node [default: all].
         watch : callable
@@ -219,7 +219,7 @@ class Cluster:
         Raises
         ------
         HebaeError
-            That a task raised, or if a worker was lost too often; the other tasks are cancelled.
+            If a task raised it, or if a worker was lost too often. Other tasks are cancelled.
         """
         import ray
 

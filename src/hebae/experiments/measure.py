@@ -85,7 +85,7 @@ def measure(
     metrics, extractors
         See `hebae.experiments.metrics.choose` and `feature_extractors`.
     command : str
-        For the provenance.
+        Command for the provenance.
     progress : callable
         Receives a message before each metric that is taken.
     store : Path, optional

@@ -83,11 +83,11 @@ class Columns(Likelihood):
     Parameters
     ----------
     kinds : sequence of str
-        Of each column: "number", "count", "binary" or "category".
+        Kind of each column: "number", "count", "binary" or "category".
     sizes : sequence of int
         Number of categories of each column; 0 for others.
     scale
-        Of the numbers; see `GaussianColumns`.
+        Scale of the numbers; see `GaussianColumns`.
     """
 
     support = (float("-inf"), float("inf"))

@@ -43,7 +43,7 @@ class Fit(NamedTuple):
     sampler: Prior
     """The one to use."""
     unrefined: Prior
-    """The same without the held-out codes, on which it can be compared with others."""
+    """The sampler before it has seen the held-out codes, to compare it with others on them."""
     curve: Mapping[int, float] = {}
     """Mean log density of the held-out codes by number of components, of a mixture."""
 
@@ -111,7 +111,7 @@ class Prior(nn.Module, ABC):
         Parameters
         ----------
         examples : iterable of pairs of Tensor, shapes (m, *shape) and (m, k)
-            Of training examples, in batches: what the encoder is given, and a draw z ~ q(z | x) of
+            Training examples in batches: what the encoder is given, and a draw z ~ q(z | x) of
             the untrained encoder.
         seed : int
 

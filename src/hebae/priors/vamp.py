@@ -30,7 +30,7 @@ class VampPrior(MixtureOfNormals):
     components : int
         c.
     shape : sequence of int
-        Of what the encoder takes, for one example.
+        Shape of what the encoder takes, for one example.
     """
 
     name = "vamp"

@@ -33,7 +33,7 @@ def choose_likelihood(train: Examples, others: Sequence[Examples], name: str) ->
     others : sequence of Examples
         Held-out ones, which it must take too.
     name : str
-        Of the data, for messages.
+        Name of the data, for messages.
 
     Raises
     ------

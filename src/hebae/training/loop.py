@@ -123,9 +123,9 @@ def train_members(
     members : sequence of Member
         In the order of their learning rates.
     batches, held_out
-        Of one order per member, if they are several (`ArrayBatches` with a sequence of seeds).
+        For several members, with one order each (`ArrayBatches` with a sequence of seeds).
     fabric : Fabric
-        Of one process, if the members are several.
+        For several members, with one process.
     """
     first = members[0]
     settings = first.settings

@@ -116,7 +116,7 @@ def train_all(
     jobs : sequence of Job
         Each with its own folder.
     command : str
-        For the provenance.
+        Command for the provenance.
     watcher : Watcher, optional
     train : Trainer
         Trains the jobs that are not finished.

@@ -139,9 +139,9 @@ def supervise(count: int, words: list[str], again: str, grace: float = GRACE) ->
     Returns
     -------
     status : int
-        For the command to exit with.
+        Exit status for the command.
     message : str
-        What is to be printed, unless a process has done so.
+        Message to print, unless a process has printed it.
     """
     environment = os.environ | {
         SUPERVISOR: str(os.getpid()),

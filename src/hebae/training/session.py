@@ -86,7 +86,7 @@ def run(
     prepared : Prepared
     output : Path
     command : str
-        For the provenance.
+        Command for the provenance.
     overwrite : bool
         Replace a run that is there already.
     resuming : bool

@@ -36,7 +36,7 @@ class Checkpointer(Callback):
 
     folder: RunFolder
     fingerprint: str
-    """Of the data: with other data it would be another training."""
+    """Fingerprint of the data: with other data it would be another training."""
     settings: Settings
     resume: bool
     """Whether to load the folder's checkpoint."""

@@ -57,7 +57,7 @@ _SIGN = re.compile(r"((?:\[|\(|&#x0005B;|&#x00028;|&#x0003D;)</mo>)<mo>&#x02212;
 _JOINT = re.compile(r"^(\w+(?:, \w+)+) : (.*)\n((?: +.*\n)*)", re.MULTILINE)
 _CODE = re.compile(r"(?<!<pre>)(?<!</span>)<code>([^<\n]{1,32})</code>")
 _CELL = re.compile(r"<td(?![^>]*class)([^>]*)>(.*?)</td>", re.DOTALL)
-_RANGE = re.compile(r"[\[(][-−\d.e]+(?:,| to) [-−\d.e]+[\])]")
+_RANGE = re.compile(r"[\[(][-−\d.,e]+?(?:,| to) [-−\d.,e]+[\])]")
 _FOREIGN = re.compile(
     r"<(?:script|img|iframe|source|link(?= [^>]*rel=\"?(?:stylesheet|icon|preload)))\b"
     r"[^>]*?(?:src|href)=\"?(?:https?:)?//[^\s\">]+",

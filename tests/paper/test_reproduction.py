@@ -140,6 +140,7 @@ def test_a_study_ends_with_a_page_numbers_and_figures(smoke, name, figures):
     require_movable(smoke)
     page = (smoke / "report.html").read_text(encoding="utf-8")
     assert html.escape(values["title"], quote=False) in page and "maps" in page
+    assert "<code>smoke</code>" in page and "**" not in page.partition("<script type")[0]
     assert {one["verdict"] for one in values["statements"]} == {""}
     for one in values["statements"]:
         assert None not in one["numbers"].values(), one

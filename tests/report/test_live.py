@@ -197,7 +197,7 @@ def test_a_sweep_carries_decoders_and_its_page_can_be_moved(hebae, image_file, v
 
 
 def test_tables_are_sorted_and_curves_are_zoomed(visit, tmp_path):
-    rows = {"k = 10": "3 [1, 9]", "k = 9": "−1 ± 5", "k = 2": "2e-3", "x": "not 0: diverged"}
+    rows = {"k = 10": "3 [1, 9]", "k = 9": "−1 ± 5", "k = 2": "2e-3", "x": "diverged at 0"}
     runs = Table("Runs", ["loss"], [Row(name, [cell]) for name, cell in rows.items()])
     metrics = Table("Metrics", ["A", "B", "C"], [Row("m", [2.0, [1.0, 9.0], 3.0], "nats")])
     line = {float(x): [x**2, x**2 + 1] for x in range(1, 9)}

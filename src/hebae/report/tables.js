@@ -1,12 +1,12 @@
 // Sortable tables. Where a row is a run, a click on a column's heading sorts the rows; where a row is
 // a metric (data-sort="columns", or arrows in the headings of rows alone, for "higher is better"), a
 // click on its heading sorts the columns. A cell counts by its data-value or by the number that it
-// begins with: "5.10 [5.05, 5.11]" is 5.10, "k = 20" is 20. Cells without a number come last.
+// begins with: "5.10 [5.05, 5.11]" is 5.10, "k = 20" is 20, "0.1: 3.5" is 3.5. Cells without a number come last.
 "use strict";
 
 function sortKey(cell) {
   if (cell.dataset.value !== undefined) return Number(cell.dataset.value);
-  const match = cell.textContent.replace(/[,\u2009]/g, "").replace(/\u2212/g, "-").match(/^\s*(?:[^\d=]*=)?\s*[<>≤≥≈]?\s*([+-]?\d+(\.\d+)?(e[+-]?\d+)?)/i);
+  const match = cell.textContent.replace(/[,\u2009]/g, "").replace(/\u2212/g, "-").match(/^\s*(?:[^\s=:]+ ?[=:])?\s*[<>≤≥≈]?\s*([+-]?\d+(\.\d+)?(e[+-]?\d+)?)/i);
   return match ? Number(match[1]) : NaN;
 }
 

@@ -300,12 +300,12 @@ def test_held_out_examples_have_conditions_too(frame):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("c", "condition 'batch' is 'c', and the categories known from training are a, b"),
+        ("c", "condition 'batch' is 'c', but the categories seen in training are a, b"),
         (["a", "c", "b", "a", "a"], "is 'c' in row 2"),
-        ({"bath": "a"}, "conditioned on batch, and 'bath' is not one"),
+        ({"bath": "a"}, "conditioned on batch, but 'bath' was given"),
         (["a", "b"], "2 values for 5 examples"),
         ([None] * 5, "no value in row 1"),
-        ({}, "'batch' is not given"),
+        ({}, "'batch' is missing"),
     ],
 )
 def test_conditions_that_the_model_does_not_know_are_refused(given, message, conditional):
@@ -335,7 +335,7 @@ def test_what_needs_a_condition_says_so(frame, conditional):
         ({"batch": ["a"] * 320}, "batch is the same for all training examples"),
         ({"id": [f"cell{i}" for i in range(320)]}, "320 different values in 320 rows"),
         ({"age": [np.nan] + [1.5] * 319}, "no value in row 1"),
-        ({"age": [np.inf] + [1.5] * 319}, "inf in row 1, which is no number"),
+        ({"age": [np.inf] + [1.5] * 319}, "inf in row 1, which is not a number"),
         (np.zeros((320, 2)), r"has shape \(320, 2\)"),
     ],
 )

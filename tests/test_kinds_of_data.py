@@ -123,7 +123,7 @@ def test_another_kind_than_that_of_training_is_refused_by_every_method(rng, tmp_
     fitted(X).save(tmp_path / "run")
     for model in (fitted(X), hebae.load(tmp_path / "run")):
         for method in (model.transform, model.score, model.reconstruct, model.impute):
-            with pytest.raises(HebaeError, match="uint8, and the model is trained on floats"):
+            with pytest.raises(HebaeError, match=r"uint8, .* model was trained on floats"):
                 method(X.astype(np.uint8))
         with pytest.raises(HebaeError, match="uint8"):
             elbo(model, X.astype(np.uint8))
@@ -147,7 +147,7 @@ def test_categories_of_an_array_are_those_of_training(rng):
         model.transform(X * 0 + 2)
     with pytest.raises(HebaeError, match="likelihood categorical takes codes"):
         fitted(X / 2, likelihood="categorical")
-    with pytest.raises(HebaeError, match="needs the kinds of the columns"):
+    with pytest.raises(HebaeError, match="needs the kind of each column"):
         fitted(X, likelihood="columns")
 
 
@@ -211,7 +211,7 @@ def test_copies_of_too_few_examples_are_refused_before_training(rng):
     copies = np.repeat(rng.random((3, 4)), 40, axis=0)
     for method, count, message in (
         (hebae.HEBAE, 1, "all training examples of array are equal"),
-        (hebae.HEBAE, 3, "only 3 training examples of array differ.*at least 7.*latent_dim"),
+        (hebae.HEBAE, 3, "array has only 3 different training examples.*latent_dim.*at least 7"),
         (hebae.AE, 1, "all training examples of array are equal"),
     ):
         with pytest.raises(HebaeError, match=message):
@@ -222,7 +222,9 @@ def test_copies_of_too_few_examples_are_refused_before_training(rng):
 def test_few_negative_numbers_among_counts_are_named(rng):
     counts = rng.poisson(0.5, (100, 6))
     counts[70, 2] = -3
-    with pytest.raises(HebaeError, match="holds -3 in row 71, column 3, among what are counts"):
+    with pytest.raises(
+        HebaeError, match="holds -3 in row 71, column 3, but its other numbers are counts"
+    ):
         fitted(counts)
     assert fitted(counts, likelihood="gaussian_columns").settings_.likelihood == "gaussian_columns"
     assert fitted(counts - 1).settings_.likelihood == "gaussian_columns"  # many: they are meant

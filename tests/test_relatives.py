@@ -146,7 +146,7 @@ def zeroed() -> nn.Module:
 @pytest.mark.parametrize(
     ("cls", "decoder", "message"),
     [
-        (RAESN, Constant(), "linear or convolutional layers, and this Constant has none"),
+        (RAESN, Constant(), "linear or convolutional layers, but this Constant has none"),
         (RAESN, zeroed(), "second.weight is all zeros"),
         (RAEGP, Custom(), "RAE-GP differentiates the decoder twice"),
     ],

@@ -1,4 +1,4 @@
-"""Codes drawn by condition: each from a sampler of the training codes that had its categories.
+"""Draw codes by condition, each from a sampler fitted to the training codes of its categories.
 
 Nothing makes the codes of a model independent of its conditions. A code drawn from the codes of all
 examples may be of another category than the one that it is decoded with.
@@ -36,7 +36,7 @@ class ByCondition:
         For conditions that have no sampler.
     samplers : mapping from categories to Prior
     categories : ndarray of int, shape (count, columns)
-        Of the codes to draw.
+        Categories of the codes to draw.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ def fit_by_condition(
         Categories of the codes, and of what is to be drawn.
     names : sequence of str
     known : mapping from categories to Samplers
-        What was fitted before.
+        Samplers that were fitted before.
     seed : int
     """
     found = dict(known)
@@ -123,8 +123,8 @@ def too_few(
     if not without:
         return None
     return (
-        "too few training examples for a sampler of their own, so that codes are drawn from that "
-        f"of all examples: {listed(without)}."
+        f"too few training examples of {listed(without)} to fit a sampler to; their codes are "
+        "drawn from the sampler of all examples."
     )
 
 

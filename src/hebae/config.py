@@ -91,7 +91,7 @@ class DataSettings(_Group):
     image_size: ImageSize | None = _setting(None)
     """Images of a folder or archive: cut the largest centred part of this shape out of each, and
     resize it with a Lanczos filter; one number of pixels for a square, or width and height
-    [default: all must have one size]."""
+    [default: all images must have the same size]."""
     image_mode: Literal["RGB", "L"] | None = _setting(None)
     """Convert images to RGB, or to grey levels (L) [default: all must be the same]."""
     image_background: str | None = _setting(None)
@@ -101,7 +101,7 @@ class DataSettings(_Group):
     layer: str | None = _setting(None)
     """AnnData: the layer that holds the values, or raw [default: X]."""
     label_column: str | None = _setting(None)
-    """Column of a table, or of obs of AnnData, whose values are labels: not trained on."""
+    """Column of a table, or of obs of AnnData, with the labels, which are not trained on."""
     id_column: str | None = _setting(None)
     """Column of a table with the names of the rows [default: a first column without a name, or one
     called id]."""
@@ -109,8 +109,8 @@ class DataSettings(_Group):
     """What columns of a table are, as NAME=KIND: number, count, category, binary, or exclude
     [default: by a rule, see the how-to guide]."""
     condition: tuple[str, ...] = _setting(())
-    """Columns of a table, or of obs of AnnData, that the decoder is given beside the code, such as
-    a batch: COLUMN[,COLUMN]. They are then not features; label stands for the labels of the data.
+    """Columns of a table, or of obs of AnnData, that the decoder is given in addition to the code,
+    such as a batch: COLUMN[,COLUMN]. They are not features; label stands for the labels.
     For a trained run: NAME=VALUE[,NAME=VALUE] replaces the conditions of the examples."""
 
     @field_validator("condition", mode="before")
@@ -186,7 +186,7 @@ class ModelSettings(_MethodOptions):
     prior_widths: Widths = _setting((128, 128))
     """Prior flow: widths of the hidden layers in each step's network."""
     likelihood: Likelihood = _setting("auto")
-    """Likelihood p(x|z). auto chooses it by the data and prints the choice: bernoulli
+    """Likelihood p(x|z). auto chooses it from the data and prints the choice: bernoulli
     for values in [0, 1]; gaussian for other images; for other tables gaussian_columns, binomial
     (0, 1, 2), negative_binomial (counts) or columns (several kinds)."""
     trials: int = _setting(2, ge=1, le=MOST_UNITS)

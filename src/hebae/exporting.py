@@ -78,12 +78,12 @@ def export_model(model: Autoencoder, folder: Path, *, format: Format, facts: Any
     format : {"onnx", "torch"}
         ONNX, or PyTorch's ``.pt2``, which `torch.export.load` reads.
     facts : mapping, optional
-        What else ``export.json`` says.
+        Further entries of ``export.json``.
 
     Returns
     -------
     Path
-        Of ``export.json``.
+        Path of ``export.json``.
 
     Raises
     ------

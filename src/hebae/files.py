@@ -12,6 +12,7 @@ import socket
 import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -91,7 +92,7 @@ def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
     """Return the content of a regular file of at most so many bytes; see `require_file`."""
     size = require_file(path).st_size
     if size > most:
-        raise HebaeError(f"{path} has {size:,} bytes, and at most {most:,} are read.")
+        raise HebaeError(f"{path} has {size:,} bytes, but at most {most:,} can be read.")
     try:
         with path.open("rb") as file:
             return file.read(most)
@@ -113,7 +114,7 @@ def read_json(path: Path, remedy: str, kind: type = dict) -> Any:
     Raises
     ------
     HebaeError
-        That ends with `remedy`, if it is no JSON file or holds another kind of value.
+        If it is not a JSON file or holds another kind of value; the message ends with `remedy`.
     """
     with reading(path, remedy):
         content = require_plain(json.loads(read_text(path)))
@@ -158,14 +159,30 @@ def sha256_of(path: Path) -> str:
         raise HebaeError(f"{path} cannot be read ({why(error, path)}).") from None
 
 
+most_unpacked: ContextVar[int | None] = ContextVar("most_unpacked", default=None)
+"""Bytes that a file may become in memory, if that is limited: set for files of strangers."""
+
+
+def require_allowed(size: int, what: str) -> None:
+    """Raise a HebaeError if `what` would take more bytes than `most_unpacked` allows."""
+    most = most_unpacked.get()
+    if most is not None and size > most:
+        raise HebaeError(
+            f"{what} would take {size / 2**20:,.0f} MiB in memory, but at most "
+            f"{most / 2**20:,.0f} MiB are allowed; give fewer or smaller examples."
+        )
+
+
 def require_memory(size: int, what: str) -> None:
-    """Raise a HebaeError if `what` would take more bytes than this machine has free."""
+    """Raise a HebaeError if `what` would take more bytes than are free, or than is allowed."""
     import psutil
 
+    require_allowed(size, what)
     free = psutil.virtual_memory().available
     if size > free:
         raise HebaeError(
-            f"{what} would take {size / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB of memory are free."
+            f"{what} would take {size / 1e9:,.1f} GB, but only {free / 1e9:,.1f} GB of memory are "
+            "free. Use smaller data, or free some memory."
         )
 
 
@@ -209,6 +226,7 @@ class Decompressed(io.RawIOBase):
         super().close()
 
     def _require(self, position: int) -> None:
+        require_allowed(position, str(self.path))
         if position > self.most:
             raise HebaeError(
                 f"{self.path} takes more than {self.most / 1e9:,.1f} GB when it is decompressed: "
@@ -276,7 +294,7 @@ def expand(path: str | os.PathLike[str], source: str = "") -> Path:
         ) from None
     except RuntimeError:
         raise HebaeError(
-            f"{name} begins with ~, and the home folder is not known; give the full path."
+            f"{name} begins with ~, but the home folder is not known; give the full path."
         ) from None
     except TypeError:
         raise HebaeError(f"{path!r} is not a path; give a str or a Path.") from None

@@ -1,4 +1,4 @@
-"""Trained models on the Hugging Face Hub: what is sent, the model card, and the way back.
+"""Trained models on the Hugging Face Hub: upload, model card and download.
 
 No example of the data is sent: neither codes of the training examples, nor paths of this machine.
 What was downloaded is checked as every model folder is, by `hebae.storage.load_model`.
@@ -59,7 +59,7 @@ def push(
     Parameters
     ----------
     folder : Path
-        Of a finished run, or written by `hebae.HEBAE.save`.
+        Folder of a finished run, or written by `hebae.HEBAE.save`.
     name : str
         Repository on the Hub, as owner/name. It is created if it does not exist.
     private : bool
@@ -100,7 +100,7 @@ def download(name: str, *, revision: str | None = None, offline: bool = False) -
     Parameters
     ----------
     name : str
-        As owner/name, or hf://owner/name, or hf://owner/name@revision.
+        Model as owner/name, or hf://owner/name, or hf://owner/name@revision.
     revision : str, optional
         Branch, tag or commit.
     offline : bool

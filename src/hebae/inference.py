@@ -103,9 +103,9 @@ def decode(
 def reconstruct(model: Autoencoder, values: Any, conditions: Conditions = None) -> Floats:
     """E[x | z = mu(x)] of examples (n, *shape).
 
-    With `conditions` (n, columns) in place of the examples' own the decoder answers what an example
-    would be under these. The encoder, if it is given conditions, still has those of the examples,
-    where they are known.
+    With `conditions` (n, columns), the decoder is given these instead of the examples' own: the
+    result is what an example would be under them. The encoder, if it is given conditions, still
+    has those of the examples, where they are known.
     """
     own = values.conditions if isinstance(values, Examples) else None
 
@@ -266,8 +266,8 @@ def batch_of(model: Autoencoder, values: Any, rows: Any = slice(None)) -> Tensor
     taken = values.rows(rows) if isinstance(values, Examples) else as_dense(values[rows])
     if model.likelihood.filling is None and taken.dtype != np.uint8 and np.isnan(taken).any():
         raise HebaeError(
-            "numbers are missing (NaN), and the model has no means to put in their place: it was "
-            "trained on complete images. Replace the missing numbers."
+            "numbers are missing (NaN), but the model was trained on complete images and has no "
+            "means to replace them by. Replace the missing numbers."
         )
     tensor = torch.as_tensor(np.array(taken), device=like.device)
     return to_floats(tensor, like.dtype, pixels=model.seen is None or bool(model.seen.pixels))

@@ -57,7 +57,7 @@ class Method:
     name: str
     """As in ``--method``."""
     class_name: str
-    """Of the objective and of the estimator."""
+    """Name of the class of the objective and of the estimator."""
     description: str
     """The docstring of the class."""
     display_name: str

@@ -57,9 +57,9 @@ class Autoencoder(nn.Module):
     prior : Prior, optional
         p(z); by default N(0, I).
     critic : nn.Module, optional
-        Of an adversarial method; by default the objective's.
+        Critic of an adversarial method; by default the objective's.
     conditions : ConditionEncoder, optional
-        Of a conditional model, p(x | z, c): its output is appended to the decoder's input.
+        For a conditional model p(x | z, c): its output is appended to the decoder's input.
     condition_encoder : {"none", "flat", "channels"}
         Whether it is also appended to the encoder's input: to the numbers of an example in a row,
         or to an image as constant channels.
@@ -144,7 +144,7 @@ class Autoencoder(nn.Module):
         share_batch_norm(self, shared)
 
     def describe(self, x: Examples, condition: Conditions = None) -> Context:
-        """Return what the model is given beside examples x and their codes.
+        """Return what the model is given in addition to examples x and their codes.
 
         `condition` holds the columns of `hebae.data.Examples.conditions`, of a conditional model.
         """
@@ -174,7 +174,7 @@ class Autoencoder(nn.Module):
         noise : dict of str to Tensor
             Standard normal numbers in the shapes of `noise_shapes`, for the whole batch.
         condition : Tensor, shape (m, columns), optional
-            Of a conditional model, of the same examples as x: see `describe`.
+            Conditions of the examples x, for a conditional model: see `describe`.
         context : Context, optional
             What the likelihood and networks need besides x and z; by default it follows from x and
             the condition.
@@ -321,8 +321,8 @@ class Autoencoder(nn.Module):
             learned = None if self.seen is None else self.seen.conditions
             names = () if learned is None else learned.names
             raise HebaeError(
-                f"the model is conditioned on {', '.join(names)}, which its {network} needs, and "
-                "the data have no such columns; give --condition."
+                f"the model is conditioned on {', '.join(names)}, which its {network} needs, but "
+                "the data have no such columns; give them with --condition."
             )
         return context.condition
 

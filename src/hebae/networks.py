@@ -168,7 +168,7 @@ def _check_shape(shape: Sequence[int], divisor: int) -> tuple[int, int, int]:
     if len(shape) != 3 or shape[1] % divisor or shape[2] % divisor or not math.prod(shape):
         raise ValueError(
             f"the convolutional network with {divisor.bit_length() - 1} widths takes images "
-            f"(channels, height, width) with sides divisible by {divisor}, and was given examples "
+            f"(channels, height, width) with sides divisible by {divisor}, but was given examples "
             f"of shape {tuple(shape)}; crop or pad the images, or use network 'mlp'."
         )
     channels, height, width = shape
@@ -183,7 +183,7 @@ class ConditionEncoder(nn.Module):
     sizes : sequence of int
         Number of categories of each column; 0 for a column of numbers.
     mean, unit : sequence of float
-        What is subtracted from each column of numbers, and what it is then divided by.
+        Mean to subtract from each column of numbers, and deviation to divide it by.
     """
 
     mean: Tensor

@@ -1,4 +1,4 @@
-"""New examples must be like those that a model was trained on; what differs is refused."""
+"""Check that new examples are like those that a model was trained on, and refuse others."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from hebae.model import Autoencoder
 def require_alike(model: Autoencoder, values: Any, name: str, *, strict: bool = False) -> None:
     """Refuse examples of another kind than those that the model was trained on.
 
-    Numbers outside of the likelihood's support are refused if `strict` or where it takes whole
-    numbers. Otherwise there is a warning: they are encoded as they are, and in log p(x | z) count
-    as the nearest end of the support.
+    Numbers outside of the likelihood's support are refused if `strict`, or if the likelihood takes
+    whole numbers. Otherwise there is a warning: they are encoded as they are, and log p(x | z)
+    replaces them by the nearest end of the support.
 
     Parameters
     ----------
     model : Autoencoder
     values : Examples, or array (n, *shape), possibly sparse
     name : str
-        Of the examples, for messages.
+        Name of the examples, for messages.
     strict : bool
     """
     likelihood = model.likelihood
@@ -47,13 +47,13 @@ def require_alike(model: Autoencoder, values: Any, name: str, *, strict: bool = 
     if not inside:
         message = (
             f"{name} ranges from {found.low:.9g} to {found.high:.9g}, outside of [{low:g}, "
-            f"{high:g}], which the model's likelihood, {label}, takes"
+            f"{high:g}], the range of the model's likelihood {label}"
         )
         if strict:
             raise HebaeError(f"{message}. Scale it as the training examples were scaled.")
         warnings.warn(
-            f"{message}: numbers outside are encoded as they are, and count as the nearest end in "
-            "log p(x | z).",
+            f"{message}. Numbers outside are encoded as they are, and log p(x | z) replaces them "
+            "by the nearest end of the range.",
             stacklevel=4,
         )
 
@@ -69,22 +69,22 @@ def require_kind(
     is_uint8 = array.dtype == np.uint8
     if is_uint8 and seen.kind == "numbers" and pixels is not False and not likelihood.whole:
         raise HebaeError(
-            f"{name} is of type uint8, and the model is trained on floats: they may be grey "
-            "levels or numbers. Give floats in the units of the training examples."
+            f"{name} is of type uint8, which may be grey levels or numbers, but the model was "
+            "trained on floats. Give floats in the units of the training examples."
         )
     if is_uint8 and pixels is not None and seen.pixels is not None and pixels != seen.pixels:
         kinds = {True: "grey levels", False: "numbers as they are"}
         raise HebaeError(
-            f"{name} holds {kinds[pixels]} (uint8), and the model is trained on "
-            f"{kinds[seen.pixels]}. Give both in the same way."
+            f"{name} holds {kinds[pixels]} (uint8), but the model was trained on "
+            f"{kinds[seen.pixels]}. Give the same kind."
         )
     if not is_uint8 and seen.kind == "grey levels":
         found = _summary(values)
         if found.low < -TOLERANCE or found.high > 1 + TOLERANCE:
             raise HebaeError(
                 f"{name} is of type {array.dtype} and ranges from {found.low:.9g} to "
-                f"{found.high:.9g}, and the model is trained on uint8 grey levels, which it takes "
-                "as 0 to 1. Give uint8, or floats in [0, 1]."
+                f"{found.high:.9g}, but the model was trained on uint8 grey levels, which are "
+                "scaled to [0, 1]. Give uint8, or floats in [0, 1]."
             )
     if seen.columns is not None and isinstance(likelihood, Categorical | Columns):
         row = 0
@@ -97,7 +97,8 @@ def require_kind(
                     at = int(wrong.argmax())
                     raise HebaeError(
                         f"{name} holds {codes[at]:g} in row {row + at + 1}, column {position + 1} "
-                        f"({column.name}), whose categories have the codes 0 to {count - 1}."
+                        f"({column.name}), whose categories have the codes 0 to {count - 1}. Give "
+                        "one of these, or NaN for a missing value."
                     )
             row += len(part)
 
@@ -124,9 +125,9 @@ def not_whole(values: Any, support: tuple[float, float], label: str) -> str:
                 place = f"column {rest[0] + 1}{name}"
             high = "" if math.isinf(support[1]) else f" to {support[1]:g}"
             return (
-                f"holds {part[(row, *rest)]:.9g} in row {start + row + 1}, {place}, and "
-                f"likelihood {label} takes whole numbers from {support[0]:g}{high}. Give the "
-                "numbers themselves, not normalised or logarithms, or use another likelihood."
+                f"holds {part[(row, *rest)]:.9g} in row {start + row + 1}, {place}, but likelihood "
+                f"{label} takes whole numbers from {support[0]:g}{high}. Give the original "
+                "numbers, not normalised ones or logarithms, or use another likelihood."
             )
         start += len(part)
     raise AssertionError("all numbers are whole")

@@ -136,8 +136,8 @@ class RunFolder:
         free = shutil.disk_usage(self.path).free
         if free < space_needed:
             raise HebaeError(
-                f"the disk of --output {self.path} has {free / 1e6:,.0f} MB left and the run needs "
-                f"{space_needed / 1e6:,.0f} MB; free some space or choose another."
+                f"the disk of --output {self.path} has {free / 1e6:,.0f} MB left, but the run "
+                f"needs {space_needed / 1e6:,.0f} MB; free some space or choose another folder."
             )
         clear(self.path, self.NAMES)
         self.write_settings(settings)
@@ -238,7 +238,7 @@ def no_model(folder: Path) -> str:
     """Say why a folder holds no trained model."""
     run = RunFolder(folder)
     if run.divergence.is_file():
-        return f"{folder} holds no model, because the run diverged: {run.divergence} says how."
+        return f"{folder} holds no model, because the run diverged; see {run.divergence}."
     if run.is_run:
         return (
             f"{folder} is still training, or was stopped: it is not finished. Wait, or resume it "

@@ -88,7 +88,7 @@ def fitted_samplers(
     load_training_values : callable
         Returns the training examples (n, *shape). Called only if something is missing.
     seed : int
-        Of the codes' noise and of the fit; stored samplers keep theirs.
+        Seed of the codes' noise and of the fit; stored samplers keep theirs.
     names : sequence of str
     notify : callable, optional
         Called with one sentence if the folder cannot be written; by default a HebaeError is raised.
@@ -253,7 +253,7 @@ def training_data(
 
     if "data_fingerprint" not in config:
         raise HebaeError(
-            f"{need}, and {folder} was saved from Python without a record of them; {otherwise}."
+            f"{need}, but {folder} was saved from Python without a record of these; {otherwise}."
         )
     try:
         stored = {name: config[name] for name in DataSettings.model_fields if name in config}

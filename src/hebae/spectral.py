@@ -32,7 +32,7 @@ class SpectralNorm(nn.Module):
     network : nn.Module
         Its own weights stay as they are and are the ones that are trained.
     seed : int
-        Of the first singular vectors.
+        Seed of the first singular vectors.
 
     Raises
     ------
@@ -53,7 +53,7 @@ class SpectralNorm(nn.Module):
                 self.transposed[weight] = isinstance(layer, _TRANSPOSED)
         if not self.transposed:
             raise ValueError(
-                "spectral normalisation needs a decoder with linear or convolutional layers, and "
+                "spectral normalisation needs a decoder with linear or convolutional layers, but "
                 f"this {type(network).__name__} has none; use another decoder or method."
             )
         generator = torch.Generator().manual_seed(seed)

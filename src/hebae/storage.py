@@ -100,7 +100,7 @@ def load_model(
     for name, given in (("encoder", encoder), ("decoder", decoder)):
         if config.get(f"own_{name}") and given is None:
             raise HebaeError(
-                f"the model in {folder} was made with an {name} of your own; pass that module as "
+                f"the model in {folder} was trained with your own {name}; pass that module as "
                 f"hebae.load({str(folder)!r}, {name}=...)."
             )
     remedy = "restore it, or train the model again"
@@ -183,7 +183,7 @@ def require_same_architecture(model: nn.Module, tensors: Mapping[str, Tensor], p
     if expected != found:
         name = min(n for n in expected | found if expected.get(n) != found.get(n))
         raise HebaeError(
-            f"{path} holds a model of another architecture: {name} is "
-            f"{found.get(name, 'missing')} in the file and {expected.get(name, 'absent')} by the "
-            "settings next to it; restore the files or train again."
+            f"{path} holds a model of another architecture: {name} is {found.get(name, 'missing')} "
+            f"in the file but {expected.get(name, 'absent')} according to the settings next to it; "
+            "restore the files or train again."
         )

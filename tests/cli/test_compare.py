@@ -55,7 +55,7 @@ def test_a_comparison_leaves_runs_figures_and_a_table_in_four_notations(
     assert content["measures"]["wae"][0]["median_sigma"] is None
     # The table shows medians over seeds, a figure the models of one seed: it says which.
     page = html.unescape((folder / "report.html").read_text())
-    assert page.count("The models of seed 0; the table shows medians over the seeds") == 5
+    assert page.count("Shown are the models of seed 0; the table shows medians over the seeds") == 5
     assert "mixture" in page
     require_movable(folder)
 
@@ -119,7 +119,7 @@ def test_a_comparison_of_version_0_1_0_is_resumed(hebae, tmp_path):
     for method in ("hebae", "vae"):
         for name in ("objective", "reconstruction", "correlation"):
             assert new[method][0][name] == pytest.approx(old[method][0][name], rel=1e-4)
-    refused(hebae(*arguments, *methods, "--resume"), "ae-seed5", "not asked for")
+    refused(hebae(*arguments, *methods, "--resume"), "ae-seed5", "not requested")
     wrong = (*arguments, *methods, "ae", "--resume", "--penalty-weight", 3)
     refused(hebae(*wrong), "penalty_weight", "1.0", "3.0")
 

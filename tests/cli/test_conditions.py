@@ -152,13 +152,13 @@ def test_obs_columns_condition_cells(hebae, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("sample", "run", "--condition", "batch=c", "age=30"), "categories known from training"),
-        (("sample", "run", "--condition", "batch=a"), "'age' is not given"),
+        (("sample", "run", "--condition", "batch=c", "age=30"), "categories seen in training"),
+        (("sample", "run", "--condition", "batch=a"), "'age' is missing"),
         (("sample", "run", "--condition", "sex=f"), "'sex=f' is not NAME=VALUE for a condition of"),
         (("encode", "run", "--condition", "batch"), "'batch' is not NAME=VALUE"),
         (
             ("reconstruct", "run", "--count", 4, "--condition", "age=old"),
-            "'old' in row 1, which is no number",
+            "'old' in row 1, which is not a number",
         ),
     ],
 )
@@ -178,7 +178,7 @@ def test_conditions_that_the_data_do_not_have_are_refused(given, message, hebae,
     refused(hebae("train", "--data", "cells.csv", "--condition", given, *small()), message)
     refused(
         hebae("train", "--data", "mnist-mini", "--condition", "digit", *small()),
-        "--condition names digit, but mnist-mini has no columns",
+        "--condition names digit, but mnist-mini has no such columns: use --condition label",
     )
 
 

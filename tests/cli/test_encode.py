@@ -164,7 +164,7 @@ def test_new_data_that_are_unlike_training_are_refused(run, houses):
     houses.drop(columns="price").to_csv("other.csv", index=False)
     refused(run("encode", "run", "--data", "other.csv"), "no column 'price'")
     houses.assign(id="twice").to_csv("other.csv", index=False)
-    refused(run("encode", "run", "--data", "other.csv"), "'twice' is the id of row 1 and of row 2")
+    refused(run("encode", "run", "--data", "other.csv"), "rows 1 and 2 have the same id 'twice'")
     refused(run("encode", "run", "--output", "codes.txt"), "must end in .csv, .tsv, .parquet")
 
 

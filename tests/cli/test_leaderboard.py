@@ -111,6 +111,7 @@ def test_a_row_that_cannot_be_trained_or_diverges_says_why(hebae, vectors, tmp_p
         (("--penalty-weight", "3"), ("--penalty-weight", "weights of its own")),
         (("--train-size", "30"), ("--train-size", "budget")),
         (("--budget", "huge"), ("huge", "smoke")),
+        (("--devices", "2"), ("one device", "--devices")),
     ],
     ids=str,
 )

@@ -83,7 +83,7 @@ def test_target(hebae, table):
     refused(hebae(*names, "--target", "nothing"), "its columns are size, age, kind, answer")
     refused(
         hebae("evaluate", "run", "--metrics", "genotypes,frechet"),
-        "not of the kind that frechet, genotypes is measured on",
+        "--metrics frechet, genotypes cannot be measured on",
         "marginals, associations, utility, privacy",
     )
     assert (table / "run" / "evaluation.json").read_bytes() == before

@@ -73,7 +73,7 @@ def test_it_is_resumed_and_enlarged(sweep, tmp_path):
     assert sweep(*more).status == 0
     assert [row["seed"] for row in rows(tmp_path / "out")] == ["0", "1", "2"]
     assert weights.stat().st_mtime_ns == before
-    refused(sweep("--grid", "seed=0,1", "--output", "out", "--resume"), "seed=2", "not asked for")
+    refused(sweep("--grid", "seed=0,1", "--output", "out", "--resume"), "seed=2", "not requested")
     refused(sweep(*more, "--penalty-weight", 3), "penalty_weight 1.0", "3.0")
 
 

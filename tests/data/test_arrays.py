@@ -107,9 +107,12 @@ def test_other_arrays_are_refused(given, words):
         ((20, 8, 9, 2), "with the 2 channels last"),
         ((20, 8, 9, 3), "with the 3 channels last"),
         ((20, 8, 9, 4), "with the 4 channels last"),
-        ((3, 8, 9), r"one image of 3 channels, or 3 grey images: give \(1, 3, 8, 9\)"),
-        ((4, 8, 9), r"one image of 4 channels.* \(4, 1, 8, 9\) for grey images"),
-        ((8, 9, 3), r"one image with its 3 channels last.* give an image as \(1, 3, 8, 9\)"),
+        (
+            (3, 8, 9),
+            r"one image of 3 channels, or 3 grey images. Reshape one image to \(1, 3, 8, 9\)",
+        ),
+        ((4, 8, 9), r"one image of 4 channels.* grey images to \(4, 1, 8, 9\)"),
+        ((8, 9, 3), r"one image with its 3 channels last.* Reshape one image to \(1, 3, 8, 9\)"),
         ((8, 9, 4), r"or 8 images 4 pixels wide.*\(8, 36\)"),
     ],
 )
@@ -216,7 +219,7 @@ def test_npz_by_the_names_in_use(keys, tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"train": TABLE, "weights": TABLE}, r"train, weights.*allowed.*x_train.*y_train"),
+        ({"train": TABLE, "weights": TABLE}, r"train, weights.*Allowed.*x_train.*y_train"),
         ({"test": TABLE, "y": np.arange(20)}, r"test, y"),
         ({"train": TABLE, "y_test": np.arange(20)}, "train, y_test"),
         ({"train": TABLE, "X": TABLE}, "both train and X"),
@@ -224,7 +227,7 @@ def test_npz_by_the_names_in_use(keys, tmp_path):
         ({"train": TABLE, "y": np.arange(19)}, r"labels.*\(19,\)"),
         ({"train": TABLE, "y": np.array(["a"] * 20)}, "labels.*must be int64.*<U1"),
         ({"train": np.array([[None]])}, "not as Python objects"),
-        ({}, "at least a training split"),
+        ({}, "the training split is required"),
     ],
 )
 def test_other_npz_files_are_refused_by_name(arrays, words, tmp_path):

@@ -70,7 +70,7 @@ def test_mixed_sizes_and_modes_by_policy(save):
     # The largest centred part, and nothing beside it.
     assert (values[0] == BLUE).all()
     np.testing.assert_array_equal(values[1], corners().transpose(1, 0, 2)[1:5])
-    assert "cropped to the largest centred part" in notes and "4 x 4 with a Lanczos" in notes
+    assert "cropped around the centre to the shape of 4 x 4" in notes and "with a Lanczos" in notes
     grey, notes = read(folder, image_size=(8, 5), image_mode="L")
     assert grey.shape == (3, 5, 8, 1) and "converted to grey levels" in notes
     large = np.random.default_rng(0).integers(0, 256, (9, 15, 3), np.uint8)
@@ -88,7 +88,7 @@ def test_mixed_sizes_and_modes_by_policy(save):
         ({"image_size": (4, 5, 6)}, "width and height"),
         ({"image_size": "64"}, "--image-size is '64'"),
         ({"image_mode": "RGBA"}, "--image-mode is 'RGBA'; it must be RGB, or L"),
-        ({"image_background": "whit"}, "'whit'; it must be the name of a colour"),
+        ({"image_background": "whit"}, "'whit'; give the name of a colour"),
     ],
 )
 def test_wrong_policies_are_refused(options, words, save):
@@ -120,7 +120,7 @@ def test_the_exif_orientation_is_applied(orientation, upright, suffix, save):
     values, notes = read(save(corners(), f"a.{suffix}", exif=exif))
     np.testing.assert_array_equal(values[0], upright(corners()))
     assert notes == (
-        "1 image was turned as the EXIF orientation says: a." + suffix + "."
+        "1 image was rotated or flipped as the EXIF orientation says: a." + suffix + "."
         if orientation > 1
         else ""
     )
@@ -136,7 +136,7 @@ def test_transparent_pixels_show_the_background(background, colour, save):
     folder = save(rgba)
     values, notes = read(folder, image_background=background)
     np.testing.assert_array_equal(values[0], expected)
-    assert f"transparent in part and was placed on {background}: a.png" in notes
+    assert f"partly transparent and was placed on {background}: a.png" in notes
     palette = Image.new("P", (6, 4))
     palette.putpalette([*RED, *BLUE])
     palette.putpixel((0, 0), 1)
@@ -253,7 +253,7 @@ def test_files_of_other_kinds_are_mentioned(save):
     values, notes = read(folder)
     assert len(values) == 2
     assert notes == (
-        "1 other file was left out, because of names that do not end like an image's: IMG_1.heic."
+        "1 other file was left out, without the suffix of an image format: IMG_1.heic."
     )
 
 
@@ -295,7 +295,7 @@ def test_lists_of_pillow_images_are_read_as_their_files_are(save, tmp_path):
     given = data.load(images, image_size=4)
     values, _ = read(folder, image_size=4)
     np.testing.assert_array_equal(given.train.values.transpose(0, 2, 3, 1), values)
-    assert "1 image was turned as the EXIF orientation says: 0." in given.notes
+    assert "1 image was rotated or flipped as the EXIF orientation says: 0." in given.notes
     with pytest.raises(HebaeError, match="Image 1 of the list is 6 x 4 RGB, but image 0 is 4 x 6"):
         data.load(images)
     with pytest.raises(HebaeError, match="entry 3 is of type int"):

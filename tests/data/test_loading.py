@@ -17,7 +17,7 @@ from hebae.errors import HebaeError
         ("fashionmnist", "did you mean 'fashion-mnist'[?]"),
         ("zzz", r"celeba, synthetic-faces\."),
         ("no/such/folder", "no/such/folder is neither a file or folder"),
-        ("~nosuchuser/x", "~nosuchuser/x begins with ~, and the home folder is not known"),
+        ("~nosuchuser/x", "~nosuchuser/x begins with ~, but the home folder is not known"),
         ("a" * 300, "a{99}… cannot be looked up"),
     ],
 )

@@ -59,7 +59,7 @@ def test_genes_of_training_are_found_by_name(adata):
     examples = load(adata, feature_names=wanted)
     assert np.array_equal(examples.values.toarray(), COUNTS[:, [3, 1]])
     assert examples.feature_names == wanted
-    with pytest.raises(HebaeError, match=r"no gene 'gene9'.*1 of 2 are missing"):
+    with pytest.raises(HebaeError, match=r"no gene 'gene9'.*1 of 2 genes are missing"):
         load(adata, feature_names=("gene1", "gene9"))
 
 
@@ -76,7 +76,7 @@ def test_what_is_wrong_is_named(adata, tmp_path):
     with pytest.raises(HebaeError, match=r"'counts', but .* has no layers: leave it out to use X"):
         load(adata, layer="counts")
     adata.obs_names = ["a", "b", "a", *map(str, range(9))]
-    with pytest.raises(HebaeError, match="'a' is the id of row 1 and of row 3"):
+    with pytest.raises(HebaeError, match="rows 1 and 3 have the same id 'a'"):
         load(adata)
     adata.obs_names_make_unique()
     adata.X = sparse.csr_matrix(np.where(COUNTS[3, 2] == COUNTS, np.nan, COUNTS))
@@ -120,7 +120,7 @@ def test_a_folder_of_10x(tmp_path, compressed):
     assert np.array_equal(examples.values.toarray(), COUNTS[:, :4])
     assert examples.feature_names == ("A", "B (ENS1)", "B (ENS2)", "C")
     assert examples.ids[11] == "bar11"
-    assert dataset.notes == ("1 features that are no gene expression are left out.",)
+    assert dataset.notes == ("1 features that are not gene expression were left out.",)
 
 
 def test_a_folder_of_10x_with_other_numbers_is_refused(tmp_path):
@@ -131,7 +131,7 @@ def test_a_folder_of_10x_with_other_numbers_is_refused(tmp_path):
     content = (folder / "matrix.mtx").read_bytes()
     for damaged, reason in (
         (content[:-4] + b"\0" + content[-4:], "zero byte"),
-        (content[:-1] + b"\v", "last line does not end"),
+        (content[:-1] + b"\v", "last line is incomplete"),
     ):
         (folder / "matrix.mtx").write_bytes(damaged)
         with pytest.raises(HebaeError, match=rf"matrix\.mtx cannot be read .*{reason}"):

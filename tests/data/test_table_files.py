@@ -126,7 +126,7 @@ def test_a_file_without_header_gets_one(tmp_path):
     dataset = data.load(path, validation_size=0)
     assert dataset.train.feature_names == ("column_1", "column_2", "column_3")
     assert dataset.train.missing[:, 1].sum() == 15
-    assert "no header" in dataset.notes[0]
+    assert "not as a header" in dataset.notes[0]
     path = tmp_path / "numbers.csv"
     pd.DataFrame(RNG.random((5, 3))).to_csv(path, index=False)  # its header is 0,1,2
     assert load(path).feature_names == ("0", "1", "2")
@@ -134,14 +134,14 @@ def test_a_file_without_header_gets_one(tmp_path):
     assert load(path).feature_names == ("height", "nan")
     for first in ("1.5,nan", "nan,nan"):
         path.write_text(f"{first}\n1.5,2\n2.5,3\n")
-        assert "no header" in data.load(path, validation_size=0).notes[0]
+        assert "not as a header" in data.load(path, validation_size=0).notes[0]
 
 
 def test_a_text_in_a_column_of_dates_is_no_date():
     frame = pd.DataFrame({"day": ["2007-11-11", "2008-01-02", "2009-03-04"] * 5, "x": range(15)})
     columns = load(frame).columns
     frame.loc[7, "day"] = "sometime"
-    with pytest.raises(HebaeError, match="'sometime' in row 8, column 'day', which is no date"):
+    with pytest.raises(HebaeError, match="'sometime' in row 8, column 'day', which is not a date"):
         load(frame, columns=columns)
 
 
@@ -159,7 +159,10 @@ def test_new_rows_are_coded_as_those_of_training(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"town": "Aalst"}, "holds 'Aalst' in row 1, column 'town', whose categories are Ghent"),
+        (
+            {"town": "Aalst"},
+            "holds 'Aalst' in row 1, column 'town', which is not one of the categories Ghent",
+        ),
         ({"weight": "heavy"}, "holds 'heavy' in row 1, column 'weight'"),
         ({"size": np.inf}, "holds inf in row 1, column 'size'"),
     ],
@@ -186,19 +189,19 @@ FREE = [f"comment {i}" for i in range(N)]
     ("frame", "options", "words"),
     [
         (MIXED.assign(note=FREE), {}, "60 different texts in 60 rows of column 'note'.*Drop it"),
-        (MIXED.assign(a=FREE, b=FREE), {}, "column 'a'.*holds for b"),
+        (MIXED.assign(a=FREE, b=FREE), {}, "column 'a'.*cannot be read either: b"),
         (MIXED.assign(size=None), {}, "no value in column 'size': all 60 rows are empty"),
         (MIXED[["size"]].assign(weight=np.nan), {}, "no value in column 'weight'"),
         (MIXED.assign(weight=[*map(str, range(59)), "oops"]), {}, "'oops' in row 60, column 'wei"),
         (MIXED.assign(size=1j), {}, "type complex128 in column 'size'"),
         (MIXED.assign(size=[[1]] * N), {}, "a list in column 'size'"),
         (MIXED[["size"]] * 1e30, {}, "in row 2, column 'size', which is infinite or too large"),
-        (MIXED, {"column_kinds": ("size=count",)}, "in row 2, column 'size', which is no count"),
+        (MIXED, {"column_kinds": ("size=count",)}, "in row 2, column 'size', which is not a count"),
         (MIXED, {"column_kinds": ("sizes=count",)}, "no such column .did you mean 'size'"),
         (MIXED, {"column_kinds": ("size=real",)}, "'size=real' is not NAME=KIND"),
         (MIXED, {"column_kinds": ("rooms=binary",)}, "5 different values in column 'rooms'"),
         (MIXED, {"label_column": "twon"}, "--label-column names 'twon'.*mean 'town'"),
-        (MIXED, {"id_column": "town"}, "'Ghent' is the id of row 1 and of row 4"),
+        (MIXED, {"id_column": "town"}, "rows 1 and 4 have the same id 'Ghent'"),
         (with_gaps(), {"label_column": "town"}, "column 'town' has no label in row 10"),
         (MIXED, {"layer": "counts"}, "--layer is 'counts'.*for a .h5ad file"),
         (MIXED[:0], {}, "shape .0, 9."),
@@ -215,7 +218,7 @@ def test_what_cannot_be_used_is_refused_with_row_and_column(frame, options, word
     [
         ("", r"cannot be read .*a table has one row"),
         ("a,b\n1,2\n3,4,5\n", r"cannot be read .*a table has one row"),
-        ("a,b\n", "no numbers to read"),
+        ("a,b\n", "at least one row and one column"),
         ("a,b,a\n1,2,3\n", "^[^(]*x.csv has two columns called 'a': rename"),
         ("a,b\n" + "1,2,3,4\n" * 3, "^[^(]*2 names in its first line and 4 cells in the next"),
     ],

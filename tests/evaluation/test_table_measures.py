@@ -138,7 +138,7 @@ def test_prediction_tells_data_that_hold_the_answer_from_noise(rng):
     assert r2.measure == "R2"
     assert 0.25 < r2.score.value < 0.5  # at most 1/2: half of the variance is noise
     constant = train * [1, 1, 1, 0]
-    with pytest.raises(UndefinedMetric, match="one value alone in the rows to train on"):
+    with pytest.raises(UndefinedMetric, match="only one value in the rows to train on"):
         evaluation.prediction(constant, test, 3, categorical)
     with pytest.raises(HebaeError, match="target is 4; it must be from 0 to 3"):
         evaluation.prediction(train, test, 4)

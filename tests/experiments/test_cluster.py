@@ -16,6 +16,7 @@ from command_line import refused, small, stopped
 from safetensors.numpy import load_file
 
 from hebae.experiments import cluster
+from hebae.experiments.settings import ClusterSettings
 from hebae.run_folder import RunFolder
 
 pytestmark = pytest.mark.skipif(
@@ -99,6 +100,20 @@ def test_a_sweep_with_a_killed_worker_gives_the_results_of_one_process(
     assert "raylet" not in result.out + result.err  # Ray is silent
 
 
+def test_a_task_that_reports_keeps_its_cpu(two_nodes):
+    def task(number, report):
+        import ray
+
+        waits, ray.get = ray.get, None  # Ray gives the CPU of a task that waits to another one
+        try:
+            report(number)
+        finally:
+            ray.get = waits
+
+    with cluster.connected(ClusterSettings(ray=(two_nodes,))) as nodes:
+        assert sorted(nodes.run(task, range(2))) == [(0, None), (1, None)]
+
+
 def test_what_cannot_work_is_said_before_anything_is_started(
     hebae, vectors, tmp_path, serve, monkeypatch
 ):
@@ -117,6 +132,13 @@ def test_what_cannot_work_is_said_before_anything_is_started(
     monkeypatch.delenv("RAY_ADDRESS")
     refused(hebae(*words, "--ray", "--ray-cpus", 1.5), "--ray-cpus is 1.5", "whole number")
     refused(hebae(*words, "--ray", "--ray-gpus", 2), "--ray-gpus is 2", "0 to 1")
+
+    def busy(*arguments, **keywords):
+        raise RuntimeError("The current node timed out during startup.\nMore")
+
+    monkeypatch.setattr(cluster.import_ray(), "init", busy)
+    for words_of_local in (["--ray"], ["--ray", "local"]):
+        refused(hebae(*words, *words_of_local), "timed out during startup", "leave out --ray")
     assert not (tmp_path / "out").exists()
 
 

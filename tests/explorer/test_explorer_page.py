@@ -105,7 +105,7 @@ def test_the_page_of_two_runs(opened, tmp_path):
             assert [row["id"] for row in rows] == first.run.examples.ids[[1, 2, 5]].tolist()
             with user:
                 page._save()
-            assert "already there" in page.saved.text
+            assert "already exists" in page.saved.text
             with user:
                 page.having.value, page.lacking.value = "label = 8", "label = 3"
                 z = first.z

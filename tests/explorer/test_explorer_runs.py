@@ -322,5 +322,5 @@ def test_a_selection_is_saved_only_under_a_plain_name(tmp_path, name):
 def test_a_selection_replaces_no_file(tmp_path):
     assert views.save_path(tmp_path, "x.csv") == tmp_path / "x.csv"
     (tmp_path / "x.csv").write_text("mine")
-    with pytest.raises(HebaeError, match="already there"):
+    with pytest.raises(HebaeError, match="already exists"):
         views.save_path(tmp_path, "x.csv")

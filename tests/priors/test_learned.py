@@ -152,7 +152,7 @@ def test_a_mixture_starts_with_the_moments_of_a_standard_normal_and_the_codes_sh
     ).T
     gain = starts[0].log_density(white.numpy()).mean() - StandardNormal(2).log_density(white).mean()
     assert gain > 1  # three clusters; a rotation apart, which whitening leaves open
-    with pytest.raises(HebaeError, match="prior_components is 3, and there are 2 training"):
+    with pytest.raises(HebaeError, match="prior_components is 3, but there are only 2 training"):
         LearnedMixture(2, 3).start([(codes[:2], codes[:2])], 0)
 
 

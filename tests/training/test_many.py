@@ -93,8 +93,8 @@ def test_after_an_interrupt_the_same_call_goes_on(job, interrupt):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"penalty_weight": 2.0}, "penalty_weight .* is asked for; name another --output"),
-        ({"epochs": 9}, "epochs .* is asked for; name another --output"),
+        ({"penalty_weight": 2.0}, "penalty_weight .* was requested; choose another --output"),
+        ({"epochs": 9}, "epochs .* was requested; choose another --output"),
         ({"path": "thesis"}, "holds files"),
         ({"path": "b"}, "two jobs would train into"),
     ],

@@ -36,7 +36,7 @@ from hebae.training.processes import is_supervised
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; exit with a command's status, 2 for an error, 130 for Ctrl-C.
 
-    Of several processes of a training the first prints, and one that has an error of its own.
+    In a training with several processes, only the first prints; another one prints its own error.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if isinstance(error, HebaeError):
             message, status = str(error), error.status
         elif isinstance(error, MemoryError):
-            message = "there is not enough memory; ask for fewer or smaller examples."
+            message = "there is not enough memory; use fewer or smaller examples."
         elif error.filename is None:
             raise
         else:

@@ -103,7 +103,7 @@ class ExperimentFlags(StartFlags):
     """The same, of commands that train many models."""
 
     retry_diverged: Annotated[bool, Switch] = False
-    """With --resume: also train the runs again that diverged."""
+    """With --resume: also train diverged runs again."""
     cluster: Cluster = ClusterSettings()
 
 

@@ -183,7 +183,9 @@ def leaderboard(
 
 def _require_one_way(start: ExperimentFlags) -> None:
     if start.resume and start.overwrite:
-        raise HebaeError("--resume keeps what is in --output and --overwrite does not; give one.")
+        raise HebaeError(
+            "--resume keeps what is in --output, but --overwrite replaces it; give one of them."
+        )
     if start.retry_diverged and not start.resume:
         raise HebaeError("--retry-diverged trains runs in --output again; add --resume.")
 
@@ -238,7 +240,7 @@ def _train_all(
     if len(jobs) <= MOST_ROWS:
         out.print(table)
     diverged = sum(job.folder.divergence.is_file() for job in jobs)
-    some = f"; {diverged:,} diverged, as the notes of the table say"
+    some = f"; {diverged:,} diverged (see the notes of the table)"
     say(f"{len(jobs):,} runs{some if diverged else ''}. Table, figures and runs: {output}")
     say(f"Open {folder.page} in a browser.")
     return 1 if diverged == len(jobs) else 0

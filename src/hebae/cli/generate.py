@@ -99,7 +99,7 @@ def sample(
     if chosen == "auto":
         tell(f"{samplers}.")
     elif chosen != sampler:
-        tell("sampler auto chose prior, the model's own, which was learned with it.")
+        tell("sampler auto chose prior: the model's own prior, which was learned with it.")
     prior = conditional_sampler(run, trained, load, samplers, chosen, conditions, notify=tell)
     if output.suffix not in (".png", ".npy"):
         values = inference.sample_examples(trained, count, seed, prior, conditions)
@@ -270,7 +270,7 @@ def _model_and_examples(
     examples = parts[split]
     if len(examples) < count:
         raise HebaeError(
-            f"{source} has {len(examples)} {split} examples, and {count} are needed; ask for fewer."
+            f"{source} has {len(examples)} {split} examples, but {count} were requested."
         )
     limits = config.get("data_range") or parts["train"].range
     return trained, examples[:count], limits
@@ -330,8 +330,8 @@ def examples_for(
             part = aligned(part, seen, dataset.name, notify=notify)
         if part.shape != trained.input_shape:
             raise HebaeError(
-                f"{dataset.name} has examples of shape {part.shape}; the model in {run} was "
-                f"trained on {trained.input_shape}."
+                f"{dataset.name} has examples of shape {part.shape}, but the model in {run} was "
+                f"trained on examples of shape {trained.input_shape}."
             )
         if seen is not None and seen.pixels is not None and part.values.dtype == "uint8":
             part = replace(part, pixels=seen.pixels)
@@ -347,15 +347,16 @@ def asked_for(trained: Any, run: Path, texts: Sequence[str]) -> dict[str, str]:
     learned = None if trained.seen is None else trained.seen.conditions
     if learned is None:
         raise HebaeError(
-            f"--condition is given, and the run in {run} was trained without; omit it."
+            f"--condition is given, but the run in {run} was trained without conditions; leave it "
+            "out."
         )
     asked = {}
     for text in texts:
         name, _, value = text.partition("=")
         if name not in learned.names or not value:
             raise HebaeError(
-                f"--condition {text!r} is not NAME=VALUE for a condition of {run}, which are "
-                f"{', '.join(learned.names)}."
+                f"--condition {text!r} is not NAME=VALUE for a condition of {run}; its conditions "
+                f"are {', '.join(learned.names)}."
             )
         asked[name] = value
     return asked

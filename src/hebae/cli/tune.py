@@ -68,7 +68,9 @@ def tune(
     if timeout is not None and not timeout > 0:
         raise HebaeError(f"--timeout is {timeout:g}; it must be above 0 seconds.")
     if start.resume and start.overwrite:
-        raise HebaeError("--resume keeps what is in --output and --overwrite does not; give one.")
+        raise HebaeError(
+            "--resume keeps what is in --output, but --overwrite replaces it; give one of them."
+        )
 
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""Features of new examples, found by the names that training saw; counts of the same alleles."""
+"""Match the features of new examples to those of training; count the same alleles."""
 
 from __future__ import annotations
 
@@ -28,24 +28,23 @@ def aligned(
 ) -> Examples:
     """Return the features that a model was trained on, in the order of training.
 
-    They are found by name among those of `examples`. Variants of genotypes are compared by
-    chromosome, position and alleles as well; one that counts the other of its two alleles is
-    counted anew, and one without a known id is found by its place and alleles. Examples without
-    names are returned as they are.
+    Features are matched by name. Variants of genotypes are also compared by chromosome, position
+    and alleles: a variant that counts the other allele is recoded, and a variant without a known
+    id is matched by position and alleles. Examples without feature names are returned unchanged.
 
     Parameters
     ----------
     examples : Examples
     seen : Seen
     name : str
-        Of the examples, for messages.
+        Name of the examples, for messages.
     notify : callable, optional
         Called with a sentence if alleles were exchanged.
 
     Raises
     ------
     HebaeError
-        If features are missing, categories are coded in another way, or variants differ in place
+        If features are missing, categories are coded differently, or variants differ in position
         or alleles.
     """
     wanted, given = seen.feature_names, examples.feature_names
@@ -66,14 +65,14 @@ def aligned(
     if exchanged.any():
         notify(
             f"{int(exchanged.sum()):,} of the {len(wanted):,} variants of {name} count the other "
-            "allele than in training; they were counted anew."
+            "allele than in training; their genotypes were recoded."
         )
     for new, old in zip(examples.columns or (), seen.columns or (), strict=False):
         if (new.kind, new.categories) != (old.kind, old.categories):
             raise HebaeError(
-                f"column {old.name!r} of {name} is coded as {_coding(new)}, and that of training "
-                f"as {_coding(old)}. Give the table itself, not Examples: it is then coded as in "
-                "training."
+                f"column {old.name!r} of {name} is coded as {_coding(new)}, but was coded as "
+                f"{_coding(old)} in training. Pass the table itself instead of Examples: it is "
+                "then coded as in training."
             )
     return examples
 
@@ -86,7 +85,7 @@ def _refuse_absent(absent: Sequence[str], count: int, kind: str, name: str) -> N
     if absent:
         raise HebaeError(
             f"{name} lacks {len(absent):,} of the {count:,} {kind} that the model was trained on, "
-            f"such as {', '.join(absent[:5])}: add them, as missing if they are not known."
+            f"such as {', '.join(absent[:5])}. Add them; leave values that are not known missing."
         )
 
 
@@ -149,16 +148,16 @@ def _find_variants(
     if others:
         id, old, new = others[0]
         raise HebaeError(
-            f"variant {id} has the alleles {new[2]} and {new[3]} in {name}, and {old[2]} and "
+            f"variant {id} has the alleles {new[2]} and {new[3]} in {name}, but {old[2]} and "
             f"{old[3]} in the training data{_more(others)}: bring both to the same strand and "
             "alleles, for instance with plink --flip."
         )
     if moved:
         id, old, new = moved[0]
         raise HebaeError(
-            f"variant {id} is at {new[0]}:{new[1]} in {name}, and at {old[0]}:{old[1]} in the "
-            f"training data{_more(moved)}: use positions of the same genome build, or 0 where one "
-            "is not known."
+            f"variant {id} is at {new[0]}:{new[1]} in {name}, but at {old[0]}:{old[1]} in the "
+            f"training data{_more(moved)}: use positions of the same genome build, or 0 where a "
+            "position is not known."
         )
     return np.array(places, np.intp), np.array(exchanged, bool)
 

@@ -1,4 +1,4 @@
-"""Arrays and tensors in memory, .npy and .npz files: which are used, converted or refused."""
+"""Read arrays, tensors, .npy and .npz files: the types that are used, converted or refused."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def from_array(data: Any) -> Dataset:
 def as_examples(data: Any, source: str) -> Examples:
     """Make examples of an array or tensor, as `as_values` does; integers stay numbers.
 
-    What is masked in a masked array is missing.
+    Masked entries of a masked array are missing values.
     """
     missing = None
     if np.ma.is_masked(data):
@@ -59,7 +59,7 @@ def batch_name(number: int) -> str:
 def from_batch(batch: Any, number: int, pixels: bool | None = None) -> Examples:
     """Make examples of a batch of a DataLoader, counted from 1; see `entry_of`.
 
-    `pixels` says whether uint8 are grey levels, where that is known.
+    `pixels` says whether uint8 values are grey levels, where that is known.
     """
     source = batch_name(number)
     entry = entry_of(batch, source)
@@ -67,7 +67,7 @@ def from_batch(batch: Any, number: int, pixels: bool | None = None) -> Examples:
         raise HebaeError(
             f"{source} is a {type(batch).__name__}"
             f"{'' if entry is batch else f' that begins with a {type(entry).__name__}'}; it must "
-            "be a tensor or array of examples, or a tuple, list or dict with one."
+            "be a tensor or array of examples, or a tuple, list or dict that holds one."
         )
     if number > 1 and len(entry.shape) == 3:
         entry = entry[:, None]  # grey images: the last 3 or 4 are not one in colour
@@ -101,15 +101,15 @@ def as_values(data: Any, source: str) -> np.ndarray:
         if n in (3, 4) and min(rows, columns) >= _FEWEST_ROWS:
             raise HebaeError(
                 f"{source} has shape {array.shape}, which is one image of {n} channels, or {n} "
-                f"grey images: give {(1, *array.shape)} for one image, with [None] in NumPy, or "
-                f"{(n, 1, rows, columns)} for grey images, with [:, None]."
+                f"grey images. Reshape one image to {(1, *array.shape)}, with x[None] in NumPy, "
+                f"or grey images to {(n, 1, rows, columns)}, with x[:, None]."
             )
         if columns in (3, 4) and min(n, rows) >= _FEWEST_ROWS:
             raise HebaeError(
                 f"{source} has shape {array.shape}, which is one image with its {columns} channels "
-                f"last, or {n:,} images {columns} pixels wide: give an image as "
-                f"{(1, columns, n, rows)}, with .transpose(2, 0, 1)[None] in NumPy, or rows of "
-                f"numbers as {(n, rows * columns)}, with .reshape(len(x), -1)."
+                f"last, or {n:,} images {columns} pixels wide. Reshape one image to "
+                f"{(1, columns, n, rows)}, with x.transpose(2, 0, 1)[None] in NumPy, or rows of "
+                f"numbers to {(n, rows * columns)}, with x.reshape(len(x), -1)."
             )
         array = array[:, None]
     elif array.ndim == 4 and array.shape[3] in _CHANNELS and array.shape[1] not in _CHANNELS:
@@ -129,8 +129,8 @@ def as_values(data: Any, source: str) -> np.ndarray:
         largest = max(abs(int(array.max())), abs(int(array.min())))
         if largest >= 2**24:
             raise HebaeError(
-                f"{source} holds integers up to {largest:,}, and float32, in which models compute, "
-                f"has all of them only below {2**24:,}: give floats, scaled as you need them."
+                f"{source} holds integers up to {largest:,}, but models compute in float32, which "
+                f"represents all integers only below {2**24:,}. Give scaled floats."
             )
     with np.errstate(over="ignore"):  # what overflows is refused as infinite
         array = array.astype(np.float32, copy=False)
@@ -154,8 +154,8 @@ def as_values(data: Any, source: str) -> np.ndarray:
 def entry_of(item: Any, name: str) -> Any:
     """Return the examples in a batch, or the example in an item, of a torch data set.
 
-    The item itself, the first entry of a tuple or list, or of a dict the only array or the one
-    with a key in use for it. `name` is that of the item, for messages.
+    That is the item itself, the first entry of a tuple or list, or one entry of a dict: the only
+    array, or the entry with a usual key such as "image". `name` names the item in messages.
     """
     if isinstance(item, tuple | list):
         if not item:
@@ -167,8 +167,8 @@ def entry_of(item: Any, name: str) -> Any:
     known = [key for key in _ENTRY_KEYS if key in item]
     if not known and len(arrays) != 1:
         raise HebaeError(
-            f"{name} is a dict with the keys {', '.join(map(str, item))}: name its examples one of "
-            f"{', '.join(_ENTRY_KEYS)}."
+            f"{name} is a dict with the keys {', '.join(map(str, item))}: give its examples one of "
+            f"the keys {', '.join(_ENTRY_KEYS)}."
         )
     return item[known[0] if known else arrays[0]]
 
@@ -221,7 +221,7 @@ def load_npy(path: Path) -> Dataset:
 
 
 def load_npz(path: Path) -> Dataset:
-    """Read splits and labels by the keys in use for them; a single array may have any key."""
+    """Read splits and labels by their usual keys; a single array may have any key."""
     with reading(path, _WRITE_AGAIN), path.open("rb") as file:
         if file.read(6) == np.lib.format.MAGIC_PREFIX:
             raise HebaeError(f"{path} has the content of a .npy file: rename it to .npy.")
@@ -246,9 +246,9 @@ def load_npz(path: Path) -> Dataset:
             for keys in (_KEYS, _LABEL_KEYS)
         )
         raise HebaeError(
-            f"{path} holds {', '.join(archive.files) or 'nothing'}, which is not a data set: "
-            f"allowed are a single array, or {listed}, with labels {listed_labels}, and at least a "
-            "training split."
+            f"{path} holds {', '.join(archive.files) or 'nothing'}, which is not a data set. "
+            f"Allowed are a single array of any name, or splits named {listed}, with labels named "
+            f"{listed_labels}; the training split is required."
         )
     splits = {}
     for split, array in values.items():

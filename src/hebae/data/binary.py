@@ -28,7 +28,7 @@ FILES = {
 }
 SIDE = 28
 SEED = 2011
-"""Of the fixed draws: the same for every run, so that all are measured on the same images."""
+"""Seed of the fixed draws, the same for every run: all runs are measured on the same images."""
 
 
 def _read_named(folder: Path | None, source: NamedSource) -> Dataset:
@@ -44,7 +44,7 @@ def _read_named(folder: Path | None, source: NamedSource) -> Dataset:
     if counts != source.counts:
         raise HebaeError(
             f"{folder} holds {counts} images, but {source.name} has {dict(source.counts)}: "
-            "download the files again, or give the folder as a path to use it nevertheless."
+            "download the files again, or give the folder as a path to use it anyway."
         )
     return dataset
 
@@ -120,8 +120,8 @@ def _read(path: Path) -> np.ndarray:
 def binarized(dataset: Dataset, how: Binarize) -> Dataset:
     """Replace each value x in [0, 1] by 1 with probability x, else by 0.
 
-    Every split is drawn once, the same for all runs. With "dynamic", training draws from
-    ``original`` instead, anew in each epoch, by the seed of the run.
+    Every split is drawn once, the same for all runs. With "dynamic", training examples are drawn
+    again from ``original`` in each epoch, with the seed of the run.
 
     Raises
     ------
@@ -135,8 +135,10 @@ def binarized(dataset: Dataset, how: Binarize) -> Dataset:
         split: None if part is None else _drawn(dataset.name, part, number)
         for number, (split, part) in enumerate(parts.items())
     }
-    again = ", those for training anew in each epoch" if how == "dynamic" else ""
-    note = f"The values of {dataset.name} are drawn as 0 or 1 by their size{again}."
+    again = "; training examples are drawn again in each epoch" if how == "dynamic" else ""
+    note = (
+        f"Each value x of {dataset.name} is drawn as 1 with probability x, otherwise as 0{again}."
+    )
     return replace(
         dataset,
         **drawn,  # type: ignore[arg-type]
@@ -150,8 +152,8 @@ def _drawn(name: str, examples: Examples, split: int) -> Examples:
     low, high = examples.range
     if low < 0 or high > 1:
         raise HebaeError(
-            f"--binarize draws 0 or 1 by values in [0, 1], and those of {name} range from {low:g} "
-            f"to {high:g}: scale them first, or use --binarize none."
+            f"--binarize needs values in [0, 1], but those of {name} range from {low:g} to "
+            f"{high:g}: scale them first, or use --binarize none."
         )
     generator = np.random.default_rng([SEED, split])
     scale = 255 if examples.are_pixels else 1

@@ -22,9 +22,9 @@ def cache_dir() -> Path:
     try:
         return Path(chosen or platformdirs.user_cache_dir("hebae")).expanduser()
     except RuntimeError:
-        reason = f"HEBAE_CACHE_DIR is {chosen}, whose" if chosen else "The user's"
+        reason = f"HEBAE_CACHE_DIR is {chosen}, but that" if chosen else "The current"
         raise HebaeError(
-            f"{reason} home directory is unknown: set HEBAE_CACHE_DIR to the full path of a "
+            f"{reason} user's home directory is unknown: set HEBAE_CACHE_DIR to the full path of a "
             "directory for downloads and prepared data."
         ) from None
 
@@ -83,8 +83,12 @@ def download(
     """Download the files of a data set into the folder `name` of the cache, all or none.
 
     The checksums are `sha256` by file name. HEBAE_MIRROR is tried first, with the files in one of
-    `folders`, then the `mirrors`: addresses to which the name of a file is added. A HebaeError is
-    raised if none of them has a file with its checksum.
+    `folders`, then the `mirrors`: addresses to which the name of a file is added.
+
+    Raises
+    ------
+    HebaeError
+        If no address has a file with its checksum.
     """
     copy = os.environ.get("HEBAE_MIRROR")
     copies = [f"{copy.rstrip('/')}/{folder}" for folder in folders] if copy else []

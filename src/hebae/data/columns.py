@@ -1,15 +1,18 @@
 """Columns of a table: what kind of numbers they hold, and how their values are coded.
 
-The rule, missing values apart: true or false, or two different values of text or whole numbers:
-binary; up to 10 different whole numbers: category; text with up to 20 different values, or one per
-20 rows: category; one value in all rows: category; whole numbers, none negative and at least half
-of them 0: count; all others: number. Dates are numbers of days.
+The kind follows from the values that are not missing, by the first rule that applies:
+
+1. binary: true or false, or two different values that are all text or all whole numbers;
+2. category: one value in all rows; up to 10 different whole numbers; or text with up to 20
+   different values, or one per 20 rows;
+3. count: whole numbers, none negative, at least half of them 0;
+4. number: all other numbers, and dates, as numbers of days. Other text is refused.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +20,7 @@ import numpy as np
 
 from hebae.data.schema import Column
 from hebae.errors import HebaeError, MissingPackage
+from hebae.files import require_memory
 
 KINDS = ("number", "count", "category", "binary", "exclude")
 MOST_WHOLE = 10
@@ -44,7 +48,7 @@ def columns_of(
             errors[name] = error
     if errors:
         first, *others = errors
-        more = f" The same or the like holds for {listed(others)}." if others else ""
+        more = f" These columns cannot be read either: {listed(others)}." if others else ""
         raise HebaeError(f"{errors[first]}{more}")
     return tuple(columns)
 
@@ -87,18 +91,18 @@ def column_of(series: Any, dtype: Any, source: str, kind: Any = None) -> Column:
             different = ["False", "True"]
         if count > 2:
             raise HebaeError(
-                f"{source} has {count:,} different values in column {name!r}, and a binary column "
+                f"{source} has {count:,} different values in column {name!r}, but a binary column "
                 "has two: use --column-kinds with category or number."
             )
         if len(different) == 1:
             raise HebaeError(
-                f"{source} has the value {different[0]!r} alone in column {name!r}, and a binary "
-                "column has two: use category, or exclude."
+                f"{source} has only the value {different[0]!r} in column {name!r}, but a binary "
+                "column has two: use --column-kinds with category or exclude."
             )
     if kind == "category" and count > MOST_CATEGORIES:
         raise HebaeError(
-            f"{source} has {count:,} different values in column {name!r}, and categories may be "
-            f"{MOST_CATEGORIES:,}: merge rare ones, or exclude the column."
+            f"{source} has {count:,} different values in column {name!r}, but a category column "
+            f"may have at most {MOST_CATEGORIES:,}: merge rare ones, or exclude the column."
         )
     if kind in ("category", "binary"):
         return Column(name, kind, tuple(different), dtype)
@@ -113,7 +117,8 @@ def codes_of(series: Any, column: Column, source: str) -> np.ndarray:
     Raises
     ------
     HebaeError
-        Naming row and column, if a value is no number, no count, or of no known category.
+        If a value is not a number, not a count, or not a known category. The message names its row
+        and column.
     """
     absent = series.isna().to_numpy()
     codes = np.full(len(series), np.nan, np.float32)
@@ -124,19 +129,17 @@ def codes_of(series: Any, column: Column, source: str) -> np.ndarray:
         if found.isna().any():
             row = int(np.flatnonzero(~absent)[np.flatnonzero(found.isna())[0]])
             raise HebaeError(
-                f"{cell(series, row, source)}, "
-                f"whose categories are {listed(column.categories)}: correct it, or leave the cell "
-                "empty."
+                f"{cell(series, row, source)}, which is not one of the categories "
+                f"{listed(column.categories)}: correct it, or leave the cell empty."
             )
         codes[~absent] = found.to_numpy(np.float32)
         return codes
     numbers = _numbers(series, column.dtype)
     wrong = ~(np.abs(numbers) <= LARGEST) & ~absent
-    what = "date" if column.dtype == "date" else "number"
-    meaning = f"is no {what} that can be used"
+    meaning = "is not a date" if column.dtype == "date" else "is not a number, or is too large"
     if column.kind == "count" and not wrong.any():
         wrong = ((numbers < 0) | (numbers != np.rint(numbers))) & ~absent
-        meaning = "is no count (0, 1, 2, ...)"
+        meaning = "is not a count (0, 1, 2, ...)"
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise HebaeError(
@@ -148,7 +151,7 @@ def codes_of(series: Any, column: Column, source: str) -> np.ndarray:
 
 
 def labels_of(series: Any, source: str) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Return labels as whole numbers, with their names if they are no whole numbers themselves."""
+    """Return labels as whole numbers, with their names if they are not whole numbers themselves."""
     absent = series.isna().to_numpy()
     if absent.any():
         row = int(np.flatnonzero(absent)[0])
@@ -162,14 +165,22 @@ def labels_of(series: Any, source: str) -> tuple[np.ndarray, tuple[str, ...] | N
     return labels.astype(np.int64), tuple(names.tolist())
 
 
+def array_of(keys: Iterable[Any], source: str) -> np.ndarray:
+    """Return the names of rows as an array, each as long as the longest, without repetition."""
+    ids = [str(key) for key in keys]
+    require_memory(4 * len(ids) * max(map(len, ids), default=0), source)
+    require_unique(ids, source)
+    return np.array(ids)
+
+
 def require_unique(ids: Sequence[str] | np.ndarray, source: str) -> None:
     """Refuse names that occur twice."""
     first: dict[str, int] = {}
     for row, key in enumerate(map(str, ids)):
         if first.setdefault(key, row) != row:
             raise HebaeError(
-                f"{source}: {key!r} is the id of row {first[key] + 1} and of row {row + 1}. Make "
-                "the ids unique."
+                f"{source}: rows {first[key] + 1} and {row + 1} have the same id {key!r}. Make the "
+                "ids unique."
             )
 
 
@@ -248,18 +259,19 @@ def _numbers(series: Any, dtype: str) -> np.ndarray:
 
 
 def _refuse_text(series: Any, observed: Any, count: int, most: int, source: str) -> None:
-    """Refuse text that is no category: numbers with something else among them, or free text."""
+    """Refuse text that is not a category: free text, or a few texts among numbers."""
     pandas = import_pandas()
     numbers = pandas.to_numeric(observed, errors="coerce").isna().to_numpy()
     name = series.name
     if numbers.mean() < 0.5:
         row = int(np.flatnonzero(series.notna().to_numpy())[np.flatnonzero(numbers)[0]])
         raise HebaeError(
-            f"{cell(series, row, source)}, among numbers: correct it or leave the cell empty."
+            f"{cell(series, row, source)}, but most values of the column are numbers: correct it, "
+            "or leave the cell empty."
         )
     raise HebaeError(
         f"{source} has {count:,} different texts in {len(observed):,} rows of column {name!r}, "
-        f"such as {str(observed.iloc[0])!r}: categories may have {most:,}. "
+        f"such as {str(observed.iloc[0])!r}, but a category column may have at most {most:,}. "
         f"{leave_out(name, source)}, or name it as --id-column or --label-column."
     )
 
@@ -268,7 +280,7 @@ def leave_out(name: str, source: str) -> str:
     """Say how to leave a column out."""
     if source == FRAME:
         return "Drop it from the frame"
-    return f"Leave it out, with --column-kinds {shlex.quote(f'{name}=exclude')}"
+    return f"Leave it out with --column-kinds {shlex.quote(f'{name}=exclude')}"
 
 
 def cell(series: Any, row: int, source: str) -> str:
@@ -295,7 +307,7 @@ def description(columns: Sequence[Column]) -> str:
         ]
         if names:
             parts.append(f"{kind}: {listed(names, 20)}")
-    return f"Kinds of the columns, with the numbers of categories: {'; '.join(parts)}."
+    return f"Kinds of the columns (number of categories in parentheses): {'; '.join(parts)}."
 
 
 def import_pandas() -> Any:

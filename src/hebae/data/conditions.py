@@ -1,4 +1,4 @@
-"""Conditions: what a decoder is given of an example beside its code.
+"""Conditions: what the decoder is given in addition to the code.
 
 They are columns of a table, columns of ``obs``, or labels, by name; or values that the user gives:
 one for all examples, an array with one per example, a data frame, or a dict of these by name.
@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from hebae.data.columns import (
-    KINDS,
     LARGEST,
     MOST_CATEGORIES,
     MOST_TEXTS,
@@ -49,7 +48,7 @@ def is_names(condition: Any) -> bool:
 
 
 def conditioned(dataset: Dataset, values: Any, options: ReadOptions) -> Dataset:
-    """Add conditions to a data set: the values given, or labels; columns were read with the data.
+    """Add conditions to a data set: the given values, or labels; columns were read with the data.
 
     With ``options.condition_columns``, those of a model, conditions may be absent.
     """
@@ -59,8 +58,9 @@ def conditioned(dataset: Dataset, values: Any, options: ReadOptions) -> Dataset:
     if values is not None:
         if len(splits) > 1:
             raise HebaeError(
-                f"condition holds values, and {dataset.name} has several splits: name a column, "
-                "or label, as the condition."
+                f"condition holds values, but {dataset.name} has several splits, and it is not "
+                "known to which the values belong: give the name of a column, or label for the "
+                "labels."
             )
         return replace(dataset, train=with_conditions(dataset.train, values, known))
     if known is not None and dataset.train.conditions is not None:
@@ -71,10 +71,14 @@ def conditioned(dataset: Dataset, values: Any, options: ReadOptions) -> Dataset:
     if names != (LABEL,) or any(part.labels is None for part in splits.values()):
         if known is not None:
             return dataset
-        has = "its labels, as label" if dataset.train.labels is not None else "no labels"
+        lacks, advice = "such columns", "give a table or .h5ad file with these columns"
+        if names == (LABEL,):
+            lacks, advice = "labels in every split", "add them"
+        elif all(part.labels is not None for part in splits.values()):
+            advice = "use --condition label for its labels"
         raise HebaeError(
-            f"--condition names {', '.join(names)}, but {dataset.name} has no columns to take "
-            f"conditions from, and {has}."
+            f"--condition names {', '.join(names)}, but {dataset.name} has no {lacks}: {advice}, "
+            "or leave --condition out."
         )
     if known is None:
         known = (of_labels(dataset.train),)
@@ -161,7 +165,7 @@ def with_conditions(
 ) -> Examples:
     """Return examples with the conditions that a user gave.
 
-    Of a model with the conditions `known`, a dict may hold some of them: the others stay as the
+    For a model with the conditions `known`, a dict may hold some of them: others stay as the
     examples have them.
     """
     own: dict[str, np.ndarray] = {}
@@ -189,10 +193,10 @@ def as_matrix(
         strange = [name for name in given if name not in names]
         missing = [name for name in names if name not in given and name not in own]
         if strange or missing:
-            wrong = f"{strange[0]!r} is not one" if strange else f"{missing[0]!r} is not given"
+            wrong = f"{strange[0]!r} was given" if strange else f"{missing[0]!r} is missing"
             raise HebaeError(
-                f"the model is conditioned on {', '.join(names)}, and {wrong}; give each of them "
-                "as condition: one value, or one per example."
+                f"the model is conditioned on {', '.join(names)}, but {wrong}. Give one value, or "
+                "one value per example, for each condition."
             )
     if not given:
         raise HebaeError("condition is empty; give names and values, such as {'batch': 'a'}.")
@@ -224,8 +228,8 @@ def _by_name(values: Any, known: tuple[Column, ...] | None) -> dict[str, Any]:
         if len(known) != 1:
             names = ", ".join(column.name for column in known)
             raise HebaeError(
-                f"the model is conditioned on {names}; give a dict or data frame with a value, or "
-                "one per example, for each."
+                f"the model is conditioned on {names}; give a dict or data frame with one value, "
+                "or one value per example, for each."
             )
         name = known[0].name
     return {str(name): values}
@@ -246,7 +250,7 @@ def _repeated(name: str, value: Any, count: int) -> Any:
     if len(array) != count:
         raise HebaeError(
             f"condition {name!r} has {len(array):,} values for {count:,} examples; give one value, "
-            "or one per example. Names of columns are given as text or a tuple."
+            "or one value per example. To name columns, give a str or a tuple of str."
         )
     return array
 
@@ -255,8 +259,8 @@ def learned(name: str, values: Any, source: str, kind: str | None = None) -> Col
     """Decide what a condition is: categories, or a number; `kind` is what the user says."""
     if kind not in (None, "category", "number"):
         raise HebaeError(
-            f"--column-kinds says {kind} of the condition {name!r}; it must be category or number, "
-            f"out of {', '.join(KINDS)}."
+            f"--column-kinds sets the kind of condition {name!r} to {kind}, but it must be "
+            "category or number."
         )
     pandas = import_pandas()
     if type(values).__module__.split(".")[0] == "polars":
@@ -278,8 +282,8 @@ def learned(name: str, values: Any, source: str, kind: str | None = None) -> Col
     count = len(column.categories)
     if count > min(max(MOST_TEXTS, len(series) // ROWS_PER_TEXT), MOST_CATEGORIES):
         raise HebaeError(
-            f"{source} has {count:,} different values in {len(series):,} rows, too few of each to "
-            "learn from; merge rare ones, or use another column."
+            f"{source} has {count:,} different values in {len(series):,} rows, which leaves too "
+            "few rows per value to learn from; merge rare values, or use another column."
         )
     return replace(column, kind="category" if column.categories else "number")
 
@@ -295,7 +299,7 @@ def encoded(values: Any, column: Column, source: str) -> np.ndarray:
         if wrong is not None:
             where = f" in row {wrong + 1}" if len(set(keys)) > 1 else ""
             raise HebaeError(
-                f"{source} is {keys[wrong]!r}{where}, and the categories known from training are "
+                f"{source} is {keys[wrong]!r}{where}, but the categories seen in training are "
                 f"{listed(column.categories, 30)}; give one of them."
             )
         return np.array([position[key] for key in keys], np.float32)
@@ -338,7 +342,8 @@ def _numbers(values: Sequence[Any], dtype: str, source: str) -> np.ndarray:
     if bad.any():
         row = int(np.argmax(bad))
         raise HebaeError(
-            f"{source} is {values[row]!r} in row {row + 1}, which is no number that can be used; "
+            f"{source} is {values[row]!r} in row {row + 1}, which "
+            f"{'is not a date' if dtype == 'date' else 'is not a number, or is too large'}; "
             "correct it."
         )
     return numbers.astype(np.float32)
@@ -356,6 +361,6 @@ def _require_observed(values: Sequence[Any], source: str) -> None:
     for row, value in enumerate(values):
         if value is None or str(value) in ("nan", "NaT", "<NA>"):
             raise HebaeError(
-                f"{source} has no value in row {row + 1}, and every example needs one; fill it in, "
+                f"{source} has no value in row {row + 1}, but every example needs one; fill it in, "
                 "or remove the row."
             )

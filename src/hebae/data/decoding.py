@@ -1,4 +1,4 @@
-"""From the bytes of an image file to pixels as a viewer shows them, all of one size and mode."""
+"""Decode image files to pixels as a viewer shows them, all of one size and mode."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.source import ReadOptions
 from hebae.errors import HebaeError
+from hebae.files import require_allowed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,7 +56,7 @@ class ShownImage(NamedTuple):
     """An image as a viewer shows it."""
 
     image: Image
-    """Of mode L or RGB."""
+    """The image, in mode L or RGB."""
     changes: tuple[str, ...]
     """What was done to it, as keys of `CHANGES`."""
 
@@ -66,8 +67,8 @@ class ShownImage(NamedTuple):
 
 
 CHANGES = {
-    "turned": "turned as the EXIF orientation says",
-    "composited": "transparent in part and were placed on {background}",
+    "turned": "rotated or flipped as the EXIF orientation says",
+    "composited": "partly transparent and were placed on {background}",
     "scaled": "of more than 8 bits per channel and were scaled to 8",
     "first frame": "of several frames or pages, of which only the first is used",
 }
@@ -115,8 +116,8 @@ class Decoding:
         if self.size:
             width, height = self.size
             resized = (
-                f"cropped to the largest centred part of that shape and resized to {width} x "
-                f"{height} with a Lanczos filter"
+                f"cropped around the centre to the shape of {width} x {height} and resized to it "
+                "with a Lanczos filter"
             )
         done = " and ".join(part for part in (mode, resized) if part)
         return f"Images were {done}." if done else ""
@@ -170,8 +171,8 @@ def decoding_of(options: ReadOptions) -> Decoding:
         ImageColor.getrgb(image_background)
     except (ValueError, AttributeError, TypeError):
         raise HebaeError(
-            f"--image-background is {image_background!r}; it must be the name of a colour, such as "
-            "white, or #rrggbb."
+            f"--image-background is {image_background!r}; give the name of a colour, such as "
+            "white, or a colour as #rrggbb."
         ) from None
     return Decoding(size, {"L": True, "RGB": False, None: None}[image_mode], image_background)
 
@@ -185,9 +186,13 @@ def open_image(content: bytes | UnreadableImage, background: str) -> ShownImage:
     try:
         Image.init()
         formats = [name for name in FORMATS if name in Image.OPEN]
-        return show(Image.open(io.BytesIO(content), formats=formats), background)
+        image = Image.open(io.BytesIO(content), formats=formats)
+        require_allowed(4 * image.width * image.height, "it")
+        return show(image, background)
     except UnreadableImage:
         raise
+    except HebaeError as error:
+        raise UnreadableImage(str(error).rstrip(".")) from None
     except UnidentifiedImageError:
         raise UnreadableImage("not of a known format" if content else "empty") from None
     except Image.DecompressionBombError:
@@ -233,8 +238,8 @@ def _with_8_bits(image: Image) -> Image:
     low, high = values.min(), values.max()
     if not 0 <= low <= high <= largest:
         raise UnreadableImage(
-            f"values from {low:g} to {high:g} in mode {image.mode}, of which only 0 to {largest} "
-            "can be scaled to grey levels"
+            f"values from {low:g} to {high:g} in mode {image.mode}, of which only values from 0 to "
+            f"{largest} can be scaled to grey levels"
         )
     scaled = PIL.Image.fromarray(np.rint(values * (255 / largest)).astype(np.uint8))
     if (transparent := image.info.get("transparency")) is not None:
@@ -288,7 +293,7 @@ def from_pillow(images: Any, options: ReadOptions) -> Dataset:
             if not _is_pillow(image):
                 raise HebaeError(
                     f"The list begins with a Pillow image, but entry {number} is of type "
-                    f"{type(image).__name__}: give images alone."
+                    f"{type(image).__name__}: give a list of Pillow images only."
                 )
             try:
                 shown = show(image.copy(), decoding.background)

@@ -26,7 +26,7 @@ class LazyRows(Protocol):
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     nbytes: int
-    """Of the rows as arrays."""
+    """Bytes of the rows as arrays."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: slice | np.ndarray) -> np.ndarray: ...
@@ -62,7 +62,8 @@ class Examples:
     variants : Variants, optional
         What the features of genotypes are.
     conditions : ndarray of float32, shape (n, p), optional
-        What the decoder is given beside the code: numbers, and codes 0, 1, ... of categories.
+        What the decoder is given in addition to the code: numbers, and codes 0, 1, ... of
+        categories.
     condition_columns : tuple of Column, optional
         What the columns of `conditions` are.
 
@@ -124,10 +125,12 @@ class Examples:
             ("columns", self.columns),
         ):
             if listed is not None and len(listed) != shape[1]:
-                raise HebaeError(f"There are {len(listed)} {name} for {shape[1]} features.")
+                raise HebaeError(
+                    f"There are {len(listed)} {name} for {shape[1]} features: give one per feature."
+                )
         if self.pixels and self.values.dtype != np.uint8:
             raise HebaeError(
-                f"Grey levels must be uint8, and the examples are {self.values.dtype}."
+                f"pixels=True means uint8 grey levels, but the examples are {self.values.dtype}."
             )
 
     def __len__(self) -> int:
@@ -203,7 +206,7 @@ class Examples:
             yield self.rows(slice(start, start + size))
 
     def first_with(self, name: str, holds: Callable[[Summary], bool]) -> tuple[str, Examples]:
-        """Return name and examples of the first part, in messages, for which a fact holds.
+        """Return name and examples of the first part whose summary `holds`, for messages.
 
         `name` is that of all examples, which are one part here.
         """
@@ -216,7 +219,7 @@ class Examples:
 
     @cached_property
     def summary(self) -> Summary:
-        """Range and kind of the observed numbers; of grey levels, 0 and 1 without a look."""
+        """Range and kind of the observed numbers; that of grey levels is [0, 1], unread."""
         if self.are_pixels and self.missing is None:
             cells = math.prod(self.values.shape)
             return Summary(0.0, 1.0, whole=False, missing=0, zeros=0, observed=cells)
@@ -237,7 +240,7 @@ class Examples:
 def select(values: Any, index: slice | np.ndarray) -> Any:
     """Return the rows of an array, or of `LazyRows` without reading them.
 
-    Of a memory map, many rows are copied block by block, so that not all of it is in memory.
+    Many rows of a memory map are copied block by block, so that not all of it is in memory.
     """
     if hasattr(values, "select"):
         return values.select(index)
@@ -284,14 +287,14 @@ class Dataset:
     train, validation, test : Examples
         All of one shape and type; `validation` and `test` may be None.
     fingerprint : str
-        SHA-256 (hexadecimal) of the source's content, whatever validation examples are set aside;
-        equal on all machines.
+        SHA-256 (hexadecimal) of the source's content, equal on all machines. It does not depend on
+        how validation examples are set aside.
     notes : tuple of str
         Sentences for the user, such as how validation examples were set aside.
     original : Dataset, optional
-        The grey values that these binary ones were drawn from.
+        The grey values from which binary values were drawn.
     redrawn : bool
-        Whether training draws from `original` anew in each epoch.
+        Whether training draws binary values from `original` again in each epoch.
 
     Raises
     ------
@@ -334,7 +337,7 @@ class Dataset:
 
     @property
     def pictures(self) -> Dataset:
-        """Where references for images E[x | z] come from: the original of binary values."""
+        """Data that images E[x | z] are compared with: the grey originals of binary data."""
         return self.original or self
 
     @property

@@ -101,7 +101,7 @@ def _values(
 
 
 def _sample_ids(people: Sequence[tuple[str, str]], path: Path) -> npt.NDArray[np.str_]:
-    """Return the ids; with the family's where people of different families share one."""
+    """Return the ids, with family names where people of different families share an id."""
     names = [name for _, name in people]
     if len(set(names)) < len(names):
         names = [f"{family}_{name}" if family else name for family, name in people]
@@ -110,7 +110,7 @@ def _sample_ids(people: Sequence[tuple[str, str]], path: Path) -> npt.NDArray[np
 
 
 def _variant_ids(ids: Sequence[str], v: Variants, path: Path) -> tuple[str, ...]:
-    """Return the ids; place and alleles where a variant has none."""
+    """Return the ids; position and alleles where a variant has none."""
     described = zip(ids, v.chromosome, v.position, v.allele_2, v.allele_1, strict=True)
     names = [f"{c}:{p}:{ref}:{alt}" if i in (".", "") else i for i, c, p, ref, alt in described]
     advice = "give each an id of its own, as plink2 --set-all-var-ids does, or leave one out"
@@ -161,7 +161,7 @@ def write_bed(
     genotypes : ndarray, shape (n, d)
         0, 1 and 2, the number of copies of `variants.allele_1`; NaN or negative where missing.
     ids, names : sequence of str
-        Of the n samples and the d variants.
+        Ids of the n samples, and names of the d variants.
     variants : Variants
     """
     bed_reader = package("bed_reader", path)

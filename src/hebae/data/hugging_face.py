@@ -33,8 +33,8 @@ def from_hugging_face(data: Any, options: ReadOptions) -> Dataset:
     unknown = parts.keys() - _SPLITS.keys()
     if unknown or "train" not in parts:
         raise HebaeError(
-            f"The data set has the splits {', '.join(parts)}: allowed are train, validation and "
-            "test, and there must be train. Give one split, as data['...'], or rename them."
+            f"The data set has the splits {', '.join(parts)}. Allowed are train, validation and "
+            "test, and train is required: give one split, as data['...'], or rename them."
         )
     splits: dict[str, Examples] = {}
     notes: list[str] = []
@@ -85,7 +85,10 @@ def _examples(data: Any, options: ReadOptions, split: str) -> tuple[Examples, li
     labels = label_names = None
     if label is not None:
         if label not in features:
-            raise HebaeError(f"label_column is {label!r}, but {source} has {', '.join(features)}.")
+            raise HebaeError(
+                f"label_column is {label!r}, but the columns of {source[0].lower()}{source[1:]} "
+                f"are {', '.join(features)}."
+            )
         if kinds[label] == "ClassLabel":
             labels = np.array(data[label], np.int64)
             label_names = tuple(features[label].names)

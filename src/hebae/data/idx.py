@@ -51,7 +51,7 @@ def load_idx_folder(
         if sha256 and digest != sha256[file]:
             raise HebaeError(
                 f"{path} has SHA-256 {digest}, but the original of {name} has {sha256[file]}: "
-                "remove it, or give its folder as a path to use it nevertheless."
+                "remove it, or give its folder as a path to use it anyway."
             )
         return path, array
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from hebae.data.decoding import UnreadableImage, listed
 from hebae.errors import HebaeError
-from hebae.files import decompressed, read_bytes, reading, require_file
+from hebae.files import decompressed, read_bytes, reading, require_allowed, require_file
 
 SUFFIXES = (
     *(".apng", ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
@@ -47,7 +47,7 @@ _DECOMPRESSORS: dict[bytes, Any] = {
 }
 """By the first bytes of a file."""
 _LARGEST_RATIO = 300
-"""Image files in a compressed archive do not become more times as large as it."""
+"""Largest allowed ratio of the size of image files to that of the compressed archive."""
 
 
 class _Folder:
@@ -115,6 +115,7 @@ class _Archive:
         with self._open() as archive:
             if self._is_zip:
                 members = {m.filename: m for m in archive.infolist() if not m.is_dir()}
+                require_allowed(sum(m.file_size for m in members.values()), str(self.path))
             else:
                 members = {m.name: m for m in archive.getmembers() if m.isreg()}
                 if self.path.suffix.lower() == ".tar":
@@ -243,8 +244,8 @@ def layout_of_folders(source: str, names: Sequence[str]) -> Layout:
         if outside := [name for name in names if folders[name][:1] not in allowed]:
             raise HebaeError(
                 f"{source} has split folders ({', '.join(split_folders)}), but {_files(outside)} "
-                "outside train/, validation/ and test/: move what is outside into one of them, or "
-                "away, or rename a folder that is a class and not a split."
+                "outside train/, validation/ and test/. Move them into one of these, or elsewhere; "
+                "or rename a folder that is a class and not a split."
             )
         for split in split_folders.values():
             same = [top for top, named in split_folders.items() if named == split]
@@ -269,8 +270,8 @@ def layout_of_folders(source: str, names: Sequence[str]) -> Layout:
     if classes and len(classes) < len(names):
         without = [name for name in names if name not in classes]
         raise HebaeError(
-            f"{source} has class folders, but {_files(without)} in none of them: move what is "
-            "outside into one, or away."
+            f"{source} has class folders, but {_files(without)} in none of them: move them into a "
+            "class folder, or elsewhere."
         )
     names_of_classes = sorted(set(classes.values()))
     numbers = {folder: number for number, folder in enumerate(names_of_classes)}

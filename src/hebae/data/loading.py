@@ -144,16 +144,16 @@ def load(
         Fashion-MNIST, otherwise a fixed random draw; 0 for none. By default the source's own splits
         are kept, and a tenth is drawn from a source that has no validation or test split.
     train_size : int, optional
-        How many of the training examples that are left to use: a fixed random draw.
+        How many of the remaining training examples to use: a fixed random draw.
     binarize : {"none", "fixed", "dynamic"}, default="none"
-        Draw 0 or 1 in place of each value in [0, 1]; "dynamic": again in each epoch of training.
+        Draw 0 or 1 instead of each value in [0, 1]; "dynamic": again in each epoch of training.
     pixels : bool, optional
         Whether uint8 values are grey levels; see `Examples`. No effect on other types.
     condition : str, tuple of str, or values, optional
-        What a decoder is given beside the code. Names of columns of a table or of ``obs``, which
-        are then no features, or "label" for the labels of any data; a tuple for several. Or the
-        values themselves: an array or list of one per training example, a data frame, or a dict of
-        names and values.
+        What the decoder is given in addition to the code. Names of columns of a table or of
+        ``obs``, which are then not used as features, or "label" for the labels of any data; a tuple
+        for several. Or the values themselves: an array or list with one per training example, a
+        data frame, or a dict of names and values.
     **options
         What to read, for formats that hold more than examples: see `hebae.data.source.ReadOptions`.
 
@@ -253,14 +253,14 @@ def options_for(data: str) -> Set[str]:
 
 
 def _require_options(options: ReadOptions, allowed: Set[str], source: str) -> None:
-    """Refuse an option that is given for data that have no such thing."""
+    """Refuse an option that the format of the data does not use."""
     for field in fields(options):
         given = getattr(options, field.name)
         if given and field.name not in allowed | OF_ANY_DATA:
             kinds = [kind.content for kind in FORMATS if field.name in kind.options]
             raise HebaeError(
-                f"--{field.name.replace('_', '-')} is {given!r}, but {source} does not take it: it "
-                f"is for {'; '.join(kinds)}."
+                f"--{field.name.replace('_', '-')} is {given!r}, but {source} does not take it: "
+                f"this option is for {'; '.join(kinds)}."
             )
 
 

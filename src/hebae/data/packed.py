@@ -56,7 +56,7 @@ class PackedGenotypes:
     Parameters
     ----------
     packed : ndarray of uint8, or RowFile, shape (n, ceil(variants / 4))
-        By `pack`.
+        Genotypes packed by `pack`.
     variants : int
     mask : bool
         Whether elements are bool, true where a call is missing, instead of the numbers 0, 1 and 2

@@ -32,7 +32,7 @@ class Conditions:
 
     columns: tuple[Column, ...]
     mean: tuple[float, ...]
-    """Of each column of numbers over the training examples; 0 for categories."""
+    """Mean of each column of numbers over the training examples; 0 for categories."""
     unit: tuple[float, ...]
     """Standard deviation of each column of numbers; 1 for categories."""
     rows: tuple[tuple[float, ...], ...]
@@ -104,7 +104,7 @@ class Seen:
     columns: tuple[Column, ...] | None = None
     conditions: Conditions | None = None
     variants: tuple[str, ...] | None = None
-    """Of genotypes: by `Variants.texts`."""
+    """Variants of genotypes, by `Variants.texts`."""
 
     @property
     def pixels(self) -> bool | None:
@@ -136,7 +136,7 @@ class Variants:
     """Base pairs, int64 of shape (d,)."""
     allele_1: np.ndarray
     allele_2: np.ndarray
-    """Of str, shape (d,)."""
+    """Alleles, str of shape (d,)."""
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
@@ -171,7 +171,7 @@ NOTHING = Summary(math.inf, -math.inf, True, 0, 0, 0)
 
 
 def summarise(parts: Iterable[np.ndarray], *, pixels: bool = False) -> Summary:
-    """Summarise numbers, NaN where one is missing; uint8 `pixels` stand for [0, 1]."""
+    """Summarise numbers, NaN where one is missing; uint8 `pixels` are scaled to [0, 1]."""
     low, high, whole, missing, zeros, observed = NOTHING
     for part in parts:
         if part.dtype.kind == "f":

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from hebae.data.columns import labels_of, require_unique
+from hebae.data.columns import array_of, labels_of
 from hebae.data.conditions import NONE, Taken, from_columns
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.source import ReadOptions
@@ -99,7 +99,8 @@ def _dataset(
     ]
     if strange:
         raise HebaeError(
-            f"--column-kinds {strange[0]!r} is not NAME=KIND of a --condition; genes have no kinds."
+            f"--column-kinds {strange[0]!r} does not name a --condition: genes are always numbers. "
+            "Give NAME=category or NAME=number for a condition."
         )
     conditions = from_columns(obs, options, source, labels, label_names)
     return _cells(name, values, ids, names, options, source, (), labels, label_names, conditions)
@@ -119,7 +120,7 @@ def _cells(
 ) -> Dataset:
     """Make a data set of cells x genes."""
     values = values.to_memory() if hasattr(values, "to_memory") else values  # of a file
-    require_unique(ids, source)
+    keys = array_of(ids, source)
     genes = tuple(map(str, names))
     repeated, times = Counter(genes).most_common(1)[0] if genes else ("", 0)
     if times > 1:
@@ -134,7 +135,7 @@ def _cells(
         if absent:
             raise HebaeError(
                 f"{source} has no gene {absent[0]!r}, which the model was trained on; "
-                f"{len(absent):,} of {len(wanted):,} are missing."
+                f"{len(absent):,} of {len(wanted):,} genes are missing. Give data with all of them."
             )
         values, genes = values[:, [position[gene] for gene in wanted]], wanted
     missing = None
@@ -151,7 +152,6 @@ def _cells(
             )
         values[missing] = 0
         missing = missing if missing.any() else None
-    keys = np.array([str(key) for key in ids])
     examples = Examples(
         values, labels, keys, genes, missing, False, None, label_names, None, *conditions
     )
@@ -184,7 +184,7 @@ def load_10x_folder(path: Path, options: ReadOptions) -> Dataset:
                     raise ValueError("it holds a zero byte")
                 last = block[-1:]
             if last != b"\n":
-                raise ValueError("its last line does not end")
+                raise ValueError("its last line is incomplete")
         *_, entries = map(int, header.split())
         require_memory(24 * entries, str(matrix))
         counts = mmread(matrix)
@@ -245,7 +245,7 @@ def _from_10x(
     cells = counts.T.tocsr()
     if 0 < len(chosen) < len(kinds):
         notes = (
-            f"{len(kinds) - len(chosen):,} features that are no gene expression are left out.",
+            f"{len(kinds) - len(chosen):,} features that are not gene expression were left out.",
         )
         cells, names = cells[:, chosen], [names[i] for i in chosen]
     return _cells(path.name, cells, ids, names, options, str(path), notes)

@@ -173,8 +173,8 @@ class NamedSource(DataSource):
         availability, folder = self.find(directory)
         if availability == "incomplete":
             raise HebaeError(
-                f"{folder} holds only a part of {self.name}: complete it, so that it holds "
-                f"{self.files}; or remove the files of that part."
+                f"{folder} holds only a part of {self.name}, which needs {self.files.rstrip(',')}. "
+                "Add the missing files, or remove the others."
             )
         if availability == "absent":
             raise HebaeError(

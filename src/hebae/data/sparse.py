@@ -59,7 +59,7 @@ def require_valid(matrix: Any, source: str) -> None:
         try:
             matrix.check_format(full_check=True)
         except (ValueError, IndexError) as error:
-            message = f"{source} is no valid sparse matrix ({error}): write it again."
+            message = f"{source} is not a valid sparse matrix ({error}): write it again."
             raise HebaeError(message) from None
 
 
@@ -72,11 +72,12 @@ def as_csr(data: Any, source: str, names: tuple[str, ...] | None = None) -> Any:
         )
     if data.shape[1] > MOST_COLUMNS:
         raise HebaeError(
-            f"{source} claims {data.shape[1]:,} columns, and at most {MOST_COLUMNS:,} can be read."
+            f"{source} claims {data.shape[1]:,} columns, but at most {MOST_COLUMNS:,} can be read."
         )
     if data.dtype.kind not in "biuf":
         raise HebaeError(f"{source} has type {data.dtype}, but only real numbers can be read.")
     require_valid(data, source)
+    require_memory(8 * data.shape[0], source)  # of the places where rows begin, however few numbers
     rows = data.tocsr()
     with np.errstate(over="ignore"):
         values = rows.data.astype(np.float32, copy=False)

@@ -41,7 +41,7 @@ def from_torch_dataset(data: Any, options: ReadOptions) -> Dataset:
         if rows and (row.shape, row.dtype) != (rows[0].shape, rows[0].dtype):
             raise HebaeError(
                 f"{source} is {row.dtype} of shape {row.shape}, but item 0 is {rows[0].dtype} of "
-                f"shape {rows[0].shape}: all items must be alike."
+                f"shape {rows[0].shape}: all items must have the same type and shape."
             )
         rows.append(row)
     if not rows:

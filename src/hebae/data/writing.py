@@ -38,15 +38,15 @@ def write_codes(
     Parameters
     ----------
     codes : ndarray, shape (n, k)
-        Of all parts, one after the other.
+        Codes of all parts, one after the other.
     names : sequence of str
-        Of the k columns of a table.
+        Names of the k columns of a table.
     parts : mapping of str to Examples
-        By split.
+        Examples by split.
     path : Path
-        A .npy file holds the codes alone; a .h5ad file has them as ``obsm["X_hebae"]``. A .parquet
-        file also has ``projection_x`` and ``projection_y``, the first two principal components of
-        the codes, and the examples' conditions and columns: what embedding-atlas shows.
+        A .npy file holds the codes alone; a .h5ad file has them as ``obsm["X_hebae"]``. For
+        Embedding Atlas, a .parquet file also has ``projection_x`` and ``projection_y``, the first
+        two principal components of the codes, and the examples' conditions and columns.
     original : Path, optional
         The .h5ad file of the examples, whose content is kept; by default the examples are X.
     """

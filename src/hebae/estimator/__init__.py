@@ -100,10 +100,10 @@ Parameters
 ----------
 {parameters}
 n_components : int or None, default=None
-    Another name of latent_dim, as in scikit-learn's PCA. None: latent_dim holds.
+    Another name of latent_dim, as in scikit-learn's PCA. None: latent_dim is used.
 warm_start : bool, default=False
-    Whether `fit` goes on from the weights of the last fit, for another `epochs`, with new moments
-    of Adam. What was learned from the first data, such as means and scales, stays.
+    Whether `fit` continues from the weights of the last fit for another `epochs`, with Adam's
+    moments reset. Statistics of the first data, such as means and scales, are kept.
 validation_size : int or None, default=0
     Training examples to set aside for the held-out terms of `history_` and for early stopping.
     None: a tenth, unless the data have a validation or test split of their own.
@@ -112,7 +112,7 @@ encoder : nn.Module or None, default=None
     log-scales), in the precision of `precision`. A copy is trained.
 decoder : nn.Module or None, default=None
     Network of your own instead of `network`: maps (m, latent_dim) to (m, *shape). A copy is
-    trained. Of a model with conditions it is given their numbers after the code.
+    trained. With conditions, their numbers are appended to the code.
 random_state : int or RandomState or None, default=None
     Seed of weights, order of examples and noise. With an int, two fits on one CPU with the same
     number of threads are bit-identical. None draws the seed from NumPy's global generator, as
@@ -129,13 +129,13 @@ history_ : list of dict
 settings_ : hebae.config.Settings
     All settings as resolved for these data.
 notes_ : list of str
-    What was decided from the data.
+    Notes on what was decided from the data.
 codes_ : ndarray of shape (n, latent_dim) or None
     One draw z ~ q(z | x) per training example, to which `sample` fits a prior.
 conditions_ : ndarray of shape (n, conditions) or None
     Conditions of the training examples, as numbers, of a model with conditions.
 samplers_ : hebae.priors.Samplers or None
-    What `sample` has fitted so far.
+    Samplers that `sample` has fitted so far.
 n_features_in_ : int
     Numbers per example.
 feature_names_in_ : ndarray of str

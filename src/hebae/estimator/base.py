@@ -81,11 +81,11 @@ class Estimator(Fitted):
         validation : like X, optional
             Held-out examples, instead of `validation_size`.
         condition : str, tuple of str, array of shape (n,), data frame or dict, optional
-            What the decoder is given beside the code, such as a batch or a class. Names of columns
-            of X (or of ``X.obs``), which are then no features; "label" for the labels of a data
-            set; or values: one per example, in a data frame or dict if there are several.
+            What the decoder is given in addition to the code, such as a batch or a class. Names of
+            columns of X (or of ``X.obs``), which are then not features; "label" for the labels of
+            a data set; or values: one per example, in a data frame or dict if there are several.
         validation_condition : array, data frame or dict, optional
-            Of the examples of `validation`, where `condition` holds values.
+            Conditions of the examples in `validation`, where `condition` holds values.
 
         Returns
         -------
@@ -97,7 +97,7 @@ class Estimator(Fitted):
         HebaeError
             If the examples or parameters are invalid, before training starts; or if it diverges.
         ValueError, TypeError
-            From scikit-learn's checks of arrays and of the names of columns.
+            Raised by scikit-learn's checks of arrays and of the names of columns.
         KeyboardInterrupt
             On Ctrl-C, at the end of the training step.
         """
@@ -110,7 +110,7 @@ class Estimator(Fitted):
             if isinstance(X, DataLoader):
                 if condition is not None:
                     raise HebaeError(
-                        "condition is given, and a DataLoader gives examples without conditions; "
+                        "condition is given, but a DataLoader gives examples without conditions; "
                         "give X as an array, data frame, torch Dataset or path."
                     )
                 checked._name_features(None)
@@ -134,7 +134,7 @@ class Estimator(Fitted):
             if before is not None:
                 if before.module_.conditions is not None and dataset.train.conditions is None:
                     raise HebaeError(
-                        "warm_start goes on with a model that has conditions; give condition."
+                        "warm_start continues a model that has conditions; give condition."
                     )
                 before._require_alike(dataset.train, "X")
             own = {name: copy_of(getattr(self, name), name) for name in ("encoder", "decoder")}
@@ -283,8 +283,8 @@ def _require_trainable(model: Autoencoder, examples: Examples, name: str) -> Non
     new_examples.require_alike(model, examples, name, strict=True)
     if model.likelihood.filling is None and examples.summary.missing:
         raise HebaeError(
-            f"{name} has {examples.summary.missing} missing values (NaN), and all images were "
-            "complete when training began; replace the missing values."
+            f"{name} has {examples.summary.missing} missing values (NaN), but the model was first "
+            "trained on complete images; replace the missing values."
         )
 
 
@@ -295,7 +295,7 @@ def _continue_from(before: Autoencoder, model: Autoencoder) -> None:
         require_same_architecture(model, state, Path("the fitted model"))
     except HebaeError as error:
         raise HebaeError(
-            "warm_start goes on with the fitted model, and parameters that decide its "
+            "warm_start continues the fitted model, but parameters that determine its "
             f"architecture were changed ({error}); set warm_start=False, or set them back."
         ) from None
     model.load_state_dict(state)

@@ -74,8 +74,8 @@ class Fitted(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reading):
         ----------
         X : like that of `fit`
         condition : one value, array of shape (n,), data frame or dict, optional
-            Of a model that was fitted with conditions, unless X holds them under the names that
-            `fit` was given. Only a model with `condition_encoder` needs them here.
+            Needed for a model that was fitted with conditions, unless X holds them under the names
+            that `fit` was given. Only a model with `condition_encoder` needs them here.
         """
         return self._over_examples(X, condition, lambda *pair: inference.encode(*pair).mean)
 
@@ -127,7 +127,7 @@ class Fitted(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reading):
         ----------
         count : int, default=64
         condition : one value, array of shape (count,), data frame or dict, optional
-            Of a model that was fitted with conditions, such as ``{"digit": 3}``. None draws
+            For a model that was fitted with conditions, such as ``{"digit": 3}``. None draws
             conditions too, with the frequencies that they had in training, and adds a sentence to
             `notes_`. Samplers other than "normal" and "prior" are then fitted to the codes of the
             training examples with the same categories, where there are enough.
@@ -204,8 +204,8 @@ class Fitted(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Reading):
         """Write the fitted model into a folder, for `hebae.load`.
 
         The folder gets ``model.safetensors``, ``config.json`` and ``samplers.safetensors``. The
-        last one holds the codes of the training examples and the samplers fitted to them; remove it
-        to share the model without them, and only the sampler "normal" is left.
+        last one holds the codes of the training examples and the samplers fitted to them. To share
+        the model without them, remove it: only the samplers "normal" and "prior" can then be used.
         """
         model, path = self._model(), expand(folder)
         if RunFolder(path).is_run:

@@ -35,7 +35,8 @@ from hebae.training.loader import EMPTY, LoaderExamples, read, whole
 
 Array = npt.NDArray[np.float32]
 _UNCONDITIONAL = (
-    "condition is given, and the model was fitted without; leave it out, or fit again with it."
+    "condition is given, but the model was fitted without conditions; leave it out, or fit again "
+    "with it."
 )
 
 
@@ -157,8 +158,8 @@ class Reading(BaseEstimator):
                     f"expecting {model.input_shape[0]} features as input."
                 )
             raise HebaeError(
-                f"{name} holds examples of shape {examples.shape}; the model was trained on "
-                f"{model.input_shape}."
+                f"{name} holds examples of shape {examples.shape}, but the model was trained on "
+                f"examples of shape {model.input_shape}."
             )
         new_examples.require_alike(model, examples, name)
         return examples
@@ -228,6 +229,6 @@ def named_as_parameters() -> Iterator[None]:
         arguments = DataSettings.model_fields.keys() - {"validation_size", "condition"}
         names = ", ".join(sorted(flags & arguments))
         if names:
-            message += f" ({names}: arguments of hebae.data.load; give fit what that returns.)"
+            message += f" ({names}: arguments of hebae.data.load; pass its result to fit.)"
         error.args = (message,)
         raise

@@ -170,7 +170,7 @@ def bidirectional(
     count : int, at least 2
         Examples ``x ~ p(x | z)``, ``z ~ p(z)`` to simulate.
     seed : int
-        Of the examples, too.
+        Seed of the simulated examples and of the chains.
     """
     module = module_of(model)
     checks.counts(2, count=count)

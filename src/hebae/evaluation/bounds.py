@@ -229,11 +229,11 @@ def fit_width(
     training_values : array-like, shape (n, *shape)
         At least 2 examples, uint8 or float; not those that the model is scored on.
     samples : int
-        Of the bound that is maximised.
+        Samples of the bound that is maximised.
     steps, batch_size : int
-        Of Adam, whose step size falls to 0; examples per step, drawn anew each time.
+        Steps of Adam, whose step size falls to 0; examples per step, drawn again each time.
     seed : int
-        Of examples and noise.
+        Seed of examples and noise.
 
     References
     ----------

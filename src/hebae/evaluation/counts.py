@@ -21,12 +21,12 @@ Doubles = npt.NDArray[np.float64]
 
 
 class CountStatistics(NamedTuple):
-    """What is compared of counts, in counts and squared counts."""
+    """Statistics of counts that are compared, in counts and squared counts."""
 
     mean: Doubles
-    """Of each gene over cells, shape (genes,); NaN without a count."""
+    """Mean of each gene over cells, shape (genes,); NaN without a count."""
     variance: Doubles
-    """Of each gene over cells, divided by their number, shape (genes,)."""
+    """Variance of each gene over cells, divided by their number, shape (genes,)."""
     zeros: Doubles
     """Fraction of the cells in which a gene has 0, shape (genes,)."""
     library_sizes: Doubles
@@ -79,7 +79,8 @@ def count_statistics(counts: Any, *, block: int = 2**22) -> CountStatistics:
             row, column = (int(i) for i in np.argwhere(wrong)[0])
             raise HebaeError(
                 f"counts holds {x[row, column]:g} in row {rows.start + row + 1}, column "
-                f"{column + 1}; counts are whole numbers from 0, not normalised or logarithms."
+                f"{column + 1}; give counts: whole numbers from 0, neither normalised nor "
+                "logarithms."
             )
         sizes.append(np.nansum(x, axis=1))
         total += np.nansum(x, axis=0)
@@ -113,8 +114,8 @@ def compare_counts(real: Any, fake: Any) -> CountComparison:
 
     References
     ----------
-    the quantities by which Soneson and Robinson (2018), "Towards unified quality verification of
-    synthetic count data with countsimQC", compare counts.
+    Soneson, Robinson (2018), "Towards unified quality verification of synthetic count data with
+    countsimQC", for the quantities that are compared.
     """
     from scipy.stats import ks_2samp
 

@@ -151,7 +151,7 @@ def frechet_extrapolated(
     allow_rank_deficient : bool
         Allow subsets of d examples or fewer, which a line describes poorly.
     seed : int
-        Of the subsets.
+        Seed of the subsets.
 
     References
     ----------
@@ -216,7 +216,7 @@ def kernel_distance(
     block_size : int, at least 2
         Examples of each set in one block. The standard error is that of the mean over blocks.
     seed : int
-        Of the shuffles.
+        Seed of the shuffles.
 
     References
     ----------

@@ -46,17 +46,17 @@ def mutual_information(
 ) -> Information:
     """I(i; z) of a model's codes over examples: `posterior_information` of its posteriors.
 
-    Raises
-    ------
-    UndefinedMetric
-        If the covariance of HEBAE's noise is singular.
-
     Parameters
     ----------
     model, data, device
         See `elbo`. The value depends on the number N of examples and is at most log N.
     seed, draws, block
         See `posterior_information`.
+
+    Raises
+    ------
+    UndefinedMetric
+        If the covariance of HEBAE's noise is singular.
     """
     module, values = checks.examples(model, data)
     with checks.on_device(module, device) as work:

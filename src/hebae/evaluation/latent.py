@@ -19,6 +19,9 @@ from hebae.evaluation import checks
 from hebae.evaluation.checks import Array, ArrayLike
 from hebae.evaluation.frechet import FeatureMoments
 
+DETERMINISTIC = "The encoder is deterministic: q(z | x) is a point, without a density or a scale."
+"""Why a quantity of q(z | x) is undefined."""
+
 
 def covariance(codes: ArrayLike) -> Array:
     """Covariance (k, k) of codes (n, k), divided by n (Fig. 2a of the paper)."""
@@ -179,10 +182,7 @@ def _kl_of_marginals(
 ) -> Array:
     """KL(N(mu_ij, sigma_ij^2 N_jj) || N(0, 1)), shape (n, k)."""
     if log_scale is None:
-        raise UndefinedMetric(
-            "A deterministic encoder has no density q(z | x), so its divergence from N(0, 1) is "
-            "infinite."
-        )
+        raise UndefinedMetric(DETERMINISTIC)
     mu = checks.features(mean, "mean", least=1)
     scales, N = _checked_noise(mu, log_scale, noise_covariance)
     variances = np.diag(N)

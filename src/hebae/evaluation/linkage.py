@@ -63,7 +63,7 @@ def linkage_decay(
     pairs : int
         Most pairs per bin: a random draw.
     seed : int
-        Of the draw.
+        Seed of the draw.
 
     References
     ----------

@@ -165,7 +165,7 @@ class IndexDependence:
     mic: float
     tic: float
     null_mic: float
-    """The same with indices that are independent of the codes."""
+    """MIC_e with indices that are independent of the codes."""
     null_tic: float
     examples: int
     draws: int
@@ -196,7 +196,7 @@ def index_dependence(
     z : array-like, shape (n, L, k)
         L draws of the code of n examples; n L at least 4.
     seed : int
-        Of the order and of the permutation.
+        Seed of the order and of the permutation.
     permutations : int
         Deprecated: number of permutations per dimension, over which the null is averaged.
     alpha, c

@@ -1,4 +1,4 @@
-"""Mixing of batches in the codes: what a model conditioned on the batch should leave of it."""
+"""Mixing of batches in the codes, which shows whether a conditional model has removed the batch."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def copying_ratio(
     samples, train, held_out : array-like, shapes (n, d), (m, d) and (l, d)
         Pixels or features, each at least 2 examples. Computed in float64.
     seed : int
-        Of the subsets.
+        Seed of the subsets.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def copying_ratio(
     References
     ----------
     After Meehan, Chaudhuri, Dasgupta (2020), "A non-parametric test to detect data-copying in
-    generative models", who compare with distances of held-out examples, not to them.
+    generative models", who compare with the distances of held-out to training examples instead.
     """
     points, members = checks.sets(samples, train, ("samples", "train"))
     points, others = checks.sets(samples, held_out, ("samples", "held_out"))
@@ -193,8 +193,8 @@ def copying_ratio(
     to_train, scale = float(near.distance.mean()), float(far.distance.mean())
     if scale == 0:
         raise UndefinedMetric(
-            "Every sample equals a held-out example, so the distances to training examples have "
-            "nothing to be divided by."
+            "Every sample equals a held-out example, so their mean distance is 0 and the ratio is "
+            "not defined."
         )
     ratio = to_train / scale
     linear = _mean_score(lambda a, b: (a - ratio * b) / scale, near, far, size)  # delta method
@@ -215,7 +215,7 @@ class Neighbours(NamedTuple):
     distance: Tensor
     """Exactly zero for a copy."""
     next_distance: Tensor
-    """Of the second nearest."""
+    """Distance of the second nearest."""
 
 
 def nearest_in_subsets(

@@ -87,7 +87,7 @@ def kolmogorov_smirnov(codes: ArrayLike, *, level: float = 0.05) -> KolmogorovSm
     codes : array-like, shape (n, k)
         mu or z, n at least 2.
     level : float
-        Of the family: the probability that any dimension of normal codes is rejected.
+        Level of the family: the probability that any dimension of normal codes is rejected.
 
     References
     ----------
@@ -180,7 +180,7 @@ def energy_distance_to_normal(codes: ArrayLike, *, limit: int = 10_000, seed: in
     codes : array-like, shape (n, k)
         mu or z, n at least 2. The distance has their unit.
     limit, seed : int
-        Of more than `limit` codes, at least 2, a random subset of that size is used.
+        If there are more than `limit` codes (at least 2), a random subset of that size is used.
 
     References
     ----------

@@ -18,6 +18,7 @@ from hebae import gaussian, inference
 from hebae.errors import HebaeError, UndefinedMetric
 from hebae.evaluation import checks
 from hebae.evaluation.checks import ArrayLike
+from hebae.evaluation.latent import DETERMINISTIC
 from hebae.gaussian import log_standard_normal
 from hebae.model import Autoencoder
 
@@ -90,10 +91,7 @@ def posteriors_of(
     """q(z | x) of examples (n, *shape), on `device`; `UndefinedMetric` if it has no density."""
     codes = inference.encode(model, values)
     if codes.log_scale is None:
-        raise UndefinedMetric(
-            "The encoder is deterministic: q(z | x) is a point without a density, so its "
-            "divergence from the prior is infinite."
-        )
+        raise UndefinedMetric(DETERMINISTIC)
     mean = torch.as_tensor(codes.mean, device=device)
     return Posteriors.checked(mean, codes.log_scale, noise_factor(model))
 

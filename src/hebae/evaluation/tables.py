@@ -93,7 +93,7 @@ def association_difference(real: Doubles, fake: Doubles) -> float:
     Raises
     ------
     UndefinedMetric
-        If there is one column alone.
+        If there is only one column.
     """
     x, y = np.asarray(real, np.float64), np.asarray(fake, np.float64)
     if x.shape != y.shape or x.ndim != 2 or x.shape[0] != x.shape[1]:
@@ -158,7 +158,7 @@ class Prediction(NamedTuple):
     measure: str
     """"AUC" or "R2"."""
     curve: Doubles
-    """Of two categories: false and true positive rates of the second, shape (points, 2); otherwise
+    """For two categories: false and true positive rates of the second, shape (points, 2); otherwise
     empty."""
 
 
@@ -172,9 +172,9 @@ def prediction(
 ) -> Prediction:
     """Predict a column of `test` from the others, by gradient boosting that is trained on `train`.
 
-    With generated rows as `train` and real ones as `test`: what a model learns from generated data
-    in place of real ones. The booster is scikit-learn's, with its defaults. Rows without a target
-    are left out; other missing values are given to it.
+    With generated rows as `train` and real rows as `test`, the score shows what a model learns from
+    generated data instead of real data. The booster is scikit-learn's, with its defaults. Rows
+    without a target are left out; other missing values are given to it.
 
     Parameters
     ----------
@@ -184,12 +184,12 @@ def prediction(
         over those in `test`, each against the rest. Of numbers: R2.
     categorical : sequence of bool, optional
     seed : int
-        Of the booster.
+        Seed of the booster.
 
     Raises
     ------
     UndefinedMetric
-        If the target has one value alone in a set.
+        If the target has only one value in a set.
 
     References
     ----------
@@ -206,7 +206,7 @@ def prediction(
     for values, name in ((x, "train"), (y, "test")):
         values = values[~np.isnan(values[:, target])]
         if len(values) < 2 or np.ptp(values[:, target]) == 0:
-            raise UndefinedMetric(f"the target has one value alone in the rows to {name} on")
+            raise UndefinedMetric(f"the target has only one value in the rows to {name} on")
         parts += [np.delete(values, target, axis=1), values[:, target]]
     inputs, outputs, questions, answers = parts
     few = np.array(
@@ -265,13 +265,13 @@ class ClosestRecords(NamedTuple):
     """How near generated rows are to the rows of training."""
 
     distances: Doubles
-    """Of each generated row to the nearest row of training."""
+    """Distance of each generated row to the nearest row of training."""
     held_out: Doubles
-    """Of each held-out row: what rows that copy nothing have."""
+    """Distance of each held-out row to it: what rows that copy nothing have."""
     copies: float
     """Share of the generated rows that equal a row of training."""
     held_out_copies: float
-    """The same of held-out rows."""
+    """Share of the held-out rows that equal a row of training."""
     nearer_to_training: Estimate
     """Share of the generated rows that are nearer to training than to equally many held-out rows,
     ties counting half: 1/2 without copying, 1 if all are copies."""
@@ -297,11 +297,11 @@ def closest_records(
         At least 2 rows each.
     categorical : sequence of bool, optional
     seed : int
-        Of the subsets of the larger real set.
+        Seed of the subsets of the larger real set.
 
     References
     ----------
-    after Park et al. (2018), "Data synthesis based on generative adversarial networks".
+    After Park et al. (2018), "Data synthesis based on generative adversarial networks".
     """
     import torch
 

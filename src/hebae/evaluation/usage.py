@@ -131,9 +131,9 @@ def robustness(
     scale : float
         Above 0.
     seed : int
-        Of noise and pairs.
+        Seed of noise and pairs.
     conditions : ndarray, shape (n, columns), optional
-        Of a conditional model: those of the examples. A pair is decoded with those of its first.
+        Conditions of the examples, for a conditional model. A pair is decoded with the first one's.
 
     Raises
     ------
@@ -193,9 +193,9 @@ def smoothness(
     steps : int
         Points on a line including its ends, at least 3.
     features : callable, optional
-        From images (m, *shape), in the units of the data, to (m, d); default: their numbers.
+        Maps images (m, *shape), in the units of the data, to (m, d); default: their numbers.
     conditions : ndarray, shape (n, columns), optional
-        Of a conditional model: each line is decoded with one row of them.
+        Conditions for a conditional model: each line is decoded with one row of them.
 
     Raises
     ------

@@ -97,9 +97,15 @@ def connected(
                 "no Ray cluster runs on this machine; start one with ray start --head, or give "
                 "--ray without a value."
             ) from None
+        reason = str(error).strip().splitlines()[0]
+        if address == "local":
+            raise HebaeError(
+                f"Ray did not start on this machine ({reason}). If the machine is busy, repeat the "
+                "command later, or leave out --ray to train in this process."
+            ) from None
         raise HebaeError(
-            f"cannot connect to Ray at {address} ({str(error).strip().splitlines()[0]}); start a "
-            "cluster with: ray start --head, or give --ray without an address to use this machine."
+            f"cannot connect to Ray at {address} ({reason}); start a cluster with: ray start "
+            "--head, or give --ray without an address to use this machine."
         ) from None
     try:
         yield Cluster(settings, notify)
@@ -149,14 +155,14 @@ class Cluster:
         self, settings: ClusterSettings, notify: Callable[[str], None] = lambda note: None
     ) -> None:
         import ray
-        from ray.util.queue import Queue
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self.settings, self.notify = settings, notify
         self.interrupted = False
         """Whether a signal stopped the last tasks."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._messages = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+        actor = ray.remote(num_cpus=0, scheduling_strategy=here)(_Messages)
+        self._messages = actor.remote()
         self.slots()  # whether there is any
 
     def gpus(self, device: str = "auto") -> float:
@@ -199,12 +205,12 @@ class Cluster:
         Parameters
         ----------
         function : callable
-            Of a module, with two parameters: the argument, and a function that sends a message to
-            `watch`. It is called again if its worker is lost.
+            A function of a module, with two parameters: the argument, and a function that sends
+            a message to `watch`. It is called again if its worker is lost.
         arguments : iterable
             Consumed as tasks are started.
         device : str
-            Of the settings; decides on the default share of GPUs.
+            Device of the settings; decides on the default share of GPUs.
         at_once : int, optional
             Most tasks that have begun or wait for a node [default: all].
         watch : callable
@@ -213,7 +219,7 @@ class Cluster:
         Raises
         ------
         HebaeError
-            That a task raised, or if a worker was lost too often; the other tasks are cancelled.
+            If a task raised it, or if a worker was lost too often. Other tasks are cancelled.
         """
         import ray
 
@@ -252,8 +258,24 @@ class Cluster:
 
     def _received(self) -> list[tuple[int, Any]]:
         """Return what tasks have reported since the last call."""
-        found: list[tuple[int, Any]] = self._messages.get_nowait_batch(self._messages.qsize())
+        import ray
+
+        found: list[tuple[int, Any]] = ray.get(self._messages.take.remote())
         return found
+
+
+class _Messages:
+    """An actor that keeps what tasks report until it is taken."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, Any]] = []
+
+    def put(self, number: int, message: Any) -> None:
+        self._waiting.append((number, message))
+
+    def take(self) -> list[tuple[int, Any]]:
+        taken, self._waiting = self._waiting, []
+        return taken
 
 
 def _nodes() -> list[dict[str, float]]:
@@ -315,6 +337,7 @@ def _task(call: _Call, messages: Any) -> Any:
 
     def report(message: Any) -> None:
         with suppress(RayError):  # whoever shows the progress may be gone
-            messages.put_nowait((call.number, message))
+            # Not waited for: Ray gives the CPU of a task that waits to another task.
+            messages.put.remote(call.number, message)
 
     return call.function(call.argument, report)

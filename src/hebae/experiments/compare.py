@@ -57,7 +57,7 @@ def _tabulate(columns: Columns, results: Sequence[RunResult]) -> Table:
         notes.append("The Bernoulli cross-entropy of grey levels is not a normalised density.")
     notes.append(
         "Each method has its own objective: objectives and penalties are not comparable between "
-        "methods. Correlation: off-diagonal, of the posterior means."
+        "methods. Correlations are those off the diagonal, of the posterior means."
     )
     notes += [f"{one.label} diverged: {one.reason}" for one in results if one.diverged]
     split = next((f"{one.split} examples" for one in results if not one.diverged), None)

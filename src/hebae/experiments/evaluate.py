@@ -171,7 +171,7 @@ def _store(path: Path, output: Path | None) -> Path | None:
         return None
     if output is None:
         raise HebaeError(
-            f"{path} cannot be written, and an evaluation is stored in its run's folder; name "
+            f"{path} cannot be written, but an evaluation is stored in its run's folder; name "
             "another folder with --output, or make the run writable."
         )
     digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
@@ -205,7 +205,7 @@ def _target(target: str | None, dataset: Dataset) -> str | None:
         known = f"its columns are {listed(names)}" if names else "its columns have no names"
         labels = "" if train.labels is None else " Labels are generated only as a --condition."
         raise HebaeError(
-            f"--target is {target!r}{hint}, and the model of {dataset.name} generates no such "
+            f"--target is {target!r}{hint}, but the model of {dataset.name} generates no such "
             f"column: {known}.{labels}"
         )
     return target
@@ -218,7 +218,7 @@ def _tabulate(columns: Columns) -> Table:
     if any("@" in one.name for run in runs for one in run.measurements):
         notes.append(
             "Samples are means of p(x|z); the paper draws z from N(0, I). Distances of samples "
-            "depend on their number: [features@samples/references]."
+            "depend on the number of samples, shown as [features@samples/references]."
         )
     if any(run.measurement("objective") for run in runs):
         notes.append("Each method has its own objective: objectives are not comparable.")

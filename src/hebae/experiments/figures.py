@@ -77,7 +77,7 @@ class _Folder:
         note, caption = self.note, texts["caption"].format(**words).strip()
         if note and texts.get("seeds") != "all":
             about = f"{about}, {note}"
-            caption += f" The models of {note}; the table shows medians over the seeds."
+            caption += f" Shown are the models of {note}; the table shows medians over the seeds."
         path = (self.path or Path()) / f"{name}.png"
         shown = None if block is None else block(texts["title"], caption)
         if self.path is not None:
@@ -183,8 +183,8 @@ def _draw_samples(target: _Folder, runs: Mapping[str, TrainedRun]) -> None:
     }
     ways = [way for way in SAMPLERS.values() if all(way in found for found in drawn.values())]
     by_way = {way: {label: found[way] for label, found in drawn.items()} for way in ways}
-    fitted = len(ways) > 1
-    text = "The other samplers were fitted to the training codes." if fitted else ""
+    others = [way for way in ways if way not in (SAMPLERS["normal"], SAMPLERS["prior"])]
+    text = f"Fitted to the training codes: {', '.join(others)}." if others else ""
     alone = len(runs) == 1
     by_method = {label: {way: drawn[label][way] for way in ways} for label in runs}
     table = by_method if alone or len(runs) > MOST_BESIDE else by_way
@@ -198,7 +198,7 @@ def _draw_samples(target: _Folder, runs: Mapping[str, TrainedRun]) -> None:
         count=ACROSS * DOWN,
         mixture=text,
     )
-    if alone or not fitted:
+    if alone or len(ways) < 2:
         return
     beside: dict[str, dict[str, Array]] = {}
     for label, run in runs.items():
@@ -208,10 +208,7 @@ def _draw_samples(target: _Folder, runs: Mapping[str, TrainedRun]) -> None:
             beside[f"{label}, best: {best}"] = pair | {"best sampler": drawn[label][best]}
     if beside:
         title = f"{SAMPLERS['normal']} beside the best sampler"
-        caption = (
-            "The best sampler of each method is the one that hebae sample chooses: its draws are "
-            "most similar to held-out training codes."
-        )
+        caption = _texts()["best"]["caption"]
         target.drawn[Path("best")] = Section(title, [Gallery(title, beside, ACROSS, caption)])
 
 

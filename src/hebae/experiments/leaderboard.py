@@ -53,8 +53,9 @@ PANELS = {  # of the figure: heading, note, and whether higher or lower is bette
     "labels.nearest_neighbours": ("Neighbours", "accuracy on the code", "higher"),
 }
 CRITERION = (
-    "The weight of each row was chosen by the lowest Frechet distance to validation examples, over "
-    "the samplers that were tried, of models trained on a part of the training examples."
+    "The weight of each row is the one with the lowest Frechet distance to validation examples, "
+    "over all samplers that were tried. The models for this choice were trained on a part of the "
+    "training examples."
 )
 
 

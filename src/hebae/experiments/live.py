@@ -24,7 +24,7 @@ def explorer_of(run: TrainedRun, name: str | None = None) -> Explorer | str:
     layers = dense_layers(run.model.decoder)
     steps = run.model.likelihood.mean_steps()
     if layers is None:
-        return "the decoder is not fully connected, and a page runs only decoders that are."
+        return "a page can only run fully connected decoders."
     if steps is None:
         return f"a page cannot decode the likelihood {run.settings.likelihood}."
     codes = inference.draw(run.model, run.some_codes(MOST_EXAMPLES), run.seed)
@@ -46,8 +46,8 @@ def explorer_of(run: TrainedRun, name: str | None = None) -> Explorer | str:
     )
     if explorer.size > MOST_BYTES:
         return (
-            f"the decoder has {explorer.size / 1e6:.1f} MB in half precision, and a page holds at "
-            f"most {MOST_BYTES / 1e6:g} MB."
+            f"the decoder has {explorer.size / 1e6:.1f} MB in half precision, but a page can hold "
+            f"at most {MOST_BYTES / 1e6:g} MB."
         )
     return explorer
 

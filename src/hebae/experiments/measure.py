@@ -64,8 +64,7 @@ def applicable(run: TrainedRun, metrics: Sequence[Metric]) -> list[Metric]:
         names = ", ".join(metric.name for metric in metrics)
         others = [name for name, metric in METRICS.items() if metric.applies(run)]
         raise HebaeError(
-            f"{run.dataset.name} is not of the kind that {names} is measured on; --metrics for it: "
-            f"{', '.join(others)}."
+            f"--metrics {names} cannot be measured on {run.dataset.name}; use {', '.join(others)}."
         )
     return chosen
 
@@ -86,7 +85,7 @@ def measure(
     metrics, extractors
         See `hebae.experiments.metrics.choose` and `feature_extractors`.
     command : str
-        For the provenance.
+        Command for the provenance.
     progress : callable
         Receives a message before each metric that is taken.
     store : Path, optional
@@ -269,7 +268,7 @@ def feature_extractors(
         labelled = dataset.train.labels is not None and len(dataset.shape) == 3
         names = ("classifier",) if labelled else ("pixels",)
         notify(
-            f"Samples are compared in the features of {names[0]}; --features names others: "
+            f"Samples are compared in the features of {names[0]}. Choose others with --features: "
             "classifier, pixels, random, efficientnet-lite0, inception, timm:NAME or the file of "
             "an exported network."
         )
@@ -304,7 +303,7 @@ def _require_enough(
         have, advice = f"--samples is {settings.samples}", "increase it"
     raise HebaeError(
         f"the Frechet distance in {features.name} needs at least {minimum} samples and references, "
-        f"and {have}; {advice}, choose other --features, or pass --allow-rank-deficient."
+        f"but {have}; {advice}, choose other --features, or pass --allow-rank-deficient."
     )
 
 

@@ -116,8 +116,8 @@ class ExperimentFolder:
         for label, values in before.items():
             if label not in wanted:
                 raise HebaeError(
-                    f"{self.path} holds a {self.kind} with the run {label}, which is not asked "
-                    "for; with --resume give all its earlier runs, or name another --output."
+                    f"{self.path} holds a {self.kind} with the run {label}, which was not "
+                    "requested; with --resume give all its earlier runs, or name another --output."
                 )
             # A setting that an older version did not have has its default.
             settings = Settings.checked(values, str(self.mark))
@@ -125,8 +125,8 @@ class ExperimentFolder:
                 was, now = getattr(settings, name), getattr(wanted[label], name)
                 if was != now:
                     raise HebaeError(
-                        f"{self.path} holds a {self.kind} with {name} {was!r}, but {now!r} is "
-                        f"asked for ({label}); give the same settings with --resume, or name "
+                        f"{self.path} holds a {self.kind} with {name} {was!r}, but {now!r} was "
+                        f"requested ({label}); give the same settings with --resume, or name "
                         "another --output."
                     )
 

@@ -53,7 +53,7 @@ class Study:
     """What is searched, on which data, and by which criterion."""
 
     settings: Settings
-    """Of every trial, but for the space. What they leave to the data is decided for each trial."""
+    """Settings of every trial, except for the space; each trial completes them from the data."""
     dataset: Dataset
     space: Sequence[Dimension]
     criterion: str

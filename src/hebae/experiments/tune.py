@@ -20,7 +20,7 @@ from hebae.config import Settings
 from hebae.errors import HebaeError
 from hebae.experiments.cluster import Cluster
 from hebae.experiments.runner import ExperimentFolder
-from hebae.experiments.search_space import example_trial, parse_space
+from hebae.experiments.search_space import example_trial, hardest_trial, parse_space
 from hebae.experiments.trained_run import RunResult, load_dataset
 from hebae.experiments.trials import (
     CRITERIA,
@@ -70,8 +70,8 @@ def plan(settings: Settings, space: Sequence[str], criterion: str = "auto") -> S
         )
     if dataset.validation is not None and len(dataset.validation) < 2:
         raise HebaeError(
-            "trials are compared on validation examples, with a standard error, and there is 1; "
-            "give --validation-size 2 or more."
+            "trials are compared on at least 2 validation examples, but there is 1; give "
+            "--validation-size 2 or more."
         )
     prepared = session.prepare(example_trial(space, settings), dataset)
     resolved = prepared.settings
@@ -89,7 +89,12 @@ def plan(settings: Settings, space: Sequence[str], criterion: str = "auto") -> S
             "--objective frechet."
         )
     if chosen == "frechet" and dataset.train.columns is not None:
-        raise HebaeError("--objective frechet is for images and columns of numbers; use iwae.")
+        raise HebaeError("--objective frechet is for images and tables of numbers; use iwae.")
+    given = ", ".join(dimension.name for dimension in dimensions)
+    try:
+        session.prepare(hardest_trial(dimensions, settings), dataset).release()
+    except HebaeError as error:
+        raise HebaeError(f"some trials of --space {given} cannot be trained: {error}") from None
     settings = settings.replace(data=resolved.data, data_dir=resolved.data_dir)
     return Study(settings, dataset, dimensions, chosen, (*prepared.notes, *notes))
 
@@ -97,8 +102,8 @@ def plan(settings: Settings, space: Sequence[str], criterion: str = "auto") -> S
 def choose_criterion(settings: Settings) -> str:
     """Return the default criterion: the ELBO where the method trains its noise, otherwise IWAE.
 
-    Nothing holds the noise of HEBAE up without a rate weight, and deterministic methods have none:
-    their ELBO says nothing of the decoder. IWAE with a fitted width is defined for all methods.
+    Without a rate weight nothing keeps the noise of HEBAE up, and deterministic methods have none:
+    their ELBO says nothing about the decoder. IWAE with a fitted width is defined for all methods.
     """
     without_rate = settings.method == "hebae" and not settings.rate_weight
     return "elbo" if METHODS[settings.method].stochastic and not without_rate else "iwae"
@@ -131,7 +136,7 @@ def run_study(
     resume, overwrite : bool
         Continue or replace the study in the folder.
     command : str
-        For the provenance.
+        Command for the provenance.
     progress : callable
         Receives a message before and after each trial.
     cluster : Cluster, optional

@@ -33,7 +33,7 @@ def attribute(codes: Floats, having: Rows, lacking: Rows) -> Floats:
     """Return the mean code of the examples that have an attribute, minus that of others: (k,)."""
     for rows, which in ((having, "to"), (lacking, "from")):
         if not len(rows):
-            raise HebaeError(f"no example that is shown is in the group {which}; choose another.")
+            raise HebaeError(f"the group {which!r} has no example that is shown; choose another.")
     return np.asarray(codes[having].mean(0) - codes[lacking].mean(0), np.float32)
 
 
@@ -47,7 +47,9 @@ def umap_of(codes: Floats, seed: int = 0) -> Floats:
     if not has_umap():
         raise HebaeError("UMAP needs umap-learn: install it with pip install umap-learn.")
     if len(codes) < FEWEST_OF_UMAP:
-        raise HebaeError(f"UMAP needs at least {FEWEST_OF_UMAP} codes, and there are {len(codes)}.")
+        raise HebaeError(
+            f"UMAP needs at least {FEWEST_OF_UMAP} codes, but there are {len(codes)}; use PCA."
+        )
     from umap import UMAP
 
     return np.asarray(UMAP(random_state=seed, n_jobs=1).fit_transform(codes), np.float32)
@@ -90,10 +92,15 @@ class Shown(NamedTuple):
         return " ".join([text, *self.notes])
 
 
-def choose(parts: Mapping[str, Examples], count: int, seed: int = 0) -> Shown:
-    """Return `count` random examples of all splits, or all, in order; the same for every run."""
+def choose(parts: Mapping[str, Examples], count: int, seed: int | None = 0) -> Shown:
+    """Return `count` random examples of all splits, or all, in order; the same for every run.
+
+    Without a seed, they are the first.
+    """
     total = sum(map(len, parts.values()))
-    chosen = np.sort(np.random.default_rng(seed).permutation(total)[:count])
+    chosen = np.arange(min(count, total))
+    if seed is not None:
+        chosen = np.sort(np.random.default_rng(seed).permutation(total)[:count])
     taken, splits, start = [], [], 0
     for split, part in parts.items():
         rows = chosen[(chosen >= start) & (chosen < start + len(part))] - start
@@ -114,8 +121,9 @@ def choose(parts: Mapping[str, Examples], count: int, seed: int = 0) -> Shown:
 
 def _in_memory(part: Examples, rows: Rows) -> Examples:
     """Read some examples; those without an id get their number, from 0."""
-    ids = np.arange(len(part)).astype(str) if part.ids is None else part.ids
-    part = replace(part, ids=ids)[rows]
+    part = part[rows]
+    if part.ids is None:
+        part = replace(part, ids=rows.astype(str))
     if part.is_sparse:
         return part
     values = part.rows(slice(None))
@@ -220,7 +228,7 @@ class ExploredRun:
 
     @property
     def condition_columns(self) -> tuple[Column, ...]:
-        """What the decoder is given beside the code."""
+        """What the decoder is given in addition to the code."""
         learned = None if self.model.seen is None else self.model.seen.conditions
         return () if learned is None else learned.columns
 

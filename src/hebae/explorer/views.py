@@ -371,5 +371,5 @@ def save_path(folder: Path, name: str) -> Path:
         )
     path = folder / name
     if path.exists() or path.is_symlink():
-        raise HebaeError(f"{path} is already there; give another name.")
+        raise HebaeError(f"{path} already exists; give another name.")
     return path

@@ -23,13 +23,13 @@ class Context(NamedTuple):
     size_factor: Float[Tensor, "*batch"] | None = None
     """Size of each example, such as the library size of a cell."""
     condition: Float[Tensor, "*batch _"] | None = None
-    """What the networks are given beside x or z: see `hebae.networks.ConditionEncoder`."""
+    """What the networks are given in addition to x or z: see `hebae.networks.ConditionEncoder`."""
 
 
 EMPTY = Context()
 
 TOLERANCE = 1e-6
-"""By which rounding may move a number out of a likelihood's support."""
+"""Tolerance for numbers that rounding moves out of the support of a likelihood."""
 
 STATISTICS = ("filling", "shift", "unit", "typical", "size_quantiles")
 """Names of the buffers that `Likelihood.learn` sets."""
@@ -55,9 +55,9 @@ class Likelihood(nn.Module):
     shift, unit : Tensor or None
         Mean and standard deviation by which the encoder's input is standardised.
     typical : Tensor or None
-        Of counts: the mean size of an example, or the mean of each column.
+        For counts: the mean size of an example, or the mean of each column.
     size_quantiles : Tensor or None
-        Of counts: evenly spaced quantiles of the sizes of the training examples.
+        For counts: evenly spaced quantiles of the sizes of the training examples.
     incomplete : bool
         Whether numbers are missing in training. Evaluation always looks, if there is a `filling`.
     """
@@ -69,9 +69,9 @@ class Likelihood(nn.Module):
     whole: ClassVar[bool] = False
     """Whether x must be whole numbers."""
     scale: float | str | None = None
-    """Of a Gaussian likelihood: a number, "learned" or "optimal"."""
+    """Scale of a Gaussian likelihood: a number, "learned" or "optimal"."""
     scale_shape: tuple[int, ...] = ()
-    """Of the mean squared error that `best_scales` is given: of all numbers, or of each column."""
+    """Shape of the mean squared error for `best_scales`: of all numbers, or of each column."""
     tables_only: ClassVar[bool] = False
     """Whether an example must be a row of numbers, not an image."""
     standardises: ClassVar[bool] = False
@@ -210,7 +210,7 @@ class Likelihood(nn.Module):
 
 @dataclass(frozen=True)
 class Moments:
-    """Of columns, over the numbers that were observed, in float64."""
+    """Moments of columns, over the numbers that were observed, in float64."""
 
     count: Tensor
     mean: Tensor
@@ -220,7 +220,7 @@ class Moments:
 def moments(batches: Iterable[Float[Tensor, "batch *shape"]]) -> Moments:
     """Count, mean and variance of each column; NaN stands for a missing number.
 
-    By the update of Chan, Golub and LeVeque (1983), as exact as two passes.
+    Computed by the update of Chan, Golub and LeVeque (1983), as exact as two passes.
     """
     count = mean = scatter = torch.zeros((), dtype=torch.float64)
     for x in batches:

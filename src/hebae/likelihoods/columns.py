@@ -17,8 +17,8 @@ from hebae.likelihoods.gaussian import GaussianColumns
 class Categorical(Likelihood):
     """Categories, by their codes 0, 1, ... in each column; the encoder is given them one-hot.
 
-    A missing category is filled with the frequencies of all. The mean, which categories do not
-    have, is the most probable one.
+    A missing category is filled with the frequencies of all categories. Since categories have no
+    mean, `mean` returns the most probable one.
 
     Parameters
     ----------
@@ -83,11 +83,11 @@ class Columns(Likelihood):
     Parameters
     ----------
     kinds : sequence of str
-        Of each column: "number", "count", "binary" or "category".
+        Kind of each column: "number", "count", "binary" or "category".
     sizes : sequence of int
         Number of categories of each column; 0 for others.
     scale
-        Of the numbers; see `GaussianColumns`.
+        Scale of the numbers; see `GaussianColumns`.
     """
 
     support = (float("-inf"), float("inf"))

@@ -20,8 +20,8 @@ that is constant, would grow without bound."""
 class Gaussian(Likelihood):
     """N(x; mean, s^2 I) with one scale s for all numbers of all examples.
 
-    Numbers beyond [-1, 1] are standardised within, by one mean and one standard deviation of the
-    training examples. Means, samples and s are in the units of the data.
+    Data with numbers beyond [-1, 1] are standardised internally, by one mean and one standard
+    deviation of the training examples. Means, samples and s are in the units of the data.
 
     Parameters
     ----------
@@ -49,7 +49,9 @@ class Gaussian(Likelihood):
                 "'learned' and 'optimal'."
             )
         if not isinstance(scale, str) and not (scale > 0 and math.isfinite(scale)):
-            raise ValueError(f"the Gaussian likelihood's scale is {scale}; it must be above 0.")
+            raise ValueError(
+                f"the Gaussian likelihood's scale is {scale}; it must be above 0 and finite."
+            )
         self.scale = scale
         initial = torch.full(self.scale_shape, 0.0 if isinstance(scale, str) else math.log(scale))
         if scale == "learned":
@@ -123,8 +125,8 @@ class Gaussian(Likelihood):
 class GaussianColumns(Gaussian):
     """Normal densities with one scale per column of a table.
 
-    Columns are standardised within, by the training examples. The scale of a column is at least
-    .01 of its standard deviation (.01 for one that does not vary).
+    Columns are standardised internally, by the training examples. The scale of a column is at
+    least .01 of its standard deviation (.01 for one that does not vary).
 
     Parameters
     ----------

@@ -238,7 +238,7 @@ class Objective(ABC):
         noise : dict of str to Tensor
             As in the call of the objective.
         condition : Tensor, shape (m, c), optional
-            What the decoder is given beside z, appended to it.
+            Conditions, which are appended to z.
         """
         return decoder(z if condition is None else with_condition(z, condition)), {}
 

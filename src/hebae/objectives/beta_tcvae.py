@@ -24,8 +24,7 @@ class BetaTCVAE(Objective):
     """
 
     penalty_weight: Weight = 6.0
-    """Weight lambda of the penalty; of the total correlation in the beta-TCVAE, where 1 is the VAE.
-    """
+    """Weight lambda of the total correlation; 1 gives the VAE."""
 
     display_name = "beta-TCVAE"
     colour = "#CC6677"

@@ -28,7 +28,7 @@ class DIPVAEI(Objective):
     """z = mu + sigma * epsilon; a VAE whose means have a covariance near I."""
 
     penalty_weight: Weight = 10.0
-    """Weight lambda of the penalty; of the off-diagonal covariances in DIP-VAE."""
+    """Weight lambda of the off-diagonal covariances."""
     diagonal_factor: Weight = 10.0
     """Weight of the deviation of the variances from 1, as a multiple of penalty_weight."""
 

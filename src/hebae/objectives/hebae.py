@@ -43,7 +43,7 @@ class HEBAE(Objective):
     by ``aggregate``, which pulls the aggregated posterior N(beta, C) to N(0, I), and ``rate``, the
     mean KL(q(z | x_i) || N(beta, C)), which keeps the noise from vanishing. With both weights at 1
     the negated loss is an ELBO. With a learned prior p(z) the rate is KL(q(z | x_i) || p(z)), and
-    at 1 reconstruction and rate are the negated ELBO, whatever the other weight."""
+    with a rate_weight of 1 reconstruction plus rate is the negated ELBO."""
     noise: Literal["cholesky", "diagonal"] = "cholesky"
     """Noise shaped by the Cholesky factor of Sigma, as in the paper, or by its detached diagonal,
     as in the released code."""

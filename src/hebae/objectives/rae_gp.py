@@ -21,11 +21,10 @@ from hebae.priors.base import Prior
 
 @dataclass(frozen=True, kw_only=True)
 class RAEGP(Objective):
-    """z = mu, without noise; the codes are kept small, and the decoder's derivative too."""
+    """z = mu, without noise; the codes and the decoder's derivative are kept small."""
 
     penalty_weight: Weight = 1.0
-    """Weight beta of half the squared norm of a code; at 1 it is -log N(z; 0, I) but for a
-    constant."""
+    """Weight beta of half the squared norm of a code, which is -log N(z; 0, I) up to a constant."""
     decoder_weight: Weight = 1e-3
     """Weight of the decoder's penalty."""
 
@@ -75,7 +74,7 @@ class RAEGP(Objective):
                 (pushed,) = torch.autograd.grad(*inputs, create_graph=True, allow_unused=True)
             if pushed is None:
                 raise ValueError(
-                    "RAE-GP differentiates the decoder twice, and a layer of it can be "
+                    "RAE-GP differentiates the decoder twice, but one of its layers can be "
                     "differentiated only once; use another decoder or method."
                 )
         squared_norm = pushed.flatten(1).to(z.dtype).square().sum(1)

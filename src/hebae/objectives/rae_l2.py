@@ -20,11 +20,10 @@ from hebae.priors.base import Prior
 
 @dataclass(frozen=True, kw_only=True)
 class RAEL2(Objective):
-    """z = mu, without noise; the codes are kept small, and the decoder's weights too."""
+    """z = mu, without noise; the codes and the decoder's weights are kept small."""
 
     penalty_weight: Weight = 1.0
-    """Weight beta of half the squared norm of a code; at 1 it is -log N(z; 0, I) but for a
-    constant."""
+    """Weight beta of half the squared norm of a code, which is -log N(z; 0, I) up to a constant."""
     decoder_weight: Weight = 1e-3
     """Weight of the decoder's penalty."""
 

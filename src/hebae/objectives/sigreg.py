@@ -43,7 +43,7 @@ class SIGReg(Objective):
         return {"epps_pulley": self.penalty_weight}
 
     def smallest_batch(self, latent_dim: int) -> int:
-        """Two: one code says nothing of a distribution."""
+        """Two: one code says nothing about a distribution."""
         return 2
 
     def noise_shapes(self, batch_size: int, latent_dim: int) -> dict[str, tuple[int, ...]]:

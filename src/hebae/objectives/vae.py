@@ -29,7 +29,7 @@ class VAE(Objective):
     """Epochs over which the penalty's weight rises linearly; in epoch e = 1, 2, ... its factor is
     min(1, e / warm_up_epochs). Objectives are reported at the full weight."""
     free_bits: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    """Nats of KL that each latent dimension may have at no cost: a KL below counts as this number.
+    """Nats of KL per latent dimension that are not penalised: a smaller KL counts as this number.
     Only with prior "normal"."""
 
     display_name = "VAE"

@@ -20,7 +20,7 @@ from hebae.priors.base import Prior
 
 @dataclass(frozen=True, kw_only=True)
 class VISReg(Objective):
-    """z = mu, without noise; centre, scale and shape of the codes are pulled to N(0, I) apart."""
+    """z = mu, without noise; centre, scale and shape of the codes have separate penalties."""
 
     penalty_weight: Weight = 10.0
     """Weight lambda of the penalty."""

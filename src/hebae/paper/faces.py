@@ -63,7 +63,7 @@ def inception_problem() -> str:
         inception_features()
     except HebaeError as error:
         # What to do about it names folders of the machine that measured.
-        return str(error).partition(": put a copy at ")[0].rstrip(".")
+        return str(error).partition("; put a copy at ")[0].rstrip(".")
     return ""
 
 

@@ -43,7 +43,7 @@ class Fit(NamedTuple):
     sampler: Prior
     """The one to use."""
     unrefined: Prior
-    """The same without the held-out codes, on which it can be compared with others."""
+    """The sampler before it has seen the held-out codes, to compare it with others on them."""
     curve: Mapping[int, float] = {}
     """Mean log density of the held-out codes by number of components, of a mixture."""
 
@@ -76,7 +76,7 @@ class Prior(nn.Module, ABC):
     exact: ClassVar[bool] = True
     """Whether `log_prob` is the density itself, and not a lower bound."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Names of the samplers that it is fitted with the help of."""
+    """Names of the samplers that its fit needs."""
     latent_dim: int
 
     @classmethod
@@ -111,7 +111,7 @@ class Prior(nn.Module, ABC):
         Parameters
         ----------
         examples : iterable of pairs of Tensor, shapes (m, *shape) and (m, k)
-            Of training examples, in batches: what the encoder is given, and a draw z ~ q(z | x) of
+            Training examples in batches: what the encoder is given, and a draw z ~ q(z | x) of
             the untrained encoder.
         seed : int
 
@@ -168,7 +168,7 @@ class Prior(nn.Module, ABC):
         codes = check_codes(z)
         if codes.shape[1] != self.latent_dim:
             raise HebaeError(
-                f"the codes have {codes.shape[1]} dimensions and the sampler {self.name!r} has "
+                f"the codes have {codes.shape[1]} dimensions, but the sampler {self.name!r} has "
                 f"{self.latent_dim}; give codes of the model it was fitted to."
             )
         with torch.inference_mode():

@@ -51,9 +51,9 @@ class Samplers:
         other nine tenths. For information: of two families with the same value, one can give far
         worse samples. The samplers in `by_name` are fitted to all codes where that is quick.
     seed : int
-        Of the fit.
+        Seed of the fit.
     curve : dict of int to float
-        The same for mixtures, by number of components.
+        Mean log density of the held-out tenth for mixtures, by number of components.
     distances : dict of str to tuple of float
         Two-sample distances between the held-out tenth and draws, one per block of the codes, by
         name (see `two_sample_distances`). Lower is better; 0 on average for codes of the same
@@ -149,9 +149,9 @@ def fit_samplers(
     codes : array, shape (n, k)
         z ~ q(z|x) of the training examples, one draw each: see `codes_of`.
     seed : int
-        Of the tenth that is held out, and of the fits.
+        Seed of the tenth that is held out, and of the fits.
     names : sequence of str
-        Of `SAMPLERS`. Those that they are fitted with the help of are fitted as well.
+        Names in `SAMPLERS`. Samplers that their fits need are fitted as well.
     known : Samplers, optional
         Fitted to the same codes before: kept, with their seed.
 

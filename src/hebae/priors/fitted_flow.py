@@ -22,7 +22,7 @@ class FittedFlow(Whitened):
     shift, scale : Tensor, shapes (k,) and (k, k)
         See `whitening`.
     seed : int
-        Of the weights before the fit.
+        Seed of the weights before the fit.
     """
 
     name = "flow"

@@ -169,7 +169,7 @@ def fit_mixture(
     codes : array, shape (n, k)
         At least 20.
     seed : int
-        Of the tenth held out and of the starts.
+        Seed of the tenth that is held out and of the starts.
     components : tuple of int
         Numbers to try, rising. Those that leave fewer than max(10, 5 k) codes per component are
         skipped, except the first.
@@ -223,8 +223,8 @@ def hold_out_tenth(z: Doubles, seed: int) -> tuple[Doubles, Doubles]:
     """
     if len(z) < FEWEST_CODES:
         raise UndefinedMetric(
-            f"there are {len(z)} codes and a sampler is fitted to at least {FEWEST_CODES}; give "
-            "more training examples, or take the sampler 'normal', which needs none."
+            f"there are {len(z)} codes, but a sampler is fitted to at least {FEWEST_CODES}; give "
+            "more training examples, or use the sampler 'normal', which needs no fit."
         )
     order = np.random.default_rng(seed).permutation(len(z))
     tenth = len(z) // 10
@@ -234,7 +234,7 @@ def hold_out_tenth(z: Doubles, seed: int) -> tuple[Doubles, Doubles]:
 class _Candidate(NamedTuple):
     parameters: Parameters
     density: Tensor
-    """Of the held-out codes, shape (n,)."""
+    """Log density of the held-out codes, shape (n,)."""
 
 
 def _fit(z: Tensor, held_out: Tensor, components: int, seed: int) -> _Candidate:

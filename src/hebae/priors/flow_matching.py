@@ -73,9 +73,9 @@ class FlowMatching(Whitened):
     shift, scale : Tensor, shapes (k,) and (k, k)
         See `whitening`.
     source : Mixture
-        Of white codes, at t = 0.
+        Mixture of white codes, at t = 0.
     seed : int
-        Of the weights before the fit.
+        Seed of the weights before the fit.
     """
 
     name = "flow-matching"

@@ -1,4 +1,4 @@
-"""A mixture of normals that is learned with the model, by gradient from a start by EM."""
+"""A mixture of normals that is learned with the model by gradient, after a start by EM."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ START_ITERATIONS = 10
 
 
 class LearnedMixture(MixtureOfNormals):
-    """sum_c w_c N(m_c, R_c R_c^T) with full covariances, all parts parameters.
+    """sum_c w_c N(m_c, R_c R_c^T) with full covariances; all parts are parameters.
 
     The weights are a softmax, and the diagonals of the R_c exponentials. Before `start`, all
     components are N(0, I).
@@ -67,8 +67,8 @@ class LearnedMixture(MixtureOfNormals):
         components = len(self.logits)
         if len(z) < components:
             raise HebaeError(
-                f"prior_components is {components}, and there are {len(z)} training examples; use "
-                "fewer components than examples."
+                f"prior_components is {components}, but there are only {len(z)} training examples "
+                f"to start the components from; use at most {len(z)} components."
             )
         mean, variances, directions = principal_moments(z)
         white = torch.from_numpy((z - mean) @ directions / np.sqrt(variances) @ directions.T)

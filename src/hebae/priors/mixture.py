@@ -87,7 +87,7 @@ class Mixture(MixtureOfNormals):
 
     name = "mixture"
     display_name = "mixture"
-    summary = "a mixture of normals, as many as suit held-out codes best"
+    summary = "a mixture of normals, whose number is chosen on held-out codes"
     automatic = True
     covariances: Tensor
 
@@ -113,8 +113,8 @@ class Mixture(MixtureOfNormals):
         factors, failed = torch.linalg.cholesky_ex(self.covariances)
         if failed.any():
             raise HebaeError(
-                "a covariance is not positive definite, so it belongs to no normal density; fit "
-                "the sampler with its fit method."
+                "a covariance of the mixture is not positive definite; fit the sampler with its "
+                "fit method."
             )
         self.register_buffer("factors", factors, persistent=False)
 
@@ -197,7 +197,7 @@ def principal_moments(z: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     if not average > np.finfo(np.float32).eps ** 2 * (mean**2).mean():  # codes come in float32
         raise UndefinedMetric(
             "the codes of all examples are equal, so no sampler can be fitted to them; the model "
-            "has collapsed. The sampler 'normal' needs no fit."
+            "has collapsed. Use the sampler 'normal', which needs no fit."
         )
     return mean, np.maximum(values, VARIANCE_FLOOR * average), directions
 

@@ -44,7 +44,7 @@ def same_sample_share(y: Doubles, x: Doubles, neighbours: int = NEIGHBOURS) -> D
     y, x : array, shape (n, k)
         Held-out codes and draws.
     neighbours : int
-        As many as this, or as there are.
+        Number of neighbours; all others if there are fewer.
     """
     mean = y.mean(axis=0)
     values, directions = np.linalg.eigh(np.atleast_2d(np.cov(y.T, bias=True)))

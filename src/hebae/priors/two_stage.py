@@ -27,7 +27,7 @@ class TwoStage(Whitened):
     shift, scale : Tensor, shapes (k,) and (k, k)
         See `whitening`.
     seed : int
-        Of the weights before the fit.
+        Seed of the weights before the fit.
     """
 
     name = "two-stage"

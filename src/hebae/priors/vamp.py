@@ -30,7 +30,7 @@ class VampPrior(MixtureOfNormals):
     components : int
         c.
     shape : sequence of int
-        Of what the encoder takes, for one example.
+        Shape of what the encoder takes, for one example.
     """
 
     name = "vamp"
@@ -55,8 +55,8 @@ class VampPrior(MixtureOfNormals):
         count = len(self.pseudo_inputs)
         if len(inputs) < count:
             raise HebaeError(
-                f"prior_components is {count}, and there are {len(inputs)} training examples; use "
-                "fewer components than examples."
+                f"prior_components is {count}, but there are only {len(inputs)} training examples "
+                f"to start the pseudo-inputs from; use at most {len(inputs)} components."
             )
         with torch.no_grad():
             self.pseudo_inputs.copy_(inputs[:count])

@@ -35,7 +35,7 @@ class CodeMaps:
     codes: Mapping[str, ArrayLike]
     """Shape (n, k), by method."""
     labels: ArrayLike | None = None
-    """Of the n examples."""
+    """Labels of the n examples."""
     title: str = "Codes as points"
     caption: str = ""
     kind: ClassVar = "maps"
@@ -79,23 +79,23 @@ class Explorer:
     Parameters
     ----------
     name : str
-        Of the method or run.
+        Name of the method or run.
     codes : array, shape (n, k)
     layers : sequence of Layer
     mean : sequence of dict
         How the mean of p(x | z) follows from the last layer's outputs; see
         `hebae.likelihoods.Likelihood.mean_steps`.
     shape : sequence of int
-        Of an example.
+        Shape of an example.
     value_range : pair of float
-        Of images, the values that are black and white.
+        For images: the values that are black and white.
     columns : sequence of dict
-        Of tables: name, position (at), categories, low and high of each column to show.
+        For tables: name, position (at), categories, low and high of each column to show.
     columns_note : str
     conditions : sequence of dict
-        Of a conditional model: name, categories, mean, unit and first value of each column.
+        For a conditional model: name, categories, mean, unit and first value of each column.
     labels : sequence, optional
-        Of the n examples.
+        Labels of the n examples.
     """
 
     name: str

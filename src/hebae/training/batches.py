@@ -24,7 +24,7 @@ from hebae.training.randomness import epoch_seed, spread
 
 
 class Batch(NamedTuple):
-    """Examples on the device, and what the decoder is given beside their codes."""
+    """Examples on the device, and what the decoder is given in addition to their codes."""
 
     x: Float[Tensor, "*members batch *shape"]
     condition: Float[Tensor, "*members batch _"] | None = None
@@ -57,11 +57,12 @@ class ArrayBatches:
     batch_size : int
         Over all processes together.
     seed : int or sequence of int
-        Of the order: epoch e takes the permutation of ``numpy.random.default_rng([seed, e])``. With
-        a sequence, batches are for a stack of models, (n, m, *shape), one order per seed.
+        Seed of the order: epoch e takes the permutation of
+        ``numpy.random.default_rng([seed, e])``. With a sequence, batches are for a stack of
+        models, (n, m, *shape), one order per seed.
     device : torch.device
     dtype : torch.dtype
-        Of the batches.
+        Type of the batches.
     drop_last : bool or None
         Leave out the last batch of an epoch if it is smaller. None: there is no such batch; its
         examples are spread over the others, which are then larger than `batch_size`.
@@ -190,7 +191,7 @@ class RedrawnBatches(ArrayBatches):
     drawn : Examples or ndarray, like `values`
         One draw of them, for the passes `in_order`.
     **options
-        Of `ArrayBatches`.
+        Parameters of `ArrayBatches`.
     """
 
     def __init__(

@@ -56,8 +56,8 @@ def complete(
     shape = train.shape
     if held_out is not None and held_out[1].shape != shape:
         raise HebaeError(
-            f"the held-out examples have shape {held_out[1].shape} and those of {name} {shape}; "
-            "make them alike."
+            f"the held-out examples have shape {held_out[1].shape}, but those of {name} have shape "
+            f"{shape}; give both the same shape."
         )
     parts = {"training": train} | ({held_out[0]: held_out[1]} if held_out else {})
     if settings.precision == "auto":
@@ -91,7 +91,7 @@ def complete(
     settings = _decide_batches(settings, name, count, notes, (encoder, decoder))
     _check_differences(settings, train, name)
     if settings.network == "mlp" and encoder is None:
-        _check_last_width(settings)
+        check_last_width(settings)
     if settings.early_stopping is not None:
         _check_early_stopping(settings, name, held_out)
     if settings.batch_norm == "frozen" and not _normalises(settings, encoder, decoder):
@@ -151,7 +151,7 @@ def default_learning_rate(shape: Sequence[int]) -> float:
 
 
 def weight_of_mean_squared_error(settings: Settings, shape: Sequence[int]) -> float | None:
-    """Lambda against the *mean* squared error of images in [-1, 1], as the released code counts it.
+    """Lambda relative to the *mean* squared error of images in [-1, 1], as in the released code.
 
     With a Gaussian of fixed scale s on [0, 1] the loss is ``||x - g||^2 / (8 s^2)`` of images in
     [-1, 1], and a constant, plus lambda times the penalty (docs/mathematics.md, section 1). None
@@ -194,21 +194,21 @@ def _check_conditions(
     if train.conditions is None:
         if settings.condition_encoder:
             raise HebaeError(
-                f"--condition-encoder gives the encoder conditions, and {name} has none; name them "
+                f"--condition-encoder gives the encoder conditions, but {name} has none; name them "
                 "with --condition, or leave it out."
             )
         return
     for split, part in parts.items():
         if part.conditions is None:
             raise HebaeError(
-                f"the training examples of {name} have conditions and the {split} examples have "
-                "none; give both, or name columns with --condition."
+                f"the training examples of {name} have conditions, but the {split} examples have "
+                "none; give conditions for both, or name columns with --condition."
             )
     for column, values in zip(train.condition_columns or (), train.conditions.T, strict=True):
         if values.min() == values.max():
             raise HebaeError(
                 f"the condition {column.name} is the same for all training examples of {name}, so "
-                "that it has no effect; leave it out."
+                "it has no effect; leave it out."
             )
     if settings.condition_encoder and settings.prior == "vamp":
         raise HebaeError(
@@ -224,8 +224,8 @@ def _check_conditions(
     if not objective.weights.get(objective.prior_term or ""):
         advice = "rate_weight 1" if settings.method == "hebae" else "vae, or hebae with a rate"
         notes.append(
-            f"{_method(settings)} has no rate here, so that codes may still tell the conditions: "
-            f"for codes without them, use {advice}."
+            f"{_method(settings)} has no rate term here, so codes may contain information about "
+            f"the conditions; to remove it, use {advice}."
         )
 
 
@@ -238,34 +238,33 @@ def _check_prior(settings: Settings, name: str, count: int | None) -> None:
         suitable = [m for m, kind in OBJECTIVES.items() if kind.stochastic and kind.prior_term]
         why = "has no term with log p(z)"
         if not objective.stochastic:
-            why = "is deterministic: its codes have no density, and log p(z) no bound"
+            why = "is deterministic and has no such bound"
         raise HebaeError(
-            f"--prior {settings.prior} is learned by the bound on log p(x), and "
+            f"--prior {settings.prior} is learned by maximising a bound on log p(x), but "
             f"{_method(settings)} {why}. Use --prior normal, or one of the methods "
             f"{', '.join(suitable)}."
         )
     if settings.method == "vae" and settings.free_bits:
         raise HebaeError(
-            f"--free-bits counts the KL of each dimension, and with --prior {settings.prior} there "
-            "is only that of all dimensions together; leave it out or use --prior normal."
+            f"--free-bits needs the KL of each dimension, but --prior {settings.prior} only gives "
+            "the KL of all dimensions together; leave it out or use --prior normal."
         )
     if not objective.weights.get(term):
         flags = {"hebae": "--rate-weight 1", "infovae": "--alpha below 1"}
         raise HebaeError(
-            f"--prior {settings.prior} needs the term {term!r}, whose weight is 0: without it the "
-            "noise falls to zero, and the bound on log p(x) with it. Use --prior normal or "
-            f"{flags.get(settings.method, '--penalty-weight 1')}."
+            f"--prior {settings.prior} needs the term {term!r}, but its weight is 0: the noise "
+            "would shrink to zero, and the bound on log p(x) fall without limit. Use --prior "
+            f"normal or {flags.get(settings.method, '--penalty-weight 1')}."
         )
     counted = "prior_components" in PRIORS[settings.prior].options.values()
     if counted and count is not None and count < settings.prior_components:
         raise HebaeError(
-            f"prior_components is {settings.prior_components}, and {name} has {count:,} "
-            "training examples, from which the components start; use fewer components than "
-            "examples."
+            f"prior_components is {settings.prior_components}, but {name} has only {count:,} "
+            f"training examples to start the components from; use at most {count:,} components."
         )
     if settings.precision == "16-mixed":
         raise HebaeError(
-            f"--precision 16-mixed scales the gradients, and those of --prior {settings.prior} are "
+            f"--precision 16-mixed scales the gradients, but those of --prior {settings.prior} are "
             "clipped; use bf16-mixed or 32-true."
         )
 
@@ -284,19 +283,19 @@ def _check_differences(settings: Settings, train: Examples, name: str) -> None:
             "they were made."
         )
     raise HebaeError(
-        f"only {len(different)} training examples of {name} differ, the others are copies, and "
-        f"{_method(settings)} with latent_dim {settings.latent_dim} needs at least {needed} that "
-        "differ; check how they were made, or use a smaller --latent-dim."
+        f"{name} has only {len(different)} different training examples, but {_method(settings)} "
+        f"with latent_dim {settings.latent_dim} needs at least {needed}; check how they were made, "
+        "or use a smaller --latent-dim."
     )
 
 
-def _check_last_width(settings: Settings) -> None:
+def check_last_width(settings: Settings) -> None:
     """Refuse a last layer from which linear maps give codes with a singular covariance."""
     width, k = (settings.encoder_widths or (math.inf,))[-1], settings.latent_dim
     if width < smallest_batch(settings.replace(moments="batch")) - 1:
         raise HebaeError(
             f"the last of --encoder-widths is {width}, below latent_dim {k}: the codes would lie "
-            f"in {width} dimensions, and {_method(settings)} needs a covariance of rank {k}. Use "
+            f"in {width} dimensions, but {_method(settings)} needs a covariance of rank {k}. Use "
             "a wider layer or a smaller --latent-dim."
         )
 
@@ -331,13 +330,13 @@ def _decide_batches(
         return settings
     if count < size and (settings.drop_last or count < needed):
         raise HebaeError(
-            f"{name} has {count:,} training examples, too few for a batch of {size}, and {need}; "
-            "use more examples, a smaller --batch-size or a smaller --latent-dim."
+            f"{name} has {count:,} training examples, too few for a batch of {size}; {need}. Use "
+            "more examples, a smaller --batch-size or a smaller --latent-dim."
         )
     if count < smallest_batch(settings.replace(moments="batch")):
         raise HebaeError(
-            f"{name} has {count:,} training examples, not more than latent_dim {k}: their "
-            "covariance is singular; use more examples or a smaller --latent-dim."
+            f"{name} has {count:,} training examples, not more than latent_dim {k}: the covariance "
+            "of their codes is singular; use more examples or a smaller --latent-dim."
         )
     last = count % size
     too_small = 0 < last < needed
@@ -346,8 +345,8 @@ def _decide_batches(
     if settings.drop_last is False:
         raise HebaeError(
             f"the last batch of an epoch would hold {last} of the {count:,} training examples of "
-            f"{name}, and {need}; use --drop-last to leave it out, choose another --batch-size, or "
-            "leave drop_last unset: its examples are then spread over the other batches."
+            f"{name}, but {need}; use --drop-last to leave it out, choose another --batch-size, or "
+            "remove --no-drop-last."
         )
     if settings.drop_last is None and last <= LEFT_OUT * count:
         settings = settings.replace(drop_last=True)
@@ -382,17 +381,17 @@ def _check_early_stopping(
 ) -> None:
     if held_out is None or held_out[0] != "validation":
         raise HebaeError(
-            "early_stopping needs validation examples, since stopping by test examples would make "
-            f"their results too good; {name} has none: give --validation-size."
+            f"early_stopping needs validation examples, but {name} has none (stopping by test "
+            "examples would bias their results); set some aside with --validation-size."
         )
     # Held-out batches have no running moments to lean on.
     needed = smallest_batch(settings.replace(moments_decay=0.0))
     found = min(len(held_out[1]), settings.batch_size)
     if found < needed:
         raise HebaeError(
-            f"early_stopping needs at least {needed} validation examples in a batch, for "
-            f"{_method(settings)} with latent_dim {settings.latent_dim} to have a held-out "
-            f"objective, and there are {found}; give a larger --validation-size or --batch-size."
+            f"early_stopping needs at least {needed} validation examples per batch to compute the "
+            f"held-out objective of {_method(settings)} with latent_dim {settings.latent_dim}, but "
+            f"there are {found}; give a larger --validation-size or --batch-size."
         )
 
 

@@ -33,7 +33,7 @@ def choose_likelihood(train: Examples, others: Sequence[Examples], name: str) ->
     others : sequence of Examples
         Held-out ones, which it must take too.
     name : str
-        Of the data, for messages.
+        Name of the data, for messages.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def choose_likelihood(train: Examples, others: Sequence[Examples], name: str) ->
     if len(train.shape) == 3:
         return "gaussian", "the values of the images are outside [0, 1]"
     if whole and low >= 0 and high <= 2:
-        return "binomial", "the values are 0, 1 and 2, as of genotypes"
+        return "binomial", "the values are 0, 1 and 2, as in genotypes"
     if whole and (high == CODES_OF_MISSING[0] or low in CODES_OF_MISSING):
         _refuse_codes_of_missing(train, name)
     if whole and _are_counts(train, summaries[0]):
@@ -85,9 +85,9 @@ def _refuse_few_negative(train: Examples, name: str) -> None:
         label = f" ({train.feature_names[column]})" if train.feature_names else ""
         others = f", and {count - 1:,} more negative numbers" if count > 1 else ""
         raise HebaeError(
-            f"{name} holds {value:g} in row {row + 1}, column {column + 1}{label}{others}, among "
-            "what are counts otherwise: correct it, or name the likelihood, such as --likelihood "
-            "gaussian_columns."
+            f"{name} holds {value:g} in row {row + 1}, column {column + 1}{label}{others}, but its "
+            "other numbers are counts: correct the negative ones, or choose a likelihood, such as "
+            "--likelihood gaussian_columns."
         )
 
 
@@ -102,7 +102,8 @@ def _refuse_codes_of_missing(train: Examples, name: str) -> None:
         return
     raise HebaeError(
         f"{name} holds the numbers 0, 1, 2 and {code:g}. If {code:g} stands for a missing "
-        "genotype, give NaN in its place (as floats) or a mask; otherwise name the likelihood."
+        "genotype, replace it by NaN (as floats) or give a mask; otherwise choose a --likelihood, "
+        "such as gaussian_columns."
     )
 
 
@@ -113,15 +114,16 @@ def seen_of(settings: Settings, train: Examples, name: str = "the data") -> Seen
         return seen
     if train.columns is None and settings.likelihood == "columns":
         raise HebaeError(
-            f"likelihood columns needs the kinds of the columns, which {name}, an array, does not "
-            "tell; give a data frame or a file of a table, or --likelihood gaussian_columns."
+            f"likelihood columns needs the kind of each column, but {name} is an array, which has "
+            "no kinds; give a data frame or a table file, or use --likelihood gaussian_columns."
         )
     if train.columns is None:
         largest = np.fmax.reduce([np.fmax.reduce(part) for part in train.parts()])
         if len(train.shape) != 1 or train.summary.low < 0 or not train.summary.whole:
             raise HebaeError(
-                "likelihood categorical takes codes 0, 1, ... of categories in a table, and "
-                f"{name} holds other numbers, from {train.range[0]:.9g} to {train.range[1]:.9g}."
+                "likelihood categorical takes codes 0, 1, ... of categories in a table, but "
+                f"{name} holds other numbers, from {train.range[0]:.9g} to {train.range[1]:.9g}; "
+                "use another --likelihood."
             )
         names = train.feature_names or [str(j + 1) for j in range(len(largest))]
         columns = tuple(
@@ -132,8 +134,8 @@ def seen_of(settings: Settings, train: Examples, name: str = "the data") -> Seen
     others = [c.name for c in train.columns if c.kind != "category"]
     if settings.likelihood == "categorical" and others:
         raise HebaeError(
-            f"likelihood categorical is for categories, and column {others[0]} of {name} is not "
-            "one; use --likelihood columns."
+            f"likelihood categorical is for categories, but column {others[0]} of {name} is of "
+            "another kind; use --likelihood columns."
         )
     return seen
 
@@ -167,21 +169,23 @@ def check_likelihood(settings: Settings, parts: Mapping[str, Examples], name: st
             )
     for split, part in parts.items():
         if part.summary.low == math.inf:
-            raise HebaeError(f"all values of the {split} examples of {name} are missing.")
+            raise HebaeError(
+                f"all values of the {split} examples of {name} are missing; give observed values."
+            )
         require_kind(seen, likelihood, part, f"the {split} split of {name}")
         if not unsuitable(part.summary):
             continue
         if likelihood.whole and part.are_pixels:
             raise HebaeError(
-                f"likelihood {settings.likelihood} takes whole numbers, and {name} holds grey "
-                "levels: uint8, of which 255 stands for 1. If they are counts, give another "
+                f"likelihood {settings.likelihood} takes whole numbers, but {name} holds grey "
+                "levels (uint8 from 0 to 255, scaled to [0, 1]). If they are counts, give another "
                 "integer type, such as int32, or use --no-pixels."
             )
         label, part = part.first_with(f"the {split} split of {name}", unsuitable)
         if likelihood.whole:
             raise HebaeError(f"{label} {not_whole(part, likelihood.support, settings.likelihood)}")
         raise HebaeError(
-            f"likelihood {settings.likelihood} takes values in [{low:g}, {high:g}], and {label} "
+            f"likelihood {settings.likelihood} takes values in [{low:g}, {high:g}], but {label} "
             f"ranges from {part.summary.low:.9g} to {part.summary.high:.9g}; scale the data or use "
             f"--likelihood {'gaussian' if len(part.shape) == 3 else 'gaussian_columns'}."
         )

@@ -50,8 +50,8 @@ def read(
         except (RuntimeError, TypeError) as error:  # such as of items that cannot be stacked
             *_, reason = str(error).strip().splitlines() or [type(error).__name__]
             raise HebaeError(
-                f"{batch_name(number)} could not be made ({reason.rstrip('.')}): all items must be "
-                "alike, and the data set must give each of them."
+                f"{batch_name(number)} could not be made ({reason.rstrip('.')}): all items must "
+                "have the same type and shape, and the data set must return each of them."
             ) from error
         yield batch_name(number), from_batch(batch, number, pixels)
 
@@ -73,15 +73,16 @@ def _of_seed(seed: int) -> NetworkRandomState:
 def require_form(examples: Examples, name: str, first: Examples) -> None:
     """Refuse a batch of another type or shape than the first one."""
     given, expected = (
-        f"{'whole numbers' if part.pixels is False else part.values.dtype} of shape {part.shape}"
+        f"type {'whole numbers' if part.pixels is False else part.values.dtype} and shape "
+        f"{part.shape}"
         for part in (examples, first)
     )
     if examples.values.dtype == first.values.dtype == np.uint8:
-        given, expected = str(examples.shape), str(first.shape)
+        given, expected = f"shape {examples.shape}", f"shape {first.shape}"
     if given != expected:
         raise HebaeError(
-            f"{name} holds examples of type {given}, and the first batch {expected}; all batches "
-            "must be alike."
+            f"{name} holds examples of {given}, but the first batch holds {expected}; all "
+            "batches must have the same type and shape."
         )
 
 
@@ -242,7 +243,7 @@ class LoaderBatches:
 
     def _refuse(self, name: str, size: int) -> None:
         raise HebaeError(
-            f"{name} has {size} example(s), and the method and networks need {self.smallest} in "
+            f"{name} has {size} example(s), but the method and networks need {self.smallest} in "
             "each but the last batch: give the DataLoader a larger batch_size."
         )
 

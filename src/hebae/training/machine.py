@@ -72,7 +72,7 @@ def make_fabric(settings: Settings, machines: int = 1) -> Fabric:
 
 
 def check_machine(settings: Settings) -> None:
-    """Raise a HebaeError if the device, a logger or a compiler is asked for and not there."""
+    """Raise a HebaeError if a requested device, logger or compiler is not available."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(settings.device, True):
         raise HebaeError(
@@ -82,7 +82,7 @@ def check_machine(settings: Settings) -> None:
     there = torch.cuda.device_count() if kind == "cuda" else 1
     if settings.devices > max(1, there) and kind != "cpu":
         raise HebaeError(
-            f"--devices is {settings.devices}, and this machine has {there} {kind} device(s); use "
+            f"--devices is {settings.devices}, but this machine has {there} {kind} device(s); use "
             f"--devices {there} or --device cpu."
         )
     require_clients(settings)
@@ -90,7 +90,7 @@ def check_machine(settings: Settings) -> None:
         return
     if settings.devices > 1:
         raise HebaeError(
-            f"--compile on is for one process, and --devices is {settings.devices}; use --compile "
+            f"--compile on is for one process, but --devices is {settings.devices}; use --compile "
             "off."
         )
     where = device_type(settings)
@@ -98,8 +98,9 @@ def check_machine(settings: Settings) -> None:
         raise HebaeError("--compile on is for cpu and cuda, not for mps; use --compile off.")
     if where == "cuda" and settings.precision == "16-mixed":
         raise HebaeError(
-            "--compile on captures the step in a CUDA graph, and 16-mixed scales its loss by the "
-            "result of the step before; use --precision bf16-mixed, or --compile off."
+            "--compile on captures the step in a CUDA graph, which 16-mixed does not allow, since "
+            "its loss scale depends on the step before; use --precision bf16-mixed, or --compile "
+            "off."
         )
     if where == "cpu":
         try:
@@ -107,8 +108,8 @@ def check_machine(settings: Settings) -> None:
         except RuntimeError as error:
             lines = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
             raise HebaeError(
-                f"--compile on does not work here ({lines[0].rstrip('.')[:200]}); on the CPU it "
-                "needs a C++ compiler such as g++; use --compile off."
+                f"--compile on does not work here ({lines[0].rstrip('.')[:200]}). On the CPU it "
+                "needs a C++ compiler such as g++. Install one, or use --compile off."
             ) from None
 
 
@@ -139,8 +140,8 @@ def check_memory(
             f"training needs about {total / 1e9:.1f} GB of memory "
             f"({need.count / 1e6:,.0f} million weights with gradients and Adam's moments: "
             f"{need.weights / 1e9:.1f} GB; a batch of {settings.batch_size}: "
-            f"{need.batch / 1e9:.1f} GB), and {free / 1e9:.1f} GB are free on {where}. Use smaller "
-            f"{', '.join(widths)}, smaller examples, a smaller --batch-size, or --network "
+            f"{need.batch / 1e9:.1f} GB), but only {free / 1e9:.1f} GB are free on {where}. Use "
+            f"smaller {', '.join(widths)}, smaller examples, a smaller --batch-size, or --network "
             "convolutional for images."
         )
 

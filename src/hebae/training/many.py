@@ -116,7 +116,7 @@ def train_all(
     jobs : sequence of Job
         Each with its own folder.
     command : str
-        For the provenance.
+        Command for the provenance.
     watcher : Watcher, optional
     train : Trainer
         Trains the jobs that are not finished.
@@ -235,8 +235,8 @@ def _earlier_result(job: Job) -> Result | None:
         found, wanted = getattr(stored, name), getattr(job.prepared.settings, name)
         if found != wanted and name not in free_to_change:
             raise HebaeError(
-                f"{job.path} holds a run with {name} {found!r}, and {wanted!r} is asked for; name "
-                "another --output."
+                f"{job.path} holds a run with {name} {found!r}, but {wanted!r} was requested; "
+                "choose another --output."
             )
     if folder.divergence.is_file():
         return Result(job, "diverged", folder.divergence_reason())

@@ -53,7 +53,7 @@ def are_started(devices: int) -> bool:
         found = os.environ.get("LOCAL_WORLD_SIZE")
         if found is not None and int(found) != devices:
             raise HebaeError(
-                f"torchrun starts {found} process(es) on each machine, and --devices is {devices}; "
+                f"torchrun starts {found} process(es) on each machine, but --devices is {devices}; "
                 f"give --devices {found}, or --nproc-per-node {devices} to torchrun."
             )
         return True
@@ -69,8 +69,8 @@ def are_started(devices: int) -> bool:
     found = os.environ.get("SLURM_NTASKS_PER_NODE")
     if found != str(devices):
         raise HebaeError(
-            f"--devices is {devices}, and SLURM was told --ntasks-per-node={found}; give both the "
-            "same number."
+            f"--devices is {devices}, but SLURM has --ntasks-per-node={found}; give both the same "
+            "number."
         )
     return True
 
@@ -99,8 +99,8 @@ def peers(count: int) -> Iterator[None]:
         if count == 1 or not lost:
             raise
         raise PeerError(
-            "another process of the training has ended, and this one with it. The last checkpoint "
-            "is kept: continue with --resume."
+            "another process of the training has ended, so this one has ended too. The last "
+            "checkpoint is kept: continue with --resume."
         ) from error
 
 
@@ -139,9 +139,9 @@ def supervise(count: int, words: list[str], again: str, grace: float = GRACE) ->
     Returns
     -------
     status : int
-        For the command to exit with.
+        Exit status for the command.
     message : str
-        What is to be printed, unless a process has done so.
+        Message to print, unless a process has printed it.
     """
     environment = os.environ | {
         SUPERVISOR: str(os.getpid()),
@@ -187,8 +187,8 @@ def supervise(count: int, words: list[str], again: str, grace: float = GRACE) ->
             if status < 0:
                 name = signal.Signals(-status).name
                 return 1, (
-                    f"Error: process {number + 1} of {count} was ended by {name}, and the others "
-                    f"with it. The last checkpoint is kept. Resume with: {again}"
+                    f"Error: process {number + 1} of {count} was ended by {name}, so the others "
+                    f"were ended too. The last checkpoint is kept. Resume with: {again}"
                 )
         for number, status in ended.items():
             if status not in (0, PeerError.status):

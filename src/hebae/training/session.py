@@ -86,7 +86,7 @@ def run(
     prepared : Prepared
     output : Path
     command : str
-        For the provenance.
+        Command for the provenance.
     overwrite : bool
         Replace a run that is there already.
     resuming : bool
@@ -293,7 +293,8 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
         raise HebaeError(f"{folder.checkpoint} is altered (epoch {done!r}); restore it.")
     if settings.epochs < done:
         raise HebaeError(
-            f"{output} has {done} epochs already; --epochs {settings.epochs} would cut it short."
+            f"{output} has {done} epochs already, but --epochs is {settings.epochs}; give {done} "
+            "or more."
         )
     if folder.is_finished and settings.epochs == stored.epochs:
         raise HebaeError(
@@ -311,8 +312,8 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
     if not changed:
         return prepared
     note = (
-        f"{' and '.join(changed)} changed: numbers are rounded differently from here on, so that "
-        "the result does not equal that of an uninterrupted run."
+        f"{' and '.join(changed)} changed: numbers are rounded differently from here on, so the "
+        "result does not equal that of an uninterrupted run."
     )
     return replace(prepared, notes=(*prepared.notes, note))
 

@@ -36,7 +36,7 @@ class Checkpointer(Callback):
 
     folder: RunFolder
     fingerprint: str
-    """Of the data: with other data it would be another training."""
+    """Fingerprint of the data: with other data it would be another training."""
     settings: Settings
     resume: bool
     """Whether to load the folder's checkpoint."""
@@ -81,8 +81,8 @@ class Checkpointer(Callback):
     def _check(self, state: dict[str, Any], model: Autoencoder) -> None:
         if state.get("format") != FORMAT:
             raise HebaeError(
-                f"{self.folder.checkpoint} has format {state.get('format')}, and this version of "
-                f"hebae reads {FORMAT}; resume it with the version that wrote it."
+                f"{self.folder.checkpoint} has format {state.get('format')}, but this version of "
+                f"hebae reads format {FORMAT}; resume it with the version that wrote it."
             )
         require_same_architecture(model, state["model"], self.folder.checkpoint)
         metrics = self.folder.metrics

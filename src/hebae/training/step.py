@@ -56,8 +56,8 @@ class Updater:
         if captured and random_state is not None:
             if settings.compile == "on":
                 raise HebaeError(
-                    "compile is 'on', and a step that draws random numbers in the networks (such "
-                    "as dropout) is not captured in a CUDA graph. Use compile='off'."
+                    "compile='on' captures the step in a CUDA graph, which is not possible if the "
+                    "networks draw random numbers (such as dropout). Use compile='off'."
                 )
             captured = False
         betas = (settings.adam_beta1, settings.adam_beta2)

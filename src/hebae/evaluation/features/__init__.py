@@ -122,8 +122,8 @@ def reference_features(
             values = examples.rows(rows[part])
             if values.dtype != np.uint8 and np.isnan(values).any():
                 raise UndefinedMetric(
-                    f"examples of the {split} split of {dataset.name} have missing values, and "
-                    "features are of complete ones; fill them first, for instance with hebae "
+                    f"examples of the {split} split of {dataset.name} have missing values, but "
+                    "features need complete examples; fill them first, for instance with hebae "
                     "impute"
                 )
             features[part] = extractor.of_data(values)

@@ -46,7 +46,7 @@ class FeatureExtractor:
     takes_uint8 : bool
         Whether it takes only uint8 images, and not values in the units of the data.
     accuracy, weights_sha256 : optional
-        Of a classifier: share of correct labels in the held-out split, if that has any, and the
+        For a classifier: share of correct labels in the held-out split, if that has any, and the
         SHA-256 of its file of weights in the cache.
     """
 

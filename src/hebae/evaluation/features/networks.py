@@ -48,7 +48,7 @@ def random_convolutional_features(channels: int) -> FeatureExtractor:
 
     For images of any size that no trained network fits: 480 features and one per channel. Filters
     of 5 x 5, stride 2, weights N(0, 2 / inputs). Those of the first layer sum to 0, so it sees only
-    edges: otherwise brightness would dominate. Such distances are no FID.
+    edges: otherwise brightness would dominate. Distances in these features are not FIDs.
 
     References
     ----------
@@ -97,7 +97,7 @@ def inception_features(
     weights : str or Path, optional
         The file ``weights-inception-2015-12-05-6726825d.pth``; default: what the variable
         HEBAE_INCEPTION_WEIGHTS names, or a download. Another file of the same form is accepted, but
-        its hash becomes part of the name, since its distances are no FID.
+        its hash becomes part of the name, since its distances are not FIDs.
     device : str or torch.device
         Where features are computed.
 
@@ -132,8 +132,8 @@ def _downloaded_inception() -> Path:
         raise HebaeError(
             f"the Inception weights {INCEPTION_FILE} (SHA-256 {INCEPTION_SHA256}) are missing and "
             f"could not be downloaded from {INCEPTION_MIRRORS[0]}; put a copy at "
-            f"{cache_dir() / INCEPTION / INCEPTION_FILE}, name it by {INCEPTION_VARIABLE} or "
-            "weights=..., or set HEBAE_MIRROR to a server that has it."
+            f"{cache_dir() / INCEPTION / INCEPTION_FILE}, set {INCEPTION_VARIABLE} or weights=... "
+            "to its path, or set HEBAE_MIRROR to a server that has it."
         ) from error
 
 
@@ -165,7 +165,7 @@ def efficientnet_features() -> FeatureExtractor:
 
     Preprocessing: images are repeated in three colours if they are grey, resized to 224 x 224 by
     bicubic interpolation with antialiasing, without a crop, and normalised as in the training on
-    ImageNet, ``(x - 127) / 128`` for x from 0 to 255. Distances in these features are no FID.
+    ImageNet, ``(x - 127) / 128`` for x from 0 to 255. Distances in these features are not FIDs.
     Raises `HebaeError` if the packages are missing.
 
     References

@@ -51,7 +51,7 @@ def moments(run: TrainedRun) -> Iterator[Measurement]:
         yield take(f"moments.greatest_variance.{of}", greatest)
         divergence = attempt(latent.kl_to_standard_normal, mean, covariance)
         yield take(f"moments.kl_to_normal.{of}", divergence)
-    sigma, why = latent.median_scale(codes.log_scale), "the encoder is deterministic"
+    sigma, why = latent.median_scale(codes.log_scale), latent.DETERMINISTIC
     yield measured("moments.median_sigma", sigma, counts, undefined=why)
     active = latent.active_units(codes.mean)
     yield measured("moments.active_units", active.sum(), counts | {"dimensions": len(active)})

@@ -82,7 +82,7 @@ class _Space:
         if count < minimum and not self.run.evaluation.allow_rank_deficient:
             return UndefinedMetric(
                 f"the Frechet distance in {self.extractor.name} needs at least {minimum} samples "
-                f"and references, and there are {count}; choose other --features, or pass "
+                f"and references, but there are {count}; choose other --features, or pass "
                 "--allow-rank-deficient"
             )
         return attempt(distance, features, self.real)

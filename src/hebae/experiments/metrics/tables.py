@@ -180,7 +180,7 @@ def utility(run: TrainedRun) -> Iterator[Measurement]:
     if target is None or run.split == "train":
         why = UndefinedMetric("name the column that is to be predicted with --target")
         if target is not None:
-            why = UndefinedMetric("the training rows are those to be predicted; use --split test")
+            why = UndefinedMetric("the rows to predict are the training rows; use --split test")
         yield table.measure("utility", run.sampler_names[-1], why, 0, words=words)
         return
     column = table.names.index(target)

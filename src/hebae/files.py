@@ -12,6 +12,7 @@ import socket
 import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -158,10 +159,25 @@ def sha256_of(path: Path) -> str:
         raise HebaeError(f"{path} cannot be read ({why(error, path)}).") from None
 
 
+most_unpacked: ContextVar[int | None] = ContextVar("most_unpacked", default=None)
+"""Bytes that a file may become in memory, if that is limited: set for files of strangers."""
+
+
+def require_allowed(size: int, what: str) -> None:
+    """Raise a HebaeError if `what` would take more bytes than `most_unpacked` allows."""
+    most = most_unpacked.get()
+    if most is not None and size > most:
+        raise HebaeError(
+            f"{what} would take {size / 2**20:,.0f} MiB in memory, but at most "
+            f"{most / 2**20:,.0f} MiB are allowed; give fewer or smaller examples."
+        )
+
+
 def require_memory(size: int, what: str) -> None:
-    """Raise a HebaeError if `what` would take more bytes than this machine has free."""
+    """Raise a HebaeError if `what` would take more bytes than are free, or than is allowed."""
     import psutil
 
+    require_allowed(size, what)
     free = psutil.virtual_memory().available
     if size > free:
         raise HebaeError(
@@ -210,6 +226,7 @@ class Decompressed(io.RawIOBase):
         super().close()
 
     def _require(self, position: int) -> None:
+        require_allowed(position, str(self.path))
         if position > self.most:
             raise HebaeError(
                 f"{self.path} takes more than {self.most / 1e9:,.1f} GB when it is decompressed: "

@@ -120,6 +120,11 @@ def test_trials_below_the_median_are_pruned(study, tmp_path, monkeypatch):
         (("--space", "method"), ("one study per method",)),
         (("--space", "latent_dim=5..2"), ("LOW must be below HIGH",)),
         (("--space", "latent_dim=2"), ("two values",)),
+        (
+            ("--space", "batch_size=60,3"),
+            ("--space batch_size", "cannot be trained: batch_size is 3"),
+        ),
+        (("--space", "encoder_widths=8,2"), ("last of --encoder-widths is 2",)),
         (("--space", "rate_weight"), ("rate_weight=LOW..HIGH",)),
         (("--space", "kernel"), ("hebae has no such setting",)),
         (("--space", "likelihood"), ("between likelihoods", "frechet")),
@@ -197,6 +202,15 @@ def test_default_ranges_follow_from_type_value_and_limits():
     hebae = Settings(method="hebae", latent_dim=10, batch_size=16)
     (latent,) = search_space.parse_space(["latent_dim"], hebae)
     assert latent.high == 15  # HEBAE needs more examples per batch than dimensions
+    (batch,) = search_space.parse_space(["batch_size"], hebae)
+    assert batch.low == 11
+    latent, batch = search_space.parse_space(["latent_dim", "batch_size"], hebae)
+    assert (latent.high, batch.low) == (15, 16)
+    latent, batch = search_space.parse_space(["latent_dim=4..12", "batch_size"], hebae)
+    assert (latent.high, batch.low) == (12, 13)
+    narrow = hebae.replace(encoder_widths=(64, 16), batch_size=64)
+    widths, latent = search_space.parse_space(["encoder_widths", "latent_dim"], narrow)
+    assert (widths.choices, latent.high) == (((64, 16), (128, 32)), 16)
 
 
 @pytest.mark.long

@@ -1,7 +1,10 @@
 """Uploads to the explorer: read as the data of training, or refused by a sentence."""
 
+import gzip
 import io
 import re
+import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -57,6 +60,82 @@ def test_an_uploaded_table_is_coded_as_in_training(opened):
     given = np.array([[0.0]], np.float32)
     shown = uploads.read_upload(run, read, [("new.csv", content)], given)
     assert shown.examples.conditions.tolist() == [[0.0]]
+
+
+MEGABYTES = bytes(3 * 2**20)
+"""More than the tests below allow, and a few kilobytes when compressed."""
+
+
+def archive(kind):
+    """An archive with an image of 3 MiB."""
+    content = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("a.bmp", MEGABYTES)
+    else:
+        with tarfile.open(fileobj=content, mode="w:gz") as file:
+            member = tarfile.TarInfo("a.bmp")
+            member.size = len(MEGABYTES)
+            file.addfile(member, io.BytesIO(MEGABYTES))
+    return content.getvalue()
+
+
+def npz():
+    content = io.BytesIO()
+    np.savez_compressed(content, x_train=np.frombuffer(MEGABYTES, np.uint8).reshape(-1, 3, 8, 8))
+    return content.getvalue()
+
+
+def parquet():
+    """10,000 times one text of 1,000 letters."""
+    pandas = pytest.importorskip("pandas")
+    content = io.BytesIO()
+    pandas.DataFrame({"height": ["x" * 1000] * 10_000}).to_parquet(content)
+    return content.getvalue()
+
+
+def h5ad():
+    h5py = pytest.importorskip("h5py")
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        file.create_dataset("X", shape=(1000, 1000), dtype="f4", chunks=True, compression="gzip")
+    return content.getvalue()
+
+
+SMALL_BUT_LARGE = {
+    "npz": ("images", "a.npz", npz),
+    "zip": ("images", "a.zip", lambda: archive("zip")),
+    "tar": ("images", "a.tar.gz", lambda: archive("tar")),
+    "png": ("images", "a.png", lambda: png((1000, 1000), "L")),
+    "parquet": ("table", "a.parquet", parquet),
+    "h5ad": ("images", "a.h5ad", h5ad),
+    "short rows": (
+        "table",
+        "a.csv",
+        lambda: ",".join(map(str, range(1, 999))).encode() + b",x" + b"\n1" * 1000,
+    ),
+    "many columns": ("table", "a.csv", lambda: b"," * 5000),
+    "long ids": (
+        "table",
+        "a.csv",
+        lambda: (
+            b"id,height\n" + b"x" * 5000 + b",1\n" + b"".join(b"%d,2\n" % row for row in range(99))
+        ),
+    ),
+    "vcf": ("images", "a.vcf.gz", lambda: gzip.compress(b"##\n" * 2**20)),
+}
+
+
+@pytest.mark.parametrize("kind", SMALL_BUT_LARGE)
+def test_a_small_file_that_becomes_large_is_refused(opened, kind, monkeypatch):
+    monkeypatch.setattr(uploads, "MOST_UNPACKED", 2**20)
+    name, file, content = SMALL_BUT_LARGE[kind]
+    run, read = opened[name]
+    content = content()
+    assert len(content) < 50_000
+    with pytest.raises(HebaeError, match=rf"^{file}.* at most 1 MiB are allowed") as refusal:
+        uploads.read_upload(run, read, [(file, content)])
+    assert not re.search(r"hebae-upload-|uploaded[-.]\w", str(refusal.value))
 
 
 BAD = {

@@ -102,9 +102,14 @@ def test_mlflow_keeps_the_runs_of_a_comparison_together_and_how_each_ended(
         records = history(tmp_path / "both" / "runs" / name)
         assert [point.value for point in logged] == [r["train"]["reconstruction"] for r in records]
 
-    alone = ("train", "--data", vectors, "--logger", "mlflow", "--output", "run")
+    # Its URL would take ? for a query and %41 for an A.
+    alone = ("train", "--data", vectors, "--logger", "mlflow", "--output", "od?d %41 #/run")
     assert hebae(*alone, *small(learning_rate=1e30)).status == 2  # it diverges
-    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/run/mlflow.db")
+    (database,) = tmp_path.glob("od?d %41 #/run/mlflow.db")
+    database.rename(tmp_path / "plain.db")
+    assert {path.name for path in tmp_path.iterdir()} >= {"od?d %41 #", "plain.db", "both"}
+    assert not [*tmp_path.glob("od"), *tmp_path.glob("od%3F*")]
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/plain.db")
     experiment = client.get_experiment_by_name("hebae")
     (run,) = client.search_runs([experiment.experiment_id])
     assert (run.info.status, run.data.tags["outcome"]) == ("FAILED", "diverged")

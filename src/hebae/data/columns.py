@@ -12,7 +12,7 @@ The kind follows from the values that are not missing, by the first rule that ap
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from hebae.data.schema import Column
 from hebae.errors import HebaeError, MissingPackage
+from hebae.files import require_memory
 
 KINDS = ("number", "count", "category", "binary", "exclude")
 MOST_WHOLE = 10
@@ -162,6 +163,14 @@ def labels_of(series: Any, source: str) -> tuple[np.ndarray, tuple[str, ...] | N
         return codes, tuple(str(name) for name in series.cat.categories)
     names, labels = np.unique(series.astype(str).to_numpy(str), return_inverse=True)
     return labels.astype(np.int64), tuple(names.tolist())
+
+
+def array_of(keys: Iterable[Any], source: str) -> np.ndarray:
+    """Return the names of rows as an array, each as long as the longest, without repetition."""
+    ids = [str(key) for key in keys]
+    require_memory(4 * len(ids) * max(map(len, ids), default=0), source)
+    require_unique(ids, source)
+    return np.array(ids)
 
 
 def require_unique(ids: Sequence[str] | np.ndarray, source: str) -> None:

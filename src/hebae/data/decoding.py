@@ -14,6 +14,7 @@ import numpy as np
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.source import ReadOptions
 from hebae.errors import HebaeError
+from hebae.files import require_allowed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -185,9 +186,13 @@ def open_image(content: bytes | UnreadableImage, background: str) -> ShownImage:
     try:
         Image.init()
         formats = [name for name in FORMATS if name in Image.OPEN]
-        return show(Image.open(io.BytesIO(content), formats=formats), background)
+        image = Image.open(io.BytesIO(content), formats=formats)
+        require_allowed(4 * image.width * image.height, "it")
+        return show(image, background)
     except UnreadableImage:
         raise
+    except HebaeError as error:
+        raise UnreadableImage(str(error).rstrip(".")) from None
     except UnidentifiedImageError:
         raise UnreadableImage("not of a known format" if content else "empty") from None
     except Image.DecompressionBombError:

@@ -15,12 +15,14 @@ import numpy.typing as npt
 from hebae.data.packed import MISSING, pack
 from hebae.data.schema import Variants
 from hebae.errors import HebaeError, MissingPackage
-from hebae.files import reading
+from hebae.files import decompressed, reading, require_allowed, require_memory
 
 BLOCK = 2**25
 """Calls that are decoded at once while a file is read."""
 _LONGEST = 2**28
 """Letters of the longest line that is read."""
+_ANY = 2**63
+"""Bytes of a decompressed file, which is read line by line."""
 
 Calls = npt.NDArray[np.uint8]
 
@@ -117,6 +119,7 @@ def read_pgen(path: Path, block: int = BLOCK) -> Content:
     n, total = len(names), len(table["ID"])
     alleles = np.array([2 + text.count(",") for text in table["ALT"]])
     kept = np.flatnonzero(alleles == 2).astype(np.uint32)
+    require_memory(len(kept) * n // 4, str(path))  # of a few bytes, if nearly all calls are equal
     try:
         file = pgenlib.PgenReader(
             str(path).encode(),
@@ -264,16 +267,20 @@ def _lines(path: Path) -> Iterator[str]:
             begin = raw.read(4)
         binary: Any
         if begin[:2] == b"\x1f\x8b":
-            binary = gzip.open(path)  # noqa: SIM115  closed below
+            binary = decompressed(gzip.open(path), path, _ANY)  # type: ignore[arg-type]  # noqa: SIM115
         elif begin == b"\x28\xb5\x2f\xfd":
             zstandard = package("zstandard", path)
             # A truncated file just ends: the number of lines is compared with the calls.
             reader = zstandard.ZstdDecompressor().stream_reader
-            binary = reader(path.open("rb"), read_across_frames=True, closefd=True)
+            stream = reader(path.open("rb"), read_across_frames=True, closefd=True)
+            binary = decompressed(stream, path, _ANY)
         else:
             binary = path.open("rb")
         with io.TextIOWrapper(binary, encoding="utf-8") as file:
+            number = 0
             while line := file.readline(_LONGEST):
+                number += 1
+                require_allowed(400 * number, str(path))  # what is kept of a variant or a person
                 if len(line) == _LONGEST:
                     raise ValueError(f"a line has more than {_LONGEST:,} letters")
                 yield line

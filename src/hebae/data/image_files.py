@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from hebae.data.decoding import UnreadableImage, listed
 from hebae.errors import HebaeError
-from hebae.files import decompressed, read_bytes, reading, require_file
+from hebae.files import decompressed, read_bytes, reading, require_allowed, require_file
 
 SUFFIXES = (
     *(".apng", ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
@@ -115,6 +115,7 @@ class _Archive:
         with self._open() as archive:
             if self._is_zip:
                 members = {m.filename: m for m in archive.infolist() if not m.is_dir()}
+                require_allowed(sum(m.file_size for m in members.values()), str(self.path))
             else:
                 members = {m.name: m for m in archive.getmembers() if m.isreg()}
                 if self.path.suffix.lower() == ".tar":

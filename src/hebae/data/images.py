@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from contextvars import copy_context
 from functools import partial
 from hashlib import sha256
 from itertools import starmap
@@ -32,7 +33,7 @@ from hebae.data.examples import Dataset, Examples
 from hebae.data.image_files import ImageFiles, Layout, layout_of_folders
 from hebae.data.splits import write_header, write_rows
 from hebae.errors import HebaeError
-from hebae.files import read_json, reading
+from hebae.files import read_json, reading, require_allowed
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -88,6 +89,7 @@ def _build(
     if decoding.form is None:
         decoding = _like_the_first(files, splits["train"], decoding)
 
+    require_allowed(sum(map(len, splits.values())) * prod(decoding.shape), source)
     places, lines = {}, []
     unlike, unreadable, changes = dict[str, str](), dict[str, str](), dict[str, list[str]]()
     with ExitStack() as stack:
@@ -273,7 +275,7 @@ def map_in_threads(
     pending: deque[Future[Result]] = deque()
     try:
         for item in items:
-            pending.append(pool.submit(function, item))
+            pending.append(pool.submit(copy_context().run, function, item))
             if len(pending) > ahead:
                 yield pending.popleft().result()
         while pending:

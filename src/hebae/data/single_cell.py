@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from hebae.data.columns import labels_of, require_unique
+from hebae.data.columns import array_of, labels_of
 from hebae.data.conditions import NONE, Taken, from_columns
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.source import ReadOptions
@@ -120,7 +120,7 @@ def _cells(
 ) -> Dataset:
     """Make a data set of cells x genes."""
     values = values.to_memory() if hasattr(values, "to_memory") else values  # of a file
-    require_unique(ids, source)
+    keys = array_of(ids, source)
     genes = tuple(map(str, names))
     repeated, times = Counter(genes).most_common(1)[0] if genes else ("", 0)
     if times > 1:
@@ -152,7 +152,6 @@ def _cells(
             )
         values[missing] = 0
         missing = missing if missing.any() else None
-    keys = np.array([str(key) for key in ids])
     examples = Examples(
         values, labels, keys, genes, missing, False, None, label_names, None, *conditions
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,7 @@ from hebae.data.columns import (
     FRAME,
     KINDS,
     LARGEST,
+    array_of,
     cell,
     codes_of,
     columns_of,
@@ -36,7 +38,7 @@ from hebae.data.conditions import from_columns
 from hebae.data.examples import Dataset, Examples, fingerprint
 from hebae.data.source import ReadOptions
 from hebae.errors import HebaeError, suggestion
-from hebae.files import decompressed, reading, require_memory
+from hebae.files import decompressed, reading, require_allowed, require_memory
 
 SUFFIXES = tuple(
     f"{suffix}{end}" for suffix in (".csv", ".tsv", ".tab", ".data") for end in ("", ".gz")
@@ -108,9 +110,7 @@ def examples_of(frame: Any, options: ReadOptions, source: str) -> tuple[Examples
     if options.id_column is not None and (options.id_column in names or not known):
         frame = _indexed(frame, _known(options.id_column, names, source, "--id-column"), source)
     has_ids = not isinstance(frame.index, pandas.RangeIndex)
-    ids = np.array([str(key) for key in frame.index]) if has_ids else None
-    if ids is not None:
-        require_unique(ids, source)
+    ids = array_of(frame.index, source) if has_ids else None
     labels = label_names = None
     with_labels = frame
     label = options.label_column
@@ -189,10 +189,11 @@ def _read(path: Path) -> tuple[Any, tuple[str, ...]]:
         except ImportError:
             raise missing_package("Parquet files need pyarrow") from None
         with reading(path, remedy), ParquetFile(path) as file:
-            require_memory(8 * file.metadata.num_rows * file.metadata.num_columns, str(path))
+            _require_parquet(file, path)
             return pandas.read_parquet(path), ()
     with reading(path, remedy), _open(path) as text:
         layout = _layout(path, text)
+        _require_rows(path, text, layout)
         text.seek(0)
         frame = pandas.read_csv(
             text,
@@ -224,8 +225,48 @@ def _open(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
+def _require_parquet(file: Any, path: Path) -> None:
+    """Refuse a file of a few bytes that stands for many: a column may repeat one long text."""
+    from pyarrow import compute, types
+    from pyarrow.parquet import ParquetFile
+
+    groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+    count = sum(g.column(place).num_values for g in groups for place in range(g.num_columns))
+    require_memory(8 * count, str(path))
+    texts = [
+        f.name for f in file.schema_arrow if types.is_string(f.type) or types.is_binary(f.type)
+    ]
+    if texts:
+        with ParquetFile(path, read_dictionary=texts) as short:
+            columns = short.read(texts).columns
+        parts = [part for column in columns for part in column.chunks]
+        lengths = (
+            compute.take(compute.binary_length(part.dictionary), part.indices) for part in parts
+        )
+        size = sum(compute.sum(length).as_py() or 0 for length in lengths)
+        require_memory(8 * count + size, str(path))
+
+
+def _require_rows(path: Path, file: BinaryIO, layout: _Layout) -> None:
+    """Refuse short rows below a long first one that would be filled up beyond the memory."""
+    file.seek(0)
+    rows = 1
+    while block := file.read(2**20):
+        rows += block.count(b"\n") + block.count(b"\r")
+    try:
+        require_memory(8 * rows * layout.width, str(path))
+    except HebaeError:  # empty lines, and lines within a cell, are no rows
+        file.seek(0)
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="")
+        rows = sum(map(bool, csv.reader(text, delimiter=layout.separator)))
+        text.detach()
+        require_memory(8 * rows * layout.width, str(path))
+
+
 class _Layout(NamedTuple):
     separator: str
+    width: int
+    """Number of cells in the first line."""
     has_header: bool
     """Whether the first line holds names."""
     decimal: str
@@ -246,6 +287,7 @@ def _layout(path: Path, file: BinaryIO) -> _Layout:
     others = [file.readline(_LONGEST).decode("utf-8", "replace") for _ in range(_LINES)]
     tabs = name.removesuffix(".gz").endswith((".tsv", ".tab"))
     separator = "\t" if tabs else max(",;\t", key=line.count)
+    require_allowed(1000 * line.count(separator), str(path))  # of which much is kept per column
     cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
     decimal = "."
     if separator != ",":
@@ -255,14 +297,14 @@ def _layout(path: Path, file: BinaryIO) -> _Layout:
             decimal = ","
     numbered = [str(number) for number in range(len(cells))]  # as pandas names columns
     if cells == numbered or (cells and cells[1:] == numbered[:-1] and not cells[0]):
-        return _Layout(separator, True, decimal)
+        return _Layout(separator, len(cells), True, decimal)
     numbers = [text.strip() for text in cells if _is_number(text.replace(decimal, "."))]
     may_be_names = all(text.lower() in _NAMES for text in numbers) and len(numbers) < len(cells)
     has_header = not numbers or (may_be_names and len(set(numbers)) == len(numbers))
     names = [text.strip() for text in cells if text.strip()]
     if has_header and len(set(names)) < len(names):
         raise HebaeError(_TWICE.format(path, Counter(names).most_common(1)[0][0]))
-    return _Layout(separator, has_header, decimal)
+    return _Layout(separator, len(cells), has_header, decimal)
 
 
 def _is_number(text: str) -> bool:

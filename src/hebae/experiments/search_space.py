@@ -6,14 +6,14 @@ import math
 import types
 import typing
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_origin
 
-from hebae.building import build_objective
 from hebae.config import AFFECT_NOTHING, AFFECT_ROUNDING, DataSettings, Settings
 from hebae.errors import HebaeError
 from hebae.experiments.plan import as_text, parse_value
 from hebae.methods import METHODS
+from hebae.training.checks import check_last_width, smallest_batch
 
 FACTORS = {"weight": 100.0, "float": 10.0, "int": 4.0}
 """By what a setting is divided and multiplied for its default range: weights of penalties, other
@@ -30,6 +30,8 @@ _DECIDED = {
     "seed": "a better result of one seed is chance",
     "epochs": "all trials have the same budget; set it with --epochs",
 }
+_NARROWED = ("latent_dim", "batch_size", "encoder_widths")
+"""Settings whose default ranges depend on one another, in the order in which they are decided."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,74 @@ def parse_space(texts: Sequence[str], settings: Settings) -> list[Dimension]:
         if dimension.name in seen:
             raise HebaeError(f"--space {dimension.name} is given twice; give it once.")
         seen.add(dimension.name)
-    return space
+    return _trainable(
+        space, {text for text in map(_setting_name, names) if "=" not in text}, settings
+    )
+
+
+def hardest_trial(space: Sequence[Dimension], settings: Settings) -> Settings:
+    """Return the trial that needs most of its data and networks.
+
+    It has the highest latent_dim, the smallest batches, the narrowest last layer of the encoder,
+    and of other choices those that need the largest batches.
+    """
+    for dimension in space:
+        values = dimension.choices or (dimension.low, dimension.high)
+        if dimension.name == "latent_dim":
+            settings = settings.replace(latent_dim=int(max(values)))
+        elif dimension.name == "batch_size":
+            settings = settings.replace(batch_size=int(min(values)))
+        elif dimension.name == "encoder_widths":
+            settings = settings.replace(encoder_widths=min(values, key=_last))
+    for dimension in space:
+        if dimension.name in METHODS[settings.method].options and dimension.choices:
+            tried = [settings.replace(**{dimension.name: value}) for value in dimension.choices]
+            settings = max(tried, key=smallest_batch)
+    return settings
+
+
+def _trainable(space: list[Dimension], defaults: set[str], settings: Settings) -> list[Dimension]:
+    """Leave out of default ranges what cannot be trained with the other values of the space."""
+    fixed = {d.name: d for d in space if d.name not in defaults}
+    order = {name: place for place, name in enumerate(_NARROWED, 1)}
+    for dimension in sorted(space, key=lambda dimension: order.get(dimension.name, 0)):
+        if dimension.name not in defaults:
+            continue
+        hardest = hardest_trial([*fixed.values()], settings)
+        low, high = dimension.low, dimension.high
+        if dimension.name == "latent_dim":
+            while high > low and not _fits(hardest.replace(latent_dim=int(high))):
+                high -= 1
+        elif dimension.name == "batch_size":
+            while high > low and not _fits(hardest.replace(batch_size=int(low))):
+                low += 1
+        elif dimension.name == "encoder_widths":
+            wide = (w for w in dimension.choices if _fits(hardest.replace(encoder_widths=w)))
+            dimension = replace(dimension, choices=tuple(wide) or dimension.choices)
+        if low != dimension.low or high != dimension.high:
+            if not low < high:
+                value = getattr(settings, dimension.name)
+                raise _no_range(dimension.name, value)
+            dimension = _between(dimension.name, low, high)
+        fixed[dimension.name] = dimension
+    return [fixed[d.name] for d in space]
+
+
+def _last(widths: tuple[int, ...]) -> int:
+    return widths[-1] if widths else 0
+
+
+def _fits(settings: Settings) -> bool:
+    """Whether batches are large enough, and the encoder wide enough, for latent_dim."""
+    try:
+        check_last_width(settings)
+    except HebaeError:
+        return False
+    return settings.batch_size >= smallest_batch(settings)
+
+
+def _no_range(name: str, value: Any) -> HebaeError:
+    return HebaeError(f"--space {name}: there is no range around {value}; write LOW..HIGH.")
 
 
 def _default_names(settings: Settings) -> list[str]:
@@ -192,10 +261,6 @@ def _default(name: str, settings: Settings) -> Dimension:
             high = below - 0.01 * (below - low)
     if kind is int:
         low, high = math.ceil(low), math.floor(high)
-    if name == "latent_dim":
-        smallest = build_objective(settings).smallest_batch
-        while high > low and smallest(int(high)) > settings.batch_size:
-            high -= 1
     if not low < high:
-        raise HebaeError(f"--space {name}: there is no range around {value}; write LOW..HIGH.")
+        raise _no_range(name, value)
     return _between(name, low, high)

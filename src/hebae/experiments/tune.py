@@ -20,7 +20,7 @@ from hebae.config import Settings
 from hebae.errors import HebaeError
 from hebae.experiments.cluster import Cluster
 from hebae.experiments.runner import ExperimentFolder
-from hebae.experiments.search_space import example_trial, parse_space
+from hebae.experiments.search_space import example_trial, hardest_trial, parse_space
 from hebae.experiments.trained_run import RunResult, load_dataset
 from hebae.experiments.trials import (
     CRITERIA,
@@ -90,6 +90,11 @@ def plan(settings: Settings, space: Sequence[str], criterion: str = "auto") -> S
         )
     if chosen == "frechet" and dataset.train.columns is not None:
         raise HebaeError("--objective frechet is for images and tables of numbers; use iwae.")
+    given = ", ".join(dimension.name for dimension in dimensions)
+    try:
+        session.prepare(hardest_trial(dimensions, settings), dataset).release()
+    except HebaeError as error:
+        raise HebaeError(f"some trials of --space {given} cannot be trained: {error}") from None
     settings = settings.replace(data=resolved.data, data_dir=resolved.data_dir)
     return Study(settings, dataset, dimensions, chosen, (*prepared.notes, *notes))
 

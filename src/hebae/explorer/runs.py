@@ -92,10 +92,15 @@ class Shown(NamedTuple):
         return " ".join([text, *self.notes])
 
 
-def choose(parts: Mapping[str, Examples], count: int, seed: int = 0) -> Shown:
-    """Return `count` random examples of all splits, or all, in order; the same for every run."""
+def choose(parts: Mapping[str, Examples], count: int, seed: int | None = 0) -> Shown:
+    """Return `count` random examples of all splits, or all, in order; the same for every run.
+
+    Without a seed, they are the first.
+    """
     total = sum(map(len, parts.values()))
-    chosen = np.sort(np.random.default_rng(seed).permutation(total)[:count])
+    chosen = np.arange(min(count, total))
+    if seed is not None:
+        chosen = np.sort(np.random.default_rng(seed).permutation(total)[:count])
     taken, splits, start = [], [], 0
     for split, part in parts.items():
         rows = chosen[(chosen >= start) & (chosen < start + len(part))] - start
@@ -116,8 +121,9 @@ def choose(parts: Mapping[str, Examples], count: int, seed: int = 0) -> Shown:
 
 def _in_memory(part: Examples, rows: Rows) -> Examples:
     """Read some examples; those without an id get their number, from 0."""
-    ids = np.arange(len(part)).astype(str) if part.ids is None else part.ids
-    part = replace(part, ids=ids)[rows]
+    part = part[rows]
+    if part.ids is None:
+        part = replace(part, ids=rows.astype(str))
     if part.is_sparse:
         return part
     values = part.rows(slice(None))

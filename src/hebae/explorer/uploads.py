@@ -15,10 +15,13 @@ from hebae.data.examples import Examples
 from hebae.data.image_files import SUFFIXES as IMAGES
 from hebae.errors import HebaeError
 from hebae.explorer.runs import ExploredRun, Shown, choose
+from hebae.files import most_unpacked
 from hebae.inference import Conditions
 
 MOST_BYTES = 20 * 2**20
 """Bytes of all files of an upload."""
+MOST_UNPACKED = 256 * 2**20
+"""Bytes that they may become in memory: a small file can stand for terabytes."""
 MOST_EXAMPLES = 100
 """Uploaded examples that are shown: the first ones."""
 DOUBLE = (".vcf.gz", ".tar.gz")
@@ -73,27 +76,30 @@ def read_upload(
     with TemporaryDirectory(prefix="hebae-upload-") as folder:
         stored = _store(files, Path(folder))
         archive = stored.path.is_dir() or stored.path.name.endswith(ARCHIVES)
+        limit = most_unpacked.set(MOST_UNPACKED)
         try:
             options = _image_options(run) if archive else {}
             parts = read(DataSettings(data=str(stored.path), **options), notes.append)
-            shown = choose(parts, sum(map(len, parts.values())))
+            shown = choose(parts, MOST_EXAMPLES, seed=None)
         except HebaeError as error:
             raise HebaeError(stored.named(str(error))) from None
         except (MemoryError, OSError, RecursionError) as error:
             reason = str(error) or type(error).__name__
             text = f"{stored.path} cannot be read ({reason}); give another file."
             raise HebaeError(stored.named(text)) from None
+        finally:
+            most_unpacked.reset(limit)
     given_names = [Path(name).name for name, _ in files]
-    if len(given_names) == len(shown.names) and _suffix(given_names[0]) in IMAGES:
-        shown = shown._replace(names=given_names)
-    examples = shown.examples[:MOST_EXAMPLES]
+    if len(given_names) == shown.total and _suffix(given_names[0]) in IMAGES:
+        shown = shown._replace(names=given_names[:MOST_EXAMPLES])
+    examples = shown.examples
     if run.condition_columns and examples.conditions is None and conditions is not None:
         conditions = np.repeat(conditions, len(examples), axis=0)
         examples = replace(examples, conditions=conditions, condition_columns=run.condition_columns)
     return Shown(
         examples,
-        np.array(shown.splits[:MOST_EXAMPLES]),
-        shown.names[:MOST_EXAMPLES],
+        shown.splits,
+        shown.names,
         shown.total,
         tuple(dict.fromkeys(map(stored.named, notes))),
     )

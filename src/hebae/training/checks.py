@@ -91,7 +91,7 @@ def complete(
     settings = _decide_batches(settings, name, count, notes, (encoder, decoder))
     _check_differences(settings, train, name)
     if settings.network == "mlp" and encoder is None:
-        _check_last_width(settings)
+        check_last_width(settings)
     if settings.early_stopping is not None:
         _check_early_stopping(settings, name, held_out)
     if settings.batch_norm == "frozen" and not _normalises(settings, encoder, decoder):
@@ -289,7 +289,7 @@ def _check_differences(settings: Settings, train: Examples, name: str) -> None:
     )
 
 
-def _check_last_width(settings: Settings) -> None:
+def check_last_width(settings: Settings) -> None:
     """Refuse a last layer from which linear maps give codes with a singular covariance."""
     width, k = (settings.encoder_widths or (math.inf,))[-1], settings.latent_dim
     if width < smallest_batch(settings.replace(moments="batch")) - 1:

@@ -183,6 +183,7 @@ class MLflow(Logger):
 
     def __init__(self, origin: Origin) -> None:
         from mlflow import MlflowClient
+        from sqlalchemy import URL
 
         super().__init__(origin)
         # By default it tries for minutes to reach a server that does not answer.
@@ -191,7 +192,9 @@ class MLflow(Logger):
         place = origin.group or origin.folder
         uri = artifacts = None
         if place is not None and "MLFLOW_TRACKING_URI" not in os.environ:
-            uri = f"sqlite:///{(place / MLFLOW_FILE).absolute()}"
+            # Not sqlite:///, of which MLflow makes a folder without undoing the quotes of ? and %.
+            database = str((place / MLFLOW_FILE).absolute())
+            uri = URL.create("sqlite+pysqlite", database=database).render_as_string()
             artifacts = (place / MLFLOW_ARTIFACTS).absolute().as_uri()
         self.client = MlflowClient(tracking_uri=uri)
         if origin.resumed_as is not None:

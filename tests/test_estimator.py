@@ -1,5 +1,6 @@
 """The estimators as a Python user meets them."""
 
+import copy
 import dataclasses
 import doctest
 import inspect
@@ -22,6 +23,7 @@ from hebae import HEBAE, VAE, WAE, HebaeError, load
 from hebae.config import Settings
 from hebae.estimator import ESTIMATORS, NOT_PARAMETERS, Estimator
 from hebae.methods import METHODS
+from hebae.training.monitor import DivergenceError, find_singular_noise
 
 every_method = pytest.mark.parametrize("cls", ESTIMATORS.values(), ids=ESTIMATORS)
 SAMPLERS = ("auto", "normal", "fitted-normal", "mixture")
@@ -247,6 +249,34 @@ def test_networks_of_ones_own(images, tmp_path, precision):
         small(VAE, encoder=nn.Sequential(nn.Flatten(), nn.Linear(64, 5))).fit(images)
     with pytest.raises(HebaeError, match=r"encoder.*nn\.Module"):
         small(encoder=lambda x: x).fit(images)
+
+
+def test_an_encoder_narrower_than_the_codes_is_an_error_of_training(images):
+    """The codes lie in a plane, so that Sigma is singular. Where rounding gives it a Cholesky
+    factor, the model can be used; otherwise drawing z would fail after the training."""
+    narrow = nn.Sequential(nn.Flatten(), nn.Linear(64, 2), nn.Linear(2, 6))
+    for seed in range(3):
+        try:
+            model = small(encoder=narrow, random_state=seed).fit(images)
+        except DivergenceError as error:
+            assert "an encoder whose layers are as wide" in str(error)
+        else:
+            assert np.isfinite(model.sample(4)).all()
+    with torch.no_grad():
+        narrow[-1].weight[0].zero_()  # Sigma has a row of zeros
+        narrow[-1].bias[0].zero_()
+    with pytest.raises(DivergenceError, match=r"step 1: .* an encoder whose layers are as wide"):
+        small(encoder=narrow).fit(images)
+
+
+def test_a_population_without_a_cholesky_factor_is_found(fitted):
+    module = copy.deepcopy(fitted.module_)
+    assert find_singular_noise(module, 3) is None
+    module.population_covariance.fill_(1.0)
+    assert "step 3" in str(find_singular_noise(module, 3))
+    assert "codes of the training examples is singular" in str(find_singular_noise(module, 3))
+    module.objective = dataclasses.replace(module.objective, noise="diagonal")
+    assert find_singular_noise(module, 3) is None
 
 
 def test_a_dataloader_of_ones_own(images):

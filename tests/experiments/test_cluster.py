@@ -132,6 +132,13 @@ def test_what_cannot_work_is_said_before_anything_is_started(
     monkeypatch.delenv("RAY_ADDRESS")
     refused(hebae(*words, "--ray", "--ray-cpus", 1.5), "--ray-cpus is 1.5", "whole number")
     refused(hebae(*words, "--ray", "--ray-gpus", 2), "--ray-gpus is 2", "0 to 1")
+
+    def busy(*arguments, **keywords):
+        raise RuntimeError("The current node timed out during startup.\nMore")
+
+    monkeypatch.setattr(cluster.import_ray(), "init", busy)
+    for words_of_local in (["--ray"], ["--ray", "local"]):
+        refused(hebae(*words, *words_of_local), "timed out during startup", "leave out --ray")
     assert not (tmp_path / "out").exists()
 
 

@@ -97,9 +97,15 @@ def connected(
                 "no Ray cluster runs on this machine; start one with ray start --head, or give "
                 "--ray without a value."
             ) from None
+        reason = str(error).strip().splitlines()[0]
+        if address == "local":
+            raise HebaeError(
+                f"Ray did not start on this machine ({reason}). If the machine is busy, repeat the "
+                "command later, or leave out --ray to train in this process."
+            ) from None
         raise HebaeError(
-            f"cannot connect to Ray at {address} ({str(error).strip().splitlines()[0]}); start a "
-            "cluster with: ray start --head, or give --ray without an address to use this machine."
+            f"cannot connect to Ray at {address} ({reason}); start a cluster with: ray start "
+            "--head, or give --ray without an address to use this machine."
         ) from None
     try:
         yield Cluster(settings, notify)

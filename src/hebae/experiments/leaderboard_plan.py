@@ -74,7 +74,10 @@ class Board:
     def settings(self, entry: Entry, stage: str, **changes: Any) -> Settings:
         """Return the settings of a run of an entry; flags go before the budget's settings."""
         values = {**self.plan[stage], **entry.settings, **self.flags, **changes}
-        return resolve(self.preset, self.config, values | {"method": entry.method})
+        settings = resolve(self.preset, self.config, values | {"method": entry.method})
+        if settings.devices > 1:
+            raise HebaeError("leaderboard trains each model on one device; leave out --devices.")
+        return settings
 
     def candidates(self, entry: Entry, dataset: Dataset) -> list[PlannedRun]:
         """Plan the runs among which the weight is chosen."""

@@ -21,7 +21,13 @@ from hebae.shared_batch import SharedBatch
 from hebae.training.batches import ArrayBatches, Batches
 from hebae.training.callbacks import Callback
 from hebae.training.interrupt import deferred
-from hebae.training.monitor import DivergenceError, Monitor, find_divergence, remark_on
+from hebae.training.monitor import (
+    DivergenceError,
+    Monitor,
+    find_divergence,
+    find_singular_noise,
+    remark_on,
+)
 from hebae.training.population import Estimates, held_out_estimates, start_prior, store_population
 from hebae.training.randomness import NetworkRandomState, NoiseSource, draws_random_numbers
 from hebae.training.stack import Stack
@@ -333,7 +339,10 @@ def train_members(
             if isinstance(model, Stack):
                 member.model.load_state_dict(model.state_of(index))
             if member.diverged is None and not member.interrupted:
-                member.diverged = find_divergence(member.model.state_dict(), steps)
+                # A singular covariance first: it makes the scale of a likelihood NaN.
+                member.diverged = find_singular_noise(member.model, steps) or find_divergence(
+                    member.model.state_dict(), steps
+                )
             if member.diverged is not None and (remark := remark_on(member.model, batches)):
                 member.diverged = DivergenceError(f"{member.diverged} {remark}")
     model.weight_factor = None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hebae.errors import HebaeError
-from hebae.gaussian import batch_moments
+from hebae.gaussian import batch_moments, cholesky
 from hebae.model import Autoencoder, Step
 from hebae.training.batches import Batches
 
@@ -22,6 +22,9 @@ PRIOR_ADVICE = (
     "Try a smaller learning_rate, a larger batch_size, a smaller prior (fewer prior_transforms or "
     "prior_components), or another --prior."
 )
+NARROW_ADVICE = "Use a smaller latent_dim, or an encoder whose layers are as wide as latent_dim."
+SINGULAR = 1e-12
+"""Smallest eigenvalue of a covariance, as a share of the largest, up to which it is singular."""
 
 
 LOOKED_AT = 1000
@@ -113,7 +116,10 @@ class Monitor:
             advice = PRIOR_ADVICE
         elif bool(mean[member].isfinite().all()):
             Sigma = batch_moments(mean[member].double().cpu())[1]
-            codes = f"the smallest eigenvalue of Sigma was {torch.linalg.eigvalsh(Sigma)[0]:.3g}"
+            eigenvalues = torch.linalg.eigvalsh(Sigma)
+            codes = f"the smallest eigenvalue of Sigma was {eigenvalues[0]:.3g}"
+            if eigenvalues[0] <= SINGULAR * eigenvalues[-1]:
+                advice = f"{NARROW_ADVICE} If it is wide enough: {ADVICE[0].lower()}{ADVICE[1:]}"
         else:
             codes = "the encoder's outputs were not finite, because the weights were not"
         return DivergenceError(
@@ -153,3 +159,19 @@ def find_divergence(state: Mapping[str, Tensor], step: int) -> DivergenceError |
                 f"finite, although the loss was. {ADVICE}"
             )
     return None
+
+
+def find_singular_noise(model: Autoencoder, step: int) -> DivergenceError | None:
+    """Return an error if z ~ q(z | x) cannot be drawn, because the population's Sigma is singular.
+
+    Batches may miss it: rounding gives some singular covariances a Cholesky factor.
+    """
+    covariance = model.population_covariance.cpu().double()  # as in drawing z
+    if not model.objective.stochastic or not bool(covariance.isfinite().all()):
+        return None
+    if bool(cholesky(model.objective.noise_covariance(covariance)).isfinite().all()):
+        return None
+    return DivergenceError(
+        f"training ended at step {step} with a model that is not usable: the covariance of the "
+        f"codes of the training examples is singular, so no noise can be drawn. {NARROW_ADVICE}"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,3 +83,17 @@ def refused(result: Result, *parts: str) -> None:
     message = " ".join(result.err[result.err.index("Error:") :].split())
     for part in parts:
         assert part in message, message
+
+
+def require_movable(folder: Path) -> None:
+    """Every link and picture of the pages in a folder is in the page itself or in the folder."""
+    pages = [path for path in folder.rglob("*") if path.suffix in (".html", ".md")]
+    assert pages
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        in_html = r"""\b(?:src|href)=["']?(?!data:|https:|#)([^"'\s>#]+)"""
+        pattern = in_html if page.suffix == ".html" else r"\]\((?!https:)([^)#]+)"
+        for link in re.findall(pattern, re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)):
+            target = (page.parent / link).resolve()
+            assert not Path(link).is_absolute(), (page, link)
+            assert target.is_file() and target.is_relative_to(folder.resolve()), (page, link)

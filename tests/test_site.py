@@ -96,3 +96,14 @@ def test_a_number_from_a_json_file_does_not_begin_a_paragraph(tool):
     page = SimpleNamespace(file=SimpleNamespace(src_uri="how-to.md"))
     marked = "log p(x) is\n<!-- number: prior target value .1f -->2.9<!-- /number --> nats\n"
     assert tool("site").on_page_markdown(marked, page) == "log p(x) is\n2.9 nats\n"
+
+
+def test_ranges_and_short_code_are_not_broken_into_lines(tool):
+    pytest.importorskip("mkdocs")
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="how-to.md"))
+    cell = "<td>5.10 [5.05, 5.11], -1 (-2 to -0.5)</td>"
+    html = tool("site").on_page_content(f"<p><code>--seed 3</code></p>{cell}", page)
+    assert '<code class="whole">--seed 3</code>' in html
+    assert html.count('<span class="whole">') == 2 and '<span class="whole">[5.05, 5.11]' in html
+    block = "<pre><span></span><code>x</code></pre>"
+    assert tool("site").on_page_content(block, page) == block

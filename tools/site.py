@@ -5,6 +5,7 @@
 - Lists and tables may follow a paragraph without an empty line, as on GitHub, and comments that
   mark numbers may begin a line.
 - Formulas between dollars become MathML, in the font STIX Two Math that ziamath has.
+- Short code and ranges such as "[0.1, 0.2]" are not broken into lines; long cells are wide.
 - The estimators, which are generated when hebae is imported, are documented as they are then.
 - A page that loads anything from another server is an error.
 """
@@ -54,6 +55,9 @@ _FUNCTION = re.compile(
 _BAR = re.compile(r"<mo\b[^>]*>(&#x0007C;|&#x02016;|\|)</mo>")
 _SIGN = re.compile(r"((?:\[|\(|&#x0005B;|&#x00028;|&#x0003D;)</mo>)<mo>&#x02212;")
 _JOINT = re.compile(r"^(\w+(?:, \w+)+) : (.*)\n((?: +.*\n)*)", re.MULTILINE)
+_CODE = re.compile(r"(?<!<pre>)(?<!</span>)<code>([^<\n]{1,32})</code>")
+_CELL = re.compile(r"<td(?![^>]*class)([^>]*)>(.*?)</td>", re.DOTALL)
+_RANGE = re.compile(r"[\[(][-−\d.,e]+?(?:,| to) [-−\d.,e]+[\])]")
 _FOREIGN = re.compile(
     r"<(?:script|img|iframe|source|link(?= [^>]*rel=\"?(?:stylesheet|icon|preload)))\b"
     r"[^>]*?(?:src|href)=\"?(?:https?:)?//[^\s\">]+",
@@ -123,7 +127,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 
 def on_page_content(html: str, page: Page, **_: Any) -> str:
-    """Make MathML of the formulas."""
+    """Make MathML of the formulas; mark what is not to be broken into lines."""
 
     def formula(match: re.Match[str]) -> str:
         tag, bracket, latex = match.groups()
@@ -137,7 +141,8 @@ def on_page_content(html: str, page: Page, **_: Any) -> str:
         mathml = _SIGN.sub(r"\1<mo form=prefix>&#x02212;", mathml)
         return f"<{tag} class=formula>{mathml}</{tag}>"
 
-    return _FORMULA.sub(formula, html)
+    html = _CODE.sub(r'<code class="whole">\1</code>', html)
+    return _FORMULA.sub(formula, _CELL.sub(_cell, html))
 
 
 def on_post_page(output: str, page: Page, **_: Any) -> str:
@@ -146,6 +151,14 @@ def on_post_page(output: str, page: Page, **_: Any) -> str:
     if foreign:
         raise PluginError(f"{page.file.src_uri} loads from another server: {foreign[0]}")
     return output
+
+
+def _cell(match: re.Match[str]) -> str:
+    """Keep the ranges in a cell whole, and give a long text a width to be read at."""
+    attributes, text = match.groups()
+    is_long = len(re.sub(r"<[^>]*>", "", text)) > 60
+    text = _RANGE.sub(r'<span class="whole">\g<0></span>', text)
+    return f"<td{attributes}{' class=prose' if is_long else ''}>{text}</td>"
 
 
 def _spaced(match: re.Match[str]) -> str:

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command_line import SMALL, refused
+from command_line import SMALL, refused, require_movable
 
 from hebae.files import locked
 from hebae.gaussian import penalty_floor
@@ -57,6 +57,7 @@ def test_a_comparison_leaves_runs_figures_and_a_table_in_four_notations(
     page = html.unescape((folder / "report.html").read_text())
     assert page.count("Shown are the models of seed 0; the table shows medians over the seeds") == 5
     assert "mixture" in page
+    require_movable(folder)
 
 
 def test_methods_start_alike_and_see_the_same_batches(compare, tmp_path):

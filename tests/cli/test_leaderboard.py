@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from command_line import require_movable
 
 from hebae.experiments.leaderboard_plan import BUDGETS, ENTRIES, Board
 from hebae.methods import METHODS
@@ -70,6 +71,7 @@ def test_the_chosen_weight_has_the_lowest_distance_on_validation_examples(hebae,
     origin = found["provenance"]  # of the final runs, not of those that chose the weights
     assert (origin["runs"], origin["epochs"]) == ("3", "2")
     assert origin["trained by commit"] == origin["commit"]
+    require_movable(tmp_path / "board")
 
 
 def test_it_resumes_without_training_or_measuring_again(hebae, vectors, tmp_path):

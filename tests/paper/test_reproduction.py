@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from command_line import require_movable
 
 from hebae.errors import HebaeError
 from hebae.experiments import runner
@@ -136,8 +137,10 @@ def test_a_study_ends_with_a_page_numbers_and_figures(smoke, name, figures):
     assert (smoke / f"{name}.md").read_text().startswith(f"# {values['title']}\n")
     assert len(list(smoke.glob(f"{name}*.png"))) == len(values["figures"]) == figures
     assert values["records"]
+    require_movable(smoke)
     page = (smoke / "report.html").read_text(encoding="utf-8")
     assert html.escape(values["title"], quote=False) in page and "maps" in page
+    assert "<code>smoke</code>" in page and "**" not in page.partition("<script type")[0]
     assert {one["verdict"] for one in values["statements"]} == {""}
     for one in values["statements"]:
         assert None not in one["numbers"].values(), one

@@ -197,7 +197,8 @@ def test_a_sweep_carries_decoders_and_its_page_can_be_moved(hebae, image_file, v
 
 
 def test_tables_are_sorted_and_curves_are_zoomed(visit, tmp_path):
-    runs = Table("Runs", ["loss"], [Row("a", ["3"]), Row("b", ["−1"]), Row("c", ["2e-3"])])
+    rows = {"k = 10": "3 [1, 9]", "k = 9": "−1 ± 5", "k = 2": "2e-3", "x": "diverged at 0"}
+    runs = Table("Runs", ["loss"], [Row(name, [cell]) for name, cell in rows.items()])
     metrics = Table("Metrics", ["A", "B", "C"], [Row("m", [2.0, [1.0, 9.0], 3.0], "nats")])
     line = {float(x): [x**2, x**2 + 1] for x in range(1, 9)}
     chart = Chart("Loss", [LinePanel({"vae": line}, "Objective", "", "epoch", "nats")])
@@ -206,7 +207,7 @@ def test_tables_are_sorted_and_curves_are_zoomed(visit, tmp_path):
     page = visit(tmp_path / "page.html")
     page.get_by_role("button", name="loss").click()
     body = page.locator("table").first.locator("tbody th")
-    assert body.all_inner_texts() == ["b", "c", "a"]
+    assert body.all_inner_texts() == ["k = 9", "k = 2", "k = 10", "x"]
     page.get_by_role("button", name="m (nats)").click()
     heads = page.locator("table").nth(1).locator("thead th")
     assert heads.all_inner_texts() == ["A", "C", "B"]  # by 2, 3 and the median 5

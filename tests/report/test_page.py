@@ -130,3 +130,11 @@ def test_a_table_has_sections_and_sets_off_the_best_and_a_folded_section_is_clos
     names = [tag for tag, _ in made.tags]
     assert names.index("section") < names.index("details") < names.index("summary")
     assert made.attributes("details") == [{}]  # not open
+
+
+def test_texts_have_code_and_bold_and_a_flag_is_not_broken(tmp_path):
+    text = "With **2 < 3**, use `mean`, --early-stopping or a--b."
+    write_page(tmp_path / "page.html", "t", [Section("s", [text])])
+    html = (tmp_path / "page.html").read_text()
+    assert "With <strong>2 &lt; 3</strong>, use <code>mean</code>, " in html
+    assert '<span class="flag">--early-stopping</span> or a--b.' in html

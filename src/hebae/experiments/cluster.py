@@ -84,7 +84,7 @@ def connected(
         yield None
         return
     ray = import_ray()
-    address = settings.ray[0] if settings.ray else os.environ.get("RAY_ADDRESS", "local")
+    address = settings.ray[0] if settings.ray else os.environ.get("RAY_ADDRESS") or "local"
     started = {"include_dashboard": False, "object_store_memory": STORE}
     if address != "local":
         _require_reachable(address, "--ray" if settings.ray else "RAY_ADDRESS")

@@ -82,6 +82,8 @@ def measure(
 
     Parameters
     ----------
+    run : TrainedRun
+        Run to measure.
     metrics, extractors
         See `hebae.experiments.metrics.choose` and `feature_extractors`.
     command : str

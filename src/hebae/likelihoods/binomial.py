@@ -26,6 +26,8 @@ class Binomial(Likelihood):
     ----------
     trials : int
         n: 2 for the number of copies of an allele.
+    shape : sequence of int
+        Shape of one example.
     """
 
     support = (0.0, 2.0)

@@ -24,6 +24,8 @@ class Categorical(Likelihood):
     ----------
     sizes : sequence of int
         Number of categories of each column.
+    shape : sequence of int
+        Shape of one example; by default one number per column.
     """
 
     support = (0.0, float("inf"))
@@ -86,8 +88,10 @@ class Columns(Likelihood):
         Kind of each column: "number", "count", "binary" or "category".
     sizes : sequence of int
         Number of categories of each column; 0 for others.
-    scale
+    scale : float, "learned" or "optimal"
         Scale of the numbers; see `GaussianColumns`.
+    shape : sequence of int
+        Shape of one example; by default one number per column.
     """
 
     support = (float("-inf"), float("inf"))

@@ -29,6 +29,8 @@ class Gaussian(Likelihood):
         A fixed s; a parameter trained with the weights; or the best s for each batch,
         ``s^2 = mean((x - mean)^2)``, as in the sigma-VAE (Rybkin et al. 2021). The optimum over
         the training set is stored after training, and used in evaluation mode.
+    shape : sequence of int
+        Shape of one example.
     """
 
     support = (-math.inf, math.inf)
@@ -132,6 +134,8 @@ class GaussianColumns(Gaussian):
     ----------
     scale : float, "learned" or "optimal"
         See `Gaussian`; a number is the scale of every column, in its units.
+    shape : sequence of int
+        Shape of one example.
     """
 
     standardises = True

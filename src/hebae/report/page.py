@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -26,6 +27,7 @@ from hebae.report.methods import display_name
 from hebae.report.tables import Table
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 SCRIPTS = ("charts.js", "codes.js", "tables.js", "page.js")
@@ -39,6 +41,11 @@ const followTheme = () => {
 prefersDark.addEventListener("change", followTheme);
 followTheme();
 """
+_INLINE = {  # of Markdown, and flags, which no line ends in
+    r"`([^`]+)`": r"<code>\1</code>",
+    r"\*\*(\S.*?)\*\*": r"<strong>\1</strong>",
+    r"(?<![\w-])--[a-z]+(?:-[a-z]+)*": r'<span class="flag">\g<0></span>',
+}
 _SIDE = 56  # pixels of an image on the page, about; smaller ones are enlarged by a whole number
 _WIDTH = 1080  # pixels for the images of a row: larger ones are shown smaller, down to _SIDE
 _MOST_NUMBERS = 2_500_000  # of the images of a gallery
@@ -193,6 +200,7 @@ class _Renderer:
             autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
         )
         environment.filters["picture"] = self.url
+        environment.filters["inline"] = _inline
         environment.filters["id"] = lambda block: self.ids[id(block)]
         self.template = environment.from_string(_text("page.html"))
         self.script = "".join(map(_text, SCRIPTS))
@@ -230,6 +238,16 @@ class _Renderer:
             hashes=Markup(" ".join(map(_hash, (_THEME, self.script)))),
         )
         return html.encode("utf-8", "replace")
+
+
+def _inline(text: str) -> Markup:
+    """Return a text as HTML."""
+    from markupsafe import Markup, escape
+
+    html = str(escape(text))
+    for pattern, replacement in _INLINE.items():
+        html = re.sub(pattern, replacement, html)
+    return Markup(html)
 
 
 def _text(name: str) -> str:

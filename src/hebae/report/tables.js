@@ -1,12 +1,13 @@
 // Sortable tables. Where a row is a run, a click on a column's heading sorts the rows; where a row is
-// a metric (data-sort="columns"), a click on its heading sorts the columns. A cell counts by its
-// data-value or its first number: "5.10 [5.05, 5.11]" is 5.10. Cells without a number come last.
+// a metric (data-sort="columns", or arrows in the headings of rows alone, for "higher is better"), a
+// click on its heading sorts the columns. A cell counts by its data-value or by the number that it
+// begins with: "5.10 [5.05, 5.11]" is 5.10, "k = 20" is 20, "0.1: 3.5" is 3.5. Cells without a number come last.
 "use strict";
 
 function sortKey(cell) {
   if (cell.dataset.value !== undefined) return Number(cell.dataset.value);
-  const match = cell.textContent.replace(/[,\u2009]/g, "").replace(/\u2212/g, "-").match(/-?\d+(\.\d+)?(e[+-]?\d+)?/i);
-  return match ? Number(match[0]) : NaN;
+  const match = cell.textContent.replace(/[,\u2009]/g, "").replace(/\u2212/g, "-").match(/^\s*(?:[^\s=:]+ ?[=:])?\s*[<>≤≥≈]?\s*([+-]?\d+(\.\d+)?(e[+-]?\d+)?)/i);
+  return match ? Number(match[1]) : NaN;
 }
 
 // The order of some cells: by number if most have one, otherwise by text.
@@ -15,7 +16,7 @@ function orderOf(cells, ascending) {
   const byNumber = keys.filter((key) => !Number.isNaN(key)).length > cells.length / 2;
   const sign = ascending ? 1 : -1;
   return [...cells.keys()].sort((i, j) => {
-    if (!byNumber) return sign * cells[i].textContent.localeCompare(cells[j].textContent);
+    if (!byNumber) return sign * cells[i].textContent.localeCompare(cells[j].textContent, "en", { numeric: true });
     if (Number.isNaN(keys[i]) || Number.isNaN(keys[j])) return Number.isNaN(keys[i]) - Number.isNaN(keys[j]);
     return sign * (keys[i] - keys[j]);
   });
@@ -28,6 +29,7 @@ function addButton(heading, headings, what, sort) {
   button.append(...heading.childNodes);
   button.title = `Sort by this ${what}`;
   heading.append(button);
+  if (heading.tagName === "TD") heading.setAttribute("role", "rowheader"); // of Markdown
   heading.setAttribute("aria-sort", "none");
   button.addEventListener("click", () => {
     const ascending = heading.getAttribute("aria-sort") !== "ascending";
@@ -42,7 +44,9 @@ function makeSortable(table) {
   if (!body || !table.tHead) return;
   const rows = [...body.rows];
   const top = [...table.tHead.rows[0].cells];
-  if (table.dataset.sort === "columns") {
+  const arrow = (cell) => /[↑↓]/.test(cell.textContent);
+  const hasMetricsInRows = rows.some((row) => arrow(row.cells[0])) && !top.some(arrow);
+  if (table.dataset.sort === "columns" || hasMetricsInRows) {
     if (top.length < 3) return;
     const sortable = rows.filter((row) => row.cells.length === top.length);
     const headings = sortable.map((row) => row.cells[0]);

@@ -1,6 +1,8 @@
 """Files are written whole or not at all; old names of modules; start-up."""
 
 import importlib
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 import hebae
-from hebae import HebaeError
+from hebae import HebaeError, provenance
 from hebae.files import expand, write_atomically
 
 
@@ -37,6 +39,22 @@ def test_the_reason_is_not_hidden_where_even_removing_fails(tmp_path, monkeypatc
     monkeypatch.setattr(Path, "unlink", read_only)
     with pytest.raises(HebaeError, match="Read-only"):
         write_atomically(tmp_path / "file", read_only)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_the_commit_is_read_without_a_lock_on_the_index(tmp_path, monkeypatch):
+    """A lock that a killed process leaves would block the user's next commit."""
+    file, index = tmp_path / "provenance.py", tmp_path / ".git" / "index"
+    file.write_text("old")
+    for words in ("init -q", "add .", "-c user.name=n -c user.email=e commit -qm m"):
+        subprocess.run(["git", *words.split()], cwd=tmp_path, check=True)
+    monkeypatch.setattr(provenance, "__file__", str(file))
+    os.utime(file, (0, 0))  # git would write the new time into the index
+    before = index.read_bytes()
+    assert len(commit := provenance._commit.__wrapped__()) == 12
+    assert index.read_bytes() == before
+    file.write_text("new")
+    assert provenance._commit.__wrapped__() == f"{commit}-dirty"
 
 
 def test_an_unknown_home_folder_is_refused():

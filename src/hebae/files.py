@@ -160,7 +160,7 @@ def sha256_of(path: Path) -> str:
 
 
 most_unpacked: ContextVar[int | None] = ContextVar("most_unpacked", default=None)
-"""Bytes that a file may become in memory, if that is limited: set for files of strangers."""
+"""Bytes that a file may take in memory, or None for no limit; set for uploaded files."""
 
 
 def require_allowed(size: int, what: str) -> None:

@@ -349,7 +349,7 @@ def _client() -> Any:
 
 
 def _endpoint() -> str | None:
-    return os.environ.get("HF_ENDPOINT")
+    return os.environ.get("HF_ENDPOINT") or None
 
 
 def _require_name(name: str) -> None:

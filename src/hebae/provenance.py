@@ -56,7 +56,10 @@ def _commit() -> str:
 
     try:
         git("ls-files", "--error-unmatch", Path(__file__).name)  # fails for an installed package
-        return git("describe", "--always", "--dirty", "--abbrev=12")
+        commit = git("describe", "--always", "--abbrev=12")
+        # Not by describe --dirty: it locks the index, and leaves the lock if it is killed.
+        changed = git("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
+        return f"{commit}-dirty" if changed else commit
     except (OSError, subprocess.SubprocessError):
         return f"release {__version__}"
 

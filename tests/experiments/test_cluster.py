@@ -139,6 +139,9 @@ def test_what_cannot_work_is_said_before_anything_is_started(
     monkeypatch.setattr(cluster.import_ray(), "init", busy)
     for words_of_local in (["--ray"], ["--ray", "local"]):
         refused(hebae(*words, *words_of_local), "timed out during startup", "leave out --ray")
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    monkeypatch.setattr(cluster, "_require_reachable", lambda *arguments: None)
+    refused(hebae(*words, "--ray", "here:6379"), "cannot connect to Ray at here", "RAY_AUTH_MODE")
     assert not (tmp_path / "out").exists()
 
 

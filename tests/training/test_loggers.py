@@ -86,9 +86,11 @@ def test_each_run_of_a_sweep_is_a_run_of_wandb_in_one_group(hebae, vectors, tmp_
 
 @pytest.mark.long
 def test_mlflow_keeps_the_runs_of_a_comparison_together_and_how_each_ended(
-    hebae, vectors, tmp_path
+    hebae, vectors, tmp_path, monkeypatch
 ):
     mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # as if it were not set
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "")
     flags = ("--methods", "ae", "vae", *small(epochs=2), "--logger", "mlflow", "--output", "both")
     assert hebae("compare", "--data", vectors, *flags).status == 0
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/both/mlflow.db")

@@ -166,7 +166,7 @@ def labels_of(series: Any, source: str) -> tuple[np.ndarray, tuple[str, ...] | N
 
 
 def array_of(keys: Iterable[Any], source: str) -> np.ndarray:
-    """Return the names of rows as an array, each as long as the longest, without repetition."""
+    """Return the names of rows as an array of fixed-width text; repeated names are refused."""
     ids = [str(key) for key in keys]
     require_memory(4 * len(ids) * max(map(len, ids), default=0), source)
     require_unique(ids, source)

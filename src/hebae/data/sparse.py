@@ -77,7 +77,7 @@ def as_csr(data: Any, source: str, names: tuple[str, ...] | None = None) -> Any:
     if data.dtype.kind not in "biuf":
         raise HebaeError(f"{source} has type {data.dtype}, but only real numbers can be read.")
     require_valid(data, source)
-    require_memory(8 * data.shape[0], source)  # of the places where rows begin, however few numbers
+    require_memory(8 * data.shape[0], source)  # row pointers
     rows = data.tocsr()
     with np.errstate(over="ignore"):
         values = rows.data.astype(np.float32, copy=False)

@@ -226,7 +226,7 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _require_parquet(file: Any, path: Path) -> None:
-    """Refuse a file of a few bytes that stands for many: a column may repeat one long text."""
+    """Refuse a small file whose columns repeat long texts and would not fit into memory."""
     from pyarrow import compute, types
     from pyarrow.parquet import ParquetFile
 
@@ -248,7 +248,7 @@ def _require_parquet(file: Any, path: Path) -> None:
 
 
 def _require_rows(path: Path, file: BinaryIO, layout: _Layout) -> None:
-    """Refuse short rows below a long first one that would be filled up beyond the memory."""
+    """Refuse rows that, filled up to the length of the first row, would not fit into memory."""
     file.seek(0)
     rows = 1
     while block := file.read(2**20):

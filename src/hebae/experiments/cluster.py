@@ -84,7 +84,7 @@ def connected(
         yield None
         return
     ray = import_ray()
-    address = settings.ray[0] if settings.ray else os.environ.get("RAY_ADDRESS", "local")
+    address = settings.ray[0] if settings.ray else os.environ.get("RAY_ADDRESS") or "local"
     started = {"include_dashboard": False, "object_store_memory": STORE}
     if address != "local":
         _require_reachable(address, "--ray" if settings.ray else "RAY_ADDRESS")
@@ -103,9 +103,17 @@ def connected(
                 f"Ray did not start on this machine ({reason}). If the machine is busy, repeat the "
                 "command later, or leave out --ray to train in this process."
             ) from None
+        advice = (
+            ""
+            if "RAY_AUTH_MODE" in os.environ
+            else (
+                " If ray start enabled tokens there (because ~/.ray/auth_token exists), set the "
+                "variable RAY_AUTH_MODE to token."
+            )
+        )
         raise HebaeError(
             f"cannot connect to Ray at {address} ({reason}); start a cluster with: ray start "
-            "--head, or give --ray without an address to use this machine."
+            f"--head, or give --ray without an address to use this machine.{advice}"
         ) from None
     try:
         yield Cluster(settings, notify)

@@ -21,7 +21,7 @@ from hebae.inference import Conditions
 MOST_BYTES = 20 * 2**20
 """Bytes of all files of an upload."""
 MOST_UNPACKED = 256 * 2**20
-"""Bytes that they may become in memory: a small file can stand for terabytes."""
+"""Bytes that an upload may take in memory: a small compressed file can hold terabytes."""
 MOST_EXAMPLES = 100
 """Uploaded examples that are shown: the first ones."""
 DOUBLE = (".vcf.gz", ".tar.gz")

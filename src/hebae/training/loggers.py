@@ -150,9 +150,9 @@ class WandB(Logger):
         super().__init__(origin)
         self.id = origin.resumed_as or uuid.uuid4().hex
         self.run = wandb.init(
-            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            project=os.environ.get("WANDB_PROJECT") or PROJECT,
             name=origin.name,
-            group=origin.group_name or os.environ.get("WANDB_RUN_GROUP"),
+            group=origin.group_name or os.environ.get("WANDB_RUN_GROUP") or None,
             id=self.id,
             resume=None if origin.resumed_as is None else "allow",
             reinit="create_new",
@@ -191,7 +191,7 @@ class MLflow(Logger):
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         place = origin.group or origin.folder
         uri = artifacts = None
-        if place is not None and "MLFLOW_TRACKING_URI" not in os.environ:
+        if place is not None and not os.environ.get("MLFLOW_TRACKING_URI"):
             # Not sqlite:///, of which MLflow makes a folder without undoing the quotes of ? and %.
             database = str((place / MLFLOW_FILE).absolute())
             uri = URL.create("sqlite+pysqlite", database=database).render_as_string()
@@ -201,7 +201,7 @@ class MLflow(Logger):
             self.id = origin.resumed_as
             self.client.update_run(self.id, "RUNNING")
             return
-        name = origin.group_name or os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+        name = origin.group_name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or PROJECT
         found = self.client.get_experiment_by_name(name)
         experiment = (
             self.client.create_experiment(name, artifacts) if found is None else found.experiment_id
@@ -248,7 +248,7 @@ def require_clients(settings: Settings) -> None:
                 f"with pip install 'hebae[{name}]'."
             ) from None
     if "wandb" in settings.loggers:
-        _require_login(os.environ.get("WANDB_MODE", "online"))
+        _require_login(os.environ.get("WANDB_MODE") or "online")
 
 
 @cache

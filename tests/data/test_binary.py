@@ -1,15 +1,25 @@
 """Binary images: files of fixed ones, and draws from grey ones."""
 
+import io
 import json
+import struct
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import torch
 from command_line import small
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.io import savemat
+from scipy.sparse import csr_matrix
 
 from hebae import data
 from hebae.data.binary import FILES
+from hebae.data.matlab import read_matrix
 from hebae.errors import HebaeError
 from hebae.training.batches import RedrawnBatches
 
@@ -83,6 +93,39 @@ def test_a_damaged_matlab_file_is_named(content, images, write):
     (folder / FILES[".mat"]["train"]).write_bytes(content)
     with pytest.raises(HebaeError, match=r"binarized_mnist_train.mat.*784"):
         data.load(folder)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "i4", "f4", "f8", "i8"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_matlab_files_are_read_as_scipy_writes_them(dtype, compressed, tmp_path):
+    numbers = np.random.default_rng(0).integers(0, 2, (3, 784)).astype(dtype)
+    other = {"Y": numbers[:2], "words": "words"}
+    savemat(tmp_path / "a.mat", other | {"X": numbers}, do_compression=compressed)
+    np.testing.assert_array_equal(read_matrix(tmp_path / "a.mat", "X"), numbers)
+    with pytest.raises(ValueError, match="no matrix Z"):
+        read_matrix(tmp_path / "a.mat", "Z")
+
+
+@pytest.mark.parametrize(
+    "value", [{"a": 1}, "words", np.array([1, 2j]), csr_matrix(np.eye(2))], ids=repr
+)
+def test_what_is_no_matrix_of_numbers_is_refused(value, tmp_path):
+    savemat(tmp_path / "a.mat", {"X": value})
+    with pytest.raises(ValueError, match="not a matrix of real numbers"):
+        read_matrix(tmp_path / "a.mat", "X")
+
+
+@given(st.data())
+def test_damaged_matlab_files_raise_errors_of_parsers(draw):
+    stream = io.BytesIO()
+    savemat(stream, {"X": np.ones((2, 5))}, do_compression=draw.draw(st.booleans()))
+    content = bytearray(stream.getvalue())
+    for place in draw.draw(st.lists(st.integers(0, len(content) - 1), max_size=4)):
+        content[place] = draw.draw(st.integers(0, 255))
+    with TemporaryDirectory() as folder, suppress(ValueError, struct.error, zlib.error, HebaeError):
+        path = Path(folder) / "a.mat"
+        path.write_bytes(content[: draw.draw(st.integers(0, len(content)))])
+        assert read_matrix(path, "X").size >= 0
 
 
 def test_a_missing_file_makes_the_name_incomplete(images, write):

@@ -194,11 +194,11 @@ def test_two_commands_on_one_folder(tmp_path, vectors):
     with subprocess.Popen(command(*words, "run"), cwd=tmp_path, stderr=subprocess.DEVNULL) as first:
         while not RunFolder(tmp_path / "run").checkpoint.exists():
             time.sleep(0.01)
+        first.send_signal(signal.SIGSTOP)  # or it could end before the others have begun
         for more in (("--overwrite",), ("--resume",)):
             again = words if "--overwrite" in more else ("train", "--output")
-            second = in_a_process(*again, "run", *more, cwd=tmp_path)
-            if first.poll() is None:
-                refused(second, f"process {first.pid}")
+            refused(in_a_process(*again, "run", *more, cwd=tmp_path), f"process {first.pid}")
+        first.send_signal(signal.SIGCONT)
         assert first.wait() == 0
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()

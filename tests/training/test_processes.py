@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,17 +40,22 @@ def began(folder, epochs=3):
     return lines.exists() and lines.read_text().count("\n") >= epochs
 
 
-def test_two_processes_stopped_by_ctrl_c_resume_as_one_process(hebae, tmp_path, vectors):
+def test_two_processes_stopped_by_ctrl_c_resume_as_two_and_as_one(hebae, tmp_path, vectors):
     two = [*training(), "--devices", 2, "--output", "two"]
     status, err = stopped(*two, cwd=tmp_path, when=lambda: began(tmp_path / "two"))
     assert status == 130
     assert err.count("Stopped and saved. Resume with: hebae train --resume --output two") == 1
     assert err.count("likelihood bernoulli") == 1  # one process prints
+    shutil.copytree(tmp_path / "two", tmp_path / "again")
     resumed = hebae("train", "--resume", "--output", "two", "--devices", 1)
     assert resumed.status == 0
     assert "devices changed" in resumed.err
+    resumed = hebae("train", "--resume", "--output", "again")
+    assert resumed.status == 0
+    assert "devices changed" not in resumed.err
     assert hebae(*training(), "--output", "one").status == 0
     agree(tmp_path / "one", tmp_path / "two")
+    agree(tmp_path / "one", tmp_path / "again")
 
 
 # ---- who started the processes -------------------------------------------------------------------

@@ -32,8 +32,9 @@ def show(run: Path, /) -> int:
     settings = folder.settings()
     say(f"{run}")
     options = {name for method in METHODS.values() for name in method.options}
+    others = options - METHODS[settings.method].options.keys()
     for name, value in settings:
-        if value is not None and name not in options - METHODS[settings.method].options.keys():
+        if value not in (None, (), "") and name not in others:
             text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
             say(f" {name:17} {text}")
     history = folder.history()
@@ -89,12 +90,16 @@ def list_data(*, data_dir: Path | None = None) -> int:
     table.add_column("name", style="bold")
     for heading in ("examples", "shape", "licence", "where"):
         table.add_column(heading, overflow="fold")
+    places = []
     for source in catalogue(data_dir):
         counts = "\n".join(f"{count:,} {split}" for split, count in source.counts.items())
         shape = " x ".join(map(str, source.shape))
-        place = "" if source.location is None else f": {source.location}"
-        table.add_row(source.name, counts, shape, source.licence, f"{source.availability}{place}")
+        table.add_row(source.name, counts, shape, source.licence, source.availability)
+        if source.location is not None:
+            places.append(f"{source.name}: {source.location}")
     out.print(table)
+    for place in places:
+        say(place)
     say(wrapped(f"A path works as well: {'; '.join(kind.content for kind in FORMATS)}."))
     return 0
 

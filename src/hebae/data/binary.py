@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from hebae.data.examples import Dataset, Examples, blocks, fingerprint
+from hebae.data.matlab import read_matrix
 from hebae.data.source import NamedSource
 from hebae.errors import HebaeError
 from hebae.files import reading
@@ -87,14 +88,9 @@ def load_binary_folder(folder: Path, *, name: str | None = None) -> Dataset:
 
 def _read(path: Path) -> np.ndarray:
     """Return the images of a file, uint8 0 and 255 of shape (n, 1, 28, 28)."""
-    from scipy.io import loadmat
-
     with reading(path, f"it must hold one image of {SIDE * SIDE} zeros and ones per row"):
         if path.suffix == ".mat":
-            variables = loadmat(path, variable_names=["X"])
-            if "X" not in variables:
-                raise HebaeError(f"{path} has no variable X: download the file again.")
-            rows = np.asarray(variables["X"])
+            rows = read_matrix(path, "X")
         else:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="loadtxt: input contained no data")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -183,10 +184,13 @@ def open_image(content: bytes | UnreadableImage, background: str) -> ShownImage:
 
     if isinstance(content, UnreadableImage):
         raise content
+    most = Image.MAX_IMAGE_PIXELS or math.inf
     try:
         Image.init()
         formats = [name for name in FORMATS if name in Image.OPEN]
         image = Image.open(io.BytesIO(content), formats=formats)
+        if image.width * image.height > most:  # Pillow refuses twice as many
+            raise Image.DecompressionBombError
         require_allowed(4 * image.width * image.height, "it")
         return show(image, background)
     except UnreadableImage:
@@ -196,7 +200,6 @@ def open_image(content: bytes | UnreadableImage, background: str) -> ShownImage:
     except UnidentifiedImageError:
         raise UnreadableImage("not of a known format" if content else "empty") from None
     except Image.DecompressionBombError:
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise UnreadableImage(f"it claims more than {most:,} pixels") from None
     except Exception as error:  # damaged files make decoders raise all kinds of errors
         raise UnreadableImage(str(error).split("\n")[0] or type(error).__name__) from error

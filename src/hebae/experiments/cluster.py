@@ -169,8 +169,8 @@ class Cluster:
         self.interrupted = False
         """Whether a signal stopped the last tasks."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        actor = ray.remote(num_cpus=0, scheduling_strategy=here)(_Messages)
-        self._messages = actor.remote()
+        actor: Any = ray.remote(num_cpus=0)(_Messages)
+        self._messages = actor.options(scheduling_strategy=here).remote()
         self.slots()  # whether there is any
 
     def gpus(self, device: str = "auto") -> float:

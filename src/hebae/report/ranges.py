@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from hebae.report.methods import looks
 from hebae.report.style import QUIET, add_legend, describe, literal, new_figure, styled
 
 _ROW = 0.24  # inches
 _FAR = 12.0  # greatest over least value from which an axis is logarithmic
+_OUTLIER = 20.0  # interquartile ranges beyond the quartiles
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def range_panels(
 
     A hollow marker is the best median of its panel. `breaks` are the rows above which to draw a
     line between groups; with `apart`, groups are not comparable, and each has a best median. A
-    HebaeError is raised if there is nothing to draw.
+    HebaeError is raised if there is nothing to draw. A median that is so far from the others that
+    these could not be told apart is not drawn; its value stands at the edge.
     """
     height = max(2.4, _ROW * len(rows) + 1.3)
     figure = new_figure(1.9 + 1.75 * len(panels), height, rows, title, what="row", w_pad=0.04)
@@ -88,9 +92,10 @@ def range_panels(
             face = "white" if middle == best_of_group else style["color"]
             axes.plot([middle], [place], markerfacecolor=face, markersize=5.5, **style)
         if known and min(known) > 0 and max(known) > _FAR * min(known):
-            axes.set_xscale("log")
+            _scale_to_logarithm(axes, math.log10(max(known) / min(known)))
         else:
             axes.locator_params(axis="x", nbins=4)
+            _leave_out_outliers(axes, medians, finite)
         if panel.mark is not None:
             axes.axvline(panel.mark, color=QUIET, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0.5)
         for row_break in breaks:
@@ -107,3 +112,45 @@ def range_panels(
     line = Line2D([], [], color=QUIET, linewidth=2.2, label="range over seeds")
     add_legend(figure, look.values(), hollow, *([line] if several else []))
     return figure
+
+
+def _scale_to_logarithm(axes: Axes, decades: float) -> None:
+    """Scale a narrow panel to the logarithm, with labels that have room."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if decades < 2 else (1.0,)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _leave_out_outliers(
+    axes: Axes, medians: Sequence[float | None], values: Sequence[Sequence[float]]
+) -> None:
+    """Limit a panel to the rows that are near each other, and write the values of the others."""
+    known = [m for m in medians if m is not None]
+    if len(known) < 2:
+        return
+    lower, _, upper = statistics.quantiles(known, n=4, method="inclusive")
+    reach = _OUTLIER * (upper - lower)
+    far = {
+        place: middle
+        for place, middle in enumerate(medians)
+        if middle is not None and not lower - reach <= middle <= upper + reach
+    }
+    if not far or reach == 0:
+        return
+    near = [v for place, row in enumerate(values) if place not in far for v in row]
+    margin = 0.1 * (max(near) - min(near))
+    axes.set_xlim(min(near) - margin, max(near) + margin)
+    for place, middle in far.items():
+        right = middle > upper
+        axes.annotate(
+            f"{middle:,.0f} →" if right else f"← {middle:,.0f}".replace("-", "\N{MINUS SIGN}"),
+            (float(right), place),
+            xycoords=("axes fraction", "data"),
+            xytext=(-3 if right else 3, 0),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            va="center",
+            fontsize="small",
+            color=QUIET,
+        )

@@ -169,8 +169,7 @@ def train_members(
     # Of a group, some may have a checkpoint of before their first step, and others none.
     begun = [state for state in states if state is not None]
     if begun and (not stacked or begun[0]["steps"]):
-        assert first.checkpointer is not None
-        with first.checkpointer.loading():
+        with first.checkpointer.loading() if first.checkpointer else nullcontext():
             updater.load(begun)
             noise.begin(begun[0]["epoch"])
             noise.load([state["noise"] for state in begun])

@@ -6,7 +6,7 @@ import logging
 import shutil
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -297,6 +297,8 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
             "or more."
         )
     if folder.is_finished and settings.epochs == stored.epochs:
+        with suppress(HebaeError), locked(output):
+            pass  # what a process left that was killed while it wrote the report is removed
         raise HebaeError(
             f"{output} is finished after {done} epochs; give more --epochs to train it further."
         )

@@ -37,6 +37,7 @@ def test_train_show_sample_reconstruct_interpolate(hebae, image_file, tmp_path, 
     assert trained.status == 0, trained.err
     shown = hebae("show", "run")
     assert "latent_dim" in shown.out
+    assert "condition " not in shown.out  # a setting without a value
     assert "reconstruction" in shown.out
     figures = {path.stem for path in (tmp_path / "run" / "figures").iterdir()}
     assert figures >= {"samples", "reconstructions", "interpolations", "loss-curves", "codes"}
@@ -152,8 +153,12 @@ def test_dry_run_resolves_what_depends_on_the_data(hebae, vectors):
     assert (settings["batch_size"], settings["learning_rate"]) == (128, 1e-3)
 
 
-def test_data_list_and_prepare(hebae, image_file):
-    listed = hebae("data", "list").out
+def test_data_list_and_prepare(hebae, image_file, tmp_path):
+    folder = tmp_path / ("long-" * 20)
+    folder.mkdir()
+    (folder / "train-images-idx3-ubyte.gz").touch()
+    listed = hebae("data", "list", "--data-dir", folder).out
+    assert f"\nmnist: {folder}\n" in listed
     for name in ("mnist-mini", "mnist", "fashion-mnist", "celeba"):
         assert name in listed
     prepared = hebae("data", "prepare", image_file).out

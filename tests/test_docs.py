@@ -10,7 +10,7 @@ import pytest
 
 from hebae.config import preset_names, resolve
 from hebae.errors import HebaeError
-from hebae.paper.reproduce import table_to_json
+from hebae.paper.page import table_from_json, table_to_json
 from hebae.report.tables import Measured, Row, Table, Undefined
 
 ROOT = Path(__file__).parents[1]
@@ -66,9 +66,9 @@ STATEMENT = {"key": "best", "numbers": {"hebae": 1.25, "vae": None}}
 STUDIES = {"figure9": {"statements": [STATEMENT], "tables": [table_to_json(TABLE)]}}
 
 
-def test_a_table_comes_back_from_json(pages):
+def test_a_table_comes_back_from_json():
     stored = json.loads(json.dumps(table_to_json(TABLE), allow_nan=False))
-    again = pages.table_from_json(stored)
+    again = table_from_json(stored)
     assert again.to_markdown() == TABLE.to_markdown()
     assert again.records() == TABLE.records()
     infinite = table_to_json(Table("", ["a", "b"], [Row("x", [np.nan, [np.inf, 1.0]])]))

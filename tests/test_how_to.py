@@ -57,14 +57,10 @@ def test_table(follow):
     assert (folder / "codes.png").stat().st_size > 1000
 
 
-def test_conditions(follow, tmp_path):
+def test_conditions(follow):
     pd = pytest.importorskip("pandas")
-    rng = np.random.default_rng(0)
-    lab = rng.choice(["north", "south"], 200)
-    values = rng.normal(size=(200, 3)) @ rng.normal(size=(3, 6)) + (lab == "south")[:, None]
-    frame = pd.DataFrame(values, columns=[f"m{j}" for j in range(6)])
-    frame.assign(lab=lab, age=rng.uniform(20, 60, 200).round(1)).to_csv("cells.csv", index=False)
     folder, variables = follow("conditions.md")
+    frame, lab = variables["frame"], variables["lab"]
     north, either = (pd.read_csv(folder / name) for name in ("north.csv", "any.csv"))
     assert list(north) == [*frame, "lab", "age"]
     assert set(north.lab) == {"north"} and set(north.age) == {40.0}

@@ -27,7 +27,7 @@ from jinja2 import Environment, StrictUndefined
 from hebae.errors import HebaeError
 from hebae.gaussian import penalty_floor
 from hebae.paper import page
-from hebae.report.tables import Measured, Row, Table, Undefined, Value
+from hebae.report.tables import Table
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -55,7 +55,7 @@ def texts() -> dict[Path, str]:
     folder = DOCS / "results" / "reproduction"
     studies = page.stored(folder)
     for name, values in studies.items():
-        tables = [table_from_json(table) for table in values["tables"]]
+        tables = [page.table_from_json(table) for table in values["tables"]]
         made[folder / f"{name}.md"] = page.page(values, tables)
     made[folder / "README.md"] = page.index(studies, NOTE)
     for path in sorted({ROOT / "README.md", *DOCS.rglob("*.md")} - {*made}):
@@ -153,7 +153,7 @@ def fill_markers(text: str, studies: Studies, origin: Path) -> str:
             if source.endswith(".md"):
                 found = rows_of((origin.parent / source).read_text(encoding="utf-8"), names)
             else:
-                table = table_from_json(studies[source]["tables"][0])
+                table = page.table_from_json(studies[source]["tables"][0])
                 found = excerpt(table, names, columns).to_markdown()
         except (KeyError, FileNotFoundError) as missing:
             raise HebaeError(
@@ -226,21 +226,6 @@ def excerpt(table: Table, names: Sequence[str], columns: Sequence[str] = ()) -> 
         for name in names
     ]
     return Table("", [table.columns[place] for place in kept], rows)
-
-
-def table_from_json(stored: Mapping[str, Any]) -> Table:
-    """Return the table that `hebae.paper.reproduce.table_to_json` stored."""
-
-    def decoded(value: Any) -> Value:
-        if isinstance(value, dict):
-            return Undefined(**value) if "reason" in value else Measured(**value)
-        return value  # type: ignore[no-any-return]
-
-    rows = [
-        Row(**row | {"values": [decoded(v) for v in row["values"]], "best": tuple(row["best"])})
-        for row in stored["rows"]
-    ]
-    return Table(stored["title"], stored["columns"], rows, stored["notes"])
 
 
 def main() -> None:

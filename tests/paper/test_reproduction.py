@@ -138,7 +138,9 @@ def test_a_study_ends_with_a_page_numbers_and_figures(smoke, name, figures):
     assert len(list(smoke.glob(f"{name}*.png"))) == len(values["figures"]) == figures
     assert values["records"]
     require_movable(smoke)
+    # The page shows the studies of both commands, and maps of the last.
     page = (smoke / "report.html").read_text(encoding="utf-8")
+    assert "run <code>hebae reproduce figure1b</code>" in page
     assert html.escape(values["title"], quote=False) in page and "maps" in page
     assert "<code>smoke</code>" in page and "**" not in page.partition("<script type")[0]
     assert {one["verdict"] for one in values["statements"]} == {""}

@@ -132,6 +132,19 @@ def test_a_table_has_sections_and_sets_off_the_best_and_a_folded_section_is_clos
     assert made.attributes("details") == [{}]  # not open
 
 
+def test_a_heading_is_aligned_like_its_column_and_a_wide_table_is_printed_in_landscape(tmp_path):
+    rows = [Row("a", ["word " * 20, "holds"]), Row("b", ["short", "–"])]
+    wide = Table("", [str(column) for column in range(9)], [Row("c", [1.0] * 9)])
+    section = Section("s", [Table("", ["result", "verdict"], rows), wide])
+    write_page(tmp_path / "page.html", "t", [section])
+    page = Page((tmp_path / "page.html").read_text())
+    headings = [a.get("class") for a in page.attributes("th") if a["scope"] == "col"]
+    assert headings == ["text", *[None] * 10]
+    cells = [a.get("class") for a in page.attributes("td")]
+    assert cells == [None, "text", None, "text", None, *[None] * 10]
+    assert [a["class"] for a in page.attributes("div")] == ["wide", "wide many"]
+
+
 def test_texts_have_code_and_bold_and_a_flag_is_not_broken(tmp_path):
     text = "With **2 < 3**, use `mean`, --early-stopping or a--b."
     write_page(tmp_path / "page.html", "t", [Section("s", [text])])

@@ -1,4 +1,4 @@
-"""``hebae show``, ``data`` and ``completion``: look at runs, data sets and the command line."""
+"""``hebae show`` and ``data``: look at runs and data sets."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ def show(run: Path, /) -> int:
     settings = folder.settings()
     say(f"{run}")
     options = {name for method in METHODS.values() for name in method.options}
+    others = options - METHODS[settings.method].options.keys()
     for name, value in settings:
-        if value is not None and name not in options - METHODS[settings.method].options.keys():
+        if value not in (None, (), "") and name not in others:
             text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
             say(f" {name:17} {text}")
     history = folder.history()
@@ -89,12 +90,16 @@ def list_data(*, data_dir: Path | None = None) -> int:
     table.add_column("name", style="bold")
     for heading in ("examples", "shape", "licence", "where"):
         table.add_column(heading, overflow="fold")
+    places = []
     for source in catalogue(data_dir):
         counts = "\n".join(f"{count:,} {split}" for split, count in source.counts.items())
         shape = " x ".join(map(str, source.shape))
-        place = "" if source.location is None else f": {source.location}"
-        table.add_row(source.name, counts, shape, source.licence, f"{source.availability}{place}")
+        table.add_row(source.name, counts, shape, source.licence, source.availability)
+        if source.location is not None:
+            places.append(f"{source.name}: {source.location}")
     out.print(table)
+    for place in places:
+        say(place)
     say(wrapped(f"A path works as well: {'; '.join(kind.content for kind in FORMATS)}."))
     return 0
 
@@ -141,24 +146,4 @@ def prepare_data(
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in splits.items() if part)
     say(f"{dataset.name}: {sizes}; examples of shape {dataset.shape}, range {dataset.train.range}")
-    return 0
-
-
-@app.command
-def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
-    """Print a script that completes commands, flags and their values in a shell.
-
-    bash: hebae completion bash > ~/.local/share/bash-completion/completions/hebae
-
-    zsh: hebae completion zsh > ~/.zfunc/_hebae, with ~/.zfunc in fpath before compinit
-
-    fish: hebae completion fish > ~/.config/fish/completions/hebae.fish
-
-    Parameters
-    ----------
-    shell
-        The shell to write for.
-    """
-    # Not by `out`, which wraps lines.
-    print(app.generate_completion(prog_name="hebae", shell=shell))
     return 0

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hebae.files import read_json
 from hebae.paper.study import STUDIES
-from hebae.report.tables import Table
+from hebae.report.tables import Measured, Row, Table, Undefined, Value
 
 SOURCES = {
     "paper": "Statements of the paper",
@@ -75,3 +77,31 @@ def stored(folder: Path) -> dict[str, dict[str, Any]]:
     for path in sorted(folder.glob("*.json")):
         found[path.stem] = read_json(path, "restore it")
     return found
+
+
+def table_to_json(table: Table) -> dict[str, Any]:
+    """Return a table as JSON keeps it, with the number of every seed; None if it is not finite."""
+
+    def encoded(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: encoded(one) for name, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [encoded(one) for one in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return {name: encoded(value) for name, value in asdict(table).items()}
+
+
+def table_from_json(stored: Mapping[str, Any]) -> Table:
+    """Return the table that `table_to_json` stored."""
+
+    def decoded(value: Any) -> Value:
+        if isinstance(value, dict):
+            return Undefined(**value) if "reason" in value else Measured(**value)
+        return value  # type: ignore[no-any-return]
+
+    rows = [
+        Row(**row | {"values": [decoded(v) for v in row["values"]], "best": tuple(row["best"])})
+        for row in stored["rows"]
+    ]
+    return Table(stored["title"], stored["columns"], rows, stored["notes"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -21,7 +20,7 @@ from hebae.experiments.plan import PlannedRun, prepare
 from hebae.experiments.runner import joint_provenance, train_runs
 from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.trained_run import RunResult, TrainedRun, load_dataset
-from hebae.files import locked, make_folder, read_json, require_only, write_text
+from hebae.files import locked, make_folder, require_only, write_text
 from hebae.paper import faces, page
 from hebae.paper.budgets import Budget, Plan, data_of, unique
 from hebae.paper.study import STUDIES, Findings, Runs, Study, records
@@ -90,7 +89,8 @@ def reproduce(
         if trained is None:
             return None
         by_label = {run.label: run for run in trained}
-        pages, sections = [], []
+        pages, maps = [], {}
+        results = output / RESULTS
         for study in [] if train_only else studies:
             calls = [
                 (
@@ -113,11 +113,12 @@ def reproduce(
                 return None
             progress(f"{study.name}: figures and pages")
             findings = study.conclude(budget, measured)
-            folder = output / RESULTS
-            pages.append(write(folder, study, budget, measured, findings, command))
-            sections += _sections(folder, study, measured, findings, budget)
-        if sections:
-            write_page(output / RESULTS / "report.html", "The paper, reproduced", sections)
+            pages.append(write(results, study, budget, measured, findings, command))
+            maps[study.name] = _maps(measured)
+        if pages:
+            finished = page.stored(results)
+            sections = [_section(results, one, maps.get(name)) for name, one in finished.items()]
+            write_page(results / "report.html", "The paper, reproduced", sections)
         return pages
 
 
@@ -182,7 +183,7 @@ def write(
         "budget": budget.name,
         "statements": [asdict(statement) for statement in statements],
         "figures": [{name: getattr(one, name) for name in shown} for one in findings.drawings],
-        "tables": [table_to_json(table) for table in findings.tables],
+        "tables": [page.table_to_json(table) for table in findings.tables],
         "notes": [*findings.notes, *about_data, *diverged],
         "deviations": texts["deviations"],
         "provenance": {"budget": budget.name, **joint_provenance(command, datasets, runs)},
@@ -195,35 +196,41 @@ def write(
     return folder / f"{study.name}.md"
 
 
-def _sections(
-    folder: Path, study: Study, runs: Runs, findings: Findings, budget: Budget
-) -> list[Section]:
-    """Return what ``report.html`` shows of a study; figures that show faces are left out."""
-    texts = STUDIES[study.name]
-    blocks: list[Block] = [str(texts["paper"])]
+def _section(folder: Path, values: Mapping[str, Any], maps: Sequence[Block] | None) -> Section:
+    """Return what ``report.html`` shows of a study, from the content of its JSON file.
+
+    Figures that show faces are left out. `maps` are None if an earlier command made the study.
+    """
+    name, is_smoke = values["study"], values["budget"] == "smoke"
+    blocks: list[Block] = [str(values["paper"])]
     rows = [
-        Row(one.text, [page.fill(one.result, one.numbers), one.verdict or "–"])
-        for one in findings.statements
+        Row(one["text"], [page.fill(one["result"], one["numbers"]), one["verdict"] or "–"])
+        for one in values["statements"]
     ]
     if rows:
-        verdicts = [] if not budget.is_smoke else [" ".join(str(STUDIES["smoke"]).split())]
-        if budget.is_smoke:
-            rows = [replace(row, values=[row.values[0], "–"]) for row in rows]
-        blocks.append(Table("Statements", ["result", "verdict"], rows, verdicts))
-    for one in findings.drawings:
-        if one.shows_faces:
+        notes = [" ".join(str(STUDIES["smoke"]).split())] if is_smoke else []
+        blocks.append(Table("Statements", ["result", "verdict"], rows, notes))
+    for one in values["figures"]:
+        if one["shows_faces"]:
             blocks.append(
-                f"{one.title}: this figure shows photographs of people and is in {FACES}."
+                f"{one['title']}: this figure shows photographs of people and is in {FACES}."
             )
+        elif (drawn := folder / f"{one['name']}.png").exists():
+            blocks.append(Picture(drawn.read_bytes(), one["title"], one["caption"]))
         else:
-            content = (folder / f"{one.name}.png").read_bytes()
-            blocks.append(Picture(content, one.title, one.caption))
+            blocks.append(f"{one['title']}: the file {drawn.name} is missing.")
+    if maps is None:
+        blocks.append(f"For a map of the codes, run `hebae reproduce {name}` again.")
+    blocks += [*(maps or ()), *map(page.table_from_json, values["tables"]), *values["notes"]]
+    blocks.append(values["provenance"])
+    return Section(str(values["title"]), blocks)
+
+
+def _maps(runs: Runs) -> list[Block]:
+    """Return maps of the codes of a study's first runs."""
     finished = {run.label: run for run in runs if not run.diverged}
     some = dict(list(finished.items())[:MOST_MAPS])
-    blocks += [block for section in code_maps(_open(some)) for block in section.blocks]
-    blocks += [*findings.tables, *findings.notes]
-    blocks.append(read_json(folder / f"{study.name}.json", "restore it")["provenance"])
-    return [Section(str(texts["title"]), blocks)]
+    return [block for section in code_maps(_open(some)) for block in section.blocks]
 
 
 def _open(runs: Mapping[str, RunResult]) -> dict[str, TrainedRun]:
@@ -235,16 +242,3 @@ def _open(runs: Mapping[str, RunResult]) -> dict[str, TrainedRun]:
         for label, run in opened.items()
         if first is not None and run.dataset.name == first.dataset.name
     }
-
-
-def table_to_json(table: Table) -> dict[str, Any]:
-    """Return a table as JSON keeps it, with the number of every seed; None if it is not finite."""
-
-    def encoded(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: encoded(one) for name, one in value.items()}
-        if isinstance(value, list | tuple):
-            return [encoded(one) for one in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    return {name: encoded(value) for name, value in asdict(table).items()}

@@ -30,6 +30,7 @@ _REPLACEMENTS = {
     **{raised: f"[{digit}]" for digit, raised in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
 }
 _LETTERS = 14  # of a column's heading before it is wrapped
+_PROSE = 40  # letters of a cell at most that is not broken into lines
 _NOT_MEASURED = "not measured"
 _NOT_FINITE = "not a finite number"
 
@@ -166,6 +167,12 @@ class Table:
             [s.text(row.format, before_range) + marks.get(s.note, "") for s in row.summaries]
             for row in self.rows
         ]
+
+    def prose(self) -> set[int]:
+        """Return the columns with a text that is read in lines, which are aligned left."""
+        return {
+            place for line in self.cells() for place, text in enumerate(line) if len(text) > _PROSE
+        }
 
     def lines(self, before_range: str = " ") -> Iterator[tuple[str, Row, list[str]]]:
         """Yield each row with its cells, after its section's heading if it is the first there."""

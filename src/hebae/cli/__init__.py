@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from rich.text import Text
 
 from hebae.cli import (  # noqa: F401  register commands
+    completion,
     encode,
     experiments,
     explore,

@@ -1,4 +1,4 @@
-"""``hebae show``, ``data`` and ``completion``: look at runs, data sets and the command line."""
+"""``hebae show`` and ``data``: look at runs and data sets."""
 
 from __future__ import annotations
 
@@ -146,24 +146,4 @@ def prepare_data(
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in splits.items() if part)
     say(f"{dataset.name}: {sizes}; examples of shape {dataset.shape}, range {dataset.train.range}")
-    return 0
-
-
-@app.command
-def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
-    """Print a script that completes commands, flags and their values in a shell.
-
-    bash: hebae completion bash > ~/.local/share/bash-completion/completions/hebae
-
-    zsh: hebae completion zsh > ~/.zfunc/_hebae, with ~/.zfunc in fpath before compinit
-
-    fish: hebae completion fish > ~/.config/fish/completions/hebae.fish
-
-    Parameters
-    ----------
-    shell
-        The shell to write for.
-    """
-    # Not by `out`, which wraps lines.
-    print(app.generate_completion(prog_name="hebae", shell=shell))
     return 0

@@ -113,6 +113,11 @@ def parse_space(texts: Sequence[str], settings: Settings) -> list[Dimension]:
     )
 
 
+def searchable() -> list[str]:
+    """Return the names of the settings that a study may search."""
+    return [name for name in Settings.model_fields if name not in _DECIDED]
+
+
 def hardest_trial(space: Sequence[Dimension], settings: Settings) -> Settings:
     """Return the trial that needs most of its data and networks.
 

@@ -1,11 +1,18 @@
 """`hebae leaderboard`: the choice of weights, the table, and what happens when a row fails."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import require_movable
 
+from hebae.config import Settings
+from hebae.data import Dataset
+from hebae.data.examples import Examples
+from hebae.experiments.leaderboard import evaluation
 from hebae.experiments.leaderboard_plan import BUDGETS, ENTRIES, Board
+from hebae.experiments.trained_run import RunResult
 from hebae.methods import METHODS
 
 
@@ -120,3 +127,22 @@ def test_what_it_decides_itself_is_refused_as_a_flag(hebae, vectors, tmp_path, w
     assert status == 2
     assert all(fact in " ".join(err.split()) for fact in facts)
     assert not (tmp_path / "board").exists()
+
+
+@pytest.mark.parametrize(
+    ("shape", "labels", "features", "allowed"),
+    [
+        ((600, 12), None, None, False),
+        ((600, 700), None, None, True),
+        ((600, 3, 16, 16), None, ("random",), True),
+        ((600, 3, 16, 16), [0, 1] * 300, None, True),
+        ((600, 1, 8, 8), None, None, False),
+    ],
+)
+def test_samples_can_be_compared_whatever_the_size_of_examples(shape, labels, features, allowed):
+    examples = Examples(np.zeros(shape, np.uint8), labels and np.array(labels), pixels=True)
+    dataset = Dataset("d", examples, examples, None, "0" * 64)
+    run = RunResult("run", Settings(), path=Path("run"), dataset=dataset)
+    found = evaluation(BUDGETS["full"], run, final=False)
+    assert found.features == features
+    assert found.allow_rank_deficient == allowed

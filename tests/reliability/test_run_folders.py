@@ -159,15 +159,26 @@ def test_weights_that_are_not_finite_are_refused(model):
         package.load(model)
 
 
-def test_a_compressed_checkpoint_is_refused_before_it_is_unpacked(hebae, vectors, tmp_path):
+def test_an_altered_or_compressed_checkpoint_is_refused(hebae, vectors, tmp_path):
     assert hebae("train", "--data", vectors, *TINY, "--output", "run").status == 0
-    path = tmp_path / "run" / "resume.pt"
+    folder = RunFolder(tmp_path / "run")
+    path, whole = folder.checkpoint, folder.read_checkpoint()
+    for place, alteration in (
+        ("batch", {"batch": 2**62}),
+        ("batch", {"batch": 1}),  # of which no examples are counted
+        ("examples", {"monitor": whole["monitor"] | {"count": 5}}),
+        ("seconds", {"seconds": float("inf")}),
+        ("steps", {"steps": -1}),
+    ):
+        folder.write_checkpoint(whole | alteration)
+        refused(hebae("train", "--resume", "--output", "run", "--epochs", 3), "resume.pt", place)
+    folder.write_checkpoint(whole)
     with zipfile.ZipFile(path) as old:
         members = {name: old.read(name) for name in old.namelist()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
         for name, content in members.items():
             new.writestr(name, content)
-        new.writestr("archive/data/bomb", bytes(10**7))
+        new.writestr("archive/data/bomb", bytes(10**7))  # which is not unpacked
     refused(hebae("train", "--resume", "--output", "run", "--epochs", 3), "compressed")
 
 

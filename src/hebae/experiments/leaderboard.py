@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -23,7 +24,7 @@ from hebae.experiments.plan import PlannedRun
 from hebae.experiments.runner import ExperimentFolder, joint_provenance, train_runs
 from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.table import tabulate
-from hebae.experiments.trained_run import RunResult
+from hebae.experiments.trained_run import RunResult, examples_of
 from hebae.files import make_folder, write_text
 from hebae.methods import SAMPLER_NAMES
 from hebae.report import style
@@ -33,6 +34,8 @@ from hebae.report.tables import Row, Table, Undefined
 from hebae.training import session
 from hebae.training.many import Job, Watcher
 
+_FEATURES = 512
+"""Most features of the networks that a budget compares samples in."""
 CHOOSING = ("frechet",)
 METRICS = ("reconstruction", "elbo", "iwae", "frechet", "moments", "labels")
 ROWS = {  # of the table: id and heading; the Frechet distances of all samplers come after
@@ -182,17 +185,35 @@ class _Runner:
         """Return what `measure_each` takes."""
         if run.diverged:
             run = replace(run, reason=f"diverged: {run.reason}")
-        plan, labelled = self.board.plan, run.dataset.train.labels is not None
-        every = final and run.settings.seed in plan["seeds"][: plan["all_samplers"]]
-        values = {
-            "split": _last(run.dataset) if final else "validation",
-            "samplers": SAMPLER_NAMES if every else tuple(plan["samplers"]),
-            "device": run.settings.device,
-            **plan["evaluation"],
-        }
+        labelled = run.dataset.train.labels is not None
         chosen = choose([name for name in metrics if labelled or name != "labels"])
-        settings = EvaluationSettings(**values)
+        settings = evaluation(self.board.plan, run, final=final)
         return run, partial(evaluate_run, metrics=chosen, settings=settings, command=self.command)
+
+
+def evaluation(plan: Mapping[str, Any], run: RunResult, *, final: bool) -> EvaluationSettings:
+    """Return how a run is evaluated.
+
+    Samples are compared with as many examples as there are, even if these are fewer than the
+    features need for a covariance of full rank: it is the same for all rows. Images of more pixels
+    than that are compared in the features of a random network.
+    """
+    dataset = run.dataset
+    every = final and run.settings.seed in plan["seeds"][: plan["all_samplers"]]
+    values = {
+        "split": _last(dataset) if final else "validation",
+        "samplers": SAMPLER_NAMES if every else tuple(plan["samplers"]),
+        "device": run.settings.device,
+        **plan["evaluation"],
+    }
+    settings = EvaluationSettings(**values)
+    count = min(settings.samples, len(examples_of(dataset, settings.split)))
+    if count > max(_FEATURES, math.prod(dataset.shape)):
+        return settings
+    is_image, labelled = len(dataset.shape) == 3, dataset.train.labels is not None
+    if is_image and (settings.features == ("pixels",) or not (settings.features or labelled)):
+        values["features"] = ("random",)
+    return EvaluationSettings(**values | {"allow_rank_deficient": True})
 
 
 def _last(dataset: Dataset) -> str:

@@ -174,6 +174,9 @@ def _require_whole(state: dict[str, Any], model: Autoencoder, metrics_size: int)
         raise ValueError(f"the best objective is {best['objective']!r}")
     if not isinstance(monitor["count"], int) or not bool(monitor["sums"].isfinite().all()):
         raise ValueError("the sums of the epoch are not whole")
+    batch, count = state["batch"], monitor["count"]
+    if batch > state["steps"] or count < 0 or (batch == 0) != (count == 0):
+        raise ValueError(f"batch {batch} of an epoch does not fit {count} examples")
     if state["noise"].dtype != torch.uint8:
         raise TypeError("the random state is not whole")
     # Adam's fused kernel trusts the shapes it is given.

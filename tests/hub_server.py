@@ -20,6 +20,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.repositories = {}
         self.read_only = False
+        self.failing = None  # the status of every answer to GET
 
     @property
     def address(self):
@@ -83,6 +84,8 @@ class Handler(BaseHTTPRequestHandler):
         return self.send(200, {"success": True, "commitOid": sha, "commitUrl": url})
 
     def answer(self):
+        if self.server.failing:
+            return self.send(self.server.failing, {"error": "it fails"})
         path = self.path.partition("?")[0]
         match = re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+))?", path)
         action, file = "revision", None

@@ -128,6 +128,10 @@ def test_what_the_hub_or_the_folder_refuses(hebae, trained, hub, tmp_path):
     hub.read_only = True
     refused(hebae("push", "run", "me/x"), "403", "hf auth login")
     assert not hub.repositories
+    for status, reason in ((401, "does not let you use me/x (status 401)"), (500, "500 Internal")):
+        hub.failing = status
+        refused(hebae("pull", "me/x", "--output", "out"), reason)
+        assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("damage", ["weights", "config", "pickle"])

@@ -372,17 +372,17 @@ def _explained(hub: Any, name: str, revision: str | None) -> Iterator[None]:
             f"{name} is not on the Hub, or you may not read it; check the name, or log in with: "
             "hf auth login"
         ) from None
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
+        cause = f" ({_reason(error.__cause__)})" if error.__cause__ else ""
         raise HebaeError(
-            f"the Hub cannot be reached, and the cache has no copy of {name}; check the network, "
-            "HF_ENDPOINT and HF_HUB_OFFLINE."
+            f"the Hub cannot be reached{cause}, and the cache has no copy of {name}; check the "
+            "network, HF_ENDPOINT and HF_HUB_OFFLINE."
         ) from None
     except errors.HfHubHTTPError as error:
         status = getattr(error.response, "status_code", None)
         if status in (401, 403):
             raise HebaeError(
-                f"the Hub does not let you write to {name} (status {status}); log in with: "
-                "hf auth login"
+                f"the Hub does not let you use {name} (status {status}); log in with: hf auth login"
             ) from None
         raise HebaeError(f"the Hub refused {name} ({_reason(error)}); try again later.") from None
     except hub.utils.HFValidationError as error:
@@ -396,5 +396,5 @@ def _explained(hub: Any, name: str, revision: str | None) -> Iterator[None]:
         ) from error
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return " ".join(str(error).split())[:300].rstrip(".")

@@ -40,6 +40,10 @@ def test_what_is_wrong_is_said_before_anything_is_read(hebae, trained, monkeypat
         result = hebae("explore", "run", "--port", port, "--no-browser")
         assert result.status == 2
         assert f"port {port} of 127.0.0.1 is in use" in " ".join(result.err.split())
+    monkeypatch.setattr("hebae.explorer.server.serve", lambda *a, **options: None)
+    result = hebae("explore", "run", "--host", "0.0.0.0", "--port", port, "--no-browser")
+    assert "anyone who can reach 0.0.0.0" in " ".join(result.err.split())
+    assert f"Open http://{socket.gethostname()}:{port} in" in result.out
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *a: None if name == "nicegui" else find(name, *a)

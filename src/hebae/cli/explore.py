@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -73,7 +74,8 @@ def explore(
     require_free(host, port)  # reading takes time
     if not is_local(host):
         tell(f"anyone who can reach {host} can see the examples and use the model.")
-    shown = f"[{host}]" if ":" in host else host
+    everywhere = host in ("0.0.0.0", "::")  # which no browser opens
+    shown = socket.gethostname() if everywhere else f"[{host}]" if ":" in host else host
     say(f"Open http://{shown}:{port} in a browser. Ctrl-C stops the explorer.")
     readers = [read for _, read in opened]
     with suppress(KeyboardInterrupt):

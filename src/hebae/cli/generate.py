@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -81,6 +82,7 @@ def sample(
     from hebae.by_condition import conditional_sampler
     from hebae.samplers import NAMES, fitted_samplers, resolve, training_data
 
+    @cache  # needed by samplers of all codes, and by those of categories
     def load() -> Examples:
         values = training_data(run, config, data, data_dir).train
         tell(f"fitting the sampler to the codes of {len(values):,} training examples.")

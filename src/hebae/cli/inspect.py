@@ -32,9 +32,9 @@ def show(run: Path, /) -> int:
     settings = folder.settings()
     say(f"{run}")
     options = {name for method in METHODS.values() for name in method.options}
-    others = options - METHODS[settings.method].options.keys()
+    unused = options - METHODS[settings.method].options.keys()
     for name, value in settings:
-        if value not in (None, (), "") and name not in others:
+        if value not in (None, (), "") and name not in unused:
             text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
             say(f" {name:17} {text}")
     history = folder.history()

@@ -331,6 +331,7 @@ def _tabulate(rows: Mapping[Entry, Sequence[RunResult]], dataset: Dataset) -> Ta
     ]
     ids = ROWS | {BEST: "Frechet, best sampler"}
     ids |= {f"frechet.{name}": f"Frechet, {name}" for name in samplers}
+    ids |= {"frechet.training-codes": "Frechet, decoded training codes"}
     ids |= {"frechet.reconstructions": "Frechet, reconstructions"}
     epochs = sorted({run.settings.epochs for run in every if not run.reason})
     trained = f", {' or '.join(map(str, epochs))} epochs" if epochs else ""

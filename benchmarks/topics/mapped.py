@@ -27,7 +27,7 @@ from hebae.errors import HebaeError
 from hebae.model import to_floats
 from hebae.training.batches import ArrayBatches, Batch
 from hebae.training.callbacks import Callback
-from hebae.training.loop import train
+from hebae.training.loop import Member, train_members
 from hebae.training.machine import make_fabric
 
 SHAPE = (3, 64, 64)
@@ -212,14 +212,10 @@ def stretch(
                 marks.append(time.perf_counter())
 
     batches = Stretch(values, settings.batch_size, seed=seed, drop_last=True)
-    outcome = train(
-        build(settings, SHAPE, seed=seed),
-        settings,
-        batches,
-        fabric=make_fabric(settings),
-        callbacks=[AtEpochs()],
-    )
-    if outcome.interrupted:
+    # Not by `train`: so few steps on noise may leave a covariance that cannot be used.
+    member = Member(build(settings, SHAPE, seed=seed), settings, [AtEpochs()])
+    train_members([member], batches, fabric=make_fabric(settings))
+    if member.interrupted:
         raise KeyboardInterrupt
     begin, end = marks
     return (end - begin) / steps

@@ -173,5 +173,6 @@ def find_singular_noise(model: Autoencoder, step: int) -> DivergenceError | None
         return None
     return DivergenceError(
         f"training ended at step {step} with a model that is not usable: the covariance of the "
-        f"codes of the training examples is singular, so no noise can be drawn. {NARROW_ADVICE}"
+        f"codes of the training examples is singular, so no noise can be drawn. {NARROW_ADVICE} If "
+        "it is wide enough: train for more epochs."
     )

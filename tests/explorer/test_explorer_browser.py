@@ -122,11 +122,11 @@ def test_a_run_in_the_browser(digits):
         before = decoded.get_attribute("src")
         place = page.evaluate(PLACE)
         page.get_by_label("Direction 1", exact=True).locator("[tabindex]").focus()
-        for _ in range(20):
-            page.keyboard.press("ArrowRight")
-        page.wait_for_function(
-            "old => document.querySelector(\"img[alt='Images: decoded']\").src !== old", arg=before
-        )
+        deadline = time.monotonic() + 60
+        while decoded.get_attribute("src") == before and time.monotonic() < deadline:
+            page.keyboard.press("ArrowRight")  # lost before the page is connected
+            page.wait_for_timeout(50)
+        assert decoded.get_attribute("src") != before
         assert page.get_by_text("Code: mean of the codes, moved").is_visible()
         page.wait_for_function(f"old => {PLACE} > old", arg=place)
 

@@ -103,14 +103,12 @@ def connected(
                 f"Ray did not start on this machine ({reason}). If the machine is busy, repeat the "
                 "command later, or leave out --ray to train in this process."
             ) from None
-        advice = (
-            ""
-            if "RAY_AUTH_MODE" in os.environ
-            else (
+        advice = ""
+        if "RAY_AUTH_MODE" not in os.environ:
+            advice = (
                 " If ray start enabled tokens there (because ~/.ray/auth_token exists), set the "
                 "variable RAY_AUTH_MODE to token."
             )
-        )
         raise HebaeError(
             f"cannot connect to Ray at {address} ({reason}); start a cluster with: ray start "
             f"--head, or give --ray without an address to use this machine.{advice}"

@@ -102,7 +102,7 @@ def plan(settings: Settings, space: Sequence[str], criterion: str = "auto") -> S
 def choose_criterion(settings: Settings) -> str:
     """Return the default criterion: the ELBO where the method trains its noise, otherwise IWAE.
 
-    Without a rate weight nothing keeps the noise of HEBAE up, and deterministic methods have none:
+    Without a rate weight nothing keeps the noise of HEBAE from shrinking, and deterministic methods have none:
     their ELBO says nothing about the decoder. IWAE with a fitted width is defined for all methods.
     """
     without_rate = settings.method == "hebae" and not settings.rate_weight

@@ -23,8 +23,8 @@ from hebae.priors.base import Prior
 class CWAE(Objective):
     """z = mu, without noise; the Cramer-Wold distance pulls the codes to N(0, I).
 
-    The distance is in closed form, without random numbers: exact for one and two dimensions, and
-    otherwise asymptotic in the latent dimension, for 8 dimensions or more.
+    The distance is in closed form, without random numbers. The form is exact for one and two latent
+    dimensions. For more it is asymptotic, and a good approximation for 8 or more.
     """
 
     penalty_weight: Weight = 1.0

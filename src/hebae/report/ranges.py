@@ -143,8 +143,9 @@ def _leave_out_outliers(
     axes.set_xlim(min(near) - margin, max(near) + margin)
     for place, middle in far.items():
         right = middle > upper
+        number = f"{middle:,.0f}".replace("-", "\N{MINUS SIGN}")
         axes.annotate(
-            f"{middle:,.0f} →" if right else f"← {middle:,.0f}".replace("-", "\N{MINUS SIGN}"),
+            f"{number} →" if right else f"← {number}",
             (float(right), place),
             xycoords=("axes fraction", "data"),
             xytext=(-3 if right else 3, 0),

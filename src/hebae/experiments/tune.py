@@ -102,8 +102,9 @@ def plan(settings: Settings, space: Sequence[str], criterion: str = "auto") -> S
 def choose_criterion(settings: Settings) -> str:
     """Return the default criterion: the ELBO where the method trains its noise, otherwise IWAE.
 
-    Without a rate weight nothing keeps the noise of HEBAE from shrinking, and deterministic methods have none:
-    their ELBO says nothing about the decoder. IWAE with a fitted width is defined for all methods.
+    Without a rate weight nothing keeps the noise of HEBAE from shrinking, and deterministic methods
+    have none: their ELBO says nothing about the decoder. IWAE with a fitted width is defined for
+    all methods.
     """
     without_rate = settings.method == "hebae" and not settings.rate_weight
     return "elbo" if METHODS[settings.method].stochastic and not without_rate else "iwae"

@@ -98,6 +98,15 @@ def test_a_number_from_a_json_file_does_not_begin_a_paragraph(tool):
     assert tool("site").on_page_markdown(marked, page) == "log p(x) is\n2.9 nats\n"
 
 
+def test_a_formula_in_a_cell_is_left_as_it_is(tool):
+    pytest.importorskip("mkdocs")
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="mathematics.md"))
+    formula = r'<span class="arithmatex">\(N(0, 1)\)</span>'
+    html = tool("site").on_page_content(f"<td>{formula}</td>", page)
+    assert f"<td>{tool('site').on_page_content(formula, page)}</td>" == html
+    assert "whole" not in html
+
+
 def test_ranges_and_short_code_are_not_broken_into_lines(tool):
     pytest.importorskip("mkdocs")
     page = SimpleNamespace(file=SimpleNamespace(src_uri="how-to.md"))
@@ -105,5 +114,9 @@ def test_ranges_and_short_code_are_not_broken_into_lines(tool):
     html = tool("site").on_page_content(f"<p><code>--seed 3</code></p>{cell}", page)
     assert '<code class="whole">--seed 3</code>' in html
     assert html.count('<span class="whole">') == 2 and '<span class="whole">[5.05, 5.11]' in html
+    html = tool("site").on_page_content(
+        f"<code>hebae sample runs/a --count 20 --seed 3{'0' * 9}</code>", page
+    )
+    assert '<span class="whole">--count</span> 20' in html
     block = "<pre><span></span><code>x</code></pre>"
     assert tool("site").on_page_content(block, page) == block

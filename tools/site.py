@@ -56,6 +56,10 @@ _BAR = re.compile(r"<mo\b[^>]*>(&#x0007C;|&#x02016;|\|)</mo>")
 _SIGN = re.compile(r"((?:\[|\(|&#x0005B;|&#x00028;|&#x0003D;)</mo>)<mo>&#x02212;")
 _JOINT = re.compile(r"^(\w+(?:, \w+)+) : (.*)\n((?: +.*\n)*)", re.MULTILINE)
 _CODE = re.compile(r"(?<!<pre>)(?<!</span>)<code>([^<\n]{1,32})</code>")
+_LONG_CODE = re.compile(r"(?<!<pre>)(?<!</span>)<code>[^<\n]{33,}</code>")
+_FLAG = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*")
+_WIDE = 24
+"""Letters of a formula in a line from which it may be wider than a phone."""
 _CELL = re.compile(r"<td(?![^>]*class)([^>]*)>(.*?)</td>", re.DOTALL)
 _RANGE = re.compile(r"[\[(][-−\d.,e]+?(?:,| to) [-−\d.,e]+[\])]")
 _FOREIGN = re.compile(
@@ -139,10 +143,14 @@ def on_page_content(html: str, page: Page, **_: Any) -> str:
         mathml = _FUNCTION.sub(_spaced, mathml)
         mathml = _BAR.sub(r"<mo stretchy=false lspace=0 rspace=0>\1</mo>", mathml)
         mathml = _SIGN.sub(r"\1<mo form=prefix>&#x02212;", mathml)
-        return f"<{tag} class=formula>{mathml}</{tag}>"
+        wide = len(re.sub(r"<[^>]*>", "", mathml)) > _WIDE
+        return f'<{tag} class="formula{" wide" if wide else ""}">{mathml}</{tag}>'
 
     html = _CODE.sub(r'<code class="whole">\1</code>', html)
-    return _FORMULA.sub(formula, _CELL.sub(_cell, html))
+    html = _LONG_CODE.sub(
+        lambda code: _FLAG.sub(r'<span class="whole">\g<0></span>', code[0]), html
+    )
+    return _CELL.sub(_cell, _FORMULA.sub(formula, html))
 
 
 def on_post_page(output: str, page: Page, **_: Any) -> str:

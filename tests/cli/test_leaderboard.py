@@ -10,10 +10,10 @@ from command_line import require_movable
 from hebae.config import Settings
 from hebae.data import Dataset
 from hebae.data.examples import Examples
-from hebae.experiments.leaderboard import evaluation
-from hebae.experiments.leaderboard_plan import BUDGETS, ENTRIES, Board
+from hebae.experiments.leaderboard_plan import BUDGETS, ENTRIES, Board, evaluation
 from hebae.experiments.trained_run import RunResult
 from hebae.methods import METHODS
+from hebae.run_folder import RunFolder
 
 
 def run(hebae, *words, output="board"):
@@ -127,6 +127,19 @@ def test_what_it_decides_itself_is_refused_as_a_flag(hebae, vectors, tmp_path, w
     assert status == 2
     assert all(fact in " ".join(err.split()) for fact in facts)
     assert not (tmp_path / "board").exists()
+
+
+def test_without_a_distance_the_weight_has_the_highest_likelihood(hebae, tmp_path):
+    counts = np.random.default_rng(0).poisson(3, (300, 6))
+    np.save(tmp_path / "vectors.npy", counts)
+    status, out, err = run(hebae, "--methods", "vae", "--likelihood", "poisson")
+    assert status == 0, err
+    assert "highest log p(x) of validation examples" in " ".join(out.split())
+    found = content(tmp_path)
+    tried = {r["value"].split(": ")[0]: r["value"].split(": ")[1] for r in found["choice"]}
+    settings = RunFolder(tmp_path / "board/runs/vectors.npy-vae-seed0").settings()
+    chosen = float(tried[f"{settings.penalty_weight:g}"])
+    assert chosen == max(map(float, tried.values()))  # both, if they are equal when rounded
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -17,14 +16,14 @@ from hebae.errors import HebaeError
 from hebae.experiments.cluster import Cluster
 from hebae.experiments.cluster_runs import Measure, measure_each
 from hebae.experiments.figures import code_maps, explore
-from hebae.experiments.leaderboard_plan import Board, Entry
+from hebae.experiments.leaderboard_plan import Board, Entry, evaluation, last_split
 from hebae.experiments.measure import evaluate_run
 from hebae.experiments.metrics import choose
 from hebae.experiments.plan import PlannedRun
 from hebae.experiments.runner import ExperimentFolder, joint_provenance, train_runs
 from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.table import tabulate
-from hebae.experiments.trained_run import RunResult, examples_of
+from hebae.experiments.trained_run import RunResult
 from hebae.files import make_folder, write_text
 from hebae.methods import SAMPLER_NAMES
 from hebae.report import style
@@ -34,32 +33,32 @@ from hebae.report.tables import Row, Table, Undefined
 from hebae.training import session
 from hebae.training.many import Job, Watcher
 
-_FEATURES = 512
-"""Most features of the networks that a budget compares samples in."""
-CHOOSING = ("frechet",)
 METRICS = ("reconstruction", "elbo", "iwae", "frechet", "moments", "labels")
+BEST, BOUND = "frechet.best", "iwae.fitted_width"
 ROWS = {  # of the table: id and heading; the Frechet distances of all samplers come after
-    "iwae.fitted_width": "log p(x), IWAE",
+    BOUND: "log p(x), IWAE",
     "elbo": "ELBO",
     "reconstruction.negative_log_likelihood": "reconstruction",
     "moments.mean_abs_correlation.mean": "mean |correlation|",
     "moments.active_units": "active units",
     "labels.nearest_neighbours": "accuracy of neighbours",
 }
-BEST = "frechet.best"
 PANELS = {  # of the figure: heading, note, and whether higher or lower is better
-    "iwae.fitted_width": ("log p(x)", "IWAE, nats", "higher"),
+    BOUND: ("log p(x)", "IWAE, nats", "higher"),
     BEST: ("Samples", "Frechet distance, best sampler", "lower"),
     "frechet.prior": ("Samples, own prior", "Frechet distance", "lower"),
     "reconstruction.negative_log_likelihood": ("Reconstruction", "−log p(x|μ(x)), nats", "lower"),
     "moments.mean_abs_correlation.mean": ("Correlation of μ", "mean |off-diagonal|", "lower"),
     "labels.nearest_neighbours": ("Neighbours", "accuracy on the code", "higher"),
 }
-CRITERION = (
-    "The weight of each row is the one with the lowest Frechet distance to validation examples, "
-    "over all samplers that were tried. The models for this choice were trained on a part of the "
-    "training examples."
+CHOICE = (
+    "The weight of each row is the one with {}. The models for this choice were trained on a part "
+    "of the training examples."
 )
+BY_DISTANCE = (
+    "the lowest Frechet distance to validation examples, over all samplers that were tried"
+)
+BY_BOUND = "the highest log p(x) of validation examples (IWAE, with a fitted width)"
 
 
 def run_leaderboard(
@@ -96,7 +95,7 @@ def run_leaderboard(
         if folder.mark.is_file():
             folder.require_same(wanted)
         folder.write_mark({"budget": board.budget}, wanted)
-        tried = runner.run(planned, CHOOSING, final=False)
+        tried = runner.run(planned, final=False)
         if tried is None:
             return None
         chosen = {entry.key: _choose(entry, tried) for entry in board.entries}
@@ -109,7 +108,7 @@ def run_leaderboard(
                 for seed in seeds
                 if not chosen[entry.key].reason
             ]
-            found = runner.run(final, METRICS, final=True)
+            found = runner.run(final, final=True)
             if found is None:
                 return None
             results[data] = [*found, *(one for one in chosen.values() if one.reason)]
@@ -133,9 +132,7 @@ class _Runner:
         self.cluster = cluster
         self.command, self.watcher, self.retry_diverged = command, watcher, retry_diverged
 
-    def run(
-        self, planned: Sequence[PlannedRun], metrics: Sequence[str], *, final: bool
-    ) -> list[RunResult] | None:
+    def run(self, planned: Sequence[PlannedRun], *, final: bool) -> list[RunResult] | None:
         """Train what can be trained, and measure it; None if that was interrupted.
 
         A run that cannot be trained has its reason, as one that diverges has.
@@ -172,58 +169,37 @@ class _Runner:
         )
         if trained is None:
             return None
-        calls = [self._measuring(one, metrics, final) for one in trained]
+        calls = [self._measuring(one, final) for one in trained]
         measured = measure_each(calls, self.progress, self.cluster)
         if measured is None:
             return None
         found = refused | {one.label: one for one in measured}
         return [found[run.label] for run in planned]
 
-    def _measuring(
-        self, run: RunResult, metrics: Sequence[str], final: bool
-    ) -> tuple[RunResult, Measure]:
+    def _measuring(self, run: RunResult, final: bool) -> tuple[RunResult, Measure]:
         """Return what `measure_each` takes."""
+        names: Sequence[str] = METRICS
         if run.diverged:
             run = replace(run, reason=f"diverged: {run.reason}")
+        elif not final:
+            (frechet,) = choose(["frechet"])
+            names = ["frechet" if frechet.applies(run.open()) else "iwae"]
         labelled = run.dataset.train.labels is not None
-        chosen = choose([name for name in metrics if labelled or name != "labels"])
+        metrics = choose([name for name in names if labelled or name != "labels"])
         settings = evaluation(self.board.plan, run, final=final)
-        return run, partial(evaluate_run, metrics=chosen, settings=settings, command=self.command)
-
-
-def evaluation(plan: Mapping[str, Any], run: RunResult, *, final: bool) -> EvaluationSettings:
-    """Return how a run is evaluated.
-
-    Samples are compared with as many examples as there are, even if these are fewer than the
-    features need for a covariance of full rank: it is the same for all rows. Images of more pixels
-    than that are compared in the features of a random network.
-    """
-    dataset = run.dataset
-    every = final and run.settings.seed in plan["seeds"][: plan["all_samplers"]]
-    values = {
-        "split": _last(dataset) if final else "validation",
-        "samplers": SAMPLER_NAMES if every else tuple(plan["samplers"]),
-        "device": run.settings.device,
-        **plan["evaluation"],
-    }
-    settings = EvaluationSettings(**values)
-    count = min(settings.samples, len(examples_of(dataset, settings.split)))
-    if count > max(_FEATURES, math.prod(dataset.shape)):
-        return settings
-    is_image, labelled = len(dataset.shape) == 3, dataset.train.labels is not None
-    if is_image and (settings.features == ("pixels",) or not (settings.features or labelled)):
-        values["features"] = ("random",)
-    return EvaluationSettings(**values | {"allow_rank_deficient": True})
-
-
-def _last(dataset: Dataset) -> str:
-    """Return the split that the chosen models are measured on."""
-    return "test" if dataset.test is not None else "validation"
+        return run, partial(evaluate_run, metrics=metrics, settings=settings, command=self.command)
 
 
 def criterion(run: RunResult) -> float:
-    """Return the lowest Frechet distance over the samplers; infinite if there is none."""
-    return min((value for _, value in _distances(run)), default=math.inf)
+    """Return what a choice minimises: the lowest Frechet distance over the samplers, or -log p(x).
+
+    It is infinite if there is neither. The bound is measured only where there are no distances.
+    """
+    distances = [value for _, value in _distances(run)]
+    if distances:
+        return min(distances)
+    bound = run.value(BOUND)
+    return math.inf if bound is None else -bound
 
 
 def _choose(entry: Entry, tried: Sequence[RunResult]) -> RunResult:
@@ -264,6 +240,8 @@ def _publish(
     command: str,
 ) -> list[Table]:
     make_folder(folder.figures)
+    by_distance = any(map(_distances, tried))
+    how = CHOICE.format(BY_DISTANCE if by_distance else BY_BOUND)
     tables, pictures, maps = [], [], []
     for name, found in results.items():
         dataset = datasets[name]
@@ -271,7 +249,7 @@ def _publish(
             entry: [_with_best(one) for one in found if one.values["entry"] == entry.key]
             for entry in board.entries
         }
-        tables.append(_tabulate(rows, dataset))
+        tables.append(_tabulate(rows, dataset, how))
         if not any(one.measurements for one in found):
             continue
         path = folder.figures / f"{Path(name).name}.png"
@@ -286,11 +264,11 @@ def _publish(
             for section in (*code_maps(opened), *live)
         ]
         caption = (
-            f"Medians and ranges over the seeds, on {_last(dataset)} examples; an arrow points to "
-            "where a model is better, and a hollow marker is the best median."
+            f"Medians and ranges over the seeds, on {last_split(dataset)} examples; an arrow points "
+            "to where a model is better, and a hollow marker is the best median."
         )
         pictures.append(Section(title, [Picture(path.read_bytes(), title, caption)]))
-    choice = _tabulate_choice(board, tried, chosen)
+    choice = _tabulate_choice(board, tried, chosen, by_distance=by_distance)
     content = {
         "budget": board.budget,
         "seeds": board.plan["seeds"],
@@ -302,7 +280,7 @@ def _publish(
         *(Section(table.title, [table]) for table in shown),
         *pictures,
         *maps,
-        Section("Choice of the weights", [CRITERION, choice], folded=True),
+        Section("Choice of the weights", [how, choice], folded=True),
     ]
     records = [
         {"data": name} | record
@@ -319,7 +297,7 @@ def _publish(
     return shown
 
 
-def _tabulate(rows: Mapping[Entry, Sequence[RunResult]], dataset: Dataset) -> Table:
+def _tabulate(rows: Mapping[Entry, Sequence[RunResult]], dataset: Dataset, note: str) -> Table:
     """Tabulate the measurements, a column per entry; one without any has its reason in each row."""
     columns = {entry.label: found for entry, found in rows.items()}
     reasons = {
@@ -335,8 +313,8 @@ def _tabulate(rows: Mapping[Entry, Sequence[RunResult]], dataset: Dataset) -> Ta
     ids |= {"frechet.reconstructions": "Frechet, reconstructions"}
     epochs = sorted({run.settings.epochs for run in every if not run.reason})
     trained = f", {' or '.join(map(str, epochs))} epochs" if epochs else ""
-    title = f"{dataset.name}{trained}: {_last(dataset)} examples"
-    table = tabulate(columns, title, [CRITERION], ids=ids)
+    title = f"{dataset.name}{trained}: {last_split(dataset)} examples"
+    table = tabulate(columns, title, [note], ids=ids)
     if not table.rows:
         return replace(table, rows=[Row("result", [Undefined(r) for r in reasons.values()])])
     return replace(
@@ -355,7 +333,11 @@ def _tabulate(rows: Mapping[Entry, Sequence[RunResult]], dataset: Dataset) -> Ta
 
 
 def _tabulate_choice(
-    board: Board, tried: Sequence[RunResult], chosen: Mapping[str, RunResult]
+    board: Board,
+    tried: Sequence[RunResult],
+    chosen: Mapping[str, RunResult],
+    *,
+    by_distance: bool,
 ) -> Table:
     """Tabulate the criterion of each setting that was tried; the chosen one is bold."""
     rows = []
@@ -367,12 +349,13 @@ def _tabulate_choice(
                 best.append(len(cells))
             head = f"{run.values['weight']:g}: " if "weight" in run.values else ""
             value = criterion(run)
-            known = math.isfinite(value)
-            cells.append(f"{head}{value:.3g}" if known else Undefined(run.reason))
+            text = f"{head}{value:.3g}" if by_distance else f"{head}{-value:,.2f}"
+            cells.append(text if math.isfinite(value) else Undefined(run.reason))
         cells += [""] * (len(board.plan["factors"]) - len(cells))
         rows.append(Row(entry.label, cells, best=best))
     heads = [f"default × {factor:g}" for factor in board.plan["factors"]]
-    note = "Each cell: the weight, and the lowest Frechet distance over the samplers."
+    what = "the lowest Frechet distance over the samplers" if by_distance else "log p(x), in nats"
+    note = f"Each cell: the weight, and {what}."
     return Table("Weights that were tried", heads, rows, [note])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -14,12 +15,16 @@ from hebae.config import Settings, resolve
 from hebae.data import Dataset
 from hebae.errors import HebaeError
 from hebae.experiments.plan import PlannedRun
-from hebae.methods import METHODS
+from hebae.experiments.settings import EvaluationSettings
+from hebae.experiments.trained_run import RunResult, examples_of
+from hebae.methods import METHODS, SAMPLER_NAMES
 
 _FILE = files("hebae.experiments").joinpath("leaderboard.yaml")
 _TEXTS = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
 BUDGETS: dict[str, dict[str, Any]] = _TEXTS["budgets"]
 PRESETS: dict[str, str] = _TEXTS["presets"]
+_FEATURES = 512
+"""Most features of the networks that a budget compares samples in."""
 _WEIGHTS = "a leaderboard tries weights of its own"
 
 
@@ -107,3 +112,33 @@ class Board:
             changes[entry.weight] = getattr(chosen, entry.weight)
         label = f"{Path(data).name}-{entry.key}-seed{seed}"
         return PlannedRun(label, self.settings(entry, "train", **changes), {"entry": entry.key})
+
+
+def evaluation(plan: Mapping[str, Any], run: RunResult, *, final: bool) -> EvaluationSettings:
+    """Return how a run is evaluated.
+
+    Samples are compared with as many examples as there are, even if these are fewer than the
+    features need for a covariance of full rank: it is the same for all rows. Images of more pixels
+    than that are compared in the features of a random network.
+    """
+    dataset = run.dataset
+    every = final and run.settings.seed in plan["seeds"][: plan["all_samplers"]]
+    values = {
+        "split": last_split(dataset) if final else "validation",
+        "samplers": SAMPLER_NAMES if every else tuple(plan["samplers"]),
+        "device": run.settings.device,
+        **plan["evaluation"],
+    }
+    settings = EvaluationSettings(**values)
+    count = min(settings.samples, len(examples_of(dataset, settings.split)))
+    if count > max(_FEATURES, math.prod(dataset.shape)):
+        return settings
+    is_image, labelled = len(dataset.shape) == 3, dataset.train.labels is not None
+    if is_image and (settings.features == ("pixels",) or not (settings.features or labelled)):
+        values["features"] = ("random",)
+    return EvaluationSettings(**values | {"allow_rank_deficient": True})
+
+
+def last_split(dataset: Dataset) -> str:
+    """Return the split that the chosen models are measured on."""
+    return "test" if dataset.test is not None else "validation"

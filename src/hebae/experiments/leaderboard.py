@@ -264,8 +264,8 @@ def _publish(
             for section in (*code_maps(opened), *live)
         ]
         caption = (
-            f"Medians and ranges over the seeds, on {last_split(dataset)} examples; an arrow points "
-            "to where a model is better, and a hollow marker is the best median."
+            f"Medians and ranges over the seeds, on {last_split(dataset)} examples. An arrow "
+            "points to where a model is better, and a hollow marker is the best median."
         )
         pictures.append(Section(title, [Picture(path.read_bytes(), title, caption)]))
     choice = _tabulate_choice(board, tried, chosen, by_distance=by_distance)

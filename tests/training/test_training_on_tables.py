@@ -8,6 +8,7 @@ from training_runs import weights
 from hebae.data import Examples, load
 from hebae.data.schema import Column
 from hebae.evaluation.bounds import elbo
+from hebae.likelihoods.base import Context
 from hebae.storage import load_model
 from hebae.training import session
 from hebae.training.many import Job, train_all
@@ -80,3 +81,19 @@ def test_optimal_scales_are_those_of_the_observed_numbers(settings, tmp_path):
     with torch.no_grad():
         error = (x - model.reconstruct(x)).square().nanmean(0).sqrt()
     torch.testing.assert_close(model.likelihood.log_scale.exp(), error, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_follow_on_a_measurement_without_them(kind, settings):
+    dataset = table("negative_binomial" if kind.startswith("zero") else kind)
+    likelihood = session.prepare(settings.replace(likelihood=kind), dataset).model.likelihood
+    x, mask = (
+        torch.tensor(np.nan_to_num(dataset.train.values[:5])),
+        torch.ones(5, 6, dtype=torch.bool),
+    )
+    output = torch.zeros(5, *likelihood.output_shape)
+    with torch.inference_mode():
+        likelihood.negative_log_likelihood(output, x, Context(mask))
+    output.requires_grad_()
+    likelihood.negative_log_likelihood(output, x, Context(mask)).sum().backward()
+    assert output.grad.isfinite().all()

@@ -150,7 +150,8 @@ class Columns(Likelihood):
         key = kind, x.device
         if key not in self._indices:
             where = self.back if kind == "back" else self.where[kind]
-            self._indices[key] = torch.tensor(where, device=x.device)
+            with torch.inference_mode(False):  # for later steps with gradients
+                self._indices[key] = torch.tensor(where, device=x.device)
         return x.index_select(-1, self._indices[key])
 
     def _joined(self, columns: list[Tensor]) -> Tensor:

@@ -57,6 +57,7 @@ def lowest_versions() -> list[str]:
 
 def _test(session: nox.Session, *options: str) -> None:
     session.install("--editable", ".[dev]", *options)
+    session.install("--no-deps", "torch-fidelity", *options)  # as in the Makefile
     session.run("python", "-m", "pip", "freeze", "--exclude-editable")
     session.env["OMP_NUM_THREADS"] = "1"
     session.run("python", "-m", "pytest", *(session.posargs or ("--numprocesses", "2")))

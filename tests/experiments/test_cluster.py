@@ -114,6 +114,29 @@ def test_a_task_that_reports_keeps_its_cpu(two_nodes):
         assert sorted(nodes.run(task, range(2))) == [(0, None), (1, None)]
 
 
+def test_tasks_go_on_and_report_when_the_actor_of_their_messages_is_killed(two_nodes, tmp_path):
+    import ray
+
+    def task(answer, report):
+        deadline = time.monotonic() + 60
+        while not answer.exists() and time.monotonic() < deadline:
+            report("here")
+            time.sleep(0.05)
+        return answer.exists()
+
+    def watch(number, message):
+        if not killed:  # as by a scheduler, whose signal reaches every process
+            ray.kill(nodes._messages, no_restart=False)
+            killed.append(number)
+        else:
+            answer.touch()
+
+    killed, answer = [], tmp_path / "answer"
+    with cluster.connected(ClusterSettings(ray=(two_nodes,))) as nodes:
+        assert list(nodes.run(task, [answer], watch=watch)) == [(0, True)]
+    assert killed
+
+
 def test_what_cannot_work_is_said_before_anything_is_started(
     hebae, vectors, tmp_path, serve, monkeypatch
 ):

@@ -168,7 +168,7 @@ class Cluster:
         """Whether a signal stopped the last tasks."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor: Any = ray.remote(num_cpus=0)(_Messages)
-        self._messages = actor.options(scheduling_strategy=here).remote()
+        self._messages = actor.options(scheduling_strategy=here, max_restarts=-1).remote()
         self.slots()  # whether there is any
 
     def gpus(self, device: str = "auto") -> float:
@@ -263,10 +263,12 @@ class Cluster:
                     ray.cancel(one, force=bool(cancelled))
 
     def _received(self) -> list[tuple[int, Any]]:
-        """Return what tasks have reported since the last call."""
+        """Return what tasks have reported since the last call, as far as it is not lost."""
         import ray
 
-        found: list[tuple[int, Any]] = ray.get(self._messages.take.remote())
+        found: list[tuple[int, Any]] = []
+        with suppress(ray.exceptions.RayError):  # a signal to all processes ends the actor, too
+            found = ray.get(self._messages.take.remote())
         return found
 
 

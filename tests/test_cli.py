@@ -12,8 +12,9 @@ from command_line import SMALL, in_a_process, refused
 from PIL import Image
 
 from hebae import VAE, load
-from hebae.config import Settings, preset_names
+from hebae.config import Settings
 from hebae.methods import METHODS
+from hebae.yaml_files import preset_names
 
 # ---- what works ---------------------------------------------------------------------------------
 
@@ -235,7 +236,10 @@ def test_ctrl_c_while_modules_are_imported_prints_one_line(tmp_path):
         (("--config", "nothere.yaml"), ("nothere.yaml",)),
         (("--logger",), ("--logger has no value", "tensorboard wandb mlflow")),
         (("--output", f"{__file__}/run"), ("--output", "test_cli.py, which is a file")),
-        (("--encoder-widths",), ("--encoder-widths",)),
+        (("--encoder-widths",), ("--encoder-widths has no value",)),
+        (("--condition", "--method", "vae"), ("--condition has no value",)),
+        (("--condition", ","), ("--condition , names no column",)),
+        (("--condition", "a,b,a"), ("--condition names a twice",)),
         (("--latent-dim", "1000000000000", "--method", "vae"), ("--latent-dim", "at most")),
         (("--seed", "18446744073709551616"), ("--seed", "below")),
         (("--moments", "shrunk", "--latent-dim", "280"), ("270", "latent_dim", "280")),

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hebae.config import preset_names, resolve
+from hebae.config import resolve
 from hebae.errors import HebaeError
 from hebae.paper.page import table_from_json, table_to_json
 from hebae.report.tables import Measured, Row, Table, Undefined
+from hebae.yaml_files import preset_names
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"

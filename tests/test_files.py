@@ -14,6 +14,7 @@ import torch
 import hebae
 from hebae import HebaeError, provenance
 from hebae.files import expand, write_atomically
+from hebae.folders import clear
 
 
 def test_a_failed_write_leaves_the_old_file_and_says_why(tmp_path):
@@ -28,6 +29,53 @@ def test_a_failed_write_leaves_the_old_file_and_says_why(tmp_path):
         write_atomically(path, fail)
     assert path.read_text() == "old"
     assert [f.name for f in tmp_path.iterdir()] == ["file"]
+
+
+def test_each_reason_has_its_remedy(tmp_path, monkeypatch):
+    def fail_with(error):
+        def fail(temporary):
+            raise error
+
+        return fail
+
+    for number, remedy in ((28, "Free some space"), (36, "shorter name"), (13, "may write to")):
+        with pytest.raises(HebaeError, match=remedy):
+            write_atomically(tmp_path / "file", fail_with(OSError(number, os.strerror(number))))
+    full = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    with pytest.raises(HebaeError, match=r"No space left on device\. Free some space"):
+        write_atomically(tmp_path / "file", fail_with(OSError("90 requested and 5 written")))
+
+
+@pytest.mark.parametrize("letter", ["x", "é"])
+def test_names_may_be_as_long_as_the_system_allows(tmp_path, letter):
+    path = tmp_path / (letter * (250 // len(letter.encode())) + ".csv")
+    write_atomically(path, lambda temporary: temporary.write_text("whole"))
+    assert [f.name for f in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_file_is_written_again_if_another_process_takes_it_for_a_leftover(tmp_path):
+    written = []
+
+    def write(temporary):
+        temporary.write_text("whole")
+        written.append(temporary)
+        if len(written) == 1:
+            clear(tmp_path, ())
+
+    write_atomically(tmp_path / "file", write)
+    assert (tmp_path / "file").read_text() == "whole"
+    assert len(written) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_an_output_on_a_full_disk_gives_one_sentence():
+    command = [sys.executable, "-m", "hebae", "show", "--help"]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 2
+    assert "No space left on device" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_the_reason_is_not_hidden_where_even_removing_fails(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from hebae import inference
 from hebae.data.columns import listed
 from hebae.errors import HebaeError
-from hebae.files import locked
+from hebae.folders import locked
 from hebae.model import Autoencoder
 from hebae.priors import NAMES, Prior, Samplers, fit_samplers
 from hebae.priors.base import Floats

@@ -31,10 +31,9 @@ from hebae.deprecation import warn
 from hebae.errors import HebaeError, suggestion
 from hebae.files import shortened
 from hebae.methods import MOST_UNITS, Width, Widths, allowed_values
-from hebae.yaml_files import read_mapping
+from hebae.yaml_files import read_mapping, read_preset
 
 METHODS: tuple[str, ...] = tuple(methods.METHODS)
-PRESETS = Path(__file__).parent / "presets"
 ImageSize = Annotated[tuple[Width, ...], Field(min_length=1, max_length=2)]
 
 if TYPE_CHECKING:
@@ -120,6 +119,8 @@ class DataSettings(_Group):
         if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
             return value
         names = [name.strip() for text in texts for name in text.split(",") if name.strip()]
+        if texts and not names:
+            raise HebaeError(f"--condition {' '.join(texts)} names no column; give COLUMN.")
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise HebaeError(f"--condition names {twice} twice; name each column once.")
@@ -346,7 +347,7 @@ def resolve(
     flags = dict(flags or {})
     layers: list[tuple[str, dict[str, Any]]] = []
     if preset is not None:
-        layers.append((f"preset {preset}", _read_preset(preset)))
+        layers.append((f"preset {preset}", read_preset(preset)))
     if config is not None:
         layers.append((str(config), read_mapping(config)))
     method = "hebae"
@@ -371,24 +372,13 @@ def resolve(
     return Settings.checked(merged | flags, "the flags")
 
 
-def preset_names() -> list[str]:
-    """Names of the presets that come with the package."""
-    return sorted(file.stem for file in PRESETS.glob("*.yaml"))
-
-
-def _read_preset(name: str) -> dict[str, Any]:
-    if name not in (names := preset_names()):
-        raise HebaeError(
-            f"unknown preset {name!r}{suggestion(name, names)}; allowed are {', '.join(names)}."
-        )
-    return read_mapping(PRESETS / f"{name}.yaml")
-
-
 def explain(error: ValidationError, origin: str) -> HebaeError:
     """Turn a pydantic error into one sentence: the key, what was given, what is allowed."""
     first = error.errors()[0]
     names = [str(part) for part in first["loc"] if part in Settings.model_fields]
     key, given = names[-1] if names else str(first["loc"][0]), first["input"]
+    if isinstance(reason := first.get("ctx", {}).get("error"), HebaeError):
+        return reason
     if first["type"] == "extra_forbidden":
         return HebaeError(
             f"unknown key {shortened(repr(key))} in {origin}"

@@ -24,6 +24,10 @@ class PeerError(HebaeError):
     status = 70
 
 
+class FolderError(HebaeError):
+    """A folder is full, forbidden or in use; the same command may succeed later."""
+
+
 class UndefinedMetric(HebaeError):  # noqa: N818  a state of affairs, not a mistake
     """The quantity does not exist for this model or these data; the sentence says why."""
 

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import os
-import re
 import shutil
-import socket
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from hebae.errors import HebaeError
+from hebae.errors import FolderError, HebaeError
 
-LOCK_FILES = (".lock", ".holder")
-"""Files of `locked`: what is locked, and which process holds it."""
 MOST_TEXT = 2**27
 """Bytes of the largest text file that is read whole."""
 MOST_LEVELS = 100
 """Lists within lists in a JSON or YAML file."""
 MOST_VALUES = 10**7
 """Letters and values of the largest content of a JSON or YAML file, written out without aliases."""
-_LEFTOVER = re.compile(r"\.(.+\.tmp|tmp[A-Za-z0-9]{6})")
-"""Names of what `write_atomically`, and safetensors in older versions, leave if killed."""
 
 
 # Reading ----------------------------------------------------------------------------------------
@@ -253,20 +248,47 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     HebaeError
         If the folder is missing or read-only, or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    temporary = path.with_name(temporary_name(path.name))
+
+    def write_and_rename() -> None:
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())  # or a power cut could leave the new name on an empty file
         temporary.replace(path)
+
+    try:
+        try:
+            write_and_rename()
+        except FileNotFoundError:
+            if not path.parent.is_dir():
+                raise
+            write_and_rename()  # another process took it for one that a killed process left
     except OSError as error:
-        raise HebaeError(
-            f"cannot write {path}: {error.strerror or error}. Free some space, or choose a folder "
-            "that you may write to."
-        ) from error
+        raise FolderError(f"cannot write {path}: {_disk_reason(error, path.parent)}") from error
     finally:
         with suppress(OSError):  # on a read-only disk even this fails, and would hide the reason
             temporary.unlink()
+
+
+def temporary_name(name: str) -> str:
+    """Return a hidden name for what this process writes, of at most 255 bytes as systems allow."""
+    end = f".{os.getpid()}.tmp"
+    return f".{os.fsdecode(os.fsencode(name)[: 254 - len(end)])}{end}"
+
+
+def _disk_reason(error: OSError, folder: Path) -> str:
+    """Say why something cannot be written, and what to do."""
+    number, reason = error.errno, error.strerror or str(error)
+    if number is None:  # numpy tells how many bytes it has written, but not why
+        with suppress(OSError):
+            if shutil.disk_usage(folder).free < 2**20:
+                number, reason = errno.ENOSPC, os.strerror(errno.ENOSPC)
+    remedies = {
+        errno.ENOSPC: "Free some space.",
+        errno.EDQUOT: "Free some space.",
+        errno.ENAMETOOLONG: "Give a shorter name.",
+    }
+    return f"{reason}. {remedies.get(number or 0, 'Choose a folder that you may write to.')}"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -317,81 +339,6 @@ def make_folder(path: Path, name: str = "the folder") -> None:
     except FileExistsError:
         raise HebaeError(f"{name} {path} is a file; name a folder.") from None
     except OSError as error:
-        raise HebaeError(
-            f"cannot create {name} {path}: {error.strerror}; choose a folder you may write to."
+        raise FolderError(
+            f"cannot create {name} {path}: {_disk_reason(error, path.parent)}"
         ) from None
-
-
-@contextmanager
-def locked(folder: Path, *, seconds: float = 1) -> Iterator[None]:
-    """Keep other processes out of a folder while the block lasts; remove what killed ones left.
-
-    The system releases the lock when the process ends, however it ends. Readers need no lock.
-    Another process is waited for so many seconds: some hold a folder only to write one file.
-
-    Raises
-    ------
-    HebaeError
-        If another process, or this one, holds the folder already (named by host and process id), or
-        the folder cannot be written.
-    """
-    from filelock import FileLock, Timeout
-
-    if not folder.is_dir():  # or the lock would create it
-        raise HebaeError(f"cannot write into {folder}: there is no such folder.")
-    lock, holder = FileLock(folder / ".lock"), folder / ".holder"
-    try:
-        lock.acquire(timeout=seconds)
-    except Timeout:
-        try:
-            found = json.loads(read_text(holder))
-            process = f"process {found['pid']} on {found['host']}"
-        except (ValueError, KeyError, TypeError):  # it has just begun, or just ended
-            process = "another process"
-        raise HebaeError(
-            f"{folder} is in use by {process}. Wait until it ends, or name another folder."
-        ) from None
-    except (OSError, NotImplementedError) as error:
-        raise HebaeError(
-            f"cannot lock {folder}: {getattr(error, 'strerror', None) or error}. Choose a folder "
-            "you may write to."
-        ) from None
-    try:
-        with suppress(HebaeError):  # on a read-only disk the next write says so
-            clear(folder, ())
-        write_text(holder, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
-        yield
-    finally:
-        with suppress(OSError):
-            holder.unlink()
-        lock.release()
-
-
-def require_only(folder: Path, names: Collection[str]) -> None:
-    """Raise a HebaeError unless `folder` holds nothing but files and folders of these names."""
-    known = {*names, *LOCK_FILES}
-    foreign = sorted(f.name for f in folder.iterdir() if f.name not in known and not is_leftover(f))
-    if foreign:
-        raise HebaeError(
-            f"{folder} is not overwritten, since hebae did not create {foreign[0]} in it; move it "
-            "away, or choose another --output."
-        )
-
-
-def clear(folder: Path, names: Collection[str]) -> None:
-    """Remove files and folders of these names, and of interrupted writes, from `folder`."""
-    for path in [f for f in folder.iterdir() if f.name in names or is_leftover(f)]:
-        try:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-        except OSError as error:
-            raise HebaeError(
-                f"cannot remove {path}: {error.strerror or error}; choose another folder."
-            ) from None
-
-
-def is_leftover(path: Path) -> bool:
-    """Whether the file was left by a write that was interrupted (see `write_atomically`)."""
-    return _LEFTOVER.fullmatch(path.name) is not None

@@ -8,6 +8,7 @@ run.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -20,20 +21,18 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter
 
 from hebae._version import __version__
 from hebae.config import Settings
-from hebae.errors import HebaeError
+from hebae.errors import FolderError, HebaeError
 from hebae.files import (
-    LOCK_FILES,
-    clear,
-    is_leftover,
+    read_bytes,
     read_json,
     read_text,
     reading,
     require_folder,
-    require_only,
     require_plain,
     write_atomically,
     write_text,
 )
+from hebae.folders import LOCK_FILES, clear, is_leftover, require_only
 from hebae.yaml_files import read_mapping
 
 
@@ -75,7 +74,7 @@ class RunFolder:
     @property
     def is_run(self) -> bool:
         """Whether a run was ever started here."""
-        return self.config.is_file()
+        return os.path.lexists(self.config)  # what is no file is refused when it is read
 
     @property
     def is_empty(self) -> bool:
@@ -85,7 +84,7 @@ class RunFolder:
     @property
     def is_finished(self) -> bool:
         """Whether the folder holds a trained model."""
-        return self.weights.is_file()
+        return os.path.lexists(self.weights)
 
     @property
     def stopped_before_checkpoint(self) -> bool:
@@ -98,12 +97,13 @@ class RunFolder:
             raise HebaeError(no_model(self.path))
         return settings_of(read_mapping(self.config), self.config)
 
-    def history(self) -> list[dict[str, Any]]:
-        """Return the records of ``metrics.jsonl``, one per epoch."""
+    def history(self, size: int | None = None) -> list[dict[str, Any]]:
+        """Return the records of ``metrics.jsonl``, one per epoch, up to `size` bytes."""
         if not self.metrics.exists():
             return []
         with reading(self.metrics, "restore it, or train again"):
-            records = [json.loads(line) for line in read_text(self.metrics).splitlines()]
+            text = read_bytes(self.metrics)[:size].decode()
+            records = [json.loads(line) for line in text.splitlines()]
             _RECORDS.validate_python(records)
             for record in records:
                 require_plain(record)
@@ -135,7 +135,7 @@ class RunFolder:
         self.require_free(overwrite=overwrite)
         free = shutil.disk_usage(self.path).free
         if free < space_needed:
-            raise HebaeError(
+            raise FolderError(
                 f"the disk of --output {self.path} has {free / 1e6:,.0f} MB left, but the run "
                 f"needs {space_needed / 1e6:,.0f} MB; free some space or choose another folder."
             )
@@ -175,7 +175,7 @@ class RunFolder:
 
     def read_checkpoint(self, *, mapped: bool = False) -> dict[str, Any]:
         """Read ``resume.pt``: tensors and plain values only; `mapped` reads tensors when used."""
-        if not self.checkpoint.is_file():
+        if not os.path.lexists(self.checkpoint):
             raise HebaeError(
                 f"{self.path} has no resume.pt, so it cannot be resumed; train again with "
                 "--overwrite."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,8 @@ from hebae.config import DataSettings
 from hebae.data import Dataset
 from hebae.deprecation import keep_moved_modules, old_names
 from hebae.errors import HebaeError, MissingPackage
-from hebae.files import locked, reading, write_atomically
+from hebae.files import reading, write_atomically
+from hebae.folders import locked
 from hebae.model import Autoencoder
 from hebae.priors import *  # noqa: F403, since they lived here in version 0.1.0
 from hebae.priors import NAMES, Prior, Samplers, StandardNormal, check_name, fit_samplers
@@ -171,7 +173,7 @@ def read_samplers(folder: Path, model: Autoencoder) -> Stored:
         If the file is truncated or altered.
     """
     path = RunFolder(folder).samplers
-    if not path.is_file():
+    if not os.path.lexists(path):
         return Stored()
     with reading(path, "remove it, and the samplers are fitted again"):
         with safe_open(path, framework="numpy") as file:

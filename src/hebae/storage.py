@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import pairwise
@@ -87,7 +88,7 @@ def load_model(
         of a newer version.
     """
     weights_path = folder / "model.safetensors"
-    if not weights_path.is_file():
+    if not os.path.lexists(weights_path):
         raise HebaeError(no_model(folder))
     config, shape = _read_config(folder)
     path = folder / "config.json"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from command_line import SMALL, refused, require_movable
 
-from hebae.files import locked
+from hebae.folders import locked
 from hebae.gaussian import penalty_floor
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "v0.1.0"

@@ -7,11 +7,12 @@ import subprocess
 import pytest
 
 from hebae.cli.completion import SEVERAL
-from hebae.config import Settings, preset_names
+from hebae.config import Settings
 from hebae.evaluation.features import NAMES
 from hebae.experiments.leaderboard_plan import ENTRIES
 from hebae.experiments.metrics import METRICS
 from hebae.methods import METHODS
+from hebae.yaml_files import preset_names
 
 COMMANDS = ("train", "compare", "sweep", "evaluate", "encode", "export", "show", "completion")
 

@@ -187,6 +187,8 @@ def test_fast_trains_nothing_and_a_classifier_is_kept_with_its_accuracy(hebae, r
     [
         (("vae", "--metrics", "elbow"), ("'elbow'", "did you mean 'elbo'", "fast", "iwae")),
         (("vae", "--metrics", ","), ("names none", "fast")),
+        (("vae", "--features"), ("--features has no value",)),
+        (("vae", "--samplers"), ("--samplers has no value", "fitted-normal")),
         ((), ("run folder",)),
         (("stopped",), ("stopped is still training", "--resume --output stopped")),
         (("broken",), ("broken/diverged.txt",)),

@@ -1,6 +1,7 @@
 """``hebae tune``: trials, their criterion, failures, and how a study is resumed."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -164,6 +165,45 @@ def test_a_damaged_journal_is_named(study, tmp_path, journal):
     assert study(*flags, epochs=1).status == 0
     (tmp_path / "tuning" / "journal.log").write_text(journal)
     refused(study(*flags, "--resume", epochs=1), "journal.log", "--overwrite")
+
+
+def altered(lines, name, value):
+    """The journal with another value for what one of its lines says."""
+    found = [json.loads(line) for line in lines]
+    which = next(line for line in reversed(found) if name in line)
+    which[name] = value
+    return "".join(f"{json.dumps(line)}\n" for line in found)
+
+
+def test_a_journal_whose_values_are_none_is_refused(study, tmp_path):
+    flags = ("--space", "learning_rate=0.001,0.002", "--trials", 2)
+    assert study(*flags).status == 0
+    journal = tmp_path / "tuning" / "journal.log"
+    lines = journal.read_text().splitlines()
+    without = [line for line in lines if '"intermediate_value":' not in line]
+    for text in (
+        altered(lines, "values", ["abc"]),
+        altered(lines, "values", None),
+        altered(lines, "intermediate_value", "abc"),
+        altered(lines, "intermediate_value", float("nan")),
+        "".join(f"{line}\n" for line in without),
+    ):
+        journal.write_text(text)
+        refused(study("--resume", *flags), "journal.log", "altered or truncated")
+    journal.write_text("".join(f"{line}\n" for line in lines))
+    assert study("--resume", *flags).status == 0
+
+
+def test_a_full_disk_ends_the_study_and_no_trial(study, tmp_path, monkeypatch):
+    flags = ("--space", "learning_rate=0.001,0.002", "--trials", 2)
+    usage = shutil.disk_usage
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: usage(path)._replace(free=100))
+        refused(study(*flags), "disk", "free some space")
+    assert [trial.state.name for trial in trials(tmp_path / "tuning")] == ["RUNNING", "WAITING"]
+    result = study("--resume", *flags)
+    assert result.status == 0, result.err
+    assert all(trial.state.name == "COMPLETE" for trial in trials(tmp_path / "tuning"))
 
 
 def test_optuna_is_named_where_it_is_missing(study, monkeypatch):

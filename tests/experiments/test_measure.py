@@ -31,7 +31,7 @@ from hebae.experiments.metrics.bounds import not_white
 from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.table import group_by_column
 from hebae.experiments.trained_run import RunResult, TrainedRun, open_runs
-from hebae.files import locked
+from hebae.folders import locked
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "v0.1.0"
 OF = {"weights": "abc", "examples": "def"}

@@ -9,7 +9,7 @@ from command_line import require_movable
 
 from hebae.errors import HebaeError
 from hebae.experiments import runner
-from hebae.files import locked
+from hebae.folders import locked
 from hebae.paper import study as studies
 from hebae.paper.budgets import Budget
 from hebae.paper.page import stored

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from hebae.cli import main
-from hebae.files import LOCK_FILES
+from hebae.folders import LOCK_FILES
 from hebae.training import session  # noqa: F401  imported before the forks, with torch
 
 WORDS = ["train", "--data", "vectors.npy", "--epochs", "12", "--encoder-widths", "16"]

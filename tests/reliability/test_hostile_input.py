@@ -20,9 +20,12 @@ import numpy as np
 import pytest
 from command_line import refused, small
 
+import hebae as package
 from hebae import HebaeError
 from hebae.data import load
 from hebae.files import read_json, require_plain
+from hebae.run_folder import RunFolder
+from hebae.yaml_files import read_mapping
 
 SEED = 2026
 SHORT, LONG, PARTS = 200, 20_000, 4
@@ -101,6 +104,10 @@ YAML = {
     "a list": "- 1\n- 2",
     "no text": "\x00\x01",
     "keys that are no text": "1: 2",
+    "a tag of a date": "seed: !!timestamp abc",
+    "a tag of a key": "!!bool x: 1",
+    "a key twice": "seed: 0\nmethods:\n  vae: {epochs: 1}\nseed: 1",
+    "a key twice, deeper": "methods:\n  vae: {epochs: 1, epochs: 2}",
 }
 
 
@@ -126,6 +133,14 @@ def test_json_without_end_is_refused(tmp_path):
         require_plain({"a": 2**64})
 
 
+def test_the_line_of_a_key_that_is_there_twice_is_named(tmp_path):
+    (tmp_path / "c.yaml").write_text("a: &x {b: 1}\nc: *x\nd: [*x, {b: 1}]\n")
+    assert read_mapping(tmp_path / "c.yaml")["d"] == [{"b": 1}] * 2
+    (tmp_path / "c.yaml").write_text("a: 1\nb: 2\na: 3\n")
+    with pytest.raises(HebaeError, match="line 3 gives a a second time"):
+        read_mapping(tmp_path / "c.yaml")
+
+
 METRICS = ("", "{}", "[]", "null\n", '{"epoch": 1}', '{"epoch": "1", "train": 5}', "{" * 10_000)
 
 
@@ -136,6 +151,11 @@ def test_show_and_others_take_a_damaged_run_folder(hebae, vectors, tmp_path):
     for text in METRICS:
         metrics.write_text(text)
         refused(hebae("show", "run"), "metrics.jsonl")
+    record = {"epoch": 1, "step": 1, "seconds": 0.1, "learning_rate": 0.1}
+    record |= {"train": {"objective": 1.0}, "held_out": {"objective": 1.0}}
+    other = {name: record[name] for name in record if name != "held_out"}
+    metrics.write_text(f"{json.dumps(other)}\n{json.dumps(record)}\n")
+    assert "-" in hebae("show", "run").out  # in place of what the first line lacks
     evaluation = tmp_path / "run" / "evaluation.json"
     evaluation.write_text('{"of": 1, "metrics": {"moments": 3}}')
     refused(hebae("evaluate", "run"), "evaluation.json")
@@ -174,6 +194,15 @@ def test_pipes_in_a_run_folder_are_refused(hebae, tmp_path):
     refused(hebae("sample", "run"), "config.json", "pipe")
     os.mkfifo(tmp_path / "c.yaml")
     refused(hebae("train", "--config", "c.yaml"), "c.yaml", "pipe")
+    for name in ("config.yaml", "resume.pt"):  # none of them is called missing
+        os.mkfifo(tmp_path / "run" / name)
+    refused(hebae("show", "run"), "config.yaml", "pipe")
+    (tmp_path / "run" / "model.safetensors").unlink()
+    with pytest.raises(HebaeError, match=r"resume\.pt.*pipe"):
+        RunFolder(tmp_path / "run").read_checkpoint()
+    os.mkfifo(tmp_path / "run" / "model.safetensors")
+    with pytest.raises(HebaeError, match=r"config\.json.*pipe"):
+        package.load(tmp_path / "run")
 
 
 def test_what_decompresses_without_end_is_refused(tmp_path, monkeypatch):

@@ -17,12 +17,13 @@ import hebae as package
 from hebae.errors import HebaeError
 from hebae.experiments.measure import Record
 from hebae.experiments.measurement import Measurement
-from hebae.files import locked
+from hebae.folders import locked
 from hebae.run_folder import RunFolder
 from hebae.samplers import read_samplers
 from hebae.storage import load_model
 
-TINY = small(encoder_widths=4, decoder_widths=4, latent_dim=2, epochs=1)
+WIDTHS = {"encoder_widths": 4, "decoder_widths": 4, "latent_dim": 2}
+TINY = small(**WIDTHS, epochs=1)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,41 @@ def test_what_a_killed_process_left_is_no_obstacle_and_is_removed(hebae, vectors
     assert not set(LEFT) & {path.name for path in (tmp_path / "out").iterdir()}
 
 
+def test_hidden_files_of_others_are_kept(hebae, vectors, tmp_path):
+    """They look like what a killed process leaves, but are folders, or have no process's number."""
+    assert hebae("train", "--data", vectors, *TINY, "--output", "out").status == 0
+    (tmp_path / "out" / ".tmpbackup" / "data").mkdir(parents=True)
+    (tmp_path / "out" / ".backup.17.tmp").mkdir()
+    (tmp_path / "out" / ".notes.tmp").write_text("mine")
+    assert hebae("evaluate", "out").status == 0
+    refused(hebae("train", "--data", vectors, *TINY, "--output", "out", "--overwrite"), ".backup")
+    for name in (".tmpbackup/data", ".backup.17.tmp", ".notes.tmp"):
+        assert (tmp_path / "out" / name).exists()
+
+
+def test_what_was_left_among_the_figures_is_removed(hebae, vectors, tmp_path):
+    assert hebae("train", "--data", vectors, *TINY, "--output", "out").status == 0
+    left = tmp_path / "out" / "figures" / ".samples.png.4242.tmp"
+    left.parent.mkdir(exist_ok=True)
+    left.write_text("half of a pic")
+    assert hebae("evaluate", "out").status == 0
+    assert not left.exists()
+
+
+def test_a_damaged_history_is_refused_before_the_training_goes_on(hebae, vectors, tmp_path):
+    words = ("train", "--data", vectors, *small(**WIDTHS, epochs=2), "--output", "out")
+    assert hebae(*words).status == 0
+    metrics, weights = tmp_path / "out" / "metrics.jsonl", tmp_path / "out" / "model.safetensors"
+    first, second = metrics.read_text().splitlines()
+    metrics.write_text(f"{first}\n\n{second}\n")
+    before = weights.read_bytes()
+    refused(hebae("train", "--resume", "--output", "out", "--epochs", 3), "metrics.jsonl")
+    assert weights.read_bytes() == before
+    metrics.write_text(f"{first}\n{second}\n{{half of a li")  # which the checkpoint does not count
+    assert hebae("train", "--resume", "--output", "out", "--epochs", 3).status == 0
+    assert len(RunFolder(tmp_path / "out").history()) == 3
+
+
 def test_files_have_the_permissions_that_the_umask_says(hebae, tmp_path, vectors):
     before = os.umask(0o027)
     try:
@@ -128,6 +164,15 @@ def test_no_flipped_bit_in_weights_or_samplers_goes_unnoticed(model, name):
         else:  # the name of the weights was hit, or a name that is not read
             assert now.codes is None or np.array_equal(now.codes, before.codes)
             assert now.samplers is None or now.samplers.seed == before.samplers.seed
+
+
+def test_show_names_samplers_that_are_damaged(hebae, tmp_path):
+    flags = small(**WIDTHS, epochs=1, train_size=100)
+    assert hebae("train", *flags, "--output", "run").status == 0
+    assert hebae("sample", "run", "--sampler", "mixture", "--output", "s.npy").status == 0
+    path = tmp_path / "run" / "samplers.safetensors"
+    path.write_bytes(flipped(path.read_bytes(), 8 * path.stat().st_size - 100))
+    refused(hebae("show", "run"), "samplers.safetensors")
 
 
 def test_no_flipped_bit_in_a_checkpoint_goes_unnoticed(hebae, vectors, tmp_path):

@@ -23,7 +23,7 @@ from hebae.training import machine, session, state
 HELD = """
 import sys, time
 from pathlib import Path
-from hebae.files import locked
+from hebae.folders import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

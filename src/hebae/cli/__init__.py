@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from cyclopts import CycloptsError
+from cyclopts import ConsumeMultipleError, CycloptsError
 from pydantic import ValidationError
 from rich.text import Text
 
@@ -53,6 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt as interrupt:
         err.print(str(interrupt) or "Interrupted.")
         sys.exit(130)
+    except ConsumeMultipleError as error:
+        message = f"{error.keyword} has no value; give one or more."
+        if error.argument is not None and (choices := error.argument.get_choices()):
+            message = f"{error.keyword} has no value; it takes one or more of {' '.join(choices)}."
     except CycloptsError as error:
         if isinstance(error.__cause__, ValidationError):
             message = str(explain(error.__cause__, "the flags"))
@@ -63,10 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             message, status = str(error), error.status
         elif isinstance(error, MemoryError):
             message = "there is not enough memory; use fewer or smaller examples."
-        elif error.filename is None:
-            raise
         else:
-            message = f"cannot use {error.filename}: {error.strerror}."
+            what = "read or write" if error.filename is None else f"use {error.filename}"
+            message = f"cannot {what}: {error.strerror or error}."
         if is_supervised():  # by a process that prints what is printed here
             err.quiet = isinstance(error, PeerError)
         elif getattr(error, "of_one_process", False):

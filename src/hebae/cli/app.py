@@ -7,7 +7,7 @@ import shlex
 import sys
 import textwrap
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from cyclopts import App, Group, Parameter
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.status import Status
 
 from hebae._version import __version__
-from hebae.config import DataSettings, LoggerName, ModelSettings, TrainingSettings, preset_names
-from hebae.errors import HebaeError
+from hebae.config import DataSettings, ModelSettings, TrainingSettings
 from hebae.experiments.settings import ClusterSettings
+from hebae.yaml_files import preset_names
 
 
 def _default_text(value: object) -> str | None:
@@ -33,7 +33,7 @@ app = App(
     help="Train, compare and evaluate generative autoencoders.",
     # No argument is JSON: a path may begin with a bracket.
     default_parameter=Parameter(
-        consume_multiple=True,
+        consume_multiple=1,  # or more, but never none
         negative_iterable=(),
         json_list=False,
         json_dict=False,
@@ -92,9 +92,6 @@ class StartFlags(BaseModel):
     @property
     def settings(self) -> dict[str, Any]:
         """The settings that were given as flags, without defaults."""
-        if self.training.logger == () and "logger" in self.training.model_fields_set:
-            names = " ".join(get_args(LoggerName))
-            raise HebaeError(f"--logger has no value; it takes one or more of {names}.")
         groups = self.data, self.model, self.training
         return {name: getattr(group, name) for group in groups for name in group.model_fields_set}
 

@@ -10,7 +10,7 @@ import re
 from typing import Literal
 
 from hebae.cli.app import app
-from hebae.config import preset_names
+from hebae.yaml_files import preset_names
 
 SEVERAL = ("methods", "metrics", "features", "samplers", "logger", "space")
 """Flags that take several values, of which some have names."""

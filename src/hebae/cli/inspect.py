@@ -52,7 +52,7 @@ def show(run: Path, /) -> int:
             for heading in ("epoch", *terms):
                 table.add_column(heading, justify="right")
             for record in shown:
-                values = [record[key].get(name) for name in terms]
+                values = [record.get(key, {}).get(name) for name in terms]
                 numbers = ["-" if value is None else f"{value:.2f}" for value in values]
                 table.add_row(str(record["epoch"]), *numbers)
             # On a narrow terminal the lines wrap as a whole, not within headings and numbers.

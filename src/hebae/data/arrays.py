@@ -214,7 +214,7 @@ def _as_array(data: Any, source: str) -> np.ndarray:
 
 def load_npy(path: Path) -> Dataset:
     """Read one array, memory-mapped read-only where its type needs no conversion."""
-    with reading(path, _WRITE_AGAIN):
+    with reading(path, _WRITE_AGAIN), np.errstate(all="ignore"):  # of sizes that overflow
         array = np.lib.format.open_memmap(path, mode="r")  # never unpickles
     train = as_examples(array, str(path))
     return Dataset(path.name, train, None, None, fingerprint({"train": train}))
@@ -222,7 +222,7 @@ def load_npy(path: Path) -> Dataset:
 
 def load_npz(path: Path) -> Dataset:
     """Read splits and labels by their usual keys; a single array may have any key."""
-    with reading(path, _WRITE_AGAIN), path.open("rb") as file:
+    with reading(path, _WRITE_AGAIN), path.open("rb") as file, np.errstate(all="ignore"):
         if file.read(6) == np.lib.format.MAGIC_PREFIX:
             raise HebaeError(f"{path} has the content of a .npy file: rename it to .npy.")
         file.seek(0)

@@ -23,7 +23,8 @@ from hebae.data import Dataset, load
 from hebae.errors import HebaeError
 from hebae.experiments.cluster import Cluster, Report
 from hebae.experiments.trained_run import RunResult
-from hebae.files import locked, make_folder
+from hebae.files import make_folder
+from hebae.folders import locked
 from hebae.training import interrupt
 from hebae.training.many import Job, Result, Watcher, groups, steps_left, train_all
 from hebae.training.session import prepare

@@ -32,7 +32,8 @@ from hebae.experiments.trained_run import (
     examples_of,
     open_runs,
 )
-from hebae.files import clear, make_folder
+from hebae.files import make_folder
+from hebae.folders import clear
 from hebae.report.page import Section
 from hebae.report.tables import Table
 

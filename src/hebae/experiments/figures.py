@@ -35,6 +35,7 @@ from hebae.report.genotypes import GenotypePanels, genotype_panels
 from hebae.report.live import CodeMaps
 from hebae.report.page import Block, Gallery, Picture, Section
 from hebae.report.pixels import to_unit
+from hebae.samplers import read_samplers
 
 ACROSS, DOWN = 8, 6  # samples per sampler of a comparison
 MOST_BESIDE = 4  # methods side by side; more are below one another
@@ -263,6 +264,7 @@ def samples_of(
     run: TrainedRun, samplers: Sequence[str], count: int = PER_SAMPLER
 ) -> dict[str, Array]:
     """Decode draws of each sampler that can be fitted, by display name."""
+    read_samplers(run.path, run.model)  # a damaged file is no reason to leave them out
     found = {}
     for name in samplers:
         try:

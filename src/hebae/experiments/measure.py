@@ -34,7 +34,8 @@ from hebae.experiments.metrics import METRICS, Metric
 from hebae.experiments.metrics.bounds import not_white
 from hebae.experiments.settings import EvaluationSettings, held_out
 from hebae.experiments.trained_run import RunResult, TrainedRun, choose_device, examples_of
-from hebae.files import locked, read_json, write_text
+from hebae.files import read_json, write_text
+from hebae.folders import locked
 from hebae.provenance import provenance
 
 WAIT = 60

@@ -28,16 +28,8 @@ from hebae.experiments.metrics.bounds import training
 from hebae.experiments.plan import PlannedRun, common_settings
 from hebae.experiments.settings import held_out
 from hebae.experiments.trained_run import RunResult
-from hebae.files import (
-    LOCK_FILES,
-    clear,
-    locked,
-    make_folder,
-    read_json,
-    require_folder,
-    require_only,
-    write_text,
-)
+from hebae.files import make_folder, read_json, require_folder, write_text
+from hebae.folders import LOCK_FILES, clear, locked, require_only
 from hebae.provenance import provenance
 from hebae.report.page import Section, write_page
 from hebae.report.tables import Table, to_csv
@@ -186,8 +178,8 @@ def joint_provenance(
         **origins[0],
         "data": "; ".join(origin["data"] for origin in origins),
         "epochs": each(run.settings.epochs for run in runs),
-        "trained by commit": each(entry["commit"] for entry in trained),
-        "trained on": each(entry["machine"] for entry in trained),
+        "trained by commit": each(entry.get("commit", "unknown") for entry in trained),
+        "trained on": each(entry.get("machine", "unknown") for entry in trained),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
+from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field
 
 from hebae.methods import AUTOMATIC, SAMPLER_NAMES
@@ -24,7 +25,7 @@ class ClusterSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    ray: tuple[str, ...] | None = None
+    ray: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
     """Train and measure in several processes, as tasks of Ray (needs hebae[ray]). Without a value:
     on the cores of this machine, or on the cluster in RAY_ADDRESS. HOST:PORT: on the cluster with
     this head node. auto: on the cluster that was started on this machine."""

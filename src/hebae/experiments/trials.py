@@ -15,14 +15,14 @@ from typing import Any, Literal, NamedTuple
 
 from hebae.config import Settings
 from hebae.data import Dataset
-from hebae.errors import HebaeError, MissingPackage, UndefinedMetric
+from hebae.errors import FolderError, HebaeError, MissingPackage, UndefinedMetric
 from hebae.experiments.cluster_runs import PATIENCE, require_shared, shared_dataset
 from hebae.experiments.measure import feature_extractors
 from hebae.experiments.metrics import METRICS
 from hebae.experiments.search_space import Dimension
 from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.trained_run import TrainedRun
-from hebae.files import locked
+from hebae.folders import locked
 from hebae.methods import METHODS
 from hebae.run_folder import RunFolder
 from hebae.training import interrupt, session
@@ -108,13 +108,16 @@ def open_study(study: Study, folder: Path) -> Any:
     journal = optuna.storages.journal
     path = folder / JOURNAL
     try:
-        return optuna.create_study(
+        found = optuna.create_study(
             storage=journal.JournalStorage(journal.JournalFileBackend(str(path))),
             study_name="hebae",
             load_if_exists=True,
             direction="maximize" if study.higher_is_better else "minimize",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS),
         )
+        for trial in found.get_trials(deepcopy=False):
+            _require_whole(trial)
+        return found
     except OSError as error:
         raise HebaeError(f"cannot write {path}: {error.strerror}.") from None
     except Exception as error:  # of many kinds, also assertions
@@ -122,6 +125,17 @@ def open_study(study: Study, folder: Path) -> Any:
             f"{path} is altered or truncated ({type(error).__name__}); restore it, or start again "
             "with --overwrite."
         ) from error
+
+
+def _require_whole(trial: Any) -> None:
+    """Raise a ValueError unless a trial has the values that its state needs, all of them finite."""
+    values = [*trial.intermediate_values.values()]
+    if trial.state.name == "COMPLETE":
+        values.append(trial.value)
+    if trial.state.name in ("COMPLETE", "PRUNED") and not trial.intermediate_values:
+        raise ValueError("a trial has no values")
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+        raise ValueError("a trial has a value that is no number")
 
 
 def path_of(folder: Path, number: int) -> Path:
@@ -159,6 +173,8 @@ def run_trial(study: Study, number: int, folder: Path, command: str) -> Outcome:
             if stage < study.stages[-1] and trial.should_prune():
                 return Outcome("pruned")
         return Outcome("complete", value)
+    except FolderError:
+        raise  # it says nothing of the settings, and the trial can go on later
     except HebaeError as reason:
         if isinstance(reason, DivergenceError):
             RunFolder(path).mark_diverged(str(reason))

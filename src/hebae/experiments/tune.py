@@ -248,7 +248,9 @@ def _publish(
         (t for t in trials if t.state == states.COMPLETE), key=lambda t: sign * t.value
     )
     if not finished:
-        reason = trials[0].user_attrs.get("reason", "") if trials else "no trial was begun in time"
+        reason = "no trial was begun in time"
+        if trials:
+            reason = trials[0].user_attrs.get("reason") or "it failed"
         raise HebaeError(
             f"none of the {len(trials)} trials of {folder.path} has a result. The first: {reason}"
         )

@@ -20,7 +20,8 @@ from hebae.experiments.plan import PlannedRun, prepare
 from hebae.experiments.runner import joint_provenance, train_runs
 from hebae.experiments.settings import EvaluationSettings
 from hebae.experiments.trained_run import RunResult, TrainedRun, load_dataset
-from hebae.files import locked, make_folder, require_only, write_text
+from hebae.files import make_folder, write_text
+from hebae.folders import locked, require_only
 from hebae.paper import faces, page
 from hebae.paper.budgets import Budget, Plan, data_of, unique
 from hebae.paper.study import STUDIES, Findings, Runs, Study, records

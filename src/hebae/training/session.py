@@ -18,7 +18,8 @@ from hebae.config import AFFECT_ROUNDING, MAY_CHANGE_ON_RESUME, Settings
 from hebae.data import Dataset, load
 from hebae.data.loading import data_set_name, located
 from hebae.errors import HebaeError
-from hebae.files import clear, locked, make_folder
+from hebae.files import make_folder
+from hebae.folders import clear, locked
 from hebae.model import Autoencoder
 from hebae.provenance import provenance
 from hebae.run_folder import RunFolder

@@ -87,6 +87,7 @@ class Checkpointer(Callback):
         require_same_architecture(model, state["model"], self.folder.checkpoint)
         metrics = self.folder.metrics
         _require_whole(state, model, metrics.stat().st_size if metrics.exists() else 0)
+        self.folder.history(state["metrics_size"])
         if state["best"]["model"] is not None:
             require_same_architecture(model, state["best"]["model"], self.folder.checkpoint)
         if state["data_fingerprint"] != self.fingerprint:

@@ -180,7 +180,9 @@ def supervise(count: int, words: list[str], again: str, grace: float = GRACE) ->
                 stack.callback(signal.signal, kind, signal.signal(kind, receive))
         try:
             while len(processes) < count and not received:
-                file = stack.enter_context(TemporaryFile()) if processes else None
+                file: IO[bytes] | None = None
+                if processes:  # the first one prints
+                    file = stack.enter_context(TemporaryFile())
                 process = subprocess.Popen(
                     _command(words),
                     env=environment | {"LOCAL_RANK": str(len(processes))},

@@ -111,6 +111,14 @@ import os; os.kill(os.getppid(), signal.SIGTERM) if {rank} else None
 time.sleep(60)
 """
 
+# As C++ code ends that does not expect a KeyboardInterrupt.
+ABORT = """
+import os, signal, time
+signal.signal(signal.SIGINT, lambda *_: os.abort())
+os.kill(os.getppid(), signal.SIGINT) if {rank} else None
+time.sleep(60)
+"""
+
 
 @pytest.mark.parametrize(
     ("first", "second", "status", "message"),
@@ -124,6 +132,7 @@ time.sleep(60)
         ("import sys; sys.exit(2)", FAIL, 2, ""),  # the first has printed what all have found
         (LOST, LOST, 1, "lost their connection.*Resume with: again"),
         (SAVE.format(rank=0), SAVE.format(rank=1), 143, ""),
+        (ABORT.format(rank=0), ABORT.format(rank=1), 130, ""),
     ],
 )
 def test_the_first_to_fail_is_named_and_the_others_end(monkeypatch, first, second, status, message):

@@ -202,8 +202,11 @@ def supervise(count: int, words: list[str], again: str, grace: float = GRACE) ->
             _kill(processes)
             return 128 + received[0], ""
         ended = _wait(processes, received, grace)
-        if received and any(s in (-received[0], 128 + received[0]) for s in ended.values()):
-            return 128 + received[0], ""
+        if received:
+            # Ctrl-C aborts a process that is importing torch.
+            stopped = {-received[0], 128 + received[0], -signal.SIGABRT}
+            if stopped.intersection(ended.values()):
+                return 128 + received[0], ""
         # The first process has printed what there is, unless it was killed or left alone.
         if ended[0] >= 0 and ended[0] != PeerError.status:
             return ended[0], ""

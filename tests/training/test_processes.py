@@ -328,7 +328,12 @@ def test_torchrun_and_slurm_start_the_processes_themselves(hebae, tmp_path, vect
 
 @pytest.mark.long
 def test_what_every_process_refuses_is_said_once(tmp_path, vectors):
-    flags = ["train", "--data", "vectors.npy", *small(epochs=1, warm_up_epochs=2, devices=2)]
+    flags = [
+        "train",
+        "--data",
+        "vectors.npy",
+        *small(method="vae", epochs=1, warm_up_epochs=2, devices=2),
+    ]
     result: Result = in_a_process(*flags, "--output", "run", cwd=tmp_path)
     refused(result, "--warm-up-epochs 2", "--epochs 1")
     assert result.err.count("Error") == 1

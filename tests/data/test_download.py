@@ -1,3 +1,4 @@
+import errno
 import re
 import socket
 import threading
@@ -7,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from hebae import data
+from hebae.data import cache as cache_module
 from hebae.data.idx import FILES
 from hebae.errors import HebaeError
 
@@ -58,14 +60,15 @@ def test_an_interrupted_download_leaves_nothing(toy_mnist, serve, cache, monkeyp
     address, asked = serve(originals)
     install(mirrors=(address,))
 
-    def interrupt_third(response, chunk_size):
-        yield response.raw.read(chunk_size)
+    received = cache_module._received
+
+    def interrupt_third(url):
+        yield from received(url)
         if len(asked) == 3:
             raise KeyboardInterrupt
-        yield response.raw.read()
 
     with monkeypatch.context() as patched:
-        patched.setattr("requests.Response.iter_content", interrupt_third)
+        patched.setattr(cache_module, "_received", interrupt_third)
         with pytest.raises(KeyboardInterrupt):
             data.load("mnist")
     assert len(asked) == 3
@@ -98,8 +101,15 @@ def bad_mirror(how):
                 time.sleep(1.5)
                 return
             self.send_response(200)
-            self.send_header("Content-Length", "100" if how == "other bytes" else "1000")
+            if how != "endless":
+                self.send_header("Content-Length", "100" if how == "other bytes" else "1000")
             self.end_headers()
+            try:
+                while how in ("endless", "slow"):
+                    self.wfile.write(bytes(10_000 if how == "endless" else 1))
+                    time.sleep(0.02 if how == "slow" else 0)
+            except OSError:  # the other side has had enough
+                return
             self.wfile.write(bytes(100))
             if how == "stalls":
                 time.sleep(1.5)
@@ -112,16 +122,30 @@ def bad_mirror(how):
     return server
 
 
-@pytest.mark.parametrize("how", ["404", "silent", "stalls", "cut off", "other bytes"])
-def test_a_bad_mirror_is_left_for_a_good_one(toy_mnist, serve, cache, monkeypatch, how):
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("404", "404"),
+        ("silent", "no answer"),
+        ("stalls", "no answer"),
+        ("cut off", "no answer"),
+        ("other bytes", "a file with another SHA-256"),
+        ("slow", "less than 80 bytes per second"),
+        ("endless", "more than 200,000 bytes"),
+    ],
+)
+def test_a_bad_mirror_is_left_for_a_good_one(toy_mnist, serve, cache, monkeypatch, how, reason):
     install, originals = toy_mnist
     good, asked = serve(originals)
-    monkeypatch.setattr("hebae.data.cache._TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(cache_module, "_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(cache_module, "_RATE_SECONDS", 0.1)
+    monkeypatch.setattr(cache_module, "_LEAST_RATE", 80)
+    monkeypatch.setattr(cache_module, "_MOST_BYTES", 200_000)
     bad = bad_mirror(how)
     address = f"http://127.0.0.1:{bad.server_port}/"
     try:
         install(mirrors=(address,))
-        with pytest.raises(HebaeError, match=re.escape(address)):
+        with pytest.raises(HebaeError, match=re.escape(f"{address}: {reason}")):
             data.load("mnist")
         assert [path.name for path in cache.iterdir()] == ["mnist.lock"]
         install(mirrors=(address, good))
@@ -130,3 +154,29 @@ def test_a_bad_mirror_is_left_for_a_good_one(toy_mnist, serve, cache, monkeypatc
     finally:
         bad.shutdown()
         bad.server_close()
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("https://127.0.0.1:1", "nowhere.pem"),
+        (f"http://{'a' * 70}.com", "label"),
+        ("http://[::1", "Failed to parse"),
+        ("nonsense", "No scheme supplied"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_said(toy_mnist, cache, monkeypatch, address, reason):
+    monkeypatch.setenv("HEBAE_MIRROR", address)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
+    with pytest.raises(HebaeError, match=f"could not be downloaded .*{reason}"):
+        data.load("mnist")
+    assert [path.name for path in cache.iterdir()] == ["mnist.lock"]
+
+
+def test_a_full_disk_is_not_taken_for_a_bad_mirror(toy_mnist, serve, monkeypatch):
+    install, originals = toy_mnist
+    install(mirrors=(serve(originals)[0],))
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("shutil.move", lambda *_: (_ for _ in ()).throw(full))
+    with pytest.raises(HebaeError, match=r"could not be written .No space left on device.*free"):
+        data.load("mnist")

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from hebae.data import load
+from hebae.config import Settings
+from hebae.data import Examples, load
 from hebae.evaluation import copying_ratio, density_coverage, frechet_distance, precision_recall
 from hebae.evaluation.blocks import GreyLevels
 from hebae.evaluation.normality import energy_distance_to_normal
 from hebae.priors import Mixture
 from hebae.priors.fitting import Parameters, em_step, log_density
 from hebae.priors.two_sample import same_sample_share
+from hebae.training.batches import ArrayBatches
+from hebae.training.population import held_out_estimates, model_for
 
 MB = 1e6
 
@@ -82,6 +85,15 @@ def test_nearest_neighbours_of_codes_and_draws_are_found_in_blocks():
     x, y = np.random.default_rng(0).standard_normal((2, 5000, 4))
     pairs = 4 * (2 * len(x)) ** 2  # distances in float32: 400 MB
     assert peak_growth(lambda: same_sample_share(x, y)) < 0.1 * pairs
+
+
+def test_held_out_terms_do_not_keep_the_memory_of_their_batches():
+    values = np.random.default_rng(0).integers(0, 256, (60_000, 784), np.uint8)
+    settings = Settings(data="x.npy", method="vae", latent_dim=2, likelihood="bernoulli")
+    settings = settings.replace(encoder_widths=(8,), decoder_widths=(8,))
+    model, batches = model_for(settings, Examples(values)), ArrayBatches(values, 500)
+    in_float32 = 4 * values.size  # 188 MB
+    assert peak_growth(lambda: held_out_estimates(model, batches)) < 0.25 * in_float32
 
 
 def test_an_array_file_is_split_without_two_copies_in_memory(tmp_path):

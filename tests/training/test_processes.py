@@ -1,5 +1,6 @@
 """``hebae train`` with several processes: stopped, killed, resumed, diverged."""
 
+import errno
 import os
 import re
 import shutil
@@ -110,6 +111,14 @@ import os; os.kill(os.getppid(), signal.SIGTERM) if {rank} else None
 time.sleep(60)
 """
 
+# As C++ code ends that does not expect a KeyboardInterrupt.
+ABORT = """
+import os, signal, time
+signal.signal(signal.SIGINT, lambda *_: os.abort())
+os.kill(os.getppid(), signal.SIGINT) if {rank} else None
+time.sleep(60)
+"""
+
 
 @pytest.mark.parametrize(
     ("first", "second", "status", "message"),
@@ -123,6 +132,7 @@ time.sleep(60)
         ("import sys; sys.exit(2)", FAIL, 2, ""),  # the first has printed what all have found
         (LOST, LOST, 1, "lost their connection.*Resume with: again"),
         (SAVE.format(rank=0), SAVE.format(rank=1), 143, ""),
+        (ABORT.format(rank=0), ABORT.format(rank=1), 130, ""),
     ],
 )
 def test_the_first_to_fail_is_named_and_the_others_end(monkeypatch, first, second, status, message):
@@ -139,6 +149,71 @@ def test_the_first_to_fail_is_named_and_the_others_end(monkeypatch, first, secon
     assert found[0] == status
     assert re.search(message, found[1]) if message else not found[1]
     assert handlers == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("started", [1, 2, 3])
+def test_a_signal_while_processes_are_started_ends_all(monkeypatch, started):
+    asked = []
+
+    def sleep(words):
+        asked.append(words)
+        if len(asked) == started:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return [sys.executable, "-c", SLEEP]
+
+    monkeypatch.setattr(processes, "_command", sleep)
+    assert processes.supervise(3, [], "again") == (143, "")
+    assert len(asked) == started
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGHUP, 0)])
+def test_only_ctrl_c_is_handled_where_it_was_ignored(monkeypatch, number, status):
+    """A script ignores SIGINT in the commands that it starts in the background."""
+    stops = f"import os, time; os.kill(os.getppid(), {number:d}); time.sleep(60 * {status})"
+    monkeypatch.setattr(processes, "_command", lambda words: [sys.executable, "-c", stops])
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        assert processes.supervise(2, [], "again") == (status, "")
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+def test_processes_that_the_system_refuses_end_those_that_were_started(monkeypatch):
+    started, begin = [], subprocess.Popen
+
+    def limited(*arguments, **options):
+        if len(started) == 2:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        started.append(begin(*arguments, **options))
+        return started[-1]
+
+    monkeypatch.setattr(processes, "_command", lambda words: [sys.executable, "-c", SLEEP])
+    monkeypatch.setattr(subprocess, "Popen", limited)
+    with pytest.raises(HebaeError, match=r"--devices is 3, but only 2 .*temporarily unavailable"):
+        processes.supervise(3, [], "again")
+    assert [process.returncode for process in started] == [-signal.SIGKILL] * 2
+
+
+@pytest.fixture
+def none_starts(monkeypatch):
+    """Fail a test that starts processes."""
+    monkeypatch.setattr(processes, "supervise", lambda *_: pytest.fail("processes were started"))
+
+
+def test_too_many_processes_are_refused_before_one_is_started(
+    hebae, trained, none_starts, monkeypatch
+):
+    data = ["--data", "vectors.npy"]
+    few = small(batch_size=3, devices=1000)
+    refused(hebae("train", *data, *few), "batch_size 3", "1000 devices")
+    more = ["--resume", "--output", "run", "--epochs", 3, "--devices", 1000]
+    refused(hebae("train", *more), "batch_size 32", "1000 devices")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for device in ("cuda", "auto"):
+        flags = small(device=device, devices=2)
+        refused(hebae("train", *data, *flags), "this machine has 1 cuda device(s)", "--devices 1")
 
 
 @contextmanager
@@ -252,10 +327,15 @@ def test_torchrun_and_slurm_start_the_processes_themselves(hebae, tmp_path, vect
 
 
 @pytest.mark.long
-def test_what_several_processes_cannot_do_is_refused_once(tmp_path, vectors):
-    flags = ["train", "--data", "vectors.npy", *small(method="wae", batch_size=2, devices=3)]
+def test_what_every_process_refuses_is_said_once(tmp_path, vectors):
+    flags = [
+        "train",
+        "--data",
+        "vectors.npy",
+        *small(method="vae", epochs=1, warm_up_epochs=2, devices=2),
+    ]
     result: Result = in_a_process(*flags, "--output", "run", cwd=tmp_path)
-    refused(result, "batch_size 2", "3 devices")
+    refused(result, "--warm-up-epochs 2", "--epochs 1")
     assert result.err.count("Error") == 1
     assert not (tmp_path / "run").exists()
 

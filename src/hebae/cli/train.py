@@ -38,18 +38,23 @@ def train(*, output: Path | None = None, start: Start = StartFlags()) -> int:  #
                 "--resume takes the settings of the run; leave out --preset, --config and "
                 "--overwrite."
             )
-        devices = flags.get("devices") or _devices_of(output)
+        settings = _settings_of(output).replace(**flags)
     else:
         settings = resolve(start.preset, start.config, flags)
-        devices = settings.devices
+    devices = settings.devices
     if not start.dry_run and not processes.are_started(devices) and devices > 1:
+        processes.require_shareable(settings.batch_size, devices)
+        if settings.device != "cpu":
+            from hebae.training.machine import check_machine
+
+            check_machine(settings)
         again = _resume(output or _default_output(settings))
         status, message = processes.supervise(devices, sys.argv[1:], again)
         if message:
             say(message, err)
         return status
 
-    # torch is imported here, which the process that supervises others need not wait for.
+    # torch is imported here, which a process that supervises others on the CPU need not wait for.
     from hebae.run_folder import RunFolder
     from hebae.training import session
     from hebae.training.callbacks import ProgressBar
@@ -100,10 +105,10 @@ def train(*, output: Path | None = None, start: Start = StartFlags()) -> int:  #
     return 0
 
 
-def _devices_of(output: Path) -> int:
+def _settings_of(output: Path) -> Settings:
     from hebae.run_folder import RunFolder
 
-    return RunFolder(output).settings().devices
+    return RunFolder(output).settings()
 
 
 def _resume(output: Path) -> str:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from hebae.errors import HebaeError
+from hebae.files import why
 
 _TIMEOUT_SECONDS = 20
+_LEAST_RATE, _RATE_SECONDS = 2000, 30
+"""Bytes per second, over so many seconds, below which a server is left for the next one. A modem of
+56 kbit/s has three times as many; MNIST would take 100 minutes."""
+_MOST_BYTES = 2**28
+"""Bytes after which a server is left: the largest file, the weights of Inception, has 91 MiB."""
 
 
 def cache_dir() -> Path:
@@ -102,26 +109,28 @@ def download(
     return cached_folder(name, build)
 
 
+class _MirrorError(Exception):
+    """Why a file cannot be had from an address."""
+
+
 def _fetch(file: str, checksum: str, addresses: Sequence[str], folder: Path) -> None:
     import pooch
-    from requests import RequestException
+
+    def write(url: str, path: str, _: object) -> None:
+        with Path(path).open("wb") as copy:
+            for part in _received(url):
+                copy.write(part)
 
     pooch.get_logger().setLevel("WARNING")
-    downloader = pooch.HTTPDownloader(
-        timeout=_TIMEOUT_SECONDS,
-        # Some servers would otherwise add a second gzip, which requests undoes.
-        headers={"Accept-Encoding": "identity"},
-    )
     failures = []
     for address in addresses:
         try:
             pooch.retrieve(
-                address + file, f"sha256:{checksum}", file, path=folder, downloader=downloader
+                address + file, f"sha256:{checksum}", file, path=folder, downloader=write
             )
-        except RequestException as error:
-            answer = "no answer" if error.response is None else error.response.status_code
-            failures.append(f"{address}: {answer}")
-        except ValueError:
+        except _MirrorError as error:
+            failures.append(f"{address}: {error}")
+        except ValueError:  # what pooch raises for a checksum
             failures.append(f"{address}: a file with another SHA-256")
         else:
             return
@@ -130,3 +139,41 @@ def _fetch(file: str, checksum: str, addresses: Sequence[str], folder: Path) -> 
         "a directory that --data-dir or HEBAE_DATA_DIR names, or set HEBAE_MIRROR to a server that "
         "has it."
     )
+
+
+def _received(url: str) -> Iterator[bytes]:
+    """Give the content at an address as it arrives; whatever goes wrong is a `_MirrorError`."""
+    import requests
+    from requests.exceptions import ProxyError, SSLError
+    from urllib3 import exceptions as transfer
+
+    # Some servers would otherwise add a second gzip.
+    headers = {"Accept-Encoding": "identity"}
+    try:
+        with requests.get(url, stream=True, timeout=_TIMEOUT_SECONDS, headers=headers) as response:
+            if not response.ok:
+                raise _MirrorError(str(response.status_code))
+            count = recent = 0
+            begin = time.monotonic()
+            while part := response.raw.read1(2**16):  # waits for one byte, not for all
+                count += len(part)
+                if count > _MOST_BYTES:
+                    raise _MirrorError(f"more than {_MOST_BYTES:,} bytes")
+                recent += len(part)
+                seconds = time.monotonic() - begin
+                if seconds > _RATE_SECONDS:
+                    if recent < _LEAST_RATE * seconds:
+                        raise _MirrorError(f"less than {_LEAST_RATE:,} bytes per second")
+                    recent, begin = 0, time.monotonic()
+                yield part
+    except (ProxyError, SSLError) as error:
+        raise _MirrorError(type(error).__name__) from error
+    except (
+        requests.ConnectionError,
+        requests.Timeout,
+        transfer.ProtocolError,
+        transfer.TimeoutError,
+    ) as error:
+        raise _MirrorError("no answer") from error
+    except (OSError, ValueError, transfer.HTTPError) as error:  # as of a wrong REQUESTS_CA_BUNDLE
+        raise _MirrorError(why(error).rstrip(".")) from error

@@ -18,6 +18,7 @@ from hebae.objectives import OBJECTIVES
 from hebae.priors import PRIORS
 from hebae.training.likelihood import check_likelihood, choose_likelihood
 from hebae.training.machine import check_machine, check_memory
+from hebae.training.processes import require_shareable
 
 LEFT_OUT = 0.01
 """Largest share of the examples that an epoch leaves out without being asked to, as version 0.1.0
@@ -321,11 +322,7 @@ def _decide_batches(
                 "--latent-dim, or --moments shrunk"
             )
         raise HebaeError(f"batch_size is {size}, but {need}. {advice}.")
-    if size < settings.devices:
-        raise HebaeError(
-            f"batch_size {size} cannot be shared by {settings.devices} devices; use a larger batch "
-            "or fewer devices."
-        )
+    require_shareable(size, settings.devices)
     if count is None:
         return settings
     if count < size and (settings.drop_last or count < needed):

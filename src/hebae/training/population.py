@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -218,7 +219,7 @@ def held_out_estimates(
     model.eval()
     names = ["loss", "reconstruction", *model.objective.weights]
     generator = torch.Generator(model.population_mean.device).manual_seed(0)
-    rows: list[Tensor] = []
+    rows: list[Any] = []
     size = 0
     for batch in batches.epoch(0):
         x, condition = _for_members(model, batch)
@@ -227,9 +228,13 @@ def held_out_estimates(
             break
         size = m
         step = take(x, _noise(model, model.noise_shapes(m), x, generator), condition)
-        rows.append(torch.stack([step.loss, *step.terms.values()], dim=-1))
+        row = torch.stack([step.loss, *step.terms.values()], dim=-1)
+        # A GPU need not wait. In host memory, a small tensor that is kept may lie where the batch
+        # was, so that no batch fits there again and the memory grows by a batch in each step.
+        rows.append(row.tolist() if row.device.type == "cpu" else row)
     model.train(was_training)
-    values = torch.stack(rows).cpu().double().view(len(rows), -1, len(names))
+    rows = [row.tolist() if isinstance(row, Tensor) else row for row in rows]
+    values = torch.tensor(rows, dtype=torch.float64).view(len(rows), -1, len(names))
     errors = values.std(0) if len(rows) > 1 else torch.full_like(values[0], math.nan)
     numbers = torch.stack([values.mean(0), errors / math.sqrt(len(rows))], dim=-1)
     return [

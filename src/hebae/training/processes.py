@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import FrameType
@@ -82,6 +82,15 @@ def machines(devices: int) -> int:
     return int(os.environ.get("SLURM_NNODES", 1)) if devices > 1 else 1
 
 
+def require_shareable(batch_size: int, devices: int) -> None:
+    """Raise a HebaeError if there is no example of a batch for each process."""
+    if batch_size < devices:
+        raise HebaeError(
+            f"batch_size {batch_size} cannot be shared by {devices} devices; use a larger batch or "
+            "fewer devices."
+        )
+
+
 @contextmanager
 def peers(count: int) -> Iterator[None]:
     """Raise a `PeerError` where the connection to the other processes is lost."""
@@ -142,6 +151,11 @@ def supervise(count: int, words: list[str], again: str, grace: float = GRACE) ->
         Exit status for the command.
     message : str
         Message to print, unless a process has printed it.
+
+    Raises
+    ------
+    HebaeError
+        If the processes cannot be started.
     """
     environment = os.environ | {
         SUPERVISOR: str(os.getpid()),
@@ -152,34 +166,47 @@ def supervise(count: int, words: list[str], again: str, grace: float = GRACE) ->
     }
     # Each process would otherwise take all cores.
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
-    received: list[int] = []
+    received: list[int] = []  # signals, which `_wait` sends on
     processes: list[subprocess.Popen[bytes]] = []
+    errors: list[IO[bytes] | None] = []
 
-    def forward(number: int, frame: FrameType | None = None) -> None:
+    def receive(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        for process in processes:
-            with suppress(ProcessLookupError):
-                process.send_signal(number)
 
     with ExitStack() as stack:
-        errors: list[IO[bytes] | None] = [None]
-        errors += [stack.enter_context(TemporaryFile()) for _ in range(1, count)]
+        # As in `interrupt.deferred`. A signal that is handled here is not ignored by the processes.
         for kind in SIGNALS:
-            if signal.getsignal(kind) is not signal.SIG_IGN:
-                stack.callback(signal.signal, kind, signal.signal(kind, forward))
-        for local_rank, file in enumerate(errors):
-            processes.append(
-                subprocess.Popen(
+            if kind == signal.SIGINT or signal.getsignal(kind) is not signal.SIG_IGN:
+                stack.callback(signal.signal, kind, signal.signal(kind, receive))
+        try:
+            while len(processes) < count and not received:
+                file: IO[bytes] | None = None
+                if processes:  # the first one prints
+                    file = stack.enter_context(TemporaryFile())
+                process = subprocess.Popen(
                     _command(words),
-                    env=environment | {"LOCAL_RANK": str(local_rank)},
+                    env=environment | {"LOCAL_RANK": str(len(processes))},
                     stdout=None if file is None else subprocess.DEVNULL,
                     stderr=file,
                     start_new_session=True,
                 )
-            )
-        ended = _wait(processes, received, grace)
-        if received and any(s in (-received[0], 128 + received[0]) for s in ended.values()):
+                processes.append(process)
+                errors.append(file)
+        except OSError as error:
+            _kill(processes)
+            raise HebaeError(
+                f"--devices is {count}, but only {len(processes)} processes could be started "
+                f"({error.strerror or error}). Use fewer --devices."
+            ) from error
+        if len(processes) < count:  # none of them trains before all are there
+            _kill(processes)
             return 128 + received[0], ""
+        ended = _wait(processes, received, grace)
+        if received:
+            # Ctrl-C aborts a process that is importing torch.
+            stopped = {-received[0], 128 + received[0], -signal.SIGABRT}
+            if stopped.intersection(ended.values()):
+                return 128 + received[0], ""
         # The first process has printed what there is, unless it was killed or left alone.
         if ended[0] >= 0 and ended[0] != PeerError.status:
             return ended[0], ""
@@ -205,17 +232,30 @@ def _command(words: list[str]) -> list[str]:
     return [sys.executable, *safely, "-m", "hebae", *words]
 
 
+def _kill(processes: list[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.wait()
+
+
 def _wait(
     processes: list[subprocess.Popen[bytes]], received: list[int], grace: float
 ) -> dict[int, int]:
     """Wait for all processes; end those that outlive a failed one, or a second Ctrl-C.
 
+    Each signal that is received, also before, is sent to all.
+
     Returns the exit statuses in the order of ending. Processes that are ended here count as lost.
     """
     ended: dict[int, int] = {}
-    deadline, ending = None, 0
+    deadline, ending, sent = None, 0, 0
     stopped = {0, *(128 + number for number in SIGNALS)}  # the others may still be saving
     while len(ended) < len(processes):
+        while sent < len(received):
+            for process in processes:
+                process.send_signal(received[sent])
+            sent += 1
         for number, process in enumerate(processes):
             if number not in ended and process.poll() is not None:
                 killed = ending and process.returncode < 0

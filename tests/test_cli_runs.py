@@ -1,10 +1,12 @@
 """What the command line does to the files of a run: it keeps, resumes, checks and refuses them."""
 
 import ctypes
+import json
 import os
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 from command_line import SMALL, in_a_process, refused, small, stopped
+
+from hebae.run_folder import RunFolder
 
 RESUME = ("train", "--resume", "--output", "run", "--epochs", 3)
 
@@ -178,6 +182,57 @@ def test_files_of_a_run_that_are_not_whole_are_refused(hebae, trained, name, kin
         refused(hebae("sample", "run", "--output", "s.npy"), "run")
         assert not Path("s.npy").exists()
     assert all(path.read_bytes() == content for path, content in before.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("data_range", [0.0, "x"]),
+        ("data_range", [0.0, float("nan")]),
+        ("data_range", 1e308),
+        ("seen", 5),
+        ("seen.kind", "grey"),
+        ("seen.kind", 1.5),
+        ("seen.columns", 0),
+        ("seen.columns", [{"name": "a", "kind": "odd"}]),
+        ("seen.conditions", {}),
+        ("seen.variants", "x"),
+        ("seen.feature_names", [1]),
+    ],
+)
+def test_what_a_model_says_of_its_data_is_checked(hebae, trained, name, value):
+    path = trained / "config.json"
+    content = json.loads(path.read_text())
+    place, _, inner = name.partition(".")
+    if inner:
+        content[place][inner] = value
+    else:
+        content[place] = value
+    path.write_text(json.dumps(content))
+    for command, output in (("encode", "c.npy"), ("sample", "s.npy"), ("export", "new")):
+        refused(hebae(command, "run", "--output", output), "config.json", place)
+
+
+def test_a_folder_that_vanishes_is_what_a_sweep_complains_of(hebae, vectors, tmp_path, monkeypatch):
+    def vanish(folder, state):
+        shutil.rmtree(tmp_path / "out")
+        write(folder, state)
+
+    write = RunFolder.write_checkpoint
+    monkeypatch.setattr(RunFolder, "write_checkpoint", vanish)
+    words = ("sweep", "--data", vectors, *small(epochs=1), "--grid", "seed=0,1", "--output", "out")
+    refused(hebae(*words), "cannot write", "resume.pt")
+
+
+def test_a_command_goes_on_when_nobody_reads_what_it_prints(vectors, tmp_path):
+    words = (*small(epochs=2), "--data", vectors, "--output", "run")
+    command = [sys.executable, "-m", "hebae", "train", *map(str, words)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        ended = subprocess.run(command, cwd=tmp_path, stdout=closed, stderr=subprocess.PIPE)
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "run" / "report.html").exists()
 
 
 def test_a_checkpoint_of_another_architecture_is_refused_by_the_tensor_that_differs(

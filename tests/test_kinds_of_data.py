@@ -350,3 +350,21 @@ def test_sparse_and_dense_counts_give_the_same_model():
     np.testing.assert_array_equal(
         dense.transform(counts), sparse.transform(Examples(scipy.sparse.csr_array(counts)))
     )
+
+
+def test_numbers_are_probabilities_only_if_rounding_explains_what_is_below_0(rng):
+    X = rng.random((60, 4)).astype(np.float32)
+    assert fitted(X - np.float32(5e-7)).settings_.likelihood == "bernoulli"
+    for scale in (1e-6, 1e-7, 1e-12):
+        small = rng.normal(size=(60, 4)) * scale
+        assert fitted(small).settings_.likelihood == "gaussian_columns"
+
+
+def test_a_column_whose_squares_are_0_in_float32_is_refused_before_training(rng):
+    X = rng.normal(size=(60, 4))
+    X[:, 1] *= 1e-17
+    codes = fitted(X).transform(X)
+    assert np.isfinite(codes).all()
+    X[:, 1] *= 1e-4
+    with pytest.raises(HebaeError, match=r"deviation is 9e-22, too small .*multiply it"):
+        fitted(X)

@@ -28,6 +28,7 @@ from hebae.files import (
     read_json,
     reading,
     sha256_of,
+    shortened,
     write_atomically,
     write_text,
 )
@@ -159,7 +160,17 @@ def _read_config(folder: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
             f"{path} has no input_shape, so it is truncated or altered; restore it, or train the "
             "model again."
         )
+    limits = content.get("data_range", [0, 1])
+    if not (isinstance(limits, list) and len(limits) == 2 and all(map(_is_finite, limits))):
+        raise HebaeError(
+            f"{path} has data_range {shortened(repr(limits))}, not two numbers; restore it, or "
+            "train the model again."
+        )
     return content, tuple(shape)
+
+
+def _is_finite(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def fingerprint_of(folder: Path) -> str:

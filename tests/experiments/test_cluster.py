@@ -132,7 +132,9 @@ def test_tasks_go_on_and_report_when_the_actor_of_their_messages_is_killed(two_n
             answer.touch()
 
     killed, answer = [], tmp_path / "answer"
+    before = signal.getsignal(signal.SIGTERM)
     with cluster.connected(ClusterSettings(ray=(two_nodes,))) as nodes:
+        assert signal.getsignal(signal.SIGTERM) is before  # Ray sets its own, with status 15
         assert list(nodes.run(task, [answer], watch=watch)) == [(0, True)]
     assert killed
 

@@ -1,5 +1,6 @@
 """Signals stop a training where it can resume, and say by the exit status which it was."""
 
+import os
 import signal
 import time
 
@@ -108,3 +109,20 @@ def test_sighup_stays_ignored_under_nohup(train):
         assert not train("run", Press(5, signal.SIGHUP)).interrupted
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_while_a_result_is_written_leaves_nothing_of_it(
+    hebae, vectors, tmp_path, monkeypatch, number, status
+):
+    """Where nothing has to be saved, as in `encode`, a signal ends the command at once."""
+    if signal.getsignal(number) is not signal.SIG_DFL:
+        pytest.skip("the signal is ignored here, as under nohup")
+    assert hebae("train", "--data", vectors, *small(epochs=1), "--output", "run").status == 0
+    monkeypatch.setattr(os, "fsync", lambda file: signal.raise_signal(number))
+    result = hebae("encode", "run", "--output", "codes.npy")
+    assert result.status == status
+    assert result.err.endswith("Interrupted.\n")
+    assert not [path for path in tmp_path.rglob("*") if path.suffix == ".tmp"]
+    assert not (tmp_path / "codes.npy").exists()
+    assert signal.getsignal(number) is signal.SIG_DFL

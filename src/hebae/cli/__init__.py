@@ -26,16 +26,19 @@ from hebae.cli import (  # noqa: F401  register commands
     train,
     tune,
 )
-from hebae.cli.app import app, err, wrapped
+from hebae.cli.app import app, err, silence, wrapped
 from hebae.config import explain
 from hebae.errors import HebaeError, PeerError
 from hebae.files import expand
 from hebae.report import tables  # noqa: F401  registers how to write what an encoding lacks
+from hebae.training.interrupt import Ended, ended_by_signals
 from hebae.training.processes import is_supervised
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; exit with a command's status, 2 for an error, 130 for Ctrl-C.
+
+    After SIGTERM the status is 143, after SIGHUP 129.
 
     In a training with several processes, only the first prints; another one prints its own error.
     """
@@ -46,13 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.argv[1:] = arguments
     status = 2
     try:
-        found = app(
-            [_expand_home(word) for word in sys.argv[1:]], exit_on_error=False, print_error=False
-        )
+        with ended_by_signals():
+            words = [_expand_home(word) for word in sys.argv[1:]]
+            found = app(words, exit_on_error=False, print_error=False)
         sys.exit(found or 0)
     except KeyboardInterrupt as interrupt:
         err.print(str(interrupt) or "Interrupted.")
-        sys.exit(130)
+        sys.exit(128 + interrupt.number if isinstance(interrupt, Ended) else 130)
     except ConsumeMultipleError as error:
         message = f"{error.keyword} has no value; give one or more."
         if error.argument is not None and (choices := error.argument.get_choices()):
@@ -62,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             message = str(explain(error.__cause__, "the flags"))
         else:
             message = f"{' '.join(str(error).split())} See hebae --help and hebae COMMAND --help."
+    except BrokenPipeError:
+        silence(sys.stdout)
+        sys.exit(0)
     except (HebaeError, MemoryError, OSError) as error:
         if isinstance(error, HebaeError):
             message, status = str(error), error.status

@@ -45,11 +45,23 @@ app = App(
 data_app = App(name="data", help="List data sets, download and prepare them.")
 app.command(data_app)
 
+
+def silence(stream: Any) -> None:
+    """Print nothing more to a stream whose reader has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on without a reader: a command is not worth less for it."""
+        silence(self.file)
+
+
 # Of several processes that train together, only the first prints. Text is printed as it is: a path
 # may hold what rich would take for markup or an emoji.
 _QUIET = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0"
-out = Console(quiet=_QUIET, markup=False, emoji=False, highlight=False)
-err = Console(quiet=_QUIET, markup=False, emoji=False, highlight=False, stderr=True)
+out = _Console(quiet=_QUIET, markup=False, emoji=False, highlight=False)
+err = _Console(quiet=_QUIET, markup=False, emoji=False, highlight=False, stderr=True)
 
 
 def quiet() -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hebae.errors import HebaeError
-from hebae.files import why
+from hebae.files import require_folder, why
 
 _TIMEOUT_SECONDS = 20
 _LEAST_RATE, _RATE_SECONDS = 2000, 30
@@ -48,6 +48,7 @@ def cached_folder(name: str, build: Callable[[Path], None]) -> Path:
         return folder
     from filelock import FileLock
 
+    require_folder(cache_dir(), "the cache folder HEBAE_CACHE_DIR")
     partial = folder.with_name(f"{folder.name}.partial")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

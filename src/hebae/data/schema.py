@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 
 @dataclass(frozen=True)
@@ -76,22 +77,10 @@ class Conditions:
         chosen = rng.choice(len(counts), count, p=counts / counts.sum())
         return np.array(self.rows, np.float32)[chosen]
 
-    @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> Conditions:
-        """Read what `dataclasses.asdict` gave, after a way through JSON."""
-        rows = tuple(map(tuple, stored["rows"]))
-        mean, unit, counts = (tuple(stored[name]) for name in ("mean", "unit", "counts"))
-        columns = columns_from(stored["columns"])
-        if {len(columns)} != {len(mean), len(unit), *map(len, rows)} or len(rows) != len(counts):
+    def __post_init__(self) -> None:
+        lengths = {len(self.mean), len(self.unit), *map(len, self.rows)}
+        if {len(self.columns)} != lengths or len(self.rows) != len(self.counts):
             raise ValueError("the conditions of the model do not fit together")
-        return cls(columns, mean, unit, rows, counts)
-
-
-def columns_from(stored: Iterable[Mapping[str, Any]]) -> tuple[Column, ...]:
-    """Read columns that `dataclasses.asdict` gave, after a way through JSON."""
-    return tuple(
-        Column(**{**column, "categories": tuple(column["categories"])}) for column in stored
-    )
 
 
 @dataclass(frozen=True)
@@ -114,16 +103,12 @@ class Seen:
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Seen:
         """Read what `dataclasses.asdict` gave, after a way through JSON."""
-        names, columns = stored["feature_names"], stored["columns"]
-        conditions = stored.get("conditions")  # absent in folders of older versions
-        variants = stored.get("variants")
-        return cls(
-            stored["kind"],
-            None if names is None else tuple(names),
-            columns and columns_from(columns),
-            conditions and Conditions.of(conditions),
-            None if variants is None else tuple(variants),
-        )
+        try:
+            return TypeAdapter(cls).validate_python(stored)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, ("seen", *first["loc"])))
+            raise ValueError(f"{where} is {first['input']!r}: {first['msg']}") from None
 
 
 @dataclass(frozen=True, eq=False)

@@ -89,6 +89,16 @@ def connected(
     if address != "local":
         _require_reachable(address, "--ray" if settings.ray else "RAY_ADDRESS")
         started = {}
+    with interrupt.handlers_kept():
+        _start(ray, address, started)
+    try:
+        yield Cluster(settings, notify)
+    finally:
+        ray.shutdown()
+
+
+def _start(ray: Any, address: str, started: dict[str, Any]) -> None:
+    """Start Ray or connect to it; a HebaeError says why that fails."""
     try:
         ray.init(address, log_to_driver=False, logging_level="ERROR", **started)
     except (Exception, SystemExit) as error:  # SystemExit: it waited long enough
@@ -113,10 +123,6 @@ def connected(
             f"cannot connect to Ray at {address} ({reason}); start a cluster with: ray start "
             f"--head, or give --ray without an address to use this machine.{advice}"
         ) from None
-    try:
-        yield Cluster(settings, notify)
-    finally:
-        ray.shutdown()
 
 
 def _require_reachable(address: str, name: str) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -93,8 +93,9 @@ class ExperimentFolder:
                     clear(self.path, self.names)
                 yield
         except HebaeError:
-            if is_new and all(file.name in LOCK_FILES for file in self.path.iterdir()):
-                shutil.rmtree(self.path)
+            with suppress(OSError):  # it may have vanished, which is what is said then
+                if is_new and all(file.name in LOCK_FILES for file in self.path.iterdir()):
+                    shutil.rmtree(self.path)
             raise
 
     def require_same(self, wanted: Mapping[str, Settings]) -> None:

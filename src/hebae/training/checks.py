@@ -280,8 +280,8 @@ def _check_differences(settings: Settings, train: Examples, name: str) -> None:
             return
     if len(different) == 1:
         raise HebaeError(
-            f"all training examples of {name} are equal, so there is nothing to learn; check how "
-            "they were made."
+            f"all training examples of {name} are equal as 32-bit numbers, so there is nothing to "
+            "learn; check how they were made, or subtract what they have in common."
         )
     raise HebaeError(
         f"{name} has only {len(different)} different training examples, but {_method(settings)} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -22,9 +23,50 @@ Result = TypeVar("Result")
 _last: int = signal.SIGINT
 
 
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Put the handlers of the signals back after the block: some libraries set their own."""
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        previous = {kind: signal.getsignal(kind) for kind in SIGNALS}
+    try:
+        yield
+    finally:
+        for kind, handler in previous.items():
+            if handler is not None:
+                signal.signal(kind, handler)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP leave the block as Ctrl-C does, so that nothing stays half-written."""
+    process = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:  # one that was forked ends as it would without this
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        raise Ended(number)
+
+    with handlers_kept():
+        if threading.current_thread() is threading.main_thread():
+            for kind in SIGNALS:
+                if signal.getsignal(kind) is signal.SIG_DFL:
+                    signal.signal(kind, end)
+        yield
+
+
 def exit_status() -> int:
     """Exit status after the last training that was stopped: 130, or 143 (SIGTERM), 129 (SIGHUP)."""
     return 128 + _last
+
+
+class Ended(KeyboardInterrupt):
+    """SIGTERM or SIGHUP came where nothing has to be saved; see `ended_by_signals`."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("Interrupted.")
+        self.number = number
 
 
 class _Stopped(BaseException):

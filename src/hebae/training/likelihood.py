@@ -47,7 +47,7 @@ def choose_likelihood(train: Examples, others: Sequence[Examples], name: str) ->
         return "columns", "the columns are of several kinds"
     if train.variants is not None:
         return "binomial", "the data are genotypes"
-    if low >= -TOLERANCE and high <= 1 + TOLERANCE:
+    if low >= -TOLERANCE * min(high, 1) and high <= 1 + TOLERANCE:
         if train.are_pixels:
             return "bernoulli", "uint8 values are grey levels from 0 (black) to 255 (white)"
         return "bernoulli", "the values are in [0, 1]"

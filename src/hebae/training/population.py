@@ -14,6 +14,7 @@ from hebae.building import build
 from hebae.config import Settings
 from hebae.data.examples import Examples
 from hebae.errors import HebaeError
+from hebae.likelihoods import Likelihood
 from hebae.model import Autoencoder, Step, to_floats
 from hebae.objectives import Noise
 from hebae.training.batches import Batch, Batches
@@ -22,6 +23,8 @@ from hebae.training.likelihood import seen_of
 PASS_SIZE, PASS_NUMBERS = 1000, 1000 * 3 * 64 * 64
 """Most examples at a time where the result does not depend on it, and most numbers in these."""
 
+SMALLEST_DEVIATION = 1e-18
+"""Of a column that is standardised: squares of a hundredth of it are above 0 in float32."""
 LEARNED_AT_ONCE = 2**18
 """Numbers at a time that a likelihood learns from: each takes some 50 bytes meanwhile."""
 
@@ -62,7 +65,20 @@ def model_for(
                 yield to_floats(torch.from_numpy(np.array(rows)), pixels=train.are_pixels)
 
         likelihood.learn(batches)
+        _require_sizeable(likelihood)
     return model
+
+
+def _require_sizeable(likelihood: Likelihood) -> None:
+    """Refuse standard deviations whose squares are 0 in float32."""
+    for part in likelihood.modules():
+        if isinstance(part, Likelihood) and part.unit is not None:
+            smallest = float(part.unit.min())
+            if smallest < SMALLEST_DEVIATION:
+                raise HebaeError(
+                    f"the training examples hold a column whose standard deviation is "
+                    f"{smallest:.1g}, too small for numbers of 32 bits; multiply it by a constant."
+                )
 
 
 def _pass_size(model: Autoencoder) -> int:

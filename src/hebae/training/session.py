@@ -301,7 +301,8 @@ def resume(output: Path, changes: dict[str, object]) -> Prepared:
         with suppress(HebaeError), locked(output):
             pass  # what a process left that was killed while it wrote the report is removed
         raise HebaeError(
-            f"{output} is finished after {done} epochs; give more --epochs to train it further."
+            f"{output} is finished after {done} epochs; give more --epochs to train it further. "
+            f"hebae show {output} writes its report."
         )
     prepared = prepare(settings)
     before, now = state.get("rounding"), rounding(settings)

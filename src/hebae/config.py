@@ -31,6 +31,7 @@ from hebae.deprecation import warn
 from hebae.errors import HebaeError, suggestion
 from hebae.files import shortened
 from hebae.methods import MOST_UNITS, Width, Widths, allowed_values
+from hebae.yaml_files import preset_names as preset_names
 from hebae.yaml_files import read_mapping, read_preset
 
 METHODS: tuple[str, ...] = tuple(methods.METHODS)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from hebae import data
-from hebae.data.cache import cache_dir, cached_folder
+from hebae.data.cache import cache_dir
 from hebae.errors import HebaeError
 
 
@@ -17,13 +17,6 @@ def test_the_cache_is_where_the_variable_says(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("HEBAE_CACHE_DIR", "~/here")
     assert cache_dir() == tmp_path / "here"
-
-
-def test_a_cache_that_is_a_file_is_named(monkeypatch, tmp_path):
-    (tmp_path / "cache").write_text("")
-    monkeypatch.setenv("HEBAE_CACHE_DIR", str(tmp_path / "cache"))
-    with pytest.raises(HebaeError, match=r"HEBAE_CACHE_DIR .*cache is a file; name a folder"):
-        cached_folder("mnist", lambda folder: pytest.fail("it was built"))
 
 
 def test_without_a_home_directory_the_variable_is_named(monkeypatch):

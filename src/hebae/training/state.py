@@ -120,9 +120,11 @@ class Checkpointer(Callback):
         except HebaeError:
             raise
         except Exception as error:
+            # Other errors are of Python: a value that is missing, or has another type.
+            reason = why(error) if type(error) is ValueError else "a value in it is of another kind"
             raise HebaeError(
-                f"{self.folder.checkpoint} is altered ({type(error).__name__}: {why(error)}); "
-                "restore it, or train again with --overwrite."
+                f"{self.folder.checkpoint} is altered ({reason}); restore it, or train again with "
+                "--overwrite."
             ) from error
 
     def load(self, model: Autoencoder) -> dict[str, Any] | None:

@@ -237,4 +237,6 @@ def _measure(study: Study, path: Path) -> float:
     if value is None:
         reasons = "; ".join(dict.fromkeys(one.undefined for one in found if one.undefined))
         raise UndefinedMetric(f"{study.criterion} is undefined ({reasons})")
+    if not math.isfinite(value):
+        raise UndefinedMetric(f"{study.criterion} is {value}, which cannot be compared")
     return value

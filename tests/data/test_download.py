@@ -52,7 +52,7 @@ def test_other_bytes_are_refused_and_not_kept(toy_mnist, serve, cache):
     install(mirrors=(address,), sha256={IMAGES: checksum})
     with pytest.raises(HebaeError, match=f"{IMAGES}.*{checksum}.*another SHA-256.*HEBAE_DATA_DIR"):
         data.load("mnist")
-    assert [path.name for path in cache.iterdir()] == ["mnist.lock"]
+    assert {path.name for path in cache.iterdir()} <= {"mnist.lock"}
 
 
 def test_an_interrupted_download_leaves_nothing(toy_mnist, serve, cache, monkeypatch):
@@ -72,7 +72,7 @@ def test_an_interrupted_download_leaves_nothing(toy_mnist, serve, cache, monkeyp
         with pytest.raises(KeyboardInterrupt):
             data.load("mnist")
     assert len(asked) == 3
-    assert [path.name for path in cache.iterdir()] == ["mnist.lock"]
+    assert {path.name for path in cache.iterdir()} <= {"mnist.lock"}
     assert len(data.load("mnist").train) == 30
 
 
@@ -147,7 +147,7 @@ def test_a_bad_mirror_is_left_for_a_good_one(toy_mnist, serve, cache, monkeypatc
         install(mirrors=(address,))
         with pytest.raises(HebaeError, match=re.escape(f"{address}: {reason}")):
             data.load("mnist")
-        assert [path.name for path in cache.iterdir()] == ["mnist.lock"]
+        assert {path.name for path in cache.iterdir()} <= {"mnist.lock"}
         install(mirrors=(address, good))
         assert len(data.load("mnist").train) == 30
         assert len(asked) == 4
@@ -170,7 +170,7 @@ def test_what_is_wrong_with_an_address_is_said(toy_mnist, cache, monkeypatch, ad
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
     with pytest.raises(HebaeError, match=f"could not be downloaded .*{reason}"):
         data.load("mnist")
-    assert [path.name for path in cache.iterdir()] == ["mnist.lock"]
+    assert {path.name for path in cache.iterdir()} <= {"mnist.lock"}
 
 
 def test_a_full_disk_is_not_taken_for_a_bad_mirror(toy_mnist, serve, monkeypatch):

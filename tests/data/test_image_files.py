@@ -1,6 +1,7 @@
 import io
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,7 +125,7 @@ def test_a_malicious_tar_writes_nothing_and_links_nowhere(tmp_path, image_bytes,
     archive.parent.mkdir()
     content = image_bytes()
     with tarfile.open(archive, "w") as target:
-        for name in ("../escaped.png", f"{tmp_path}/escaped.png", "good/a.png"):
+        for name in ("../escaped.png", "/escaped/escaped.png", "good/a.png"):
             member = tarfile.TarInfo(name)
             member.size = len(content)
             target.addfile(member, io.BytesIO(content))
@@ -135,6 +136,7 @@ def test_a_malicious_tar_writes_nothing_and_links_nowhere(tmp_path, image_bytes,
     assert len(dataset.train) == 2  # neither what lies above nor the link
     outside = {path for path in tmp_path.rglob("*") if cache not in (path, *path.parents)}
     assert outside == {archive.parent, archive}
+    assert not Path("/escaped").exists()
 
 
 @pytest.mark.parametrize(

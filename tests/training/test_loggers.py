@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -64,6 +65,7 @@ def test_a_resumed_run_continues_its_run_of_wandb(hebae, vectors, tmp_path):
         hebae("train", "--data", vectors, *SMALL, "--logger", "wandb", "--output", run).status == 0
     )
     key = json.loads((run / "loggers.json").read_text())["wandb"]
+    time.sleep(1)  # wandb names its folders by the second
     assert hebae("train", "--resume", "--epochs", 3, "--output", "run").status == 0
     assert json.loads((run / "loggers.json").read_text())["wandb"] == key
     files = sorted((run / "wandb").glob(f"offline-run-*/run-{key}.wandb"))

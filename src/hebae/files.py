@@ -248,7 +248,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     HebaeError
         If the folder is missing or read-only, or the disk is full.
     """
-    temporary = path.with_name(temporary_name(path.name))
+    temporary = path.with_name(_temporary_name(path.name))
 
     def write_and_rename() -> None:
         write(temporary)
@@ -270,7 +270,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink()
 
 
-def temporary_name(name: str) -> str:
+def _temporary_name(name: str) -> str:
     """Return a hidden name for what this process writes, of at most 255 bytes as systems allow."""
     end = f".{os.getpid()}.tmp"
     return f".{os.fsdecode(os.fsencode(name)[: 254 - len(end)])}{end}"

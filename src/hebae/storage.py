@@ -169,8 +169,9 @@ def _read_config(folder: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
     return content, tuple(shape)
 
 
-def _is_finite(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+def _is_finite(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
 
 
 def fingerprint_of(folder: Path) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if hasattr(signal, "SIGHUP"):  # not on Windows
@@ -24,17 +24,20 @@ _last: int = signal.SIGINT
 
 
 @contextmanager
-def handlers_kept() -> Iterator[None]:
-    """Put the handlers of the signals back after the block: some libraries set their own."""
-    previous = {}
+def handlers_kept() -> Iterator[dict[signal.Signals, Any]]:
+    """Put the handlers of the signals back after the block, and give them; none in other threads.
+
+    Signals belong to the main thread. A handler that was not set from Python is left alone.
+    """
+    handlers = {}
     if threading.current_thread() is threading.main_thread():
-        previous = {kind: signal.getsignal(kind) for kind in SIGNALS}
+        handlers = {kind: signal.getsignal(kind) for kind in SIGNALS}
+    handlers = {kind: handler for kind, handler in handlers.items() if handler is not None}
     try:
-        yield
+        yield handlers
     finally:
-        for kind, handler in previous.items():
-            if handler is not None:
-                signal.signal(kind, handler)
+        for kind, handler in handlers.items():
+            signal.signal(kind, handler)
 
 
 @contextmanager
@@ -48,11 +51,10 @@ def ended_by_signals() -> Iterator[None]:
             os.kill(os.getpid(), number)
         raise Ended(number)
 
-    with handlers_kept():
-        if threading.current_thread() is threading.main_thread():
-            for kind in SIGNALS:
-                if signal.getsignal(kind) is signal.SIG_DFL:
-                    signal.signal(kind, end)
+    with handlers_kept() as handlers:
+        for kind, handler in handlers.items():
+            if handler is signal.SIG_DFL:
+                signal.signal(kind, end)
         yield
 
 
@@ -136,15 +138,8 @@ def deferred(processes: int = 1) -> Iterator[Interrupt]:
     as under nohup.
     """
     interrupt = Interrupt(processes)
-    previous = {}
-    if threading.current_thread() is threading.main_thread():
-        for kind in SIGNALS:
-            handler = signal.getsignal(kind)
-            if handler is None or (kind != signal.SIGINT and handler is signal.SIG_IGN):
-                continue
-            previous[kind] = signal.signal(kind, interrupt._receive)
-    try:
+    with handlers_kept() as handlers:
+        for kind, handler in handlers.items():
+            if kind == signal.SIGINT or handler is not signal.SIG_IGN:
+                signal.signal(kind, interrupt._receive)
         yield interrupt
-    finally:
-        for kind, handler in previous.items():
-            signal.signal(kind, handler)

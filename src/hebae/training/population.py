@@ -77,7 +77,7 @@ def _require_sizeable(likelihood: Likelihood) -> None:
             if smallest < SMALLEST_DEVIATION:
                 raise HebaeError(
                     f"the training examples hold a column whose standard deviation is "
-                    f"{smallest:.1g}, too small for numbers of 32 bits; multiply it by a constant."
+                    f"{smallest:.1g}, too small for 32-bit numbers; multiply it by a constant."
                 )
 
 
